@@ -145,7 +145,7 @@ $(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/pa
 bench-servers:
 	@.ci/servers $(BENCH_PACKAGES)
 
-bench: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done ## Measure restbroker beside its peers and write docs/performance.md (ARGS="--only restbroker", …)
+bench: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done ## Measure restbroker beside its peers and write docs/appendix/performance.md (ARGS="--only restbroker", …)
 	@$(BIN)/python -m benchmarks $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 	@$(BIN)/python -m benchmarks.plot

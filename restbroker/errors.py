@@ -26,7 +26,7 @@ class UsageError(RestbrokerError):
 
 
 class OutputLost(RestbrokerError):
-    """stdout cannot be written; what was asked may have been done. `by_reader`: nobody reads it any more."""
+    """stdout cannot be written; the action may have been done. `by_reader`: nobody reads it any more."""
 
     def __init__(self, why: OSError) -> None:
         super().__init__(

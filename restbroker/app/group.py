@@ -102,7 +102,7 @@ class GroupReloader:
         loaded = await read(self.load, self._turn)
         hindrance: Warned | None = None
         if not isinstance(loaded, LoadedConfig):
-            message = f"A worker waits to be started again, until the configuration can be used. {loaded.message}"
+            message = f"A worker cannot be restarted until the configuration is valid. {loaded.message}"
             hindrance = Warned("StartRefused", message, loaded.cure)
             if hindrance != self._hindrance:
                 self.log(hindrance)

@@ -70,7 +70,7 @@ async def _probe(lane: LanePlan, limit_s: float) -> ProbeResult:
             target.kind,
             "ok",
             version=None,
-            detail="Its commands are done in Redis: no server is asked.",
+            detail="Its commands run in Redis: there is no server to ask.",
             cure=None,
             took_ms=0,
         )

@@ -28,15 +28,15 @@ AT_START: Final[Mapping[str, str]] = {
 }
 """What is bound to the start of the process, each with its key."""
 OTHER_REDIS: Final = ConfigRefused(
-    "The configuration names another Redis (its address, database, namespace, login or sentinels), which a process"
-    " cannot change while it runs. Nothing of the new configuration counts yet.",
-    "Restart restbroker; its jobs stay in the Redis that it leaves.",
+    "The configuration names another Redis (its address, database, namespace, login or sentinels), which a "
+    "process cannot change while it runs. The new configuration is not used.",
+    "Restart restbroker. Jobs stay in the Redis that it used before.",
 )
 _LOAD_S = 10.0
 _TOO_SLOW = ConfigRefused(
     f"The configuration could not be read within {duration_text(_LOAD_S)}: its file, or one that it names, does not"
     " answer.",
-    "Check the file system that the files are on (a mount that hangs?), then send SIGHUP again.",
+    "Check the file system of these files (a mount that hangs?), then send SIGHUP again.",
 )
 
 
@@ -56,7 +56,7 @@ def warnings_of(old: Config, new: LoadedConfig) -> Iterator[Warned]:
         yield Warned(note.code, note.message, note.cure)
     late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
     if late:
-        message = f"{', '.join(late)}: the change does not count before a restart."
+        message = f"{', '.join(late)}: the change takes effect after a restart."
         yield Warned("NeedsRestart", message, "Restart restbroker, when it suits.")
 
 

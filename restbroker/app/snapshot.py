@@ -9,7 +9,7 @@ from restbroker.telemetry.counters import Counters
 
 
 def snapshot(lane: Lane, counters: Counters) -> Mapping[str, Json]:
-    """A small JSON object: the gate, the jobs in hand, and what was counted of its target."""
+    """A small JSON object: the gate, the jobs in progress, and what was counted of its target."""
     gate = lane.gate
     target = lane.plan.target
     unsettled = [item for item in lane.in_hand.values() if item.settlement is None]

@@ -1,8 +1,9 @@
 """The broker: signals, services, and one life after the other. `app` calls `run`.
 
 Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
-new configuration is served by a new life, beside which the older one finishes what it has in hand; an exception that
-nobody expected ends the process, after its lives have put every job in a place; one over a single job parks that job.
+new configuration is served by a new life, beside which the older one finishes what it has in progress; an exception
+that nobody expected ends the process, after its lives have put every job in a place; one over a single job parks that
+job.
 """
 
 from collections.abc import Awaitable, Callable

@@ -61,7 +61,7 @@ class Item:
     event: JobFinished | None = None
     """What is to be told of it otherwise."""
     memory_bytes: int = attrs.field(init=False)
-    """About what it takes while it is in hand."""
+    """About what it takes while it is in progress."""
 
     def __attrs_post_init__(self) -> None:
         """Looks through it once, however often somebody asks."""

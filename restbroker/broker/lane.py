@@ -41,7 +41,7 @@ _REFUSED_WAIT_S = 1.0
 
 @attrs.frozen
 class LanePlan:
-    """What a lane is made of; the same for every life."""
+    """What a lane is made of; the same forevery life."""
 
     target: Target
     connector: Connector
@@ -50,7 +50,7 @@ class LanePlan:
     policy: Policy
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
-    """For how long it is kept in Redis how jobs ended; None: it is not."""
+    """For how long it is kept in Redis finished jobs; None: it is not."""
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """What is told of an error of the connector's that nobody foresaw: `what` of it failed, as a sentence begins."""
 
@@ -86,7 +86,7 @@ class Lane:
     slots: Slots = attrs.field(init=False)
     commands: Commands = attrs.field(init=False)
     settled: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    """Who waits here is woken whenever a job is no longer in hand."""
+    """Who waits here is woken whenever a job is no longer in progress."""
     limited: str | None = None
     """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused (by Redis)."""
     _marker: Marker = attrs.field(init=False)
@@ -124,7 +124,7 @@ class Lane:
         self.handover.allow(min(mark, last))
 
     def let_go(self, *tickets: str) -> None:
-        """Notes that jobs are no longer in hand."""
+        """Notes that jobs are no longer in progress."""
         for ticket in tickets:
             self.in_hand.pop(ticket, None)
         self.settled.unpark_all()

@@ -276,7 +276,7 @@ async def _run_connector(lane: Lane, *, task_status: trio.TaskStatus[None]) -> N
             task_status.started()
     except* Exception as errors:  # noqa: BLE001 - a connector's bug must not end the process
         bug = lane.plan.bug("The connector's background work", errors)
-        cure = f"{bug.cure} Jobs wait in Redis; a reload (SIGHUP) or a restart begins again."
+        cure = f"{bug.cure} Jobs wait in Redis; a reload (SIGHUP) or a restart tries again."
         lane.gate.give_up(attrs.evolve(bug, cure=cure))
     if not has_begun:
         task_status.started()

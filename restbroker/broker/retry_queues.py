@@ -12,8 +12,8 @@ def ignored(queue: str) -> Warned:
     """The warning for a job that was taken from this queue."""
     return Warned(
         "RetryQueueIgnored",
-        f"A job of the queue {queue!r} names a retry_queue that its target does not serve: it is tried again from"
-        f" {queue!r}.",
-        "If that queue is meant, let the same target serve it (RestQueue, or Queues of the target). If not, somebody"
-        " may try to reach it through restbroker: look at who pushes there.",
+        f"A job of the queue {queue!r} names a retry_queue that its target does not serve: it is retried from "
+        f"{queue!r}.",
+        "If that queue is intended, let the same target serve it (RestQueue, or Queues of the target). If not, "
+        "someone may be trying to reach it through restbroker: find out who pushes there.",
     )

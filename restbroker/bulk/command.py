@@ -43,7 +43,7 @@ class Interrupted(BaseException):
 def run(settings: Config, asked: BatchOptions) -> NoReturn:
     """Raises `UsageError`. Ends with 0: all rows are pushed, with --wait done; 7: not all; 1: none; 6: no answer."""
     if asked.order.reply_id is not None:
-        raise UsageError("--reply-id is for one job, and --bulk makes many.", "Leave one of them out.")
+        raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
     typed = arguments.read(asked.words)
     with _stoppable(), open_input(asked.file, asked.state, twice=wants_failed(asked)) as found:
         try:
@@ -85,9 +85,7 @@ def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> No
     if state is None:
         output.say("No row was pushed.")
     else:
-        pushed = (
-            "It is not known how many rows are pushed" if known is None else f"{rows_text(known.pushed)} are pushed"
-        )
+        pushed = "The number of pushed rows is unknown" if known is None else f"{rows_text(known.pushed)} are pushed"
         if batch.found.digest is None and batch.found.state is None:
             last = "?" if known is None else known.row
             output.say(f"{pushed}, the last is row {last}. Standard input without --state cannot be gone on with: feed"

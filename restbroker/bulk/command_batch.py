@@ -132,9 +132,9 @@ class Batch:
         known = bulk.read_batch(self.client, state.batch)
         if known is None and state.row:
             raise UsageError(
-                f"Redis knows nothing of batch {state.batch}, of which rows up to {state.row} were pushed: it has lost"
-                " its data, or more than 30 days have passed.",
-                "--again pushes all rows anew.",
+                f"Redis knows nothing of batch {state.batch}, of which rows up to {state.row} were pushed: "
+                "Redis lost its data, or the batch is more than 30 days old.",
+                "--again pushes all rows again.",
             )
         self.begun = known is not None
         wait = "1" if self.waits else "0"
@@ -143,7 +143,9 @@ class Batch:
             bulk.write_notes(self.client, state.batch, notes)
             known = attrs.evolve(known or bulk.BatchRecord(), notes=notes)
         if self.waits and known.notes["wait"] != "1":
-            raise UsageError("This batch was begun without --wait, so nobody tells of its rows.", "Leave --wait out.")
+            raise UsageError(
+                "This batch was started without --wait, so there are no results of its rows.", "Leave --wait out."
+            )
         save(self.found, attrs.evolve(state, row=known.row))
         return state, known
 
@@ -181,8 +183,8 @@ class Batch:
         state = self.state
         assert state is not None  # noqa: S101 - it has begun
         if self.found.digest is None and row == state.row and state.rows not in ("", rows):
-            message = f"What is read from {self.found.name} differs from what was pushed of it before."
-            raise UsageError(message, "Feed it the same rows from the first on, or name another --state.")
+            message = f"What is read from {self.found.name} differs from the rows that were pushed before."
+            raise UsageError(message, "Feed the same rows from the start, or name another --state.")
         now_s = time.monotonic()
         if row > max(state.row, self.known.row) and (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
             self._saved_s = now_s
@@ -226,7 +228,7 @@ class Batch:
                 break
             if time.monotonic() - heard_s >= self.asked.timeout_s:
                 left = self.known.pushed - self.known.answered
-                onward = "" if self.found.state is None else " The same command waits on."
+                onward = "" if self.found.state is None else " The same command continues to wait."
                 output.say(
                     f"No answer for {duration_text(self.asked.timeout_s)}; {rows_text(left)} not done yet.{onward}"
                 )
@@ -293,7 +295,7 @@ def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
     columns = [name for name in table.columns if name != ERROR]
     if asked.command == EACH_ITS_OWN:
         if table.form == "csv" and COMMAND_KEY not in columns:
-            raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command in place of -.")
+            raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")
         return
     maker = makers(asked.command)
     reasons = maker.tokens.refusals(asked.command)
@@ -306,7 +308,7 @@ def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
     if wrong is not None:
         version = makers.version(asked.command)
         cure = f"As {version} takes it; ServerVersion names another (of a target in Targets: in its Options)."
-        raise UsageError(f"No row can be right: {wrong}", cure)
+        raise UsageError(f"No row can be valid: {wrong}", cure)
 
 
 def _what(asked: BatchOptions, typed: arguments.TypedArguments) -> str:

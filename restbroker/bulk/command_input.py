@@ -122,8 +122,8 @@ def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
         return State(derived[:BATCH_DIGITS], source)
     if known.source != source:
         raise UsageError(
-            f"{found.state} is of another batch: {found.name} or the command line was changed since.",
-            "--again pushes all rows of it as they are now. To push corrected rows only, feed the rejects file.",
+            f"{found.state} belongs to another batch: {found.name} or the command line has changed.",
+            "--again pushes all its rows as they are now. To push only corrected rows, feed the rejects file.",
         )
     return known
 

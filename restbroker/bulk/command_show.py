@@ -164,7 +164,7 @@ def _unwritten(path: Path, error: OSError) -> UsageError:
     if isinstance(error, FileExistsError):
         return foreign(path)
     message = f"The rejects cannot be written to {path}: {error.strerror}."
-    return UsageError(message, "Make room there; then the same command goes on.")
+    return UsageError(message, "Free some space there; the same command then continues.")
 
 
 def foreign(path: Path) -> UsageError:

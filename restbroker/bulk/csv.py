@@ -33,7 +33,7 @@ from restbroker.job.json_types import Json
 _SEPARATORS: Final = (",", ";", "\t", "|")
 # An unquoted cell has no quotation mark; in a quoted one each stands twice (RFC 4180).
 _CELL: Final = r'(?:"(?:[^"]|"")*+"|[^"{0}\r\n]*+)'
-ODD_MARK: Final = "a quotation mark inside of a cell: put the whole cell into quotes, and double the mark in it."
+ODD_MARK: Final = "a quotation mark inside a cell: quote the whole cell, and double the mark in it."
 
 
 def table_of(first: str, lines: Lines, mark: str) -> Table:
@@ -47,7 +47,7 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
     try:
         header = next(csv.reader([first], delimiter=separator, strict=True), [])
     except csv.Error as error:
-        raise BadFile(f"has a first line that is not CSV ({error})", "It names the columns.") from None
+        raise BadFile(f"has a first line that is not CSV ({error})", "The first line names the columns.") from None
     if wrong := _wrong_in(header):
         raise BadFile(wrong, "The first line names the columns, e.g. user,host,password.")
     errors = header.index(ERROR) if ERROR in header else None

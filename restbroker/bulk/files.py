@@ -23,7 +23,7 @@ def open_table(source: Source) -> Table:
     mark = BOM if lines.taken[:1] and lines.taken[0].startswith(BOM) else ""
     first = first.removeprefix(BOM)
     if first.startswith(("\udcff\udcfe", "\udcfe\udcff")) or "\0" in first:
-        raise BadFile("is UTF-16, or no text", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
+        raise BadFile("is UTF-16 or not text", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
     if not first:
         raise BadFile("is empty", "Its first line names the columns, e.g. user,host,password.")
     match first.lstrip()[0]:

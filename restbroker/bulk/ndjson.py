@@ -13,7 +13,7 @@ from restbroker.job.json_types import Json
 
 
 def rows_of(lines: Lines) -> Iterator[Read]:
-    """All rows; the first line is in hand."""
+    """All rows; the first line is in progress."""
     number = 0
     while True:
         text = lines.text()
@@ -45,11 +45,11 @@ def _member_of(text: str) -> dict[str, Json] | str:
         return f"{kind_of(value)}, not an object."
     # Each name has a colon behind it, so only where there are more of these can one stand twice.
     if text.count('":') + text.count('" :') > len(value) and stands_twice(text):
-        return "a name stands twice in one object."
+        return "an object has a name twice."
     if ERROR in value:
         del value[ERROR]
         return value
-    return value or "an object without members."
+    return value or "an empty object."
 
 
 def stands_twice(text: str) -> bool:

@@ -138,7 +138,7 @@ class Reader:
         if command is None:
             named = values.pop(COMMAND_KEY, None)
             if not isinstance(named, str) or not named:
-                raise BadRow(f'it names no command in "{COMMAND_KEY}".')
+                raise BadRow(f'there is no command in "{COMMAND_KEY}".')
             command = named
         found = self._made.get(command)
         if found is None:
@@ -173,8 +173,8 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
         if found < before:
             message = f"Redis has lost rows of this batch: {found} are left of {before}."
             raise StoreRefused(message, "The same command pushes them again, under the same job ids.")
-        message = "Another process pushes the rows of this batch at the same time."
-        raise StoreRefused(message, "Let one of the two do it.")
+        message = "Another process is pushing the rows of this batch."
+        raise StoreRefused(message, "Run only one of the two.")
 
 
 def hear(client: Client, batch: str) -> tuple[int, list[FailedRow]]:

@@ -111,7 +111,7 @@ class Maker:
         except ValueError as error:
             raise BadRow(f"it cannot be written as JSON: {error}.") from None
         if len(raw) > PAYLOAD_LIMIT_BYTES:
-            raise BadRow(f"the job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit.")
+            raise BadRow(f"the job would be {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit.")
         return raw
 
     def _same_for_all(self, now_s: float) -> tuple[bytes, bytes, bytes] | None:

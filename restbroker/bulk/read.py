@@ -19,7 +19,7 @@ LONGEST: Final = 1024 * 1024
 """No job may have more bytes, so no row has more letters."""
 BOM: Final = "\ufeff"
 ENDS: Final = ("\n", "\r")
-UNCLOSED: Final = "a quotation mark that is not closed."
+UNCLOSED: Final = "an unclosed quotation mark."
 
 
 class BadFile(ValueError):
@@ -87,7 +87,7 @@ class TooLong(Exception):
 
 @attrs.define(eq=False)
 class Lines:
-    """The lines of the source, those of the row in hand kept until `begin`."""
+    """The lines of the source, those of the row in progress kept until `begin`."""
 
     source: Source
     taken: list[str] = attrs.field(factory=list)
@@ -99,7 +99,7 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        """One more of the row in hand. Raises `TooLong`."""
+        """One more of the row in progress. Raises `TooLong`."""
         line = self.source.readline(LONGEST)
         if not line:
             raise StopIteration
@@ -116,7 +116,7 @@ class Lines:
         self.size = 0
 
     def text(self) -> str:
-        """The row in hand."""
+        """The row in progress."""
         taken = self.taken
         return taken[0] if len(taken) == 1 else "".join(taken)
 

@@ -269,9 +269,9 @@ def _tell_refused(seen: Progress) -> None:
     for name in seen.missing:
         output.say(f"There is no job {name} (any more).")
     if seen.gone:
-        output.say(f"{output.jobs(seen.gone)} gone meanwhile: somebody else was faster.")
+        output.say(f"{output.jobs(seen.gone)} gone meanwhile: someone else was faster.")
     if seen.unseen:
-        output.say(f"{output.jobs(seen.unseen)} not looked at: others took them, or the newest of them, meanwhile.")
+        output.say(f"{output.jobs(seen.unseen)} not searched: others took them, or the newest of them, meanwhile.")
 
 
 def _as_json(seen: Progress, action: Action) -> dict[str, Json]:

@@ -25,11 +25,11 @@ def audit(
     limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
-    """Show who did what: actions of this command line and of the pages, newest first.
+    """Show the audit log: actions on the command line and the web pages, newest first.
 
-    Each action is shown once, as its last entry tells of it; "begun" or "going on" is one that goes on still or was cut
-    short. --json prints every entry. In a pipe each line is: when (UTC), who, action, place, which jobs, state, done,
-    refused, gone, why.
+    Each action is shown once, by its last entry; "begun" or "going on" means that it still runs or was cut short.
+    --json prints every entry. In a pipe each line is: when (UTC), who, action, place, which jobs, state, done, refused,
+    gone, why.
     """
     with open_store(load_quietly(config)) as client:
         found = list(entries(client, limit) if json else islice(_latest(entries(client, _MOST)), limit))

@@ -35,36 +35,38 @@ def check(
     config: ConfigOption = None,
     json: JsonOption = False,
     suggest: Annotated[
-        bool, typer.Option("--suggest", help="Print what the servers' own files should say, and test nothing.")
+        bool, typer.Option("--suggest", help="Print what the servers' own configuration files need, and test nothing.")
     ] = False,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --suggest: only for this target. With --events: by which the server is made to emit an event."
-            " May be given several times.",
+            help="With --suggest: only for this target. With --events: use this target to make the server emit "
+            "an event. May be repeated.",
             autocompletion=completion.targets,
         ),
     ] = None,
     events: Annotated[
-        bool, typer.Option("--events", help="Send a message by a target, and wait for its event at each source.")
+        bool, typer.Option("--events", help="Send a message through a target, and wait for its event at each source.")
     ] = False,
-    sender: Annotated[str, typer.Option("--from", metavar="JID", help="With --events: who sends that message.")] = "",
+    sender: Annotated[
+        str, typer.Option("--from", metavar="JID", help="With --events: the sender of that message.")
+    ] = "",
     receiver: Annotated[
-        str, typer.Option("--to", metavar="JID", help="With --events: who gets it; by default, no user.")
+        str, typer.Option("--to", metavar="JID", help="With --events: the recipient; by default, no user.")
     ] = "",
     within: Annotated[
         str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")
     ] = "10s",
 ) -> None:
-    """Test the configuration, Redis and the targets, and say what to change. Changes nothing itself.
+    """Test the configuration, Redis and the targets, and say what to fix. Changes nothing.
 
-    With --suggest: the lines of each server's own configuration (ejabberd.yml and the like) that allow what the tokens
-    allow, and no more, as far as that server can be told.
+    With --suggest: print the lines for each server's own configuration (ejabberd.yml and the like) that allow what the
+    tokens allow, and no more where the server can be that precise.
 
-    With --events: whether the events of each source come, while `restbroker run` runs. The message and its event are
-    real; the event becomes no job. Nothing else is tested then.
+    With --events: test only whether events arrive at each source. `restbroker run` must be running. The message and its
+    event are real; the event does not become a job.
 
-    In a pipe each line is: level, area, code, what, why, what to do (of several lines, with backslash-n between them).
+    In a pipe each line is: level, area, code, what, why, what to do (line breaks as backslash-n).
     Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,
     5: target unreachable, 1: other problems.
     """
@@ -75,8 +77,8 @@ def check(
         test = partial(_event_findings, sender=sender, receiver=receiver, within=within, targets=target or ())
         raise typer.Exit(report(config, as_json=json, look=test))
     if target or sender or receiver:
-        wrong = "--target goes with --suggest or --events, --from and --to with --events: everything is tested, always."
-        raise UsageError(wrong, "Leave it out.")
+        wrong = "--target needs --suggest or --events; --from and --to need --events."
+        raise UsageError(wrong, "Leave it out: without these, `check` tests everything.")
     raise typer.Exit(report(config, as_json=json))
 
 

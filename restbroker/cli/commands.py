@@ -26,10 +26,10 @@ from restbroker.servers.packages import Package
 app = typer.Typer(add_completion=False)
 
 _REPEATS: Mapping[Repeat, str] = {
-    "safe": "doing it twice is as doing it once, so it is sent again after a time-out",
-    "already_done": "it is sent again after a time-out; if the server then says that it was done already, that counts "
-    "as done",
-    "unsafe": "it might happen twice, so after a time-out it is sent again only a few times (UncertainRetries)",
+    "safe": "running it twice is the same as running it once, so it is sent again after a timeout",
+    "already_done": "it is sent again after a timeout; if the server then answers that it was done already, "
+    "that counts as done",
+    "unsafe": "it might run twice, so after a timeout it is sent again only a few times (UncertainRetries)",
 }
 
 
@@ -37,7 +37,7 @@ _REPEATS: Mapping[Repeat, str] = {
 def commands(
     name: Annotated[
         str | None,
-        typer.Argument(help="One command, to be shown with its arguments.", autocompletion=completion.commands),
+        typer.Argument(help="The command to show with its arguments.", autocompletion=completion.commands),
     ] = None,
     tag: Annotated[
         str | None,
@@ -50,7 +50,7 @@ def commands(
         typer.Option(
             "--server-version",
             metavar="VERSION",
-            help="As of this version, e.g. 24.12. [default: what runs, else the configured, else newest]",
+            help="For this version, e.g. 24.12. [default: the running, the configured, or the newest]",
         ),
     ] = None,
     kind: Annotated[
@@ -58,7 +58,7 @@ def commands(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help=f"Of which server: {', '.join(registry.KINDS)}.",
+            help=f"The kind of server:  {', '.join(registry.KINDS)}.",
             autocompletion=completion.kinds,
         ),
     ] = None,
@@ -67,17 +67,17 @@ def commands(
         typer.Option(
             "--target",
             metavar="TARGET",
-            help="Of which target, where the configuration has several.",
+            help="The target, if the configuration has several.",
             autocompletion=completion.targets,
         ),
     ] = None,
     kinds: Annotated[
-        bool, typer.Option("--kinds", help="The kinds of servers instead, with the packages that bring them.")
+        bool, typer.Option("--kinds", help="List the kinds of servers instead, with the packages that provide them.")
     ] = False,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List a server's commands, or show one with its arguments and what a repetition of it does."""
+    """List a server's commands, or show one with its arguments and whether it is safe to repeat."""
     if kinds:
         _list_kinds(as_json=json)
         return
@@ -89,7 +89,7 @@ def commands(
     catalogue = catalogues[-1]
     if not catalogue.commands:
         raise UsageError(
-            f"The commands of a target of kind {kind} are what its configuration says.",
+            f"The configuration defines the commands of a target of kind {kind}.",
             "Name the configuration with --config, and the target with --target.",
         )
     if sys.stderr.isatty():
@@ -184,7 +184,7 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         *(("argument", _argument(argument)) for argument in spec.arguments),
         *([("argument", f"{filled}: filled in where missing")] if filled else []),
         *([("argument", "any other")] if spec.takes_more else []),
-        ("result", spec.result + (" (a credential: kept out of logs)" if spec.secret_result else "")),
+        ("result", spec.result + (" (a secret: never logged)" if spec.secret_result else "")),
         ("again", f"{_REPEATS[spec.repeat]} [{spec.repeat}]"),
         ("tags", " ".join(sorted(spec.tags))),
         *([("allowed by", f'"{DANGEROUS}{spec.name}" in a token\'s Allow, not by "*"')] if _is_dangerous(spec) else []),

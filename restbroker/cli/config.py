@@ -26,58 +26,59 @@ from restbroker.job.json_types import Json
 from restbroker.servers import registry
 
 app = typer.Typer(
-    cls=Verbs, add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file."
+    cls=Verbs, add_completion=False, no_args_is_help=True, help="Create, show or describe the configuration file."
 )
 
 
 @app.command()
 def init(
     path: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="The file to make.", autocompletion=completion.paths)
+        Path, typer.Argument(metavar="[FILE]", help="The file to create.", autocompletion=completion.paths)
     ] = Path("env.json"),
     server: Annotated[
         str | None,
-        typer.Option("--server", metavar="SERVER", help="Which server: ejabberd, prosody, mongooseim, openfire, …"),
+        typer.Option("--server", metavar="SERVER", help="The server: ejabberd, prosody, mongooseim, openfire, …"),
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="Where its API is. [default: as that server is shipped]")
+        str | None,
+        typer.Option("--url", metavar="URL", help="The URL of its API. [default: that server's own default]"),
     ] = None,
     redis: Annotated[
         str | None, typer.Option("--redis", metavar="URL", help=f"Where Redis is. [default: {REDIS}]")
     ] = None,
     login: Annotated[
-        str | None, typer.Option("--login", metavar="USER", help="The user that logs in there. [default: no login]")
+        str | None, typer.Option("--login", metavar="USER", help="The user to log in as. [default: no login]")
     ] = None,
     password_file: Annotated[
         Path | None,
         typer.Option(
-            help="A file that has its password, which stays there; -: standard input has it.",
+            help="The file with its password, which stays there; - reads standard input.",
             autocompletion=completion.paths,
         ),
     ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="A file that has a bearer token to log in with, in the place of a login.",
+            help="The file with a bearer token, used instead of a login.",
             autocompletion=completion.paths,
         ),
     ] = None,
     domain: Annotated[
         str | None,
-        typer.Option("--domain", metavar="HOST", help="The virtual host that jobs are about. [default: the login's]"),
+        typer.Option("--domain", metavar="HOST", help="The virtual host of the jobs. [default: the login's]"),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="QUEUE", help="The queue that jobs come in. [default: rest]")
+        str | None, typer.Option("--queue", metavar="QUEUE", help="The queue that producers push to. [default: rest]")
     ] = None,
     stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
     yes: YesOption = False,
 ) -> None:
-    """Make a configuration by a few questions, or by options. Never overwrites a file.
+    """Create a configuration from a few questions, or from options. Never overwrites a file.
 
-    Beside it, in files of their own, are the secrets: a new token, and the passwords. All are for your eyes only (mode
-    0600). After the last question it offers to test the connection, and then ends as restbroker check does. With --yes
-    nothing is asked: what no option says is as by default. Without options and a terminal, it makes a sample to be
-    edited, with a token of its own in it.
+    The secrets, a new token and the passwords, go into separate files beside it. Only you can read them (mode 0600).
+    After the last question it offers to test the connection, and then exits as restbroker check does. With --yes it
+    asks nothing and uses defaults for what no option sets. Without options and without a terminal it writes a sample to
+    edit, with a new token in it.
     """
     given = InitOptions(
         server=server,
@@ -102,7 +103,7 @@ def init(
 
 @app.command()
 def show(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show every key's value and where it comes from. Secrets stay hidden."""
+    """Show every key's value and its origin. Secrets stay hidden."""
     print_notices(load_with_notices(config))
     collected = collect(config, os.environ, {})
     kinds, of_sources = registry.kinds(), sources.kinds()
@@ -128,5 +129,5 @@ def _as_written(value: Json) -> str:
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of the file, for editors and checks."""
+    """Print the JSON schema of the file, for editors and validators."""
     output.as_json(described(registry.kinds(), sources.kinds()))

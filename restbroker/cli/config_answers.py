@@ -14,7 +14,7 @@ from restbroker.config.values import is_plain
 from restbroker.errors import UsageError
 from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
 
-_OTHERS: Final = "For another server, write a target of kind http by hand (docs/http.md)."
+_OTHERS: Final = "For any other server, write a target of kind http by hand (docs/http.md)."
 
 
 def kind(name: str, kinds: Mapping[str, Members]) -> str:
@@ -39,7 +39,9 @@ def url(text: str) -> str:
     except BadUrl as bad:
         raise UsageError(str(bad)) from bad
     if found.credentials is not None:
-        raise UsageError(f"Leave the login out of {without_login(text)}: it is asked for by itself (--login).")
+        raise UsageError(
+            f"Leave the login out of {without_login(text)}: there is a separate question for it (--login)."
+        )
     return text
 
 
@@ -56,7 +58,9 @@ def login(text: str, members: Members) -> str:
     """The user that logs in at a server of this kind. Raises `UsageError`."""
     usual = defaults_of(members).login or ""
     if ":" in text or not is_plain(text):
-        raise UsageError(f"The login {printable(text)} has a colon or a control character, which no request can carry.")
+        raise UsageError(
+            f"The login {printable(text)} contains a colon or a control character, which HTTP does not allow."
+        )
     if "@" in usual and "@" not in text:
         raise UsageError(f"The server takes a whole JID, not {printable(text)} alone.", f"For example {usual}")
     if "@" in text:
@@ -70,7 +74,7 @@ def login(text: str, members: Members) -> str:
 def password(text: str) -> str:
     """A password that a file can hold on one line. Raises `UsageError`."""
     if not text.strip() or not is_plain(text):
-        raise UsageError("A password is one line that is not blank and has no control character.")
+        raise UsageError("A password is one line, not blank, without control characters.")
     return text
 
 
@@ -88,6 +92,7 @@ def queue(text: str) -> str:
     if not plain or plain != text or "://" in text or not is_plain(text):
         cure = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
         raise UsageError(
-            f"The queue {printable(text)!r} is no name, as producers say it, without queue: before it.", cure
+            f'The queue {printable(text)!r} is not a queue name. Write it as producers do, without "queue:" in front.',
+            cure,
         )
     return text

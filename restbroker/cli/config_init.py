@@ -89,7 +89,7 @@ def _require_right(given: InitOptions) -> None:
         if value:
             read(value)
     if given.token_file is not None and (given.login is not None or given.password_file is not None):
-        raise UsageError("There is a login and a token.", "Give one of --login and --token-file.")
+        raise UsageError("There is a login and a token.", "Give either --login or --token-file.")
     if given.redis and redis_address(config_answers.redis(given.redis)).password is not None:
         output.say(
             "note: A password on the command line can be seen by others on this machine, and stays in histories."
@@ -104,10 +104,10 @@ def _by_default(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     if login is not None and password is None and file is None:
         raise UsageError(
             f"The password of {login} is not given.",
-            "Add --password-file FILE, or - to have it read from standard input.",
+            "Add --password-file FILE, or --password-file - to read it from standard input.",
         )
     if login is None and given.password_file is not None:
-        raise UsageError("There is a password and no login.", "Add --login USER.")
+        raise UsageError("There is a password but no login.", "Add --login USER.")
     return Answers(
         kind,
         given.url or defaults_of(kinds[kind]).url,
@@ -125,7 +125,7 @@ def _by_default(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
 def _piped_password() -> str:
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        raise UsageError("No password came from standard input.", "It is the first line there.")
+        raise UsageError("Standard input had no password.", "Write it on the first line.")
     return config_answers.password(password)
 
 
@@ -137,15 +137,15 @@ def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     members = kinds[kind]
     url = ask(given.url, "Its URL", defaults_of(members).url, config_answers.url)
     redis = ask(given.redis, "Redis", REDIS, config_answers.redis)
-    form = f"The login there{_form(members)}; empty: none"
+    form = f"The login{_form(members)}; empty: none"
     login = given.login if given.token_file is None else ""
     login = ask(login, form, "", _if_any(lambda text: config_answers.login(text, members)))
     password = None if not login or _file_of(given, None) is not None else _password(login)
     domain = given.domain or _domain_of(login)
     if domain is None:
-        form = "The virtual host that jobs are about (empty: each job names it)"
+        form = "The virtual host of the jobs (empty: each job names it)"
         domain = ask(None, form, "", _if_any(config_answers.domain))
-    queue = ask(given.queue, "The queue that jobs come in", _QUEUE, config_answers.queue)
+    queue = ask(given.queue, "The queue that producers push to", _QUEUE, config_answers.queue)
     user, file = _name_of(login or None, members), _file_of(given, password)
     stats = bool(given.stats)
     return Answers(
@@ -243,7 +243,7 @@ def _write(path: Path, planned: Setup) -> None:
             with contextlib.suppress(OSError):
                 file.unlink()
         if isinstance(error, ConfigError):
-            raise UsageError(f"{error.message}\nNothing was left there.", error.cure or "") from error
+            raise UsageError(f"{error.message}\nNo file was left behind.", error.cure or "") from error
         raise
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: all for your eyes only (mode 0600).")

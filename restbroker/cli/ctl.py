@@ -35,7 +35,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="COMMAND [ARGUMENT]...",
-        help="As ejabberdctl or mongooseimctl takes them.",
+        help="The command and its arguments, as ejabberdctl or mongooseimctl takes them.",
         autocompletion=completion.first_word,
     ),
 ]
@@ -44,7 +44,7 @@ ApiVersion = Annotated[str | None, typer.Option("--version", help="The version o
 SecretFile = Annotated[
     Path | None,
     typer.Option(
-        help="A password that is written as - is read from there; - is standard input.",
+        help="Read a password that is given as - from this file; - is standard input.",
         readable=False,
         autocompletion=completion.paths,
     ),
@@ -72,7 +72,7 @@ def ctl(
         typer.Option(
             "--target",
             metavar="TARGET",
-            help="For which target. [default: the one that has it]",
+            help="The target. [default: the one that has this command]",
             autocompletion=completion.targets,
         ),
     ] = None,
@@ -86,15 +86,15 @@ def ctl(
 ) -> None:
     """Run a command of ejabberdctl or mongooseimctl through the queue: the same words, the same output.
 
-    Options stand before the command; what follows it is taken as it is. Ends as the other program does, with 0 or 1;
-    and with 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable, or `status`
-    found no server; 4: refused; 6: no answer yet, it is queued and will be done; 130: Ctrl-C, still queued.
+    Options come before the command; everything after it is passed on as it is. Exits as the original does, with 0 or 1;
+    and with 2: wrong command line or configuration, nothing was queued; 3: Redis is unreachable, or `status` found no
+    server; 4: refused; 6: no answer yet, the job is queued and will run; 130: Ctrl-C, still queued.
     """
     if their_own:
-        cure = (
-            "Servers and logins are in restbroker's configuration (--config); --target chooses one by its name there."
+        cure = "restbroker's configuration (--config) has servers and logins; --target chooses one by name."
+        raise UsageError(
+            "This option names nodes, logins or files of the server, which mean nothing here. Leave it out.", cure
         )
-        raise UsageError("Nodes, logins and the server's files have no meaning here: leave that option out.", cure)
     settings = load_quietly(config)
     given = words or []
     place, manner = _choose_target(settings.targets, target, given)
@@ -182,17 +182,17 @@ def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[
     able = [(target, manner) for target in targets if (manner := registry.ctl_dialect(target.kind)) is not None]
     names = ", ".join(target.name for target, _ in able)
     if not able:
-        raise UsageError("No target has a command line of its own to take the place of.", "Use restbroker enqueue.")
+        raise UsageError("No target is a server with a ctl program of its own.", "Use `restbroker enqueue`.")
     if name is not None:
         named = [pair for pair in able if pair[0].name == name]
         if not named:
-            raise UsageError(f"There is no target {name!r} that ctl can speak to.", f"These are configured: {names}.")
+            raise UsageError(f"There is no target {name!r} with a ctl program.", f"These are configured: {names}.")
         return named[0]
     knows = [pair for pair in able if words and _knows(pair[0], words[0])]
     flat = [pair for pair in able if pair[0].name == registry.KINDS[0]]
     chosen = knows if len(knows) == 1 else flat or (able if len(able) == 1 else [])
     if not chosen:
-        raise UsageError("It is not clear for which target this is.", f"Name it with --target: {names}.")
+        raise UsageError("Several targets have this command.", f"Name it with --target: {names}.")
     return chosen[0]
 
 
@@ -219,6 +219,6 @@ def _with_secret(asked: CtlCommand, spec: CommandSpec | None, path: Path | None)
         return asked
     dashes = [name for name in given if asked.arguments[name] == "-"]
     if not dashes:
-        raise UsageError("--secret-file is given, and no secret is written as -.", "Write - in the secret's place.")
+        raise UsageError("--secret-file is given, but no secret is given as -.", "Write - in place of the secret.")
     text: Json = ctl_wait.secret_of(path)
     return attrs.evolve(asked, arguments={**asked.arguments, **dict.fromkeys(dashes, text)})

@@ -76,7 +76,7 @@ def refuse(answer: Answer) -> NoReturn:
         output.say(f"{error.get('code')}: {error.get('message')}")
         if error.get("cure"):
             output.say(str(error.get("cure")))
-    output.say(f"The job {answer.jid} was not done; it is parked (restbroker dead show {answer.jid}).")
+    output.say(f"The job {answer.jid} was not done; it is dead (restbroker dead show {answer.jid}).")
     raise typer.Exit(no(answer.answered.outcome, answer.answered.code))
 
 
@@ -98,7 +98,7 @@ def secret_of(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"--secret-file cannot be read: {error.strerror} ({path}).", "Check its path.") from error
     except UnicodeDecodeError as error:
-        raise UsageError("What --secret-file holds is not UTF-8 text.", "Convert it first.") from error
+        raise UsageError("The content of --secret-file is not UTF-8 text.", "Convert it first.") from error
 
 
 def _push(client: Client, order: Order) -> str:

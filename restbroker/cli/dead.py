@@ -36,14 +36,14 @@ add_edit(app, "dead")
 add_summary(app, "dead")
 
 TrimmedOption = Annotated[
-    bool, typer.Option("--trimmed", help="Those that are no longer in the dead set: trimmed, retried or deleted.")
+    bool, typer.Option("--trimmed", help="Show jobs that left the dead set: trimmed, retried or deleted.")
 ]
 RestoreOption = Annotated[
     str | None,
     typer.Option(
         "--restore",
         metavar="JID",
-        help="Put such a job back into the dead set; it does not run.",
+        help="Put a job that left the dead set back into it; it does not run.",
         autocompletion=completion.jids,
     ),
 ]
@@ -65,9 +65,9 @@ def dead(
     restored: RestoreOption = None,
     why: WhyOption = "",
 ) -> None:
-    """Show the parked jobs, newest first, or act on them. Arguments and tokens are not listed.
+    """Show dead jobs, newest first, or act on them. Arguments and tokens are not listed.
 
-    In a pipe each line is: when it was parked (UTC), job id, command, error class, message.
+    In a pipe each line is: time of death (UTC), job id, command, error class, message.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -75,8 +75,8 @@ def dead(
     conditions = where or since or until or older_than or newer_than or group
     if conditions and (only_trimmed or restored is not None):
         raise UsageError(
-            "--trimmed and --restore are of jobs that have left the dead set, which no condition chooses.",
-            "Give one or the other; restbroker find TEXT also looks through the copies.",
+            "--trimmed and --restore are for jobs that have left the dead set; conditions cannot select these.",
+            "Use one or the other. `restbroker find TEXT` also searches the copies.",
         )
     if conditions:
         listing(

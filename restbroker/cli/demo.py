@@ -11,11 +11,11 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     server: Annotated[
-        Literal["ejabberd", "openfire"], typer.Option("--server", help="Which server to play on a stand-in of.")
+        Literal["ejabberd", "openfire"], typer.Option("--server", help="The server that the stand-in plays.")
     ] = "ejabberd",
-    stay: Annotated[bool, typer.Option("--stay", help="Keep everything up afterwards, until Ctrl-C.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep everything running afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Run the whole thing on a Redis of its own and a stand-in for a server, check it, and end.
+    """Run everything on a private Redis and a stand-in for a server, check the result, and exit.
 
     Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or that of requirements/demo.lock.
     """

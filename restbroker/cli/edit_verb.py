@@ -45,19 +45,19 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[JID] [ARGUMENT]...",
-        help="The job's id, then what it gets: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
+        help="The job's id, then its new arguments: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
         autocompletion=completion.jids,
     ),
 ]
 UnsetOption = Annotated[
-    list[str] | None, typer.Option("--unset", metavar="NAME", help="Take an argument out.", rich_help_panel=panels.WHAT)
+    list[str] | None, typer.Option("--unset", metavar="NAME", help="Remove an argument.", rich_help_panel=panels.WHAT)
 ]
 RenameOption = Annotated[
     list[str] | None,
     typer.Option(
         "--rename",
         metavar="OLD=NEW",
-        help="Give an argument another name; each job keeps its own value.",
+        help="Rename an argument; each job keeps its own value.",
         rich_help_panel=panels.WHAT,
     ),
 ]
@@ -78,13 +78,11 @@ QueueOption = Annotated[
     ),
 ]
 RetryOption = Annotated[
-    bool, typer.Option("--retry", help="Also run it now: it goes to its queue.", rich_help_panel=panels.WHAT)
+    bool, typer.Option("--retry", help="Also run it now: it returns to its queue.", rich_help_panel=panels.WHAT)
 ]
 AnyOption = Annotated[
     bool,
-    typer.Option(
-        "--any", help="Take the name and the arguments as they are, known or not.", rich_help_panel=panels.WHAT
-    ),
+    typer.Option("--any", help="Accept unknown commands and arguments as they are.", rich_help_panel=panels.WHAT),
 ]
 
 
@@ -117,10 +115,10 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Change jobs: their arguments, command or queue. They stay where they are; with --retry they run now.
+        """Change jobs: their arguments, command or queue. They stay where they are unless --retry runs them now.
 
-        What is changed is checked as a new job is. A job that its producer signed cannot be edited. With --retry --wait
-        it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
+        Changes are checked like a new job. A job that its producer signed cannot be edited. With --retry --wait
+        it reports the results, and exits with 0: all done; 1: none; 6: timeout; 7: some.
         """
         from restbroker.cli.acting import Action, ActOptions, act
         from restbroker.operate.context import context_of
@@ -139,7 +137,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
             change, "--unset NAME, --rename OLD=NEW, --command NAME or --queue NAME; to run jobs as they are, use retry"
         )
         if wait and not retry:
-            raise UsageError("--wait is for jobs that run now.", "Add --retry.")
+            raise UsageError("--wait needs --retry.", "Add --retry.")
         wait_s = duration_s("--timeout", timeout) if wait else None
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)
@@ -184,7 +182,7 @@ def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], argument
         return [], arguments.read(words)
     if not words or arguments.is_named(words[0]):
         raise UsageError(
-            "It must be said which jobs are meant, in one way.",
+            "Name the jobs in exactly one way.",
             "Give a job id before the arguments, or --where CONDITION, --group ID, or --all.",
         )
     return [words[0]], arguments.read(words[1:])
@@ -193,11 +191,13 @@ def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], argument
 def require_change(change: "Edit", others: str) -> None:
     """Raises `UsageError` where nothing is to be changed. `others`: what may be given besides arguments."""
     if not (change.values or change.unset or change.renames or change.command or change.queue):
-        raise UsageError("It is not said what to change.", f"Give NAME=TEXT, {others}.")
+        raise UsageError("There is nothing to change.", f"Give NAME=TEXT, {others}.")
     if both := next((name for name in change.unset if name in {*change.values, *change.renames}), None):
-        raise UsageError(f"The argument {both} is given or renamed, and taken out.", "Keep one of the two.")
+        raise UsageError(f"The argument {both} is both given or renamed and removed.", "Keep one of the two.")
     if both := next((new for new in change.renames.values() if new in change.values), None):
-        raise UsageError(f"The argument {both} is given, and another one gets its name.", "Keep one of the two.")
+        raise UsageError(
+            f"The argument {both} is given, and another argument is renamed to it.", "Keep one of the two."
+        )
 
 
 def note_secrets(typed: arguments.TypedArguments) -> None:

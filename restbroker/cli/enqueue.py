@@ -48,7 +48,7 @@ Words = Annotated[
     ),
 ]
 OkIfExists = Annotated[
-    bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.", rich_help_panel=panels.WHAT)
+    bool, typer.Option("--ok-if-exists", help="Count it as done if it was done before.", rich_help_panel=panels.WHAT)
 ]
 
 # For many jobs at once.
@@ -58,13 +58,13 @@ BulkOption = Annotated[
         "--bulk",
         metavar="FILE",
         autocompletion=completion.paths,
-        help="One job for each row: CSV or NDJSON; - is standard input.",
+        help="Push one job for each row: CSV or NDJSON; - is standard input.",
         rich_help_panel=panels.BULK,
     ),
 ]
 ConstOption = Annotated[
     list[str] | None,
-    typer.Option("--const", help="With --bulk: NAME=TEXT and such, for all rows.", rich_help_panel=panels.BULK),
+    typer.Option("--const", help="With --bulk: an argument for all rows, e.g. NAME=TEXT.", rich_help_panel=panels.BULK),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.", rich_help_panel=panels.BULK)
@@ -75,14 +75,14 @@ RejectsOption = Annotated[
         "--rejects",
         metavar="FILE",
         autocompletion=completion.paths,
-        help="With --bulk: where rows go that are not right.",
+        help="With --bulk: write invalid rows to this file.",
         rich_help_panel=panels.BULK,
     ),
 ]
 RateOption = Annotated[
     str | None,
     typer.Option(
-        "--rate", metavar="N", help="With --bulk: push at most so many rows a second.", rich_help_panel=panels.BULK
+        "--rate", metavar="N", help="With --bulk: push at most this many rows a second.", rich_help_panel=panels.BULK
     ),
 ]
 StateOption = Annotated[
@@ -91,12 +91,13 @@ StateOption = Annotated[
         "--state",
         metavar="FILE",
         autocompletion=completion.paths,
-        help="With --bulk: what to go on by. [default: beside the input]",
+        help="With --bulk: where to note the progress. [default: beside the input]",
         rich_help_panel=panels.BULK,
     ),
 ]
 AgainOption = Annotated[
-    bool, typer.Option("--again", help="With --bulk: push also what was pushed before.", rich_help_panel=panels.BULK)
+    bool,
+    typer.Option("--again", help="With --bulk: also push rows that were pushed before.", rich_help_panel=panels.BULK),
 ]
 
 _PATIENCE_S = 2.0
@@ -113,7 +114,7 @@ def enqueue(
         typer.Option(
             "--target",
             metavar="TARGET",
-            help="For which target. [default: the one that has it]",
+            help="The target. [default: the one that has this command]",
             autocompletion=completion.targets,
             rich_help_panel=panels.WHAT,
         ),
@@ -123,14 +124,14 @@ def enqueue(
         typer.Option(
             "--queue",
             metavar="QUEUE",
-            help="Another queue than the target's first.",
+            help="Another queue than the target's first one.",
             autocompletion=completion.queues,
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
     delay: Annotated[
         str | None,
-        typer.Option("--in", metavar="DURATION", help="Only after this long: 5m, 2h, 7d.", rich_help_panel=panels.WHAT),
+        typer.Option("--in", metavar="DURATION", help="Not before this long: 5m, 2h, 7d.", rich_help_panel=panels.WHAT),
     ] = None,
     at: Annotated[
         str | None,
@@ -149,7 +150,7 @@ def enqueue(
     ] = "true",
     reply_id: Annotated[
         str | None,
-        typer.Option(help="Wanted back with the answer on the response queue.", rich_help_panel=panels.ANSWER),
+        typer.Option(help="The id to send back with the answer on the response queue.", rich_help_panel=panels.ANSWER),
     ] = None,
     wait_for_answer: Annotated[
         bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
@@ -158,9 +159,7 @@ def enqueue(
     ok_if_exists: OkIfExists = False,
     any_command: Annotated[
         bool,
-        typer.Option(
-            "--any", help="Take the name and the arguments as they are, known or not.", rich_help_panel=panels.WHAT
-        ),
+        typer.Option("--any", help="Accept unknown commands and arguments as they are.", rich_help_panel=panels.WHAT),
     ] = False,
     bulk: BulkOption = None,
     const: ConstOption = None,
@@ -173,11 +172,11 @@ def enqueue(
 ) -> None:
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
-    Texts become integers and lists where the command takes these. With --bulk there is a job for each row of a file; a
-    command - lets each row name its own, and is enough where the rows come by standard input. Ends with 0: done; 1: the
-    server said no, or the job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3:
+    Texts become integers and lists where the command takes these. With --bulk each row of a file becomes a job; with
+    the command - each row names its own command, and rows come from standard input unless --bulk names a file. Exits
+    with 0: done; 1: the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3:
     Redis is unreachable; 4: refused; 6: the job is queued, but its answer did not come in time or could not be read or
-    printed, so do not push it again: restbroker explain JID tells what became of it; 7: some rows of a file failed;
+    printed, so do not push it again: `restbroker explain JID` shows what happened to it; 7: some rows of a file failed;
     130: Ctrl-C while waiting, still queued.
     """
     if command == "-" and bulk is None:
@@ -240,7 +239,7 @@ def _rate(text: str | None) -> float | None:
     except ValueError:
         rate = 0.0
     if not 0 < rate < 1e9:
-        raise UsageError("--rate takes a number of rows a second.", "For example: --rate 200")
+        raise UsageError("--rate takes a number: rows per second.", "For example: --rate 200")
     return rate
 
 

@@ -17,7 +17,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.events import RecentEvent, Tail
 from restbroker.operate.names import require
 
-app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
+app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="Watch events from servers.")
 
 _LOOK_EVERY_S: Final = 0.25
 SourceOption = Annotated[
@@ -25,7 +25,7 @@ SourceOption = Annotated[
     typer.Option(
         "--source",
         metavar="SOURCE",
-        help="Only those of this source.",
+        help="Only events from this source.",
         show_default=False,
         autocompletion=completion.sources,
     ),
@@ -34,22 +34,21 @@ SourceOption = Annotated[
 
 @app.callback()
 def events() -> None:
-    """Watch what servers tell of."""
+    """Watch events from servers."""
 
 
 @app.command()
 def tail(
     config: ConfigOption = None,
     source: SourceOption = None,
-    last: Annotated[int, typer.Option(help="How many of those that came before to begin with.", min=0)] = 10,
-    once: Annotated[bool, typer.Option("--once", help="Show those, and do not wait for more.")] = False,
+    last: Annotated[int, typer.Option(help="How many earlier events to show first.", min=0)] = 10,
+    once: Annotated[bool, typer.Option("--once", help="Show these, and do not wait for more.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show events as they come, until Ctrl-C. Their jobs stay where they are.
 
-    A source is one that is configured here, or that events came from. What is shown is noted as a job is pushed, the
-    latest 1,000 or so; texts are not among it. In a pipe each line is: when (UTC), source, type, from, to, room, queue,
-    jid.
+    A source is configured here, or has sent events. restbroker notes the latest 1,000 or so events as it pushes their
+    jobs, without message texts. In a pipe each line is: when (UTC), source, type, from, to, room, queue, jid.
     """
     settings = load_quietly(config, "Events")
     with open_store(settings) as client:

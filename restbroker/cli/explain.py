@@ -30,9 +30,9 @@ from restbroker.operate.not_found import not_found
 app = typer.Typer(add_completion=False)
 
 _CURES: Final[dict[Kind, str]] = {
-    "dead": "When its reason is mended: restbroker dead retry {jid}",
-    "retry": "To try it now: restbroker retries retry {jid}. To give it up: restbroker retries kill {jid}",
-    "schedule": "To run it now: restbroker scheduled retry {jid}. To give it up: restbroker scheduled delete {jid}",
+    "dead": "When the cause is fixed: restbroker dead retry {jid}",
+    "retry": "To try it now: restbroker retries retry {jid}. To stop trying: restbroker retries kill {jid}",
+    "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
     "copy": "To put it back: restbroker dead --restore {jid}",
 }
 _EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
@@ -46,10 +46,10 @@ def explain(
     jobs: JobsOption = 10_000,
     seconds: SecondsOption = 10,
 ) -> None:
-    """Tell a job's story: where it is now and why or how it ended, its last tries, and what people did with it.
+    """Show a job's timeline: where it is and why, or how it ended, its last tries, and what people did with it.
 
-    It is looked for in the sets, in what processes have in hand, in the queues, with History among the jobs that ended,
-    and among copies of parked jobs. If it is nowhere, that is told with where else it may be; it ends with 1 then.
+    Searches the sets, jobs in progress, the queues, finished jobs (with History), and copies of dead jobs. If the job
+    is nowhere, says where else it may be, and exits with 1.
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -71,7 +71,7 @@ def explain(
         raise typer.Exit(Exit.FAILED)
 
 
-_NOT_SEEN: Final = "The job {jid} is nowhere that could be read."
+_NOT_SEEN: Final = "The job {jid} was not found in any place that could be read."
 
 
 def _tell(story: Timeline, queues: Collection[str]) -> None:
@@ -111,17 +111,17 @@ def _where(place: Location) -> str:
         case "queue":
             before = "the next to be taken" if not place.ahead else f"{place.ahead} before it"
             return f"It waits in the queue {place.name}: {before}."
-        case "in hand":
+        case "in progress":
             since = "" if place.since_s is None else f" since {local(place.since_s)}"
-            return f"The process {place.name} has it in hand{since}."
+            return f"The process {place.name} has it in progress{since}."
         case "retry":
-            return f"It waits for its next try, due at {local(entry.at_s)}."
+            return f"It waits for its next try at {local(entry.at_s)}."
         case "schedule":
-            return f"It waits for its time, {local(entry.at_s)}."
+            return f"It is scheduled for {local(entry.at_s)}."
         case "dead":
-            return f"It was parked at {local(entry.at_s)}: nothing happens until somebody retries or deletes it."
+            return f"It died at {local(entry.at_s)}: it stays dead until someone retries or deletes it."
         case "copy":
-            return f"It was parked at {local(entry.at_s)} and has left the dead set: trimmed, retried or deleted."
+            return f"It died at {local(entry.at_s)} and has left the dead set: it was trimmed, retried or deleted."
         case _:
             assert_never(place.kind)
 
@@ -133,7 +133,7 @@ def _hints(place: Location, story: Timeline, queues: Collection[str]) -> Iterato
         may = "" if meant is None else f" Did its producer mean {meant}?"
         yield f"No restbroker that runs serves the queue {place.name}.{may}"
     elif place.held_up is not None:
-        yield f"It is held up: {place.held_up}"
+        yield f"It waits because {place.held_up}"
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
         yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."

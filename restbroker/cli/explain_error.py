@@ -15,16 +15,14 @@ app = typer.Typer(add_completion=False)
 def explain_error(
     code: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[CODE]", help="As it is written, e.g. TargetUnreachable.", autocompletion=codes.beginning
-        ),
+        typer.Argument(metavar="[CODE]", help="The code, e.g. TargetUnreachable.", autocompletion=codes.beginning),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)] = False,
 ) -> None:
-    """Tell what a code means and what to do; without one, list all.
+    """Explain a code and what to do; without one, list all.
 
-    Known are the codes of jobs that fail, of targets that get no jobs, of warnings and other lines of the log, of what
-    `restbroker check` finds, and exit codes. In a pipe each line of the list is: code, of what, meaning.
+    Knows the codes of failed jobs, of targets that are down, of the log's warnings and other lines, of the findings of
+    `restbroker check`, and exit codes. In a pipe each line of the list is: code, of what, meaning.
     """
     if code is None:
         shown = list(codes.every())

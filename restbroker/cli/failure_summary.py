@@ -50,11 +50,11 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Count jobs by what they failed of, with one of each: all, or those for which all conditions hold.
+        """Count failed jobs by cause, with an example of each: all jobs, or those for which all conditions hold.
 
-        Jobs are of one group that failed with the same code, by the same command, at the same target, and with the
-        same message but for numbers, JIDs, hosts and what stands in quotes. In a pipe each line is: group, jobs, share,
-        target, command, code, first and last failure (UTC), job id of the newest, message.
+        A group has the same code, command, target and message; numbers, JIDs, hosts and quoted text in the message may
+        differ. In a pipe each line is: group, jobs, share, target, command, code, first and last failure (UTC), job id
+        of the newest, message.
         """
         from restbroker.operate.context import context_of
         from restbroker.operate.summary import Summaries
@@ -88,7 +88,7 @@ def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
     if left:
         output.say(f"{output.jobs(left)} did not fail, or are of even more causes.")
     if found.looked_at < found.total:
-        output.say(f"{found.total - found.looked_at:,} jobs more were not looked at: time was up.")
+        output.say(f"{found.total - found.looked_at:,} jobs more were not searched: time was up.")
     output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group}")
 
 

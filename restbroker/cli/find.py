@@ -41,12 +41,12 @@ def find(
     jobs: JobsOption = 10_000,
     seconds: SecondsOption = 10,
 ) -> None:
-    """Find jobs by a text or an argument, wherever they are: in sets, in queues, in hand, among those that ended.
+    """Find jobs by text or argument: in sets, in queues, in progress, and among finished jobs.
 
-    All that is given must hold. A text is looked for in job ids, commands, values of arguments and reasons of failure,
-    in capitals or not; in quotes it may have an operator. What is hidden is not found. If nothing is found, also queues
-    that nobody announced are looked through; it ends with 1 then. In a pipe each line is: kind of place, its name,
-    when (UTC; parked, due, pushed or ended), job id, queue, target, command, arguments or how it ended.
+    All words must match. A text is searched in job ids, commands, values of arguments and reasons of failure, ignoring
+    case; quote a text that contains an operator. Hidden values are not found. If nothing is found, it also searches
+    queues that nobody announced; if that finds nothing, it exits with 1. In a pipe each line is: kind of place, its
+    name, when (UTC; died, due, pushed or ended), job id, queue, target, command, arguments or how it ended.
     """
     settings = load_quietly(config)
     knows = context_of(settings)
@@ -73,10 +73,10 @@ def _tell(found: SearchResult) -> None:
     for refused in found.refused:
         output.say(f"note: {refused}")
     for where in found.unseen[:_MOST_LINES]:
-        output.say(f"note: not looked at: {where}.")
+        output.say(f"note: not searched: {where}.")
     more = len(found.unseen) - _MOST_LINES
     if more > 0:
-        output.say(f"note: not looked at: {more} places more, which --json has.")
+        output.say(f"note: not searched: {more} places more, which --json has.")
     if found.unseen:
         output.say("--jobs, --seconds and --limit let it look further.")
 
@@ -111,7 +111,7 @@ def _rows(found: SearchResult) -> Iterator[Sequence[str | None]]:
 
 
 def _where(hit: SearchHit) -> str:
-    if hit.kind in ("queue", "in hand"):
+    if hit.kind in ("queue", "in progress"):
         return f"{hit.kind} {hit.name}"
     return f"{hit.kind} (queue {hit.entry.queue or '-'})"
 

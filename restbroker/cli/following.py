@@ -107,7 +107,7 @@ def tell(became: ActionResult, timeout_s: float) -> None:
     output.say(
         f"After {duration_text(timeout_s)} not all have ended; they stay queued. restbroker explain JID tells of one."
     )
-    for why in (*became.refused, *(f"not looked at: {where}" for where in became.unseen)):
+    for why in (*became.refused, *(f"not searched: {where}" for where in became.unseen)):
         output.say(f"note: {why}")
 
 

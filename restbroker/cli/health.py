@@ -25,13 +25,13 @@ _MOST_BYTES: Final = 65_536
 def health(
     config: ConfigOption = None,
     ready: Annotated[
-        bool, typer.Option("--ready", help="Ask whether it takes jobs, not only whether it lives (/readyz).")
+        bool, typer.Option("--ready", help="Ask whether it takes jobs, not only whether it is alive (/readyz).")
     ] = False,
 ) -> None:
-    """Ask the broker of this machine or container how it is, where HealthBind says, and print its answer.
+    """Ask the broker of this machine or container for its health, at HealthBind, and print its answer.
 
-    Without HealthBind the port of the pages is asked (Stats, StatsPort). Ends with 0 if it is well, with 1 if it is not
-    or does not answer.
+    Without HealthBind it asks the port of the pages (Stats, StatsPort). Exits with 0 if the broker is healthy, with 1
+    if it is not or does not answer.
     """
     settings = load_quietly(config, "Stats")
     bind = settings.health_bind
@@ -40,7 +40,7 @@ def health(
     if bind is None or bind[1] == 0:
         raise ConfigError(
             "The broker has no port to ask: the configuration sets neither HealthBind nor Stats (the pages).",
-            'Add "HealthBind": "127.0.0.1:8090" to the configuration, and start the broker anew.',
+            'Add "HealthBind": "127.0.0.1:8090" to the configuration, and restart the broker.',
         )
     status, said = _request(_reachable_host(bind[0]), bind[1], "/readyz" if ready else "/healthz")
     data(said)

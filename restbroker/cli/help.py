@@ -26,11 +26,11 @@ def help_(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND [VERB]]", help="Which one. [default: list all commands]", autocompletion=_names
+            metavar="[COMMAND [VERB]]", help="The command. [default: list all commands]", autocompletion=_names
         ),
     ] = None,
 ) -> None:
-    """Show what a command does and its options, as --help behind it does."""
+    """Show a command's help, the same as --help behind it."""
     path, _ = _find_command(ctx, words or ())
     root: Any = ctx.find_root()
     root.command.main([*path, "--help"], prog_name=root.info_name)

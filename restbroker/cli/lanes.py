@@ -12,8 +12,8 @@ from restbroker.job.json_types import Json
 _LIMITS = {
     "rate": "RateLimit is reached",
     "in_flight": "MaxInFlight is reached",
-    "refused": "Redis refuses to give out or to settle jobs; see the log",
-    "dead": "none is taken, since the dead set is full (DeadLimit)",
+    "refused": "Redis refuses to fetch or to settle jobs; see the log",
+    "dead": "no job is taken: the dead set is full (DeadLimit)",
 }
 
 
@@ -25,9 +25,9 @@ def name(row: Mapping[str, Json]) -> str:
 def gate(row: Mapping[str, Json]) -> str:
     """The state of the gate, or what is more than that: it is gone, ends or is quiet."""
     if row["dying"]:
-        return "gone, its jobs go back"
+        return "gone; its jobs return to their queues"
     if row["finishing"] is True:
-        return "finishing what it has"
+        return "finishing its jobs"
     return "quiet" if row["quiet"] is True else text(row["gate"])
 
 

@@ -25,7 +25,7 @@ WATCH_S = 1.5
 _HEADER = ("SOURCE", "QUEUE", "GOES TO", "JOBS", "REPAIRED", "UNREADABLE")
 ProcessIdOption = Annotated[
     list[str] | None,
-    typer.Option("--process-id", help="The original's ProcessID; may be repeated. [default: all that are found]"),
+    typer.Option("--process-id", help="The original's ProcessID; may be repeated. [default: all that exist]"),
 ]
 
 
@@ -36,14 +36,15 @@ def migrate(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Move although the original may still run.", rich_help_panel=panels.SAFETY)
+        bool,
+        typer.Option("--force", help="Move even if the original may still be running.", rich_help_panel=panels.SAFETY),
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Take over the jobs that the Go original (ejabberd-restbroker) left in Redis. Stop it first.
 
-    Its jobs in hand go back to the queue, its retries to Sidekiq's retry set. In a pipe each line is: source, queue,
-    where its jobs go, jobs, how many must be repaired for that, how many are no jobs and get parked.
+    Its jobs in progress return to the queue, its retries go to Sidekiq's retry set. In a pipe each line is: source,
+    queue, destination, jobs, how many need repair, how many are not jobs and become dead.
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -77,20 +78,20 @@ def _mind(watched: OriginalSigns, *, only_warn: bool) -> None:
         output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
     if not watched.signs:
         return
-    message = f"ejabberd-restbroker seems to run still: {'; '.join(watched.signs)}."
+    message = f"ejabberd-restbroker seems to be running: {'; '.join(watched.signs)}."
     if not only_warn:
         raise RestbrokerError(
-            f"{message} What it has in hand would be executed twice. Nothing was moved.",
-            "Stop ejabberd-restbroker, then try again. If that is another program, add --force.",
+            f"{message} Its jobs in progress would run twice. Nothing was moved.",
+            "Stop ejabberd-restbroker, then try again. If it is another program, add --force.",
         )
-    output.say(f"warning: {message} What it has in hand is executed twice when it is moved meanwhile.")
+    output.say(f"warning: {message} Its jobs in progress run twice if they are moved meanwhile.")
 
 
 def _ask(seen: Takeover, *, as_json: bool) -> None:
     """Asks on a terminal; raises `UsageError` elsewhere."""
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{output.jobs(seen.moving)} would be moved, and there is nobody to ask.",
+            f"{output.jobs(seen.moving)} would be moved, and there is no one to ask.",
             "Add --yes to move them, or --dry-run to see them.",
         )
     if sys.stdout.isatty() and not as_json:

@@ -35,8 +35,8 @@ def _lines(story: Timeline, found: NotFound) -> Iterator[str]:
         yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace says which one is looked at."
     if found.copies.left:
         yield (
-            f"Copies of parked jobs that have left the dead set (retried, deleted, or trimmed by Sidekiq):"
-            f" {found.copies.left} of the newest {found.copies.looked_at}. None that is kept is of this job."
+            "Copies of dead jobs that have left the dead set (retried, deleted, or trimmed by Sidekiq): "
+            f"{found.copies.left} of the newest {found.copies.looked_at}. None that is kept is of this job."
         )
     yield from _history_text(found.kept)
     yield (

@@ -1,4 +1,4 @@
-"""`restbroker processes`: restbroker's and Ruby's, with what they have in hand; asking one to be quiet or to end."""
+"""`restbroker processes`: restbroker's and Ruby's, with their jobs in progress; asks one to be quiet or to end."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ from restbroker.operate.processes import InHand, Process
 from restbroker.store.client import Client
 
 app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show the processes and what they have in hand; quiet or stop some."
+    cls=ListsFirst, add_completion=False, help="Show the processes and their jobs in progress; quiet or stop them."
 )
 
 ProcessNames = Annotated[
@@ -40,15 +40,15 @@ _LOOK_S = 0.5
 
 @app.callback()
 def processes() -> None:
-    """Show the processes and what they have in hand; quiet or stop some. Without a command: list."""
+    """Show the processes and their jobs in progress; quiet or stop them. Without a command: list."""
 
 
 @app.command("list")
 def list_processes(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show the processes on this Redis, and their jobs in hand.
+    """Show the processes on this Redis and their jobs in progress.
 
-    Ruby's Sidekiq is among them. In a pipe each line is: name, version, running or quiet or silent, jobs in hand, how
-    many at once, memory (KiB), start (UTC), time since the last sign of life (seconds), targets, queues.
+    This includes Ruby's Sidekiq. In a pipe each line is: name, version, running or quiet or silent, jobs in progress,
+    concurrency, memory (KiB), start (UTC), seconds since the last heartbeat, targets, queues.
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -74,7 +74,7 @@ def quiet(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Have processes take no more jobs until they are started anew. What they have in hand they finish."""
+    """Make processes take no more jobs until they are restarted. They finish their jobs in progress."""
     settings = load_quietly(config)
     with open_store(settings) as client:
         chosen = _select(client, names)
@@ -95,7 +95,7 @@ def stop(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Have processes finish what they have in hand, and end. Whatever supervises one may start it again."""
+    """Make processes finish their jobs in progress and exit. A supervisor may restart them."""
     settings = load_quietly(config)
     with open_store(settings) as client:
         chosen = _select(client, names)
@@ -110,22 +110,23 @@ def stop(
 @app.command()
 def cancel(
     jid: Annotated[
-        str, typer.Argument(metavar="JID", help="The id of a job in hand.", autocompletion=completion.jids_in_progress)
+        str,
+        typer.Argument(metavar="JID", help="The id of a job in progress.", autocompletion=completion.jids_in_progress),
     ],
     config: ConfigOption = None,
     why: WhyOption = "",
     yes: YesOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """End the delivery of a job in hand, and park it. It may have run nevertheless."""
+    """Cancel a job in progress; it becomes dead. It may have run nevertheless."""
     settings = load_quietly(config)
     with open_store(settings) as client:
         secrets = tokens(settings)
         found = _in_hand(client, jid, secrets)
         if not found:
             raise UsageError(
-                f"No process of restbroker has a job {jid} in hand, as far as their records of the last seconds tell.",
-                "restbroker processes shows what they have.",
+                f"No process of restbroker has a job {jid} in progress, by their records of the last seconds.",
+                "`restbroker processes` lists their jobs.",
             )
         if dry_run:
             output.say(f"{_job(found[0][1])} would be cancelled.")
@@ -134,10 +135,10 @@ def cancel(
         for process, one in found:
             operate_processes.cancel(client, process, one.thread, who=who(), why=why)
         if not _wait_until_ended(client, jid, secrets):
-            output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
+            output.say(f"{jid} is still in progress: its process was asked to cancel it and has not done so yet.")
             raise typer.Exit(Exit.WAITING)
     # It may have been done, or have failed by itself, before its process was asked.
-    output.say(f"{jid} is in hand no more: parked, done, or waits for its next try: restbroker explain {jid}")
+    output.say(f"{jid} is no longer in progress: it is dead, done, or waits for its next try: restbroker explain {jid}")
 
 
 def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
@@ -166,12 +167,12 @@ def _select(client: Client, names: Sequence[str]) -> list[Process]:
             require("process", name, found)
         if len(fit) > 1:
             raise UsageError(
-                f"{name} may be any of {len(fit)} processes.", f"Say which: {', '.join(one.name for one in fit)}."
+                f"{name} matches {len(fit)} processes.", f"Say which: {', '.join(one.name for one in fit)}."
             )
         if not fit[0].has_record:
             raise UsageError(
-                f"{fit[0].name} wrote no record for Sidekiq, so that it cannot be asked.",
-                "If it has not just begun, the log says why. Send it the signal where it runs (TSTP, TERM).",
+                f"{fit[0].name} has no record in Redis, so it cannot be asked.",
+                "Unless it has just started, its log says why. Send it the signal on its own machine (TSTP, TERM).",
             )
         chosen[fit[0].name] = fit[0]
     return list(chosen.values())
@@ -180,7 +181,7 @@ def _select(client: Client, names: Sequence[str]) -> list[Process]:
 def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
     """Whether to do it."""
     count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
-    what = f"{count} with {output.jobs(sum(one.in_hand for one in chosen))} in hand"
+    what = f"{count} with {output.jobs(sum(one.in_hand for one in chosen))} in progress"
     if dry_run:
         output.say(f"{what} would be {done}.")
         return False
@@ -197,12 +198,12 @@ def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) ->
 def _properties(one: Process) -> Iterator[Sequence[str]]:
     """For people."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
-    heard = "" if one.beat_age_s is None else f", last heard of {duration_text(one.beat_age_s)} ago"
+    heard = "" if one.beat_age_s is None else f", last heartbeat {duration_text(one.beat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
     if one.targets:
         yield "targets", steering.join_names(one.targets)
     yield "queues", steering.join_names(one.queues)
-    yield "in hand", f"{one.in_hand} of {one.concurrency}" if one.concurrency else str(one.in_hand)
+    yield "in progress", f"{one.in_hand} of {one.concurrency}" if one.concurrency else str(one.in_hand)
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
     yield "started", _time(one.started_at_s)
     for place, job in enumerate(one.jobs[:_SHOWN_JOBS]):

@@ -49,7 +49,8 @@ QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's nam
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ARGUMENT]...", help="What they get: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."
+        metavar="[ARGUMENT]...",
+        help="Their new arguments: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
     ),
 ]
 
@@ -78,7 +79,7 @@ def _add_delete(app: typer.Typer) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Delete jobs that wait in a queue. They are gone: nothing keeps a copy, and nobody is answered."""
+        """Delete jobs that wait in a queue. There is no copy, and no answer is sent."""
         meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("delete", who(), why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
@@ -100,7 +101,7 @@ def _add_dead(app: typer.Typer) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Put jobs that wait in a queue into the dead set. Who waits for an answer is told so."""
+        """Move jobs that wait in a queue into the dead set. A caller that waits for an answer gets one that says so."""
         meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("kill", who(), why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
@@ -112,9 +113,7 @@ def _add_move(app: typer.Typer) -> None:
         name: QueueName,
         queue: Annotated[
             str,
-            typer.Option(
-                "--to", metavar="QUEUE", help="The queue that they will wait in.", autocompletion=completion.queues
-            ),
+            typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues),
         ],
         where: WhereOption = None,
         since: SinceOption = None,
@@ -128,7 +127,7 @@ def _add_move(app: typer.Typer) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Put jobs that wait in a queue into another one, behind all that wait there."""
+        """Move jobs that wait in a queue to the end of another queue."""
         meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
@@ -157,7 +156,7 @@ def _add_edit(app: typer.Typer) -> None:
     ) -> None:
         """Change jobs that wait in a queue: their arguments or command. They keep their places.
 
-        What is changed is checked as a new job is. A job that its producer signed cannot be edited.
+        Changes are checked like a new job. A job that its producer signed cannot be edited.
         """
         settings = load_quietly(config)
         typed = arguments.read(words or ())
@@ -192,8 +191,8 @@ def _act(settings: Config, meant: _Selection, action: Action, *, dry_run: bool, 
     where = selection.conditions(typed, "dead", knows)
     if bool(where) == meant.everything:
         raise UsageError(
-            "It must be said which jobs are meant, in one way.",
-            "Give --where CONDITION (--since, --older-than), or --all; --limit may stand beside both.",
+            "Name the jobs in exactly one way.",
+            "Give --where CONDITION (--since, --older-than), or --all; --limit may be added to both.",
         )
     with open_store(settings) as client:
         require("queue", meant.queue, [one.name for one in queues.queues(client, settings.queues)])

@@ -37,24 +37,22 @@ from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue, Waiting
 from restbroker.store.client import Client
 
-app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show the queues; look into one, pause, resume or clear it."
-)
+app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the queues; inspect, pause, resume or clear one.")
 
 _TELL_EVERY_S: Final = 2.0
 
 
 @app.callback()
 def queues() -> None:
-    """Show the queues; look into one, pause, resume or clear it. Without a command: list."""
+    """Show the queues; inspect, pause, resume or clear one. Without a command: list."""
 
 
 @app.command("list")
 def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show every queue: what waits, who serves it and who paused it.
 
-    In a pipe each line is: name, jobs waiting, how long the next one has been (seconds), open or paused, by whom, for
-    how many seconds more, why, targets, processes.
+    In a pipe each line is: name, jobs waiting, age of the next one (seconds), open or paused, by whom, seconds left,
+    why, targets, processes.
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -74,7 +72,7 @@ def peek(
     after: Annotated[
         str | None,
         typer.Option(
-            "--after", metavar="PLACE", help="With --where: go on behind this place.", rich_help_panel=panels.OUTPUT
+            "--after", metavar="PLACE", help="With --where: continue after this place.", rich_help_panel=panels.OUTPUT
         ),
     ] = None,
     config: ConfigOption = None,
@@ -83,15 +81,15 @@ def peek(
 ) -> None:
     """Show the jobs that wait in a queue, next one first. Arguments and tokens are not shown.
 
-    In a pipe each line is: place (0 is next), how long it has been waiting (seconds), job id, command. With --where it
-    shows the jobs for which all conditions hold, in the columns of `dead list`.
+    In a pipe each line is: place (0 is next), age (seconds), job id, command. With --where it shows the jobs for which
+    all conditions hold, with the columns of `dead list`.
     """
     settings = load_quietly(config)
     if where:
         _search(settings, name, where, limit=limit, after=after, as_json=json)
         return
     if after is not None:
-        raise UsageError("--after goes with --where.", "Without conditions, raise --limit.")
+        raise UsageError("--after needs --where.", "Without conditions, raise --limit.")
     with open_store(settings) as client:
         one = _require_queue(client, settings, name)
         found = list(operate_queues.peek(client, name, limit, tokens(settings)))
@@ -125,14 +123,14 @@ def pause(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Have no process take jobs of a queue. Jobs in hand still run. A new pause replaces the one before."""
+    """Pause a queue: no process takes jobs from it. Jobs in progress finish. A new pause replaces the previous one."""
     settings, for_s = load_quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
         before = _require_queue(client, settings, name).pause
         if not dry_run:
             operate_queues.pause(client, name, who(), why=why, for_s=for_s)
     done = "would be" if dry_run else "is"
-    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
+    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in progress finish."
     fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}
     steering.report(words, fields, as_json=json, dry_run=dry_run)
 
@@ -145,7 +143,7 @@ def resume(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Have the jobs of a queue taken again, whoever paused it."""
+    """Resume a queue, no matter who paused it."""
     settings = load_quietly(config)
     with open_store(settings) as client:
         was = _require_queue(client, settings, name).pause is not None
@@ -165,9 +163,9 @@ def clear(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete all jobs that wait in a queue. They are gone: nothing keeps a copy.
+    """Delete all jobs that wait in a queue. There is no copy.
 
-    Jobs in hand still run, and what is pushed meanwhile stays. Ctrl-C stops it between two batches of a thousand jobs.
+    Jobs in progress finish, and jobs pushed meanwhile stay. Ctrl-C stops it between two batches of a thousand jobs.
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -211,7 +209,7 @@ def _display(one: Queue) -> tuple[str, ...]:
     """For people."""
     state = "open" if one.pause is None else f"paused {steering.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
-    size = "its key is no list" if one.size is None else str(one.size)
+    size = "its key is not a list" if one.size is None else str(one.size)
     return one.name, size, latency, state, steering.join_names(one.targets), steering.join_names(one.processes)
 
 

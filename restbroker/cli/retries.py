@@ -42,9 +42,9 @@ def retries(
     limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
-    """Show the jobs that wait for their next try, next due first, or act on them. Arguments and tokens are not listed.
+    """Show jobs that wait for their next try, next one first, or act on them. Arguments and tokens are not listed.
 
-    In a pipe each line is: when it is due (UTC), job id, command, error class, message.
+    In a pipe each line is: due time (UTC), job id, command, error class, message.
     """
     if ctx.invoked_subcommand is not None:
         return

@@ -16,17 +16,17 @@ from restbroker.rosters.command import app
 @app.command()
 def serve(
     config: ConfigOption = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics as well.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics too.")] = False,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
 ) -> None:
     """Serve rosters to Prosody, and deliver nothing.
 
-    It ends with SIGTERM or Ctrl-C. What is served where is said by Roster in the configuration. SIGHUP loads it anew.
+    Stops on SIGTERM or Ctrl-C. The section Roster of the configuration says what is served where. SIGHUP reloads it.
     """
     found = load_with_notices(config)
     if found.config.roster is None:
         raise ConfigError(
-            "The configuration has no Roster: nothing says where rosters are served.", 'Add "Roster": {}.'
+            "The configuration has no section Roster, which says where to serve rosters.", 'Add "Roster": {}.'
         )
 
     def load() -> LoadedConfig:

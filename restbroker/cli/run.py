@@ -31,7 +31,8 @@ def run(
         # As text: what is no such number is told in our own words.
         str | None,
         typer.Option(
-            metavar=f"1-{MOST_PROCESSES}", help="How many processes, under one supervisor. [default: Processes, or 1]"
+            metavar=f"1-{MOST_PROCESSES}",
+            help="Run this many processes under one supervisor. [default: Processes, or 1]",
         ),
     ] = None,
     log_level: Annotated[
@@ -41,12 +42,12 @@ def run(
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
     number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="Of the worker, in its log.")] = None,
 ) -> None:
-    """Serve the queues until SIGTERM or Ctrl-C; then finish what is running, within ShutdownTimeout.
+    """Serve the queues until SIGTERM or Ctrl-C; then finish jobs in progress within ShutdownTimeout.
 
-    A second signal stops at once; jobs that were not sent go back to their queue. SIGHUP loads the configuration anew.
+    A second signal stops at once; jobs that were not sent return to their queues. SIGHUP reloads the configuration.
     """
     if number is not None and not worker:
-        raise UsageError(f"{_NUMBER} is for processes that a supervisor starts.", "Use --processes.")
+        raise UsageError(f"{_NUMBER} is only for processes that a supervisor starts.", "Use --processes.")
     flags: dict[str, Json] = {"LogLevel": _level(log_level), "Processes": _count(processes)}
     given = {name: value for name, value in flags.items() if value is not None}
     found = load_with_notices(config, given)
@@ -94,7 +95,7 @@ def _as_worker(config: Config, load: Callable[[], LoadedConfig], *, json_logs: b
     try:
         line = socket.socket(fileno=0)
     except OSError as error:
-        raise UsageError(f"{_WORKER} is for processes that a supervisor starts.", "Use --processes.") from error
+        raise UsageError(f"{_WORKER} is only for processes that a supervisor starts.", "Use --processes.") from error
     return _as_broker(config, load, json_logs=json_logs, line=line, number=number)
 
 
@@ -106,7 +107,7 @@ def _level(given: str | None) -> Json:
     if given is None or given in levels:
         return given
     message = f"--log-level: expected one of {', '.join(levels)}, found {given[:20]!r}."
-    raise UsageError(message, "Give one of these, or leave it out: then the key LogLevel counts, or info.")
+    raise UsageError(message, "Give one of these, or leave it out to use the key LogLevel, or info.")
 
 
 def _count(processes: str | None) -> Json:
@@ -116,5 +117,5 @@ def _count(processes: str | None) -> Json:
         return int(processes)
     raise UsageError(
         f"--processes: expected a whole number from 1 to {MOST_PROCESSES}, found {processes[:20]!r}.",
-        "Give such a number, or leave it out: then the key Processes counts, or 1.",
+        "Give such a number, or leave it out to use the key Processes, or 1.",
     )

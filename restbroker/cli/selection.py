@@ -42,7 +42,7 @@ def within(
     for option, value in zip(("--since", "--until"), bounds, strict=True):
         if value is not None and not value.strip(" +-")[:1].isalnum():
             raise UsageError(
-                f"{option} takes a time, and {value!r} is none.", f"For example: {option} 2h, or {option} yesterday."
+                f"{option} takes a time; {value!r} is none.", f"For example: {option} 2h, or {option} yesterday."
             )
         if value is not None:
             op: Literal["<", ">"] = ">" if option == "--since" else "<"
@@ -50,13 +50,13 @@ def within(
     for option, value in zip(("--older-than", "--newer-than"), ages, strict=True):
         if value is not None and zset == "schedule":
             raise UsageError(
-                f"{option} is not for scheduled jobs: their time is when they are due, and it lies ahead.",
+                f"{option} does not apply to scheduled jobs, whose time lies in the future.",
                 "Due within two hours: --until 2h; later: --since 2h; or a date: --where 'at < 2026-11-20T08:00'.",
             )
         if value is not None:
             condition = rule.older(field, value.strip(), now_s, is_older=option == "--older-than")
             if condition is None:
-                raise UsageError(f"{option} takes a span of time, and {value!r} is none.", f"For example: {option} 2h")
+                raise UsageError(f"{option} takes a duration; {value!r} is none.", f"For example: {option} 2h")
             found.append(condition)
     return found
 
@@ -65,12 +65,12 @@ def _of_group(groups: Sequence[str], zset: SortedSet) -> Sequence[str]:
     if not groups:
         return ()
     if zset == "schedule":
-        raise UsageError("--group is not for scheduled jobs: a group has jobs that failed.", "Use --where.")
+        raise UsageError("--group does not apply to scheduled jobs: only failed jobs have groups.", "Use --where.")
     if len(groups) > 1:
-        raise UsageError("--group takes one group, since a job is of one only.", "Run the command once for each.")
+        raise UsageError("--group takes one group: a job belongs to only one.", "Run the command once for each.")
     if _GROUP.fullmatch(groups[0]) is None:
         name = "dead" if zset == "dead" else "retries"
-        raise UsageError(f"{groups[0][:60]!r} is no group.", f"`restbroker {name} summary` names them.")
+        raise UsageError(f"{groups[0][:60]!r} is not a group.", f"`restbroker {name} summary` names them.")
     return (f"failure_group = {groups[0]}",)
 
 
@@ -95,7 +95,7 @@ def selected(
     where = conditions(typed, zset, known)
     if [bool(jids), bool(where), everything].count(True) != 1:
         raise UsageError(
-            "It must be said which jobs are meant, in one way.",
+            "Name the jobs in exactly one way.",
             "Give job ids, or --where CONDITION (--since, --until, --older-than, --newer-than), or --all.",
         )
     return Selection(tuple(jids or ()), where)

@@ -1,6 +1,6 @@
 """The verbs of `dead`, `retries` and `scheduled`: list, show, retry, delete, kill, reschedule, move.
 
-Each of the three modules makes its commands here. Always holds: a verb means the same for every set; what a verb needs
+Each of the three modules makes its commands here. Always holds: a verb means the same forevery set; what a verb needs
 is imported when it runs, for most often the jobs are only listed.
 """
 
@@ -57,7 +57,7 @@ AfterOption = Annotated[
     typer.Option(
         "--after",
         metavar="PLACE",
-        help="Go on behind this place, which the list before told.",
+        help="Continue after this place, as the previous list printed it.",
         rich_help_panel=panels.OUTPUT,
     ),
 ]
@@ -172,9 +172,9 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Run jobs now: each goes to its queue. It costs them no try.
+        """Run jobs now: each returns to its queue. This does not use up a try.
 
-        With --wait it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
+        With --wait it reports the results, and exits with 0: all done; 1: none; 6: timeout; 7: some.
         """
         from restbroker.cli.acting import Action, ActOptions
 
@@ -203,7 +203,7 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Delete jobs: they never run. Of dead jobs a copy stays, arguments and all, which `dead --trimmed` lists."""
+        """Delete jobs: they never run. A copy of a dead job stays, with its arguments; `dead --trimmed` lists it."""
         from restbroker.cli.acting import Action, ActOptions
 
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
@@ -230,7 +230,7 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Put jobs into the dead set. They run only when somebody retries them."""
+        """Move jobs into the dead set. They run only if someone retries them."""
         from restbroker.cli.acting import Action, ActOptions
 
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
@@ -261,12 +261,12 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Give jobs another time to run. Parked ones then wait among the retries."""
+        """Give jobs another time to run. Dead ones move to the retries."""
         from restbroker.cli.acting import Action, ActOptions
 
         moment_s = at_s(delay, at)
         if moment_s is None:
-            raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
+            raise UsageError("There is no time to reschedule to.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
         action = Action(
             "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
         )
@@ -280,9 +280,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
     def move(
         queue: Annotated[
             str,
-            typer.Option(
-                "--to", metavar="QUEUE", help="The queue that they will go to.", autocompletion=completion.queues
-            ),
+            typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues),
         ],
         jids: Jids = None,
         where: WhereOption = None,
@@ -300,7 +298,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Give jobs another queue. They stay in the set: a retry, or their time, then leads them there."""
+        """Give jobs another queue. They stay in the set, and go to that queue when they are retried or due."""
         from restbroker.cli.acting import Action, ActOptions
 
         settings = load_quietly(config)
@@ -308,7 +306,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
             served = ", ".join(settings.queues)
             raise UsageError(
                 f"No target of this configuration serves the queue {queue!r}.",
-                f"Served are: {served}. If you mean exactly this one, add --foreign-queues.",
+                f"This configuration serves: {served}. If you mean exactly this one, add --foreign-queues.",
             )
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
@@ -344,5 +342,5 @@ def _act(
 def _not_found(zset: SortedSet, jid: str) -> UsageError:
     return UsageError(
         f"There is no job {jid} in the {zset} set.",
-        f"restbroker {_COMMANDS[zset]} lists those that there are; restbroker explain {jid} looks everywhere.",
+        f"restbroker {_COMMANDS[zset]} lists the existing ones; restbroker explain {jid} searches everywhere.",
     )

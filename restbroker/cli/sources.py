@@ -22,12 +22,12 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show how the sources of events stand that restbroker reads by itself, those first that are not read.
+    """Show the state of the event sources that restbroker reads itself, those that fail first.
 
-    Of a user's stream also: the end of the id of the login under which it was opened, and when it was opened and
-    brought its last event and its last heartbeat, as of half a minute ago at most. In a pipe each line is: source,
-    user, HOST:PID, the state (read, no login, no question, or the code of what is wrong), since when (UTC), login,
-    opened, last event, last heartbeat, what is wrong. Sources that servers post to are not among them.
+    For a user's stream it also shows the end of its login id, and when it was opened and last brought an event and a
+    heartbeat, at most half a minute old. In a pipe each line is: source, user, HOST:PID, the state (read, no login, no
+    question, or the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is wrong.
+    Sources that servers post to are not listed.
     """
     with open_store(load_quietly(config)) as client:
         found = listed(client)

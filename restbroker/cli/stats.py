@@ -27,7 +27,7 @@ EveryOption = Annotated[
     typer.Option(
         "--every",
         metavar="DURATION",
-        help="How often --watch looks: 500ms, 10s, 1m. [default: 2s]",
+        help="How often --watch refreshes: 500ms, 10s, 1m. [default: 2s]",
         rich_help_panel=panels.OUTPUT,
     ),
 ]
@@ -37,16 +37,16 @@ EveryOption = Annotated[
 def stats(
     config: ConfigOption = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again and again, until q or Ctrl-C.", rich_help_panel=panels.OUTPUT)
+        bool, typer.Option("--watch", help="Refresh until q or Ctrl-C.", rich_help_panel=panels.OUTPUT)
     ] = False,
     every: EveryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show totals, queues, processes with their targets, and sources of events that are read.
+    """Show totals, queues, processes with their targets, and event sources.
 
-    On a terminal also the causes of most dead jobs, and what to do next. In a pipe each line begins with what it is
-    about: total, queue, process or source. With --watch a terminal becomes one live screen; a pipe gets such lines
-    again and again, and with --json one line of JSON each time.
+    A terminal also shows the main causes of dead jobs and what to do next. In a pipe each line begins with its subject:
+    total, queue, process or source. With --watch a terminal shows one live screen; a pipe gets such lines repeatedly,
+    with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
     settings = load_quietly(config)
@@ -77,10 +77,10 @@ def _every_s(text: str | None, *, watching: bool) -> float:
     if text is None:
         return 2.0
     if not watching:
-        raise UsageError("--every says how often --watch looks.", "Add --watch.")
+        raise UsageError("--every needs --watch.", "Add --watch.")
     every_s = duration_s("--every", text)
     if every_s < _MOST_OFTEN_S:
-        raise UsageError("--every takes 200ms at least.", "For example: --every 2s")
+        raise UsageError("--every takes at least 200ms.", "For example: --every 2s")
     return every_s
 
 
@@ -122,7 +122,7 @@ def _queues(seen: SystemStats, latency: Callable[[Json], str] = _latency) -> lis
 
 def _queue_state(row: Mapping[str, Json]) -> str:
     if row["size"] is None:
-        return "its key is no list"
+        return "its key is not a list"
     pause = row["pause"]
     if not isinstance(pause, dict):
         return "paused" if row["paused"] else "open"

@@ -76,7 +76,7 @@ def dead_jobs(client: Client, settings: Config) -> None:
 def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
     """What to do now. `wanted`: the queues of the configuration."""
     if all(row["dying"] for row in seen["lanes"]):
-        return "restbroker run starts one."
+        return "`restbroker run` starts one."
     unfit = [row for row in seen["lanes"] if not row["dying"] and row["gate"] not in (None, "open")]
     hints = [(row["target"], row["gate_cure"]) for row in unfit]
     hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
@@ -84,10 +84,10 @@ def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
         if hint:
             return output.one_line(f"{text(name)}: {text(hint)}")
     if any(one.grave for one in problems(seen, wanted)):
-        return "restbroker check says what is wrong, and what to do."
+        return "`restbroker check` says what is wrong and what to do."
     if seen["totals"]["dead"]:
-        return "restbroker dead summary says what the dead jobs failed of, and what to do."
-    return "restbroker stats --watch goes on looking."
+        return "`restbroker dead summary` shows why jobs died and what to do."
+    return "`restbroker stats --watch` keeps refreshing."
 
 
 def _draw(found: "Summary") -> None:
@@ -123,7 +123,7 @@ def _gate(row: Mapping[str, Json]) -> str:
 
 def _at_work(row: Mapping[str, Json]) -> str:
     if row["at_work"] is None:
-        return f"{text(row['in_hand'])} in hand"
+        return f"{text(row['in_hand'])} in progress"
     ahead = row["ahead"]
     return f"{text(row['at_work'])}/{text(row['workers'])}{f' +{ahead}' if ahead else ''}"
 

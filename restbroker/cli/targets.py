@@ -42,10 +42,10 @@ def targets() -> None:
 
 @app.command("list")
 def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show every target with its gate, limits, latencies and outcomes.
+    """Show every target with its state, limits, latencies and outcomes.
 
-    In a pipe each line is: name, gate, reasons of pauses, jobs at work, how many it is given at once, jobs in hand,
-    jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why its gate is closed.
+    In a pipe each line is: name, state, reasons of pauses, requests in flight, concurrency limit, jobs in progress,
+    jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why it is down.
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -69,14 +69,14 @@ def pause(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Have no process take jobs for a target. Jobs in hand still run. A new pause replaces the one before."""
+    """Pause a target: no process takes jobs for it. Jobs in progress finish. A new pause replaces the previous one."""
     settings, for_s = load_quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
             operate_targets.pause(client, name, who(), why=why, for_s=for_s)
     done = "would be" if dry_run else "is"
-    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
+    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in progress finish."
     fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}
     steering.report(words, fields, as_json=json, dry_run=dry_run)
 
@@ -89,14 +89,14 @@ def resume(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """End a person's pause of a target. Those that restbroker makes itself (denied, retry_after) end by themselves."""
+    """End a person's pause of a target. restbroker's own pauses (denied, retry_after) end by themselves."""
     settings = load_quietly(config)
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
             was = operate_targets.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
-    words = f"{name} {done} resumed." if was else f"Nobody had paused {name}."
+    words = f"{name} {done} resumed." if was else f"No one had paused {name}."
     steering.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
@@ -104,16 +104,16 @@ def resume(
 def probe(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TARGET]...", help="Which. [default: all]", autocompletion=completion.targets),
+        typer.Argument(metavar="[TARGET]...", help="The targets. [default: all]", autocompletion=completion.targets),
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask targets now whether they work and take our login. Changes nothing there.
+    """Test now whether targets work and accept the login. Changes nothing there.
 
-    A broker asks a target whose gate is closed in the same way. In a pipe each line is: name, ok or denied or unwell or
-    unreachable, version, how long it took (ms), what it said, what to do. Ends with 0 if all are ok, 4: one refuses the
-    login, 5: one cannot be reached, 1: one does not work.
+    A broker probes a target that is down in the same way. In a pipe each line is: name, ok or denied or unwell or
+    unreachable, version, duration (ms), answer, what to do. Exits with 0 if all are ok, 4: one refuses the login, 5:
+    one cannot be reached, 1: one does not work.
     """
     import trio
 
@@ -158,7 +158,7 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
         yield "cure", one.cure
     for pause_ in one.pauses:
         yield "paused", steering.pause_text(pause_)
-    yield "at work", f"{one.at_work} of {one.concurrency}, {one.ahead} ahead, {one.in_hand} in hand"
+    yield "at work", f"{one.at_work} of {one.concurrency}, {one.ahead} ahead, {one.in_hand} in progress"
     yield "limits", "; ".join(_limits(one)) or "-"
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
     latencies = ", ".join(f"{name} {milliseconds(value)}" for name, value in times)

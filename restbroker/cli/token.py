@@ -22,14 +22,14 @@ from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 
 app = typer.Typer(
-    cls=Verbs, add_completion=False, no_args_is_help=True, help="Make a token, or list those of the configuration."
+    cls=Verbs, add_completion=False, no_args_is_help=True, help="Create a token, or list the configured ones."
 )
 
 _SECRET_BYTES = 32
 _UNKNOWN = "(unknown)"
 _PLACES = ("ALLOW", "HOSTS", "TARGETS", "QUEUES")
 _HEADER = ("TOKEN", *_PLACES, "SIGNED", "SECRETS", "LAST USE", "WAITING", "PREVIOUS")
-NameWord = Annotated[str, typer.Argument(help="The token's name, for what is shown to be configured.")]
+NameWord = Annotated[str, typer.Argument(help="The token's name in the configuration.")]
 
 
 @app.command()
@@ -37,12 +37,14 @@ def new(
     name: NameWord = "app",
     file: Annotated[
         Path | None,
-        typer.Option(help="Write it there (mode 0600), and print nothing.", autocompletion=completion.paths),
+        typer.Option(
+            help="Write the secret to this file (mode 0600), and do not print it.", autocompletion=completion.paths
+        ),
     ] = None,
 ) -> None:
-    """Make a secret of 32 random bytes. Never overwrites a file.
+    """Create a secret of 32 random bytes. Never overwrites a file.
 
-    It is printed, or written to a file. What to put into the configuration is said on stderr.
+    Prints it, or writes it to a file. Says on stderr what to put into the configuration.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     if file is None:
@@ -63,8 +65,8 @@ def list_tokens(
 ) -> None:
     """Show each token: what it allows, its last use, and its waiting jobs. Never a secret.
 
-    Jobs are those in the configured queues, and those in `retry` and `schedule` that go there. Those with an unknown
-    token would be parked. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use
+    Counts the jobs in the configured queues, and those in `retry` and `schedule` that will go there. A job with an
+    unknown token would die. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use
     (UTC), waiting jobs, those with the previous secret.
     """
     rows, skipped = _rows(load_quietly(config), jobs)

@@ -26,19 +26,19 @@ app = typer.Typer(add_completion=False)
 def verify(
     config: ConfigOption = None,
     redis: Annotated[
-        str | None, typer.Option("--redis", metavar="URL", help="Redis' URL, instead of a configuration.")
+        str | None, typer.Option("--redis", metavar="URL", help="The URL of Redis, instead of a configuration.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="How many jobs.", min=1, max=1_000_000)] = 2000,
-    kills: Annotated[int, typer.Option(help="How often a broker is killed; with 0, nothing breaks.", min=0)] = 5,
-    processes: Annotated[int, typer.Option(help="How many brokers run at once.", min=1, max=64)] = 2,
-    seed: Annotated[int | None, typer.Option(help="Break the same things in the same order again.")] = None,
+    jobs: Annotated[int, typer.Option(help="Push this many jobs.", min=1, max=1_000_000)] = 2000,
+    kills: Annotated[int, typer.Option(help="Kill a broker this often; with 0, nothing breaks.", min=0)] = 5,
+    processes: Annotated[int, typer.Option(help="Run this many brokers at once.", min=1, max=64)] = 2,
+    seed: Annotated[int | None, typer.Option(help="Repeat the faults of an earlier run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run brokers on your Redis, kill and freeze them, cut connections, and count what became of every job.
+    """Run brokers on your Redis, kill and freeze them, cut connections, and account forevery job.
 
-    Works in a namespace of its own (restbroker-verify-...), which is removed at the end, and against a server of its
-    own. Your queues, your XMPP server and other keys are not touched. Ends with 0 when every promise was kept, 1 when
-    a job was lost, unexpected, unfinished, or too many ran twice, or when nothing that broke held a job.
+    Works in a private namespace (restbroker-verify-...), which it removes at the end, and against a private server. It
+    does not touch your queues, your XMPP server or other keys. Exits with 0 if every promise was kept, with 1 if a job
+    was lost, unexpected or unfinished, if too many ran twice, or if no fault hit a job.
     """
     settings = _settings(config, redis)
     from restbroker.crashtest.run import RunPlan, run  # Trio takes its time: not for `--help`
@@ -68,7 +68,7 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
     if redis is None:
         return store_settings(load_quietly(config))
     if config is not None:
-        raise UsageError("--config and --redis name a Redis in two ways.", "Keep one of them.")
+        raise UsageError("--config and --redis both name a Redis.", "Keep one of them.")
     try:
         address = redis_address(redis)
     except BadUrl as bad:
@@ -97,6 +97,6 @@ def _outcome(result: Result) -> str:
     if result.is_tested:
         return "Every promise was kept."
     return (
-        "NOTHING WAS TESTED: no job was in the hands of anything that was broken (bound 0), so no promise was at stake."
-        "\nRun it again with more jobs (--jobs): the machine may have done them all before the first fault."
+        "NOTHING WAS TESTED: no fault hit a job (bound 0).\nRun it again with more jobs (--jobs): all may have "
+        "finished before the first fault."
     )

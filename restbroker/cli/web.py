@@ -19,10 +19,10 @@ def web(
     config: ConfigOption = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
 ) -> None:
-    """Serve the web pages, /stats and /metrics until SIGTERM or Ctrl-C, and deliver nothing.
+    """Serve the web pages, /stats and /metrics until SIGTERM or Ctrl-C, without delivering jobs.
 
-    They are about all brokers on the Redis of the configuration, and steer these. The keys are those of `run`
-    (StatsBind, StatsPort, StatsUser, …); Stats is taken to be true. SIGHUP loads the configuration anew.
+    They show and control all brokers on the configured Redis. The keys are those of `run` (StatsBind, StatsPort,
+    StatsUser, …), with Stats true. SIGHUP reloads the configuration.
     """
     given: dict[str, Json] = {"Stats": True}
     found = load_with_notices(config, given)

@@ -66,7 +66,7 @@ def _note_plain(host: str, sources: list[EventSource], review: Problems) -> None
         )
     for source in sources:
         if _defaults(source, review).is_signed:
-            message = f"Servers post to sources such as {source.name} over TLS alone, and Listen of Events has none."
+            message = f"Servers post to sources like {source.name} only over TLS, and Listen of Events has none."
             review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
@@ -102,7 +102,7 @@ def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], r
     if found is not None and found.kind == wanted:
         return attrs.evolve(source, target=found)
     if found is not None or "Targets" not in review.misnamed:
-        what = "there is none of that name" if found is None else f"that one is of the kind {found.kind}"
+        what = "there is no target of that name" if found is None else f"that one is of the kind {found.kind}"
         text = f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}."
         of_target = at("Targets", source.target_name)
         review.refuse(at(where, "Options.Target"), text, of_target if found is None else at(of_target, "Kind"))
@@ -165,7 +165,7 @@ def _check_shape(shape: Shape, written: Shape, where: str, source: str, review: 
         place = at(at(where, "Names"), member)
         if member in BODY_NAMES and name not in BODY_NAMES:
             known = ", ".join(sorted(BODY_NAMES))
-            why = "restbroker would not know it for a text that it may not show"
+            why = "restbroker could not recognise it as a text to hide"
             review.tell(place, f"expected one of {known}, found {name!r}; {why}.")
         if list(taken.values()).count(name) > 1 and not review.is_wrong(*others):
             review.tell(place, f"{name!r} is another member's name.")
@@ -214,7 +214,7 @@ def _judge_listen(source: EventSource, where: str, review: Problems) -> None:
     if source.path is None:
         review.refuse(at(where, "Listen"), f"has no use: a source of the kind {source.kind} fetches by itself.")
     elif not is_loopback(source.listen[0]):
-        why = "it has no TLS; Listen of Events is for others"
+        why = "it has no TLS; use Listen of Events for other machines"
         review.refuse(at(where, "Listen"), f"expected a loopback address, found {source.listen[0]!r}; {why}.")
 
 
@@ -225,5 +225,5 @@ def _check_secret(source: EventSource, written: EventSource, where: str, review:
         cure = "use SecretFile, or listen on a loopback address"
         review.refuse(place, f"is missing or empty, and Listen is open to others; {cure}.")
     elif source.secret is not None and len(source.secret.reveal()) < LEAST_SECRET:
-        why = "Listen is open to others, who could guess it"
+        why = "other machines can reach Listen, and could guess it"
         review.refuse(place, f"expected at least {LEAST_SECRET} characters, found fewer; {why}.")

@@ -57,7 +57,7 @@ def check_targets(
             why = "it is the queue to serve"
             if entries:
                 first = review.as_written(given[0])
-                why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
+                why = f"{first} defines its own target beside Targets; give it a queue, or move it into Targets"
             review.refuse("RestQueue", f"is missing or empty; {why}.")
         written.append(_TargetEntry(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
     for entry in entries:

@@ -112,7 +112,7 @@ def _hook(annotation: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  
 
 
 def _refuse(_: object, __: object) -> NoReturn:
-    raise TypeError("It is not said how such a value is written.")
+    raise TypeError("This value has no written form.")
 
 
 def _converter() -> BaseConverter:

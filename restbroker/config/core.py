@@ -62,15 +62,17 @@ class _IgnoredKeys:
     """Keys of the Go original that are understood and have no effect."""
 
     redis_pool_count: forms.Unread = key(
-        "RedisPoolCount", "Was the size of a pool.", ignored="connections to Redis are counted by need"
+        "RedisPoolCount",
+        "Was the size of a connection pool.",
+        ignored="restbroker opens as many connections to Redis as it needs",
     )
     process_id: forms.Unread = key(
-        "ProcessID", "Was the process's name.", ignored="every process makes its own unique identity"
+        "ProcessID", "Was the process's name.", ignored="every process creates its own unique identity"
     )
     max_idle_connections: forms.Unread = key(
         "MaxIdleConnections",
         "Was the number of idle connections kept.",
-        ignored="one connection per worker is kept (Concurrency)",
+        ignored="restbroker keeps one connection per worker (Concurrency)",
     )
     jabber_rest_host: forms.Unread = key(
         "JabberRestHost", "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
@@ -81,8 +83,8 @@ class _IgnoredKeys:
 class _Login:
     """Who may see the pages."""
 
-    user: str | None = key("StatsUser", "Who may log in to the pages.", mandatory="for a StatsBind that others reach")
-    password: Secret | None = secret("StatsPass", "That user's password.", "A file that holds that password.")
+    user: str | None = key("StatsUser", "The user for the pages.", mandatory="for a StatsBind that others reach")
+    password: Secret | None = secret("StatsPass", "That user's password.", "A file with that password.")
 
 
 @attrs.frozen(kw_only=True)
@@ -101,27 +103,27 @@ class Config:
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
     namespace: forms.Name = key(
-        "RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", ""
+        "RedisNamespace", "A prefix for all keys: `ns` makes them `ns:KEY`, as redis-namespace does.", ""
     )
     _ignored: _IgnoredKeys = inline(_IgnoredKeys, _IgnoredKeys())
 
     _flat: Flat = inline(Flat, Flat())
     _token: Secret | None = secret(
         "Token",
-        "The token that each job must carry.",
-        "A file that holds that token.",
+        "The token that every job must carry.",
+        "A file with that token.",
         mandatory="or TokenFile or Tokens",
     )
     tokens: "tuple[Token, ...]" = key(
         "Tokens",
-        "Several tokens, each with what it allows. Token is the one of the name `default`.",
+        "Several tokens, each with its rights. Token is the one named `default`.",
         (),
         secret=True,
         type=forms.objects_by_name("tokens", LateBound(_tokens)),
     )
     targets: "tuple[Target, ...]" = key(
         "Targets",
-        "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
+        "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) define the one named `ejabberd`.",
         (),
         secret=True,
         type=forms.objects_by_name("targets", LateBound(_target)),
@@ -134,13 +136,13 @@ class Config:
 
     events: "Events | None" = key(
         "Events",
-        "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
+        "Receive events from servers, each as a job for your application (docs/events.md).",
         secret=True,
         type=LateBound(_events),
     )
 
     shutdown_timeout_s: forms.Duration = key(
-        "ShutdownTimeout", "How long a stop waits for running requests.", 25.0, shown="25s"
+        "ShutdownTimeout", "How long a stop waits for requests in flight.", 25.0, shown="25s"
     )
     backoff: forms.BackoffRule = key(
         "Backoff",
@@ -150,15 +152,15 @@ class Config:
     )
     uncertain_retries: Annotated[int, whole(0, 1_000_000)] = key(
         "UncertainRetries",
-        "How often a command that must not run twice is sent again after a time-out without an answer.",
+        "How often a command that is not safe to repeat is sent again after a timeout without an answer.",
         2,
     )
     dead_limit: Annotated[int, whole(0, 10_000_000)] = key(
-        "DeadLimit", "Nothing is fetched while the dead set holds so many jobs; 0: no limit.", 100_000
+        "DeadLimit", "No job is taken while the dead set has this many jobs; 0: no limit.", 100_000
     )
     history_s: forms.Month | None = key(
         "History",
-        "So long it is kept in Redis how jobs ended, of a million at most (docs/jobs.md); without it, not at all.",
+        "How long Redis keeps a record of finished jobs, at most a million (docs/jobs.md); without it, none is kept.",
     )
 
     processes: Annotated[int, whole(1, 256)] = key(
@@ -168,33 +170,27 @@ class Config:
     )
 
     stats: bool = key("Stats", "Serve the web pages and /stats (docs/web.md).", False)
-    stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Where; 0 takes any free port.", 8080)
-    stats_bind: forms.PageAddress = key(
-        "StatsBind", "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
-    )
+    stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Their port; 0 takes any free port.", 8080)
+    stats_bind: forms.PageAddress = key("StatsBind", "Their address; without a login, a loopback one.", "127.0.0.1")
     _login: _Login = inline(_Login, _Login())
     stats_login: "Basic | None" = None
     """Who may see the pages; None: whoever reaches them, which is this machine only."""
-    stats_hosts: forms.OwnNames = key(
-        "StatsHosts", "Names beside StatsBind under which the pages may be asked for.", ()
-    )
+    stats_hosts: forms.OwnNames = key("StatsHosts", "Additional host names of the pages.", ())
     stats_prefix: forms.Prefix = key(
-        "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", "", shown=""
+        "StatsPrefix", "The pages' path behind a reverse proxy, e.g. /restbroker.", "", shown=""
     )
-    stats_read_only: bool = key("StatsReadOnly", "The pages show, and change nothing.", False)
+    stats_read_only: bool = key("StatsReadOnly", "The pages only show; they change nothing.", False)
     roster: "Roster | None" = key(
         "Roster",
-        "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
+        "Serve rosters from Redis to Prosody (docs/roster-service.md). All its members have defaults.",
         secret=True,
         type=LateBound(_roster),
     )
     health_bind: forms.Bind | None = key(
-        "HealthBind", "host:port that serves /healthz and /readyz alone, without login."
+        "HealthBind", "host:port that serves only /healthz and /readyz, without login."
     )
-    log_level: LogLevel = key("LogLevel", "What is logged.", "info")
-    show_bodies: bool = key(
-        "ShowBodies", "Do not mask message texts in logs, pages and Sidekiq Web's Busy page.", False
-    )
+    log_level: LogLevel = key("LogLevel", "The lowest level that is logged.", "info")
+    show_bodies: bool = key("ShowBodies", "Show message texts in logs, pages and Sidekiq Web's Busy page.", False)
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -44,8 +44,8 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 def nothing_found() -> ConfigError:
     """The error when there is no file and nothing in the environment either."""
     return ConfigError(
-        f"No configuration found: not --config, not ${VARIABLE}, not {Path.cwd() / 'env.json'}, not {SYSTEM_FILE}.",
-        "Make one with `restbroker config init`, or name yours with --config.",
+        f"There is no configuration: not --config, not ${VARIABLE}, not {Path.cwd() / 'env.json'}, not {SYSTEM_FILE}.",
+        "Create one with `restbroker config init`, or name yours with --config.",
     )
 
 
@@ -60,11 +60,11 @@ def read(path: Path, review: Problems) -> dict[str, Json]:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(
             f"The configuration file {path} cannot be read: {why}.",
-            "Check the path, and that the user restbroker runs as may read it; `restbroker config init` makes one.",
+            "Check the path, and that restbroker's user may read it; `restbroker config init` creates one.",
         ) from error
     document = _parse(text, path)
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} must hold one JSON object, {{ … }}.", "`restbroker config init` makes an example.")
+        raise ConfigError(f"{path} must hold one JSON object, {{ … }}.", "`restbroker config init` creates an example.")
     _refuse_twice(document, review)
     return document
 
@@ -91,9 +91,9 @@ def _parse(text: str, path: Path) -> Json:
         if error.msg.startswith("Expecting ',' delimiter"):
             # Python names the place where it noticed, which is the member after the missing comma.
             where += " or before this, perhaps on the line above"
-        raise ConfigError(f"{path} is no valid JSON: {error.msg} at {where}:\n  {line}", cure) from error
+        raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}:\n  {line}", cure) from error
     except ValueError as error:
-        raise ConfigError(f"{path} holds a number that is none (NaN, Infinity, endless digits).", cure) from error
+        raise ConfigError(f"{path} contains an invalid number (NaN, Infinity, endless digits).", cure) from error
     except RecursionError as error:
         raise ConfigError(f"{path} is nested too deeply to be a configuration.", cure) from error
     return document

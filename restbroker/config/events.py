@@ -89,9 +89,9 @@ class Filter:
     """
 
     types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
-    sender: Addresses = key("Sender", "JIDs of who sends, without resource, with `*` and `?`.", ())
-    receiver: Addresses = key("Receiver", "The same of who receives, for example `bot-*`.", ())
-    body: Texts = key("Body", "Texts with * and ?, for example `*urgent*`; in any case.", ())
+    sender: Addresses = key("Sender", "JIDs of senders, without resource, with `*` and `?`.", ())
+    receiver: Addresses = key("Receiver", "The same for recipients, for example `bot-*`.", ())
+    body: Texts = key("Body", "Texts with * and ?, for example `*urgent*`, ignoring case.", ())
 
     def fits(self, event: ServerEvent) -> bool:
         """Whether the event is what each member says."""
@@ -133,25 +133,23 @@ class Shape:
     Those of a route are beside those of its source.
     """
 
-    fields: Fields = key(
-        "Fields", 'Members that each event has besides, such as {"tenant": "a"}.', MappingProxyType({})
-    )
+    fields: Fields = key("Fields", 'Additional members of each event, such as {"tenant": "a"}.', MappingProxyType({}))
     names: MemberNames = key(
         "Names",
         'Other names for members of events, such as {"from": "author", "body": "message"}.',
         MappingProxyType({}),
     )
-    omit: EventMembers = key("Omit", 'Members that its events are to do without, such as ["raw"].', ())
+    omit: EventMembers = key("Omit", 'Members to remove from its events, such as ["raw"].', ())
 
 
 @attrs.frozen
 class Route:
     """Where an event goes that fits `only`, and of which nothing is `excluded`."""
 
-    queue: forms.Queue = key("Queue", "The queue; without it, the source's.", "")
-    job_class: JobClass = key("Class", "The class of its jobs; without it, the source's.", "")
-    only: Filter = key("Only", "Which events it takes; without it, all.", _NO_FILTER)
-    excluded: Filter = key("Except", "Which of these it does not.", _NO_FILTER)
+    queue: forms.Queue = key("Queue", "The queue; by default the source's.", "")
+    job_class: JobClass = key("Class", "The class of its jobs; by default the source's.", "")
+    only: Filter = key("Only", "The events it takes; by default all.", _NO_FILTER)
+    excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
 
 
@@ -166,9 +164,9 @@ class EventSource:
     name: str = ""
     kind: str = key(
         "Kind",
-        "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-sns`, `mongooseim-amqp` and"
-        " `mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher; `openfire-sse`, the"
-        " streams of users of Openfire's Chat API.",
+        "The sender: `prosody-rest`, Prosody's mod_rest; `mongooseim-sns`, `mongooseim-amqp` and "
+        "`mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher; `openfire-sse`, "
+        "the streams of users of Openfire's Chat API.",
         "",
         mandatory="always",
     )
@@ -179,53 +177,53 @@ class EventSource:
     )
     queue: forms.Queue = key(
         "Queue",
-        "The queue that each event becomes a job of, without `queue:`. No target may serve it.",
+        "The queue for the jobs of these events, without `queue:`. No target may serve it.",
         "",
         mandatory="unless each of Routes has one",
     )
     job_class: JobClass = key("Class", "The class of these jobs.", "", mandatory="unless each of Routes has one")
     secret: Secret | None = secret(
         "Secret",
-        "What the server has to show: as the password of HTTP Basic, as a bearer token, as ?key=, or as what follows"
-        " Path: /events/prosody/SECRET.",
-        "A file that holds it.",
+        "The secret that the server sends: as the password of HTTP Basic, a bearer token, ?key=, or behind "
+        "Path: /events/prosody/SECRET.",
+        "A file with it.",
         mandatory="or SecretFile, for a Listen that others reach",
     )
     window_s: forms.Duration | None = key(
         "DropDuplicates",
-        "An event with the sender, receiver and id of one that came within this time is dropped; without it, none is."
-        " Of kinds whose events have no id, one with the same text.",
+        "Drop an event with the sender, recipient and id (for kinds without ids: the text) of another one "
+        "within this time; by default, none.",
     )
     own_s: forms.Duration | None = key(
         "DropOwn",
-        "An event that tells of a message which a target of the kind mongooseim sent within this time is dropped.",
+        "Drop the event of a message that a target of kind mongooseim sent within this time.",
     )
-    only: Filter = key("Only", "Which events are wanted; all others are taken and dropped.", _NO_FILTER)
-    excluded: Filter = key("Except", "Which events are not wanted, though Only takes them.", _NO_FILTER)
+    only: Filter = key("Only", "The events that become jobs; all others are accepted and dropped.", _NO_FILTER)
+    excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
     routes: Annotated[tuple[Route, ...], Items("list of objects", "a list of routes, each an object")] = key(
         "Routes",
-        "Queues and classes for some events; see below. Queue and Class are needed where a route has none.",
+        "Queues and classes for some events; see below. Queue and Class are required if a route has none.",
         (),
     )
     """The first that an event fits takes it; empty: `queue` and `job_class` count."""
     iq: IqRule = key(
         "IQ",
-        "What becomes of an iq of type get or set. refuse: its sender gets service-unavailable. accept: it becomes a"
-        " job, and Prosody answers with an empty result.",
+        "What to do with an iq of type get or set. refuse: its sender gets service-unavailable. accept: it "
+        "becomes a job, and Prosody answers with an empty result.",
         "refuse",
     )
     listen: forms.Bind | None = key(
         "Listen",
-        "host:port of a loopback address where this source is taken instead, without TLS, also where Events has a"
-        " CertFile. Sources may share one.",
+        "host:port of a loopback address for this source alone, without TLS even if Events has a CertFile. "
+        "Sources may share one.",
     )
     patience_s: float | None = None
     """How long Redis may take until the server is told that nothing was taken; None: two seconds."""
     has_ids: bool = True
     """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""
     options: Annotated[object, OptionsOf("sources")] = key(
-        "Options", "What this kind takes beyond these: see Options of the source below."
+        "Options", "Further keys of this kind: see Options of the source below."
     )
     secrets: tuple[Secret, ...] = ()
     """Those in its options."""
@@ -245,7 +243,7 @@ class Events:
 
     listen: forms.Bind = key(
         "Listen",
-        "host:port to take events on; each source there needs a secret unless it is a loopback address.",
+        "host:port for events; each source needs a secret unless this is a loopback address.",
         DEFAULT_LISTEN,
         shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
     )

@@ -50,24 +50,23 @@ class Flat:
     )
     rest_auth: Literal["auto", "basic", "bearer"] | None = key(
         "RestAuth",
-        "How to log in; without it, by what is given. basic: RestUser. bearer: RestToken, else a token that the server"
-        " issues for RestUser. auto: RestUser, and such a token in its place while the server issues one.",
+        "How to log in; by default, with what is given. basic: RestUser. bearer: RestToken, else a token that "
+        "the server issues for RestUser. auto: such a token if the server issues one, else RestUser.",
         of_target="Auth",
     )
     rest_user: str | None = key("RestUser", "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth")
     rest_pass: Secret | None = secret(
-        "RestPass", "The password for HTTP Basic.", "A file that holds that password.", of_target="Auth"
+        "RestPass", "The password for HTTP Basic.", "A file with that password.", of_target="Auth"
     )
     rest_token: Secret | None = secret(
-        "RestToken", "A bearer token for the server.", "A file that holds that token.", of_target="Auth"
+        "RestToken", "A bearer token for the server.", "A file with that token.", of_target="Auth"
     )
     server_version: str | None = key(
         "ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", shown="auto", of_target="Options"
     )
     api_version: Annotated[int, whole(0, 9999)] | None = key(
         "ApiVersion",
-        "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
-        " 24.02 or newer.",
+        "The API version for commands (COMMAND/vN) if a job names none; needs ejabberd 24.02 or newer.",
         of_target="Options",
     )
     jabber_domain: forms.Name | None = key(

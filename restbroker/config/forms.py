@@ -130,7 +130,7 @@ def _read_name(value: Json) -> str:
     text = str(TEXT.read(value))
     # Without a scheme it may be the name of a queue or a namespace: rest:jobs@example.org.
     if "://" in text and without_logins(text) != text:
-        raise BadValue("a name, and no address with a login or a secret in it", value)
+        raise BadValue("a name, not an address with a login or a secret in it", value)
     return text
 
 

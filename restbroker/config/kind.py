@@ -98,7 +98,7 @@ class SourceCheck(Protocol):
 
 def unknown_kind(kinds: Mapping[str, Members], found: str, options: object, error: KeyError | None = None) -> str:
     """What is said of a kind that is none of these, of what has these options. `error`: what its look-up raised."""
-    unjudged = " Only then are its Options judged." if options else ""
+    unjudged = " Its Options are checked after that." if options else ""
     why = error.why if isinstance(error, UnusableKind) else expected_kind(kinds, found)
     return f"{why}{unjudged}"
 

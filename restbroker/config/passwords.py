@@ -27,9 +27,9 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
         name = fold_case(user.partition("@")[0].strip())
         if not colon or not name or not password:
             message = f"Line {number} of {file} is not of the form user:password."
-            raise ConfigError(message, "Write each user's name, a colon, and his password on a line.")
+            raise ConfigError(message, "Write each user's name, a colon and their password on a line.")
         if name in found:
-            message = f"Line {number} of {file} names a user for the second time."
+            message = f"Line {number} of {file} repeats a user."
             raise ConfigError(message, "Leave one line for each user.")
         found[name] = password
     return found

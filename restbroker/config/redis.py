@@ -26,7 +26,7 @@ class Redis:
         "RedisURL",
         "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket;"
         " redis://user@host where RedisPass or RedisPassFile gives the password.",
-        "A file that holds the URL, for one with a password; read once, at the start.",
+        "A file with the URL, for a URL with a password; read once, at the start.",
         default_shown="redis://localhost:6379/0",
     )
     host: str | None = key(
@@ -36,19 +36,15 @@ class Redis:
         instead_of=("RedisURL", "RedisURLFile"),
     )
     database: Annotated[int, whole(0, 999_999)] | None = key("RedisDatabase", "The database's number.", shown=0)
-    password: Secret | None = secret(
-        "RedisPass", "The password for Redis.", "A file that holds the password for Redis."
-    )
+    password: Secret | None = secret("RedisPass", "The password for Redis.", "A file with the password for Redis.")
     sentinels: forms.Sentinels = key(
         "RedisSentinels",
-        "Sentinels that name the current Redis; RedisURL then says all but its host and port (docs/failover.md).",
+        "Sentinels that locate Redis; RedisURL then gives everything but host and port (docs/failover.md).",
         (),
     )
-    master: forms.Name | None = key(
-        "RedisMaster", "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"
-    )
+    master: forms.Name | None = key("RedisMaster", "Sentinel's name for that Redis.", mandatory="with RedisSentinels")
     sentinel_password: Secret | None = secret(
-        "RedisSentinelPass", "The password for the Sentinels themselves.", "A file that holds that password."
+        "RedisSentinelPass", "The password for the Sentinels themselves.", "A file with that password."
     )
 
     def check(self, review: Problems) -> dict[str, Any]:

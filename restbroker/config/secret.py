@@ -33,7 +33,7 @@ class Secret:
         return hash((self._value, self.path))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret is neither pickled nor copied.")
+        raise TypeError("A secret cannot be pickled or copied.")
 
     def reveal(self) -> str:
         """The secret's text, a file's without its final line break.
@@ -56,7 +56,7 @@ class Secret:
         # Not within the handler: an error of decoding holds the file's bytes.
         raise ConfigError(
             f"{file} cannot be read: {why}.",
-            "Check that the file exists and that the user restbroker runs as may read it.",
+            "Check that the file exists and that restbroker's user may read it.",
         )
 
     def texts(self) -> frozenset[str]:

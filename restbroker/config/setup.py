@@ -92,5 +92,5 @@ def _plain(url: str) -> str:
     """The server's address. Raises `BadUrl`, also for one with a login in it, which belongs elsewhere."""
     found = rest_address(url)
     if found.credentials is not None:
-        raise BadUrl("Leave the login out of the URL: it is asked for by itself.")
+        raise BadUrl("Leave the login out of the URL: there is a separate question for it.")
     return url

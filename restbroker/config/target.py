@@ -27,9 +27,7 @@ class Basic:
     """HTTP Basic credentials."""
 
     user: str = key("User", "The user, e.g. admin@example.org.", "", mandatory="always")
-    password: Secret = secret(
-        "Pass", "The password.", "A file that holds the password.", NO_SECRET, mandatory="or PassFile"
-    )
+    password: Secret = secret("Pass", "The password.", "A file with the password.", NO_SECRET, mandatory="or PassFile")
 
     def check(self, place: str, review: Problems) -> "Basic | None":
         """User and password as they are to be used; None where there is a problem in `review`."""
@@ -59,12 +57,10 @@ _BEARER: Final = re.compile(r"[\x21-\x7e]+")
 class Bearer:
     """A bearer token; as it is written, or the login for which the server issues one."""
 
-    token: Secret = secret(
-        "Token", "The token.", "A file that holds the token.", NO_SECRET, mandatory="or TokenFile or User"
-    )
+    token: Secret = secret("Token", "The token.", "A file with the token.", NO_SECRET, mandatory="or TokenFile or User")
     _user: str | None = key("User", "A user for whom the server issues tokens.", instead_of=("Token", "TokenFile"))
     _password: Secret | None = secret(
-        "Pass", "That user's password.", "A file that holds that password.", mandatory="with User"
+        "Pass", "That user's password.", "A file with that password.", mandatory="with User"
     )
 
     def check(self, place: str, review: Problems) -> "Bearer | IssuedLogin | None":
@@ -96,7 +92,7 @@ class Auth:
     bearer: Bearer | None = key("Bearer", "A token.", secret=True, instead_of=("Basic",))
     auto: Basic | None = key(
         "Auto",
-        "User and password, and a token in their place while the server issues one.",
+        "User and password, or a token instead if the server issues one.",
         secret=True,
         instead_of=("Basic", "Bearer"),
     )
@@ -139,8 +135,8 @@ class TlsFiles:
     that is not in the same file.
     """
 
-    ca: File | None = key("CAFile", "Certificates (PEM) that the server's is checked against, instead of the system's.")
-    cert: File | None = key("CertFile", "This client's own certificate (PEM), for a server that asks for one.")
+    ca: File | None = key("CAFile", "Certificates (PEM) to verify the server's with, instead of the system's.")
+    cert: File | None = key("CertFile", "This client's own certificate (PEM), for servers that require one.")
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
@@ -150,8 +146,8 @@ class CertFiles:
 
     cert: File = key(
         "CertFile",
-        "The certificate (PEM) that is shown there, with those between it and its authority; then Listen speaks TLS"
-        " alone. A renewed one counts within seconds.",
+        "The certificate (PEM) for Listen, with its intermediate ones; Listen then accepts only TLS. A renewed "
+        "one is used within seconds.",
         Path(),
     )
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
@@ -162,26 +158,28 @@ class WrittenKeys:
     """What a target has only as it is written. None: as its kind has it."""
 
     url: str = key("URL", "The server's HTTP API, as RestURL.", "", secret=True, mandatory="always")
-    auth: Auth | None = key("Auth", "How to log in: exactly one of its members.", secret=True)
+    auth: Auth | None = key("Auth", "How to log in: exactly one member.", secret=True)
     queues: forms.Queues = key(
         "Queues",
-        "The queues to take jobs from, without `queue:`. A list: the first is served first. Weights, such as"
-        ' {"high": 3, "rest": 1}: each is served first in its share of all fetches. A queue belongs to one target.',
+        "The queues to serve, without `queue:`. A list: in strict priority, the first one first. Weights, such "
+        'as {"high": 3, "rest": 1}: each queue comes first in its share of the fetches. A queue belongs to one '
+        "target.",
         (),
         mandatory="always",
     )
     concurrency: forms.Thousand | None = key(
-        "Concurrency", "How many requests at once, per process; of some kinds another default.", shown=20
+        "Concurrency", "How many requests at once, per process; some kinds have another default.", shown=20
     )
     timeout_s: forms.Duration | None = key(
-        "RequestTimeout", "For one request; of some kinds another default.", shown="10s"
+        "RequestTimeout", "The timeout of one request; some kinds have another default.", shown="10s"
     )
     idle_expiry_s: forms.Duration | None = key(
-        "IdleExpiry", "How long an unused connection is kept; of some kinds another default.", shown="240s"
+        "IdleExpiry", "How long an idle connection is kept; some kinds have another default.", shown="240s"
     )
     at_most_once: forms.Commands = key(
         "AtMostOnce",
-        "Commands that are never sent again when they may have run; they are parked. Costs a write to Redis for each.",
+        "Commands that are never sent again if they may have run; their jobs die instead. Costs a write to "
+        "Redis for each job.",
         ("announce_*",),
         shown=["announce_*"],
     )
@@ -197,7 +195,7 @@ class Target:
     name: str = ""
     kind: str = key(
         "Kind",
-        "The kind of server: one of Options below, or one that an installed package brings.",
+        "The kind of server: one of Options below, or one that an installed package provides.",
         "",
         mandatory="always",
     )
@@ -205,7 +203,7 @@ class Target:
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
     written: WrittenKeys = inline(WrittenKeys, WrittenKeys())
-    host_header: forms.HostHeader | None = key("HostHeader", "The Host header, where it is not the virtual host.")
+    host_header: forms.HostHeader | None = key("HostHeader", "The Host header, if it is not the virtual host.")
     default_host: forms.Name | None = key(
         "Domain", "The virtual host: fills a missing `host` argument, and the Host header."
     )
@@ -215,28 +213,29 @@ class Target:
     idle_expiry_s: float = 240.0
     max_connection_age_s: forms.Duration = key(
         "MaxConnectionAge",
-        "How long any connection is used: names come to mean other addresses, and balancers other servers.",
+        "The greatest age of a connection, so that changes of DNS and balancers take effect.",
         600.0,
         shown="10m",
     )
     engine: Engine = key(
         "Engine",
-        "The HTTP client: our own, or httpx where a server is at odds with ours. It costs a job several times the CPU.",
+        "The HTTP client: our own, or httpx for proxies, HTTP/2 and odd servers, at several times the CPU per job.",
         "lean",
     )
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again when they may have run."""
     rate: forms.RateLimit | None = key(
         "RateLimit",
-        'How many jobs all processes together start: "200/s", "6000/min", or {"Rate": "200/s", "Burst": 20}. '
-        "Burst, which may start at once after a rest, is otherwise what 100 ms hold.",
+        'The rate at which all processes together start jobs: "200/s", "6000/min", or '
+        '{"Rate": "200/s", "Burst": 20}. Burst jobs may start at once after a pause; by default the rate of '
+        "100 ms.",
     )
     max_in_flight: Annotated[int, whole(1, 1_000_000)] | None = key(
-        "MaxInFlight", "How many jobs all processes together have in hand; without it each process up to Concurrency."
+        "MaxInFlight", "How many jobs all processes together have in progress; by default Concurrency for each process."
     )
     slots: forms.Slots = key(
         "Slots",
-        'How many requests at once for single commands, e.g. {"register": 2, "get_*": 5}, on top of Concurrency.',
+        'How many requests at once for some commands, e.g. {"register": 2, "get_*": 5}, on top of Concurrency.',
         MappingProxyType({}),
     )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
@@ -244,9 +243,7 @@ class Target:
     """No connection is opened to an address of a private network, whatever the URL's name means just then."""
     is_local: bool = False
     """Its commands are done in Redis: no server is asked, and none has to work."""
-    options: Annotated[object, OptionsOf("targets")] = key(
-        "Options", "What this kind takes beyond these: see Options below."
-    )
+    options: Annotated[object, OptionsOf("targets")] = key("Options", "Further keys of this kind: see Options below.")
     secrets: tuple[Secret, ...] = ()
     """Those in its options."""
     weights: Mapping[str, int] = MappingProxyType({})

@@ -96,7 +96,7 @@ def _try_certificate(files: TlsFiles, place: str, review: Problems) -> None:
                 f"{_printable(files.key)} is not the key of the certificate in {_printable(files.cert)}.",
             )
             return
-        unread = "no certificate and key that can be read"
+        unread = "no readable certificate and key"
         form = "in PEM form, without a passphrase"
         if files.key is None:
             why = (

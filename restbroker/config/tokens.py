@@ -34,38 +34,36 @@ class Token:
     secrets: tuple[Secret, ...] = ()
     _current: Secret | None = secret(
         "Secret",
-        "What the job carries, or signs with.",
-        "A file that holds it.",
+        "The secret that jobs carry or sign with.",
+        "A file with it.",
         mandatory="or SecretFile",
         kw_only=True,
     )
     _previous: Secret | None = secret(
         "PreviousSecret",
-        "The secret before this one, valid too during a rotation.",
-        "A file that holds it.",
+        "The previous secret, also valid during a rotation.",
+        "A file with it.",
         kw_only=True,
     )
     allow: forms.Allowed = key(
         "Allow",
-        "Commands that its jobs may ask for, with * and ?. Those that touch the server itself are allowed by "
+        "Commands that its jobs may run, with * and ?. Commands that control the server itself need "
         '"dangerous:" and their tag, or "dangerous:*"; "*" never includes them.',
         ("*",),
         shown=["*"],
     )
-    hosts: forms.Hosts = key("Hosts", "Virtual hosts that its jobs may name, with * and ?; without it any.", ())
-    targets: forms.SomeTargets = key("Targets", "Targets that its jobs may be for, with * and ?; without it any.", ())
-    queues: forms.SomeQueues = key(
-        "Queues", "Queues that its jobs may be taken from, with * and ?; without it any.", ()
-    )
+    hosts: forms.Hosts = key("Hosts", "Virtual hosts that its jobs may name, with * and ?; by default any.", ())
+    targets: forms.SomeTargets = key("Targets", "Targets of its jobs, with * and ?; by default any.", ())
+    queues: forms.SomeQueues = key("Queues", "Queues of its jobs, with * and ?; by default any.", ())
     signed: forms.Signed = key(
         "Signed",
-        'Jobs carry a signature instead of the secret, which then never lies in Redis; "queue": one that covers the'
-        " queue.",
+        'Jobs carry a signature instead of the secret, which then never reaches Redis; "queue": the signature '
+        "also covers the queue.",
         default=False,
     )
     queue_signed: bool = False
     window_s: forms.Month = key(
-        "Window", "How old a signature may be when a broker first sees it.", 7 * DAY_S, shown="7d"
+        "Window", "The greatest age of a signature when a broker first sees it.", 7 * DAY_S, shown="7d"
     )
     flat: bool = False
 
@@ -73,7 +71,7 @@ class Token:
         """The token as it is to be used, and where each of its secrets stands."""
         where, previous = at(place, "Secret"), at(place, "PreviousSecret")
         if is_blank(self._current):
-            why = "it is what the token's jobs carry or sign with (or use SecretFile)"
+            why = "the token's jobs carry it or sign with it (or use SecretFile)"
             review.refuse(where, f"is missing or empty; {why}.")
         if self._previous is not None and is_blank(self._previous):
             review.refuse(previous, "is empty; take it out.")

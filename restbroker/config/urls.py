@@ -1,4 +1,4 @@
-"""Reads the addresses of Redis and of targets the same way for every library behind them.
+"""Reads the addresses of Redis and of targets the same way forevery library behind them.
 
 Called by `config.redis` and `config.check_targets`. Always holds: what could mean two places or
 two credentials to two clients is refused with the explicit forms; no message shows a password, and a password leaves a
@@ -177,9 +177,9 @@ def _redis_user(parts: SplitResult, *, password_beside: bool) -> tuple[str, Secr
         return _plain(user), None
     if not colon:
         raise BadUrl(
-            "The one word before @ in RedisURL is a password to some clients and a user name to others; write"
-            " redis://:PASSWORD@host for a password, or redis://USER:PASSWORD@host; a user's name may stand alone"
-            " where RedisPass or RedisPassFile gives the password."
+            "Clients disagree whether a single word before @ in RedisURL is a password or a user name; write "
+            "redis://:PASSWORD@host for a password, or redis://USER:PASSWORD@host; a user's name may stand "
+            "alone where RedisPass or RedisPassFile gives the password."
         )
     return _plain(user), Secret(_plain(password))
 
@@ -190,14 +190,14 @@ def _rest_user(parts: SplitResult) -> Basic | None:
         return None
     user, colon, password = who.partition(":")
     if not user or not colon:
-        raise BadUrl("The URL's part before @ is USER:PASSWORD; better give the login apart from the URL.")
+        raise BadUrl("The URL's part before @ is USER:PASSWORD; it is better to keep the login out of the URL.")
     return Basic(_plain(user), Secret(_plain(password)))
 
 
 def _plain(encoded: str) -> str:
     decoded = unquote(encoded)
     if not is_plain(decoded):
-        raise BadUrl("An address must not hold control characters, percent-encoded or not.")
+        raise BadUrl("An address must not contain control characters, percent-encoded or not.")
     return decoded
 
 

@@ -63,7 +63,7 @@ def _json(name: str, text: str) -> Json:
         return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
     except rubyjson.Unreadable as error:
         cure = f"Quote texts twice ({name}:='\"text\"'), or write {name}=text."
-        raise UsageError(f"The argument {name} is no JSON after := ({error}).", cure) from error
+        raise UsageError(f"The argument {name} is not JSON after := ({error}).", cure) from error
 
 
 def _from_stdin(name: str, words: Sequence[str]) -> str:

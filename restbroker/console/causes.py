@@ -31,7 +31,7 @@ def hint(cause: "Cause") -> str | None:
     from restbroker.console import codes
 
     rows = codes.explanations_of(cause.code or "")
-    cure = next((row["cure"] for row in rows if row["what"].startswith("a job")), None)
+    cure = next((row["cure"] for row in rows if " job" in row["what"]), None)
     return None if cure is None or cure in (cause.message or "") else cure
 
 

@@ -165,7 +165,7 @@ def groups(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
 
 @offer
 def jids_in_progress(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the jobs that processes have in hand."""
+    """Offer the jobs that processes have in progress."""
     from restbroker.console.jobs import tokens
     from restbroker.operate import processes as operate
 
@@ -173,7 +173,7 @@ def jids_in_progress(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  #
         for process in operate.processes(client, tokens(config)):
             for one in islice(process.jobs, _MOST):
                 if one.job.jid:
-                    yield one.job.jid, f"{one.name or ''} in hand of {process.name}"
+                    yield one.job.jid, f"{one.name or ''} in progress of {process.name}"
 
 
 @offer

@@ -18,7 +18,7 @@ class Exit(IntEnum):
     FAILED = 1
     """Also a server's "no", as ejabberdctl does."""
     USAGE = 2
-    """The command line or the configuration cannot be used; nothing was done."""
+    """The command line or the configuration is wrong; nothing was done."""
     STORE = 3
     """Redis cannot be reached."""
     REFUSED = 4
@@ -26,28 +26,28 @@ class Exit(IntEnum):
     TARGET = 5
     """The target cannot be reached."""
     WAITING = 6
-    """There was no answer in time, or none could be read or printed; the job is queued, or in hand still."""
+    """There was no answer in time, or none could be read or printed; the job is queued, or in progress still."""
     PARTLY = 7
-    """Some of several things failed."""
+    """Some of several actions failed."""
     OUTPUT = 8
-    """stdout cannot be written; what was asked may have been done."""
+    """stdout cannot be written; the action may have been done."""
     UNREAD = 128 + signal.SIGPIPE
-    """Whoever read stdout has seen enough (`| head`)."""
+    """The reader of stdout closed it (`| head`)."""
 
 
 MEANINGS: Final[Mapping[int, str]] = {
     Exit.OK: "Done.",
-    Exit.FAILED: 'It failed; also a server\'s "no".',
-    Exit.USAGE: "The command line or the configuration cannot be used; nothing was done.",
+    Exit.FAILED: "It failed, or the server refused.",
+    Exit.USAGE: "The command line or the configuration is wrong; nothing was done.",
     Exit.STORE: "Redis cannot be reached.",
     Exit.REFUSED: "The token, or the login at the server, was not accepted.",
     Exit.TARGET: "The server cannot be reached.",
     Exit.WAITING: "No answer in time: the job is queued or running. Do not push it again.",
-    Exit.PARTLY: "Some of several things failed.",
-    Exit.OUTPUT: "stdout cannot be written; what was asked may have been done.",
-    128 + signal.SIGINT: "Ended by Ctrl-C; what was queued stays queued.",
-    Exit.UNREAD: "Whoever read stdout has seen enough (`| head`).",
-    128 + signal.SIGTERM: "Ended by SIGTERM; what was queued stays queued.",
+    Exit.PARTLY: "Some of several actions failed.",
+    Exit.OUTPUT: "stdout cannot be written; the action may have been done.",
+    128 + signal.SIGINT: "Ended by Ctrl-C; queued jobs stay queued.",
+    Exit.UNREAD: "The reader of stdout closed it (`| head`).",
+    128 + signal.SIGTERM: "Ended by SIGTERM; queued jobs stay queued.",
 }
 """Each code as `--help`, `explain-error` and the man pages tell of it."""
 

@@ -237,7 +237,7 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
     known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
     if word in known:
-        return UsageError(f"It is not clear which target {word} is for.", f"Name it with --target: {names}.")
+        return UsageError(f"Several targets have the command {word} is for.", f"Name it with --target: {names}.")
     for name, (*_, catalogue) in catalogues.items():
         if instead := catalogue.lacking.get(word):
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
@@ -246,5 +246,5 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
     if all(catalogue.is_whole for one in catalogues.values() for catalogue in one):
         cure = f"`restbroker commands --target NAME` lists those of each: {names}."
     else:
-        cure = f"If you mean exactly this name, say for which one with --target: {names}."
+        cure = f"If you mean exactly this name, choose a target with --target: {names}."
     return UsageError(f"No target is known to have a command {word!r}{meant}", cure)

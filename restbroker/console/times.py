@@ -18,7 +18,7 @@ _MOST_MS: Final = 1e15
 def at_s(delay: str | None, at: str | None) -> float | None:
     """The moment that `--in` or `--at` names, epoch seconds; None without either. Raises `UsageError`."""
     if delay is not None and at is not None:
-        raise UsageError("--in and --at say the same thing in two ways.", "Keep one of them.")
+        raise UsageError("--in and --at exclude each other.", "Keep one of them.")
     if delay is not None:
         return time.time() + duration_s("--in", delay, _YEAR_DAYS)
     if at is None:
@@ -26,7 +26,7 @@ def at_s(delay: str | None, at: str | None) -> float | None:
     try:
         moment_s = datetime.fromisoformat(at).timestamp()
     except (ValueError, OverflowError) as error:
-        cure = "Write it as 2030-01-31T08:00+01:00; without a zone it is this machine's time."
+        cure = "Write it as 2030-01-31T08:00+01:00; without a zone it is in this machine's time zone."
         raise UsageError("--at takes an ISO time.", cure) from error
     return moment_s
 

@@ -1,6 +1,6 @@
 """What a run breaks, in which order, and how many jobs that may make run twice. Used by `crashtest.run`.
 
-Always holds: the same seed gives the same order; each fault counts the jobs in the hands of what it breaks before
+Always holds: the same seed gives the same order; each fault counts the jobs in progress of what it breaks before
 anybody can take them over, so the bound on duplicates is never too low.
 """
 

@@ -41,7 +41,7 @@ class Broker:
         """Raises `RestbrokerError` with its last words if it ended by itself."""
         if self.process.poll() is not None:
             code = self.process.returncode
-            raise RestbrokerError(f"A broker ended by itself, with {code}. It said last:\n{last_words(self.log)}")
+            raise RestbrokerError(f"A broker ended unexpectedly, with {code}. Its last lines:\n{last_words(self.log)}")
 
 
 @attrs.define(eq=False)
@@ -87,7 +87,7 @@ class Fleet:
                 await trio.sleep(_POLL_S)
             return
         raise RestbrokerError(
-            f"A broker did not beat in {duration_text(_START_TIMEOUT_S)}.", "Look at the machine's load."
+            f"A broker sent no heartbeat within {duration_text(_START_TIMEOUT_S)}.", "Check the machine's load."
         )
 
     def require_alive(self) -> None:
@@ -104,7 +104,7 @@ class Fleet:
                 await broker.process.wait()
             if (code := broker.process.poll()) != 0:
                 ended_how = f"did not end in {duration_text(_STOP_TIMEOUT_S)}" if code is None else f"ended with {code}"
-                raise RestbrokerError(f"Asked to stop, a broker {ended_how}. It said last:\n{last_words(broker.log)}")
+                raise RestbrokerError(f"Asked to stop, a broker {ended_how}. Its last lines:\n{last_words(broker.log)}")
         self.brokers.clear()
 
     async def kill(self) -> None:

@@ -14,9 +14,9 @@ _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 
 @attrs.frozen
 class Result:
-    """`bound`: how many jobs were in the hands of what was broken, so how many may have run twice.
+    """`bound`: how many jobs were in progress of what was broken, so how many may have run twice.
 
-    `unfinished` are still queued or in hand after nothing moved for a while; `parked_why` counts classes of errors;
+    `unfinished` are still queued or in progress after nothing moved for a while; `parked_why` counts classes of errors;
     `given_back_s` are times until the jobs of a killed or frozen process were back in their queue.
     """
 

@@ -50,7 +50,7 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
 
 
 def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
-    """The ids of the jobs in the hands of each identity, or of those of one process."""
+    """The ids of the jobs in progress of each identity, or of those of one process."""
     known = sorted({*identities.live(client), *identities.dying(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
     return {name: [_jid(job) for job in jobs.read_jobs(client, name).jobs.values()] for name in mine}

@@ -88,7 +88,7 @@ async def _stay(stage: Environment) -> None:
             stage.voice.show(describe(arrival))
             seen += 1
         if stage.broker.poll() is not None:
-            raise RestbrokerError(f"The broker ended by itself, with {stage.broker.returncode}.", f"See {stage.log}")
+            raise RestbrokerError(f"The broker ended unexpectedly, with {stage.broker.returncode}.", f"See {stage.log}")
         await trio.sleep(0.1)
 
 

@@ -99,7 +99,9 @@ class Environment:
             if ended
             else f"Nothing came in {duration_text(timeout_s)}"
         )
-        raise RestbrokerError(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{last_words(self.log)}")
+        raise RestbrokerError(
+            f"{why}, so this is not true: {promise}.\nThe broker's last words:\n{last_words(self.log)}"
+        )
 
     async def next_arrival(self, command: str, since: int) -> ReceivedCommand:
         """The first request for this command after the first `since` ones; shows it."""
@@ -114,7 +116,7 @@ class Environment:
     def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
         """Says that a promise was kept; raises `RestbrokerError` if it was not."""
         if not kept:
-            raise RestbrokerError(f"This is not so: {text}.\nThe broker's last words:\n{last_words(self.log)}")
+            raise RestbrokerError(f"This is not true: {text}.\nThe broker's last words:\n{last_words(self.log)}")
         self.voice.good(text)
 
 

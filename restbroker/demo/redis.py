@@ -90,7 +90,7 @@ async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int]
             task_status.started(port)
             await process.wait()
         raise RestbrokerError(
-            f"{binary} did not start, or stopped by itself. The end of its log:\n{last_words(log)}",
+            f"{binary} did not start, or stopped. The end of its log:\n{last_words(log)}",
             f"Try another server:  {VARIABLE}=/path/to/redis-server restbroker demo",
         )
     finally:

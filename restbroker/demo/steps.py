@@ -126,7 +126,7 @@ async def stop(stage: Environment) -> None:
     stage.promise(stage.broker.returncode == 0, "it ended with 0")
     left = await _number(stage, "LLEN", f"queue:{QUEUE}")
     held = items(await stage.ask("KEYS", "restbroker:ip:*"))
-    stage.promise(left == 0 and not held, "no job is left behind, neither queued nor in hand")
+    stage.promise(left == 0 and not held, "no job is left behind, neither queued nor in progress")
 
 
 Step = Callable[[Environment], Awaitable[None]]

@@ -82,7 +82,7 @@ class Deliverer:
             case str(verdict):
                 return verdict
             case None:
-                raise StoreUnavailable(f"Redis did not take an event within {duration_text(patience_s)}.")
+                raise StoreUnavailable(f"Redis did not accept an event within {duration_text(patience_s)}.")
             case error:
                 raise error
 
@@ -205,8 +205,8 @@ def _verdict(one: _Waiting) -> Verdict | RestbrokerError | None:
             return "ignored"
         case "refused":
             queue = one.arrival.queue
-            message = f"Redis does not take jobs for the queue {queue}: its key is no list, or not writable."
-            return StoreRefused(message, "`restbroker check` says what its key is.")
+            message = f"Redis does not accept jobs for the queue {queue}: its key is not a list, or not writable."
+            return StoreRefused(message, "`restbroker check` names the type of its key.")
         case None:
             return one.error
 

@@ -34,7 +34,7 @@ class OwnEvents:
         try:
             await self._connection.call(store.remember, mark, window_ms)
         except (StoreUnavailable, StoreRefused) as error:
-            what = f"A message that is sent may come back as an event: it could not be remembered. {error.message}"
+            what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
             self.report(Warned("OwnNotRemembered", what, error.cure))
 
     async def aclose(self) -> None:

@@ -29,13 +29,13 @@ BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_GIVE_IT: Final = "Give the server the Secret of this source."
+_GIVE_IT: Final = "Give the server this source's Secret."
 _SEE_TO_KEY: Final = (
-    "See whether the server has the keys of this source's Options, both clocks are right, and no proxy changes what it"
-    " sends."
+    "Check that the server has the keys of this source's Options, that both clocks are right, and that no "
+    "proxy changes its requests."
 )
 _ONLY_THE_SERVER: Final = "Let only the server post there."
-_SEE_TO_SOURCE: Final = "It was signed with the key: make the Options of this source fit what the server publishes."
+_SEE_TO_SOURCE: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
 _PROBLEM: Final = "application/problem+json"
 """No type that a server takes for an event's: Prosody would send a text to the user."""
 
@@ -145,7 +145,7 @@ class Webhooks:
         began_s = trio.current_time()
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
-            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events are posted.", {"Allow": "OPTIONS, POST"})
+            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events must be posted.", {"Allow": "OPTIONS, POST"})
         if place.door is not None and not await place.door.lets_in(headers, scope["query_string"], rest):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
@@ -165,13 +165,13 @@ class Webhooks:
                 )
                 return await self._take(place, posted, began_s)
         except Full:
-            raise _not_now("busy", "Too many events come at once.") from None
+            raise _not_now("busy", "Too many events arrive at once.") from None
 
     async def _take(self, place: _ServedSource, posted: HookRequest, began_s: float) -> Answer:
         try:
             told = place.hook.read(posted, place.source.name, self._now_s())
         except MalformedEvent as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is no event: {error}.") from None
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is not an event: {error}.") from None
         if told.asks and place.source.iq == "refuse":
             return self._count(place, "refused", place.hook.answer_refused(told))
         try:
@@ -180,7 +180,7 @@ class Webhooks:
             self._tell(place, _not_now("unavailable", error.message))
             return place.hook.not_now(told, RETRY_AFTER_S)
         except ValueError:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is no event: it nests too deep.") from None
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it nests too deep.") from None
         if told.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answer_refused(told))
         return self._count(place, verdict, place.hook.answer_taken(told), trio.current_time() - began_s)
@@ -195,13 +195,13 @@ class Webhooks:
             return
         name = place.source.name
         self._report(EventHandled(name, refusal.outcome))
-        what = f"An event of the source {name} was not taken ({refusal.status.value}): {refusal.detail}"
+        what = f"An event of the source {name} was not accepted ({refusal.status.value}): {refusal.detail}"
         match refusal.outcome:
             case "unauthorized":
                 cure = _GIVE_IT if place.door is not None else _SEE_TO_KEY
                 self._report(Warned("EventUnauthorized", what, cure))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-                cure = f"Have the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
+                cure = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
                 self._report(Warned("EventMalformed", what, cure))
             case "malformed":
                 cure = _ONLY_THE_SERVER if place.door is not None else _SEE_TO_SOURCE
@@ -209,13 +209,16 @@ class Webhooks:
             case "too_large":
                 self._report(Warned("EventTooLarge", what, "Let the server send less in one event."))
             case "busy" | "unavailable":
-                cure = "Nothing of it is kept here. The server was told: some publish again, some tell whoever sent it."
+                cure = (
+                    "restbroker keeps nothing of it. The server got an error: some servers publish again, "
+                    "some tell the sender."
+                )
                 self._report(Warned("EventNotTaken", what, cure))
             case _:
                 pass
 
     def _warn_of_path(self) -> None:
-        what = "Something was posted to a path that no source of events has, or asked for there."
+        what = "A request came to a path that belongs to no event source."
         cure = f"Let the server post to one of these: {', '.join(sorted(self._places))}."
         self._report(Warned("EventPathUnknown", what, cure))
 
@@ -227,7 +230,7 @@ def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
         raise _too_large()
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     if kind != hook.CONTENT_TYPE:
-        wanted = f"The server posts another type than {hook.CONTENT_TYPE}; tell it to send that."
+        wanted = f"The server posts another type than {hook.CONTENT_TYPE}; let it send that."
         raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept": hook.CONTENT_TYPE})
 
 
@@ -239,7 +242,7 @@ async def _body(receive: ASGIReceiveCallable) -> bytes:
         while True:
             event = await receive()
             if event["type"] != "http.request":
-                raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body broke off, or its chunks are none.")
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body broke off, or its chunks are invalid.")
             parts.append(event["body"])
             size += len(event["body"])
             if size > BODY_LIMIT_BYTES:

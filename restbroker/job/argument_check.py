@@ -86,7 +86,7 @@ class Checker:
 
     def _wrong_names(self, given: tuple[str, ...]) -> str | None:
         if twice := next((name for name in given if name in self.const), None):
-            return f"{twice} is given for all rows already."
+            return f"{twice} is already given for all rows."
         spec = self.spec
         if spec is None:
             return None
@@ -142,7 +142,7 @@ def _parse_json(name: str, text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
     except rubyjson.Unreadable:
-        raise BadRow(f"{name} begins as a JSON list and is none.") from None
+        raise BadRow(f"{name} starts like a JSON list but is not one.") from None
 
 
 def _unknown_name(spec: CommandSpec, name: str) -> str:
@@ -161,5 +161,5 @@ _WANTED: Final[Mapping[ValueType, str]] = {
     "any": "anything",
     "string": "a text",
     "integer": "an integer",
-    "list": "a list of the right things",
+    "list": "a list of the right type",
 }

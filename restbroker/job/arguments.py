@@ -119,7 +119,7 @@ def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
 
 
 def _describe(given: Json) -> str:
-    return "a text that is no JSON of an object or list" if isinstance(given, str) else kind_of(given)
+    return "a text that is not JSON of an object or list" if isinstance(given, str) else kind_of(given)
 
 
 def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
@@ -154,7 +154,7 @@ def _reply_id(given: Json) -> str | int | float | None | Reason:
             return Reason(
                 "BadReplyId",
                 f"The reply id (fourth element) is {kind_of(given)}.",
-                "Give a text or a number, or leave it out if no reply is wanted.",
+                "Give a text or a number, or leave it out if you want no reply.",
             )
         case str() | int() | float():
             return given

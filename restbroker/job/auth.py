@@ -106,15 +106,14 @@ def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
 
     name = _name(command.endpoint, spec)
     if spec is None:
-        named: dict[str, str] | hosts.HostsUnclear = hosts.HostsUnclear("the catalogue does not have it")
+        named: dict[str, str] | hosts.HostsUnclear = hosts.HostsUnclear("it is not in the catalogue")
     else:
         named = hosts.hosts_of(spec, command.arguments, default_host)
     if isinstance(named, hosts.HostsUnclear):
         otherwise = "" if spec is not None and spec.beyond else ", or name the host in the command's own arguments"
         return Reason(
             "HostNotAllowed",
-            f'The token "{grant.name}" is bound to hosts, and it cannot be told which hosts {name} is about, since '
-            f"{named.why}.",
+            f'The token "{grant.name}" is bound to hosts, but the hosts of {name} is about, since {named.why}.',
             f"Push with a token without Hosts{otherwise}.",
         )
     patterns = [hosts.plain(pattern) for pattern in grant.hosts]
@@ -140,10 +139,10 @@ def _refuse_dangers(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset
         where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
         return Reason(
             "DangerousCommand",
-            f'{segment}{where} touches the server itself ({", ".join(sorted(words))}), and the token "{grant.name}" '
-            "does not allow that.",
-            f'If jobs shall do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never includes '
-            "it.",
+            f"{segment}{where} controls the server itself ({', '.join(sorted(words))}), and the token "
+            f'"{grant.name}" does not allow that.',
+            f'If jobs should do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never '
+            "includes it.",
         )
     return None
 

@@ -1,9 +1,9 @@
 """Takes secrets that are known out of texts, in whichever spelling servers echo them.
 
 Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always
-holds: no secret of six characters or more leaves here in a form that SECURITY.md lists (plain, in base64, escaped, in
-part at the mark of a cut), nor six characters in a row of a text that names a secret; what is cut was masked before;
-and no text that is hidden for people can start a new line in a log.
+holds: no secret of six characters or more leaves here in a form that docs/appendix/security.md lists (plain, in
+base64, escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret; what is cut
+was masked before; and no text that is hidden for people can start a new line in a log.
 """
 
 import re

@@ -59,7 +59,7 @@ def hosts_of(spec: CommandSpec, arguments: Mapping[str, Json], default: str | No
             found[plain(host)] = host
     if default is not None and _takes_default(spec, arguments):
         found[plain(default)] = default
-    return found or HostsUnclear("it names no host, and may be about all of them")
+    return found or HostsUnclear("it names no host, and may concern all of them")
 
 
 def _host_argument(spec: CommandSpec, name: str) -> Place | None | HostsUnclear:
@@ -70,7 +70,7 @@ def _host_argument(spec: CommandSpec, name: str) -> Place | None | HostsUnclear:
         return "host"
     if name == "user" and spec.fills_user:
         return "name"
-    return HostsUnclear(f"nothing is known of its argument {quote(name)}")
+    return HostsUnclear(f"the catalogue does not know its argument {quote(name)}")
 
 
 def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
@@ -118,7 +118,7 @@ def _domain(jid: str) -> str | HostsUnclear:
     if not domain or any(sign in part for part in (local, domain) for sign in "@/"):
         return HostsUnclear("no JID")
     if _reaches_everybody(local, resource):
-        return HostsUnclear("an address that may be the one for everybody on all hosts")
+        return HostsUnclear("an address that may mean everyone on all hosts")
     return after
 
 

@@ -106,7 +106,7 @@ def read_domain(text: str) -> str:
         if len(label.encode()) > _LONGEST_LABEL:
             raise BadAddress(f"has a part of more than {_LONGEST_LABEL} bytes in its domain")
         if _LABEL.fullmatch(label) is None:
-            raise BadAddress("has a domain that no server can have")
+            raise BadAddress("has an invalid domain")
     _require_same(text, prepared)
     return text
 
@@ -171,7 +171,7 @@ def _prepare(text: str) -> str:
     try:
         prepared = _map(text)
     except UnicodeError:
-        raise BadAddress("has characters that no address may have, or in such an order") from None
+        raise BadAddress("has characters that an address may not have, or in a forbidden order") from None
     if _mixes_directions(prepared):
         raise BadAddress("mixes letters that are written from left to right with others")
     if len(prepared.encode()) > LONGEST_PART_BYTES:
@@ -195,7 +195,7 @@ def _mixes_directions(text: str) -> bool:
 
 def _require_same(text: str, prepared: str) -> None:
     if text != prepared:
-        why = "is not in lower case" if text.lower() == prepared else "is not in the form in which servers keep it"
+        why = "is not in lower case" if text.lower() == prepared else "is not in the form that servers store"
         raise BadAddress(why, prepared)
 
 
@@ -203,6 +203,6 @@ def _read_ipv6(text: str) -> str:
     try:
         address = f"[{ipaddress.IPv6Address(text.removeprefix('[').removesuffix(']'))}]"
     except ValueError:
-        raise BadAddress("has a domain in brackets that is no IPv6 address") from None
+        raise BadAddress("has a domain in brackets that is not an IPv6 address") from None
     _require_same(text, address)
     return text

@@ -123,7 +123,7 @@ def digest(raw: bytes) -> str:
 
 
 def memory_bytes(raw: bytes) -> int:
-    """About how much memory a payload takes in hand, where it is read as well: `[[],[],…]` twenty times its bytes.
+    """About how much memory a payload takes in progress, where it is read as well: `[[],[],…]` twenty times its bytes.
 
     Of a small one, of which as many are read at once as there are workers, it is its bytes.
     """

@@ -1,8 +1,8 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
-The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturb` when Redis
-objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in hand. Always holds: every job
-gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
+The worker calls `settle` forevery job it finished with, the committer `reply_refused` and `perturb` when Redis
+objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in progress. Always holds: every
+job gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
 
 from codecs import BOM_UTF8
@@ -70,7 +70,7 @@ _ACK = Ack()
 
 
 def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
-    """Parks a job that a person cancelled while it was in hand; whoever retries it learns that it may have run."""
+    """Parks a job that a person cancelled while it was in progress; whoever retries it learns that it may have run."""
     if not was_sent:
         return _to_dead(job, reason, None, context, "cancelled")
     return _to_dead(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
@@ -111,7 +111,7 @@ def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: N
 
 
 def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
-    """The settlement of a job whose process died again and again, at last with nothing else in hand."""
+    """The settlement of a job whose process died again and again, at last with nothing else in progress."""
     return _after_crash(fallen, now_s, lambda _: _POISON)
 
 
@@ -165,15 +165,16 @@ def _job_of_orphan(fallen: OrphanedJob, job: Job, now_s: float, command: str) ->
 
 _CRASHED = Reason(
     "Uncertain",
-    "The process died when the command was about to be sent or on its way; it may have run, and AtMostOnce holds it.",
-    "Look at the server whether it was done. A retry sends it again.",
+    "The process died when the command was about to be sent or in flight; it may have run, and AtMostOnce "
+    "forbids sending it again.",
+    "Check on the server whether it was done. A retry sends it again.",
 )
 
 
 _POISON = Reason(
     "Poison",
-    "Processes died again and again while this job was in hand, at last three times with no other job beside it.",
-    "Look at the logs of restbroker at these times. A retry sends it again, alone.",
+    "Processes died repeatedly while this job was in progress, the last three times with no other job beside it.",
+    "Look at restbroker's logs of those times. A retry sends it again, alone.",
 )
 
 
@@ -192,14 +193,14 @@ def repeat_safe(spec: CommandSpec | None) -> bool:
 def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
     """The settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
 
-    A delivered job is parked, since repeating its push would fail for ever and its answer must not vanish silently.
+    A delivered job is parked, since repeating its push would fail forever and its answer must not vanish silently.
     """
     if not isinstance(settlement, Ack):
         return attrs.evolve(settlement, replies=())
     reason = Reason(
         "ReplyRefused",
-        f"The server did it, but Redis refused the answer: {text}",
-        "Look at the key that the answer goes to. A retry sends the command again.",
+        f"The server did it, but Redis refused to store the answer: {text}",
+        "Check the key for the answer. A retry sends the command again.",
     )
     return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, "delivered")))
 

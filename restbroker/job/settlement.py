@@ -1,4 +1,4 @@
-"""What the store is told to do with a job in hand. Made by `job.settle`, executed by `store.settling`; of a dead
+"""What the store is told to do with a job in progress. Made by `job.settle`, executed by `store.settling`; of a dead
 process' jobs by `store.heartbeats`.
 
 Always holds: exactly one settlement per ticket, and it is idempotent in the store.
@@ -29,7 +29,9 @@ class Reply:
 
 @attrs.frozen
 class OrphanedJob:
-    """A job that a dead identity had in hand. `responses` and `queues`, its target's, as it wrote them at its start."""
+    """A job that a dead identity had in progress. `responses` and `queues`, its target's, as it wrote them at its
+    start.
+    """
 
     identity: str
     ticket: str

@@ -34,11 +34,11 @@ __all__ = ["VERBS", "Action", "Progress", "ResumePoint", "Selection", "Verb", "p
 BATCH: Final = 100
 """Jobs between two moments at which it can be stopped."""
 _NOT_AS_SHOWN: Final = (
-    "It is not as it was shown: somebody else was faster, or it failed again. Look at it, and run the command again if"
-    " that is still due."
+    "It has changed since it was shown: someone else was faster, or it failed again. Look at it, and run the "
+    "command again if it is still needed."
 )
 _NOT_IN_TIME: Final = (
-    "It was not found in ten seconds, since the set is large: give its key (`list --json`), which finds it at once."
+    "It was not found within ten seconds, because the set is large: give its key (`list --json`) to find it at once."
 )
 
 

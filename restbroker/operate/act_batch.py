@@ -18,7 +18,7 @@ from restbroker.store.sets import Placing
 Outcome: TypeAlias = Code | Unchanged
 
 _MOST_CLASHES: Final = 5
-_TWIN: Final = "An equal job is there already."
+_TWIN: Final = "An identical job is there already."
 
 
 def carry_out(

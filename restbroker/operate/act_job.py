@@ -74,45 +74,45 @@ class Unchanged:
     why: str
 
 
-NOT_A_JOB: Final = Unchanged("It is no job that anybody could run: it can only be deleted.")
-NO_QUEUE: Final = Unchanged("It names no queue: it can only be deleted, or moved to one.")
+NOT_A_JOB: Final = Unchanged("It is not a valid job: it can only be deleted.")
+NO_QUEUE: Final = Unchanged("It names no queue: it can only be deleted or moved to one.")
 FOREIGN: Final = Unchanged(
-    "No target of this configuration serves the queue that it leads to: whoever takes it there does with it what its"
-    " class and arguments say. If that is meant, add --foreign-queues."
+    "No target of this configuration serves its queue: another program would run it by its class and "
+    "arguments. If that is intended, add --foreign-queues."
 )
 MAY_HAVE_RUN: Final = Unchanged(
-    "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
-    " done, then delete it, or retry it with --repeat-unsafe."
+    "It may have run already, and its command may not be safe to repeat: check on the server whether it was "
+    "done, then delete it, or retry it with --repeat-unsafe."
 )
 MAY_HAVE_RUN_BEFORE: Final = Unchanged(
-    "It may have run already as it is, and what it did then stays: look at the server whether it was done, then delete"
-    " it, or edit it with --repeat-unsafe."
+    "It may have run already, and an edit does not undo that: check on the server whether it was done, then "
+    "delete it, or edit it with --repeat-unsafe."
 )
-UNCHANGED: Final = Unchanged("It is so already: nothing would change.")
+UNCHANGED: Final = Unchanged("It is like this already: nothing would change.")
 SIGNED_FOR_A_QUEUE: Final = Unchanged(
-    "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
-    " BadSignature elsewhere. Sign and push it anew, for the other queue."
+    "Its signature is for the queue that it was pushed to, and no broker has accepted it yet: in another queue "
+    "it would die as BadSignature. Sign and push it again, for the other queue."
 )
 SHOWN_THERE: Final = Unchanged(
-    "An argument of it is hidden, and would be shown in that queue: give it a new value first (edit), or take it out."
+    "One of its arguments is hidden, and would be shown in that queue: give it a new value first (edit), or remove it."
 )
 
 
 def require_sense(zset: SortedSet, action: Action) -> None:
     """Raises `UsageError` for what makes no sense in this set."""
     if action.verb not in VERBS[zset]:
-        raise UsageError(f"Jobs of the {zset} set cannot be told to {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
+        raise UsageError(f"Jobs of the {zset} set do not support {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
     if action.verb == "reschedule" and action.at_s is None:
-        raise UsageError("It is not said for when.", "Give the new time.")
+        raise UsageError("There is no time to reschedule to.", "Give the new time.")
     if action.verb == "move" and not action.queue:
-        raise UsageError("It is not said where to.", "Name the queue.")
+        raise UsageError("There is no queue to move to.", "Name the queue.")
     if action.verb == "edit" and action.edit is None:
-        raise UsageError("It is not said what to change.", "Give arguments, a command or a queue.")
+        raise UsageError("There is nothing to change.", "Give arguments, a command or a queue.")
     try:
         f"{action.queue}{action.why}".encode()
     except UnicodeEncodeError:
         # Bytes of a command line arrive so; no job can hold them.
-        raise UsageError("What was given is no UTF-8: the queue, or the reason.", "Give it as UTF-8.") from None
+        raise UsageError("The queue or the reason is not UTF-8.", "Give it as UTF-8.") from None
 
 
 def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Unchanged:

@@ -47,12 +47,14 @@ _PIECES: Final = 80
 _MOST_REMEMBERED: Final = 10_000
 """So many are read before what was found in them is taken out, however little it is."""
 _LONGEST_REST_S: Final = 0.2
-_TOO_LARGE: Final = Unchanged("It is too large to be looked at. restbroker kills such a job when it comes to it.")
+_TOO_LARGE: Final = Unchanged(
+    "It is too large to read. restbroker moves such a job to the dead set when it fetches it."
+)
 _DEAD_SET_IS_FULL: Final = Unchanged(
-    "The dead set is full (DeadLimit): retry or delete what is there, raise DeadLimit, or delete these jobs here."
+    "The dead set is full (DeadLimit): retry or delete dead jobs, raise DeadLimit, or delete these jobs here."
 )
 _EDITED_SINCE: Final = Unchanged(
-    "Somebody edited it meanwhile: look at it, and run the command again if that is still due."
+    "Someone edited it meanwhile: look at it, and run the command again if it is still needed."
 )
 
 
@@ -74,7 +76,7 @@ class WaitingSelection:
 def select(
     client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
 ) -> WaitingSelection:
-    """The jobs that wait in a queue now. Raises `UsageError` if its key is no list, and for conditions on failures."""
+    """Return the jobs that wait in a queue. Raise `UsageError` for a key of another type and conditions on failures."""
     require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
@@ -126,23 +128,25 @@ def perform(
 def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
     """Raises `UsageError` for what makes no sense, and for a queue that nobody here serves, unless that is meant."""
     if action.verb not in (*VERBS, "edit"):
-        raise UsageError(f"Jobs that wait cannot be told to {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
+        raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
     if action.verb == "edit" and action.edit is None:
-        raise UsageError("It is not said what to change.", "Give arguments or a command.")
+        raise UsageError("There is nothing to change.", "Give arguments or a command.")
     if action.edit is not None and action.edit.queue is not None:
-        raise UsageError("A job that waits keeps its queue when it is edited.", "Move it.")
+        raise UsageError("An edit cannot change the queue of a waiting job.", "Move it.")
     if action.verb == "move" and action.queue == queue:
-        raise UsageError(f"They wait in {queue} already.", "Name another queue.")
+        raise UsageError(f"They already wait in {queue} already.", "Name another queue.")
     for name in (queue, *([action.queue] if action.queue else [])):
         if known.target(name) is None and action.edit is not None:
             raise UsageError(
-                f"No target of this configuration serves the queue {name!r}, so nobody can tell what its jobs may do.",
-                f"They cannot be edited here. Served are: {', '.join(sorted(known.targets))}.",
+                f"No target of this configuration serves the queue {name!r}, so their rights are unknown.",
+                f"They cannot be edited here. This configuration serves: {', '.join(sorted(known.targets))}.",
             )
         if known.target(name) is None and not action.foreign_queues:
             raise UsageError(
-                f"No target of this configuration serves the queue {name!r}: its jobs may be another application's.",
-                f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, add --foreign-queues.",
+                f"No target of this configuration serves the queue {name!r}: its jobs may belong to another "
+                "application.",
+                f"This configuration serves: {', '.join(sorted(known.targets))}."
+                " If you mean exactly this one, add --foreign-queues.",
             )
 
 
@@ -291,7 +295,7 @@ class _Run:
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
         killed = OrphanedJob("killed", f"{look.key}-{rank}", self.meant.queue, raw=look.raw, responses=responses)
-        reason = Reason("Killed", words_of_kill(self.tally.action), "Somebody decided so; ask them.")
+        reason = Reason("Killed", words_of_kill(self.tally.action), "Someone decided this; ask them.")
         return answers_of_killed(killed, now_s, reason)
 
     def _within_dead_limit(self, planned: Sequence[TakeRequest | Unchanged]) -> list[TakeRequest | Unchanged]:

@@ -1,4 +1,4 @@
-"""Who did what, and when: each action of a person is written down before it begins and while it goes on.
+"""Audit log, and when: each action of a person is written down before it begins and while it goes on.
 
 Called by `operate.act` and whatever else changes something for a person; read by `restbroker audit`, `operate.explain`
 and the pages. Always holds: nothing is done of which there is no entry, since the first one is written before; so an

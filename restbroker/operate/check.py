@@ -73,7 +73,7 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
         try:
             seen = [*check_limits(target), *await registry.check(target)]
         except ConfigError as error:
-            why = "Nothing can be sent to this target, and restbroker does not start."
+            why = "restbroker cannot send to this target, and does not start."
             seen = [
                 Finding(
                     "problem", target.name, "Unusable", message=error.message, why=why, cure=error.cure, cause="config"
@@ -83,7 +83,7 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
             bug = registry.bug(target.kind, "The check", error)
             seen = [
                 Finding(
-                    "problem", target.name, bug.code, message=bug.message, why="Nobody knows how it is.", cure=bug.cure
+                    "problem", target.name, bug.code, message=bug.message, why="Its state is unknown.", cure=bug.cure
                 )
             ]
         found[target.name] = [_in_words_of(target, finding) for finding in seen]
@@ -130,12 +130,12 @@ def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iter
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return  # read a moment ago; if it is gone now, the target or Redis says so
-    why = "Who does that can give commands to the server, or take jobs."
+    why = "Anyone who does can send commands to the server, or take jobs."
     if mode & stat.S_IROTH and not may_be_read:
-        message = f"{subject} can be read by everybody on this machine (mode {mode:04o})."
+        message = f"{subject} can be read by everyone on this machine (mode {mode:04o})."
         yield Finding("warning", AREA, "WorldReadable", message=message, why=why, cure=f"chmod 640 {path}")
     if mode & stat.S_IWOTH:
-        message = f"{subject} can be changed by everybody on this machine (mode {mode:04o})."
+        message = f"{subject} can be changed by everyone on this machine (mode {mode:04o})."
         yield Finding("warning", AREA, "WorldWritable", message=message, why=why, cure=f"chmod o-w {path}")
 
 

@@ -20,7 +20,7 @@ SILENT_S = 30.0
 
 
 def check_unfinished(client: Client) -> Iterator[Finding]:
-    """Jobs in the hands of processes that are gone. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Jobs in progress of processes that are gone. Raises `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
     living = any(not is_dead(lane) for lane in seen.lanes)
     yield from (_left_by(lane, living=living) for lane in seen.lanes if lane.in_hand and is_dead(lane))
@@ -29,7 +29,7 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
 
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
-    """What the Go original had in hand or would try again. Raises `StoreUnavailable` or `StoreRefused`."""
+    """What the Go original had in progress or would try again. Raises `StoreUnavailable` or `StoreRefused`."""
     where = migrate.sources(client, config.queues, ())
     states = migration.states(client, where.lists)
     sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
@@ -54,17 +54,17 @@ def is_dead(lane: LaneView) -> bool:
 
 def _left_by(lane: LaneView, *, living: bool) -> Finding:
     jobs = "1 job is" if lane.in_hand == 1 else f"{lane.in_hand} jobs are"
-    message = f"{jobs} in the hands of {lane.identity}, which is gone."
+    message = f"{jobs} in progress of {lane.identity}, which is gone."
     if living:
         return Finding(
             "note",
             AREA,
             "Recovering",
             message=message,
-            why="A running restbroker gives them back within 25 s.",
+            why="A running restbroker returns them to their queues within 25 s.",
             cure=None,
         )
-    why = "They wait until a running restbroker gives them back to their queue."
+    why = "They wait until a running restbroker returns them to their queues."
     return Finding(
         "warning", AREA, "LeftBehind", message=message, why=why, cure="Start `restbroker run`; it takes about 25 s."
     )
@@ -72,10 +72,10 @@ def _left_by(lane: LaneView, *, living: bool) -> Finding:
 
 def _orphan(client: Client, orphan: Orphan) -> Finding:
     key = client.keys.in_progress(orphan.identity)
-    message = f"{orphan.jobs} jobs are in {key}, which belongs to nobody."
-    why = "No process looks there: its entry was removed by hand, by another program, or lost in a failover."
+    message = f"{orphan.jobs} jobs are in {key}, which belongs to no process."
+    why = "No process will find them: the owner's entry was removed by hand, by another program, or lost in a failover."
     cure = (
-        f"Have them given back by a running restbroker: HSET {client.keys.dying} {orphan.identity} 0"
+        f"Let a running restbroker return them: HSET {client.keys.dying} {orphan.identity} 0"
         if orphan.described
         else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
     )

@@ -29,7 +29,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 "config",
                 "TokenFitsNowhere",
                 message=f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
-                why="Every job that carries it is parked.",
+                why="Every job that carries it dies.",
                 cure=f"Correct the names in Tokens.{token.name}, or take the token out.",
             )
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
@@ -51,12 +51,12 @@ def check_limits(target: Target) -> Iterator[Finding]:
     if target.rate is not None:
         told.append(f"{target.rate.per_s:g} jobs a second are started (up to {target.rate.burst} at once after a rest)")
     if target.max_in_flight is not None:
-        told.append(f"{target.max_in_flight} jobs are in hand")
+        told.append(f"{target.max_in_flight} jobs are in progress")
     if told:
         yield ok(target.name, "Limits", f"At most {' and '.join(told)}, over all processes.")
     if target.max_in_flight is not None and target.max_in_flight < target.concurrency:
         message = f"MaxInFlight ({target.max_in_flight}) is lower than Concurrency ({target.concurrency})."
-        why = "So many requests at once are never reached, not even by one process."
+        why = "Even one process cannot send that many requests at once."
         yield Finding(
             "note",
             target.name,
@@ -108,7 +108,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
 
 
 _PAUSES: Mapping[str, str] = {
-    "operator": "Somebody paused it: its jobs wait.",
+    "operator": "Someone paused it: its jobs wait.",
     "denied": "The server refused restbroker's own login: its jobs wait.",
     "retry_after": "The server asked for it (Retry-After): its jobs wait.",
 }

@@ -45,7 +45,7 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
     yield from (_quiet(queue, process, served=served) for process in quiet)
     if pause is not None:
         message = pauses.of_queue(queue.name, pause)
-        why = "Nothing more is taken from this queue; jobs in hand still run."
+        why = "No more jobs are taken from this queue; jobs in progress finish."
         cure = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
         yield Finding("warning", AREA, "QueuePaused", message=message, why=why, cure=cure)
     elif queue.size is None:
@@ -73,13 +73,13 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
         "QuietProcess",
         message=f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is"
         " restarted.",
-        why="Others take them." if served else f"Nobody else takes them, and {queue.size or 0} wait.",
-        cure="Restart it there, e.g.: systemctl restart restbroker",
+        why="Others take them." if served else f"No other process takes them, and {queue.size or 0} wait.",
+        cure="Restart it on its machine, e.g.: systemctl restart restbroker",
     )
 
 
 def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:
-    message = f"Nothing was ever pushed to the queue {name} here."
+    message = f"No job was ever pushed to the queue {name} here."
     meant = nearest(name, (other for other in known if other not in config.queues))
     if meant is not None:
         why = f"There is a queue {meant}, so that the producers may mean another one."
@@ -104,7 +104,7 @@ def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, kn
     target = next(target for target in config.targets if name in target.queues)
     command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
     cure = f"Push one: restbroker enqueue {command} --wait{where}"
-    return Finding("note", AREA, "NewQueue", message=message, why="That is so until the first job.", cure=cure)
+    return Finding("note", AREA, "NewQueue", message=message, why="This is normal before the first job.", cure=cure)
 
 
 def _database(url: str) -> int:

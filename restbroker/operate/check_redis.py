@@ -51,13 +51,13 @@ def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[F
 
 def _persistence(facts: ServerFacts) -> Iterator[Finding]:
     if not facts.disk_ok:
-        why = "Redis then refuses every write (MISCONF), and keeps nothing over a restart."
+        why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
         cure = "Look at its log and at the free space of its disk."
         yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, cure=cure)
     if facts.aof_enabled:
         yield _append_only(facts.appendfsync)
     elif facts.save is None:
-        message = "Redis has no append-only file, and does not tell whether it saves snapshots."
+        message = "Redis has no append-only file, and does not say whether it saves snapshots."
         why = "Jobs since the last snapshot are lost when it crashes."
         yield Finding(
             "note", AREA, "Unknown", message=message, why=why, cure="Turn on persistence where this Redis is managed."
@@ -76,7 +76,7 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
 
 
 def _append_only(appendfsync: str | None) -> Finding:
-    always = "In redis.conf: appendfsync always, if that is too much; it costs speed."
+    always = "If that is too much: appendfsync always in redis.conf, which is slower."
     match appendfsync:
         case "always":
             return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")
@@ -91,13 +91,13 @@ def _append_only(appendfsync: str | None) -> Finding:
                 cure=always,
             )
         case "no":
-            message = "Redis leaves saving to the operating system (appendfsync no)."
+            message = "Redis lets the operating system save (appendfsync no)."
             why = "A crash of the machine may lose the last 30 seconds or more."
             return Finding(
                 "warning", AREA, "SavedSometime", message=message, why=why, cure="In redis.conf: appendfsync everysec"
             )
         case _:
-            message = "Redis has an append-only file and does not tell how often it is saved."
+            message = "Redis has an append-only file but does not say how often it saves it."
             return Finding(
                 "note",
                 AREA,
@@ -110,18 +110,18 @@ def _append_only(appendfsync: str | None) -> Finding:
 
 def _policy(facts: ServerFacts) -> Finding:
     if facts.policy == "noeviction":
-        return ok(AREA, "Policy", "Redis removes no job to make room (maxmemory-policy noeviction).")
+        return ok(AREA, "Policy", "Redis never removes jobs to free memory (maxmemory-policy noeviction).")
     found = Finding(
         "warning",
         AREA,
         "Eviction",
-        message=f"Redis may remove keys to make room (maxmemory-policy {facts.policy}).",
-        why="At maxmemory it removes those with an expiry, among them answers that somebody waits for.",
+        message=f"Redis may remove keys to free memory (maxmemory-policy {facts.policy}).",
+        why="At maxmemory it removes keys with an expiry, including answers that a caller waits for.",
         cure="In redis.conf: maxmemory-policy noeviction",
     )
     if not facts.policy.startswith("allkeys"):
         return found
-    why = "At maxmemory it removes any key: a whole queue, the retry set, the jobs in hand."
+    why = "At maxmemory it removes any key: a whole queue, the retry set, the jobs in progress."
     if facts.maxmemory_bytes == 0:
         return attrs.evolve(found, why=f"{why} There is no maxmemory now.")
     return attrs.evolve(found, level="problem", why=why)
@@ -132,12 +132,12 @@ def _headroom(facts: ServerFacts) -> Finding:
     name = "maxmemory" if facts.maxmemory_bytes else "the machine's memory"
     if 0 < facts.maxmemory_bytes <= facts.used_memory_bytes and facts.policy == "noeviction":
         message = f"Redis is full: it uses {_mib(facts.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
-        why = "Producers cannot push; restbroker still settles what is there."
+        why = "Producers cannot push; restbroker still settles existing jobs."
         cure = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
         return Finding("problem", AREA, "Full", message=message, why=why, cure=cure)
     if limit and facts.used_memory_bytes > HEADROOM * limit:
         share = f"{facts.used_memory_bytes / limit:.0%} of {name} ({_mib(facts.used_memory_bytes)} of {_mib(limit)})"
-        why = "When it is full, producers cannot push; restbroker still settles what is there."
+        why = "When it is full, producers cannot push; restbroker still settles existing jobs."
         cure = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
         return Finding("warning", AREA, "NearlyFull", message=f"Redis uses {share}.", why=why, cure=cure)
     return ok(AREA, "Memory", f"Redis uses {_mib(facts.used_memory_bytes)} of {name} ({_mib(limit)}).")
@@ -152,7 +152,7 @@ def _clock(offset_s: float) -> Finding:
         return ok(AREA, "Clock", "The clocks of Redis and of this machine agree.")
     side = "ahead of" if offset_s > 0 else "behind"
     message = f"Redis' clock is {duration_text(abs(offset_s))} {side} this machine's."
-    why = "Jobs become due by Redis' clock, and producers and logs use the other: delays look wrong by as much."
+    why = "Jobs become due by Redis' clock, while producers and logs use their own: delays look wrong by that much."
     return Finding(
         "warning", AREA, "Clock", message=message, why=why, cure="Set both clocks by NTP (timedatectl set-ntp true)."
     )

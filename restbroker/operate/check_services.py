@@ -55,19 +55,19 @@ def _roster(roster: Roster) -> Finding:
     except ConfigError:
         return _unreadable(area)
     except (OSError, HTTPException) as error:
-        why = "Prosody asks there at each login, and its client waits in vain for contacts."
+        why = "Prosody asks for it at each login, and its client waits in vain for contacts."
         who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
-        cure = f"{who}, with this configuration; start it, or see its log."
+        cure = f"{who}, with this configuration; start it, or check its log."
         return Finding(
             "warning",
             area,
             "NotServing",
-            message=f"Nobody serves rosters at {where}: {_why(error)}.",
+            message=f"No process serves rosters at {where}: {_why(error)}.",
             why=why,
             cure=cure,
         )
     if status == 200:
-        return ok(area, "Serving", f"Rosters are served at {where}.")
+        return ok(area, "Serving", f"A process serves rosters at {where}.")
     return _other(area, where, status)
 
 
@@ -97,9 +97,9 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
             if bind in told:
                 continue
             told.add(bind)
-            why = "What servers post meanwhile is refused, and most post nothing a second time."
-            cure = "`restbroker run` takes them, with this configuration; start it, or see its log."
-            message = f"Nobody takes events at {where}: {_why(error)}."
+            why = "Events that servers post meanwhile are lost, since most servers do not post twice."
+            cure = "`restbroker run` takes them, with this configuration; start it, or check its log."
+            message = f"No process accepts events at {where}: {_why(error)}."
             yield Finding("warning", area, "NotServing", message=message, why=why, cure=cure)
             continue
         if status == 200:
@@ -148,7 +148,7 @@ def _other(area: str, where: str, status: int, what: str = "") -> Finding:
 
 
 def _unreadable(area: str) -> Finding:
-    message = "The secret cannot be read, so it was not looked whether somebody answers."
+    message = "The secret cannot be read, so the service was not tested."
     return Finding("note", area, "NotLookedAt", message=message, why=None, cure="Run this as a user who may read it.")
 
 

@@ -60,7 +60,7 @@ def check_store(config: Config) -> list[Finding]:
             )
             found += _each(lambda: check_original(client, config), asked_by_run=False)
         except StoreUnavailable as error:
-            why = "Without Redis nothing is taken, and producers cannot push."
+            why = "Without Redis no jobs are taken, and producers cannot push."
             found.append(
                 Finding("problem", AREA, "Unreachable", message=error.message, why=why, cure=error.cure, cause="store")
             )
@@ -80,9 +80,9 @@ def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True
 
 def _refusal(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
     if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
-        why = "restbroker asks Redis the same while it runs."
+        why = "restbroker needs this command while it runs."
         return Finding("problem", AREA, "Refused", message=error.message, why=why, cure=error.cure)
-    why = "Only the terminal's commands ask this, `restbroker run` never does. A part of Redis was not looked at."
+    why = "Only operators' commands need this, never `restbroker run`. A part of Redis was not checked."
     cure = error.cure
     if "permission" in error.message:
         cure = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'

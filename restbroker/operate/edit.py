@@ -80,7 +80,7 @@ class Edit:
                 continue
             new = self.renames.get(name, name)
             if new in left or (new != name and new in given and new not in self.unset):
-                return f"It has the argument {new} as well as {name}: take one of the two out."
+                return f"It has the argument {new} as well as {name}: remove one of the two."
             left[new] = value
         return left
 
@@ -138,7 +138,7 @@ def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | s
     fields = look.fields or {}
     target = look.known.targets.get(look.queue or "")
     if target is None or look.queue is None:
-        return "No target of this configuration serves its queue, so nobody can tell what it may do."
+        return "No target of this configuration serves its queue, so its rights are unknown."
     submission = arguments.read(fields.get("args"), edit.tokens.hide)
     if not isinstance(submission, Reason):
         submission = arguments.name_bare_list(submission, look.known.spec(look.queue, look.command))
@@ -178,7 +178,7 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
     fields, queue = look.fields or {}, look.queue or ""
     code = fields.get("error_class")
     if isinstance(code, str) and code in NEVER_EDITED:
-        return f"It failed as {code}: no edit can let it in. {_ENQUEUE}"
+        return f"It failed as {code}: an edit does not help. {_ENQUEUE}"
     submission = arguments.read(fields.get("args"), tokens.hide)
     first = signing.accepted_in(fields)
     let_in_from = first if first is not None and first in target.queues else queue
@@ -186,12 +186,12 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
     if not isinstance(submission, Reason):
         proof = tokens.proof(submission.token, look.jid or "", submission, let_in_from)
     if proof is None:
-        return f"Its token or signature is none of this configuration: no edit can let it in. {_ENQUEUE}"
+        return f"Its token or signature does not belong to this configuration: an edit does not help. {_ENQUEUE}"
     if proof.signature is None:
-        needed = f'The token "{proof.token.name}" takes signed jobs only: no edit can let it in. {_ENQUEUE}'
+        needed = f'The token "{proof.token.name}" takes signed jobs only: an edit does not help. {_ENQUEUE}'
         return needed if proof.token.signed else proof
     if not sealing.is_own(fields, proof.secret, proof.signature):
-        return f"Its producer signed it, and the signature would not fit what it became. {_ENQUEUE}"
+        return f"Its producer signed it, and the signature would not match the edited job. {_ENQUEUE}"
     return proof
 
 
@@ -201,7 +201,7 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
     goes_to = look.known.targets.get(queue)
     if goes_to is None:
         served = ", ".join(sorted(look.known.targets))
-        return f"No target of this configuration serves the queue {queue!r}. Served are: {served}."
+        return f"No target of this configuration serves the queue {queue!r}. This configuration serves: {served}."
     name = endpoint.check(edit.command or was.endpoint)
     if isinstance(name, Reason):
         return _reason_text(name)
@@ -304,7 +304,7 @@ class _Forms:
 def _fields_of(name: str, new: str) -> str:
     was, now = shown_name(name), shown_name(new)
     if was == now:
-        return f"The argument {was} is hidden, and its value would be shown: give it a new one, or take it out."
+        return f"The argument {was} is hidden, and its value would be shown: give it a new value, or remove it."
     return (
         f"The argument {was} is hidden, and its value would be shown as {now}: take {was} out, and give {now} a value"
         " of its own."
@@ -369,7 +369,7 @@ def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str
     if proof.signature is not None:
         was, job = args[2], sealing.seal(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
         if arguments.token(job.fields.get("args")) == was:
-            return "It would be too large to be sealed again. Give it less, or push it as several."
+            return "It would be too large to seal again. Make it smaller, or push several jobs."
     return EditedJob(dict(job.fields), wanted.queue, is_another=True)
 
 

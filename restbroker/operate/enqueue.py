@@ -23,13 +23,12 @@ from restbroker.store import identities, queues
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
 
-PAUSED = "it is paused; restbroker stats says why, and for how long."
+PAUSED = "it is paused; `restbroker stats` says why and for how long."
 
 _LIMITS: Mapping[str, str] = {
-    "dead": "the dead set is full (DeadLimit). Look through it (restbroker dead), retry or delete what is there, or"
-    " raise DeadLimit.",
+    "dead": "the dead set is full (DeadLimit). Retry or delete dead jobs (`restbroker dead`), or raise DeadLimit.",
     "paused": PAUSED,
-    "refused": "Redis refuses to give out or to settle jobs; restbroker check says why.",
+    "refused": "Redis refuses to fetch or to settle jobs; `restbroker check` says why.",
 }
 """What holds all jobs of a target back for longer than a moment."""
 
@@ -84,7 +83,7 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     except ValueError as error:
         raise UsageError(f"The arguments cannot be written as JSON: {error}.", "Check the values.") from error
     if len(raw) > PAYLOAD_LIMIT_BYTES:
-        message = f"The job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit, and it would be parked."
+        message = f"The job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit, so it would die."
         raise UsageError(message, "Send less in one job.")
     return raw
 
@@ -101,7 +100,7 @@ def _token(order: Order, jid: str, now_s: float) -> str:
     # An empty reply id means none, as it does to the broker.
     submission = Submission(Command(order.command, order.arguments), None, order.reply_id or None)
     if not signing.is_signable(submission):
-        message = f"The job has more than {signing.VALUES_LIMIT} values, and a signature cannot stand for so many."
+        message = f"The job has more than {signing.VALUES_LIMIT} values, too many for a signature."
         raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
     queue = order.queue if order.token.queue_signed else None
     return signing.sign(secret, order.token.name, at_s, jid=jid, submission=submission, queue=queue)
@@ -119,7 +118,8 @@ def push(client: Client, order: Order, jid: str, now_s: float) -> None:
         raise StoreNotNow(f"{error.message} The job was not queued.", error.cure) from error
     except StoreUnavailable as error:
         raise StoreUnavailable(
-            f"{error.message} The job {jid} may have been queued or not.", "Look for it before you push it again."
+            f"{error.message} The job {jid} may or may not have been queued.",
+            "Check whether it was queued before you push it again.",
         ) from error
 
 
@@ -219,5 +219,5 @@ def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | Non
         return None
     details = rubyjson.object_of(raw)
     if details is None:
-        raise RestbrokerError(f"The answer to {jid} is no JSON object.", "Something else wrote to its reply key.")
+        raise RestbrokerError(f"The answer to {jid} is not a JSON object.", "Another program wrote to its reply key.")
     return details

@@ -332,7 +332,7 @@ class JobView:
     def message(self) -> str | None:
         """Why it failed, as it may be shown."""
         if self.fields is None:
-            return "This entry is no job: not a JSON object."
+            return "This entry is not a job: it is not a JSON object."
         return self._display(self._text("error_message"), _TEXT_LIMIT)
 
     @_Once

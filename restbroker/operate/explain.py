@@ -30,8 +30,8 @@ _LARGEST: Final = 10**15
 
 @attrs.frozen
 class Location:
-    """Where it is. `name`: of the queue, or of the process that has it in hand. `entry.at_s`: when it is due, or was
-    parked.
+    """Where it is. `name`: of the queue, or of the process that has it in progress. `entry.at_s`: when it is due, or
+    was parked.
 
     `ahead`: so many jobs are taken before it. `since_s`: when its process took it up (epoch seconds), if it tells.
     `served`: what is known of a process that serves its queue, None: nobody does, or it is in no queue. `pause`,
@@ -126,7 +126,7 @@ class _Search:
             match one.kind:
                 case "queue":
                     yield self._waits(attrs.evolve(place, ahead=one.number))
-                case "in hand":
+                case "in progress":
                     yield attrs.evolve(place, since_s=self.walk.ask(self._since, None))
                 case _:
                     yield place

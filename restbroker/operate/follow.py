@@ -158,7 +158,7 @@ def follow(
         gone=len(missing.difference(elsewhere)) if is_seen and not keeps_ends else 0,
         taken=len(missing.intersection(elsewhere)) if is_seen else 0,
         waiting=kinds["queue"] + kinds["schedule"],
-        in_hand=kinds["in hand"],
+        in_hand=kinds["in progress"],
         unknown=0 if is_seen else len(missing),
         failed=tuple(_causes(met.values())),
         unseen=unseen,
@@ -222,7 +222,7 @@ def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
     example = {_cause(one): one.look for one in failed}
     for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):
         look = example[name, group, is_killed]
-        code, message = (KILLED, "Somebody killed it meanwhile.") if is_killed else (look.shown_code, look.message)
+        code, message = (KILLED, "Someone killed it meanwhile.") if is_killed else (look.shown_code, look.message)
         yield FailureCount("dead" if name == "dead" else "retry", group, code, message=message, jobs=jobs)
 
 

@@ -1,4 +1,5 @@
-"""A walk through all places where jobs are, within bounds: sets, queues, what is in hand, copies, and how jobs ended.
+"""A walk through all places where jobs are, within bounds: sets, queues, what is in progress, copies, and finished
+jobs.
 
 Used by `explain`, for the job of an id, and by `search`, for what a person typed. Always holds: changes nothing; what
 was not looked through to the end is noted, and so is what Redis does not let be read.
@@ -25,7 +26,7 @@ from restbroker.store.tickets import queue_of
 
 T = TypeVar("T")
 R = TypeVar("R")
-Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
+Kind: TypeAlias = Literal["queue", "in progress", "retry", "schedule", "dead", "copy"]
 SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
 _PIECE: Final = 200
 _QUEUED: Final = 50
@@ -74,7 +75,7 @@ class SearchQuery:
 
 @attrs.frozen(eq=False)
 class Match:
-    """A job that was sought, where it was met. `name`: of the queue or set, or of the process that has it in hand.
+    """A job that was sought, where it was met. `name`: of the queue or set, or of the process that has it in progress.
 
     `number`: so many jobs come before it there.
     """
@@ -132,24 +133,24 @@ class JobSearch:
         """What the processes of restbroker have taken."""
         alive: Mapping[str, int] = self.ask(identities.live, {})
         dying: Mapping[str, int] = self.ask(identities.dying, {})
-        for identity in self._in_time("processes", "what {} has in hand", {*alive, *dying}):
+        for identity in self._in_time("processes", "jobs in progress of {}", {*alive, *dying}):
             known = self._registration(identity)
             # As everything else calls it; the identity itself if its record is missing.
             name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
             held = self._in_progress(identity, () if known is None else known.queues)
             yield from self._matches(
-                "in hand", name, f"what {identity} has in hand", most=self.bounds.jobs, pieces=held
+                "in progress", name, f"what {identity} has in progress", most=self.bounds.jobs, pieces=held
             )
 
     def copies(self) -> Iterator[Match]:
-        """Copies of parked jobs, newest first, wherever the jobs are now, however many are found."""
+        """Copies of dead jobs, newest first, wherever the jobs are now, however many are found."""
         most = self.bounds.copies
-        found = self._through("copies of parked jobs", most, self._copies(), self._if_wanted, hits=most)
+        found = self._through("copies of dead jobs", most, self._copies(), self._if_wanted, hits=most)
         return (Match("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
         """What was written of jobs when they were settled for good, newest first, back to that moment."""
-        found = self._through("how jobs ended", self.bounds.ends, self._endings(since_s), self._end)
+        found = self._through("finished jobs", self.bounds.ends, self._endings(since_s), self._end)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
@@ -250,7 +251,7 @@ class JobSearch:
         return self.ask(lambda client: identities.read(client, identity), None)
 
     def _in_progress(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[JobView]]:
-        """What a lane has in hand, with the queue that each came from, which it need not name."""
+        """What a lane has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
             yield [JobView(raw, 0.0, self.known, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
 

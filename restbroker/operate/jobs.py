@@ -58,7 +58,9 @@ def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
 def _display(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
     fields = rubyjson.object_of(raw)
     if fields is None:
-        return StoredJob(at_s, None, None, error_class=None, message="This entry is no job: not a JSON object.")
+        return StoredJob(
+            at_s, None, None, error_class=None, message="This entry is not a job: it is not a JSON object."
+        )
     job = redact.job(fields)
     args = job.get("args")
     command = args[0] if isinstance(args, list) and args else None

@@ -1,4 +1,4 @@
-"""Takes over what the Go original left in Redis: the jobs that it had in hand, and those that it would try again.
+"""Takes over what the Go original left in Redis: the jobs that it had in progress, and those that it would try again.
 
 Called by `restbroker migrate`. Always holds: jobs of other queues than the configured ones stay where they are; what
 cannot be read is parked or left to the broker to park, never dropped; doing it again moves the rest and nothing twice.
@@ -31,7 +31,7 @@ _WAYS: tuple[GoesTo, ...] = ("queue", "retry", "dead", "stays")
 
 @attrs.frozen
 class Sources:
-    """Where to look: the configured queues, and each list of jobs in hand as queue and process id.
+    """Where to look: the configured queues, and each list of jobs in progress as queue and process id.
 
     `unclear`: keys that may belong to one of the queues or to another one; they are left alone. `complete`: Redis had
     few enough keys to look at all of them.
@@ -47,8 +47,8 @@ class Sources:
 class Part:
     """Some jobs with one way to go. `queue` is None where nothing tells it; `source` is the key that they are in.
 
-    `repaired` must be changed so that Sidekiq and its web pages can read them. `unreadable` are no jobs: those in hand
-    go back byte for byte, and the broker parks them; those of the retry set are parked at once.
+    `repaired` must be changed so that Sidekiq and its web pages can read them. `unreadable` are no jobs: those in
+    progress go back byte for byte, and the broker parks them; those of the retry set are parked at once.
     """
 
     source: str
@@ -104,14 +104,14 @@ class _Tally:
         self.jobs[place] += 1
 
     def takeover(self) -> Takeover:
-        """The whole: jobs in hand, then what goes to be retried, what is parked, and what stays."""
+        """The whole: jobs in progress, then what goes to be retried, what is parked, and what stays."""
         places = sorted(self.jobs, key=lambda place: (_WAYS.index(place[2]), place[0], place[1] or ""))
         parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
         return Takeover(tuple(parts), tuple(self.refused.items()))
 
 
 def sources(client: Client, queues: Sequence[str], process_ids: Collection[str]) -> Sources:
-    """The lists of jobs in hand: those of `process_ids`, or, if none are given, of every process id that is found."""
+    """Return the lists of jobs in progress: those of `process_ids`, or, if there are none, of all that are found."""
     known = set(queues) | migration.queue_names(client)
     lists: list[tuple[str, str]] = []
     unclear: list[str] = []
@@ -207,7 +207,7 @@ def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tal
                     pass
         if not pending:
             return stay
-    tally.refused["an equal job is there already"] += len(pending)
+    tally.refused["an identical job is there already"] += len(pending)
     return stay + len(pending)
 
 
@@ -228,7 +228,7 @@ def _transfer(client: Client, planned: dict[bytes, Plan], now_s: float) -> Itera
 
 
 def _unreadable(client: Client, queue: str, process_id: str) -> int:
-    """How many of these jobs in hand are none. The original keeps such entries for ever (measured)."""
+    """How many of these jobs in progress are none. The original keeps such entries forever (measured)."""
     count = skip = 0
     while page := migration.in_progress(client, queue, process_id, skip=skip, limit=PAGE):
         count += sum(isinstance(job.read(raw, queue, ""), job.NotAJob) for raw in page)

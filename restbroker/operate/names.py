@@ -42,15 +42,16 @@ def exact(client: Client, queue: str) -> QueueName:
         return queue
     if queues.is_like_shown(meant) or queues.is_known(client, queue):
         raise UsageError(
-            f"More than one queue may be meant by {queue}: so a name is shown that is no UTF-8. Nothing was done.",
-            "Look at the keys `queues` and `paused` with redis-cli, which can act on each by its own bytes.",
+            f"More than one queue matches {queue}, because names that are not UTF-8 are shown like this. "
+            "Nothing was done.",
+            "Use redis-cli on the keys `queues` and `paused`, which takes each name by its own bytes.",
         )
     return meant
 
 
 def _join(known: Collection[str]) -> str:
     if not known:
-        return "None is known on this Redis: RedisURL and RedisNamespace say where it looks."
+        return "There are none on this Redis: RedisURL and RedisNamespace choose where to look."
     names = sorted(known)
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return f"Known are {', '.join(names[:_MOST_NAMED])}{more}."

@@ -21,7 +21,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 _MOST_QUEUES: Final = 1000
 _LOOKED_AT: Final = 1000
-"""Copies of parked jobs that are compared with the dead set."""
+"""Copies of dead jobs that are compared with the dead set."""
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class UnservedQueue:
 
 @attrs.frozen
 class Copies:
-    """Of the `looked_at` newest copies of parked jobs, so many `left` the dead set: retried, deleted, or trimmed."""
+    """Of the `looked_at` newest copies of dead jobs, so many `left` the dead set: retried, deleted, or trimmed."""
 
     looked_at: int = 0
     left: int = 0
@@ -82,7 +82,7 @@ def not_found(client: Client, config: Config) -> NotFound:
     others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
     searched = (
         *_searched_places(seen),
-        SearchedPlace("copies of parked jobs", copies),
+        SearchedPlace("copies of dead jobs", copies),
         *(
             []
             if not ends and config.history_s is None

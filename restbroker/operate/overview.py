@@ -104,7 +104,7 @@ def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
 def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
     """One target in one process. `in_hand` is what Redis counts, not what the process said last.
 
-    `paused` has why its target is paused, and for how many seconds more (None: until somebody resumes it); `pauses`
+    `paused` has why its target is paused, and for how many seconds more (None: until someone resumes it); `pauses`
     tells more of the same.
     """
     known = lane.registered

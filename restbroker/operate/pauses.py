@@ -7,7 +7,7 @@ from restbroker.store.pauses import Pause
 def _until(pause: Pause) -> str:
     """By whom something is paused, and until when; begins with a blank."""
     by = "" if pause.who is None else f" by {pause.who}"
-    return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {duration_text(pause.left_s)} more"
+    return f"{by} until someone resumes it" if pause.left_s is None else f"{by} for {duration_text(pause.left_s)} more"
 
 
 def _reason(pause: Pause) -> str:

@@ -1,7 +1,7 @@
 """Processes as an operator sees and steers them: restbroker's and Ruby's Sidekiq on the same Redis.
 
 Called by `restbroker processes` and the pages. Always holds: requests go the way of Sidekiq's own API, so that each
-process takes them as if Sidekiq Web had asked; jobs in hand are shown without arguments and without a token.
+process takes them as if Sidekiq Web had asked; jobs in progress are shown without arguments and without a token.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -101,7 +101,8 @@ def processes(
 
 
 def quiet(client: Client, process: str, who: str, why: str = "") -> None:
-    """Has a process take no more jobs, for good; what it has in hand it finishes. It obeys within five seconds or so.
+    """Has a process take no more jobs, for good; what it has in progress it finishes. It obeys within five seconds or
+    so.
 
     Raises `RestbrokerError` if there is no such process.
     """
@@ -109,7 +110,7 @@ def quiet(client: Client, process: str, who: str, why: str = "") -> None:
 
 
 def stop(client: Client, process: str, who: str, why: str = "") -> None:
-    """Has a process finish what it has in hand, within its time-out, and end. As `quiet` otherwise.
+    """Has a process finish what it has in progress, within its time-out, and end. As `quiet` otherwise.
 
     A worker of `run --processes` is started again by its supervisor, and so are most services.
     """
@@ -127,7 +128,7 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
         raise _gone(process)
     if not _is_own(found.info):
         raise RestbrokerError(
-            f"The process {process} is none of restbroker's: it cannot cancel one of its jobs.",
+            f"The process {process} is not restbroker's: it cannot cancel a job.",
             "Stop it, or wait until the job ends.",
         )
     # As it is shown there, masked.
@@ -150,9 +151,7 @@ def _require(client: Client, process: str) -> None:
 
 
 def _gone(process: str) -> RestbrokerError:
-    return RestbrokerError(
-        f"There is no process {process} any more.", "restbroker processes lists those that there are."
-    )
+    return RestbrokerError(f"There is no process {process} any more.", "`restbroker processes` lists them.")
 
 
 def _is_own(info: Mapping[str, Json]) -> bool:

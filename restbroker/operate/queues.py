@@ -38,7 +38,7 @@ _NOTE_EVERY_S: Final = 1.0
 
 @attrs.frozen
 class Queue:
-    """A queue: jobs waiting (None: its key is no list), and how long the next one has been (None: it does not tell).
+    """A queue: jobs waiting (None: its key is not a list), and how long the next one has been (None: it does not tell).
 
     `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None where jobs are taken.
     """
@@ -91,7 +91,8 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
 
 
 def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = None) -> bool:
-    """Has no process take jobs of a queue; None: until `resume`. Jobs in hand still run. It replaces an earlier pause.
+    """Has no process take jobs of a queue; None: until `resume`. Jobs in progress still run. It replaces an earlier
+    pause.
 
     False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
@@ -132,7 +133,7 @@ def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool 
 def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
     """Deletes all jobs that wait in a queue now, the oldest first; yields after each batch how far it came.
 
-    They are gone: nothing keeps a copy. Jobs in hand still run; what is pushed meanwhile stays. Who stops iterating
+    They are gone: nothing keeps a copy. Jobs in progress still run; what is pushed meanwhile stays. Who stops iterating
     stops it, and the same call again goes on with the rest. Raises `UsageError` if the key is no list;
     `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
     """

@@ -33,7 +33,7 @@ _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 
 @attrs.frozen
 class SearchHit:
-    """A job, and where it is. `name`: of the queue or set, or of the process that has it in hand. `number`: so many
+    """A job, and where it is. `name`: of the queue or set, or of the process that has it in progress. `number`: so many
     come before it there. `entry.at_s`: when it is due, was parked or was pushed.
     """
 
@@ -45,7 +45,7 @@ class SearchHit:
 
 @attrs.frozen
 class SearchResult:
-    """`ends`: how jobs ended, newest first. `looked_at`: how many of each place. `unseen`: what was not looked at, or
+    """`ends`: finished jobs, newest first. `looked_at`: how many of each place. `unseen`: what was not looked at, or
     not to the end. `refused`: what Redis did not let be read, and what to do.
     """
 
@@ -84,9 +84,9 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     # How those ended whose copies were found, in any case.
     ends = () if about and not copies else tuple(walk.ends())
     if about:
-        walk.unseen.append(f"how jobs ended, which is kept without {', '.join(sorted(map(_plainly, about)))}")
+        walk.unseen.append(f"finished jobs, which is kept without {', '.join(sorted(map(_plainly, about)))}")
     if walk.ask(_has_others, instead=False):
-        walk.unseen.append("what Ruby's processes have in hand")
+        walk.unseen.append("jobs in progress of Ruby's processes")
     return SearchResult(
         tuple(hits), ends, walk.looked_at, unseen=(*walk.unseen, *asked.passed_over()), refused=tuple(walk.refused)
     )
@@ -156,7 +156,7 @@ def _word_of(condition: Condition) -> Iterator[str]:
 
 
 def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
-    """Copies of parked jobs that are nowhere else any more."""
+    """Copies of dead jobs that are nowhere else any more."""
     found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
     # A job that died several times has a copy of each time: the newest tells most.
     newest: dict[str, SearchHit] = {}

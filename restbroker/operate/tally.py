@@ -58,7 +58,7 @@ class ResumePoint:
         """The one that was written so. Raises `UsageError` for any other text."""
         found = _REST.fullmatch(written)
         if found is None:
-            raise UsageError("It cannot be read where this action is to go on.", "Begin it again.")
+            raise UsageError("The place where this action should continue cannot be read.", "Start it again.")
         run = "" if found[4] == "-" else found[4]
         return cls(str(Cursor.of(found[5])), jobs=int(found[1]), planned=int(found[2]), done=int(found[3]), run=run)
 
@@ -67,7 +67,7 @@ class ResumePoint:
 class Progress:
     """How far it came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
 
-    `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
+    `done`: with a dry run, what would be done. `gone`: someone else was faster. `refused`: why jobs stay where they
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
     leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
     of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long

@@ -1,7 +1,8 @@
 """Targets as an operator sees and steers them, over all processes: how they are, what bounds them, who paused them.
 
-Called by `restbroker targets` and the pages. Always holds: a pause holds in all processes, and jobs in hand still run;
-what processes say of themselves is up to a beat old, and another version's perhaps, so that any of it may be missing.
+Called by `restbroker targets` and the pages. Always holds: a pause holds in all processes, and jobs in progress still
+run; what processes say of themselves is up to a beat old, and another version's perhaps, so that any of it may be
+missing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -80,7 +81,8 @@ def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collec
 
 
 def pause(client: Client, target: str, who: str, why: str, for_s: float | None = None) -> None:
-    """Has no process take jobs for a target; None: until `resume`. Jobs in hand still run. It replaces an earlier one.
+    """Has no process take jobs for a target; None: until `resume`. Jobs in progress still run. It replaces an earlier
+    one.
 
     Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """

@@ -88,8 +88,8 @@ def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
     until_s = time.monotonic() + seconds
     if _is_in(client, "retry", jid, until_s):
         raise UsageError(
-            f"The job {jid} waits for its next try; put back beside it, it could run twice.",
-            "restbroker retries lists those that wait; if it fails for good, it is parked again by itself.",
+            f"The job {jid} waits for its next try; if it were restored, it could run twice.",
+            "`restbroker retries` lists it; if it fails for good, it becomes dead again.",
         )
     found = None if _is_in(client, "dead", jid, until_s) else _copy_of(client, jid, until_s)
     if found is None:
@@ -134,15 +134,15 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
 
 def _nothing(jid: str) -> UsageError:
     return UsageError(
-        f"There is no copy of a parked job {jid} that the dead set does not have already.",
-        "restbroker dead --trimmed lists those that there are.",
+        f"There is no copy of a dead job {jid} that is not in the dead set already.",
+        "`restbroker dead --trimmed` lists the copies.",
     )
 
 
 def _too_late(jid: str, where: str) -> UsageError:
     return UsageError(
         f"There was no time to look for the job {jid} in all of {where}; nothing was done.",
-        "Try again when less is going on; restbroker dead --restore looks for longer than the pages do.",
+        "Try again when Redis is less busy; `restbroker dead --restore` searches longer than the pages do.",
     )
 
 

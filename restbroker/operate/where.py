@@ -44,7 +44,7 @@ _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
-_SOUGHT: Final = "Give a text, or a condition such as user=bob; both may be given, and then all must hold."
+_SOUGHT: Final = "Give a text, a condition such as user=bob, or both; all must hold."
 _SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """As the command line takes them."""
@@ -141,8 +141,8 @@ def require_waiting(where: Where) -> None:
     """Raises `UsageError` for what jobs that wait in a queue cannot be chosen by."""
     if any(condition.field == "failure_group" for condition in where):
         raise UsageError(
-            "failure_group is of jobs that failed, and jobs that wait in a queue are of none.",
-            "Choose them by command, target, arguments or times: --where 'command = send_message'.",
+            "failure_group is only for failed jobs; jobs that wait in a queue have none.",
+            "Select by command, target, arguments or times: --where 'command = send_message'.",
         )
 
 
@@ -172,9 +172,9 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
     conditions = [one for one in given if _CONDITION.match(one)]
     texts = tuple(_unquote(one) for one in given if one not in conditions)
     if not given or "" in texts:
-        raise UsageError("It must be said what is looked for.", _SOUGHT)
+        raise UsageError("There is nothing to search for.", _SOUGHT)
     if any(len(one) > _VALUE_LIMIT for one in texts):
-        raise UsageError(f"A text is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
+        raise UsageError(f"A text is longer than {_VALUE_LIMIT} characters.", "Shorten it.")
     return SearchTerms(texts, read(conditions, now_s, hidden=hidden))
 
 
@@ -211,15 +211,13 @@ def with_fixed_time(condition: Condition) -> str:
 def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:
     found = _FORM.fullmatch(typed)
     if found is None or not found[1]:
-        raise UsageError(f"{_quote(typed)} is no condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
+        raise UsageError(f"{_quote(typed)} is not a condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
     name, op, value = found[1], _OPS[found[2]], found[3]
     if value.startswith(("=", "~", "<", ">")):
         wrong = f"There is no operator {found[2]}{value[0]}"
-        raise UsageError(f"{wrong}; there are = != ~ < and >.", EXAMPLE)
+        raise UsageError(f"{wrong}; the operators are = != ~ < and >.", EXAMPLE)
     if len(value) > _VALUE_LIMIT:
-        raise UsageError(
-            f"The value for {_printable(name)} is longer than {_VALUE_LIMIT} characters.", "Give less of it."
-        )
+        raise UsageError(f"The value for {_printable(name)} is longer than {_VALUE_LIMIT} characters.", "Shorten it.")
     field = _field(name, hidden)
     meant = _value(field, op, _unquote(value), now_s, ahead=ahead and field == "at")
     return Condition(field, op, meant, f"{name} {op} {value}")
@@ -237,11 +235,11 @@ def _field(name: str, hidden: Sequence[str]) -> str:
         return name
     plain = name.removeprefix(ARGUMENT)
     if _NAME.fullmatch(plain) is None:
-        raise UsageError(f"{_printable(name)} can be no field.", f"These exist: {', '.join(FIELDS)}, or any argument.")
+        raise UsageError(f"{_printable(name)} is not a field.", f"These exist: {', '.join(FIELDS)}, or any argument.")
     if is_secret(plain):
         raise UsageError(
             f"{_printable(plain)} looks like the name of a secret, and jobs cannot be searched by secrets.",
-            "Somebody could guess one so, letter by letter. Use another field.",
+            "That would let someone guess a secret letter by letter. Use another field.",
         )
     if plain.lower() in hidden:
         raise UsageError(
@@ -260,20 +258,20 @@ def _field(name: str, hidden: Sequence[str]) -> str:
 def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Value:
     if field in TIMES:
         if op == "~":
-            raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", EXAMPLE)
+            raise UsageError(f"{field} is a time, which contains no text: use = != < or >.", EXAMPLE)
         span = _time(field, value, now_s, ahead=ahead)
         if _SPAN.fullmatch(value) is not None:
             raise _two_ways(field, op, value, span=span, now_s=now_s)
         return span
     if field in TEXTS:
         if op in ("<", ">"):
-            raise UsageError(f"{field} is a text, which is neither less nor more: use = != or ~.", EXAMPLE)
+            raise UsageError(f"{field} is a text, which has no order: use = != or ~.", EXAMPLE)
         return value
     if field in NUMBERS or op in ("<", ">"):
         number = _number(value)
         if number is None or op == "~":
-            allowed = "= != < >" if field in NUMBERS else "a number behind < and >"
-            raise UsageError(f"{_quote(value)} is no number for {_printable(field)}.", f"It takes {allowed}.")
+            allowed = "= != < >" if field in NUMBERS else "a number after < and >"
+            raise UsageError(f"{_quote(value)} is not a number for {_printable(field)}.", f"It takes {allowed}.")
         return number
     return value
 
@@ -282,7 +280,7 @@ def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
     span = _span(value, now_s, ahead=ahead)
     if span is None:
         raise UsageError(
-            f"{_quote(value)} is no time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
+            f"{_quote(value)} is not a time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
         )
     return span
 
@@ -292,7 +290,7 @@ def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> Usage
     whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
     before, after = (with_fixed_time(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
     length = value.lstrip("+-")
-    message = f"{field} {op} {value} can be read in two ways: {length} is a length of time, and {field} a moment."
+    message = f"{field} {op} {value} is ambiguous: {length} is a duration, but {field} is a moment."
     if span.begin_s > now_s:
         return UsageError(message, f"Within {length} from now: {before}; later: {after}.")
     options = f"{OPTIONS} --older-than {length} and --newer-than {length}"

@@ -60,27 +60,27 @@ from restbroker.rosters.store import UserState
 from restbroker.servers.roster_change import Change
 
 app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show and change the rosters that Prosody is served; import or export."
+    cls=ListsFirst, add_completion=False, help="Show, change, import or export the rosters served to Prosody."
 )
 
 User = Annotated[
     str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.", autocompletion=users)
 ]
 Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
-NameOption = Annotated[str | None, typer.Option("--name", help="What the user sees the contact as.")]
-GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; once for each.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="The contact's name for this user.")]
+GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; may be repeated.")]
 
 
 @app.callback()
 def roster() -> None:
-    """Show and change the rosters that Prosody is served; import or export. Without a command: list."""
+    """Show, change, import or export the rosters served to Prosody. Without a command: list."""
 
 
 @app.command("list")
 def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: JsonOption = False) -> None:
-    """Show who has a roster, and with how many contacts.
+    """Show users with rosters and their number of contacts.
 
-    Of each it says whether Prosody has yet to be told of a change.
+    The state says whether Prosody still has to learn of a change.
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
     with open_rosters(config, only_looks=True) as desk:
@@ -97,7 +97,7 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
 
 @app.command()
 def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show one roster. As JSON it is what `set` takes.
+    """Show one roster. With --json in the form that `set` takes.
 
     In a pipe each line is: JID, name, groups with commas between them.
     """
@@ -136,7 +136,7 @@ def set_roster(
     config: ConfigOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Make this the whole roster of a user."""
+    """Replace a user's whole roster."""
     with usage_errors():
         contacts = _read(file)
     with open_rosters(config) as desk, usage_errors():
@@ -152,7 +152,7 @@ def set_roster(
 
 @app.command()
 def add(user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None) -> None:
-    """Add a contact; one that is there is replaced."""
+    """Add or replace a contact."""
     with open_rosters(config) as desk, usage_errors():
         _change(desk, "add contact", Change(read_user(user, desk.domain), _contact(jid, name, group)))
 
@@ -163,7 +163,7 @@ def remove(
     jids: Annotated[list[str], typer.Argument(metavar="JID...", help="The contacts' addresses.")],
     config: ConfigOption = None,
 ) -> None:
-    """Remove contacts; those that are not there count as removed."""
+    """Remove contacts; missing ones count as removed."""
     with open_rosters(config) as desk, usage_errors():
         drop = tuple(dict.fromkeys(map(read_jid, jids)))
         _change(desk, "remove contact", Change(read_user(user, desk.domain), drop=drop))
@@ -173,9 +173,9 @@ def remove(
 def rename(
     user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None
 ) -> None:
-    """Replace the name and the groups of a contact who is there.
+    """Replace the name and groups of an existing contact.
 
-    Prosody tells clients of it at their next login: a refresh makes it look only at who is new or gone.
+    Clients learn of it at their next login: a refresh only tells them of new and removed contacts.
     """
     with open_rosters(config) as desk, usage_errors():
         user = read_user(user, desk.domain)
@@ -193,7 +193,7 @@ def befriend(
 ) -> None:
     """Make two users contacts of each other, in one step.
 
-    Who is a contact already keeps name and groups, unless one of these is given.
+    An existing contact keeps name and groups unless you give new ones.
     """
     with open_rosters(config) as desk, usage_errors():
         changes = [
@@ -206,7 +206,7 @@ def befriend(
 
 @app.command()
 def delete(user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: DryRunOption = False) -> None:
-    """Forget a user's roster, and that he had one."""
+    """Delete a user's roster completely, so that they count as having none."""
     with open_rosters(config) as desk, usage_errors():
         user = read_user(user, desk.domain)
         found = operate.show(desk.writer.client, user, desk.domain).known
@@ -231,12 +231,12 @@ def refresh(
     wait: WaitOption = False,
     timeout: TimeoutOption = "60s",
 ) -> None:
-    """Have Prosody told of rosters, whether they changed or not.
+    """Make Prosody reload rosters, whether they changed or not.
 
-    With --wait it ends with 0: all are refreshed; 1: none; 6: the time was up, and they stay queued; 7: not all.
+    With --wait it ends with 0: all are refreshed; 1: none; 6: timeout, they stay queued; 7: not all.
     """
     if bool(users) == every:
-        raise UsageError("Name users, or say --all.", "For example: restbroker roster refresh john aaron")
+        raise UsageError("Name users, or use --all.", "For example: restbroker roster refresh john aaron")
     timeout_s = duration_s("--timeout", timeout)
     with open_rosters(config) as desk, usage_errors():
         client = desk.writer.client

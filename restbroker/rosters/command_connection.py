@@ -22,7 +22,7 @@ from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import BadRoster
 
 _MOST_OFFERED: Final = 100
-_UNNAMED: Final = "Roster names no Target, so that nobody tells Prosody of {}"
+_UNNAMED: Final = "Roster names no Target, so no target tells Prosody of {}"
 
 
 @attrs.frozen

@@ -39,21 +39,23 @@ from restbroker.rosters.rules import BadRoster, Contact, read_user
 _TELL_EVERY_S: Final = 2.0
 _MOST_TOLD: Final = 50
 FormatOption = Annotated[
-    str | None, typer.Option("--format", help="json, ndjson or csv. [default: as the file's name ends, else json]")
+    str | None, typer.Option("--format", help="json, ndjson or csv. [default: by the file's name, else json]")
 ]
 
 
 def import_(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="What `export` writes; - is stdin.", autocompletion=completion.paths),
+        typer.Argument(
+            metavar="[FILE]", help="A file as `export` writes it; - is stdin.", autocompletion=completion.paths
+        ),
     ] = None,
     format_: FormatOption = None,
     from_target: Annotated[
         str | None,
         typer.Option(
             metavar="TARGET",
-            help="Ask this target, of kind ejabberd, instead of reading a file.",
+            help="Read from this target, of kind ejabberd, instead of a file.",
             autocompletion=completion.targets,
         ),
     ] = None,
@@ -61,17 +63,19 @@ def import_(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Read what Prosody's internal storage has: /var/lib/prosody/example%2eorg/roster.",
+            help="Read Prosody's internal storage: /var/lib/prosody/example%2eorg/roster.",
             autocompletion=completion.paths,
         ),
     ] = None,
     user: Annotated[
-        list[str] | None, typer.Option(help="Of the ejabberd only this user; may be repeated.", autocompletion=users)
+        list[str] | None, typer.Option(help="Only this user of the ejabberd; may be repeated.", autocompletion=users)
     ] = None,
     one_sided: Annotated[
-        bool, typer.Option("--one-sided", help="Of a server also contacts whose subscription is not both.")
+        bool, typer.Option("--one-sided", help="From a server, include contacts whose subscription is not both.")
     ] = False,
-    add: Annotated[bool, typer.Option("--add", help="Leave contacts that are not named. [default: replace]")] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep contacts that the input does not name. [default: replace]")
+    ] = False,
     config: ConfigOption = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
@@ -83,7 +87,7 @@ def import_(
     same import again does no harm.
     """
     if [file, from_target, from_prosody].count(None) != 2:
-        why = "Name one of a file, --from-target and --from-prosody."
+        why = "Name one of: a file, --from-target, --from-prosody."
         raise UsageError(why, "For example: restbroker roster import rosters.csv")
     if from_target is None and user:
         raise UsageError("--user is for --from-target.", "Leave it out.")
@@ -176,8 +180,8 @@ def _format(file: Path, given: str | None) -> Format:
         if name == form:
             known: Format = form
             return known
-    message = f"Nothing is known of the format {name}." if given else f"The name {file} tells no format."
-    raise UsageError(message, f"Say --format and one of {', '.join(get_args(Format))}.")
+    message = f"There is no format {name}." if given else f"The name {file} does not imply a format."
+    raise UsageError(message, f"Add --format with one of {', '.join(get_args(Format))}.")
 
 
 def _of_file(file: Path, form: Format, desk: RosterConnection) -> FileContents:
@@ -195,7 +199,7 @@ def _target(desk: RosterConnection, name: str | None) -> Target:
         kind = next((target.kind for target in desk.settings.targets if target.name == name), None)
         why = f"There is no target {name}." if kind is None else f"The target {name} is of kind {kind}."
         cure = f"These are: {known}. --from-prosody reads what Prosody keeps itself."
-        raise UsageError(f"{why} Only targets of kind ejabberd are asked for rosters.", cure)
+        raise UsageError(f"{why} Rosters can only be read from targets of kind ejabberd.", cure)
     return targets[name]
 
 
@@ -205,7 +209,7 @@ def _of_target(desk: RosterConnection, target: Target, users: list[str], *, one_
 
     host = desk.domain or target.default_host
     if host is None:
-        raise UsageError("Whose users these are is not known.", "Set Domain in Roster, or in the target.")
+        raise UsageError("The domain of these users is unknown.", "Set Domain in Roster, or in the target.")
     with usage_errors():
         named = [read_user(user, host) for user in users]
     try:

@@ -141,7 +141,7 @@ class _FileReader:
             return
         if user in self.lines:
             first = f"; the first is in line {self.lines[user]}" if self.lines[user] is not None else ""
-            self.refuse(user, f"{user} is there twice{first}.", line)
+            self.refuse(user, f"{user} appears twice{first}.", line)
             return
         self.lines[user] = line
         try:
@@ -212,7 +212,7 @@ def _object(line: str) -> tuple[dict[str, Json] | None, str]:
         document = loads(line.encode())
     except rubyjson.Unreadable as error:
         return None, f"This line is not JSON: {error}."
-    what = "This line is no object with user and contacts and nothing else."
+    what = "This line is not an object with exactly user and contacts."
     return (document if isinstance(document, dict) else None), what
 
 
@@ -246,7 +246,7 @@ def _wrong_in(header: list[str]) -> tuple[str, str] | None:
         return "has no line that names its columns", "Add one."
     for name in header:
         if name not in COLUMNS and name.strip().lower() in COLUMNS:
-            return "names its columns otherwise", "Write them in lower case and without blanks."
+            return "has columns with other names", "Write them in lower case and without blanks."
     if others := [name for name in header if name not in COLUMNS]:
         return f'has a column "{printable(others[0], _LONGEST_QUOTED)}"', "Take it out."
     missing = [name for name in ("user", "jid") if name not in header]
@@ -281,7 +281,7 @@ def _groups(cell: str, jid: str) -> Json:
     try:
         return rubyjson.loads(cell.encode())
     except (rubyjson.Unreadable, UnicodeEncodeError):
-        raise BadRoster(jid, "has groups that begin as a JSON list and are none", "Write Work;Friends.") from None
+        raise BadRoster(jid, "has groups that start like a JSON list but are not one", "Write Work;Friends.") from None
 
 
 def _write_json(rosters: Iterable[tuple[str, Mapping[str, Contact]]]) -> Iterator[str]:

@@ -105,7 +105,7 @@ class _Reader:
 
     def error(self) -> BadRoster:
         """What is to be raised for what stands here."""
-        return BadRoster("The file", f"is no roster that Prosody wrote, from byte {self.at} on", "Look at it.")
+        return BadRoster("The file", f"is not a roster written by Prosody, from byte {self.at} on", "Look at it.")
 
     def value(self, depth: int) -> Lua:
         match self.next():
@@ -172,13 +172,13 @@ def _entries(table: Lua) -> Iterator[tuple[str, Mapping[str | float | bool, Lua]
         if key is False or key == "pending":  # its version, and who asks to be a contact
             continue
         if not isinstance(key, str) or not isinstance(entry, dict):
-            raise BadRoster("The file", "has an entry that is no contact", "Look at it.")
+            raise BadRoster("The file", "has an entry that is not a contact", "Look at it.")
         yield read_jid(key), entry
 
 
 def _contact(jid: str, entry: Mapping[str | float | bool, Lua]) -> Contact:
     name, groups = entry.get("name"), entry.get("groups", {})
     if not isinstance(groups, dict) or not (name is None or isinstance(name, str)):
-        raise BadRoster(jid, "has a name or groups of another form")
+        raise BadRoster(jid, "has a name or groups in another form")
     listed = [group for group, is_in in groups.items() if is_in is True and isinstance(group, str)]
     return read_contact({"name": name, "groups": listed}, jid)

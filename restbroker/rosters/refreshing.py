@@ -64,7 +64,7 @@ class Refreshing:
         token = next((token for token in tokens if refusal(token, wish) is None), None)
         if token is None:
             raise ConfigError(
-                f"No token allows the command refresh, which {target.name} is asked for when a roster changes.",
+                f"No token allows the command refresh, which restbroker pushes to {target.name} when a roster changes.",
                 'Add "refresh" to the Allow of one of the Tokens whose Targets and Queues have its first queue.',
             )
         return cls(target, token)

@@ -152,7 +152,7 @@ def address(text: Json, domain: str | None) -> str:
 def require_new(jid: str, roster: Mapping[str, Contact]) -> None:
     """Raises `BadRoster` for a contact that is there already."""
     if jid in roster:
-        raise BadRoster(printable(jid), "is there twice", "Each contact may be there once.")
+        raise BadRoster(printable(jid), "appears twice", "Each contact may appear once.")
 
 
 def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
@@ -168,7 +168,7 @@ def require_writable(jids: Collection[str], user: str, domain: str | None) -> No
         why = (
             f"has {found[0]} in the name, and Prosody asks for the roster of {printable(user[: found.start()])} instead"
         )
-        raise BadRoster(printable(user), why, "Have Prosody refuse such names.")
+        raise BadRoster(printable(user), why, "Let Prosody refuse such names.")
     require_others(jids, user, domain)
 
 
@@ -196,7 +196,7 @@ def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
         name = jid.decode()
     except ValueError:
         raise BadRoster(
-            printable(jid.decode("utf-8", "backslashreplace")), "is no contact as it lies in Redis"
+            printable(jid.decode("utf-8", "backslashreplace")), "is not a contact as Redis stores it"
         ) from None
     checked = read_jid(name)
     return checked, read_contact(document, checked)
@@ -249,7 +249,7 @@ def _entries(document: Json) -> Iterator[tuple[Json, Json]]:
             for place, entry in enumerate(document, 1):
                 yield _of_list(entry, place)
         case _:
-            raise BadRoster("The roster", f"is {kind_of(document)}, neither an object nor a list")
+            raise BadRoster("The roster", f"is {kind_of(document)}, not an object or a list")
 
 
 def _of_list(entry: Json, place: int) -> tuple[Json, Json]:
@@ -269,9 +269,11 @@ def _is_own(jid: str, user: str, domain: str | None) -> bool:
 
 def _refuse_own(jid: str, domain: str | None) -> NoReturn:
     if domain is not None:
-        raise BadRoster(printable(jid), "is the user himself", "Leave it out: Prosody hangs over a user's own address.")
-    why = "may be the user himself, whose domain is not known, and Prosody hangs over a user's own address"
-    raise BadRoster(printable(jid), why, "Say Domain in Roster or in the target; or leave it out.")
+        raise BadRoster(
+            printable(jid), "is the user themselves", "Leave it out: Prosody hangs on a user's own address."
+        )
+    why = "may be the user themselves, whose domain is unknown, and Prosody hangs on a user's own address"
+    raise BadRoster(printable(jid), why, "Set Domain in Roster or in the target; or leave it out.")
 
 
 def _read_name(value: Json, entry: str) -> str | None:

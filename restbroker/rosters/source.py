@@ -68,7 +68,7 @@ class _Fetching:
         try:
             outcome = await self.connector.deliver(call, self.link)
         except (NotSent, MaybeSent) as error:
-            raise Unreachable(error.message, "`restbroker check` looks at the target.") from error
+            raise Unreachable(error.message, "`restbroker check` tests the target.") from error
         match outcome:
             case Delivered(body=body):
                 return body
@@ -81,7 +81,7 @@ class _Fetching:
         """Every account of the host."""
         found = await self.ask("registered_users")
         if not isinstance(found, list):
-            message = "The server's list of accounts cannot be read; it may be longer than an answer may be."
+            message = "The server's list of accounts cannot be read; it may be too long for one answer."
             raise RestbrokerError(message, "Name users with --user, some thousands at a time.")
         return [user for user in found if isinstance(user, str)]
 
@@ -120,10 +120,10 @@ def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact]
     groups: dict[str, list[Json]] = {}
     left_out = set[str]()
     if not isinstance(answer, list):
-        raise BadRoster("The server's answer", "is no list of contacts; it may be longer than an answer may be")
+        raise BadRoster("The server's answer", "is not a list of contacts; it may be too long for one answer")
     for entry in answer:
         if not isinstance(entry, Mapping):
-            raise BadRoster("The server's answer", "has a contact that is no object")
+            raise BadRoster("The server's answer", "has a contact that is not an object")
         jid = read_jid(entry.get("jid"))
         if entry.get("subscription") != "both" and not one_sided:
             left_out.add(jid)

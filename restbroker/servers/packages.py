@@ -94,7 +94,9 @@ class Package:
     def require_usable(self) -> None:
         """Raises `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
         if not all(part.isidentifier() for part in self.module.split(".")):
-            raise self._unusable(f'its entry point names "{self.module}", which no package of Python can be called')
+            raise self._unusable(
+                f'its entry point names "{self.module}", which is not a valid name of a Python package'
+            )
         names = vars(self._import(self.module))
         if "__path__" not in names:
             raise self._unusable(f"{self.module} is a module, and must be a package, with a module for each part")
@@ -105,7 +107,7 @@ class Package:
 
     def _require_contract(self, version: object) -> None:
         if type(version) is not int:
-            raise self._unusable(f"{self.module} does not say its CONTRACT_VERSION")
+            raise self._unusable(f"{self.module} does not declare its CONTRACT_VERSION")
         if version != CONTRACT_VERSION:
             older = "restbroker" if version > CONTRACT_VERSION else self.name
             raise ConfigError(
@@ -124,7 +126,7 @@ class Package:
             raise self._unusable(f"{module} cannot be imported ({type(error).__name__}: {error})") from error
 
     def _unusable(self, why: str) -> ConfigError:
-        cure = f"Install {self.name} again with all that it needs, or another version of it."
+        cure = f"Install {self.name} again with all its dependencies, or another version."
         return ConfigError(f"The package {self} cannot be used as a kind of server: {why}.", cure)
 
 
@@ -154,7 +156,7 @@ def package_of(kind: str) -> Package | None:
             package.require_usable()
             return package
         case several:
-            raise ambiguous(kind, several, "Uninstall all of them but one.")
+            raise ambiguous(kind, several, "Uninstall all but one of them.")
 
 
 def ambiguous(kind: str, packages: tuple[Package, ...], cure: str) -> ConfigError:

@@ -101,7 +101,7 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
     async def failed(error: Exception) -> Response:
         what = f"{name}: {request.path} failed with {type(error).__name__}."
         report(Warned("RequestFailed", what, "Please report this."))
-        return look.refuse(500, "Bug", "This request failed.", "Please report it.")
+        return look.refuse(500, "Bug", "This request failed.", "Please report this.")
 
     app.after_request(with_headers)
     app.register_error_handler(HTTPException, refused)

@@ -142,7 +142,7 @@ class BoundedStream:
     It ends with what refuses it: Hypercorn 0.18 says `connection: close` to a handshake of WebSocket that is none, and
     keeps the connection for as long as the other end does (measured).
 
-    It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait for ever where the reader had sent
+    It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait forever where the reader had sent
     its next request already: nobody tells what waits for the end of the first answer (measured).
     """
 
@@ -196,7 +196,7 @@ class BoundedStream:
     def kept_to_its_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
         """The app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
 
-        The connection rests but for what the app does: Hypercorn 0.18 waits for ever for the first request of HTTP/2,
+        The connection rests but for what the app does: Hypercorn 0.18 waits forever for the first request of HTTP/2,
         and whatever else comes keeps it (measured).
         """
         count = 0

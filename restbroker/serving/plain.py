@@ -65,7 +65,7 @@ def plain_app(name: str, answer: Callable[[Request], Awaitable[Answer]], report:
                 found = await answer(_read_request(scope))
             except Exception as error:  # noqa: BLE001  a stranger's request must not end a broker
                 report(Warned("RequestFailed", f"{name}: failed with {type(error).__name__}.", "Please report this."))
-                found = error_answer(500, "Bug", "This request failed.", "Please report it.")
+                found = error_answer(500, "Bug", "This request failed.", "Please report this.")
             await send_answer(found, send, closing=found.closing and scope["http_version"].startswith("1"))
 
     return app

@@ -266,7 +266,7 @@ def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:
     """Keeps Quart-Trio 0.12 from cancelling Hypercorn inside of a send.
 
     The end of an answer tells Quart that the request is over; Quart then cancels the task that is still sending it,
-    before Hypercorn 0.18 has begun to count the connection's idle time. Such connections were kept for ever, and held
+    before Hypercorn 0.18 has begun to count the connection's idle time. Such connections were kept forever, and held
     up each stop for the whole grace (measured).
     """
 

@@ -51,8 +51,8 @@ class Strict:
     def _warn_of_websocket(self) -> None:
         if trio.current_time() - self._reported_at_s >= _REMIND_S:
             self._reported_at_s = trio.current_time()
-            message = f"{self.name}: a WebSocket was asked for, which nothing here speaks; it was refused (403)."
-            cure = "Any web page in a browser that reaches this port can ask so. Let only those reach it who need it."
+            message = f"{self.name}: a client requested a WebSocket, which this port does not support; it got 403."
+            cure = "Any web page in a browser that reaches this port can do this. Restrict access to the port."
             self.report(Warned("WebSocketRefused", message, cure))
 
 
@@ -63,13 +63,14 @@ def _doubt(scope: HTTPScope) -> tuple[str, str] | None:
     if version == "2":
         return None
     if version not in ("1.0", "1.1"):
-        return "It names a version of HTTP that is not spoken here: it could be two requests.", "Send HTTP/1.1."
+        return "Its HTTP version is not supported: it could be two requests.", "Send HTTP/1.1."
     # Without a body, `serving.connections` refuses it: Hypercorn would take it. With one, Hypercorn passes over it.
     if any(name == b"upgrade" and b"h2c" in value.lower() for name, value in scope["headers"]):
-        return "It offers HTTP/2 inside of HTTP/1.1, which is not taken here.", "Send HTTP/1.1 without Upgrade."
+        return "It offers HTTP/2 inside HTTP/1.1, which is not supported.", "Send HTTP/1.1 without Upgrade."
     framing = [name for name, _ in scope["headers"] if name in (b"content-length", b"transfer-encoding")]
     if len(framing) > 1 or (version == "1.0" and b"transfer-encoding" in framing):
-        return "It has a length beside chunks, or chunks in HTTP/1.0: it could be two requests.", "Send one of both."
+        length = "It has both a length and chunks, or chunks in HTTP/1.0: it could be two requests."
+        return length, "Send only one of them."
     return None
 
 

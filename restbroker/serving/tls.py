@@ -49,9 +49,9 @@ class Certificate:
             return
         self._is_told = True
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        left = "No connection can be taken" if self._context is None else "The last one stays in use"
+        left = "No connection can be accepted" if self._context is None else "The previous one stays in use"
         what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."
-        cure = "Put a certificate and its own key there, in PEM form, for restbroker to read."
+        cure = "Put a certificate with its key there, in PEM form, readable by restbroker."
         self.report(Warned("CertificateUnusable", what, cure))
 
 
@@ -65,10 +65,13 @@ def failure(error: BaseException, what: str) -> Warned | None:
         case "HTTP_REQUEST" | "WRONG_VERSION_NUMBER":
             cure = "It does not speak TLS: give it an https:// address."
         case _ if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason or "CERTIFICATE_UNKNOWN" in reason:
-            cure = "It does not trust the certificate: give it the authority's, and a name that the certificate has."
+            cure = (
+                "It does not trust the certificate: give it the authority's certificate, and a host name "
+                "that the certificate contains."
+            )
         case _:
             cure = "The log of that client may say more."
-    return Warned("TLSFailed", f"A client could not begin TLS with {what}: {reason}.", cure)
+    return Warned("TLSFailed", f"A TLS handshake failed with {what}: {reason}.", cure)
 
 
 def _stamp_of(files: CertFiles) -> _Stamp:

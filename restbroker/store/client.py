@@ -39,8 +39,8 @@ class Client:
     """One connection, for one thread or task at a time. Connects when first used.
 
     After an error the connection is closed, and the next call opens a new one; so it does when the server says that it
-    is not the master any more. `address` is that of the last master where sentinels know it. What returns `Steps` is
-    for Trio's loop (`connection.on_trio`); the others block.
+    is no longer the master. `address` is that of the last master where sentinels know it. What returns `Steps` is for
+    Trio's loop (`connection.on_trio`); the others block.
     """
 
     keys: Keys
@@ -193,7 +193,7 @@ class Client:
             raise ConnectionEnded(f"An answer of Redis at {self.address} was left unread.", "Try again.")
         if not self.is_open:
             self.close()
-            raise ConnectionEnded(f"Redis at {self.address} is not the master any more.", "Try again.")
+            raise ConnectionEnded(f"Redis at {self.address} is no longer the master.", "Try again.")
         if link.has_ended():
             self.close()
             raise ConnectionEnded(f"The connection to Redis at {self.address} ended while it was idle.", "Try again.")

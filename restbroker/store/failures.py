@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from restbroker.store.misuse import MisusedKey
 
 _REPLICA = (
-    "If there was a failover, wait until it is over. If not, let RedisURL name the primary (on the replica,"
-    " redis-cli INFO replication tells which one it is)."
+    "If a failover is under way, wait until it is over. If not, let RedisURL name the primary (on the replica, "
+    "redis-cli INFO replication names it)."
 )
-_LOG = "Look at the log of Redis."
+_LOG = "Check Redis' log."
 _PASSING: Mapping[str, tuple[str, str]] = {
     "OOM": (
         "Redis is full (maxmemory). Jobs can still be settled, but not added.",
         "Raise maxmemory, or free memory; redis-cli --bigkeys shows what fills Redis.",
     ),
     "MISCONF": (
-        "Redis refuses writes since it cannot save to its disk.",
-        "Look at the log of Redis, and at the free space of its disk.",
+        "Redis refuses writes because it cannot save to its disk.",
+        "Check Redis' log and the free space on its disk.",
     ),
     "BUSY": (
         "Redis is busy with another client's script.",
@@ -34,15 +34,15 @@ _PASSING: Mapping[str, tuple[str, str]] = {
     "MASTERDOWN": ("This Redis is a replica whose primary is down.", _REPLICA),
     "CLUSTERDOWN": ("The Redis cluster is down.", _LOG),
     "NOREPLICAS": (
-        "Redis refuses writes since too few replicas are connected.",
-        "Look at its replicas (redis-cli INFO replication), and at its setting min-replicas-to-write.",
+        "Redis refuses writes because too few replicas are connected.",
+        "Check its replicas (redis-cli INFO replication) and its setting min-replicas-to-write.",
     ),
     "NOSCRIPT": (
-        "Somebody removes all scripts from Redis again and again (SCRIPT FLUSH).",
-        "Find out who does: redis-cli MONITOR shows each command and where it comes from.",
+        "A client keeps removing all scripts from Redis (SCRIPT FLUSH).",
+        "Find out which: redis-cli MONITOR shows each command and its client.",
     ),
     "TRYAGAIN": ("Redis asks to try again.", _LOG),
-    "UNBLOCKED": ("This Redis became a replica while something waited.", _REPLICA),
+    "UNBLOCKED": ("This Redis became a replica while a call waited.", _REPLICA),
 }
 WRONG_TYPE = "WRONGTYPE"
 """A key of another type was met."""
@@ -100,9 +100,10 @@ def translate(
     match error:
         case ErrorReply(is_login=True):
             cure = (
-                "Check user and password: RedisURL, and RedisPass or RedisPassFile where given; a change there counts"
-                " after a restart of restbroker. In RedisURL a password alone is written redis://:PASSWORD@host."
-                " A user that ACL SETUSER made is gone after a restart of Redis, unless it was saved there."
+                "Check user and password: RedisURL, and RedisPass or RedisPassFile if given; a change takes "
+                "effect after a restart of restbroker. In RedisURL a password without a user is written "
+                "redis://:PASSWORD@host. A user made with ACL SETUSER is gone after a restart of Redis unless "
+                "it was saved (ACL SAVE or redis.conf)."
             )
         case ErrorReply(code="LOADING"):
             return StoreNotNow(f"Redis at {address} {briefly(error, password)}.", "Wait until it has started.")
@@ -141,7 +142,7 @@ def _from_reply(
         return StoreNotNow(f"Redis at {address}: {message}", cure)
     if reason.endswith(_NO_DATABASE):
         return StoreRefused(
-            f"Redis at {address} has no database of the number that is configured.",
+            f"Redis at {address} has no database with the configured number.",
             "Choose a smaller one (after the last slash of RedisURL, or RedisDatabase), or raise its setting databases,"
             " which is 16 unless redis.conf says otherwise: 0 to 15.",
         )
@@ -152,7 +153,7 @@ def _from_reply(
     elif misused and error.code == WRONG_TYPE:
         found = ". ".join(one.what for one in misused)
         return StoreRefused(
-            f"Redis at {address} refused what it was asked (WRONGTYPE). {found}.",
+            f"Redis at {address} refused a command (WRONGTYPE). {found}.",
             "\n".join(one.cure for one in misused),
         )
     else:

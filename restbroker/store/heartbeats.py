@@ -1,5 +1,5 @@
 """Who lives, who died, and giving back what the dead held. Used by the beat, the reaper, the
-fetcher and the committer (who counts what was in hand at a crash), `enqueue --wait`, the figures and `verify`.
+fetcher and the committer (who counts what was in progress at a crash), `enqueue --wait`, the figures and `verify`.
 
 Always holds: an identity goes from beats to dying to gone, never back. Death is the same counter seen for too long by
 a reaper whose own connection was healthy all the while: no clock and no expiry decides it.
@@ -42,8 +42,8 @@ _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 @attrs.frozen
 class Recovery:
     """What went back. `maybe_run` may have reached a worker; `parked` are in the dead set, since they were marked as
-    about to be sent, or crashed the process alone; `refused` stay in hand, since their queue is no list or the dead set
-    no sorted set.
+    about to be sent, or crashed the process alone; `refused` stay in progress, since their queue is no list or the dead
+    set no sorted set.
 
     `retired`: the identity is gone; otherwise call `recover` again later. `unanswered`: parked, though Redis refuses a
     reply to them.
@@ -78,16 +78,15 @@ def recover(
     """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
 
     Jobs marked as about to be sent are parked, and answered in the same step, as `park` says. So is a job that was
-    alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in hand in three
-    crashes or more waits a while, if `waits` allows it.
-    Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
-    half way: what was moved is moved, call it again.
+    alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in progress in
+    three crashes or more waits a while, if `waits` allows it. Safe to repeat and to run twice at once. Not fenced, or
+    gone already: nothing happens. Raises `StoreUnavailable` half way: what was moved is moved, call it again.
     """
     known = read(client, identity)
     in_hand = read_tickets(client, identity)
     if known is None and in_hand.tickets:
         raise StoreRefused(
-            f"{identity} holds {len(in_hand.tickets)} jobs, but nothing says which queues they came from.",
+            f"{identity} holds {len(in_hand.tickets)} jobs, but there is no record of their queues.",
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
@@ -125,8 +124,9 @@ def recover(
     odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
     if odd:
         raise StoreRefused(
-            f"{identity} is gone, and its hash holds what no process of restbroker wrote there: {', '.join(odd[:5])}.",
-            f"The other jobs went back. Look at these fields of {client.keys.in_progress(identity)} and delete them.",
+            f"{identity} is gone, and its hash has entries that restbroker did not write: {', '.join(odd[:5])}.",
+            f"The other jobs were requeued. Look at these fields of {client.keys.in_progress(identity)} and "
+            "delete them.",
         )
     gone = identity in dying(client) and retire(client, identity)
     return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered)
@@ -185,7 +185,7 @@ class Orphan:
 
 
 def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
-    """Whether other lanes of the same process have anything in hand."""
+    """Whether other lanes of the same process have anything in progress."""
     for other in (live(client).keys() | dying(client).keys()) - {identity}:
         known = read(client, other)
         if (

@@ -1,4 +1,4 @@
-"""What is registered of processes: who lives, what each identity wrote at its start, and how much it has in hand.
+"""What is registered of processes: who lives, what each identity wrote at its start, and how much it has in progress.
 
 Used by `store.heartbeats`, which changes it, by the figures and by `enqueue`. Always holds: nothing is changed here; a
 record that is damaged is named.
@@ -72,8 +72,8 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         queues = tuple(fields[str(index)].decode() for index in indices)
     except (KeyError, ValueError) as error:
         raise StoreRefused(
-            f"The record of a lane in Redis is incomplete ({error}).",
-            "Something else wrote to restbroker:info:*. Jobs of this lane stay in restbroker:ip:*.",
+            f"The record of a worker pool in Redis is incomplete ({error}).",
+            "Another program wrote to restbroker:info:*. Its jobs stay in restbroker:ip:*.",
         ) from error
     at = fields.get("beat_at", b"")
     beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None

@@ -20,7 +20,7 @@ _FEW: Final = 20
 
 @attrs.frozen
 class JobsInProgress:
-    """What Redis lists as in hand. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw.
+    """What Redis lists as in progress. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw.
 
     `odd`: fields that are no tickets. Something else wrote them; nobody can say which queue they came from. `large`:
     ticket → length of those that are too large, which are not in `jobs`.
@@ -34,13 +34,13 @@ class JobsInProgress:
 
     @property
     def tickets(self) -> frozenset[str]:
-        """Of all that is in hand."""
+        """Of all that is in progress."""
         return frozenset(self.jobs.keys() | self.large.keys())
 
 
 @attrs.frozen
 class TicketsInProgress:
-    """The tickets of what is in hand, and the rest of `JobsInProgress`, without the jobs."""
+    """The tickets of what is in progress, and the rest of `JobsInProgress`, without the jobs."""
 
     last: int
     hwm: int
@@ -49,7 +49,7 @@ class TicketsInProgress:
 
 
 def read_tickets(client: Client, identity: str) -> TicketsInProgress:
-    """What is in hand, by its tickets. Raises `StoreUnavailable` or `StoreRefused`."""
+    """What is in progress, by its tickets. Raises `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.in_progress(identity)
     found, numbers = client.commands([("HKEYS", key), ("HMGET", key, "last", "hwm")])
     names = [text(field) for field in items(found)]
@@ -79,7 +79,7 @@ def pieces(
 
 
 def read_jobs(client: Client, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> JobsInProgress:
-    """All that is in hand. Raises as `read_tickets`."""
+    """All that is in progress. Raises as `read_tickets`."""
     known = read_tickets(client, identity)
     jobs: dict[str, bytes] = {}
     large: dict[str, int] = {}

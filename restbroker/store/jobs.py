@@ -1,4 +1,4 @@
-"""Jobs in hand: an identity, its fetches, its settlements, its end. Used by lanes.
+"""Jobs in progress: an identity, its fetches, its settlements, its end. Used by lanes.
 
 Always holds: a job is in a queue or in the identity's in-progress hash or settled, in exactly one of them; whatever
 is called again after a lost reply changes nothing that was done.
@@ -59,7 +59,7 @@ class Limits:
     """What bounds a target over all processes. Zero: no limit.
 
     `emission_us` is the time between two jobs of the rate limit, `burst` how many may follow each other at once.
-    `in_flight` bounds the jobs in hand of all processes, `dead` the size of the dead set.
+    `in_flight` bounds the jobs in progress of all processes, `dead` the size of the dead set.
     """
 
     emission_us: int = 0
@@ -90,7 +90,7 @@ class FetchRequest:
 
 @light
 class FetchedJob:
-    """A job now in hand. `ticket` is `number:queue index`; `raw` its bytes as pushed.
+    """A job now in progress. `ticket` is `number:queue index`; `raw` its bytes as pushed.
 
     `size_bytes`: the length of one that is too large, whose bytes stay in Redis; `raw` is empty.
     """
@@ -213,15 +213,15 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
     if "WRONGTYPE" not in error.message:
         return error
     cure = (
-        f"`restbroker check` names the key that is of another type. A fetch needs the hashes {keys.pause(target)} and"
-        f" {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recovered_version}, the sorted set"
-        f" {keys.sorted_set('dead')} and the set {keys.paused}."
+        f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
+        f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recovered_version}, the "
+        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused}."
     )
     return StoreRefused(error.message, cure)
 
 
 def mark(client: Client, identity: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
-    """Writes down that these jobs are about to be sent. False: not in hand any more, it must not be sent.
+    """Writes down that these jobs are about to be sent. False: not in progress any more, it must not be sent.
 
     Raises `StoreUnavailable`: they may be marked all the same; the same call again is right.
     """
@@ -229,7 +229,8 @@ def mark(client: Client, identity: str, tickets: Sequence[str]) -> IdentityUnkno
 
 
 def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | bool:
-    """Writes down that this job alone is in hand, so that a crash can be laid at its door. False: not in hand any more.
+    """Writes down that this job alone is in progress, so that a crash can be laid at its door. False: not in progress
+    any more.
 
     Raises `StoreUnavailable`: the same call again is right.
     """
@@ -238,7 +239,7 @@ def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | boo
 
 
 def retire(client: Client, identity: str) -> bool:
-    """Removes an identity that has nothing in hand. False: it has, and nothing was changed."""
+    """Removes an identity that has nothing in progress. False: it has, and nothing was changed."""
     keys = client.keys
     # What retired before has no record, and nothing in hand either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")

@@ -65,7 +65,7 @@ class Keys:
         return self._key(f"restbroker:ip:{identity}")
 
     def sent(self, identity: str) -> str:
-        """HASH ticket → `once` (about to be sent, at most once) or `alone` (the only job in hand)."""
+        """HASH ticket → `once` (about to be sent, at most once) or `alone` (the only job in progress)."""
         return self._key(f"restbroker:sent:{identity}")
 
     def pause(self, target: str) -> str:
@@ -87,7 +87,7 @@ class Keys:
         return self._key(f"restbroker:rate:{target}")
 
     def in_flight(self, target: str) -> str:
-        """HASH identity → jobs in hand."""
+        """HASH identity → jobs in progress."""
         return self._key(f"restbroker:inflight:{target}")
 
     def recovered(self, at_s: float) -> str:
@@ -103,12 +103,12 @@ class Keys:
 
     @property
     def parked(self) -> str:
-        """STREAM: copies of parked jobs."""
+        """STREAM: copies of dead jobs."""
         return self._key("restbroker:parked")
 
     @property
     def history(self) -> str:
-        """STREAM: how jobs ended; it expires when nothing is added any more."""
+        """STREAM: finished jobs; it expires when nothing is added any more."""
         return self._key("restbroker:history")
 
     @property
@@ -216,7 +216,7 @@ class Keys:
         return self._key(name)
 
     def work(self, name: str) -> str:
-        """HASH of a Sidekiq process' jobs in hand, for Sidekiq from 6.4.2 on."""
+        """HASH of a Sidekiq process' jobs in progress, for Sidekiq from 6.4.2 on."""
         return self._key(f"{name}:work")
 
     def workers(self, name: str) -> str:
@@ -241,7 +241,7 @@ class Keys:
         return self.queue(name) if isinstance(name, str) else self.queue("").encode() + name
 
     def go_in_progress(self, queue: str, process_id: str) -> str:
-        """LIST of jobs that the Go original has in hand, the newest at the head (measured on its last revision)."""
+        """LIST of jobs that the Go original has in progress, the newest at the head (measured on its last revision)."""
         return f"{self.queue(queue)}:{process_id}:inprogress"
 
     @property

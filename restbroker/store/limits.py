@@ -2,7 +2,7 @@
 
 Called by probers (who pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`); what people
 pause is in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends another's; jobs in
-hand still run.
+progress finish.
 """
 
 from collections.abc import Mapping

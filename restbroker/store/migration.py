@@ -25,7 +25,7 @@ _FETCHING = "brpoplpush"
 
 @attrs.frozen
 class ProcessIds:
-    """The process ids under which the original has jobs of a queue in hand. `complete`: every key was looked at."""
+    """The process ids under which the original has jobs of a queue in progress. `complete`: every key was looked at."""
 
     found: tuple[str, ...]
     complete: bool
@@ -81,13 +81,13 @@ def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
 
 
 def in_progress(client: Client, queue: str, process_id: str, skip: int, limit: int) -> list[bytes]:
-    """`limit` jobs that the original has in hand, newest first, after the first `skip`."""
+    """`limit` jobs that the original has in progress, newest first, after the first `skip`."""
     key = client.keys.go_in_progress(queue, process_id)
     return [raw(job) for job in items(client.command("LRANGE", key, skip, skip + limit - 1))]
 
 
 def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBack:
-    """Moves up to `most` jobs in hand back to their queue, where the oldest is the next to be taken.
+    """Moves up to `most` jobs in progress back to their queue, where the oldest is the next to be taken.
 
     They are recorded as having perhaps run. Raises `StoreUnavailable` half way: what was moved is moved, call it again.
     """

@@ -32,13 +32,13 @@ class MisusedKey:
         """As a sentence without its end."""
         found = "of another type" if self.found is None else f"a {_WORDS.get(self.found, self.found)}"
         if self.wanted is None:
-            return f"The key {self.key} is {found}, and restbroker needs something else there"
-        return f"The key {self.key} is {found}, and restbroker needs a {_WORDS.get(self.wanted, self.wanted)}"
+            return f"The key {self.key} is {found}, but restbroker needs another type there"
+        return f"The key {self.key} is {found}, but restbroker needs a {_WORDS.get(self.wanted, self.wanted)}"
 
     @property
     def cure(self) -> str:
         """What to do."""
-        return f"Find out who writes it. Then put it out of the way: RENAME {self.key} {self.key}:misplaced"
+        return f"Find out who writes it. Then move it away: RENAME {self.key} {self.key}:misplaced"
 
 
 def misused_by(

@@ -44,7 +44,7 @@ class Cursor:
                 return cls(score, int(found[2]), found[3] or "")
         except ValueError:
             pass
-        raise UsageError("This place in the list cannot be read.", "Begin at the list's first page.")
+        raise UsageError("This place in the list cannot be read.", "Start at the list's first page.")
 
 
 @attrs.frozen

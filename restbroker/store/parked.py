@@ -1,4 +1,4 @@
-"""Copies of parked jobs, for the day when somebody trims the dead set. Used by admin.
+"""Copies of dead jobs, for the day when somebody trims the dead set. Used by admin.
 
 Any Ruby process on the same Redis trims the dead set to its own limits (9,999 jobs and 180 days in Sidekiq 5 to 8), so
 that a flood of parked jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; whether a copy
@@ -44,7 +44,7 @@ def size(client: Client) -> int:
 
 
 def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
-    """Those of them that the dead set does not have with these bytes; a job that was parked again has others."""
+    """Those of them that the dead set does not have with these bytes; a dead job again has others."""
     if not copies:
         return []
     dead = client.keys.sorted_set("dead")

@@ -57,7 +57,7 @@ def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> 
     Raises ValueError for more than `LONGEST_TEXT_BYTES`.
     """
     if len(text) > LONGEST_TEXT_BYTES:
-        raise ValueError(f"A result of {len(text)} bytes is too long to be told; at most {LONGEST_TEXT_BYTES}.")
+        raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")
     keys = [client.keys.lease(name), client.keys.told(name)]
     return client.run("tell", keys, [owner, max(1, ttl_ms), text]) == 1
 

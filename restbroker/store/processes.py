@@ -1,9 +1,9 @@
 """The records of processes as Sidekiq's API and Sidekiq Web read them, and requests to processes. Used by the record,
 which writes that of this process, and by admin, which reads all and asks.
 
-Always holds: it is for display only; nothing is decided by it, and jobs in hand are safe whatever becomes of it (every
-look at Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their sources and
-measured on 6.4.1.
+Always holds: it is for display only; nothing is decided by it, and jobs in progress are safe whatever becomes of it
+(every look at Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their sources
+and measured on 6.4.1.
 """
 
 import math
@@ -24,15 +24,15 @@ _PRUNE_EVERY_S = 60
 Request: TypeAlias = Literal["TSTP", "TERM", "TTIN"]
 """Take no more jobs; stop; dump what every task waits for."""
 CANCEL: Final = "CANCEL "
-"""Ours alone: behind it the thread's name under which a job in hand is shown."""
+"""Ours alone: behind it the thread's name under which a job in progress is shown."""
 
 
 @attrs.frozen
 class Record:
     """What is shown of a process. `name` is `host:pid:nonce`; `info` and the values of `work` are JSON.
 
-    `work` has the jobs in hand by the name of a thread that is thought up for each. `queues` are those that it serves:
-    where jobs wait in one, it is put on the list of queues.
+    `work` has the jobs in progress by the name of a thread that is thought up for each. `queues` are those that it
+    serves: where jobs wait in one, it is put on the list of queues.
     """
 
     name: str
@@ -70,7 +70,7 @@ def remove(client: Client, name: str) -> None:
 
 
 def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
-    """What the records of these processes of this host show of their jobs in hand.
+    """What the records of these processes of this host show of their jobs in progress.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
@@ -82,7 +82,7 @@ def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
 
 
 def at_work(client: Client) -> list[bytes]:
-    """What the records of all processes show of their jobs in hand. Raises `StoreUnavailable` or `StoreRefused`."""
+    """What the records of all processes show of their jobs in progress. Raises `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
     found = sorted(names(client.command("SMEMBERS", keys.processes)))
     replies = client.commands([("HVALS", keys.work(name)) for name in found]) if found else []
@@ -93,7 +93,7 @@ def at_work(client: Client) -> list[bytes]:
 class ProcessRecord:
     """Another's record as it lies there, of any version of Sidekiq; `beat_at_s` by the clock of Redis or its own.
 
-    `work` has what it shows of its jobs in hand, as JSON.
+    `work` has what it shows of its jobs in progress, as JSON.
     """
 
     name: str

@@ -95,7 +95,7 @@ class Sentinels:
             case None:
                 return "knows no master of this name"
             case _:
-                return "answers what no sentinel would"
+                return "answers unlike a sentinel"
 
 
 def open_sentinels(settings: StoreSettings) -> Sentinels | None:
@@ -108,7 +108,7 @@ def open_sentinels(settings: StoreSettings) -> Sentinels | None:
     joining = endpoint_of(settings, _LOOK_TIMEOUT_S)
     if settings.master is None or joining.path is not None:
         raise ConfigError(
-            "RedisSentinels needs the name of their master, and a RedisURL that is no socket.",
+            "RedisSentinels needs the name of their master, and a RedisURL that is not a socket.",
             "Add RedisMaster, e.g. mymaster; RedisURL gives user, database and TLS: redis://sentinels/0.",
         )
     asking = Endpoint(

@@ -15,7 +15,7 @@ from restbroker.store.replies import integer, mapping, microseconds, text
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
-TOO_OLD = "An older one runs no script while its memory is full, so that it could never be drained."
+TOO_OLD = "An older one runs no scripts while its memory is full, so its queues could never be drained."
 NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 
 

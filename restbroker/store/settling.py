@@ -1,6 +1,6 @@
 """Executes settlements. Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher,
 `suspects` and `leftovers` call too. Other files of the store take only `Destinations`, for the replies of what a
-dead process had in hand.
+dead process had in progress.
 
 Always holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own
 clock is asked for the latter alone.

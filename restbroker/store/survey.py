@@ -31,7 +31,7 @@ class Process:
 
 @attrs.frozen
 class Orphan:
-    """Jobs in the hands of an identity that is neither alive nor dying. `described`: its queues are known."""
+    """Jobs in progress of an identity that is neither alive nor dying. `described`: its queues are known."""
 
     identity: str
     jobs: int
@@ -68,7 +68,7 @@ def namespaces(client: Client) -> frozenset[str]:
 def lists(client: Client) -> frozenset[str]:
     """Every queue that has a list, also one that nobody announced: whoever pushes by hand forgets it.
 
-    Not what the Go original has in hand, whose lists are called alike.
+    Not what the Go original has in progress, whose lists are called alike.
     """
     prefix = client.keys.queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "list")

@@ -1,4 +1,4 @@
-"""The names that clients make. A job in hand: `number:queue index`; an identity: `host:pid:nonce:target`.
+"""The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
 Used by the files of the store and by lanes.
 Always holds: numbers rise per identity and are never used again, also across a failover of Redis; queue indices

@@ -23,6 +23,6 @@ def last_used(client: Client) -> Mapping[str, float]:
         return {name: float(at_s) for name, at_s in found.items()}
     except ValueError as error:
         raise StoreRefused(
-            f"The hash {client.keys.tokens} holds something else than times.",
-            "Something else wrote to it; it may be deleted.",
+            f"The hash {client.keys.tokens} has values that are not times.",
+            "Another program wrote to it; you may delete it.",
         ) from error

@@ -14,9 +14,9 @@ from restbroker.light import light
 
 @light
 class JobFinished:
-    """A try ended, whatever came of it: one line for each. `outcome` is what the target said (`delivered`, `rejected`,
-    `deferred`, `uncertain`), or `duplicate`: a signed job was done before, and not sent. `fate`: what became of the job
-    (`ack`: done, `retry`, `dead`: parked, `schedule`: put off, `back`: into its queue, `drop`: gone, as it asked).
+    """A try ended: one line for each. `outcome` is the target's answer (`delivered`, `rejected`, `deferred`,
+    `uncertain`), or `duplicate`: a signed job was done before, and not sent. `fate` is what happened to the job (`ack`:
+    done, `retry`, `dead`, `schedule`: deferred, `back`: requeued, `drop`: gone, as it asked).
     """
 
     target: str
@@ -50,8 +50,8 @@ class JobsDelivered:
 
 @attrs.frozen
 class GateClosed:
-    """A target gets no jobs for now; an error where it refuses the broker's login, which needs a person. Each process
-    says so for itself: of a group there is a line for each worker.
+    """A target is down; an error if it refuses the broker's login, which needs a person. Each process logs this itself:
+    a group has a line for each worker.
     """
 
     target: str
@@ -63,7 +63,7 @@ class GateClosed:
 
 @attrs.frozen
 class GateOpened:
-    """A target gets jobs again."""
+    """A target is up again."""
 
     target: str
     closed_for_s: float
@@ -71,7 +71,7 @@ class GateOpened:
 
 @attrs.frozen
 class TargetFound:
-    """A target told its version: what the server says it is."""
+    """A target reported its version."""
 
     target: str
     version: str | None
@@ -80,7 +80,7 @@ class TargetFound:
 
 @attrs.frozen
 class StoreLost:
-    """Redis cannot be used; once per outage, by each process."""
+    """Redis is unavailable; once per outage, by each process."""
 
     message: str
 
@@ -95,14 +95,14 @@ class StoreLostOtherwise:
 
 @attrs.frozen
 class StoreBack:
-    """Redis can be used again."""
+    """Redis is available again."""
 
     outage_s: float
 
 
 @attrs.frozen
 class StoreRewrite:
-    """This process asked Redis to write its append-only file again."""
+    """This process asked Redis to rewrite its append-only file."""
 
 
 @attrs.frozen
@@ -114,8 +114,8 @@ class IdentityFenced:
 
 @attrs.frozen
 class JobsRecovered:
-    """Jobs of a dead process: most went back to their queues, `maybe_run` may have been sent, `parked` were about to be
-    sent under `AtMostOnce`, or are `Poison`, and are in the dead set.
+    """Jobs of a dead process: most were requeued, `maybe_run` may have been sent; `parked` were about to be sent under
+    `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
     identity: str
@@ -137,7 +137,7 @@ class JobDied:
 
 @attrs.frozen
 class JobsPromoted:
-    """Due jobs went from `retry` or `schedule` to their queues; a warning if some were unreadable and are `parked`."""
+    """Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`parked`)."""
 
     zset: str
     jobs: int
@@ -146,7 +146,7 @@ class JobsPromoted:
 
 @attrs.frozen
 class PauseEnded:
-    """The time of a pause is over that `who` made of a queue or a target (`kind`): jobs are taken again."""
+    """A pause by `who` of a queue or a target (`kind`) has ended: jobs are taken again."""
 
     kind: str
     name: str
@@ -156,7 +156,7 @@ class PauseEnded:
 
 @attrs.frozen
 class BrokerStarted:
-    """Intake is open."""
+    """The process takes jobs."""
 
     pid: int
     version: str
@@ -167,7 +167,7 @@ class BrokerStarted:
 
 @attrs.frozen
 class BrokerStopping:
-    """A drain began; what is not done after `timeout_s` seconds is cut off."""
+    """A drain started; jobs that are not done after `timeout_s` seconds are cut off."""
 
     why: str
     timeout_s: float
@@ -175,16 +175,16 @@ class BrokerStopping:
 
 @attrs.frozen
 class BrokerQuiet:
-    """No more jobs are taken until a restart; `why` names the signal."""
+    """The process takes no more jobs until a restart; `why` names the signal."""
 
     why: str
 
 
 @attrs.frozen
 class BrokerStopped:
-    """The end: `pushed_back` jobs went back unsent; of `uncertain` nobody knows whether they have run, since they were
-    sent and not answered in time: those that are safe to repeat went back too. A warning where Redis could not
-    be told: `left` jobs that were in hand stay so until another process gives them back.
+    """The end: `pushed_back` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time,
+    so they may have run; those that are safe to repeat were requeued too. A warning if Redis did not accept the
+    results: `left` jobs stay in progress until another process requeues them.
     """
 
     clean: bool
@@ -204,14 +204,14 @@ class GroupStarted:
 
 @attrs.frozen
 class GroupStopping:
-    """All workers of the group are asked to end."""
+    """The supervisor asks all its workers to end."""
 
     why: str
 
 
 @attrs.frozen
 class GroupFailed:
-    """The group ends, with `code`, since none of its workers was ever ready."""
+    """The group ends, with `code`, because none of its workers was ever ready."""
 
     code: int
     message: str
@@ -220,26 +220,26 @@ class GroupFailed:
 
 @attrs.frozen
 class GroupStopped:
-    """No worker of the group lives any more; `code` is what the supervisor ends with (a warning unless 0)."""
+    """No worker of the group is left; `code` is the supervisor's exit code (a warning unless 0)."""
 
     code: int
 
 
 @attrs.frozen
 class ConfigReloaded:
-    """A configuration that was loaded while the process runs counts from now on, for these targets."""
+    """A reloaded configuration is in use from now on, for these targets."""
 
     targets: tuple[str, ...]
 
 
 @attrs.frozen
 class ConfigUnchanged:
-    """The configuration was loaded again and is the same."""
+    """The configuration was reloaded and is the same."""
 
 
 @attrs.frozen
 class ConfigRefused:
-    """The configuration was loaded again and cannot be used; the one before stays."""
+    """The configuration was reloaded and cannot be used; the previous one stays."""
 
     message: str
     cure: str | None = None
@@ -247,7 +247,7 @@ class ConfigRefused:
 
 @attrs.frozen
 class Listening:
-    """A web app can be reached at these URLs."""
+    """A web app listens at these URLs."""
 
     what: str
     addresses: tuple[str, ...]
@@ -255,7 +255,7 @@ class Listening:
 
 @attrs.frozen
 class SourceOpened:
-    """Events of a source are read from there, for the first time; later times are `RabbitMQBack`, `OpenfireBack`."""
+    """restbroker reads events from this source for the first time; later times are `RabbitMQBack`, `OpenfireBack`."""
 
     source: str
     server: str
@@ -272,7 +272,7 @@ class EventHandled:
 
 @attrs.frozen
 class Warned:
-    """Something an operator should know: its code says what to do."""
+    """An operator should know this: its code says what to do."""
 
     code: str
     message: str

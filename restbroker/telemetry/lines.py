@@ -14,32 +14,32 @@ from restbroker.telemetry.events import JobFinished, OneEvent
 from restbroker.telemetry.latency import Histogram
 
 _KEEPS_TRYING = (
-    "Jobs stay in Redis; restbroker keeps trying, and goes on by itself once Redis lets it."
-    " A change of what env.json says of Redis (address, password) counts after a restart."
+    "Jobs stay in Redis; restbroker keeps trying and continues by itself. A change of Redis' address or "
+    "password in env.json takes effect after a restart."
 )
 
-_MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could start before Redis hears of it."
+_MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could have started."
 
 _REWRITE = (
-    "Redis was asked to write its append-only file again, once since it started: what a power loss cut inside a script"
-    " would be half applied at its next start."
+    "restbroker asked Redis to rewrite its append-only file, once since Redis started: otherwise a script that "
+    "a power loss cut would be half applied at the next start."
 )
 
 _FENCED = (
-    "Redis does not list this identity any more: its beat stood still for 20 s, so that others gave its jobs back to"
-    " their queues, or Redis lost its record. It goes on under a new identity."
+    "Redis no longer lists this identity: its heartbeat stopped for 20 s and others requeued its jobs, or "
+    "Redis lost its record. The process continues under a new identity."
 )
 _FENCED_CURE = (
-    "Nothing is to be done if it happened once. Else look for what held the process up (suspended, no processor time,"
-    " no way to Redis), or whether Redis lost data (a restart, FLUSHDB)."
+    "Nothing, if it happened once. Else find what blocked the process (suspended, no processor time, no "
+    "network to Redis), or whether Redis lost data (a restart, FLUSHDB)."
 )
 _LEFT = (
-    "Redis could not be told of everything before the end (it did not answer, or refused): left counts the jobs that"
-    " were in hand. Redis still lists them as such."
+    "Redis did not accept all results before the end (it did not answer, or refused): left counts the jobs "
+    "still in progress there."
 )
 _LEFT_CURE = (
-    "Nothing is lost: the next restbroker that serves on this Redis gives them back to their queues. Those that were"
-    " sent may run again."
+    "Nothing is lost: the next restbroker on this Redis returns them to their queues. Those that were sent may "
+    "run again."
 )
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -105,7 +105,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         case events.ConfigReloaded():
             return Line("info", "config.reloaded", fields)
         case events.ConfigUnchanged():
-            return Line("info", "config.unchanged", {"message": "The configuration is as it was; nothing is changed."})
+            return Line("info", "config.unchanged", {"message": "The configuration is the same; nothing changes."})
         case events.ConfigRefused():
             return Line("error", "config.refused", fields)
         case events.Listening() | events.SourceOpened():
@@ -132,24 +132,24 @@ def job_failed(event: JobFinished) -> Line:
 
 
 def jobs_failed(target: str, code: str, count: int) -> Line:
-    """So many more tries failed with this code in the last ten seconds."""
+    """This many more tries failed with this code in the last ten seconds."""
     return Line("info", "jobs.failed", {"target": target, "code": code, "count": count})
 
 
 def warnings(code: str, count: int) -> Line:
-    """So many more warnings with this code said in the last ten seconds what three of them had said already."""
+    """This many more warnings with this code repeated three others in the last ten seconds."""
     return Line("warning", "warnings", {"code": code, "count": count})
 
 
 def summary(target: str, delivered: int, failed: int, elapsed_s: float, latency: Histogram) -> Line:
-    """The last ten seconds of a target, if there was anything."""
+    """The last ten seconds of a target, if it had jobs."""
     rate_per_s = round((delivered + failed) / max(elapsed_s, 0.001), 1)
     counted = {"target": target, "delivered": delivered, "failed": failed, "rate_per_s": rate_per_s}
     return Line("info", "summary", {**counted, **latency.summary_ms()})
 
 
 def events_heard(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> Line:
-    """The last ten seconds of a source of events, if there was anything: how many there were, by outcome."""
+    """The last ten seconds of an event source, if it had events: how many, by outcome."""
     rate_per_s = round(sum(outcomes.values()) / max(elapsed_s, 0.001), 1)
     return Line("info", "events", {"source": source, **dict(sorted(outcomes.items())), "rate_per_s": rate_per_s})
 

@@ -38,80 +38,86 @@ PROCESS: Final = (
     Metric(
         "restbroker_jobs_total",
         "counter",
-        "Tries that ended, by what the target said. `command` is a name of the target's catalogue, else `other`; "
-        "`outcome` is `delivered`, `rejected`, `deferred`, `uncertain`, or `duplicate`: a signed job was done before.",
+        "Tries that ended, by the target's answer. `command` is a name of the target's catalogue, else "
+        "`other`; `outcome` is `delivered`, `rejected`, `deferred`, `uncertain`, or `duplicate`: a signed job "
+        "was done before.",
         ("target", "command", "outcome"),
     ),
     Metric(
         "restbroker_failures_total",
         "counter",
-        "Jobs that were not done with this try, by the reason's code (docs/producers.md) and by what became of them: "
-        "`retry` (into the retry set), `dead` (parked), `schedule` (put off, no try), `back` (into the queue, no try), "
-        "`drop` (gone, as the job itself asked).",
+        "Jobs that were not done with this try, by the reason's code (docs/producers.md) and by their fate: "
+        "`retry` (to the retry set), `dead` (to the dead set), `schedule` (deferred, no try), `back` "
+        "(requeued, no try), `drop` (gone, as the job itself asked).",
         ("target", "code", "fate"),
     ),
     Metric(
         "restbroker_job_duration_seconds",
         "histogram",
-        "How long a job was in delivery, whatever came of it.",
+        "How long the delivery of a job took, whatever its outcome.",
         ("target",),
         limits_s=JOB_LIMITS_S,
     ),
     Metric(
         "restbroker_gate_closings_total",
         "counter",
-        "How often the target got no more jobs, by the reason's code.",
+        "How often the target went down, by the reason's code.",
         ("target", "code"),
     ),
     Metric(
         "restbroker_target_open",
         "gauge",
-        "1 while the target gets jobs, 0 while its gate is closed (of a group: of any worker).",
+        "1 while the target is up, 0 while it is down (in a group: for any worker).",
         labels=("target",),
         merge="min",
     ),
     Metric(
         "restbroker_target_closed_reason",
         "gauge",
-        "1 while the gate is closed for the reason with this code; not there while it is open.",
+        "1 while the target is down for the reason with this code; absent while it is up.",
         labels=("target", "code"),
         merge="max",
     ),
-    Metric("restbroker_target_limit", "gauge", "How many jobs the target is given at once now.", ("target",)),
+    Metric("restbroker_target_limit", "gauge", "The target's current concurrency limit.", ("target",)),
     Metric(
-        "restbroker_target_concurrency", "gauge", "How many it is given at once at most (Concurrency).", ("target",)
+        "restbroker_target_concurrency", "gauge", "The target's greatest concurrency limit (Concurrency).", ("target",)
     ),
     Metric(
         "restbroker_target_held_back",
         "gauge",
-        "1 while the last fetch took nothing although there was room, by what held it back: `paused`, `rate`, "
-        "`in_flight`, `dead`, or `refused` (by Redis).",
+        "1 while the last fetch took nothing although there was room, by cause: `paused`, `rate`, `in_flight`, "
+        "`dead`, or `refused` (by Redis).",
         labels=("target", "by"),
         merge="max",
     ),
-    Metric("restbroker_jobs_in_hand", "gauge", "Jobs that the process has taken and not settled.", ("target",)),
-    Metric("restbroker_jobs_at_work", "gauge", "Of these, sent and not answered yet.", ("target",)),
-    Metric("restbroker_ready", "gauge", "1 while jobs are taken or waited for, as on /readyz.", labels=(), merge="min"),
-    Metric("restbroker_beat_age_seconds", "gauge", "Since Redis confirmed the process last.", labels=(), merge="max"),
+    Metric("restbroker_jobs_in_hand", "gauge", "Jobs that the process has fetched and not settled.", ("target",)),
+    Metric("restbroker_jobs_at_work", "gauge", "Of these, sent but not yet answered.", ("target",)),
+    Metric("restbroker_ready", "gauge", "1 while the process takes jobs, as on /readyz.", labels=(), merge="min"),
+    Metric(
+        "restbroker_beat_age_seconds",
+        "gauge",
+        "Seconds since Redis last confirmed the process.",
+        labels=(),
+        merge="max",
+    ),
     Metric(
         "restbroker_redis_call_seconds",
         "histogram",
-        "How long Redis took to answer a call of the delivery: each gives or settles a group of jobs.",
+        "How long Redis took for a call of the delivery, which fetches or settles a group of jobs.",
         limits_s=SHORT_LIMITS_S,
     ),
-    Metric("restbroker_redis_outages_total", "counter", "How often Redis could not be used any more."),
+    Metric("restbroker_redis_outages_total", "counter", "How often Redis became unavailable."),
     Metric("restbroker_fenced_total", "counter", "How often the process lost its identity."),
-    Metric("restbroker_jobs_recovered_total", "counter", "Jobs of dead processes that went back to their queues."),
+    Metric("restbroker_jobs_recovered_total", "counter", "Jobs of dead processes that were requeued."),
     Metric(
         "restbroker_warnings_total", "counter", "Warnings in the log, by their code (docs/operations.md).", ("code",)
     ),
     Metric(
         "restbroker_events_total",
         "counter",
-        "Events that servers told of, by their source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
-        "`redelivered` (the same, where RabbitMQ had given it to somebody before), "
-        "`duplicate`, `own`, `ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or "
-        "`failed`.",
+        "Events from servers, by source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
+        "`redelivered` (the same, but RabbitMQ delivered it before### Dead at once), `duplicate`, `own`, "
+        "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or `failed`.",
         ("source", "outcome"),
     ),
     Metric(
@@ -124,28 +130,32 @@ PROCESS: Final = (
     Metric(
         "restbroker_event_loop_lag_seconds",
         "histogram",
-        "How much too late a task woke that sleeps for a second.",
+        "How much too late a task woke that sleeps for one second.",
         limits_s=SHORT_LIMITS_S,
     ),
     Metric(
         "restbroker_roster_requests_total",
         "counter",
-        "Requests for rosters that were answered, by status: 200, 503 while Redis does not tell, 401 without login.",
+        "Answered requests for rosters, by status: 200, 503 while Redis is away, 401 without login.",
         ("status",),
     ),
     Metric(
         "restbroker_roster_request_seconds",
         "histogram",
-        "How long such a request took in the roster service, whatever came of it.",
+        "How long such a request took in the roster service, whatever its status.",
         limits_s=SHORT_LIMITS_S,
     ),
-    Metric("restbroker_roster_reads_total", "counter", "Calls of Redis for them: one reads all that came together."),
-    Metric("restbroker_roster_stale_total", "counter", "Those answered with a copy, since Redis did not tell."),
-    Metric("restbroker_roster_copies", "gauge", "Rosters in memory for that."),
-    Metric("restbroker_roster_copies_bytes", "gauge", "What these take, about."),
-    Metric("restbroker_workers", "gauge", "Processes that deliver and live: 1, or of `--processes` the workers."),
+    Metric(
+        "restbroker_roster_reads_total",
+        "counter",
+        "Calls of Redis for them: one reads all requests that came together.",
+    ),
+    Metric("restbroker_roster_stale_total", "counter", "Requests answered with a copy while Redis was away."),
+    Metric("restbroker_roster_copies", "gauge", "Rosters in memory for this."),
+    Metric("restbroker_roster_copies_bytes", "gauge", "Approximate size of these."),
+    Metric("restbroker_workers", "gauge", "Live processes that deliver: 1, or with `--processes` the workers."),
     Metric("restbroker_workers_wanted", "gauge", "How many there should be (Processes)."),
-    Metric("restbroker_worker_starts_total", "counter", "Workers of `--processes` that were started."),
+    Metric("restbroker_worker_starts_total", "counter", "Workers of `--processes` started so far."),
     Metric(
         "restbroker_worker_cpu_seconds_total",
         "counter",
@@ -164,19 +174,21 @@ PROCESS: Final = (
 
 
 REDIS: Final = (
-    Metric("restbroker_redis_up", "gauge", "1 when Redis answered this scrape; else what follows is not there."),
+    Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following metrics are absent."),
     Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
     Metric("restbroker_queue_latency_seconds", "gauge", "How long the next of them has been waiting.", ("queue",)),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
     Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),
-    Metric("restbroker_parked_copies", "gauge", "Copies of parked jobs, also of those that were trimmed."),
+    Metric("restbroker_parked_copies", "gauge", "Copies of dead jobs, including trimmed ones."),
     Metric(
         "restbroker_target_paused",
         "gauge",
-        "1 while the taking of jobs is paused, by the reason: `operator`, `denied`, `retry_after`, or `other`.",
+        "1 while the target is paused, by reason: `operator`, `denied`, `retry_after`, or `other`.",
         ("target", "reason"),
     ),
-    Metric("restbroker_processed_total", "counter", "Tries that ended, of all processes on this Redis, Ruby's too."),
+    Metric(
+        "restbroker_processed_total", "counter", "Tries that ended, of all processes on this Redis, including Ruby's."
+    ),
     Metric("restbroker_failed_total", "counter", "Of these, the failed ones."),
 )
 """What is read from Redis at each scrape, of all processes on it."""

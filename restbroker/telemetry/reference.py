@@ -26,7 +26,7 @@ This page is made from the code (`make reference`).
 ## /metrics
 
 `"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), for Prometheus: in its text format, or as
-OpenMetrics for who asks for that. Where the page asks for a login, so does this.
+OpenMetrics if the client asks for it. It requires a login where the pages do.
 
 ```yaml
 scrape_configs:
@@ -35,20 +35,20 @@ scrape_configs:
       - targets: ["127.0.0.1:8080"]
 ```
 
-- **While Redis is away** it answers with what the process itself knows, and `restbroker_redis_up` 0, within three
-  seconds.
-- **With `--processes`** the supervisor serves the sums of its workers, which tell it their values every two seconds.
-  What a worker counted stays in the sum when the worker is gone, so no counter runs backwards; a killed one takes the
-  counts of its last two seconds with it. Gauges are sums, too, but where their meaning says otherwise.
+- **While Redis is away** it answers within three seconds with what the process itself knows, and `restbroker_redis_up`
+0.
+- **With `--processes`** the supervisor serves the sums of its workers, which report their values every two seconds.
+  The counts of a worker stay in the sum after it ends, so no counter runs backwards; a killed one loses the counts of
+  its last two seconds. Gauges are sums too, unless their meaning says otherwise.
 - **Labels are bounded**: queues and targets are those of the configuration, commands those of the target's catalogue
-  (200 at most), codes restbroker's own (200 at most); all else is `other`. No label is a text that a producer chose.
-- **Several processes on one Redis** are scraped each. What they say of Redis is the same: take the greatest, not the
-  sum (`max by (queue) (restbroker_queue_jobs)`).
-- **Beside these** there are the library's own `process_…` and `python_…` (memory, processor time, open files, garbage
-  collector), of the process that is asked.
+  (200 at most), codes restbroker's own (200 at most); everything else is `other`. No label is a text that a producer
+  chose.
+- **Several processes on one Redis** are each scraped. Their values about Redis are the same: use the maximum, not the
+sum (`max by (queue) (restbroker_queue_jobs)`).
+- **In addition** there are the library's own `process_…` and `python_…` (memory, processor time, open files, garbage
+  collector), for the scraped process.
 
-`examples/grafana-dashboard.json` is a dashboard to import, `examples/prometheus-alerts.yml` has rules for what should
-wake somebody.
+`examples/grafana-dashboard.json` is a dashboard to import, `examples/prometheus-alerts.yml` has alert rules.
 
 ### What the process knows
 """
@@ -63,8 +63,8 @@ _LINES = """
 ## Log events
 
 [How lines are written](operations.md#the-log), and [what to do about warnings](operations.md#warnings-in-the-log).
-Fields without a value are left out. A repeated warning has no line of its own, nor a repeated failure that no
-job died of: `warnings` and `jobs.failed` count them.
+Fields without a value are left out. Repeated warnings, and repeated failures that no job died of, have no lines of
+their own: `warnings` and `jobs.failed` count them.
 
 | event | level | fields | when |
 |---|---|---|---|

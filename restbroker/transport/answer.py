@@ -91,7 +91,7 @@ class AnswerReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise MalformedAnswer("it wants to speak another protocol") from None
+            raise MalformedAnswer("it wants another protocol") from None
         except httptools.HttpParserError as error:
             if not self.whole:
                 raise MalformedAnswer(f"it is not HTTP: {self._wrong or error}") from None
@@ -129,7 +129,7 @@ class AnswerReader:
         if b"\0" in value:
             self._wrong = "a header has a NUL in it"
         elif len(name) == _TRANSFER_ENCODING_LENGTH and _is_encoded(name, value):
-            self._wrong = "its body is encoded in another way than in chunks"
+            self._wrong = "its body has another encoding than chunks"
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:

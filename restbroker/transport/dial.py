@@ -2,7 +2,7 @@
 
 Always holds: a failure is a `NotSent` that says what happened, and leaves no socket behind. Of a name's addresses,
 IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 250 ms, and the first to answer is taken
-(RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
+(RFC 8305, done by Trio). A name is looked up forevery connection; only `MaxConnectionAge` keeps old answers in use.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ async def addresses_of(target: Target) -> list[str]:
     if public := [address for address in found if is_public(address)]:
         return public
     where = "" if url.host in found else f" is at {', '.join(found)}, which"
-    why = f"{url.host}{where} is no public address, and the target's Options do not say AllowPrivate"
+    why = f"{url.host}{where} is not a public address, and the target's Options do not set AllowPrivate"
     raise NotSent(f"No connection to {url}: {why}.")
 
 

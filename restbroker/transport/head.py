@@ -54,7 +54,7 @@ class Heads:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         headers = headers_of(self._target, request)
         if not _TOKEN.fullmatch(request.method):
-            raise _unsendable(f"{request.method!r} is no method")
+            raise _unsendable(f"{request.method!r} is not a method")
         if not _PATH.fullmatch(request.path):
             raise _unsendable("its path has characters that must be encoded")
         for name, value in headers:

@@ -2,7 +2,7 @@
 
 Opened by `client`. Always holds: as with the lean client.
 
-A connection pool shared by all workers is what makes httpx slow: httpcore scans every connection for every request
+A connection pool shared by all workers is what makes httpx slow: httpcore scans every connection forevery request
 (measured with httpx 0.28.1: 3.3 ms of CPU a request at 50 connections). So each connection is an httpx transport of
 its own with a pool of one, and the idle ones are a stack here: the one used last is the one least likely to be stale.
 """
@@ -26,7 +26,7 @@ from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.progress import Progress
 
 CLOSE_GRACE_S: Final = 1.0
-_FORBIDDEN: Final = "it has what HTTP forbids"
+_FORBIDDEN: Final = "it contains something that HTTP forbids"
 
 
 class _Body(httpx.AsyncByteStream):

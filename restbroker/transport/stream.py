@@ -150,7 +150,7 @@ class EventStream:
             except httpx.ReadTimeout:
                 raise StreamEnded("silent", "nothing came, not even a heartbeat") from None
             except SSEError:
-                raise StreamEnded("other", "what comes is no stream of events") from None
+                raise StreamEnded("other", "the answer is not an event stream") from None
             except (httpx.HTTPError, OSError) as error:
                 raise StreamEnded("ended", why(error)) from error
             self._bytes.size_bytes = 0

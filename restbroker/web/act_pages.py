@@ -129,7 +129,7 @@ class ActionForm:
             return None
         rate = float(self.rate) if _NUMBER.fullmatch(self.rate) else 0.0
         if not _LEAST_RATE <= rate <= _MOST_RATE:
-            raise UsageError("This is no rate.", "Give a number such as 50 or 0.5, or leave it empty.")
+            raise UsageError("This is not a rate.", "Enter a number such as 50 or 0.5, or leave it empty.")
         return rate
 
     @property
@@ -192,7 +192,8 @@ class ActionForm:
         if self.verb == "move" and self.queue not in known.targets and not self.foreign_queues:
             raise UsageError(
                 "No target of this configuration serves that queue.",
-                f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, tick the box.",
+                f"This configuration serves: {', '.join(sorted(known.targets))}."
+                " If you mean exactly this one, tick the box.",
             )
         queue = self.queue if self.verb == "move" else None
         return Action(
@@ -267,11 +268,11 @@ class ActPages:
         """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
         who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
         if asked.edit and edit is None:
-            raise UsageError("What was typed is not known any more.", "Fill the form in again.")
+            raise UsageError("Your input is no longer known.", "Fill in the form again.")
         meant = self.lines.find(asked.line, asked.about)
         is_free = asked.zset is not None and (dry_run or asked.names)
         if meant is None and not is_free:
-            raise UsageError("Which jobs were meant is not known any more.", "Look at what it would do now.")
+            raise UsageError("The selected jobs are no longer known.", "Look at what it would do now.")
 
         def work(client: Client) -> Progress:
             until_s = time.monotonic() + (_QUESTION_S if dry_run and asked.zset is not None else _SLICE_S)
@@ -345,11 +346,11 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
     """What a form asks for. Raises `UsageError` where it is none of ours."""
     verb = form.get("verb", "")
     if verb not in _VERBS:
-        raise UsageError("It is not said what to do.", "Go back, and press a button.")
+        raise UsageError("There is no action.", "Go back, and press a button.")
     names = tuple(form.getlist("job"))
     # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
     if len(names) > PAGE or not all(map(find.is_key, names)):
-        raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
+        raise UsageError("This form contains an invalid job id.", "Reload the list, and tick the jobs there.")
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
     rest, due = form.get("rest", ""), form.get("due", "")
@@ -403,5 +404,5 @@ def moment_s(typed: str, now_s: float) -> float:
         moment = datetime.fromisoformat(typed)
         at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not 0 <= at_s < _LATEST_S:
-        raise UsageError("This is no time.", "Give 10m, 2h or 1d from now, or 2026-11-21T14:00 (UTC).")
+        raise UsageError("This is not a time.", "Enter 10m, 2h or 1d from now, or 2026-11-21T14:00 (UTC).")
     return at_s

@@ -1,7 +1,7 @@
 """The files beside the pages: style sheet, script, icon. Read once, when the app is made.
 
 Always holds: nothing else is served, whatever is asked for; a file is asked for with its digest, so that a browser may
-keep it for ever and still gets the new one after an update.
+keep it forever and still gets the new one after an update.
 """
 
 from hashlib import sha256

@@ -95,7 +95,7 @@ def _summary(series: Sequence[Series], unit: str, over: str) -> str:
         known = [value for value in one.values if value is not None]
         if known:
             parts.append(f"{one.name}: {_short(known[-1])} {unit} now, {_short(max(known))} at most")
-    return f"{over}. " + ("; ".join(parts) + "." if parts else "Nothing is known.")
+    return f"{over}. " + ("; ".join(parts) + "." if parts else "There is no data yet.")
 
 
 def _short(value: float) -> str:

@@ -50,4 +50,4 @@ class AdminConnection:
                 return await self.connection.call(question)
             except ConnectionEnded:  # since the last question; nothing of this one was done
                 return await self.connection.call(question)
-        raise StoreUnavailable("Others are asking Redis for much at this moment.", "Try again.")
+        raise StoreUnavailable("Other requests keep Redis busy at the moment.", "Try again.")

@@ -1,4 +1,4 @@
-"""What people do with queues, targets, processes, jobs in hand and copies: a page that asks, then the doing.
+"""What people do with queues, targets, processes, jobs in progress and copies: a page that asks, then the doing.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
 which writes down who did what.
@@ -85,8 +85,8 @@ def _in_hand(client: Client, deed: Action) -> str:
     found = processes.processes(client, (), with_jobs=False)
     one = next((process for process in found if process.name == deed.name), None)
     if one is None:
-        raise UsageError("There is no such process any more.", "Look at the list of processes again.")
-    return f"Jobs that it has in hand: {one.in_hand:,}."
+        raise UsageError("This process is gone.", "Reload the list of processes.")
+    return f"Its jobs in progress: {one.in_hand:,}."
 
 
 def _job_text(client: Client, deed: Action) -> str:
@@ -94,7 +94,7 @@ def _job_text(client: Client, deed: Action) -> str:
     asked = [one for one in processes.processes(client, ()) if one.name == deed.name and one.is_restbroker]
     job = next((job for one in asked for job in one.jobs if job.thread == deed.thread), None)
     if job is None:
-        raise UsageError("This job is not in hand any more.", "Look at the list of jobs in hand again.")
+        raise UsageError("This job is no longer in progress.", "Reload the list of jobs in progress.")
     return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
 
 
@@ -106,7 +106,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "pause-queue": Step(
         "queues",
         "Pause the queue",
-        "No process takes jobs of this queue meanwhile, Ruby's neither. They wait; jobs in hand still run.",
+        "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
         act=lambda client, deed: queues.pause(client, deed.name, deed.who, why=deed.why, for_s=deed.for_s),
         look=_name_of,
         lasts=True,
@@ -114,15 +114,15 @@ STEPS: Final[Mapping[str, Step]] = {
     "resume-queue": Step(
         "queues",
         "Resume the queue",
-        "Its jobs are taken again, by every process.",
+        "Every process takes its jobs again.",
         act=lambda client, deed: queues.resume(client, deed.name, deed.who, deed.why),
         look=_name_of,
     ),
     "clear-queue": Step(
         "queues",
         "Clear the queue",
-        "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run. Of millions, what"
-        " a few seconds do; the rest is shown, to be cleared again.",
+        "Deletes all jobs that wait in it, without a copy. Jobs in progress finish. With millions of jobs it "
+        "stops after a few seconds and shows the rest, to be cleared again.",
         act=_clear,
         look=_waiting,
         is_grave=True,
@@ -130,20 +130,20 @@ STEPS: Final[Mapping[str, Step]] = {
     "pause-target": Step(
         "targets",
         "Pause the target",
-        "No process takes jobs for this target meanwhile. They wait; jobs in hand still run.",
+        "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.",
         lambda client, deed: targets.pause(client, deed.name, deed.who, why=deed.why, for_s=deed.for_s),
         lasts=True,
     ),
     "resume-target": Step(
         "targets",
         "Resume the target",
-        "Its jobs are taken again, unless something else holds it back.",
+        "Its jobs are taken again, unless something else prevents it.",
         lambda client, deed: targets.resume(client, deed.name, deed.who, deed.why),
     ),
     "quiet-process": Step(
         "processes",
         "Quiet the process",
-        "It takes no more jobs, for good, and finishes what it has in hand. Only a restart ends that.",
+        "It finishes its jobs in progress and takes no more until it is restarted.",
         act=lambda client, deed: processes.quiet(client, deed.name, deed.who, deed.why),
         look=_in_hand,
         is_grave=True,
@@ -151,7 +151,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "stop-process": Step(
         "processes",
         "Stop the process",
-        "It finishes what it has in hand, within its time-out, and ends. A supervisor or service starts it again.",
+        "It finishes its jobs in progress within its timeout and exits. A supervisor may restart it.",
         act=lambda client, deed: processes.stop(client, deed.name, deed.who, deed.why),
         look=_in_hand,
         is_grave=True,
@@ -159,8 +159,8 @@ STEPS: Final[Mapping[str, Step]] = {
     "cancel-job": Step(
         "in-hand",
         "Cancel the job",
-        "Its delivery ends within some seconds, unless it is done before, and the job is parked in the dead set as"
-        " Cancelled. The server may have done it nevertheless.",
+        "Its delivery ends within some seconds, unless it is done before, and the job moves to the dead set as "
+        "Cancelled. The server may have done it nevertheless.",
         act=lambda client, deed: processes.cancel(client, deed.name, deed.thread, who=deed.who, why=deed.why),
         look=_job_text,
         is_grave=True,
@@ -168,8 +168,8 @@ STEPS: Final[Mapping[str, Step]] = {
     "restore-job": Step(
         "copies",
         "Restore the job",
-        "The newest copy of this job is put back into the dead set, where it is seen; it does not run. It may have been"
-        " retried or deleted since it was parked: look at its story before you retry it.",
+        "Puts the newest copy of this job back into the dead set; it does not run. It may have been retried or "
+        "deleted since it died: look at its timeline before you retry it.",
         act=lambda client, deed: trimmed.restore(client, deed.name, deed.who, why=deed.why, seconds=_LOOK_S),
         look=_copy_text,
     ),
@@ -204,7 +204,7 @@ class SteerPages:
         try:
             for_s = seconds(length, _MOST_DAYS) if step.lasts and length else None
         except BadValue:
-            wrong = "This is no time: give 30m, 2h or 1d, or leave it empty."
+            wrong = "This is not a duration: enter 30m, 2h or 1d, or leave it empty."
             return Response(await self._question(do, step, deed, length=length, wrong=wrong), 400)
         await self.desk.ask(partial(_act, step=step, deed=attrs.evolve(deed, for_s=for_s)))
         self.hurry()
@@ -229,5 +229,5 @@ def _summary(client: Client, *, step: Step, deed: Action) -> str:
 def _read_form(do: str, name: str, thread: str) -> tuple[Step, Action]:
     step = STEPS.get(do)
     if step is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
-        raise UsageError("It is not said what to do.", "Go back, and press a button.")
+        raise UsageError("There is no action.", "Go back, and press a button.")
     return step, Action(name, thread)

@@ -120,7 +120,7 @@ class EditPages:
         except UsageError as error:
             return await self._form(name, key, form, f"{error.message} {error.cure or ''}")
         if not progress.previews:
-            why = " ".join(progress.refused) or "The job is not there any more, or not as it was."
+            why = " ".join(progress.refused) or "The job is gone or has changed."
             return await self._form(name, key, form, why)
         return self._difference(name, key, edit, progress)
 
@@ -136,7 +136,7 @@ class EditPages:
         def work(client: Client) -> Edit:
             look = self._first(client, meant)
             if look is None:
-                raise UsageError("No job matches any more.", "Look at the list again.")
+                raise UsageError("No job matches any longer.", "Reload the list.")
             return _typed_for_all(look, form, Edit(tokens=self.desk.tokens()))
 
         try:
@@ -158,7 +158,7 @@ class EditPages:
 
         shown = await self.desk.ask(work)
         if shown.entry is None:
-            return self.refuse(404, "NoJob", "No job matches.", "Look at the list again.")
+            return self.refuse(404, "NoJob", "No job matches.", "Reload the list.")
         name = meant.name
         html = await self.shell.page_of_jobs(
             "edit-all.html",
@@ -185,7 +185,7 @@ class EditPages:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
         shown = await self.desk.ask(lambda client: self._looked_at(client, name, key, typed))
         if shown.entry is None:
-            return self.refuse(404, "JobGone", "This job is not here, or not as it was.", "Look at the list again.")
+            return self.refuse(404, "JobGone", "This job is gone or has changed.", "Reload the list.")
         html = await self.shell.page_of_jobs(
             "edit.html", name=name, key=key, title="Edit a job", form=shown, entry=shown.entry, wrong=wrong
         )
@@ -218,7 +218,7 @@ class EditPages:
         def work(client: Client) -> tuple[Edit, Progress]:
             look = self._find(client, name, key)
             if look is None:
-                raise UsageError("The job is not there any more, or not as it was.", "Look at the list again.")
+                raise UsageError("The job is gone or has changed.", "Reload the list.")
             edit = complete(_changes_of(look, form, Edit(tokens=self.desk.tokens())), client, self.desk)
             return edit, self._perform(
                 client, name, key, Action("edit", who, repeat_unsafe=True, edit=edit), dry_run=True
@@ -239,7 +239,7 @@ class EditPages:
             "edit-asked.html",
             name=name,
             key=key,
-            title="Send it changed?" if edit.retry else "Change it?",
+            title="Send the changed job?" if edit.retry else "Change it?",
             entry=before,
             changes=differences(before, after, edit.values),
             token=token,
@@ -251,7 +251,7 @@ class EditPages:
         waiting = self.acts.edits.find(token, f"{name}/{key}")
         self.acts.edits.forget(token)
         if waiting is None:
-            return await self._form(name, key, {}, "What was typed is not known any more: fill the form in again.")
+            return await self._form(name, key, {}, "Your input is no longer known: fill in the form again.")
         why = form.get("why", "").strip()[:_WHY_LIMIT]
         wanted = Action("edit", self.shell.who(), why=why, repeat_unsafe=form.get("repeat_unsafe") == "yes")
 
@@ -300,7 +300,7 @@ def _typed_for_all(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit
     command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
     command = "" if command == look.command else command
     if not (given or unset or renames or command or queue):
-        raise UsageError("Nothing is filled in.", "Fill in what is to change.")
+        raise UsageError("All fields are empty.", "Fill in what to change.")
     return attrs.evolve(
         edit,
         values={name: _value(name, text, was.get(name)) for name, text in given.items() if name not in unset},
@@ -316,7 +316,9 @@ def _renames(form: Mapping[str, str]) -> dict[str, str]:
     """Each argument that is to get another name. Raises `UsageError` where that was filled in as well."""
     found = {name.removeprefix(_AS): new.strip() for name, new in form.items() if name.startswith(_AS) and new.strip()}
     if both := next((new for new in found.values() if form.get(f"{_GIVEN}{new}")), None):
-        raise UsageError(f"The argument {both} is filled in, and another one gets its name.", "Keep one of the two.")
+        raise UsageError(
+            f"The argument {both} has a value, and another argument is renamed to it.", "Keep one of the two."
+        )
     return found
 
 
@@ -366,5 +368,5 @@ def _value(name: str, text: str, was: Json) -> Json:
         return rubyjson.loads(text.encode("utf-8", "surrogatepass"))
     except rubyjson.Unreadable:
         raise UsageError(
-            f"The argument {name} was no text, and is no JSON now.", "Write JSON, such as 5 or [1]."
+            f"The argument {name} was not a text, and is not valid JSON now.", "Write JSON, such as 5 or [1]."
         ) from None

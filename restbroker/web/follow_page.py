@@ -35,7 +35,7 @@ class FollowPages:
     async def action(self, name: str) -> Response:
         """The action that began with this entry of the audit. Raises `UsageError` where the name cannot be one."""
         if _RUN.fullmatch(name) is None:
-            raise UsageError("No action has that name.", "Who did what lists them.")
+            raise UsageError("No action has that name.", "The audit log lists them.")
 
         def question(client: Client) -> tuple[Run | None, ActionResult | None]:
             found = run(client, name)
@@ -57,7 +57,7 @@ class FollowPages:
         html = self.shell.page(
             "action.html",
             name="audit",
-            title="What became of it",
+            title="What happened to it",
             run=found,
             became=became,
             lists=lists,

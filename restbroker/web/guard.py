@@ -26,9 +26,9 @@ FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
 OPEN = frozenset({"/login"})
 _COOKIE = "restbroker-visit"
 _READ_AGAIN_S = 10.0
-TOO_MANY = "Too many wrong tries. Wait a minute."
+TOO_MANY = "Too many wrong attempts. Wait a minute."
 _WAIT_S = 60.0
-_CURE = "Mend the login of what asks for them; if that is a stranger, let only those reach the port who need it."
+_CURE = "Fix the login of that client; if you do not know it, restrict access to the port."
 
 
 @attrs.define(eq=False)
@@ -58,8 +58,8 @@ class Guard:
             return self.refuse(
                 421,
                 "UnknownHost",
-                "This page is not served under that name.",
-                "Ask for it by address, as localhost, or under a name in StatsBind or StatsHosts.",
+                "This page is not available under that host name.",
+                "Use its address, localhost, or a name in StatsBind or StatsHosts.",
             )
         if request.path.startswith("/static/"):
             return None
@@ -96,7 +96,7 @@ class Guard:
             try:
                 right = await self._fits(user, password)
             except ConfigError:
-                return "Nobody can log in now: the password cannot be read. The log says why."
+                return "No one can log in now: the password cannot be read. The log says why."
             if not right:
                 self.tries.note_failed(_address())
                 return "User or password is wrong."
@@ -141,7 +141,9 @@ class Guard:
         """Tells of logins that are not heard, once a minute; by whom they were tried, nobody knows."""
         if trio.current_time() - self._told_at_s >= _WAIT_S:
             self._told_at_s = trio.current_time()
-            message = "So many logins to the pages, /stats or /metrics were wrong that none is heard for a while."
+            message = (
+                "There were so many wrong logins to the pages, /stats or /metrics that all are rejected for a while."
+            )
             self.report(Warned("LoginsThrottled", f"{message} The last came from {_address()}.", _CURE))
 
     async def _is_logged_in(self) -> bool:
@@ -196,13 +198,14 @@ class Guard:
             return self.refuse(
                 403,
                 "ForeignForm",
-                "This was sent by a page of another site, or the browser's address is not the one that arrives here.",
-                "Behind a reverse proxy, have it pass the name and port on: proxy_set_header Host $http_host.",
+                "This request came from a page of another site, or the browser uses another address than the "
+                "one that arrives here.",
+                "Behind a reverse proxy, let it pass on name and port: proxy_set_header Host $http_host.",
             )
         mark = (await request.form).get("mark", "")
         if not self.visits.is_marked(g.visit, mark):
             return self.refuse(
-                403, "StaleForm", "This form is too old, or it is not one of ours.", "Load the page again."
+                403, "StaleForm", "This form is too old, or not from restbroker.", "Load the page again."
             )
         if self.settings.is_read_only and request.path not in {"/login", "/logout"}:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")

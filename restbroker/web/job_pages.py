@@ -1,4 +1,5 @@
-"""Pages that only show: what was searched for, jobs in hand, a job's story, what people did, and copies of parked jobs.
+"""Pages that only show: what was searched for, jobs in progress, a job's story, what people did, and copies of dead
+jobs.
 
 `web.site` serves them. Always holds: nothing is changed by looking; each page looks at no more than its bounds allow,
 and says so where there is more; of jobs neither tokens nor secret arguments are shown.
@@ -37,7 +38,7 @@ _WORD_LIMIT: Final = 200
 
 @attrs.frozen
 class JobInProgress:
-    """A job in hand: since when (epoch seconds), and as which `thread` of which process."""
+    """A job in progress: since when (epoch seconds), and as which `thread` of which process."""
 
     at_s: float
     name: str
@@ -69,7 +70,7 @@ class LookPages:
         shown, total = await self.desk.ask(question)
         more = str(skip + PAGE) if skip + PAGE < total else None
         following = address("/in-hand", [], more)
-        return self._page("in-hand", "In hand", jobs=shown, total=total, after=given, more=more, next=following)
+        return self._page("in-hand", "In progress", jobs=shown, total=total, after=given, more=more, next=following)
 
     async def find(self) -> Response:
         """Jobs in which a text is, or for which a condition holds, wherever they are."""
@@ -119,11 +120,11 @@ class LookPages:
         following = address("/audit", [], last, **about)
         first = address("/audit", [], **about)
         return self._page(
-            "audit", "Who did what", notes=shown, about=word, after=before, more=last, next=following, first=first
+            "audit", "Audit log", notes=shown, about=word, after=before, more=last, next=following, first=first
         )
 
     async def copies(self) -> Response:
-        """Copies of parked jobs, newest first: also of those that are no longer in the dead set."""
+        """Copies of dead jobs, newest first: also of those that are no longer in the dead set."""
         before, only = _entry("after"), request.args.get("only") == "missing"
 
         def question(client: Client) -> Copies:
@@ -134,7 +135,7 @@ class LookPages:
         first = address("/copies", [], **kept)
         following = address("/copies", [], found.after, **kept) if found.after else None
         shown = {"copies": found.shown, "only": only, "after": before, "first": first, "next": following}
-        return self._page("dead", "Copies of parked jobs", 200, "copies", **shown)
+        return self._page("dead", "Copies of dead jobs", 200, "copies", **shown)
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
@@ -170,7 +171,7 @@ def _says(written: StoredEntry, word: str) -> bool:
 def _word(name: str) -> str:
     word = request.args.get(name, "").strip()
     if len(word) > _WORD_LIMIT:
-        raise UsageError("This is too long to be looked for.", f"Give at most {_WORD_LIMIT} characters.")
+        raise UsageError("This is too long to search for.", f"Give at most {_WORD_LIMIT} characters.")
     return word
 
 
@@ -178,5 +179,5 @@ def _entry(name: str) -> str:
     """The place in a stream that a page's address names; "" for its beginning."""
     entry = request.args.get(name, "")
     if entry and _ENTRY.fullmatch(entry) is None:
-        raise UsageError("This place in the list cannot be read.", "Begin at the list's first page.")
+        raise UsageError("This place in the list cannot be read.", "Start at the list's first page.")
     return entry

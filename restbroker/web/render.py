@@ -49,8 +49,8 @@ LIVE: Mapping[str, Page] = {
 }
 TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
 """The pages of the sets."""
-_BEFORE_SETS: Mapping[str, str] = {"in-hand": "In hand"}
-_BEHIND_SETS: Mapping[str, str] = {"job": "Job", "audit": "Who did what"}
+_BEFORE_SETS: Mapping[str, str] = {"in-hand": "In progress"}
+_BEHIND_SETS: Mapping[str, str] = {"job": "Job", "audit": "Audit log"}
 
 
 @attrs.define(eq=False)

@@ -134,7 +134,7 @@ class SetPages:
                 404,
                 "JobGone",
                 f"This job is not in the {zset} set.",
-                "It may have been retried, deleted or moved since. Search for its job id in the other sets.",
+                "It may have been retried, deleted or moved. Search for its job id in the other sets.",
             )
         values = {
             "name": name,
@@ -226,7 +226,7 @@ def conditions(given: list[str]) -> list[str]:
         raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
     # It would come back from the page as another one, for which other jobs may be meant.
     if any("\n" in one or words.plain(one) != one for one in typed):
-        raise UsageError("A condition has a character that cannot be seen.", "Give * in its place.")
+        raise UsageError("A condition contains an invisible character.", "Give * in its place.")
     return typed
 
 

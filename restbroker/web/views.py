@@ -136,7 +136,7 @@ def _backlog(state: State) -> Chart:
     series = [
         Series("waiting", "one", [one.waiting for one in known]),
         Series("for a retry", "two", [one.retry for one in known]),
-        Series("in hand", "three", [one.in_hand for one in known]),
+        Series("in progress", "three", [one.in_hand for one in known]),
     ]
     return chart("Backlog", "jobs", series, over)
 
@@ -157,7 +157,7 @@ def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
         if gate in ("closed", "denied") and (target, str(gate)) not in seen:
             seen.add((target, str(gate)))
             cure = lane.get("gate_cure")
-            why = lane.get("gate_reason") or "it does not say why"
+            why = lane.get("gate_reason") or "without a reason"
             text = f"Target {target} gets no jobs{_so_far(lane, waiting)}: {why}"
             yield Alarm(text, cure if isinstance(cure, str) else None, "targets")
         age_s = lane.get("beat_age_s")
@@ -182,7 +182,7 @@ def _words(row: Row, field: str) -> Sequence[str]:
 def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:
     for queue in queues:
         if queue.get("size") is None:
-            yield Alarm(f"Queue {queue.get('name')} cannot be read: its key is no list.", None, "queues")
+            yield Alarm(f"Queue {queue.get('name')} cannot be read: its key is not a list.", None, "queues")
 
 
 def _of_sources(state: State) -> Iterator[Alarm]:
@@ -213,6 +213,6 @@ def _of_pause(text: str, pause: Json, page: str) -> Alarm:
     about = pause if isinstance(pause, Mapping) else {}
     told = words.pause(about)
     if told and about.get("left_s") is None:
-        told += ", until somebody resumes it"
+        told += ", until someone resumes it"
     # The server refused the login: nobody wanted that.
     return Alarm(text, told or None, page, is_mild=about.get("reason") != "denied")

@@ -40,7 +40,7 @@ _KEPT = 1080
 
 @attrs.frozen
 class Backlog:
-    """What waited at a moment (epoch seconds): in queues, for its next try, and in hand."""
+    """What waited at a moment (epoch seconds): in queues, for its next try, and in progress."""
 
     at_s: float
     waiting: int
@@ -186,9 +186,9 @@ class Watch:
             return error
         # Others write to Redis too. Whatever a look stumbles over, a broker must not end for its pages.
         except Exception as error:  # noqa: BLE001
-            what = f"The look at Redis for the pages failed with {type(error).__name__}."
+            what = f"Reading Redis for the pages failed with {type(error).__name__}."
             self.report(Warned("RequestFailed", what, "Please report this."))
-            return RestbrokerError("What Redis holds cannot be shown: a look at it failed.", "Please report this.")
+            return RestbrokerError("The content of Redis cannot be shown: reading it failed.", "Please report this.")
 
     def _remember(self, seen: Snapshot) -> None:
         if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:

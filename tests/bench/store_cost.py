@@ -1,6 +1,6 @@
 """What a job costs Redis: `make bench-store`. Prints a table; nothing here is a test.
 
-Each round takes and settles jobs in batches of 100, acknowledged in random order, with so many in hand as the table
+Each round takes and settles jobs in batches of 100, acknowledged in random order, with so many in progress as the table
 says. The figure is the CPU time of the server's main thread per job, reading and answering included, as the server
 itself counts it: other processes on the machine do not enter into it.
 """
@@ -106,7 +106,7 @@ def main() -> None:
             server = RedisServer(binary, Path(directory)).start()
             client = open_client(StoreSettings(server.url))
             try:
-                say(f"{ask_server(client).product}\nin hand  retries  limits      µs a job")
+                say(f"{ask_server(client).product}\nin progress  retries  limits      µs a job")
                 for in_hand in (100, 1000):
                     for retries in (0.0, 0.1):
                         for name, limits in LIMITS.items():

@@ -207,7 +207,7 @@ class Harness:
             raise AssertionError(f"{error}\n" + "\n".join(map(str, self.events[-30:]))) from None
 
     def crashed(self, count: int = 1, *, marked: bool = False) -> None:
-        """So many jobs were in the hands of a process of this host that is gone; all of them may have been started."""
+        """So many jobs were in progress of a process of this host that is gone; all of them may have been started."""
         facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
         assert jobs.register(self.client, "dead-one", facts, self.queues)
         fetched = jobs.fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))

@@ -101,7 +101,7 @@ async def test_a_token_bound_to_hosts_names_a_user_only_where_the_command_is_kno
         found = await parked(harness)
         await done(harness, 2)
     assert (found["jid"], found["error_class"]) == ("whole", "HostNotAllowed")
-    assert "nothing is known of its argument 'user'" in found["error_message"]
+    assert "the catalogue does not know its argument 'user'" in found["error_message"]
     assert [call.command.endpoint for call in harness.target.calls] == ["own"]
 
 

@@ -1,4 +1,6 @@
-"""A job in hand that a person cancels: its delivery ends, it is parked with what is known, and nothing else changes."""
+"""A job in progress that a person cancels: its delivery ends, it is parked with what is known, and nothing else
+changes.
+"""
 
 import trio
 

@@ -211,7 +211,7 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
 
 
 def held(harness: Harness) -> int:
-    """How many jobs Redis lists as in hand; -1 while it cannot be asked. It answers from the snapshot at first."""
+    """How many jobs Redis lists as in progress; -1 while it cannot be asked. It answers from the snapshot at first."""
     try:
         return sum(len(jobs.read_jobs(harness.client, identity).jobs) for identity in identities.live(harness.client))
     except StoreUnavailable:

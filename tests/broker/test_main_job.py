@@ -128,8 +128,8 @@ async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harne
 @pytest.mark.parametrize(
     ("problem", "code", "cure"),
     [
-        (MaybeSent("No whole answer within 10 s.", timed_out=True), "TimedOut", "look at its load and log"),
-        (MaybeSent("reset"), "ConnectionLost", "look at the log of both"),
+        (MaybeSent("No whole answer within 10 s.", timed_out=True), "TimedOut", "check its load and log"),
+        (MaybeSent("reset"), "ConnectionLost", "check the logs of both"),
     ],
 )
 async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_job_and_at_the_gate(

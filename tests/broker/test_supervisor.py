@@ -90,7 +90,7 @@ async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a
     crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
     async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 5, "it crashed five times")
-    waits = [message.partition("started again within ")[2].partition(";")[0] for message in one.told()]
+    waits = [message.partition("restarted within ")[2].partition(";")[0] for message in one.told()]
     assert waits[:5] == ["10 ms", "20 ms", "40 ms", "40 ms", "40 ms"]
     assert "was killed by SIGKILL" in one.told()[0]
     cures = [event.cure for event in one.events if isinstance(event, Warned)]
@@ -103,7 +103,7 @@ async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wa
     monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
     async with running(group(SAY_READY, "number == 2 and sys.exit(1)", *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 3, "it crashed three times")
-    assert all("again within 10 ms" in message for message in one.told())
+    assert all("restarted within 10 ms" in message for message in one.told())
     assert "ended with 1" in one.told()[0]
 
 
@@ -130,8 +130,8 @@ async def test_when_no_worker_is_left_one_is_started_at_once_and_the_others_wait
         await until_async(lambda: len(one.told()) == 3, "all have ended")
         await until_async(lambda: any(one.view.unready is None for one in one.workers()), "one serves")
         assert len(one.workers()) == 1
-    assert "It is started again within 1 min; " in one.told()[0]
-    assert "No other worker lives, so that one is started within a second; " in one.told()[-1]
+    assert "It is restarted within 1 min; " in one.told()[0]
+    assert "No other worker is left, so one is started within a second; " in one.told()[-1]
 
 
 async def test_while_no_worker_lives_one_is_started_each_second_and_no_more(

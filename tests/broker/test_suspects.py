@@ -77,7 +77,7 @@ async def test_a_stop_gives_a_suspect_that_waits_for_the_others_back_to_its_queu
 
 
 def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> bytes:
-    """Counts one crash of a process that had the job number 0 in hand; the job is in its queue."""
+    """Counts one crash of a process that had the job number 0 in progress; the job is in its queue."""
     if push and not harness.size("queue:rest"):
         harness.push("safe")
     raw = harness.client.command("LINDEX", "queue:rest", -1)

@@ -121,13 +121,13 @@ def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: S
     assert len(queued(store)) == 3
     done = shell("register", "--bulk", "users.csv", "--queue", "other")
     assert done.returncode == 2
-    assert "is of another batch" in done.stderr
+    assert "belongs to another batch" in done.stderr
     assert shell("register", "--bulk", "users.csv", "--again").returncode == 0
     assert len({job["jid"] for job in queued(store)}) == 6
     write(place, "users.csv", *users(4))
     done = shell("register", "--bulk", "users.csv")
     assert done.returncode == 2
-    assert "users.csv or the command line was changed since." in done.stderr
+    assert "users.csv or the command line has changed." in done.stderr
 
 
 def test_what_redis_has_lost_is_told_and_not_taken_for_pushed(place: Path, shell: Shell, store: Any) -> None:
@@ -173,7 +173,7 @@ def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     waiting = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
     done = shell(*waiting)
     assert done.returncode == 6
-    assert "No answer for 300 ms; 3 rows not done yet. The same command waits on." in done.stderr
+    assert "No answer for 300 ms; 3 rows not done yet. The same command continues to wait." in done.stderr
     found = told(done)
     assert (found["done"], found["unanswered"], found["failed"]) == (0, 3, {})
     assert {job["reply_to"] for job in queued(store)} == {f"restbroker:reply:bulk-{found['batch']}"}
@@ -307,7 +307,7 @@ def test_standard_input_is_read_once_and_can_be_gone_on_with_where_a_state_file_
     assert len(queued(store)) == 5
     done = shell("register", "--bulk", "-", "--state", "state", stdin=rows.replace("secret2", "other"))
     assert done.returncode == 2
-    assert "What is read from standard input differs from what was pushed of it before." in done.stderr
+    assert "What is read from standard input differs from the rows that were pushed before." in done.stderr
     assert shell("register", "--bulk", "-", stdin=rows).returncode == 0
     assert len(queued(store)) == 10
 
@@ -322,7 +322,7 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
         ["delete_old_users", {"days": 30}, "right-token"],
     ]
     assert "line 2: There is no command 'kick_usr'; did you mean kick_user" in done.stderr
-    assert 'line 4: it names no command in "command".' in done.stderr
+    assert 'line 4: there is no command in "command".' in done.stderr
 
 
 def test_a_line_in_place_of_the_command_reads_all_rows_by_standard_input(shell: Shell, store: Any) -> None:
@@ -343,7 +343,7 @@ def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -
         (["register"], "user,host,passwrd\n", 2, "register has no argument 'passwrd'; did you mean password?"),
         (["register"], "bob,example.org,s3cret\n", 2, "its first line names no argument of register"),
         (["register"], "user,host\n", 2, "register also needs password."),
-        (["register", "--const", "host=h"], "user,host,password\n", 2, "host is given for all rows already."),
+        (["register", "--const", "host=h"], "user,host,password\n", 2, "host is already given for all rows."),
         (["registr"], "user\n", 2, "did you mean register"),
         (["no_such_thing"], "user\n", 2, "add --any"),
         (["-"], "user\n", 2, "has no column command"),

@@ -53,9 +53,9 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     client.command("SET", "restbroker:audit", "x")
     found = [one for one in findings(redis_url) if one.level == "problem"]
     assert {one.message for one in found} == {
-        "The key queue:rest is a string, and restbroker needs a list.",
-        "The key restbroker:rate:ejabberd is a hash, and restbroker needs a string.",
-        "The key restbroker:audit is a string, and restbroker needs a stream.",
+        "The key queue:rest is a string, but restbroker needs a list.",
+        "The key restbroker:rate:ejabberd is a hash, but restbroker needs a string.",
+        "The key restbroker:audit is a string, but restbroker needs a stream.",
     }
     assert len(found) == 3
     assert all(one.code == "WrongType" and "RENAME" in str(one.cure) for one in found)
@@ -85,7 +85,7 @@ def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Clien
     assert target.startswith("The target ejabberd is paused by ann@web1 for ")
     assert re.search(r' for (10 min|9 min \d+ s) more \(operator\): "the server moves"\.$', target)
     assert found["QueuePaused"].message == (
-        'The queue rest is paused by bob@web2 until somebody resumes it: "mails go out twice".'
+        'The queue rest is paused by bob@web2 until someone resumes it: "mails go out twice".'
     )
 
 
@@ -160,7 +160,7 @@ def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeR
         note = found["NotLookedAt"]
         assert note.level == "note"
         assert f"'{right}'" in note.message
-        assert "`restbroker run` never does" in (note.why or "")
+        assert "never `restbroker run`" in (note.why or "")
         assert "docs/sidekiq.md" in (note.cure or "")
 
 
@@ -187,7 +187,7 @@ def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, cli
         quiet = found["QuietProcess"]
         assert quiet.level == "warning"
         assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
-        assert quiet.why == f"Nobody else takes them, and {waiting} wait."
+        assert quiet.why == f"No other process takes them, and {waiting} wait."
         assert not {"Queue", "NotServed", "NewQueue"} & set(found)
 
 

@@ -156,7 +156,7 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
         ("roster import -", "<&-", 2, "restbroker: Standard input is closed."),
         ("enqueue register user=a host=b password=-", "<&-", 2, "restbroker: Standard input is closed."),
         ("stats --config nowhere.json", "2>/dev/full", 2, ""),
-        ("dead retry --all", "<&-", 2, "There is nobody to ask."),
+        ("dead retry --all", "<&-", 2, "There is no one to ask."),
         ("stats", ">&-", 8, "restbroker: The output cannot be written"),
         ("--help", ">&-", 8, "restbroker: The output cannot be written"),
         ("nonsense", "<&- >&- 2>&-", 2, ""),
@@ -193,9 +193,9 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
     assert {line[2]: re.sub(r"10 min|9 min \d+ s", "N", line[3]) for line in lines if line[0] == "process"} == {
         "one": "open: paused: operator until resumed; MaxInFlight is reached",
-        "two": "open: paused: retry_after for N more; none is taken, since the dead set is full (DeadLimit)",
-        "three": "finishing what it has",
-        "four": "open: Redis refuses to give out or to settle jobs; see the log",
+        "two": "open: paused: retry_after for N more; no job is taken: the dead set is full (DeadLimit)",
+        "three": "finishing its jobs",
+        "four": "open: Redis refuses to fetch or to settle jobs; see the log",
     }
     shown = {row["target"]: row for row in json.loads(shell("stats", "--json").stdout)["lanes"]}
     assert shown["one"]["paused"] == {"operator": None}
@@ -215,7 +215,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     states = {line[2]: line[3] for line in lines if line[0] == "process"}
     assert states["one"] == "open: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
     assert "one: no more than 7 while the server has too much to do one: MaxInFlight is reached" in words
-    assert "three: finishing what it has" in words
+    assert "three: finishing its jobs" in words
 
 
 def test_commands_are_those_of_the_configured_or_running_version_and_else_the_newest(

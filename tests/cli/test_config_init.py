@@ -37,9 +37,9 @@ def test_a_few_questions_make_a_configuration_with_its_secrets_in_private_files(
         talk.answer("1. Which server (ejabberd,", "")
         talk.answer("2. Its URL [http://127.0.0.1:5281/api]", "http://xmpp.example.org:5280/api")
         talk.answer("3. Redis [redis://127.0.0.1:6379/0]", "")
-        talk.answer("4. The login there", "admin@example.org")
+        talk.answer("4. The login", "admin@example.org")
         assert not talk.answer("The password of admin@example.org (not shown)", PASSWORD)
-        talk.answer("5. The queue that jobs come in [rest]", "jobs")
+        talk.answer("5. The queue that producers push to [rest]", "jobs")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "n")
         assert talk.end() == 0
     assert private(tmp_path) == dict.fromkeys(("env.json", "env.token", "env.password"), True)
@@ -62,18 +62,18 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
         talk.answer("2. Its URL [http://127.0.0.1:9090]", "ftp://127.0.0.1")
         talk.answer("The URL begins with http://", "http://admin:hunter2@127.0.0.1:9090")
         talk.answer("Leave the login out of http://…@127.0.0.1:9090", "")
-        talk.answer("3. The login there (the name alone, as admin)", "ad:min")
-        talk.answer("The login ad:min has a colon", "admin")
+        talk.answer("3. The login (the name alone, as admin)", "ad:min")
+        talk.answer("The login ad:min contains a colon", "admin")
         talk.answer("The password of admin (not shown)", "two\twords")
-        talk.until("A password is one line that is not blank and has no control character.")
+        talk.until("A password is one line, not blank, without control characters.")
         assert not talk.answer("The password of admin (not shown)", PASSWORD)
-        talk.answer("4. The virtual host that jobs are about", "Example.org")
+        talk.answer("4. The virtual host of the jobs", "Example.org")
         talk.answer("The virtual host Example.org is not in lower case. Write example.org.", "example.org")
         talk.answer("Test the connection", "n")
         assert talk.end() == 0
     target = made(tmp_path)
     assert (target.kind, target.queues, target.default_host) == ("openfire-rest", ("q",), "example.org")
-    assert "The queue that jobs" not in talk.shown
+    assert "The queue that producers" not in talk.shown
     assert "two" not in talk.shown
     assert json.loads((tmp_path / "env.json").read_text())["RedisURL"] == "redis://10.0.0.1:6379/0"
 
@@ -81,14 +81,14 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
 def test_an_answer_that_cannot_be_is_told_at_once_and_asked_for_again(tmp_path: Path) -> None:
     with dialogue(["config", "init", "--server", "ejabberd", "--url", "http://127.0.0.1:5281/api"], tmp_path) as talk:
         talk.answer("1. Redis", "redis://secret@127.0.0.1")
-        talk.answer("The one word before @ in RedisURL is a password to some clients", "127.0.0.1:6379")
+        talk.answer("Clients disagree whether a single word before @ in RedisURL", "127.0.0.1:6379")
         talk.answer("RedisURL begins with redis://", "")
-        talk.answer("2. The login there (a whole JID, as admin@example.org)", "admin")
+        talk.answer("2. The login (a whole JID, as admin@example.org)", "admin")
         talk.answer("The server takes a whole JID, not admin alone. For example admin@example.org", "admin@a b")
-        talk.answer("The login admin@a b has a domain that no server can have.", "admin@example.org/home")
+        talk.answer("The login admin@a b has an invalid domain.", "admin@example.org/home")
         talk.answer("The login admin@example.org/home has a resource. Write admin@example.org.", "admin@example.org")
         talk.answer("The password of admin@example.org (not shown)", PASSWORD)
-        talk.answer("3. The queue that jobs come in", "queue:jobs")
+        talk.answer("3. The queue that producers push to", "queue:jobs")
         talk.answer("Write jobs.", "https://example.org")
         talk.answer("For example rest", "jobs")
         talk.answer("Test the connection", "n")
@@ -210,10 +210,10 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
         ("--redis", "http://x"): "RedisURL begins with redis://",
         ("--login", "a@b"): "The password of a@b is not given.",
         ("--login", "admin"): "The server takes a whole JID, not admin alone.",
-        ("--domain", "a b"): "The virtual host a b has a domain that no server can have.",
+        ("--domain", "a b"): "The virtual host a b has an invalid domain.",
         ("--queue", "queue:q"): "Write q.",
-        ("--password-file", "x"): "There is a password and no login.",
-        ("--login", "a@b", "--password-file", "-"): "No password came from standard input.",
+        ("--password-file", "x"): "There is a password but no login.",
+        ("--login", "a@b", "--password-file", "-"): "Standard input had no password.",
         ("--login", "a@b", "--password-file", "missing"): "missing",
     }
     for words, said in refused.items():

@@ -80,7 +80,7 @@ def test_what_ejabberdctl_does_not_know_is_told_on_stderr_and_the_job_is_kept(pl
         found, stdout, stderr = answered(place, store, details, *REGISTER)
         assert (found, stdout) == (exit_code, "")
         assert f"{code}: It is so.\nDo this.\n" in stderr
-        assert "it is parked (restbroker dead show " in stderr
+        assert "it is dead (restbroker dead show " in stderr
         assert store.command("ZREMRANGEBYRANK", "ns:dead", 0, -1) == 1
 
 

@@ -68,7 +68,7 @@ def test_who_was_faster_wins_over_what_was_shown(shell: Shell, store: Client, pl
         assert shell("dead", "edit", "j1", "user=bea", "--yes").returncode == 0
         slow.answer("Edit 1 job of the dead set?", "y")
         assert slow.end() == 1
-        assert "somebody else was faster" in slow.shown
+        assert "someone else was faster" in slow.shown
     assert arguments_of(store)["user"] == "bea"
 
 
@@ -86,9 +86,9 @@ def test_what_cannot_be_names_the_reason_and_changes_nothing(shell: Shell, store
     rows = {
         ("j1", "usr=bob"): (1, "did you mean user?"),
         ("j2", "user=bob"): (1, "no job j2"),
-        ("j1",): (2, "not said what to change"),
-        ("user=bob",): (2, "which jobs"),
-        ("j1", "user=bob", "--unset", "user"): (2, "taken out"),
+        ("j1",): (2, "nothing to change"),
+        ("user=bob",): (2, "in exactly one way"),
+        ("j1", "user=bob", "--unset", "user"): (2, "removed"),
         ("j1", "user=bob", "--all"): (2, "'j1'"),
         ("j1", "--queue", "elsewhere"): (1, "elsewhere"),
         ("j1", "--command", "regster"): (1, "did you mean"),

@@ -13,7 +13,7 @@ def test_a_code_is_explained_in_each_place_where_it_has_a_meaning(tmp_path: Path
     assert (done.returncode, done.stderr) == (0, "")
     firsts = [part.splitlines()[0] for part in done.stdout.split("\n\n")]
     assert firsts == [
-        "NoToken: a target that gets no jobs",
+        "NoToken: a target that is down",
         "NoToken: a warning in the log",
         "NoToken: `check`, of a target",
     ]

@@ -61,7 +61,7 @@ def failed(jid: str, queue: str = "ns:rest") -> bytes:
 
 @pytest.fixture
 def leftovers(raw: Any) -> Any:
-    """Three jobs in hand, one of them no job, one waiting; four retries: two ours, one no job, one foreign."""
+    """Three jobs in progress, one of them no job, one waiting; four retries: two ours, one no job, one foreign."""
     raw.lpush(IN_HAND, job("h0"), job("h1"), "")
     raw.lpush("ns:queue:rest", job("w0"))
     raw.zadd("ns:goretry", {failed("r0"): DUE_S, failed("r1"): 5, "no job": 6, failed("f0", "ns:other"): 7})

@@ -72,11 +72,12 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
         " users of that domain only.",
         "rename john ann@example.org": "john has no contact ann@example.org. Nothing was changed.\n"
         "`restbroker roster show john` shows it.",
-        "add john john@example.org": "john@example.org is the user himself.\nLeave it out: Prosody hangs over a user's"
-        " own address.",
+        "add john john@example.org": "john@example.org is the user themselves.\nLeave it out: Prosody hangs on "
+        "a user's own address.",
         "befriend john john@example.org": "john is on both sides.\nName two users.",
-        "import --from-target rosters": "The target rosters is of kind prosody-roster. Only targets of kind"
-        " ejabberd are asked for rosters.\nThese are: none. --from-prosody reads what Prosody keeps itself.",
+        "import --from-target rosters": "The target rosters is of kind prosody-roster. Rosters can only be "
+        "read from targets of kind ejabberd.\nThese are: none. --from-prosody "
+        "reads what Prosody keeps itself.",
         "import --from-prosody nowhere": "nowhere cannot be read: No such file or directory.\nCheck the name and the"
         " rights.",
         "import nothing.csv": "nothing.csv cannot be read: No such file or directory.\nCheck the name and the rights.",
@@ -91,7 +92,7 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     do("add john ann@example.org")
     asked = do("delete john")
     assert asked.returncode == 2
-    assert "Delete the roster of john with 1 contact? There is nobody to ask." in asked.stderr
+    assert "Delete the roster of john with 1 contact? There is no one to ask." in asked.stderr
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
     assert do("delete john --yes").stderr == "john has no roster any more.\n"
     assert do("delete john --yes").stderr == "john has no roster.\n"
@@ -147,7 +148,7 @@ def test_rosters_are_imported_from_the_files_of_prosody(do: Do, place: Path, sto
     done = do("import --from-prosody roster")
     assert done.returncode == 7
     assert "1 contact left out, whose subscription is not both" in done.stderr
-    assert "zoe: The file is no roster that Prosody wrote" in done.stderr
+    assert "zoe: The file is not a roster written by Prosody" in done.stderr
     assert refreshed(store) == ["jörg"]
     assert [*rosters.read(store, ["jörg"])[0]] == [b"ann@example.org"]
 

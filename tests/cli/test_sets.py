@@ -90,7 +90,7 @@ def test_a_named_job_that_failed_again_while_a_person_was_asked_is_left_alone(
         before = store.command("ZRANGE", "ns:dead", 0, -1)
         terminal.type("y\n")
         assert terminal.end() == 1
-    assert "It is not as it was shown" in terminal.shown
+    assert "It has changed since it was shown" in terminal.shown
     assert store.command("ZRANGE", "ns:dead", 0, -1) == before
 
 
@@ -203,7 +203,7 @@ def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(
         assert (done.returncode, count(store, "dead")) == (2, 1)
         assert "Older than 2m: " in done.stderr
         assert "--older-than 2m and --newer-than 2m." in done.stderr
-    assert "takes a span of time" in shell("dead", "delete", "--older-than", "yesterday", "--yes").stderr
+    assert "takes a duration" in shell("dead", "delete", "--older-than", "yesterday", "--yes").stderr
     assert shell("dead", "delete", "--older-than", "2m", "--yes").returncode == 0
     assert count(store, "dead") == 0
 
@@ -215,7 +215,7 @@ def test_what_is_due_has_no_age_so_a_scheduled_job_is_not_deleted_by_one(shell: 
         put(store, "schedule", time.time() + 432_000, "late")
         done = shell("scheduled", "delete", option, "2h", "--yes")
         assert (done.returncode, count(store, "schedule")) == (2, 1)
-        assert f"{option} is not for scheduled jobs" in done.stderr
+        assert f"{option} does not apply to scheduled jobs" in done.stderr
         assert "--until 2h" in done.stderr
         assert shell("scheduled", option, "2h").returncode == 2
 
@@ -275,7 +275,7 @@ def test_off_a_terminal_what_is_asked_needs_yes(shell: Shell, store: Client) -> 
 
 
 def test_it_must_be_said_which_jobs_are_meant_and_only_once(shell: Shell) -> None:
-    rows = dict.fromkeys(((), ("j1", "--all"), ("--all", "--where", "jid = x")), "in one way")
+    rows = dict.fromkeys(((), ("j1", "--all"), ("--all", "--where", "jid = x")), "in exactly one way")
     for words, told in {**rows, ("--since", "soon", "--yes"): "time"}.items():
         done = shell("dead", "delete", *words)
         assert (done.returncode, done.stdout, told in done.stderr) == (2, "", True)
@@ -305,12 +305,12 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     assert left.stderr.endswith("The queues: 'default' (1), 'mail' (1).\n")
     question = "3 of them to queues that this configuration does not serve: 'default' (2), 'mail' (1)"
     asked = shell("dead", "retry", "--all", "--foreign-queues")
-    assert (asked.returncode, f"Retry 4 jobs of the dead set, {question}? There is nobody to ask." in asked.stderr) == (
+    assert (asked.returncode, f"Retry 4 jobs of the dead set, {question}? There is no one to ask." in asked.stderr) == (
         2,
         True,
     )
     named = shell("dead", "retry", "j0", "--foreign-queues")
-    assert (named.returncode, "'default' (1)? There is nobody" in named.stderr, count(store, "dead")) == (2, True, 4)
+    assert (named.returncode, "'default' (1)? There is no one" in named.stderr, count(store, "dead")) == (2, True, 4)
     assert shell("dead", "retry", "j1", "--foreign-queues").stderr == "1 job retried.\n", "nothing is to be asked of it"
     done = shell("dead", "retry", "--all", "--foreign-queues", "--yes", "--json")
     assert json.loads(done.stdout)["foreign_queues"] == {"default": 2, "mail": 1}
@@ -321,7 +321,7 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     put(store, "dead", NOW_S, "j1", error_class="BadToken")
     told = shell("explain", "j1")
     assert told.returncode == 0
-    assert told.stdout.startswith("where\tIt was parked at ")
+    assert told.stdout.startswith("where\tIt died at ")
     assert "restbroker dead retry j1" in told.stderr
     assert "hush-hush" not in told.stdout
     shell("dead", "retry", "j1")
@@ -329,7 +329,7 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     shell("queues", "pause", "rest", "--why", "it moves")
     waiting = shell("explain", "j1").stderr
     assert waiting.startswith("The queue rest is paused by ")
-    assert ' until somebody resumes it: "it moves".' in waiting
+    assert ' until someone resumes it: "it moves".' in waiting
     assert [place["kind"] for place in shown["places"]] == ["queue"]
     assert [act["action"] for act in shown["acts"]] == ["retry"]
     record = history.to_record(JobEnd("j2", "ejabberd", "register", "delivered", 200, 12.5))
@@ -355,7 +355,7 @@ def test_jobs_are_found_wherever_they_are_in_lines_and_in_json(shell: Shell, sto
     shown = json.loads(shell("find", "user=bob", "--json").stdout)
     assert [(one["kind"], one["job"]["jid"]) for one in shown["found"]] == [("dead", "bob")]
     assert (shown["ended"], shown["looked_at"]["the retry set"]) == ([], 1)
-    assert shown["unseen"] == ["how jobs ended, which is kept without user"]
+    assert shown["unseen"] == ["finished jobs, which is kept without user"]
 
 
 def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shell: Shell, store: Client) -> None:

@@ -77,7 +77,7 @@ def test_each_target_in_each_process_has_one_line_and_what_is_to_be_said_stands_
         ("node:78", "one"): ["closed", *figures],
         ("node:79", "one"): ["open", *figures],
         ("node:77", "two"): ["paused", *figures],
-        ("node:78", "old"): ["open", "0 in hand", "-", "-", "-", "-"],
+        ("node:78", "old"): ["open", "0 in progress", "-", "-", "-", "-"],
     }
     assert sorted(row[0] for row in rows[5:]) == [
         "one in 2 of 3 processes: closed: Nobody listens there. Start the server.",
@@ -104,13 +104,13 @@ def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(
 
 
 def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None:
-    assert lines()[-1] == "Next: restbroker run starts one."
+    assert lines()[-1] == "Next: `restbroker run` starts one."
     beat(store, 77, "other")
-    assert lines()[-1] == "Next: restbroker stats --watch goes on looking."
+    assert lines()[-1] == "Next: `restbroker stats --watch` keeps refreshing."
     bury(store, 1, "TimedOut")
-    assert lines()[-1] == "Next: restbroker dead summary says what the dead jobs failed of, and what to do."
+    assert lines()[-1] == "Next: `restbroker dead summary` shows why jobs died and what to do."
     store.command("LPUSH", "ns:queue:rest", "{}")
-    assert lines()[-1] == "Next: restbroker check says what is wrong, and what to do."
+    assert lines()[-1] == "Next: `restbroker check` says what is wrong and what to do."
     sources.write(
         store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQSilent", "It is.", "Wait.")]
     )
@@ -130,5 +130,5 @@ def test_whoever_may_not_read_jobs_sees_the_figures(store: Client, lines: Lines,
     finally:
         store.command("ACL", "DELUSER", "figures")
     assert "dead       2" in printed
-    assert printed[-1] == "Next: restbroker run starts one."
+    assert printed[-1] == "Next: `restbroker run` starts one."
     assert not [line for line in printed if "cause" in line]

@@ -38,7 +38,7 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(
     serve(store, "ejabberd", 7, ["rest"])
     done = shell("queues", "pause", "rest", "--for", "90m", "--why", "the server moves")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "rest is paused for 1 h 30 min; jobs in hand still run.\n"
+    assert done.stderr == "rest is paused for 1 h 30 min; jobs in progress finish.\n"
     (cells,) = (line.split("\t") for line in shell("queues").stdout.splitlines())
     assert cells[:2] == ["rest", "2"]
     assert 60 <= float(cells[2]) < 100
@@ -66,7 +66,7 @@ def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell
     assert "j1" in planned.stdout
     refused = shell("queues", "delete", "rest", "--where", "jid = j1")
     assert refused.returncode == 2
-    assert "Delete 1 job of the queue rest? There is nobody to ask." in refused.stderr
+    assert "Delete 1 job of the queue rest? There is no one to ask." in refused.stderr
     assert queues.sizes(store, ["rest"]) == {"rest": 3}
     assert noted(store) == []
     done = shell("queues", "delete", "rest", "--where", "jid = j1", "--yes", "--json")
@@ -88,11 +88,11 @@ def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store:
     refused = shell(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "user: alice → bob" in refused.stderr
-    assert "Edit 1 job of the queue rest? There is nobody to ask." in refused.stderr
+    assert "Edit 1 job of the queue rest? There is no one to ask." in refused.stderr
     for wrong, told in (
-        (("user=bob",), "must be said which jobs are meant"),
-        (("--all",), "not said what to change"),
-        (("user=bob", "--unset", "user", "--all"), "and taken out"),
+        (("user=bob",), "the jobs in exactly one way"),
+        (("--all",), "nothing to change"),
+        (("user=bob", "--unset", "user", "--all"), "and removed"),
     ):
         done = shell("queues", "edit", "rest", *wrong, "--yes")
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
@@ -107,14 +107,14 @@ def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(she
     push(store, 2)
     queues.push(store, "mailers", [b"{}"])
     for arguments, words in [
-        (("delete", "rest", "--yes"), "must be said which jobs are meant"),
-        (("delete", "rest", "--yes", "--all", "--where", "jid = j1"), "must be said which jobs are meant"),
+        (("delete", "rest", "--yes"), "the jobs in exactly one way"),
+        (("delete", "rest", "--yes", "--all", "--where", "jid = j1"), "the jobs in exactly one way"),
         (("delete", "rset", "--yes", "--all"), "Did you mean rest?"),
         (("delete", "mailers", "--yes", "--all"), "--foreign-queues"),
         (("move", "rest", "--to", "mailers", "--yes", "--all"), "--foreign-queues"),
         (("move", "rest", "--to", "rest", "--yes", "--all"), "Name another queue"),
         (("dead", "rest", "--yes", "--where", "password = hush"), "password"),
-        (("dead", "rest", "--yes", "--where", "failure_group = 0123456789"), "is of jobs that failed"),
+        (("dead", "rest", "--yes", "--where", "failure_group = 0123456789"), "is only for failed jobs"),
         (("dead", "rest", "--yes", "--group", "0123456789"), "No such option: --group"),
     ]:
         refused = shell("queues", *arguments)
@@ -128,7 +128,7 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Clie
     assert shell("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
     refused = shell("queues", "clear", "rest")
     assert refused.returncode == 2
-    assert "nobody to ask" in refused.stderr
+    assert "no one to ask" in refused.stderr
     assert "--yes" in refused.stderr
     assert noted(store) == []
     done = shell("queues", "clear", "rest", "--yes", "--json")
@@ -176,13 +176,14 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert [line[8:] for line in lines] == [["ejabberd", "rest"], ["-", "q"]]
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["processes"], place, columns=200)).split())
     facts = (
-        r"PROCESS node:7:abc program restbroker 1\.0 \[restbroker\] state running, last heard of \S+ m?s ago targets"
+        r"PROCESS node:7:abc program restbroker 1\.0 \[restbroker\] state running, last heartbeat \S+ m?s ago targets"
     )
     assert re.search(facts, words)
     assert "jobs 2023-11-14T22:13:20Z rest register j1" in words
     assert "and 2 more (--json has them)" in words
     assert (
-        shell("processes", "quiet", "web:9", "--dry-run").stderr == "1 process with 0 jobs in hand would be quieted.\n"
+        shell("processes", "quiet", "web:9", "--dry-run").stderr == "1 process with 0 jobs in progress would "
+        "be quieted.\n"
     )
     assert shell("processes", "stop", "web:9").returncode == 2
     assert noted(store) == []
@@ -203,7 +204,7 @@ def test_a_process_that_gives_no_sign_of_life_is_called_silent_in_a_pipe_and_on_
     states = ["silent", "running", "silent"]
     assert [line.split("\t")[2] for line in shell("processes").stdout.splitlines()] == states
     shown = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["processes"], place, columns=200))
-    assert re.findall(r"state +(\w+), last heard of", shown) == states
+    assert re.findall(r"state +(\w+), last heartbeat", shown) == states
 
 
 def test_an_action_is_listed_once_with_its_last_state(shell: Shell, store: Client, place: Path) -> None:

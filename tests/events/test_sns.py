@@ -141,7 +141,7 @@ async def test_what_is_not_signed_with_the_key_is_nobodys(
         assert one.hall.outcomes() == ["unauthorized"]
     assert warned.code == "EventUnauthorized"
     assert warned.cure is not None
-    assert "keys of this source's Options, both clocks" in warned.cure
+    assert "keys of this source's Options, that both clocks" in warned.cure
     assert TEXT not in warned.message
 
 

@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 FINISH_TIMEOUT_S = 120 + JOBS / 50
 
 Fault = Callable[[Bench], int]
-"""Breaks something; returns how many jobs were in the hands of what broke, so how many may run twice."""
+"""Breaks something; returns how many jobs were in progress of what broke, so how many may run twice."""
 
 
 def job(number: int) -> bytes:
@@ -44,7 +44,7 @@ def kill_broker(bench: Bench) -> int:
 
 
 def kill_one_of_two_brokers(bench: Bench) -> int:
-    """SIGKILL while another process serves the same queue, which has jobs of its own in hand."""
+    """SIGKILL while another process serves the same queue, which has jobs of its own in progress."""
     victim = bench.brokers[-1].process
     bench.start()
     freeze(victim.pid)  # it can be counted before the other one takes its jobs
@@ -96,7 +96,7 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     }
     verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
-    tell(f"{verdict}\nin hand at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
+    tell(f"{verdict}\nin progress at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.parked >= JOBS
     assert verdict.duplicated <= sum(in_hand)

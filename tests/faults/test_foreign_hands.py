@@ -56,7 +56,7 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
     broker = bench.start()
     until(lambda: line.ready() == 200, "it is ready")
     bench.push([*neighbours(0), victim(bench, key)])
-    until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in hand")
+    until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in progress")
     assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
     broker.wait_for(rf"WARN.*StoreRefused.*\b{key}\b")
     until(lambda: limited(bench) == "refused", "`stats` says so")

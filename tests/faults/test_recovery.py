@@ -1,6 +1,7 @@
-"""What a dead or frozen broker had in hand comes back: at once on its host, within 25 s by its missing beats elsewhere.
+"""What a dead or frozen broker had in progress comes back: at once on its host, within 25 s by its missing beats
+elsewhere.
 
-ejabberd's answers are held back meanwhile, so that every job in hand was really sent and really ran.
+ejabberd's answers are held back meanwhile, so that every job in progress was really sent and really ran.
 """
 
 import re
@@ -59,8 +60,8 @@ def kill(broker: Running, *others: Running) -> Stopwatch:
 
 
 def wait_until_given_back(bench: Bench, identity: str, watch: Stopwatch, within_s: float, *later: Running) -> float:
-    """Seconds until an identity has nothing in hand any more; `later` were started meanwhile."""
-    until(lambda: identity not in bench.in_hand(), f"{identity} has nothing in hand")
+    """Seconds until an identity has nothing in progress any more; `later` were started meanwhile."""
+    until(lambda: identity not in bench.in_hand(), f"{identity} has nothing in progress")
     assert watch.took_s(*later) <= within_s
     return watch.passed_s()
 

@@ -109,7 +109,7 @@ def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_s
     assert never <= {job_id(number) for number in range(safe.pushed, line.pushed)}
     assert never, "what was pushed last was still in its queue"
     assert twice, "what ran last was in its queue again"
-    assert twice <= waiting, "what was in hand is settled, not run again"
+    assert twice <= waiting, "what was in progress is settled, not run again"
     assert twice.isdisjoint(jobs(bench.proxy.exchanges[: safe.sent]))
     assert all(len(sent) <= 2 and sent[-1].done for sent in sendings.values())
     # The broker remembers what ran in the last seconds; a create that it just did not know of finds its object.

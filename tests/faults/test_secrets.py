@@ -129,7 +129,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
         with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
             asked = set(map(asked_first, served))
             until(lambda: asked <= server.asked, "each was asked", 60.0)
-            until(lambda: integer(client.command("ZCARD", "dead")) >= PARKED, "jobs are parked", 60.0)
+            until(lambda: integer(client.command("ZCARD", "dead")) >= PARKED, "jobs die", 60.0)
             broker.signal(signal.SIGTTIN)
             broker.wait_for("broker.quiet|Task|task", timeout_s=60.0)
             stats = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]

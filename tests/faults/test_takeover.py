@@ -74,7 +74,7 @@ def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_t
     frozen.signal(signal.SIGSTOP)
     bench.configure(AtMostOnce=["send_message"], Backoff=FAST_RETRIES)
     bench.start()
-    until(lambda: identity not in bench.in_hand(), "what it had in hand was taken over")
+    until(lambda: identity not in bench.in_hand(), "what it had in progress was taken over")
     bench.proxy.answers.set()
     bench.wait_until_finished()
     frozen.signal(signal.SIGCONT)

@@ -44,7 +44,7 @@ def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(sever
             until(lambda: len(well.arrivals) == JOBS, "the third does all its jobs")
             broker.wait_for(r"gate\.closed target=dead code=TargetUnreachable")
             until(lambda: several.unfinished()["w"] == 0, "nothing waits for the third")
-            assert several.unfinished()["d"] + several.unfinished()["in hand"] >= 10
+            assert several.unfinished()["d"] + several.unfinished()["in progress"] >= 10
             with AnsweringServer(port=dead) as back:
                 broker.wait_for(r"gate\.opened target=dead")
                 several.wait_until_finished()

@@ -1,6 +1,6 @@
 """For each kind of server: a target, a command of each class, and the bodies that its connector tells apart.
 
-`fates` crosses them. A class that a server has in two forms (creates: an account, a room) is there twice. What
+`fates` crosses them. A class that a server has in two forms (creates: an account, a room) appears twice. What
 real servers were recorded to say in a failure comes from tests/recorded.
 """
 

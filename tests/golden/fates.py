@@ -61,7 +61,7 @@ class Bench:
     _open: dict[str, tuple[Connector, Memory]] = attrs.field(factory=dict)
 
     async def fate(self, asked: Asked, call: Call, answer: Response | Exception) -> str:
-        """What becomes of it; where something else was asked, also with a server that does not answer that."""
+        """What happens to it; where something else was asked, also with a server that does not answer that."""
         well, is_asked = await self._fate(asked, call, answer, self.kind.well)
         if not is_asked:
             return well

@@ -379,7 +379,7 @@ def _ended(one: Hour) -> None:
 
 
 def _grouped(one: Hour, before: Sequence[str]) -> tuple[Running, list[str]]:
-    """Two processes, of which one dies with a job in hand; Redis dies too, and has nothing when it is back. What is told
+    """Two processes, of which one dies with a job in progress; Redis dies too, and has nothing when it is back. What is told
     then that was not told `before`.
     """
     one.script.released.clear()
@@ -387,7 +387,7 @@ def _grouped(one: Hour, before: Sequence[str]) -> tuple[Running, list[str]]:
         group.wait_for(r'"broker\.started"', times=2)
         until(lambda: "\nrestbroker_ready 1" in _scraped(one), "the supervisor knows that its workers are ready")
         one.push("9" * 24, _args("check_account", "hangs again"))
-        (worker,) = until(lambda: names(one.client.command("KEYS", "*:work")), "one of them has it in hand")
+        (worker,) = until(lambda: names(one.client.command("KEYS", "*:work")), "one of them has it in progress")
         os.kill(int(worker.split(":")[-3]), signal.SIGKILL)
         group.wait_for(r'"jobs\.recovered"')
         one.script.released.set()

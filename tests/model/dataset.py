@@ -16,7 +16,7 @@ from restbroker.store.identities import Registration
 
 @attrs.define
 class Hand:
-    """What an identity has in hand, and which of it is marked as sent. `last` None: it never took anything."""
+    """What an identity has in progress, and which of it is marked as sent. `last` None: it never took anything."""
 
     jobs: dict[str, bytes] = attrs.field(factory=dict)
     last: int | None = None

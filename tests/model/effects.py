@@ -57,7 +57,7 @@ def wrapped(frame: bytes, raw: bytes) -> bytes:
 
 
 def park(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:
-    """Parks what a dead process had in hand; a reply that is refused is left out."""
+    """Parks what a dead process had in progress; a reply that is refused is left out."""
     code = data.park(ticket, settlement.payload, now_s)
     if code == Applied():
         owed = [(reply, _key(reply)) for reply in settlement.replies]

@@ -1,7 +1,7 @@
 """Random histories of rosters: the store does what a reference does, and whoever changed has a refresh ahead.
 
 Answers get lost and scripts are sent twice, flights fail, outlive their leases and land late, processes die with jobs
-in hand. A job here is just its user's name; what the core does with jobs (retries, giving back) is done by hand.
+in progress. A job here is just its user's name; what the core does with jobs (retries, giving back) is done by hand.
 """
 
 import os
@@ -61,7 +61,7 @@ class Roster:
 
 @attrs.frozen
 class Hand:
-    """A job in hand whose refresh has begun."""
+    """A job in progress whose refresh has begun."""
 
     user: str
     holder: str

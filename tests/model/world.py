@@ -91,7 +91,7 @@ class World:
         self.waiting.unpark_all()
 
     def in_hand(self) -> dict[str, list[str]]:
-        """The jids of what each identity has in hand, where there is any."""
+        """The jids of what each identity has in progress, where there is any."""
         hands = self.reference.data.hands.items()
         return {identity: [jid_of(raw) for raw in hand.jobs.values()] for identity, hand in hands if hand.jobs}
 

@@ -220,7 +220,7 @@ def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     rows: list[tuple[str | None, str | None]] = [
-        (None, "no broker let it in yet"),
+        (None, "no broker has accepted it yet"),
         (f"{'0' * 64}:rest", "Its signature is for the queue rest"),
         (f"{'0' * 64}:other", None),
     ]
@@ -255,7 +255,7 @@ def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
     for queue in ("openfire", "foreign"):
         found = done(client, "dead", Action("move", "ann", queue=queue, foreign_queues=True), ALL, configured)
         assert [(why.partition(",")[0], count) for why, count in found.refused.items()] == [
-            ("An argument of it is hidden", 2)
+            ("One of its arguments is hidden", 2)
         ]
         queues = {one["jid"]: one["queue"] for one in map(fields_of, members(client, "dead"))}
         assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
@@ -374,7 +374,7 @@ def test_a_job_that_could_not_be_looked_for_to_the_end_is_not_called_gone(
     found = done(client, "dead", RETRY, Selection(("j1",)), configured)
     assert (found.missing, found.done) == ((), 0)
     ((why, count),) = found.refused.items()
-    assert (count, "not found in ten seconds" in why) == (1, True)
+    assert (count, "not found within ten seconds" in why) == (1, True)
 
 
 def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, configured: ConfigContext, put: Put) -> None:
@@ -416,7 +416,7 @@ def test_what_no_job_can_hold_is_refused_before_anything_is_done(
     for action in rows:
         client.command("FLUSHALL")
         put("retry", NOW_S, "j1")
-        with pytest.raises(UsageError, match="no UTF-8"):
+        with pytest.raises(UsageError, match="not UTF-8"):
             list(perform(client, "retry", action, ALL, configured))
         assert list(audit.entries(client, 10)) == []
         assert sets.size(client, "retry") == 1

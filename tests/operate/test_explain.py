@@ -44,7 +44,7 @@ def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, 
     work = {"queue": "rest", "payload": job("j1").decode(), "run_at": int(NOW_S)}
     client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
     (place,) = explain(client, "j1", configured).places
-    assert (place.kind, place.name, place.since_s) == ("in hand", "web1:7", int(NOW_S))
+    assert (place.kind, place.name, place.since_s) == ("in progress", "web1:7", int(NOW_S))
 
 
 def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: ConfigContext) -> None:
@@ -130,7 +130,7 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     assert (place.pause.who, place.pause.why) == ("ann", "it moves")
     assert [one.who for one in place.target_pauses] == ["bob"]
     of_queue, of_target = place.pause_texts
-    assert of_queue == 'The queue rest is paused by ann until somebody resumes it: "it moves".'
+    assert of_queue == 'The queue rest is paused by ann until someone resumes it: "it moves".'
     assert of_target.startswith("The target ejabberd is paused by bob for ")
     serve(client, "ejabberd", 7, ["rest"], limited="paused")
     (place,) = explain(client, "j1", configured).places
@@ -140,7 +140,7 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).places
     assert (place.pause, place.target_pauses, place.pause_texts) == (None, (), ())
-    assert place.held_up == "it is paused; restbroker stats says why, and for how long."
+    assert place.held_up == "it is paused; `restbroker stats` says why and for how long."
 
 
 def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
@@ -154,17 +154,17 @@ def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
         work = {"queue": "rest", "payload": job("j1").decode(), "run_at": told}
         client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
         (place,) = explain(client, "j1", configured).places
-        assert (place.kind, place.since_s) == ("in hand", since_s)
+        assert (place.kind, place.since_s) == ("in progress", since_s)
 
 
 def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(
     client: Client, configured: ConfigContext
 ) -> None:
     take(client, 100)
-    assert [place.kind for place in explain(client, "j100", configured).places] == ["in hand"]
+    assert [place.kind for place in explain(client, "j100", configured).places] == ["in progress"]
     assert explain(client, "nobody", configured).unseen == ()
     (unseen,) = explain(client, "nobody", configured, SearchLimits(jobs=40)).unseen
-    assert unseen == f"what {IDENTITY} has in hand, behind 40 jobs"
+    assert unseen == f"what {IDENTITY} has in progress, behind 40 jobs"
 
 
 def take(client: Client, count: int) -> None:

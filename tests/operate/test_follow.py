@@ -186,4 +186,4 @@ def test_a_job_that_somebody_killed_is_told_as_killed_not_as_failed_of_what_it_f
         list(perform(client, "schedule", Action("kill", "bob"), Selection(("j1",)), configured))
         found = became(client, configured, "j1", since_s=sent.began_s)
         assert (found.killed_jobs, found.failed_jobs, found.is_over) == (1, 0, True)
-        assert [(one.code, one.message) for one in found.failed] == [("Killed", "Somebody killed it meanwhile.")]
+        assert [(one.code, one.message) for one in found.failed] == [("Killed", "Someone killed it meanwhile.")]

@@ -51,7 +51,7 @@ def record_end(client: Client, ending: JobEnd) -> None:
 def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, configured: ConfigContext, put: Put) -> None:
     put_everywhere(client, put)
     rows: dict[str, list[tuple[str, str, str | None]]] = {
-        "held": [("in hand", "web1:7", "held")],
+        "held": [("in progress", "web1:7", "held")],
         "WAITS": [("queue", "answers", "answer"), ("queue", "rest", "waits")],
         "in-": [("dead", "dead", "in-dead"), ("retry", "retry", "in-retry"), ("schedule", "schedule", "in-schedule")],
         "gone": [("copy", "restbroker:parked", "gone")],
@@ -135,7 +135,7 @@ def test_what_was_not_looked_at_is_said(client: Client, configured: ConfigContex
     few = found(client, configured, "user ~ d", bounds=SearchLimits(hits=3))
     assert [hit.entry.jid for hit in few.hits] == ["d299", "d298", "d297"]
     assert "the dead set, behind 3 jobs" in few.unseen
-    assert "how jobs ended, which is kept without user" in few.unseen
+    assert "finished jobs, which is kept without user" in few.unseen
     late = found(client, configured, "d", bounds=SearchLimits(seconds=0))
     assert (late.hits, late.looked_at) == ((), {})
     assert {"the dead set", "the queue rest"} <= set(late.unseen)

@@ -186,7 +186,7 @@ _OTHERS: Final = (
     _do("status/v0", about="an interface version in the path"),
     _do("check_account/v0", _account("juliet")),
     _do("check_account/v99", _account("juliet")),
-    _do("remove_mam_for_user", _account("juliet"), about="the module that brings it is not loaded"),
+    _do("remove_mam_for_user", _account("juliet"), about="its module is not loaded"),
     _do("delete_old_users", {"days": "many"}),
     _do("set_loglevel", {"loglevel": "nonsense"}),
     _do("get_loglevel"),

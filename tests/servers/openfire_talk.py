@@ -85,7 +85,7 @@ class Talk:
         return jid
 
     def answer(self, jid: str) -> Answer:
-        """What became of it, as soon as it has come to its end."""
+        """What happened to it, as soon as it has come to its end."""
         raw = queues.wait_reply(self.store, jid, _PATIENCE_S)
         assert raw is not None, f"job {jid} has not come to its end:\n{self.output()}"
         answer: Answer = json.loads(raw)

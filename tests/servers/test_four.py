@@ -81,7 +81,7 @@ class Four:
         return JOBS - len(self.servers[name].done())
 
     def is_all_done(self) -> bool:
-        """Whether no job is anywhere, neither waiting nor in hand."""
+        """Whether no job is anywhere, neither waiting nor in progress."""
         return not census.unfinished(self.store)
 
 

@@ -47,7 +47,7 @@ async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Pl
         "Version": "ok",
         "Domain": "ok",
     }
-    assert found["Reachable"].message.endswith("answers, and takes the login. (admin is ADMIN)")
+    assert found["Reachable"].message.endswith("answers and accepts the login. (admin is ADMIN)")
     assert "operations as of 6.8.0" in found["Version"].message
     assert all(json.loads(one.body)["query"].startswith("query") for one in mim.requests)
 

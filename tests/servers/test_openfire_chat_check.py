@@ -129,4 +129,4 @@ async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_
     found = await registry.check(target(chat, credentials=Basic("admin@example.org", Secret("secret"))))
     assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
     assert found[1].cure is not None
-    assert "name alone" in found[1].cure
+    assert "only the administrator's name" in found[1].cure

@@ -152,7 +152,7 @@ async def test_of_rooms_that_are_created_together_one_that_cannot_be_made_has_al
             failed = await side.call("create_rooms_bulk", {"chatRooms": [{**LOBBY, "owners": ["@"]}]})
     assert done.note is None
     assert isinstance(failed, Deferred)
-    assert "One room that cannot be made has all fail" in failed.reason.text
+    assert "A room that cannot be created" in failed.reason.text
 
 
 async def test_lists_have_the_names_that_the_server_gives_them(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ def test_rosters_change_while_prosody_is_down_and_their_refreshes_end_when_it_is
 def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> None:
     found = process.run(["check"], directory=stage.directory)
     assert "The roster module answers" in found.stdout
-    assert "Its commands are done in Redis" in found.stdout
+    assert "Its commands run in Redis" in found.stdout
     stage.configure(URL=f"{stage.prosody.url}/elsewhere")
     wrong = process.run(["check"], directory=stage.directory)
     assert wrong.returncode != 0

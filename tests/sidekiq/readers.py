@@ -1,7 +1,7 @@
 """What each version of Sidekiq demands of what it reads in Redis, in our own words; for versions that cannot run here.
 
 Used by test_versions.py. `READERS` has one reader for each version; its methods are given what is in Redis and raise
-`PageGone` where Sidekiq Web would answer 500 (for every process and job on that page, not only ours) or `ShownWrong`
+`PageGone` where Sidekiq Web would answer 500 (forevery process and job on that page, not only ours) or `ShownWrong`
 where it would show something false, or a button would do nothing. Sources: the files lib/sidekiq/{api,launcher}.rb,
 lib/sidekiq/web/*.rb and web/views/ of 5.2, 6.4.1, 6.5, 7, 8.0 and 8.1; pages of 6.4.1, 7.3.2, 8.0.10 and 8.1.7 were
 measured with one field changed at a time; the capsules of 8.0.8 and 8.0.9 as in Sidekiq's issues 6858 and 6883.
@@ -42,7 +42,7 @@ class ShownWrong(Refused):
 
 @attrs.frozen
 class Reader:
-    """One version. `work` ends the name of the hash of jobs in hand; `milliseconds`: whole numbers are such."""
+    """One version. `work` ends the name of the hash of jobs in progress; `milliseconds`: whole numbers are such."""
 
     version: str
     work: str
@@ -79,8 +79,8 @@ class Reader:
                 _wrong(f"{name} counts as 0")
 
     def in_hand(self, value: bytes | str) -> None:
-        """A value of the hash of jobs in hand."""
-        shown = _object(_parse(value), "a job in hand")
+        """A value of the hash of jobs in progress."""
+        shown = _object(_parse(value), "a job in progress")
         if not _number(shown.get("run_at")):
             _gone("Busy: run_at is no number")
         if not isinstance(shown.get("queue"), str):
@@ -89,7 +89,7 @@ class Reader:
         if not isinstance(payload, str | dict):
             _gone("Busy: payload is neither text nor an object")
         fields = payload if isinstance(payload, dict) else _parse(payload)
-        self._shown(_object(fields, "the payload of a job in hand"), "work")
+        self._shown(_object(fields, "the payload of a job in progress"), "work")
 
     def job(self, place: Place, raw: bytes | str) -> None:
         """A member of a queue or of one of the three sets."""

@@ -122,7 +122,8 @@ def _populate(citizen: Citizen) -> list[str]:
         citizen.push(_job(command, arguments))
     citizen.wait_until_sent(DONE + len(FAILING) + len(HANGING))
     until(
-        lambda: sum(int(citizen.record(name)["busy"]) for name in names) == len(HANGING), "every job in hand is shown"
+        lambda: sum(int(citizen.record(name)["busy"]) for name in names) == len(HANGING),
+        "every job in progress is shown",
     )
     return names
 

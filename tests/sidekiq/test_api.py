@@ -15,7 +15,7 @@ from tests.support.wait import until
 
 
 def quieten(citizen: Citizen, broker: Running) -> None:
-    """Lets the broker take no more jobs; it goes on with those in hand."""
+    """Lets the broker take no more jobs; it goes on with those in progress."""
     broker.signal(signal.SIGTSTP)
     broker.wait_for(r"broker\.quiet")
     citizen.wait_until_recorded(citizen.identity(broker), "quiet", "true")

@@ -30,7 +30,7 @@ def only_process(citizen: Citizen, broker: Running) -> dict[str, Any]:
 
 
 def busy(citizen: Citizen, *payloads: bytes, patient: bool = False) -> tuple[Running, str]:
-    """A broker that shows these jobs in hand, and its name."""
+    """A broker that shows these jobs in progress, and its name."""
     broker = citizen.start(patient=patient)
     citizen.push(*payloads)
     citizen.wait_until_sent(len(payloads))

@@ -54,7 +54,9 @@ def test_a_person_who_retries_a_job_with_a_wrong_token_pushes_it_back_to_where_i
     where = ["--config", str(citizen.config)]
     done = process.run(["dead", "retry", "evil", "--yes", *where], directory=citizen.directory)
     assert (done.returncode, done.stderr) == (0, "1 job retried.\n")
-    until(lambda: citizen.members("dead")[0].get("retried_at") if citizen.size("dead") else None, "it is parked again")
+    until(
+        lambda: citizen.members("dead")[0].get("retried_at") if citizen.size("dead") else None, "it becomes dead again"
+    )
     assert (foreign(citizen), citizen.times_sent()["fails1"]) == ([], 0)
 
 

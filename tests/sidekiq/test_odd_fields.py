@@ -46,7 +46,7 @@ def _odd_job(chance: random.Random, number: int) -> bytes:
 
 
 def _settled(raw: bytes, chance: random.Random, number: int) -> Dead | Retry | Schedule | None:
-    """What becomes of it in one of the ways that jobs are stored again; None if it says itself that it shall vanish."""
+    """What happens to it in one of the ways that jobs are stored again; None if it says itself that it shall vanish."""
     job = read(raw, "rest", f"{number:024x}")
     assert isinstance(job, Job), job
     context = Context(Policy(SidekiqBackoff()), NOW_S + number / 1000, chance.random(), number % 1000, "")

@@ -206,7 +206,7 @@ def test_killing_restbroker_under_load_loses_no_job_and_touches_none_of_ruby(
     assert (ruby.running.stop(), brokers[-1].stop()) == (0, 0)
     came, wanted = beside.server.executions(), wanted_runs(pushed.own)
     repeated = (came - wanted).total()
-    tell(f"{len(pushed.own)} jobs, in hand at each kill: {held}, executed once more than needed: {repeated}")
+    tell(f"{len(pushed.own)} jobs, in progress at each kill: {held}, executed once more than needed: {repeated}")
     assert not wanted - came, "lost"
     assert repeated <= sum(held)
     assert executed_by_ruby(beside) == wanted_runs(pushed.foreign)

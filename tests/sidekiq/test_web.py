@@ -1,4 +1,4 @@
-"""Every page of Sidekiq Web shows what restbroker has in hand, has put off and has given up, and none breaks by it.
+"""Every page of Sidekiq Web shows what restbroker has in progress, has put off and has given up, and none breaks by it.
 
 One broker and one Sidekiq Web serve all tests of this file, which only look. The buttons: test_web_buttons.py.
 """

@@ -254,13 +254,13 @@ def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lan
     odd = ("note", "5:9", "0:1", "1:0", "1:x")
     server.raw.hset(f"ns:restbroker:ip:{lane.identity}", mapping=dict.fromkeys(odd, "x"))
     heartbeats.fence(lane.client, lane.identity, 0)
-    with pytest.raises(StoreRefused, match="holds what no process") as caught:
+    with pytest.raises(StoreRefused, match="has entries that restbroker did not write") as caught:
         heartbeats.recover(lane.client, lane.identity, as_parked)
     assert not [field for field in odd if field not in caught.value.message]
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
     server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", *odd)
     server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "", "x")
-    with pytest.raises(StoreRefused, match="holds what no process"):
+    with pytest.raises(StoreRefused, match="has entries that restbroker did not write"):
         heartbeats.recover(lane.client, lane.identity, as_parked)
     server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", "")
     assert heartbeats.recover(lane.client, lane.identity, as_parked).retired

@@ -21,11 +21,11 @@ from tests.support.wait import until
 @on_both
 def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client: Client) -> None:
     server.raw.set("ns:queue:a", "x")
-    with pytest.raises(StoreRefused, match="The key ns:queue:a is a string, and restbroker needs a list") as caught:
+    with pytest.raises(StoreRefused, match="The key ns:queue:a is a string, but restbroker needs a list") as caught:
         client.commands([("PING",), ("LRANGE", b"ns:queue:a", 0, -1)])
     assert "RENAME ns:queue:a ns:queue:a:misplaced" in str(caught.value.cure)
     server.raw.set("ns:dead", "x")
-    told = "The key ns:dead is a string, and restbroker needs a sorted set"
+    told = "The key ns:dead is a string, but restbroker needs a sorted set"
     with pytest.raises(StoreRefused, match=told):
         client.run("page", ["ns:dead"], ["up", "", 0, "", 1, 1])
     with pytest.raises(StoreRefused, match=told):
@@ -77,7 +77,7 @@ def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., 
         with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
             client.command("PING")
         assert "hunter2" not in str(caught.value) + repr(client)
-        assert "RedisURL, and RedisPass or RedisPassFile where given; a change there counts after a restart" in str(
+        assert "RedisURL, and RedisPass or RedisPassFile if given; a change takes effect after a restart" in str(
             caught.value
         )
     with pytest.raises(StoreUnavailable, match="does not accept the login"):

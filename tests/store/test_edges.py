@@ -179,7 +179,7 @@ def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Clien
     client.connect()
     client.ask("LLEN", "ns:queue:a")
     until(lambda: select.select([client.descriptor], [], [], 0)[0], "the answer is there")
-    with pytest.raises(StoreRefused, match="The key ns:queue:a is of another type, and restbroker needs a list"):
+    with pytest.raises(StoreRefused, match="The key ns:queue:a is of another type, but restbroker needs a list"):
         client.answer()
 
 

@@ -35,7 +35,7 @@ def finished(lane: Lane, *settled: tuple[str, Settlement]) -> FinishRequest:
 
 @pytest.fixture
 def working(lane: Lane) -> Lane:
-    """Two jobs in hand, two more in the queue; Redis knows both scripts."""
+    """Two jobs in progress, two more in the queue; Redis knows both scripts."""
     assert finish(lane.client, finished(lane, ("1:1", Ack())), NOW_S) == [Gone()]
     queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
     assert isinstance(fetch(lane.client, wanted(lane, base=0)), FetchResult)

@@ -14,7 +14,7 @@ LONG_MS = 3_600_000
 
 
 def take(lane: Lane, count: int) -> list[str]:
-    """So many jobs are in hand; their tickets."""
+    """So many jobs are in progress; their tickets."""
     queues.push(lane.client, "a", [b"job %d" % number for number in range(count)])
     taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, count, count))
     assert isinstance(taken, FetchResult)

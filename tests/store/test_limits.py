@@ -1,4 +1,4 @@
-"""What bounds a target over all processes: rate, jobs in hand, dead set, pauses."""
+"""What bounds a target over all processes: rate, jobs in progress, dead set, pauses."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

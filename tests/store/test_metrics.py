@@ -1,4 +1,4 @@
-"""What is written is found where the Metrics page of each version of Sidekiq Web looks, and nowhere for ever."""
+"""What is written is found where the Metrics page of each version of Sidekiq Web looks, and nowhere forever."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -43,7 +43,7 @@ def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(clie
 
 def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client, server: Server) -> None:
     assert migration.give_back(client, "a", "1", 5) == GivenBack(0, None)
-    assert server.raw.keys() == [], "where nothing was in hand there is no news"
+    assert server.raw.keys() == [], "where nothing was in progress there is no news"
     server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"", ODD)
     assert migration.give_back(client, "a", "1", 4).moved == 4
     assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD, b"\xff no job", b"", ODD]

@@ -29,7 +29,7 @@ def as_owed(fallen: OrphanedJob) -> Dead:
 
 @pytest.fixture
 def owing(client: Client) -> Lane:
-    """A dead lane that had two jobs in hand, the second of which was about to be sent."""
+    """A dead lane that had two jobs in progress, the second of which was about to be sent."""
     lane = Lane(client, "h:1:owing:t")
     assert register(client, lane.identity, FACTS, QUEUES, RESPONSES)
     queues.push(client, "a", [b"1", b"2"])

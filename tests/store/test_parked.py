@@ -1,4 +1,4 @@
-"""Copies of parked jobs."""
+"""Copies of dead jobs."""
 
 import pytest
 

@@ -63,7 +63,7 @@ def test_a_queue_that_somebody_else_paused_has_neither_who_nor_why(client: Clien
 def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Server) -> None:
     pauses.pause_queue(client, "a", "ann", "for now", 0.0)
     pauses.pause_queue(client, "b", "ann", "for long", 600.0)
-    pauses.pause_queue(client, "c", "ann", "for ever", None)
+    pauses.pause_queue(client, "c", "ann", "forever", None)
     pauses.pause_target(client, "t", "bob", "", 0.0)
     pauses.pause_target(client, "u", "bob", "", None)
     ended = until(lambda: pauses.end_due(client), "a millisecond passes")

@@ -124,9 +124,9 @@ def test_a_sentinel_that_was_cut_off_and_names_what_is_no_master_any_more_is_pas
     [
         ("127.0.0.1", "1", "names 127.0.0.1:1, which cannot be reached"),
         ("\u00e9", "1", r"names \xc3\xa9:1, which cannot be reached"),
-        ("127.0.0.1", "no-port", "answers what no sentinel would"),
-        ("127.0.0.1", "65536", "answers what no sentinel would"),
-        ("127.0.0.1", "9" * 5000, "answers what no sentinel would"),
+        ("127.0.0.1", "no-port", "answers unlike a sentinel"),
+        ("127.0.0.1", "65536", "answers unlike a sentinel"),
+        ("127.0.0.1", "9" * 5000, "answers unlike a sentinel"),
     ],
 )
 def test_a_sentinel_that_names_what_is_no_server_is_told_of_and_passed_over(

@@ -18,6 +18,6 @@ def test_the_last_use_of_each_token_is_known_to_all(client: Client, server: Serv
 
 def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:tokens", "app", "yesterday")
-    with pytest.raises(StoreRefused, match="ns:restbroker:tokens holds something else") as caught:
+    with pytest.raises(StoreRefused, match="ns:restbroker:tokens has values that are not times") as caught:
         last_used(client)
-    assert "may be deleted" in (caught.value.cure or "")
+    assert "may delete it" in (caught.value.cure or "")

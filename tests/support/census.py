@@ -10,7 +10,7 @@ from typing import Final
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, raw
 
-IN_HAND: Final = "in hand"
+IN_HAND: Final = "in progress"
 _LOOK: Final = """
 local prefix, found, hands = ARGV[1], {}, 0
 local queues = {}
@@ -34,7 +34,7 @@ for _, key in ipairs(redis.call('KEYS', prefix .. 'restbroker:ip:*')) do
     hands = hands + ((ticket == 'last' or ticket == 'hwm') and 0 or 1)
   end
 end
-tell('in hand', hands)
+tell('in progress', hands)
 return found
 """
 

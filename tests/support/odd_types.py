@@ -69,5 +69,5 @@ def spoil(client: Client, key: str) -> str:
 
 def told(kind: str, key: str) -> Iterator[str]:
     """What has to be said by whoever cannot do without it."""
-    yield f"The key {key} is a {kind}, and restbroker needs "
+    yield f"The key {key} is a {kind}, but restbroker needs "
     yield f"RENAME {key} {key}:misplaced"

@@ -169,12 +169,12 @@ class Citizen:
         return integer(self.client.command("LLEN", f"queue:{queue}"))
 
     def in_hand(self) -> int:
-        """How many jobs are in the hands of any broker, also of a dead one."""
+        """How many jobs are in progress of any broker, also of a dead one."""
         return self._unfinished()[census.IN_HAND]
 
     def wait_until_idle(self, timeout_s: float = NEVER_S) -> None:
         busy = {QUEUE, census.IN_HAND}
-        until(lambda: not busy & self._unfinished().keys(), "no job is queued or in hand", timeout_s)
+        until(lambda: not busy & self._unfinished().keys(), "no job is queued or in progress", timeout_s)
 
     def _unfinished(self) -> Counter[str]:
         return census.unfinished(self.client, [QUEUE])

@@ -140,7 +140,7 @@ async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none(
     [
         (b"HTTP/1.1 099 X\r\n\r\n", "not HTTP: it has no status"),
         (b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n", "a header has a NUL"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "in another way than in chunks"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "another encoding than chunks"),
     ],
 )
 def test_a_head_that_no_answer_has_is_told_at_once(head: bytes, why: str) -> None:

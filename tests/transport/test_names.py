@@ -283,7 +283,7 @@ async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
 ) -> None:
     names = Names(["127.0.0.2"])
     async with reaching(engine, ["127.0.0.2"], names, host, public_only=True) as (transport, (server,)):
-        with pytest.raises(NotSent, match=f"{where} is no public address, and .* AllowPrivate"):
+        with pytest.raises(NotSent, match=f"{where} is not a public address, and .* AllowPrivate"):
             await transport.send(post())
         assert server.connections == 0
 
@@ -292,7 +292,7 @@ async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
 @rows("host", ["localhost", "2130706433", "0x7f.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
 async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, host: str) -> None:
     async with reaching(engine, ["127.0.0.1"], None, host, public_only=True) as (transport, (server,)):
-        with pytest.raises(NotSent, match="no public address"):
+        with pytest.raises(NotSent, match="not a public address"):
             await transport.send(post())
         assert server.connections == 0
 
@@ -307,7 +307,7 @@ async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_na
         assert (await transport.send(post())).status == 200
         assert looked_at.requests[0].headers["host"] == f"{NAME}:{looked_at.port}"
         await transport.keep_none()
-        with pytest.raises(NotSent, match="no public address"):
+        with pytest.raises(NotSent, match="not a public address"):
             await transport.send(post())
         assert (len(looked_at.requests), rebound.requests) == (1, [])
 

@@ -276,7 +276,7 @@ async def test_a_queue_that_is_no_list_and_a_count_that_is_no_number_are_told(ha
         harness.client.command("SET", "stat:failed", "9" * 5000)
         figures = await running.get_stats()
         harness.client.command("DEL", "stat:failed")
-    assert any("its key is no list" in " ".join(row) for row in shown.rows)
+    assert any("its key is not a list" in " ".join(row) for row in shown.rows)
     assert queue.status_code == 503
     assert "queue:odd is a string" in parse("", queue.text).text
     assert (odd.status_code, figures.status_code) == (503, 503)

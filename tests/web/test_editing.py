@@ -137,7 +137,7 @@ async def test_who_was_faster_than_the_visitor_wins(harness: Harness, site: Open
         harness.client.command("DEL", "dead")
         late = await send(running, path, {"edit": token(shown.text)}, "/")
         gone = await running.get(path)
-    assert "Somebody else was faster" in late.text
+    assert "Someone else was faster" in late.text
     assert gone.status_code == 404
 
 
@@ -178,7 +178,7 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
         confirm = form_of(shown.text, "/dead/act").hidden
         done = await send(running, "/dead/act", {**confirm, "why": "a slip"})
         again = await send(running, "/dead/act", confirm)
-    assert "edit 120 jobs. They run at once then." in parse("", shown.text).text
+    assert "edit 120 jobs. They run at once." in parse("", shown.text).text
     assert ["j119", "host", "exmaple.org", "example.org"] in parse("", shown.text).rows
     assert "newer-0815" not in shown.text + done.text
     assert "120 sent." in done.text
@@ -199,7 +199,7 @@ async def test_an_edit_of_many_that_changes_nothing_or_that_the_catalogue_refuse
         empty = await edit_all(running)
         refused = await edit_all(running, command="no_such_command")
         unknown = await send(running, "/dead/act", {"verb": "edit", "edit": "gone", "all": "yes", "confirmed": "yes"})
-    assert (empty.status_code, "Nothing is filled in." in empty.text) == (400, True)
+    assert (empty.status_code, "All fields are empty." in empty.text) == (400, True)
     assert "edit 0 jobs" in parse("", refused.text).text
     assert "3 stay where they are" in parse("", refused.text).text
     assert unknown.status_code == 400

@@ -85,7 +85,7 @@ async def test_a_redis_that_refuses_writes_is_named_as_such_there_and_in_the_fig
         finally:
             harness.client.command("CONFIG", "SET", "min-replicas-to-write", 0)
         await until_ready(running, 200)
-    assert "Redis refuses writes since too few replicas are connected." in str(lost["reason"])
+    assert "Redis refuses writes because too few replicas are connected." in str(lost["reason"])
     assert figures["unready"] == lost["reason"]
 
 

@@ -1,4 +1,4 @@
-"""The pages that only show, over real HTTP: jobs in hand, a job's story, what people did, copies, whole targets."""
+"""The pages that only show, over real HTTP: jobs in progress, a job's story, what people did, copies, whole targets."""
 
 import json
 import re
@@ -69,7 +69,7 @@ async def test_the_search_box_of_each_page_finds_jobs_wherever_they_are(harness:
     ]
     assert "the retry set: 12" in found.text
     assert [row[-1] for row in argument.rows] == ["q1"]
-    assert "how jobs ended, which is kept without user" in argument.text
+    assert "finished jobs, which is kept without user" in argument.text
     assert ("Nothing was found." in nothing.text, nothing.rows, empty.rows) == (True, [], [])
     assert [answer.status_code for answer in wrong] == [400] * 4
     assert ['value="at~1"' in wrong[1].text, f'value="{"x" * 300}"' in wrong[2].text] == [True, True]
@@ -109,13 +109,13 @@ async def test_a_job_s_story_tells_where_it_is_and_who_did_what_with_it(harness:
         nowhere = await running.get("/job?jid=j7")
         empty = await running.get("/job")
         long = await running.get("/job?jid=" + "x" * 300)
-    assert "It was parked at 2023-11-14 22:13:21" in parked.text
+    assert "It died at 2023-11-14 22:13:21" in parked.text
     assert "It failed for j1." in parked.text
     assert ["2023-11-14 22:13:20", "deferred ServerError", "500", "1.2 s", ""] in parked.rows
     assert "It waits in the queue rest : the next to be taken." in waiting.text
     assert waiting.row("retry dead")[1] == "web@127.0.0.1 (web)"
     assert [answer.status_code for answer in (nowhere, empty, long)] == [404, 200, 400]
-    assert "It is nowhere" in nowhere.text
+    assert "It is gone" in nowhere.text
 
 
 async def test_a_job_s_story_tells_how_it_ended_where_that_is_kept(harness: Harness, site: Open) -> None:
@@ -128,7 +128,7 @@ async def test_a_job_s_story_tells_how_it_ended_where_that_is_kept(harness: Harn
     async with site() as running:
         shown = await page(running, "/job?jid=j1")
     assert "It has ended." in shown.text
-    assert "It is nowhere" not in shown.text
+    assert "It is gone" not in shown.text
     assert shown.rows[1][1:] == ["delivered", "200", "13 ms", "safe", "t"]
     assert shown.rows[0][2:4] == ["–", "–"]
     assert not re.search("<script>alert|[\x1b\u202e\u2028]", shown.html)
@@ -189,4 +189,4 @@ async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_
     note = next(audit.entries(harness.client, 1)).note
     assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
     assert again.status_code == 400
-    assert "There is no copy of a parked job gone" in again.text
+    assert "There is no copy of a dead job gone" in again.text

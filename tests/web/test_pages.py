@@ -39,7 +39,7 @@ async def test_the_overview_shows_totals_targets_and_queues(harness: Harness, si
     assert "Waiting 3 in all queues" in found.text
     assert "Retries 1 wait" in found.text
     assert re.search(r"Processed 1,234,56\d tries", found.text)
-    assert ["3", "–", "nobody serves it"] in [row[:3] for row in found.rows]
+    assert ["3", "–", "no process serves it"] in [row[:3] for row in found.rows]
 
 
 async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(site: Open) -> None:
@@ -65,7 +65,7 @@ async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Op
     async with site() as running:
         answer = await running.get("/queues")
     found = parse("/queues", answer.text)
-    assert ["1", "–", "nobody serves it"] in [row[:3] for row in found.rows]
+    assert ["1", "–", "no process serves it"] in [row[:3] for row in found.rows]
     assert "<script>alert" not in answer.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2028]", answer.text)
     assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
@@ -83,7 +83,7 @@ async def test_a_table_of_very_many_rows_shows_the_most_remarkable_and_says_how_
     assert answer.status_code == 200
     assert answer.text.count("/queue?name=queue-") == 300
     assert "queue-0699" in answer.text
-    assert "its key is no list" in answer.text
+    assert "its key is not a list" in answer.text
     # "rest", which the broker serves, is the 701st.
     assert "401 more are not shown" in answer.text
     assert [form.action for form in parse("/queues", answer.text).forms] == ["/find", "/queue"]
@@ -134,7 +134,7 @@ async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_an
     pauses.pause_queue(harness.client, "rest", "bob", "tidying", 3000.0)
     async with site() as running:
         found = await page(running, "/")
-    assert "Target t is paused. by ann@web1, it moves, until somebody resumes it" in found.text
+    assert "Target t is paused. by ann@web1, it moves, until someone resumes it" in found.text
     assert "Queue rest is paused. by bob, tidying, 50 min more" in found.text
     tones = re.findall(r'<li class="(alarm[^"]*)"><strong>(\w+ \w+)', found.html)
     assert tones[-3:] == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
@@ -210,7 +210,7 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
     assert "Target dead gets no jobs (for 12 min, 1,200 wait): Nobody listens there. Start it." in shown.text
     assert "jam dead 1,200 – target closed" in shown.text
     assert "flow fine 1 – open" in shown.text
-    assert "nobody-s 1 – nobody serves it" in shown.text
+    assert "nobody-s 1 – no process serves it" in shown.text
 
 
 async def test_a_queue_that_nobody_knows_has_no_page_but_one_that_is_empty_served_or_paused_has(

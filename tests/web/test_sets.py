@@ -117,7 +117,7 @@ async def test_retries_and_dead_open_with_their_causes_each_of_which_leads_to_it
     assert harness.size("dead") == 61
 
 
-LOOKED_AT = r"([\d,]+) of 20,000 jobs were looked at so far"
+LOOKED_AT = r"([\d,]+) of 20,000 jobs were searched so far"
 
 
 async def test_a_page_reads_causes_for_a_bounded_time_and_the_next_one_goes_on(
@@ -175,7 +175,7 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
     assert [row[-1] for row in found.rows] == ["j1"]
     assert len(retries.rows) == 3
     assert wrong.status_code == secret.status_code == 400
-    assert "is no number" in wrong.text
+    assert "is not a number" in wrong.text
     assert 'value="colour &lt; red"' in wrong.text
     assert "looks like the name of a secret" in secret.text
     for answer in no_condition:
@@ -236,7 +236,7 @@ async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_agai
         done = await send(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"}, "/scheduled")
         listed = await page(running, "/scheduled")
     assert wrong.status_code == 400
-    assert "This is no time." in wrong.text
+    assert "This is not a time." in wrong.text
     assert "1 done" in done.text
     assert any("2100-01-01 00:00:00" in cell for cell in listed.rows[0])
 
@@ -251,7 +251,7 @@ async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
         monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
         answer = await send(running, "/dead/act", form, "/dead")
         told.append(parse("", answer.text).text)
-        while "Go on with the rest" in told[-1]:
+        while "Continue with the rest" in told[-1]:
             form = form_of(answer.text, "/dead/act").hidden
             answer = await send(running, "/dead/act", form, "/dead")
             told.append(parse("", answer.text).text)
@@ -288,7 +288,7 @@ async def test_what_is_confirmed_and_was_not_asked_about_is_asked_about(harness:
         answer = await send(running, "/dead/act", {**form, "line": "forgotten"}, "/dead")
         assert (answer.status_code, harness.size("dead")) == (400, 2)
         await send(running, "/dead/act", form_of(answer.text, "/dead/act").hidden, "/dead")
-    assert "Which jobs were meant is not known any more." in answer.text
+    assert "The selected jobs are no longer known." in answer.text
     assert harness.size("dead") == 0
 
 
@@ -310,7 +310,7 @@ async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the
                 break
             answer = await send(running, "/dead/act", form.hidden, "/dead")
     assert ["This would delete" in one for one in asked_about] == [True] * 3
-    assert "delete 100 jobs, as far as was counted: 100 of 250 were looked at; the others are" in asked_about[0]
+    assert "delete 100 jobs, as far as was counted: 100 of 250 were looked at; the next question" in asked_about[0]
     assert "The question was not about 150 more jobs" in told[0] + told[1]
     assert harness.size("dead") == 0
 
@@ -356,7 +356,7 @@ async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(harnes
             form = {**await question_of(running, "dead", verb="delete"), "rate": rate}
             answer = await send(running, "/dead/act", form, "/dead")
             assert answer.status_code == 400
-            assert "This is no rate." in answer.text
+            assert "This is not a rate." in answer.text
             assert f'value="{rate}"' in answer.text
     assert harness.size("dead") == 1
 
@@ -393,7 +393,7 @@ async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched
         for more in (*itertools.chain(*ways), {"job": [key] * 51}):
             answer = await send(running, "/dead/act", {**form, **more}, "/dead")
             assert answer.status_code == 400
-            assert "names a job as no page does" in answer.text
+            assert "contains an invalid job id" in answer.text
     assert harness.size("dead") == 2
 
 
@@ -420,7 +420,7 @@ class TestMoving:
             done = await send(running, "/dead/act", {**again, "queue": "other"}, "/dead")
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
-        assert "Served are: other." in wrong.text
+        assert "This configuration serves: other." in wrong.text
         assert ("foreign_queues", "yes") in form_of(wrong.text, "/dead/act").boxes
         assert ("3 done" in foreign.text, moved) == (True, {"ruby"})
         assert "0 done" in as_they_were.text
@@ -505,12 +505,12 @@ async def test_a_queue_whose_name_is_no_utf_8_is_opened_and_cleared_and_no_other
             await running.get("/steer?" + urlencode({"do": do, "name": "b\\xff"}))
             for do in ("pause-queue", "resume-queue", "clear-queue")
         ]
-    assert "a\\xff 2 – nobody serves it" in listed.text
+    assert "a\\xff 2 – no process serves it" in listed.text
     assert len(opened.rows) == 2
     assert "Jobs that wait in it: 2." in question.text
     assert (done.status_code, harness.client.command("EXISTS", b"queue:a\xff")) == (303, 0)
     assert [answer.status_code for answer in refused] == [400] * 3
-    assert all("More than one queue may be meant by" in answer.text for answer in refused)
+    assert all("More than one queue matches" in answer.text for answer in refused)
     assert harness.client.command("SMEMBERS", "paused") == []
 
 

@@ -113,7 +113,7 @@ async def test_a_job_that_was_taken_meanwhile_is_told(harness: Harness, site: Op
         shown = await page(running, QUEUE)
         harness.client.command("RPOP", "queue:rest")
         done = await ask(running, shown, "delete", keys(shown))
-    assert ("1 done." in done.text, "1: not there any more." in done.text) == (True, True)
+    assert ("1 done." in done.text, "1: gone." in done.text) == (True, True)
     assert jids(harness) == []
 
 
@@ -183,7 +183,7 @@ async def test_a_job_that_was_taken_before_its_edit_was_confirmed_is_not_touched
         harness.client.command("RPOP", "queue:rest")
         done = await send(running, ACT, form_of(asked.text, ACT).hidden)
         gone = await running.get(shown.links_to("/edit/queue?")[1])
-    assert ("0 done." in done.text, "1: not there any more." in done.text) == (True, True)
+    assert ("0 done." in done.text, "1: gone." in done.text) == (True, True)
     assert (gone.status_code, users(harness)) == (404, ["b"])
 
 
@@ -200,7 +200,7 @@ async def test_an_edit_that_was_typed_for_one_queue_is_none_for_another(harness:
     async with site() as running:
         asked = await edit(running, await page(running, QUEUE), 0, **{"arg.user": "bob"})
         other = await send(running, ACT, {**form_of(asked.text, ACT).hidden, "of": "other"})
-    assert "What was typed is not known any more." in other.text
+    assert "Your input is no longer known." in other.text
     assert users(harness) == ["a"]
 
 

@@ -27,8 +27,8 @@ from restbroker.telemetry.events import Warned
 
 # Who never signed finds a signature in what he took out of "dead".
 _SEALED = (
-    "If restbroker put the signature there (in a job that it stored), put the token back as the third argument, or "
-    "push the whole entry again, with its jid."
+    "If restbroker put the signature there (in a job that it stored), put the token back as the third "
+    "argument, or push the whole entry again with its jid."
 )
 
 
@@ -136,13 +136,11 @@ def _unproven(lane: Lane, job: Job, submission: Submission) -> Reason:
     if not signing.is_signable(submission):
         return Reason(
             "BadSignature",
-            f"The job is signed, and has more than the {signing.VALUES_LIMIT} values that a signature may stand for.",
+            f"The job is signed, and has more than the {signing.VALUES_LIMIT} values that a signature can cover.",
             "Push it with the token itself, or as several jobs.",
         )
     if not _own_jid(job):
-        return Reason(
-            "BadSignature", "A signed job needs a jid, since the signature is made for it.", "Push it with one."
-        )
+        return Reason("BadSignature", "A signed job needs a jid, since the signature covers it.", "Push it with one.")
     if all(token.name != signature.token for token in lane.plan.tokens.tokens):
         message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
         return Reason("BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}")
@@ -153,8 +151,8 @@ def _misfit(signature: Signature) -> Reason:
     what = "arguments, reply id or queue" if signature.covers_queue else "arguments or reply id"
     return Reason(
         "BadSignature",
-        "The signature does not fit the job: it was made with another secret than those that this broker has, or for "
-        f"another jid, endpoint, {what}.",
+        "The signature does not match the job: it was made with a secret that this broker does not have, or "
+        f"for another jid, endpoint, {what}.",
         f"Sign the canonical text of exactly what is pushed (docs/tokens.md). {_SEALED}",
     )
 
@@ -185,12 +183,12 @@ def _unsigned(token: Token) -> Reason:
     if token.queue_signed:
         return Reason(
             "SignatureNeeded",
-            f'The token "{token.name}" takes only jobs whose signature covers the queue (v1q), and this one has none.',
+            f'The token "{token.name}" takes only jobs whose signature covers the queue (v1q); this one\'s does not.',
             "Sign the job with its queue (docs/tokens.md); if it carries the secret, give the token a new one.",
         )
     return Reason(
         "SignatureNeeded",
-        f'The token "{token.name}" takes signed jobs only, and this one carries its secret, which now lies in Redis.',
+        f'The token "{token.name}" takes only signed jobs, but this one carries its secret, which is now in Redis.',
         "Sign the job (docs/tokens.md), and give the token a new secret.",
     )
 
@@ -199,7 +197,7 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
     signature, age, window = f'The signature of the token "{name}"', duration_text(abs(age_s)), duration_text(window_s)
     if age_s < 0:
         message = f"{signature} is for a time that is {age} ahead of this broker's clock."
-        return Reason("UntimelySignature", message, f"Wait until then, sign anew, or check the clocks. {_SEALED}")
+        return Reason("UntimelySignature", message, f"Wait until then, sign again, or check the clocks. {_SEALED}")
     return Reason(
         "UntimelySignature",
         f"{signature} is {age} old, more than its Window of {window}.",
@@ -222,6 +220,6 @@ def _warn_of_lost_reply(lane: Lane) -> None:
 
 _BAD_TOKEN = Reason(
     "BadToken",
-    "The token (third argument) is not one that this broker accepts.",
+    "This broker does not accept the token (third argument).",
     'Push with the token of the configuration ("Token" or "TokenFile", or one of "Tokens").',
 )

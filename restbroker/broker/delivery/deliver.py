@@ -174,8 +174,8 @@ def _halted(item: Item, outcome: Outcome, link: WorkerLink) -> Outcome:
 
 _BEGUN = Reason(
     "Uncertain",
-    "A part of the command ran, the rest could not be sent, and AtMostOnce holds it.",
-    "Look at the server what was done. A retry sends the whole command again.",
+    "A part of the command ran and the rest could not be sent; AtMostOnce forbids sending it again.",
+    "Check on the server what was done. A retry sends the whole command again.",
 )
 
 
@@ -183,7 +183,9 @@ def _failed(lane: Lane, item: Item, problem: Exception, spec: CommandSpec | None
     """What it means that the connector raised this."""
     match problem:
         case NotSent(by_request=True):
-            return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
+            return Rejected(
+                Reason("UnsendableRequest", problem.message, "The job's values would make an invalid request.")
+            )
         case NotSent():
             return Unsent(unreachable(problem))
         case MaybeSent() if not item.sending:

@@ -21,7 +21,7 @@ _DENIED_WAIT_S = 5.0
 _WELL_FOR_S = 1.0
 _MOST_SICK = 32
 _BUSY = (429, 503)
-_START = Reason("Starting", "the target was not asked yet")
+_START = Reason("Starting", "the target has not been probed yet")
 
 
 @attrs.define(eq=False)

@@ -123,7 +123,7 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
     if isinstance(secret := problem.__cause__, ConfigError):
         return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Mend it.'}")
     if isinstance(problem, NotSent) and problem.tls:
-        cure = "Jobs wait in Redis. Check the server's certificate, and that its authority is known to this system."
+        cure = "Jobs wait in Redis. Check the server's certificate, and that this system knows its authority."
         return Reason("TlsRefused", problem.message, cure)
     cure = "Jobs wait in Redis. Check that the server runs, and the target's URL."
     return Reason("TargetUnreachable", problem.message, cure)
@@ -133,9 +133,9 @@ def unanswered(problem: MaybeSent) -> Reason:
     """Why nobody knows whether what was sent has run."""
     if problem.timed_out:
         cure = (
-            "The server hangs, or has too much to do: look at its load and log. If the command takes that long, raise"
-            " RequestTimeout."
+            "The server hangs or is overloaded: check its load and log. If the command takes that long, raise "
+            "RequestTimeout."
         )
         return Reason("TimedOut", problem.message, cure)
-    cure = "The server stopped, or something before it drops connections: look at the log of both."
+    cure = "The server stopped, or a proxy in front drops connections: check the logs of both."
     return Reason("ConnectionLost", problem.message, cure)

@@ -30,10 +30,10 @@ from restbroker.telemetry.events import Warned
 
 
 async def run(lane: Lane) -> None:
-    """Works until the hand-over is closed. When cancelled, the item in hand keeps what is known of it.
+    """Works until the hand-over is closed. When cancelled, the item in progress keeps what is known of it.
 
     An item without a settlement stays: the lane stops before it could be sent, it waits for a place in its slot, or it
-    is not in our hands any more. When a person cancels the job in hand, it is parked and the worker goes on.
+    is not in our hands any more. When a person cancels the job in progress, it is parked and the worker goes on.
     """
     handover = lane.handover
     while True:
@@ -127,7 +127,7 @@ def _park(lane: Lane, item: Item, error: Exception) -> None:
     It would be the first one taken at each start, and by no means a crash of which it is suspected.
     """
     may = "; the command may have run" if item.sending or item.effected else ""
-    reason = Reason("Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this.")
+    reason = Reason("Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this.")
     context = _context(lane, item, 0.0)
     fields = rubyjson.object_of(item.raw) if item.effected else None
     raw = item.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
@@ -278,23 +278,23 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
 def _replayed(queue: str) -> Warned:
     return Warned(
         "JobReplayed",
-        f"A signed job of the queue {queue!r} was done before, and was not done again.",
-        "Who pushes a job twice may do so for a lost answer. If no producer does, look at who can write to Redis.",
+        f"A signed job of the queue {queue!r} had been done before and was not done again.",
+        "A producer may repeat a push whose answer was lost. If none does, check who can write to Redis.",
     )
 
 
 _CUT_OFF = Reason(
     "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
 )
-_CANCELLED = Reason("Cancelled", "Somebody cancelled it before it was sent.", "A retry sends it.")
+_CANCELLED = Reason("Cancelled", "Someone cancelled it before it was sent.", "A retry sends it.")
 _CANCELLED_SENT = Reason(
     "Cancelled",
-    "Somebody cancelled it after it was sent, and before the server answered; the command may have run.",
-    "Look at the server whether it was done. A retry sends it again.",
+    "Someone cancelled it after it was sent and before the server answered; the command may have run.",
+    "Check on the server whether it was done. A retry sends it again.",
 )
-_CROWDED = Reason("SlotsFull", "As many of this command as Slots allows are on their way, and many wait.")
+_CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")
 _TOO_OFTEN = Reason(
     "Uncertain",
-    "The command was sent several times without an answer and may have run each time; it is not repeat-safe.",
-    "Look at the server whether it was done. A retry sends it again.",
+    "The command was sent several times without an answer and may have run each time; it is not safe to repeat.",
+    "Check on the server whether it was done. A retry sends it again.",
 )

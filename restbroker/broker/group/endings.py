@@ -30,35 +30,35 @@ def ended(pid: int, code: int) -> End:
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}
         return End(f"was killed by {names.get(-code, -code)}", 128 - code, pid)
-    return End(f"ended with {code}" if code else "was stopped, and not by the group", code, pid)
+    return End(f"ended with {code}" if code else "was stopped, but not by the group", code, pid)
 
 
 def replaced(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
     """It will have a successor. `alone`: no other worker lives."""
-    start = f"It is started again within {duration_text(wait_s)}"
+    start = f"It is restarted within {duration_text(wait_s)}"
     if alone:
-        start = "No other worker lives, so that one is started within a second"
+        start = "No other worker is left, so one is started within a second"
     cure = _why(end) if end.code else None
-    message = f"{end.of(number)}. {start}; a worker that serves gives its jobs back to their queues."
+    message = f"{end.of(number)}. {start}; another worker returns its jobs to their queues."
     return Warned("WorkerEnded", message, cure)
 
 
 def failed(number: int, end: End) -> GroupFailed:
     """It ended before any worker was ready."""
-    message = f"{end.of(number)} before any worker of the group was ready. The group ends, instead of trying for ever."
+    message = f"{end.of(number)} before any worker of the group was ready. The group gives up."
     return GroupFailed(end.code, message, f"{_why(end)} Then start the group again.")
 
 
 def hangs(number: int, pid: int, silent_s: float) -> Warned:
     """It lives, and has said nothing for so long."""
     message = (
-        f"Worker {number} (pid {pid}) has not answered for {duration_text(silent_s)}: it is suspended, or its event"
-        " loop stands still. It is not ended; 20 s after its last beat, a worker that serves gives its jobs back to"
-        " their queues."
+        f"Worker {number} (pid {pid}) has not answered for {duration_text(silent_s)}: it is suspended, or its "
+        "event loop is blocked. It is not killed; 20 s after its last heartbeat, another worker returns its "
+        "jobs to their queues."
     )
     cure = (
-        f"See what holds it up (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid})."
-        f" If it stays so: kill -KILL {pid}; another one is started in its place."
+        f"Find the cause (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid}). If it does not recover: "
+        f"kill -KILL {pid}; another worker replaces it."
     )
     return Warned("WorkerHangs", message, cure)
 
@@ -66,14 +66,14 @@ def hangs(number: int, pid: int, silent_s: float) -> Warned:
 def answers(number: int, pid: int, silent_s: float) -> Warned:
     """It was said to hang, and does not any more."""
     message = f"Worker {number} (pid {pid}) answers again, after {duration_text(silent_s)}."
-    return Warned("WorkerAnswers", message, "Nothing is to be done; if it comes again, look what holds it up.")
+    return Warned("WorkerAnswers", message, "Nothing; if it happens again, find the cause.")
 
 
 def _why(end: End) -> str:
     if end.code == 128 + signal.SIGKILL:
         # It had no time for a last line.
         return (
-            "If nobody killed it, the kernel did since memory ran out: look for its pid in dmesg or journalctl -k"
-            ' ("Out of memory: Killed process").'
+            "If no one killed it, the kernel did, because memory ran out: look for its pid in dmesg or "
+            'journalctl -k ("Out of memory: Killed process").'
         )
-    return "The lines of the log before this one may say why."
+    return "The log lines before this one may say why."

@@ -16,7 +16,7 @@ from restbroker.store import jobs
 async def own_turn(lane: Lane) -> None:
     """Takes the lane's turn. Trio's own way has all others run first, also when it is free.
 
-    What they finish meanwhile makes a group larger; a lane that has nothing in hand is spared that.
+    What they finish meanwhile makes a group larger; a lane that has nothing in progress is spared that.
     """
     if lane.in_hand or lane.turn.locked():
         await lane.turn.acquire()

@@ -26,7 +26,7 @@ from restbroker.store import heartbeats, jobs
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 
 HELD_BYTES = 16 * 1024 * 1024
-"""Nothing more is taken while a lane's jobs in hand take so much memory: few have any use for more at a time."""
+"""Nothing more is taken while a lane's jobs in progress take so much memory: few have any use for more at a time."""
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _CLOSED_WAIT_S = 1.0
@@ -139,7 +139,7 @@ class Fetcher:
         return handover.is_blocked and len(handover) > reserve // 2 and self.lane.finished.is_busy
 
     def _share(self) -> int:
-        """How many more jobs this process alone may have in hand."""
+        """How many more jobs this process alone may have in progress."""
         most = self.lane.plan.limits.in_flight
         return most - len(self.lane.in_hand) if most else MAX_BATCH
 

@@ -1,10 +1,10 @@
 """Finds out which job crashes processes, without harm to those beside it.
 
-The fetcher hands every job over through this. A job that was in hand when two processes died is a suspect: it runs with
-nothing else in hand, so that only its own crash is laid at its door (`jobs.isolate`; the reaper then parks it). Always
-holds: whatever is taken aside for a suspect goes back to its queue; a suspect that is not run stays in hand, to be
-given back at the end of the life; and no suspect holds the others up for long: between two of them others have their
-turn, and one that lives for a while runs on among the others.
+The fetcher hands every job over through this. A job that was in progress when two processes died is a suspect: it runs
+with nothing else in progress, so that only its own crash is laid at its door (`jobs.isolate`; the reaper then parks
+it). Always holds: whatever is taken aside for a suspect goes back to its queue; a suspect that is not run stays in
+progress, to be given back at the end of the life; and no suspect holds the others up for long: between two of them
+others have their turn, and one that lives for a while runs on among the others.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,7 +23,7 @@ from restbroker.store import jobs
 from restbroker.telemetry.events import Warned
 
 SUSPECT_AFTER = 2
-"""In so many crashes a job was in hand; one may be an accident."""
+"""In so many crashes a job was in progress; one may be an accident."""
 _PATIENCE_S = 10.0
 """So long the others may take to end before a suspect, and a suspect until others join it."""
 _LOOK_AGAIN_S = 0.5
@@ -37,10 +37,10 @@ class Suspects:
     _others_first: bool = False
 
     async def hand_over(self, items: Sequence[Item]) -> None:
-        """Gives jobs that are in hand to the workers, in the order of their tickets.
+        """Gives jobs that are in progress to the workers, in the order of their tickets.
 
         With a suspect among them it returns when that is settled, or has lived for a while. Waits while Redis is away;
-        safe to cancel. Raises `StoreRefused`: then those that no worker has are no longer in hand here.
+        safe to cancel. Raises `StoreRefused`: then those that no worker has are no longer in progress here.
         """
         places = self._suspects(items)
         others = [item for place, item in enumerate(items) if place not in places]
@@ -81,7 +81,7 @@ class Suspects:
             await lane.health.insist(lane.store, jobs.rejoin, lane.identity, suspect.ticket)
 
     async def _isolate(self, suspect: Item) -> bool:
-        """False if it is not in hand any more."""
+        """False if it is not in progress any more."""
         lane = self.lane
         try:
             answer = await lane.health.insist(lane.store, jobs.isolate, lane.identity, suspect.ticket)
@@ -101,13 +101,14 @@ class Suspects:
         self.lane.report(
             Warned(
                 "SuspectJob",
-                f"A job of the queue {suspect.queue!r} was in hand when processes died ({count} times); it runs alone.",
-                "If processes die of it again, it is parked as Poison.",
+                f"A job of the queue {suspect.queue!r} was in progress when processes died ({count} times); it "
+                "runs alone.",
+                "If processes die of it again, it becomes dead as Poison.",
             )
         )
 
     async def _until_in_hand(self, tickets: Collection[str]) -> bool:
-        """Waits until nothing but these is in hand; False if that takes too long."""
+        """Waits until nothing but these is in progress; False if that takes too long."""
         lane = self.lane
         deadline_s = trio.current_time() + _PATIENCE_S
         while lane.in_hand.keys() - tickets:

@@ -44,7 +44,7 @@ class Left:
 async def settle(lane: Lane, *, told: bool) -> Left:
     """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it.
 
-    `told`: the process was told to stop. What Redis refuses stays in hand, for a reaper.
+    `told`: the process was told to stop. What Redis refuses stays in progress, for a reaper.
     """
     try:
         return await _settle(lane, told=told)

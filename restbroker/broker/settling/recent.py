@@ -1,7 +1,7 @@
 """The settlements of the last seconds, in case Redis forgets them.
 
 The committer remembers, the fetcher and the leftovers look up. A Redis that restarts without its last second, or a
-replica that takes over, lists jobs as in hand that were settled; settling them again is right, running them is not.
+replica that takes over, lists jobs as in progress that were settled; settling them again is right, running them is not.
 Or it has them in their queue, as if they had never been taken: then they run again, as jobs that may have run.
 Always holds: memory is bounded by time and size.
 """

@@ -3,7 +3,7 @@
 A service: one task per process, beside its lives. Always holds: it is for display, apart from the beat, and whatever
 goes wrong with it neither delays nor ends anything else; nothing secret is in it; a request that somebody leaves for
 this process (quiet, stop, dump) has the effect of the local signal, except that no second request to stop cuts the
-drain short, and one to cancel a job in hand ends its delivery; the record is gone when the process ends.
+drain short, and one to cancel a job in progress ends its delivery; the record is gone when the process ends.
 """
 
 import os
@@ -179,7 +179,7 @@ class SidekiqRecord:
         )
 
     async def _work(self) -> dict[str, bytes]:
-        """What is shown of each job in hand; made once, since a job does not change while it is."""
+        """What is shown of each job in progress; made once, since a job does not change while it is."""
         show_bodies = self.show_bodies()
         shown: dict[str, bytes] = {}
         for one in self.status.running()[:_SHOWN_JOBS]:

@@ -40,11 +40,11 @@ class View:
         if self.silent is not None:
             return self.silent
         if not self.store_up:
-            return self.store_reason or "Redis cannot be used."
+            return self.store_reason or "Redis is unavailable."
         if not self.beat_fresh:
             return "Redis has not confirmed this process for too long."
         if self.refused:
-            return "Redis refuses to give out or to settle jobs; the log says why."
+            return "Redis refuses to fetch or to settle jobs; the log says why."
         return None
 
 

@@ -30,7 +30,7 @@ from restbroker.telemetry.events import JobDied, JobsRecovered, Report, Warned
 
 SCAN_S = 2.0
 _TOKEN_AT = 2
-_LISTS = "Look at the types of the keys that answers go to: the response queue, restbroker:reply:NAME, and queues."
+_LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
 
 
 @attrs.frozen
@@ -138,7 +138,7 @@ class Reaper:
         for queue in sorted(elsewhere):
             self.report(retry_queues.ignored(queue))
         if done.unanswered:
-            message = f"{done.unanswered} jobs of a dead process were parked, but Redis refuses the answer to them."
+            message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
             self.report(Warned("AnswerRefused", message, _LISTS))
 
 

@@ -76,5 +76,5 @@ class Rewrite:
             self.report(Warned("RewriteRefused", f"{_WHAT}: {why}", cure))
 
 
-_SEE_LOG = "See Redis' log, and make room on its disk; it is asked again each minute."
-_WHAT = "Redis does not write its append-only file again, which a power loss may have cut inside a script"
+_SEE_LOG = "Check Redis' log, and free space on its disk; restbroker asks again each minute."
+_WHAT = "Redis does not rewrite its append-only file, which a power loss may have cut inside a script"

@@ -33,8 +33,8 @@ POLL_S = 1.0
 _QUEUE: Final = re.compile(rb'"queue"\s*:\s*"([A-Za-z0-9_.:-]{1,200})"')
 _BATCH = 100
 _NOT_SERVED: Final = (
-    "Start the restbroker that serves it, or serve it here (RestQueue, or Queues of a target). Or look at them:"
-    " restbroker retries list (or scheduled list) --where 'queue = NAME', and move or delete them."
+    "Start the restbroker that serves it, or serve it here (RestQueue, or Queues of a target). Or list them: "
+    "restbroker retries list (or scheduled list) --where 'queue = NAME', and move or delete them."
 )
 
 

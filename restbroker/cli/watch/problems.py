@@ -98,7 +98,7 @@ def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
         if name not in own:
             continue
         if not isinstance(size, int):
-            yield Problem(True, f"Queue {name}: its key is no list, so nothing is taken from it")
+            yield Problem(True, f"Queue {name}: its key is not a list, so nothing is taken from it")
         elif size and name not in taken:
             yield Problem(True, f"Queue {name}: {waiting(size)}, and no process takes them")
         elif size and queue["paused"]:

@@ -107,7 +107,7 @@ def _totals(seen: SystemStats, course: Trend, width: int) -> Text:
         rated = "" if per_s is None else f" (+{rate(per_s)}/s)"
         parts.append(Text(f"{name} {number(seen['totals'][name])}{rated}"))
     in_hand = sum(value for lane in seen["lanes"] if isinstance(value := lane["in_hand"], int))
-    return _join_fitting([*parts, Text(f"in hand {number(in_hand)}")], width)
+    return _join_fitting([*parts, Text(f"in progress {number(in_hand)}")], width)
 
 
 def _sets(seen: SystemStats, course: Trend, width: int) -> Text:
@@ -136,7 +136,7 @@ def _join_fitting(parts: Sequence[Text], width: int) -> Text:
 def _problem_lines(view: View, found: Sequence[Problem], width: int, room: int) -> list[Text]:
     """What is wrong in at most `room` lines: whole if there is room, else one line each."""
     if view.error is not None:
-        old = "" if view.seen is None else f" These figures are {duration_text(view.age_s)} old."
+        old = "" if view.seen is None else f" These numbers are {duration_text(view.age_s)} old."
         found = [Problem(True, view.error.message + old, view.error.cure), *found]
     if not found:
         return [Text(truncate("Nothing is wrong." if view.seen else "Asking Redis …", width), _GOOD)]
@@ -240,7 +240,7 @@ def _wait(queue: Mapping[str, Json]) -> int:
 
 def _queue_row(queue: Mapping[str, Json], rank: int) -> Row:
     size, latency_s = queue["size"], queue["latency_s"]
-    state = "its key is no list" if size is None else "paused" if queue["paused"] else ""
+    state = "its key is not a list" if size is None else "paused" if queue["paused"] else ""
     waited = duration_text(latency_s) if size and isinstance(latency_s, int | float) else "-"
     cells = (str(queue["name"]), number(size) if isinstance(size, int) else "-", waited, state)
     return Row(cells, {0: _BAD, 1: _ODD}.get(rank, ""))

@@ -18,7 +18,7 @@ TABLES: Final[tuple[Table, ...]] = (*job_codes.TABLES, *warning_codes.TABLES, *c
 """In the order of the pages."""
 _EXIT_CURES: Final[Mapping[int, str]] = {
     Exit.OK: "Nothing.",
-    Exit.WAITING: "`restbroker explain JID` tells what became of the job.",
+    Exit.WAITING: "`restbroker explain JID` shows what happened to the job.",
 }
 _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 
@@ -70,7 +70,9 @@ def _explanations(wanted: str | None) -> Iterator[Explanation]:
 
 
 def _explain_log_event(name: str, event: LogEvent) -> Explanation:
-    cure = next((cure for lines, cure in CURES.items() if name in lines.split(", ")), "Nothing: it only tells.")
+    cure = next(
+        (cure for lines, cure in CURES.items() if name in lines.split(", ")), "Nothing: it is only for information."
+    )
     return _row(name, f"a line of the log ({event.levels})", event.meaning, cure=cure, page="docs/telemetry.md")
 
 

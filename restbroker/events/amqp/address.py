@@ -54,10 +54,10 @@ def address(text: str) -> Address:
         raise BadUrl(_wrong('a "/" within the name of a virtual host is written as %2F'))
     user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
     if user and not colon:
-        raise BadUrl(_wrong("what stands before @ is USER:PASSWORD"))
+        raise BadUrl(_wrong("the part before @ is USER:PASSWORD"))
     words = [unquote(word) for word in (vhost or "%2F", user or "guest", password if user else "guest")]
     if not all(is_plain(word) for word in words):
-        raise BadUrl("An address must not hold control characters, percent-encoded or not.")
+        raise BadUrl("An address must not contain control characters, percent-encoded or not.")
     return Address(parts.scheme == "amqps", host, port or _PORTS[parts.scheme], *words)
 
 

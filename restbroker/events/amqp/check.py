@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # without pika there is none
 
 AREA: Final = "Events"
 _UNREAD: Final = "RabbitMQUnread"
-_WHY: Final = "Nothing that MongooseIM publishes becomes a job."
+_WHY: Final = "Events that MongooseIM publishes do not become jobs."
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def _looked_at(source: EventSource) -> Iterator[Finding]:
     try:
         from restbroker.events.amqp.connected import open_amqp
     except ModuleNotFoundError:
-        message = f"The source {source.name} needs what is not installed."
+        message = f"The source {source.name} needs an extra that is not installed."
         yield Finding("problem", AREA, "NotInstalled", message=message, why=_WHY, cure=INSTALL, cause="config")
         return
     try:
@@ -61,7 +61,10 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
     if readers is not None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is there ({settings.queue_type}).")
     if readers == 0:
-        message, why = f"Nobody reads the queue {settings.queue} now.", "It is so while restbroker does not run."
+        message, why = (
+            f"No process reads the queue {settings.queue} now.",
+            "This is normal while restbroker is stopped.",
+        )
         cure = "If it runs, its log says why."
         yield Finding("note", AREA, _UNREAD, message=message, why=why, cure=cure, cause="target")
     elif readers is None:
@@ -82,11 +85,13 @@ def _missing(exchange: Exchange) -> Finding:
             "RabbitMQMissing",
             message=message,
             why=_WHY,
-            cure="Start MongooseIM, which makes it.",
+            cure="Start MongooseIM, which creates it.",
             cause="target",
         )
-    why = f"It is made when restbroker runs, {describe(exchange)}. With another type MongooseIM does not start then."
-    cure = "Compare that with MongooseIM's configuration, or start MongooseIM first."
+    why = (
+        f"restbroker creates it when it runs, {describe(exchange)}. With another type, MongooseIM then does not start."
+    )
+    cure = "Compare this with MongooseIM's configuration, or start MongooseIM first."
     return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, cure=cure)
 
 

@@ -203,11 +203,11 @@ def _why(error: BaseException) -> str:
             case ssl.SSLError():
                 return f"TLS fails there ({found.reason or 'no reason given'})"
             case socket.gaierror():
-                return "its name is not known"
+                return "its name is unknown"
             case exceptions.AMQPHeartbeatTimeout():
                 return "it is silent"
             case exceptions.IncompatibleProtocolError():
-                return "what is there does not speak AMQP 0.9.1, or wants TLS"
+                return "the program there does not speak AMQP 0.9.1, or requires TLS"
             case _ if "Timeout" in type(found).__name__:
                 return "it does not answer in time"
             case OSError(strerror=str(said)):

@@ -35,7 +35,7 @@ def dead_job(message: Message, source: EventSource, jid: str, why: str, now_s: f
         "queue": queue,
         "retry": True,
         "created_at": moment_s,
-        "error_message": f"What RabbitMQ delivered is no event: {why}.",
+        "error_message": f"RabbitMQ delivered something that is not an event: {why}.",
         "error_class": ERROR_CLASS,
         "failed_at": moment_s,
         "retry_count": 0,

@@ -56,7 +56,7 @@ class Server:
         "URL",
         "RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. A vhost named / is written %2F, or"
         " left out.",
-        "A file that holds it.",
+        "A file with it.",
         NO_SECRET,
         mandatory="or URLFile",
     )
@@ -94,8 +94,8 @@ class Exchange:
     carries: Carries = "presence"
     keys: _BindingKeys = key(
         "Keys",
-        "The routing keys that are wanted; without it, `#` of presence, `#.chat_msg_recv` of chat,"
-        " `#.groupchat_msg_sent` of groupchat.",
+        "The routing keys to read; by default `#` of presence, `#.chat_msg_recv` of chat, "
+        "`#.groupchat_msg_sent` of groupchat.",
         (),
     )
     type: Literal["topic", "fanout", "direct"] = key(
@@ -103,15 +103,15 @@ class Exchange:
     )
     is_durable: bool = key(
         "Durable",
-        "As `durable` in MongooseIM's configuration. If restbroker makes the exchange with another one, MongooseIM"
-        " refuses to start.",
+        "As `durable` in MongooseIM's configuration. If restbroker creates the exchange with another value, "
+        "MongooseIM refuses to start.",
         default=False,
     )
     create: bool = key(
-        "Create", "Make it where it is missing: after a restart of RabbitMQ, MongooseIM does not.", default=True
+        "Create", "Create it if it is missing: MongooseIM does not after a restart of RabbitMQ.", default=True
     )
     _carries_as_written: Carries | None = key(
-        "Carries", "What is published there; known for exchanges of MongooseIM's default names."
+        "Carries", "What is published there; known for MongooseIM's default exchanges."
     )
 
     def check(self, place: str, review: Problems) -> "Exchange | None":
@@ -137,20 +137,20 @@ class Options:
         tuple[Exchange, ...], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
     ] = key(
         "Exchanges",
-        "The exchanges that MongooseIM publishes to, by name; without it, presence, chat_msg and groupchat_msg.",
+        "The exchanges that MongooseIM publishes to, by name; by default presence, chat_msg and groupchat_msg.",
         tuple(map(Exchange, _KNOWN)),
     )
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] = key(
-        "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source.", ""
+        "RabbitQueue", "The queue in RabbitMQ; by default restbroker. and the name of the source.", ""
     )
     queue_type: Literal["quorum", "classic"] = key(
         "QueueType",
-        "A quorum queue keeps its events over a restart of RabbitMQ. A classic one loses them: MongooseIM marks none as"
-        " lasting.",
+        "A quorum queue keeps its events over a restart of RabbitMQ. A classic one loses them: MongooseIM "
+        "marks none as persistent.",
         "quorum",
     )
     prefetch: Annotated[int, whole(1, 10_000)] = key(
-        "Prefetch", "How many events may be in hand: so many at most come twice after a lost connection.", 400
+        "Prefetch", "How many events may be in progress: at most this many come twice after a lost connection.", 400
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:

@@ -43,9 +43,9 @@ def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: f
         payload = rubyjson.loads(message.body)
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
-        raise MalformedEvent(f"it is no JSON that Ruby can read ({error})") from None
+        raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
     if not isinstance(payload, dict):
-        raise MalformedEvent("it is no JSON object")
+        raise MalformedEvent("it is not a JSON object")
     _judge_depth(payload)
     what = carries.get(message.exchange) or _guess(message, payload)
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}

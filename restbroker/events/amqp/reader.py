@@ -47,7 +47,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
     """Of one source. Raises `ConfigError` where pika is not installed."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if find_spec("pika") is None:
-        message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
+        message = f"The source {source.name} reads from RabbitMQ, which needs an extra that is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
     return RabbitReader(source, source.options, ways.inlet, report=ways.report, states=ways.states)
 
@@ -103,7 +103,7 @@ class RabbitReader:
                     why.append(trouble)
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
-                    what = f"What RabbitMQ sends cannot be read: {type(error).__name__}."
+                    what = f"RabbitMQ's data cannot be read: {type(error).__name__}."
                     why.append(Problem("RabbitMQAway", what, self._way_out()))
             taking.cancel()
             watching.cancel()
@@ -133,7 +133,7 @@ class RabbitReader:
     def _way_out(self) -> str:
         """RabbitMQ gives the same message again, and nothing behind it comes."""
         take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
-        return f"Please report this. If it is told again and again, take the first message out of its queue: {take}"
+        return f"Please report this. If it is logged repeatedly, remove the first message from its queue: {take}"
 
     def _tell(self, trouble: Problem) -> None:
         """Once, until it is over."""
@@ -187,8 +187,11 @@ class RabbitReader:
         for _ in broken:
             self.report(EventHandled(self.source.name, "malformed"))
         if broken:
-            what = f"Source {self.source.name}: {len(broken)} of what RabbitMQ delivered is no event of MongooseIM's."
-            cure = "It is parked: `restbroker dead list` shows it. Let only MongooseIM publish to these exchanges."
+            what = f"Source {self.source.name}: {len(broken)} of RabbitMQ's messages are not events of MongooseIM."
+            cure = (
+                "They are in the dead set: `restbroker dead list` shows them. Let only MongooseIM publish "
+                "to these exchanges."
+            )
             self.report(Warned("EventParked", what, cure))
 
     async def _offer(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:

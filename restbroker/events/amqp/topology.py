@@ -62,7 +62,7 @@ class Problem(Exception):
 
 
 NO_LIMIT: Final = 2**31 - 1
-"""How often RabbitMQ may give out a message of a quorum queue; its word for ever, -1, is not known to RabbitMQ 3."""
+"""How often RabbitMQ may give out a message of a quorum queue; its word forever, -1, is not known to RabbitMQ 3."""
 _MISSING: Final = 404
 _LOCKED: Final = 405
 _INEQUIVALENT: Final = "inequivalent"
@@ -76,7 +76,7 @@ _NOT_ALLOWED: Final = 530
 
 def away(server: str, why: str) -> Problem:
     """It cannot be reached, or the connection ended."""
-    cure = "Check that RabbitMQ runs, and the source's URL. It is tried again."
+    cure = "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
     return Problem("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", cure)
 
 
@@ -90,22 +90,22 @@ def refusal(step: Step, code: int, said: str) -> Problem:
         case Making(exchange):
             return _exchange_refused(exchange, code, said)
         case Queueing(settings) | Consuming(settings) if code == _LOCKED or _INEQUIVALENT in said:
-            what = f"The queue {settings.queue} in RabbitMQ is another one than is configured ({code} {said})."
+            what = f"The queue {settings.queue} in RabbitMQ differs from the configuration ({code} {said})."
             limit = f", with x-delivery-limit {NO_LIMIT}" if settings.queue_type == "quorum" else ""
-            wanted = f"Its type has to be {settings.queue_type}{limit}, and it has to last (durable)."
+            wanted = f"Its type has to be {settings.queue_type}{limit}, and it must be durable."
             cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
             return Problem("RabbitMQDiffers", what, cure)
         case Queueing(settings) | Consuming(settings):
             what = f"The queue {settings.queue} in RabbitMQ cannot be used ({code} {said})."
-            return Problem("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+            return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
         case _:
             assert_never(step)
 
 
 def queue_deleted(settings: Options) -> Problem:
     """RabbitMQ took the queue away from under its consumer."""
-    what = f"RabbitMQ ended the reading of the queue {settings.queue}: it was deleted, or its node left."
-    return Problem("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+    what = f"RabbitMQ cancelled the consumer of the queue {settings.queue}: it was deleted, or its node left."
+    return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
 
 
 def silent(settings: Options) -> Problem:
@@ -113,8 +113,9 @@ def silent(settings: Options) -> Problem:
     what = f"RabbitMQ answers, but its queue {settings.queue} does not: nothing is read."
     status = f"`rabbitmq-queues quorum_status {settings.queue}`"
     cure = (
-        f"A quorum queue waits for most of its nodes: {status} shows them. It is read as soon as it is back. One that"
-        " RabbitMQ cannot bring back has to be deleted, with the events in it; it is made again at the next try."
+        f"A quorum queue waits for a majority of its nodes: {status} shows them. restbroker reads it as soon "
+        "as it is back. Delete one that RabbitMQ cannot restore, with its events; restbroker creates it again "
+        "at the next try."
     )
     return Problem("RabbitMQSilent", what, cure)
 
@@ -122,15 +123,16 @@ def silent(settings: Options) -> Problem:
 def missing(exchange: Exchange) -> Problem:
     """One that is not to be made."""
     what = f"The exchange {exchange.name} is missing in RabbitMQ."
-    cure = "Start MongooseIM, which makes it; or let restbroker make it after a restart of RabbitMQ (Create)."
+    cure = "Start MongooseIM, which creates it; or let restbroker create it after a restart of RabbitMQ (Create)."
     return Problem("RabbitMQDiffers", what, cure)
 
 
 def gone_while_open(exchange: Exchange) -> Problem:
     """One that was there when the connection was opened."""
-    what = f"The exchange {exchange.name} is gone from RabbitMQ: nothing that is published there comes."
+    what = f"The exchange {exchange.name} is gone from RabbitMQ: no events arrive from it."
     cure = (
-        "Start MongooseIM, which makes it: it is read again within seconds. restbroker makes it when it connects only."
+        "Start MongooseIM, which creates it: restbroker reads it again within seconds. restbroker itself "
+        "creates it only when it connects."
     )
     return Problem("RabbitMQDiffers", what, cure)
 
@@ -150,8 +152,8 @@ def _exchange_refused(exchange: Exchange, code: int, said: str) -> Problem:
         return missing(exchange)
     what = f"The exchange {exchange.name} in RabbitMQ is not as configured ({describe(exchange)}): {code} {said}."
     cure = (
-        "Set Type and Durable of this exchange to what MongooseIM's configuration says: should restbroker make it with"
-        " others, MongooseIM would not start."
+        "Set Type and Durable of this exchange as in MongooseIM's configuration: if restbroker created it with "
+        "others, MongooseIM would not start."
     )
     return Problem("RabbitMQDiffers", what, cure)
 
@@ -164,7 +166,7 @@ def _denial(step: Step, code: int, said: str) -> Problem:
             cure = f"{named}; the user needs permissions in it (rabbitmqctl set_permissions -p)."
         case Login(server, user):
             what = f"RabbitMQ at {server} refuses the login of the user {user} ({said})."
-            cure = "Check the user and the password in URL or URLFile. guest is let in from the same machine only."
+            cure = "Check the user and the password in URL or URLFile. guest may log in only from the same machine."
         case Making(exchange):
             what = f"RabbitMQ does not allow this user to use the exchange {exchange.name} ({said})."
             cure = f"The user needs the permission configure for {exchange.name}; or set Create to false."

@@ -16,7 +16,7 @@ _LOOPBACK = ("localhost", "::1")
 async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
     if target.is_local:
-        return [ok(target.name, "Local", "Its commands are done in Redis: no server is asked.")]
+        return [ok(target.name, "Local", "Its commands run in Redis: there is no server to ask.")]
     return [await _answer(target), *_open_to_all(target)]
 
 
@@ -45,6 +45,6 @@ def _open_to_all(target: Target) -> list[Finding]:
     if host in _LOOPBACK or host.startswith("127."):
         return []
     message = f"{target.url} is not on this machine, and no login is configured for it."
-    why = "The module asks for no login: whoever reaches it can have any user refreshed."
-    cure = "Have Prosody listen on loopback only (http_interfaces), or put a proxy that asks for a login before it."
+    why = "The module requires no login: anyone who reaches it can refresh any user."
+    cure = "Let Prosody listen on loopback only (http_interfaces), or put a proxy with a login in front."
     return [Finding("warning", target.name, "OpenRefresh", message=message, why=why, cure=cure)]

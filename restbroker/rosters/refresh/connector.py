@@ -35,7 +35,7 @@ _NOBODY_REFRESHES: Final = Reason(
     "No target refreshes rosters: this one has WritesOnly.",
     "Configure a target of this kind without WritesOnly, and name it in Roster.Target.",
 )
-_NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its commands are done in Redis.")
+_NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its commands run in Redis.")
 
 
 @attrs.define

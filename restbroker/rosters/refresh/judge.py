@@ -17,8 +17,8 @@ from restbroker.transport.retry_after import retry_after_s
 MISSING: Final = Reason(
     "ModuleMissing",
     "Prosody has no roster module under this URL for this host (status 404).",
-    'Add "http_roster_admin" to modules_enabled of the VirtualHost. If it is there, Prosody looks for another host:'
-    " say its name in HostHeader (or Domain), and compare the URL's path with what Prosody's log says at its start.",
+    'Add "http_roster_admin" to modules_enabled of the VirtualHost. If it is there, Prosody serves another '
+    "host: set its name in HostHeader (or Domain), and compare the URL's path with Prosody's log at its start.",
     404,
 )
 _REFUSED: Final = frozenset({401, 403})
@@ -44,7 +44,7 @@ def one(user: str, response: Response, now_s: float) -> Outcome:
         return _done(response) if verdict else Deferred(_failure(user))
     if response.status == 500:
         message = f"Prosody could not read the request to refresh {user} (status 500)."
-        return Rejected(Reason("RefreshRefused", message, "That should not happen: see Prosody's log.", 500))
+        return Rejected(Reason("RefreshRefused", message, "This should not happen: see Prosody's log.", 500))
     return _refusal(response, now_s)
 
 
@@ -52,8 +52,8 @@ def no_answer(user: str, timeout_s: float) -> Outcome:
     """The outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
     message = f"Prosody did not answer the refresh of {user} within {duration_text(timeout_s)}."
     cure = (
-        "Once or twice is normal for a client that just connected. Otherwise look at what the roster service answers"
-        " for that user, and how soon: Prosody never answers where that is not a valid roster."
+        "Once or twice is normal for a client that just connected. Otherwise check the roster service's answer "
+        "for that user, and how fast it is: Prosody never answers if it is not a valid roster."
     )
     return Deferred(Reason("RefreshUnanswered", message, cure))
 
@@ -64,7 +64,7 @@ def read_probe(response: Response) -> Probe:
     if status == 404:
         return Probe(ok=False, denied=True, version=None, detail=MISSING.message, cure=MISSING.cure)
     if status in _REFUSED:
-        cure = "Correct the target's login (Auth): the module itself asks for none, so something before it does."
+        cure = "Correct the target's login (Auth): the module itself requires none, so a proxy in front does."
         return Probe(ok=False, denied=True, version=None, detail=f"The login is refused (status {status}).", cure=cure)
     if status >= 500 or status == 429:
         detail = f"Prosody, or a proxy before it, does not work now (status {status})."
@@ -90,12 +90,12 @@ def _done(response: Response) -> Delivered:
 
 
 def _failure(user: str) -> Reason:
-    message = f"Prosody could not refresh the roster of {user}: the roster service did not give it one."
-    return Reason("RefreshFailed", message, "See what the roster service answers for that user, and its log.", 200)
+    message = f"Prosody could not refresh the roster of {user}: the roster service did not return one."
+    return Reason("RefreshFailed", message, "Check the roster service's answer for that user, and its log.", 200)
 
 
 def _foreign(response: Response) -> Outcome:
-    message = "What answered is not the roster module: its answer has neither errors nor status."
+    message = "Something else than the roster module answered: its answer has neither errors nor status."
     cure = "Check the target's URL: it is http://HOST:5280/roster_admin unless Prosody's http_paths say otherwise."
     return Deferred(Reason("NotTheModule", message, cure, response.status), pause_target=True)
 

@@ -20,14 +20,14 @@ class Options:
     """A job waits for its turn most of the time. Prosody answers within milliseconds, or never."""
 
     debounce_s: forms.Duration = key(
-        "Debounce", "A refresh waits until a roster has not changed for so long.", 0.2, shown="200ms"
+        "Debounce", "A refresh waits until a roster has not changed for this long.", 0.2, shown="200ms"
     )
-    max_wait_s: forms.Duration = key("MaxWait", "But not longer than this after the first change.", 1.0, shown="1s")
-    batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", "How many users one request refreshes at most.", 50)
+    max_wait_s: forms.Duration = key("MaxWait", "But no longer than this after the first change.", 1.0, shown="1s")
+    batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", "The greatest number of users in one request.", 50)
     writes_only: bool = key(
         "WritesOnly",
-        "Take the commands that change rosters, and pass refreshes on to Roster.Target: Prosody is never asked, so that"
-        " these go on while it is down.",
+        "Take only commands that change rosters, and leave refreshes to Roster.Target: this target never asks "
+        "Prosody, so it works while Prosody is down.",
         False,
     )
 
@@ -38,7 +38,7 @@ class Options:
             why = "is shorter than Debounce; make it at least as long."
             review.refuse(f"{place}.MaxWait", why, f"{place}.Debounce")
         if target.default_host is None:
-            message = f"{at('Domain')} is not given: users and contacts can be named without their domain only with it."
+            message = f"{at('Domain')} is missing: users and contacts without a domain need it."
             review.note(
                 "NoDomain", message, f'Give {at("Domain")} the name of Prosody\'s VirtualHost, e.g. "example.org".'
             )

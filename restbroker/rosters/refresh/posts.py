@@ -20,7 +20,7 @@ from restbroker.transport.message import Transport
 Result: TypeAlias = Outcome | NotSent | MaybeSent
 """What became of a user's refresh; an error is for the broker, which knows what it means."""
 
-_BUG: Final = Reason("Bug", "restbroker failed over a refresh.", "Please report this.")
+_BUG: Final = Reason("Bug", "restbroker failed on a refresh.", "Please report this.")
 
 
 @attrs.frozen
@@ -42,7 +42,7 @@ class RefreshPosts:
             except NotSent as problem:
                 results.update(dict.fromkeys(users, problem))
             except Exception as error:  # noqa: BLE001 - whatever it is: others fly on; its text may hold secrets
-                what = attrs.evolve(_BUG, message=f"restbroker failed with {type(error).__name__} over a refresh.")
+                what = attrs.evolve(_BUG, message=f"restbroker failed with {type(error).__name__} on a refresh.")
                 results.update(dict.fromkeys(users, Deferred(what, max_attempts=3)))
         return results
 

@@ -22,7 +22,7 @@ _ANSWER_LIMIT_BYTES: Final = 65_536
 def together(target: Target, users: Sequence[str]) -> Request:
     """One refresh for all of them, at least one. Raises `NotSent` if the login cannot be read."""
     if not users:
-        raise ValueError("Prosody never answers a refresh of nobody.")
+        raise ValueError("Prosody never answers a refresh of no user.")
     headers = (("content-type", "application/json"), *_login(target))
     return _request(target, "POST", "/refresh", headers=headers, body=orjson.dumps(list(users)))
 

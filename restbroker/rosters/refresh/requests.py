@@ -95,7 +95,7 @@ def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:
             if "contacts" not in given:
                 raise BadRoster("The argument contacts", "is missing", 'Give {"JID": {"name": "…", "groups": […]}}.')
             if isinstance(given["contacts"], str):
-                raise BadRoster("The roster", "is a text, neither an object nor a list", _NO_TEXT)
+                raise BadRoster("The roster", "is a text, not an object or a list", _NO_TEXT)
             roster = read_roster(given["contacts"])
             return Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
         case "delete_roster":
@@ -139,13 +139,13 @@ def _users(given: Mapping[str, Json], domain: str | None) -> tuple[str, ...]:
 
 def _user(given: Mapping[str, Json], domain: str | None) -> str:
     if "user" not in given:
-        raise BadRoster("The argument user", "is missing", "Say whose roster it is.")
+        raise BadRoster("The argument user", "is missing", "Name the roster's user.")
     return read_user(given["user"], domain)
 
 
 def _jid(given: Mapping[str, Json]) -> str:
     if "jid" not in given:
-        raise BadRoster("The argument jid", "is missing", "Say which contact.")
+        raise BadRoster("The argument jid", "is missing", "Name the contact.")
     return read_jid(given["jid"])
 
 

@@ -83,7 +83,7 @@ class Answer:
         """A sentence."""
         if self._about:
             return self._form.says.format(status=self.status) + self._about
-        return f"The server answered with status {self.status} and no words."
+        return f"The server answered with status {self.status} without a text."
 
     @property
     def _about(self) -> str:

@@ -52,7 +52,7 @@ def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: st
     if isinstance(error.__cause__, ConfigError):
         return bad_login(target, error.__cause__)
     if isinstance(error, NotSent) and error.tls:
-        hint = "Look at the server's certificate, and at TLS.CAFile."
+        hint = "Check the server's certificate and TLS.CAFile."
         return problem(target, "TlsFailed", error.message, f"{plain}{hint}")
     return problem(target, "Unreachable", error.message, f"{plain}{hint}")
 

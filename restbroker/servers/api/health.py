@@ -11,8 +11,8 @@ from restbroker.job.outcome import Probe
 
 # Only secret files are read again while it runs.
 _WAIT: Final = (
-    "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file; a change in"
-    " env.json needs a reload (SIGHUP) or a restart."
+    "Jobs wait in Redis. restbroker continues by itself after a change on the server or in a secret's file; a "
+    "change in env.json needs a reload (SIGHUP) or a restart."
 )
 IF_NOT: Final = "Jobs wait in Redis until it does. If it does not come back, "
 """Before where to look, for a server that does not work now."""

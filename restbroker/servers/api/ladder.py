@@ -12,9 +12,9 @@ import attrs
 from restbroker.job.outcome import Outcome
 from restbroker.servers.api.answer import Answer, Deferral
 
-GOES_ON: Final = "It goes on by itself."
+GOES_ON: Final = "It continues by itself."
 CHECK_ARGUMENTS: Final = "Correct the arguments."
-TOO_LARGE: Final = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
+TOO_LARGE: Final = "The job is too large for the server or a proxy in front: send less, or raise their limit."
 BUSY: Final = (408, 425, 429, 503)
 
 Fate: TypeAlias = Literal["rejected", "denied", "deferred", "uncertain"]
@@ -43,7 +43,7 @@ Ladder: TypeAlias = Mapping[Step, Rung]
 def standard(server: str, *, check_url: str, check_log: str) -> dict[Step, Rung]:
     """Return the rungs that all share. A kind lays its own over them: `standard(…) | {401: …}`."""
     busy = Rung("deferred", "ServerBusy", GOES_ON, waits=True, how={"counts": False, "pause_target": True})
-    proxy = f"Give the proxy in front of {server} a longer time-out than restbroker's."
+    proxy = f"Give the proxy in front of {server} a longer timeout than restbroker's."
     return {
         # Concerns every job: the probe meets the same, and the target pauses in place of all its jobs dying.
         "3xx": Rung("denied", "Redirected", check_url, "The server redirects to {location}."),

@@ -37,6 +37,6 @@ def _bearer(text: str) -> Headers:
     if not text or not all("!" <= character <= "~" for character in text):
         raise ConfigError(
             "The bearer token cannot be put into a header: it is empty or has characters beyond visible ASCII.",
-            "Put the token alone into the setting or its file, without spaces and line breaks.",
+            "Put only the token into the setting or its file, without spaces and line breaks.",
         )
     return (("Authorization", f"Bearer {text}"),)

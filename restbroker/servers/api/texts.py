@@ -10,7 +10,7 @@ import orjson
 
 from restbroker.job.json_types import Json
 
-NO_XML: Final = "a control character or half of one, which XML cannot hold"
+NO_XML: Final = "a control character or half of one, which XML does not allow"
 """What a value has that does not fit."""
 _NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 

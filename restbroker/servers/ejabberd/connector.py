@@ -97,7 +97,7 @@ class EjabberdConnector:
         if not await self._has_sessions(link):
             return stopping(response.status)
         if is_unknown_command(response):
-            return unknown_command("unknown_command, though the server is up", response.status)
+            return unknown_command("unknown_command, although the server is up", response.status)
         return outcome
 
     async def probe(self, link: Link) -> Probe:
@@ -187,7 +187,9 @@ class EjabberdConnector:
                     return unwell(answer.words, _WAITS)
                 return well(answer.words, self._version)
             case 401:
-                return denied("LoginRefused", f"The credentials are not accepted ({answer.briefly}).", CHECK_LOGIN)
+                return denied(
+                    "LoginRefused", f"The server does not accept the credentials ({answer.briefly}).", CHECK_LOGIN
+                )
             case 403:
                 return self._forbidden_health(answer)
             case 200 | 404 | 301 | 302 | 303 | 307 | 308:
@@ -203,9 +205,11 @@ class EjabberdConnector:
     def _forbidden_health(self, answer: Answer) -> Health:
         """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
         if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
-            return well("The account may not ask for status, but it may call other commands.", self._version)
+            return well("The account may not call status, but may call other commands.", self._version)
         hint = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
-        return denied("CommandForbidden", f"The account may call nothing tried yet ({answer.briefly}).", hint)
+        return denied(
+            "CommandForbidden", f"The account may not call any command tried so far ({answer.briefly}).", hint
+        )
 
 
 def _with_login(call: Call, way: Route, login: Login) -> Request:

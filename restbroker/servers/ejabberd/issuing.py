@@ -22,7 +22,7 @@ from restbroker.servers.ejabberd.request import question
 from restbroker.transport.message import Request, Response
 
 SCOPE: Final = "ejabberd:admin"
-"""The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
+"""The one scope that stands forevery command; what a token may do is then up to `api_permissions`."""
 LIFE_S: Final = 3600
 """Short, since ejabberd keeps a token in its database until then, whoever has it."""
 RENEW_AFTER: Final = 0.75
@@ -75,7 +75,7 @@ def _token(response: Response, now_s: float) -> Token | NoToken:
     life = re.match(r"\d{1,9}", str(body.get("expires_in", ""))) if isinstance(body, Mapping) else None
     if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):
         # The answer is not shown: it may hold a token in a form that is not known here.
-        message = "ejabberd's answer to oauth_issue_token holds no token."
+        message = "ejabberd's answer to oauth_issue_token has no token."
         return NoToken(message, CHECK_URL, denied=True)
     life_s = int(life[0]) if life else LIFE_S
     return Token(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)
@@ -95,6 +95,6 @@ def _cure(status: int, words: str) -> str:
 
 def not_taken() -> NoToken:
     """Why there is none after one that was refused."""
-    message = "ejabberd does not take a token that it has issued a short time ago."
-    cure = "See its log; behind a balancer, its nodes must share their database."
+    message = "ejabberd does not accept a token that it issued a short time ago."
+    cure = "Check its log; behind a balancer, its nodes must share their database."
     return NoToken(message, cure, denied=True)

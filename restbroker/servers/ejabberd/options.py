@@ -22,16 +22,15 @@ class Options:
     server_version: str = key("ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", "auto")
     api_version: Annotated[int, whole(0, 9999)] | None = key(
         "ApiVersion",
-        "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
-        " 24.02 or newer.",
+        "The API version for commands (COMMAND/vN) if a job names none; needs ejabberd 24.02 or newer.",
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
         if target.default_host is None:
-            message = f"{at('Domain')} is not given: each job must name the host that its command is about."
+            message = f"{at('Domain')} is missing: each job must name its host."
             review.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')
         if target.credentials is None:
-            cure = f"Give {at('Auth')}, unless the server allows this machine by its address."
+            cure = f"Give {at('Auth')}, unless the server allows this machine by address."
             note_no_login(target, cure, review)
         return target

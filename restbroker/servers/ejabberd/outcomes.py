@@ -34,11 +34,13 @@ _CHECK_LOG: Final = "See ejabberd's log."
 _UNKNOWN: Final = ("40", "44")
 _FAILED: Final = ("0", "10001")
 """The codes of a command that said itself that it failed."""
-CHECK_OBJECT: Final = "Check the name, or create what it names first."
-_CHECK_PATH: Final = "Check the path: it is one of the server's machine, and ejabberd must be allowed to use it."
-CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
+CHECK_OBJECT: Final = "Check the name, or create it first."
+_CHECK_PATH: Final = "Check the path: it is on the server's machine, and ejabberd must have access."
+CHECK_NAME: Final = "Check the command's name, the server's version, and that its module is loaded."
 
-_FOREIGN: Final = "A host of another server, as a contact's, 26.07 and newer take from a login by address only."
+_FOREIGN: Final = (
+    "ejabberd 26.07 and newer accept a host of another server, such as a contact's, only from a login by address."
+)
 
 # What a refusal says, its code, and what to do. The first row that is found counts.
 _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
@@ -50,7 +52,7 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
         "BadArgument",
         CHECK_ARGUMENTS,
     ),
-    (re.compile("already exists"), "AlreadyExists", "Nothing to do, unless another one was meant."),
+    (re.compile("already exists"), "AlreadyExists", "Nothing, unless you meant another one."),
     (re.compile("unknown_user|not_found|doesn't exist|no_session|error_no_", re.IGNORECASE), "NotFound", CHECK_OBJECT),
     (re.compile("^Can't (store|load|restore|install|import) "), "Refused", _CHECK_PATH),
     (re.compile("Missing command name"), "UnknownCommand", CHECK_NAME),
@@ -117,10 +119,8 @@ def could_be_stopping(outcome: Outcome) -> bool:
 
 def stopping(status: int) -> Deferred:
     """What a refusal means while the session manager is gone."""
-    cure = "It goes on by itself."
-    reason = Reason(
-        _STOPPING, "ejabberd is stopping or starting, and its answers are not to be relied on.", cure, status
-    )
+    cure = "It continues by itself."
+    reason = Reason(_STOPPING, "ejabberd is stopping or starting, so its answers are not reliable.", cure, status)
     return Deferred(reason, counts=False, pause_target=True)
 
 
@@ -139,7 +139,11 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
         cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)
     also = f"The account must also be an administrator of {name} (access rule configure)"
-    also += "." if served is not None else ", and the server must have it: allow registered_vhosts, to be told."
+    also += (
+        "."
+        if served is not None
+        else (", and the server must have it: allow registered_vhosts to let restbroker check this.")
+    )
     return attrs.evolve(denied, reason=attrs.evolve(reason, cure=f"{reason.cure} {also}"))
 
 
@@ -153,7 +157,7 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
     text, body, is_json = parse(response.body)
     if not is_json and not response.truncated:
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
-        found = "a page that is no JSON" if text.strip() else "nothing in it"
+        found = "a page that is not JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
         return read_for(call, spec, response, 0.0).deny("NotTheApi", CHECK_URL, message)
     if _result(body) == 1 and _answers_by_code(call, spec):
@@ -171,7 +175,7 @@ def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: st
         return Delivered(text, body, status, negative=True)
     if name in command_facts.ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
-    hint = "Check the arguments and ejabberd's log; it gives no reason to its clients."
+    hint = "Check the arguments and ejabberd's log; clients get no reason."
     answer = read_for(call, spec, response, 0.0)
     return answer.reject("CommandFailed", hint, f"ejabberd answered 1 to {name}: it failed.")
 
@@ -192,7 +196,7 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
     if answer.unmasked == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
-        hint = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
+        hint = "Check on the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
         return answer.reject("BadRequest", hint, message)
     if _was_done(call, answer):
         return answer.done(call, spec)
@@ -209,7 +213,7 @@ def _was_done(call: Call, answer: Answer) -> bool:
 def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     if call.maybe_run or call.ok_if_exists:
         return answer.done(call, spec)
-    hint = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
+    hint = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
     return answer.reject("AlreadyExists", hint)
 
 

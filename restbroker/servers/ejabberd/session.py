@@ -76,7 +76,7 @@ class Session:
             found = self._current_token or self._why
         if found is None:
             # As for whoever asked a moment ago.
-            raise NotSent("ejabberd was asked for a token and has not answered.")
+            raise NotSent("ejabberd has not answered a request for a token.")
         return found
 
     async def another(self, refused: Login, status: int, link: Link, *, first: bool) -> Basic | Bearer | None:
@@ -109,7 +109,7 @@ class Session:
         if token_status == 403 and basic_status not in (401, 403):
             self._token = None
             self._ask_at_s = trio.current_time() + WEAK_PAUSE_S
-            message = "ejabberd's tokens may not call what their account may (status 403)."
+            message = "ejabberd's tokens lack rights that their account has (status 403)."
             cure = 'Give tokens the same rights in ejabberd\'s api_permissions, under "oauth".'
             self._warn_once("TokenForbidden", message, cure)
 
@@ -134,7 +134,7 @@ class Session:
         """Tells that Basic is used, until the cause is another one or was gone."""
         if self._told.get(code) != cure:
             self._told[code] = cure
-            meanwhile = f"{message} Commands of target {self._target.name!r} go out with the password meanwhile."
+            meanwhile = f"{message} Commands of target {self._target.name!r} use the password meanwhile."
             self._report(Warned(code, meanwhile, f"{cure} `restbroker check` says what is missing."))
 
     async def _try_to_renew(self, credentials: IssuedLogin, link: Link) -> None:

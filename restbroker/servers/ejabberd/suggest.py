@@ -73,7 +73,7 @@ def _permission(
     yield from (f"      - {json.dumps(name)}" for name in own)
     jobs = [name for name in commands if name not in own]
     if jobs:
-        yield "      # Jobs may ask for these."
+        yield "      # Jobs may run these."
         yield from (f"      - {json.dumps(name)}" for name in jobs)
 
 

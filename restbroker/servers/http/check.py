@@ -32,15 +32,15 @@ async def _answer(target: Target, settings: Settings) -> Finding:
     if not health.probe.ok:
         return finding(target, health)
     if settings.probe is None:
-        message = f"{target.url} answers; whether it takes the login is not known."
-        why = "A job that meets 401 or 403 dies, since nothing tells whether all would."
-        hint = 'Name something that needs the login and changes nothing: "Probe": {"Path": "/me"} in Options.'
+        message = f"{target.url} answers; the login was not tested."
+        why = "A job that gets 401 or 403 dies, since restbroker cannot tell whether all would."
+        hint = 'Name a path that needs the login and changes nothing: "Probe": {"Path": "/me"} in Options.'
         return Finding("note", target.name, "LoginUnknown", message=message, why=why, cure=hint)
-    return ok(target.name, "Reachable", f"{target.url} answers, and takes the login.")
+    return ok(target.name, "Reachable", f"{target.url} answers and accepts the login.")
 
 
 def _commands(target: Target, settings: Settings) -> Finding:
-    return ok(target.name, "Commands", f"Jobs may ask for {', '.join(sorted(settings.recipes))}.")
+    return ok(target.name, "Commands", f"Jobs may run {', '.join(sorted(settings.recipes))}.")
 
 
 def _check_signature(target: Target, settings: Settings) -> Finding:

@@ -84,8 +84,8 @@ class HttpConnector:
         async with self._asking:
             now_s = trio.current_time()
             if self._busy_until_s > now_s:
-                left = f"The server is busy, and is left alone for {duration_text(self._busy_until_s - now_s)} more."
-                return Probe(ok=False, denied=False, version=None, detail=left, cure="It goes on by itself.")
+                left = f"The server is busy; restbroker waits for {duration_text(self._busy_until_s - now_s)} more."
+                return Probe(ok=False, denied=False, version=None, detail=left, cure="It continues by itself.")
             if self._found is not None and self._found.denied and now_s - self._found_at_s < _DENIED_S:
                 return self._found
             return await self._ask(link)
@@ -139,7 +139,7 @@ def health_of(response: Response, *, is_asked: bool) -> Health:
         return denied(
             "LoginRefused", f"The login is refused (status {status}).", "Correct the target's login (Auth, Headers)."
         )
-    hint = "See its log. If the status is right for it, correct Probe in the target's Options."
+    hint = "Check its log. If this status is normal, correct Probe in the target's Options."
     return unwell(f"The server does not work now (status {status}).", hint)
 
 

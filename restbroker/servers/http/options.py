@@ -52,23 +52,26 @@ class CommandKeys:
     query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
     body: Unread = key(
         "Body",
-        "A JSON value whose texts are templates. Without it: an object of the arguments that Path and Query leave.",
+        "A JSON value whose texts are templates. By default, an object of the arguments that Path and Query do "
+        "not use.",
     )
     encoding: Literal["json", "form", "none"] | None = key(
-        "Encoding", "Of the body. Without it, GET, HEAD and DELETE have none.", shown="json"
+        "Encoding", "The body's encoding. Without it, GET, HEAD and DELETE have no body.", shown="json"
     )
-    headers: forms.Headers = key("Headers", "More headers, or others than the target's.", _NOTHING, secret=True)
-    success: forms.Statuses = key("Success", "Statuses that mean that it is done.", (range(200, 300),), shown=["2xx"])
+    headers: forms.Headers = key(
+        "Headers", "Headers to add to the target's, or to replace them.", _NOTHING, secret=True
+    )
+    success: forms.Statuses = key("Success", "Statuses that mean success.", (range(200, 300),), shown=["2xx"])
     retry: forms.Statuses = key(
         "Retry",
-        "Statuses after which it is sent again; all others park the job.",
+        "Statuses after which it is sent again; with any other the job dies.",
         tuple(range(one, one + 1) for one in _RETRY),
         shown=list(_RETRY),
     )
     idempotent: bool = key(
         "Idempotent",
-        "It does no harm to send it twice, since the receiver knows a repetition by `Idempotency-Key` or `webhook-id`,"
-        " which are the jid. GET, HEAD, PUT and DELETE need not say so.",
+        "It is safe to send twice, since the receiver recognises a repetition by `Idempotency-Key` or "
+        "`webhook-id`, which are the jid. GET, HEAD, PUT and DELETE are safe anyway.",
         False,
     )
 
@@ -86,19 +89,19 @@ class Options:
     """What is written under `Options`."""
 
     commands: Annotated[Mapping[str, CommandKeys], Names("commands by name", forms.COMMAND, "a command's name")] = key(
-        "Commands", "What jobs may ask for; nothing else is sent.", MappingProxyType({}), mandatory="always"
+        "Commands", "The commands of jobs; nothing else is sent.", MappingProxyType({}), mandatory="always"
     )
     headers: forms.Headers = key("Headers", "Headers of every request.", _NOTHING, secret=True)
     signing: forms.Secrets = key(
         "SigningSecrets",
-        "Sign each request as Standard Webhooks does, with each of these (`whsec_…`); several during a rotation.",
+        "Sign each request as in Standard Webhooks, with each of these (`whsec_…`); several during a rotation.",
         (),
         secret=True,
     )
     probe: ProbeKeys | None = key(
         "Probe",
-        "What to ask to see whether the target works and takes the login: 2xx, or 401 and 403. Without it: HEAD of the"
-        " URL, where every status below 500 means that it works.",
+        "The request that tests the target and the login: 2xx, or 401 and 403. By default HEAD of the URL, "
+        "where every status below 500 means that it works.",
     )
     allow_private: bool = key(
         "AllowPrivate", "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …", False
@@ -121,7 +124,7 @@ def _make_settings(options: Options, target: Target, place_of: At, review: Probl
             place_of("Auth"), "asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
         )
     if target.url.socket is not None and not options.allow_private:
-        why = "is a unix socket, which is no public address; say AllowPrivate in Options."
+        why = "is a unix socket, which is not a public address; set AllowPrivate in Options."
         review.refuse(place_of("URL"), why, at(place, "AllowPrivate"))
     has_login = target.credentials is not None
     recipes = {

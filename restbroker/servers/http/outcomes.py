@@ -33,13 +33,13 @@ _TAG: Final = re.compile(r"<[^>]*>")
 _CURES: Final = {
     401: "Check the target's login (Auth, Headers).",
     403: "Check what the target's login may do.",
-    404: "Check the command's Path, the target's URL, and that what the job names exists.",
+    404: "Check the command's Path, the target's URL, and that the names in the job exist.",
     405: "Check the command's Method.",
 }
 _CURE: Final = "Correct the arguments, or the command's templates in the configuration."
-_SIGNED: Final = " Where the server speaks of a signature, compare its secret with SigningSecrets, and the clocks."
+_SIGNED: Final = " If the server mentions a signature, compare its secret with SigningSecrets, and the clocks."
 
-_SHARED: Final = standard("the server", check_url="", check_log="See the server's log.")
+_SHARED: Final = standard("the server", check_url="", check_log="Check the server's log.")
 _RUNGS: Final[Ladder] = {
     **dict.fromkeys(("3xx", "4xx", "5xx", "other"), _SHARED["5xx"]),
     504: _SHARED[504],
@@ -62,7 +62,7 @@ def classify(
     if _is_in(status, recipe.retry):
         return _again(answer)
     if 300 <= status < 400 and "location" in response.headers:
-        hint = "Write the address behind it into the target's URL or the command's Path: redirects are not followed."
+        hint = "Put its destination into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.shown.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
     return answer.reject(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))

@@ -68,6 +68,6 @@ def header_value(secret: Secret) -> str:
     value = secret.reveal()
     if not _VALUE.fullmatch(value):
         raise ConfigError(
-            "A header's value is empty or has characters beyond visible ASCII.", "Put the value alone into its place."
+            "A header's value is empty or has characters beyond visible ASCII.", "Put only the value into its place."
         )
     return value

@@ -98,5 +98,5 @@ def _json(value: Json) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except ValueError:
         raise InvalidArguments(
-            "there is a number among the arguments that JSON does not have (NaN, thousands of digits)"
+            "an argument contains a number that JSON does not allow (NaN, thousands of digits)"
         ) from None

@@ -111,10 +111,10 @@ def parse_path(text: str) -> Path:
     segments = tuple(parse_text(segment) for segment in text.removeprefix("/").split("/"))
     for place, segment in enumerate(segments):
         if found := re.search(r"[?#\\\s]", _literal(segment)):
-            raise BadTemplate(f"has {found[0]!r}, which is no part of a path; a query goes into Query.")
+            raise BadTemplate(f"has {found[0]!r}, which does not belong in a path; a query goes into Query.")
         is_last = place == len(segments) - 1
         if any(one.optional for one in segment.placeholders):
-            raise BadTemplate("has an argument that may be missing; a path needs all of its own.")
+            raise BadTemplate("has an optional argument; a path needs all its arguments.")
         if not segment.placeholders and _is_nothing(unquote(_literal(segment))) and not (is_last and not segment.parts):
             raise BadTemplate("has a segment that is empty or made of dots.")
     return segments

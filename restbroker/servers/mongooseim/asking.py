@@ -25,7 +25,7 @@ from restbroker.transport.message import Request, Response
 HEALTH_S: Final = 5.0
 """So long at most an answer may take that tells whether the server is well: it is asked while a job waits."""
 CHECK_LOGIN: Final = "Correct the target's login (Auth): Basic, with the listener's or the account's user and password."
-_WAITS: Final = f"{IF_NOT}see MongooseIM's log, and its database."
+_WAITS: Final = f"{IF_NOT}check MongooseIM's log and its database."
 
 _AUTH: Final[Mapping[str, str]] = {
     "admin": "checkAuth{authStatus authType domain}",
@@ -96,13 +96,15 @@ def health_of(target: Target, response: Response) -> Health:
         case 401 | 403:
             return denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
         case 404:
-            return denied("NotTheApi", f"There is no API under this address and this Host. {told}", CHECK_HOST)
+            return denied("NotTheApi", f"There is no API at this address and Host. {told}", CHECK_HOST)
         case 200 | 405 | 406 | 415:
             return denied("NotTheApi", f"This is not MongooseIM's API. {told}", CHECK_URL)
         case 400:
             kind = target.options_as(Options).schema
             hint = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
-            return denied("OtherSchema", f"The endpoint does not know what every one of its kind knows. {told}", hint)
+            return denied(
+                "OtherSchema", f"The endpoint does not know a query that every one of its kind knows. {told}", hint
+            )
         case _ if 300 <= status < 400:
             return denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
         case 500 if target.options_as(Options).schema == "domain_admin":
@@ -119,17 +121,17 @@ def who_in(target: Target, response: Response) -> str:
 
 def _answer_health(result: Result, answer: Answer) -> Health:
     if result.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
-        return denied("LoginRefused", "The login is not that of an admin or user here.", CHECK_LOGIN)
+        return denied("LoginRefused", "The login does not belong to an admin or user here.", CHECK_LOGIN)
     if any(problem.code == CRASH for problem in result.problems):
-        return unwell("The server answers, and cannot reach its database.", _WAITS, "DatabaseAway")
+        return unwell("The server answers but cannot reach its database.", _WAITS, "DatabaseAway")
     if result.at(("server", "status", "statusCode")) not in (None, _RUNNING):
-        return unwell("The Erlang node runs, and MongooseIM in it does not.", _WAITS)
+        return unwell("The Erlang node runs, but MongooseIM does not.", _WAITS)
     version = answer.shown.version(version_in(result))
     refused = [problem for problem in result.problems if not _is_expected(problem)]
     if refused and not result.data:
         return unwell(answer.says, _WAITS)
     server = f"MongooseIM {version}" if version else "MongooseIM"
-    return well(f"{server} answers, and takes the login.", _plain(version))
+    return well(f"{server} answers and accepts the login.", _plain(version))
 
 
 def _is_expected(problem: Problem) -> bool:
@@ -144,7 +146,7 @@ def _who(target: Target, result: Result) -> str:
         case Basic(user, _), _:
             return user
         case _, str(kind):
-            return f"whoever asks is {kind}"
+            return f"the login counts as {kind}"
         case _:
             return ""
 

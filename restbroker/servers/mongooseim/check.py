@@ -82,8 +82,8 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
     if kind == "user":
         return
     if domain is None:
-        message = "No Domain is given: each job must name the domain that it is about."
-        why = "And the probe cannot see whether the server reaches its database, until a job met that it does not."
+        message = "Domain is missing: each job must name its domain."
+        why = "And the probe cannot see a lost database until a job fails because of it."
         yield Finding(
             "note",
             target.name,
@@ -94,7 +94,7 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
         )
     elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
         message = f"The server does not serve {domain}, which Domain says."
-        why = "Jobs that name no domain of their own would be refused."
+        why = "Jobs without their own domain would be refused."
         yield Finding(
             "warning",
             target.name,
@@ -111,14 +111,14 @@ def _open_to_all(target: Target) -> Iterator[Finding]:
     url = target.url
     is_local = url.socket is not None or url.host in _LOOPBACK or url.host.startswith("127.")
     if target.credentials is None and not is_local:
-        message = f"{url} is not on this machine, and takes everybody for an admin."
-        why = "Its listener has no username and password: whoever reaches it can do anything there."
+        message = f"{url} is on another machine and treats everyone as an admin."
+        why = "Its listener has no username and password: anyone who reaches it can do anything there."
         cure = 'In mongooseim.toml, for that handler:\nusername = "admin"\npassword = "…"'
         yield Finding("warning", target.name, "OpenAdmin", message=message, why=why, cure=cure)
 
 
 def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
     if isinstance(error, MaybeSent) and error.timed_out:
-        hint = "Look at the server's log and its database: it answers at once to what needs none."
+        hint = "Check the server's log and its database: it answers other requests at once."
         return problem(target, "Silent", error.message, hint)
     return unreachable(target, error, "Check that MongooseIM runs, its listener (listen.http), and the target's URL.")

@@ -171,7 +171,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
 _NO_SECOND: Final = Rejected(
     Reason(
         "Uncertain",
-        "It may have run, and is not sent again: without a username each sending makes another account.",
-        "Look at the server which accounts it has; push the job with a username.",
+        "It may have run, and is not sent again: without a username each request creates another account.",
+        "Check which accounts exist on the server; push the job with a username.",
     )
 )

@@ -31,7 +31,7 @@ def kind_of(document: str) -> Kind:
         message = 'the argument "query" is a subscription, which has no answer to wait for'
         raise InvalidArguments(message, code="unsupported_operation")
     if len(found) != 1:
-        how_many = "no operation" if not found else f"{len(found)} operations, in no certain order"
+        how_many = "no operation" if not found else f"{len(found)} operations, in no defined order"
         message = f'the argument "query" has {how_many}; send one in each job'
         raise InvalidArguments(message, code="more_than_one_operation")
     return "mutation" if found[0] == "mutation" else "query"
@@ -71,4 +71,4 @@ def _definition_kind(text: str) -> str:
     return text
 
 
-_ODD: Final = 'the argument "query" is no GraphQL document: a query or mutation, perhaps with fragments'
+_ODD: Final = 'the argument "query" is not a GraphQL document: a query or mutation, perhaps with fragments'

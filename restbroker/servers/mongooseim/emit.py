@@ -19,13 +19,14 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
     """See `events.registry`."""
     if not (parties.sender and parties.receiver):
         raise ConfigError(
-            f"The target {target.name} is a MongooseIM, which takes messages from accounts that exist alone.",
-            "Make two accounts for this, and name them with --from and --to.",
+            f"The target {target.name} is a MongooseIM, which accepts messages only from existing accounts.",
+            "Create two accounts for this, and name them with --from and --to.",
         )
     backend = {"mongooseim-amqp": "rabbit", "mongooseim-sns": "sns"}.get(source.kind, "http")
     path = "" if source.path is None else f", whose path is to be {source.path} (and the secret that of this source)"
     return Emission(
         Command("stanza.sendMessage", {"from": parties.sender, "to": parties.receiver, "body": text}),
-        f"In MongooseIM, [modules.mod_event_pusher.{backend}]{path}: whether it is there for the host of"
-        f" {parties.sender}, and tells of chat messages; whether a firewall is between; and what the logs of both say.",
+        f"In MongooseIM, [modules.mod_event_pusher.{backend}]{path}: is it loaded for the host of "
+        f"{parties.sender}, and does it report chat messages? Is there a firewall between? What do both logs "
+        "say?",
     )

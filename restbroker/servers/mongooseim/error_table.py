@@ -10,17 +10,17 @@ from typing import Final
 from restbroker.servers.mongooseim.answer import Problem
 
 _ARGUMENTS: Final = "Correct the arguments."
-_OBJECT: Final = "Check the name, or create what it names first."
+_OBJECT: Final = "Check the name, or create it first."
 _NOTHING: Final = (
-    'Nothing to do, unless another one was meant; "ok_if_exists": true in a job that creates something makes this count'
-    " as done."
+    'Nothing, unless you meant another one; "ok_if_exists": true in a job that creates something makes this '
+    "count as done."
 )
 _SCHEMA: Final = (
     "The server's schema does not have it: check its version (ServerVersion), and that the URL leads to the endpoint"
     " that the target's Schema says."
 )
 _DOCUMENT: Final = "Correct the document."
-_HOST: Final = "Correct the domain, or have MongooseIM serve it."
+_HOST: Final = "Correct the domain, or let MongooseIM serve it."
 
 _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -36,12 +36,12 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "unknown_user": ("NotFound", _OBJECT),
         "no_session": ("NotFound", _OBJECT),
         "cannot_register": ("Refused", "Check the domain (it may be disabled, or not be served) and the password."),
-        "not_allowed": ("Refused", "Check that the account exists, and that the server's auth method allows it."),
-        "still_there": ("Refused", "The account exists; the server's auth method does not allow to remove it."),
+        "not_allowed": ("Refused", "Check that the account exists and that the server's auth method allows this."),
+        "still_there": ("Refused", "The account exists, but the server's auth method does not allow removing it."),
         "no_sender": ("BadArgument", 'Give the stanza a "from".'),
         "no_recipient": ("BadArgument", 'Give the stanza a "to".'),
         "invalid_recipient": ("BadArgument", _ARGUMENTS),
-        "invalid_sender": ("BadArgument", "A user may send in his own name alone: leave `from` out."),
+        "invalid_sender": ("BadArgument", "A user may send only in their own name: leave `from` out."),
         "input_coercion": ("BadArgument", _ARGUMENTS),
         "missing_non_null_param": ("BadArgument", _ARGUMENTS),
         "excess_args": ("BadArgument", _SCHEMA),
@@ -49,7 +49,7 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "unknown_host_type": ("BadArgument", _ARGUMENTS),
         "unknown_field": ("UnknownCommand", _SCHEMA),
         "category_disabled": ("CommandForbidden", "Add the category to the listener's allowed_categories."),
-        "no_permissions": ("CommandForbidden", "Let a login do it that may."),
+        "no_permissions": ("CommandForbidden", "Use a login with this right."),
     }
 )
 LATER: Final = frozenset(
@@ -79,9 +79,9 @@ def refusal_of(code: str, problem: Problem, *, is_own: bool) -> tuple[str, str]:
     if is_own and code in _OF_DOCUMENTS:
         return "BadArgument", _DOCUMENT
     if code in LATER:
-        return "Refused", "It may have been done all the same: look at the server, then retry it. See its log too."
+        return "Refused", "It may have been done nevertheless: check the server and its log, then retry it."
     if code in _MEANINGS:
         return _MEANINGS[code]
     if code.endswith(("_not_found", "_not_exist")) or code == "not_found":
         return "NotFound", _OBJECT
-    return "Refused", "The server's words say why; see its log too."
+    return "Refused", "The server's message says why; check its log too."

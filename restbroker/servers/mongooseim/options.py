@@ -26,12 +26,10 @@ class Options:
     DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False, url="http://localhost:5551/api/graphql")
     """MongooseIM closes a connection after 5 s, and its listeners may want a Host that is none of its domains."""
 
-    schema: Schema = key(
-        "Schema", "Which endpoint the URL leads to: an admin's, a domain admin's or a user's.", "admin"
-    )
+    schema: Schema = key("Schema", "The endpoint of the URL: an admin's, a domain admin's or a user's.", "admin")
     server_version: str = key(
         "ServerVersion",
-        "The server's version, e.g. 6.5.0; auto: ask the server, which tells it to an admin alone.",
+        "The server's version, e.g. 6.5.0; auto: ask the server, which only tells an admin.",
         "auto",
     )
 
@@ -44,7 +42,7 @@ class Options:
                 cure = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
                 note_no_login(target, cure, review)
             case _:
-                why = "must be Basic: MongooseIM takes no other login."
+                why = "must be Basic: MongooseIM accepts no other login."
                 review.refuse(at("Auth"), why, at("URL"), at("Options.Schema"))
         if self.server_version != "auto" and not self.server_version[:1].isdigit():
             review.refuse(at("Options.ServerVersion"), 'is neither "auto" nor a version such as "6.5.0".')
@@ -58,10 +56,10 @@ class Options:
     def _judge_user(self, user: str, at: At, review: Problems) -> None:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
-            why = "is no domain admin's: the user is admin@ and the domain."
+            why = "is not a domain admin's: the user is admin@ and the domain."
             review.refuse(at("Auth"), why, at("Options.Schema"))
         elif self.schema == "user" and not (local and domain):
-            why = "is no user's: the user is a whole JID, such as bot@example.org."
+            why = "is not a user's: the user is a whole JID, such as bot@example.org."
             review.refuse(at("Auth"), why, at("Options.Schema"))
 
     def _own_domain(self, target: Target) -> str | None:

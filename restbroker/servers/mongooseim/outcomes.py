@@ -32,15 +32,15 @@ ROOT: Final = "ROOT"
 
 CHECK_URL: Final = "Check the target's URL: it must lead to a mongoose_graphql_handler, e.g. /api/graphql."
 CHECK_HOST: Final = (
-    "Check the target's URL, and HostHeader: a listener may answer to one Host alone, as the shipped one for admins"
-    ' does to "localhost".'
+    "Check the target's URL, and HostHeader: a listener may answer only to one Host, as the default one for "
+    'admins does to "localhost".'
 )
 _CHECK_LOGIN: Final = "Check the target's login (Auth) against its listener's, or the account's password."
 _SEE_LOG: Final = "See MongooseIM's log."
 _NOT_THE_API: Final = Rung(
     "denied",
     "NotTheApi",
-    f"Something before the server changes requests, or this is not its API. {CHECK_URL}",
+    f"A proxy in front changes requests, or this is not its API. {CHECK_URL}",
 )
 _RUNGS: Final[Ladder] = standard("MongooseIM", check_url=CHECK_URL, check_log=_SEE_LOG) | {
     401: Rung("denied", "LoginRefused", _CHECK_LOGIN),
@@ -49,7 +49,7 @@ _RUNGS: Final[Ladder] = standard("MongooseIM", check_url=CHECK_URL, check_log=_S
     **dict.fromkeys((405, 406, 415), _NOT_THE_API),
     500: Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": CRASH_ATTEMPTS}),
 }
-_SEE_BOTH: Final = f"{GOES_ON} See the server's log, and its database."
+_SEE_BOTH: Final = f"{GOES_ON} Check the server's log and its database."
 
 Question = Literal["user", "health"]
 
@@ -119,7 +119,7 @@ def is_doubtful(call: Call, outcome: Outcome) -> bool:
 
 def without_database(status: int, text: str | None = None) -> Deferred:
     """The outcome of an answer that means nothing, since the database is away."""
-    message = "MongooseIM answers, and cannot reach its database, or nothing behind it."
+    message = "MongooseIM answers but cannot reach its database."
     return Deferred(Reason("DatabaseAway", message, _SEE_BOTH, status), counts=False, pause_target=True, text=text)
 
 
@@ -151,7 +151,7 @@ def classify(
         case 400 if problem is not None:
             return _refusal(case, answer, problem)
         case 401 if _is_of_operation(problem):
-            hint = "A domain admin may touch his own domain alone. Let an admin's target do it, or correct the domain."
+            hint = "A domain admin may change only their own domain. Use an admin's target, or correct the domain."
             return answer.reject("CommandForbidden", hint)
         case 500 if found.is_well is False:
             return answer.defer("ServerError", _SEE_LOG, counts=False, pause_target=True)
@@ -228,7 +228,7 @@ def _may_count(case: _Case) -> bool:
 def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
     code, status = _code(case, problem), case.response.status
     if case.found.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
-        message = f"{answer.says}; whether the account exists could not be asked."
+        message = f"{answer.says}; restbroker could not check whether the account exists."
         return answer.defer("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
     if code in LATER and case.found.is_well is False:
         return without_database(status, answer.text)
@@ -244,7 +244,7 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     answer = case.answer(problem)
     if case.found.is_well is False:
         return without_database(answer.status, answer.text)
-    message = f"{answer.says}; the server is well otherwise"
+    message = f"{answer.says}; the server works otherwise"
     if case.spec.repeat == "unsafe":
         return answer.uncertain("ServerError", _SEE_LOG, f"{message}. It may have run.")
     return answer.defer("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True)

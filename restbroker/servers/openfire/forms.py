@@ -50,7 +50,9 @@ def _check_local(name: str, value: Json, host: str | None) -> Json:
     for character, escape in _ESCAPES.items():
         if character in value:
             word = "a blank" if character == " " else f"the character {character}"
-            raise InvalidArguments(f'the argument "{name}" has {word}, which no name may have: write {escape} for it')
+            raise InvalidArguments(
+                f'the argument "{name}" has {word}, which names may not contain: write {escape} for it'
+            )
     if not is_local(value):
         raise InvalidArguments(f'the argument "{name}" has a character that no name in XMPP may have')
     return check_segment(name, value)
@@ -59,9 +61,9 @@ def _check_local(name: str, value: Json, host: str | None) -> Json:
 def check_segment(name: str, value: Json, host: str | None = None) -> Json:
     """Return the value. Raises `InvalidArguments` where no path can have it."""
     if isinstance(value, str) and "/" in value:
-        raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire takes in no path')
+        raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire does not accept in a path')
     if value in (".", ".."):
-        raise InvalidArguments(f'the argument "{name}" consists of dots, which a path cannot hold')
+        raise InvalidArguments(f'the argument "{name}" consists of dots, which a path cannot contain')
     return _refuse_empty(name, value, host)
 
 

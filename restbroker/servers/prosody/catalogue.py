@@ -18,7 +18,7 @@ from restbroker.servers.prosody.table import TABLE, Entry, more_fields
 _VERSIONS: Final = "0.12 to 13"
 _OPTIONS: Final[dict[Api, str]] = {"rest": "URL", "admin": "AdminURL", "msg": "MsgURL"}
 """Where each API is; that of mod_rest every target has."""
-_BRING: Final = "Name the address of the module that brings it in the target's Options: {}."
+_BRING: Final = "Give the URL of its module in the target's Options: {}."
 _BEYOND: Final = ("iq", "stanza")
 """They may be a command to the server, in an administrator's name; the latter has its address in its XML alone."""
 

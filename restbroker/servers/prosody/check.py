@@ -46,16 +46,16 @@ async def check(target: Target) -> list[Finding]:
 def _login_hint(target: Target) -> str:
     match target.credentials:
         case None:
-            return "Give Auth: mod_rest takes an account's password, or a token."
+            return "Give Auth: mod_rest accepts an account's password or a token."
         case Basic():
             return "Check that the account exists on that VirtualHost, and its password."
         case _:
-            return "Make a new token for the account, and let it send stanzas."
+            return "Create a new token for the account, with the right to send stanzas."
 
 
 def _no_host(target: Target) -> Finding:
-    message = "The account's domain is not known, so that its host could not be asked for a version."
-    why = "The probe sees whether the login is taken, and not whether stanzas are."
+    message = "The account's domain is unknown, so its host's version could not be queried."
+    why = "The probe tests the login, but not whether stanzas are accepted."
     return Finding(
         "note",
         target.name,
@@ -102,7 +102,7 @@ def _msg(target: Target, response: Response) -> Finding:
 
 def _beside(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
     if is_well:
-        return ok(target.name, option, f"{module} answers, and takes the login.")
+        return ok(target.name, option, f"{module} answers and accepts the login.")
     answer = read(FORM, response)
     match response.status:
         case 401 | 403:
@@ -111,7 +111,7 @@ def _beside(target: Target, response: Response, *, is_well: bool, option: str, m
             message = f"{module} refuses the login ({answer.briefly})."
             return problem(target, "LoginRefused", message, hint, why=_DEAD, cause="refused")
         case 500 if option == "MsgURL" and is_page(response):
-            message = f"{module} crashed over the login ({answer.briefly})."
+            message = f"{module} crashed on the login ({answer.briefly})."
             return problem(target, "LoginRefused", message, CHECK_ACCOUNT, why=_DEAD, cause="refused")
         case status if status < 500:
             message = f"{option} does not lead to {module} ({answer.briefly})."

@@ -25,7 +25,7 @@ from restbroker.servers.prosody.request import build, question
 from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
 
-CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a token that counts."
+CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a valid token."
 
 
 @attrs.frozen
@@ -78,15 +78,15 @@ def health_of(response: Response) -> Health:
     match status:
         case 200 if stanza_in(body) is not None:
             version = answer.shown.version(version_in(body))
-            about = f"mod_rest answers, of Prosody {version}." if version else "mod_rest answers, and takes the login."
+            about = f"mod_rest answers, of Prosody {version}." if version else "mod_rest answers and accepts the login."
             return well(about, version)
         case 202 | 400 | 422:
-            return well("mod_rest answers, and takes the login.")
+            return well("mod_rest answers and accepts the login.")
         case 401 | 403:
             return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
         case 500 if is_page(response):
             # It asks a module of Prosody's own, so that nothing but the login is likely to have crashed.
-            return denied("LoginRefused", f"Prosody crashed over the login ({answer.briefly}).", CHECK_ACCOUNT)
+            return denied("LoginRefused", f"Prosody crashed on the login ({answer.briefly}).", CHECK_ACCOUNT)
         case 200 | 404 | 405:
             return denied("NotTheApi", f"This is not mod_rest ({answer.briefly}).", CHECK_URL)
         case _ if 300 <= status < 400:

@@ -24,14 +24,15 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
     if not (parties.receiver or host):
         raise ConfigError(
             f"No host is known of the target {target.name} that a message could go to.",
-            "Name an address at the component that has rest_callback_url: --to restbroker-check@bots.example.org",
+            "Name an address at the component with rest_callback_url: --to restbroker-check@bots.example.org",
         )
     arguments: dict[str, Json] = {"to": parties.receiver or f"{_NOBODY}@{host}", "body": text}
     if parties.sender:
         arguments["from"] = parties.sender
     return Emission(
         Command("message", arguments),
-        f"In Prosody, that {arguments['to']} is at the component whose rest_callback_url leads to {source.path} (--to"
-        ' names another), with the secret of this source and rest_callback_content_type = "application/json"; that'
-        ' rest_callback_stanzas has "message"; and what the logs of Prosody and restbroker say.',
+        f"In Prosody, that {arguments['to']} is at the component whose rest_callback_url leads to "
+        f"{source.path} (--to names another), with the secret of this source and rest_callback_content_type = "
+        '"application/json"; that rest_callback_stanzas has "message"; and check the logs of Prosody and '
+        "restbroker.",
     )

@@ -46,27 +46,27 @@ class Options:
     host: str | None = None
     _admin_url: str | None = key(
         "AdminURL",
-        "Where mod_http_admin_api is, for announcements, invites and users; of the same server and port as URL.",
+        "The URL of mod_http_admin_api, for announcements, invites and users; same server and port as URL.",
         secret=True,
     )
     _admin_token: Secret | None = secret(
-        "AdminToken", "The bearer token for it, where Auth has none or another.", "A file that holds that token."
+        "AdminToken", "The bearer token for it, if Auth has none or another.", "A file with that token."
     )
     _msg_url: str | None = key(
         "MsgURL",
-        "Where mod_post_msg is, for the command `msg`; of the same server and port as URL. Needs Auth with Basic.",
+        "The URL of mod_post_msg, for the command `msg`; same server and port as URL. Needs Auth with Basic.",
         secret=True,
     )
     iq_timeout_s: forms.Duration | None = key(
-        "IqTimeout", "How long an iq may take, where that is longer than RequestTimeout. mod_rest waits 300 s at most."
+        "IqTimeout", "How long an iq may take, if longer than RequestTimeout. mod_rest waits at most 300 s."
     )
     fields: Annotated[
         tuple[str, ...],
         Items("list of names", 'a list of names such as ["receipt"]', word("name", _FIELD, "a member's name")),
     ] = key(
         "Fields",
-        "Members of stanzas that your mod_rest knows and restbroker does not: it refuses others, since mod_rest leaves"
-        " them out without a word.",
+        "Members of stanzas that your mod_rest knows and restbroker does not. restbroker refuses others, since "
+        "mod_rest drops them silently.",
         (),
     )
 
@@ -75,7 +75,7 @@ class Options:
         if isinstance(target.credentials, IssuedLogin):
             review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
         elif target.credentials is None:
-            cure = f"Give {at('Auth')}: mod_rest takes an account's password, or a token."
+            cure = f"Give {at('Auth')}: mod_rest accepts an account's password or a token."
             note_no_login(target, cure, review)
         place = at("Options")
         token = review.try_secret(f"{place}.AdminToken", self._admin_token)
@@ -89,7 +89,7 @@ class Options:
             if isinstance(login, Bearer):
                 places["admin"] = ApiAddress(path, login)
             else:
-                why = "is missing: mod_http_admin_api takes bearer tokens alone."
+                why = "is missing: mod_http_admin_api accepts only bearer tokens."
                 review.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
         elif token is not None and self._admin_url is None:
             review.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")

@@ -34,7 +34,7 @@ CHECK_URL: Final = (
     " component that has it."
 )
 _CHECK_LOG: Final = "See Prosody's log."
-CHECK_ACCOUNT: Final = "Check that the login's account exists, on a host of this Prosody; if so, see Prosody's log."
+CHECK_ACCOUNT: Final = "Check that the login's account exists on a host of this Prosody; if so, check Prosody's log."
 """mod_auth_internal_plain crashes over an account that does not exist, and mod_post_msg over a host that it does not
 serve: both become a page with status 500, as any other crash (measured on 0.12.3 and 13.0.1)."""
 _CHECK_ADDRESS: Final = "Check the address."
@@ -42,45 +42,45 @@ _CHECK_ADDRESS: Final = "Check the address."
 _NOT_ANSWERED: Final = re.compile("timed out|evicted from iq")
 _LOGIN: Final = re.compile("redential")
 _FROM: Final = re.compile("requested 'from'")
-_CHECK_FROM: Final = "Let `from` be the login's account, with or without a resource; another needs a target of its own."
+_CHECK_FROM: Final = (
+    "Let `from` be the login's account, with or without a resource; another account needs its own target."
+)
 
 # By condition: the type that RFC 6120 gives it (8.3.3), for an answer that names none, and what to do.
 _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "bad-request": ("modify", CHECK_ARGUMENTS),
-        "conflict": ("cancel", "Look whether it is there already, or the name is taken."),
-        "feature-not-implemented": ("cancel", "Whoever is addressed does not know that; ask it for disco."),
+        "conflict": ("cancel", "Check whether it exists already, or the name is taken."),
+        "feature-not-implemented": ("cancel", "The recipient does not support this; query its disco#info."),
         "forbidden": ("auth", "Give the sender the right to do it, or send as another account."),
         "gone": ("cancel", "The address is no longer used; the text may name another."),
         "internal-server-error": ("cancel", _CHECK_LOG),
-        "item-not-found": ("cancel", "Check the address and the names, or create what they name first."),
+        "item-not-found": ("cancel", "Check the address and the names, or create them first."),
         "jid-malformed": ("modify", _CHECK_ADDRESS),
         "not-acceptable": ("modify", CHECK_ARGUMENTS),
-        "not-allowed": ("cancel", "Nobody may do that there."),
+        "not-allowed": ("cancel", "No one may do that there."),
         "not-authorized": ("auth", "Give the sender the right to do it, or send as another account."),
-        "policy-violation": ("modify", "Look at the server's rules, e.g. its limits and filters."),
+        "policy-violation": ("modify", "Check the server's rules, e.g. its limits and filters."),
         "recipient-unavailable": ("wait", GOES_ON),
         "redirect": ("modify", "The text may name another address."),
         "registration-required": ("auth", "The sender must be registered there, or be a member."),
-        "remote-server-not-found": ("cancel", "Check the address's domain; no server answers for it."),
+        "remote-server-not-found": ("cancel", "Check the address's domain: no server answers for it."),
         "remote-server-timeout": ("wait", GOES_ON),
         "resource-constraint": ("wait", GOES_ON),
-        "service-unavailable": ("cancel", "Check that the account exists, and that it takes that when it is offline."),
+        "service-unavailable": ("cancel", "Check that the account exists, and that it accepts this while offline."),
         "subscription-required": ("auth", "The sender must be subscribed to it."),
         "unexpected-request": ("wait", GOES_ON),
     }
 )
 _OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "forbidden": "Send as an administrator; on Prosody 13 a password brings no role, but a token does.",
-        "service-unavailable": "Check the command's node, and that the module that offers it is loaded on that host:"
-        " `items` with the node http://jabber.org/protocol/commands lists them.",
+        "forbidden": "Send as an administrator; on Prosody 13 a password gives no role, but a token does.",
+        "service-unavailable": "Check the command's node, and that its module is loaded on that host: `items` "
+        "with the node http://jabber.org/protocol/commands lists them.",
     }
 )
 """What to do where an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
-_EXISTS: Final = (
-    'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
-)
+_EXISTS: Final = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
@@ -89,11 +89,11 @@ __CHECK_LOGIN: Final[Mapping[Api, str]] = {
     "admin": "Check AdminToken: a token of an administrator, with its rights.",
     "msg": "Check the login (Auth): the account with its domain, and its password.",
 }
-_TOO_LARGE: Final = "The job is too large for Prosody (http_max_content_size): send less, or raise that."
+_TOO_LARGE: Final = "The job is too large for Prosody (http_max_content_size): send less, or raise the limit."
 
 
 _BROKEN: Final = Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS})
-_NO_GROUP: Final = attrs.evolve(_BROKEN, hint="Check the group's id, perhaps it is not there; else see Prosody's log.")
+_NO_GROUP: Final = attrs.evolve(_BROKEN, hint="Check the group's id: it may not exist; else check Prosody's log.")
 """To its members, and to a chat where no host for rooms is configured (measured on 0.12.3 and 13.0.1)."""
 _CRASHED: Final[Mapping[Api, Rung]] = {
     # The probe finds out whether it is the login, which concerns all jobs.
@@ -177,7 +177,7 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
     match stanza_in(body):
         case None:
             # If the probe meets the same, the whole target is wrong.
-            message = "Status 200 with something that is no stanza: this is not mod_rest."
+            message = "Status 200 with something that is not a stanza: this is not mod_rest."
             return answer.deny("NotTheApi", CHECK_URL, message)
         case {"type": "error"} as stanza:
             asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
@@ -212,7 +212,7 @@ def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer,
         case "NotFound":
             return answer.reject(code, "Check the account's name and host.", message)
         case _:
-            hint = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
+            hint = "Correct the form; check that the accounts exist on its host."
             return answer.reject(code, hint, message)
 
 
@@ -220,7 +220,7 @@ def _note(report: notes.Report) -> str | None:
     """What is to be known of a report that is no failure; None of one of successes alone."""
     if report.failed:
         return f"partly done: {report.failed} of {report.failed + report.done} failed"
-    return None if report.done else "a note in unknown words: see the answer"
+    return None if report.done else "an unknown note: see the answer"
 
 
 def _stanza_error(

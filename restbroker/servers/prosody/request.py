@@ -137,7 +137,9 @@ def _command(command: AdHoc, given: Mapping[str, Json], default_host: str | None
 
 def _segment(name: str, text: str) -> str:
     if not _PLAIN.fullmatch(text):
-        raise InvalidArguments(f'the argument "{name}" stands in the path, and has a character that it cannot hold')
+        raise InvalidArguments(
+            f'the argument "{name}" stands in the path, and has a character that a path cannot contain'
+        )
     return quote(text, safe="~!$&'()*+,;=:@")
 
 

@@ -42,7 +42,7 @@ def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
     assert findings[2].message == "The queue restbroker.rabbit is there (quorum)."
     assert (findings[3].code, findings[3].message) == (
         "RabbitMQUnread",
-        "Nobody reads the queue restbroker.rabbit now.",
+        "No process reads the queue restbroker.rabbit now.",
     )
 
 
@@ -71,7 +71,7 @@ def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:
     waits = Exchange("presence", "presence", ("#",), create=False)
     login, made, waited, queue = found(rabbit.url(), CHAT, waits)
     assert [one.level for one in (login, made, waited, queue)] == ["ok", "note", "problem", "ok"]
-    assert "topic, not durable. With another type MongooseIM does not start" in str(made.why)
+    assert "topic, not durable. With another type, MongooseIM then does not start" in str(made.why)
     assert (made.code, waited.code) == ("RabbitMQMissing", "RabbitMQMissing")
     assert not rabbit.exists("chat_msg")
     assert (
@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
     assert one.message == "Source rabbit: RabbitMQ at amqp://127.0.0.1:1 cannot be read from: connection refused."
-    assert one.cure == "Check that RabbitMQ runs, and the source's URL. It is tried again."
+    assert one.cure == "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +127,6 @@ def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.code, one.cure) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match="reads from RabbitMQ, and what that needs is not installed") as caught:
+    with pytest.raises(ConfigError, match="reads from RabbitMQ, which needs an extra that is not installed") as caught:
         open_reader(source("amqp://h"), ReaderPorts(object(), print))  # type: ignore[arg-type]
     assert INSTALL in str(caught.value.cure)

@@ -335,7 +335,7 @@ async def test_while_redis_is_silent_no_more_than_the_prefetch_is_held_and_nothi
             rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(100)))
             await found.tells("EventsWait")
             # What a queue has ready is what nobody holds.
-            await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 80, "20 are in hand", 60)
+            await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 80, "20 are in progress", 60)
             assert found.outcomes() == []
         finally:
             redis_server.resume()
@@ -349,7 +349,7 @@ async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabb
         found.store.command("SET", f"queue:{QUEUE}", "no list")
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         told = await found.tells("EventsWait")
-        assert f"Redis does not take jobs for the queue {QUEUE}" in told.message
+        assert f"Redis does not accept jobs for the queue {QUEUE}" in told.message
         found.store.command("DEL", f"queue:{QUEUE}")
         await found.has(1)
         assert found.texts() == ["hello"]

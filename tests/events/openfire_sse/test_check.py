@@ -50,7 +50,7 @@ def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
     assert [(one.level, one.code) for one in found] == [
         ("problem", "OpenfireDenied"), ("problem", "OpenfireDenied"), ("ok", "Streams"),
     ]  # fmt: skip
-    assert "does not let ann read his events (401)" in found[0].message
+    assert "does not let ann read their events (401)" in found[0].message
     assert "no password of eve" in found[1].message
     assert "wrong-password" not in str(found)
     passwords.unlink()

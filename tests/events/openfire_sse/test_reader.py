@@ -153,7 +153,7 @@ async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: R
     async with reading("ann", "bob", ready=False) as reader:
         await reader.reads("bob")
         warning = await reader.tells("OpenfireDenied")
-        assert "does not let ann read his events (401)" in warning.message
+        assert "does not let ann read their events (401)" in warning.message
         asked = [one.path for one in openfire.requests].count("/sse/ann")
         await until_async(lambda: [one.path for one in openfire.requests].count("/sse/ann") > asked + 2, "again", 60)
         assert len(reader.warnings("OpenfireDenied")) == 1
@@ -194,7 +194,7 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
         expected = {"ann": "OpenfireDenied", "bob": ""}
         await until_async(lambda: codes(reader) == expected, "what is refused to ann is there")
         kept = sources.listed(reader.store)
-        assert "does not let ann read his events (401)" in kept[0].message
+        assert "does not let ann read their events (401)" in kept[0].message
         made = EventSource("openfire", "openfire-sse", None, "", "", options=None, target=target(openfire))
         options = Options(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
         found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), kept))

@@ -362,7 +362,7 @@ async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at
         chat(openfire, "POST", "/lockouts/bob")
         await logins.note_kicked("bob")
         denied = await reader.tells("OpenfireDenied")
-        assert "does not let bob read his events (401)" in denied.message
+        assert "does not let bob read their events (401)" in denied.message
         chat(openfire, "DELETE", "/lockouts/bob")
         await reader.tells("OpenfireBack")
         await until_async(lambda: len(reader.gaps()) == 2, "both gaps are told", 60)

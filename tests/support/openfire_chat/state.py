@@ -227,7 +227,7 @@ class State:
             self.accounts[username].offline.append(told)
 
     def end(self, stream: Stream) -> None:
-        """A stream is over. Who reads its events gets heartbeats for ever (measured)."""
+        """A stream is over. Who reads its events gets heartbeats forever (measured)."""
         if not stream.is_kicked:
             self._end_session(stream)
         self.streams.pop(stream.id, None)

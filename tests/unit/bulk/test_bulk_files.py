@@ -97,7 +97,7 @@ def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator(
     (b"", "is empty"),
     (b"\xef\xbb\xbf \n\n", "is empty"),
     (b"[{}]", "is a JSON list"),
-    ("user,host\n".encode("utf-16"), "is UTF-16, or no text"),
+    ("user,host\n".encode("utf-16"), "is UTF-16 or not text"),
     (b"user,\n", "has a column without a name"),
     (b"user,user\n", "names the column 'user' twice"),
     (b"pass=hunter2X,pass=hunter2X\n", "names the column (a text of 13 characters) twice"),
@@ -211,14 +211,14 @@ def test_rejected_objects_say_why_and_what_is_none_is_kept_behind_a_line_that_do
     raw = b'{"a":1}\n{"a":2,"a":3}\n[1]\n{"a":"\xff"}\n{}\n'
     assert values(raw) == [
         {"a": 1},
-        "a name stands twice in one object.",
+        "an object has a name twice.",
         "a list, not an object.",
         "not JSON: not UTF-8: byte 0xff at byte 6.",
-        "an object without members.",
+        "an empty object.",
     ]
     kept = rejects(raw).splitlines()
-    assert kept[:2] == [b'{"_error": "line 2: a name stands twice in one object."}', b'{"a":2,"a":3}']
-    assert kept[-2:] == [b'{"_error": "line 5: an object without members."}', b"{}"]
+    assert kept[:2] == [b'{"_error": "line 2: an object has a name twice."}', b'{"a":2,"a":3}']
+    assert kept[-2:] == [b'{"_error": "line 5: an empty object."}', b"{}"]
     assert values(b'{"_error": "why"}\n{"a":2,"_error":"why"}\n') == [{"a": 2}]
 
 

@@ -92,7 +92,7 @@ def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginni
     past.add(4.0, figures(processed=1824, failed=2, dead=5, retry=7))
     seen = figures(processed=1824, failed=2, dead=5, retry=7)
     lines = shown(seen, course=past.trend())
-    assert lines[1] == "processed 1,824 (+812/s) · failed 2 (+0.5/s) · in hand 0"
+    assert lines[1] == "processed 1,824 (+812/s) · failed 2 (+0.5/s) · in progress 0"
     assert lines[2] == "retries 7 (-2) · scheduled 0 · dead 5 (+2) · watched for 4 s"
     assert lines[6] == "jobs/s         812  ▂█  at most 812"
 
@@ -101,8 +101,8 @@ def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
     rows: list[tuple[dict[str, Json], str]] = [
         ({"gate": "closed", "gate_reason": "It hangs."}, "ejabberd is closed: It hangs."),
         ({"gate": "denied"}, "ejabberd is denied"),
-        ({"limited": "refused"}, "ejabberd: Redis refuses to give out or to settle jobs; see the log"),
-        ({"limited": "dead"}, "ejabberd: none is taken, since the dead set is full (DeadLimit)"),
+        ({"limited": "refused"}, "ejabberd: Redis refuses to fetch or to settle jobs; see the log"),
+        ({"limited": "dead"}, "ejabberd: no job is taken: the dead set is full (DeadLimit)"),
         ({"paused": {"operator": None}}, "ejabberd is paused: operator until resumed"),
         ({"paused": {"retry_after": 59.9}}, "ejabberd is paused: retry_after for 1 min more"),
         (
@@ -127,7 +127,7 @@ def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row() -> None:
 
 def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
     rows: list[tuple[dict[str, Json], str | None]] = [
-        (queue("rest", None), "Queue rest: its key is no list, so nothing is taken from it"),
+        (queue("rest", None), "Queue rest: its key is not a list, so nothing is taken from it"),
         (queue("rest", 12, paused=True), "Queue rest is paused, 12 jobs wait"),
         (
             queue("rest", 12, paused=True, pause=pause("operator", 300.0, "ann@web1", "it moves")),
@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_counted_and_the_worst_is_shown() -> None:
 
 def test_without_an_answer_it_says_so_and_the_last_figures_stay_greyed_with_their_age() -> None:
     lines = screen(view(figures(processed=7), error=AWAY, age_s=12.3), 80, 24)
-    assert lines[4].plain == "!! Redis at h:1 cannot be reached. These figures are 12 s old. Start it."
+    assert lines[4].plain == "!! Redis at h:1 cannot be reached. These numbers are 12 s old. Start it."
     grey = [line for line in lines if line.plain.startswith(("processed", "retries", "ejabberd", "rest "))]
     assert [line.style for line in grey] == ["dim"] * 4
     assert shown(None, error=AWAY)[2] == "!! Redis at h:1 cannot be reached. Start it."

@@ -220,7 +220,7 @@ def test_what_commands_and_the_log_show_is_no_address_with_a_login(tmp_path: Pat
     for login in ("http://admin:hunt3r@h/", "http://admin:of hunt3r@h/", "redis://h/0?password=hunt3r"):
         told = outcome({key: login}, tmp_path)
         assert isinstance(told, str), login
-        assert f"{key}: expected a name, and no address with a login" in told
+        assert f"{key}: expected a name, not an address with a login" in told
         assert LOGIN not in told
 
 

@@ -14,7 +14,7 @@ from tests.unit.config.conftest import Refused, Write
 BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
 SOURCE: dict[str, Any] = {"Kind": "prosody-rest", "Path": "/events/prosody", "Queue": "events", "Class": "Event"}
 KNOWN = ", ".join(sorted(BODY_NAMES))
-WHY = "restbroker would not know it for a text that it may not show"
+WHY = "restbroker could not recognise it as a text to hide"
 LONG = "a-secret-of-many-letters"
 
 

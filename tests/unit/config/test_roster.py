@@ -103,7 +103,7 @@ def test_others_may_not_read_its_secret_file_unnoticed(write: Write, tmp_path: P
 def test_a_change_counts_after_a_restart_and_that_is_said(write: Write) -> None:
     before = write({}).config
     *_, warned = warnings_of(before, write({"Listen": "127.0.0.1:1"}))
-    assert (warned.code, warned.message) == ("NeedsRestart", "Roster: the change does not count before a restart.")
+    assert (warned.code, warned.message) == ("NeedsRestart", "Roster: the change takes effect after a restart.")
 
 
 EVENTS: dict[str, Json] = {

@@ -61,7 +61,7 @@ def test_the_url_of_redis_is_given_in_one_way(refused: Refused, write: Write, tm
 def test_a_file_with_a_wrong_url_is_named_and_its_text_not_shown(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "url").write_text("redis://hunter2@h\n")
     (problem,) = refused({**SERVED, "RedisURLFile": "url"})
-    assert problem.startswith("RedisURLFile: The one word before @")
+    assert problem.startswith("RedisURLFile: Clients disagree whether a single word before @")
     assert "hunter2" not in problem
     (problem,) = refused({**SERVED, "RedisURLFile": "none"})
     assert problem.startswith("RedisURLFile: The secret file")

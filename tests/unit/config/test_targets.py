@@ -149,7 +149,7 @@ def test_a_queue_belongs_to_one_target_and_to_no_answers(refused: Refused) -> No
 
 def test_a_flat_key_beside_targets_needs_its_queue_and_another_name(refused: Refused) -> None:
     (problem,) = refused(document({"one": entry()}, Concurrency=5))
-    assert "RestQueue: is missing or empty; Concurrency belongs to a target of its own" in problem
+    assert "RestQueue: is missing or empty; Concurrency defines its own target" in problem
     (problem,) = refused(document({"ejabberd": entry()}, **FLAT))
     assert problem.startswith("Targets.ejabberd: is the target that RestURL and the other flat keys make")
     assert "RestQueue: is missing" in refused({"Token": "x"})[0]
@@ -234,9 +234,9 @@ def test_a_clients_certificate_is_tried_with_its_key(write: Write, refused: Refu
     assert (files.cert, files.key) == (tmp_path / "both.pem", None)
     for tls, problem in (
         ({"CertFile": "ours.pem", "KeyFile": "theirs.key"}, "KeyFile: * is not the key of the certificate in *"),
-        ({"CertFile": "ours.pem", "KeyFile": "locked.key"}, "CertFile: * no certificate and key that can be read; *"),
-        ({"CertFile": "ours.pem"}, "CertFile: * no certificate and key that can be read; * its key as *TLS.KeyFile, *"),
-        ({"CertFile": "ours.key", "KeyFile": "ours.key"}, "CertFile: * no certificate and key that can be read; *"),
+        ({"CertFile": "ours.pem", "KeyFile": "locked.key"}, "CertFile: * no readable certificate and key; *"),
+        ({"CertFile": "ours.pem"}, "CertFile: * no readable certificate and key; * its key as *TLS.KeyFile, *"),
+        ({"CertFile": "ours.key", "KeyFile": "ours.key"}, "CertFile: * no readable certificate and key; *"),
         ({"CertFile": "ours.pem", "KeyFile": "none.key"}, "KeyFile: * cannot be read: No such file*"),
         ({"KeyFile": "ours.key"}, "KeyFile: is the key of a certificate; give that too, as CertFile."),
     ):
@@ -247,7 +247,7 @@ def test_a_clients_certificate_is_tried_with_its_key(write: Write, refused: Refu
 def test_notes_say_which_target_they_are_about(write: Write) -> None:
     loaded = write(document({"one": entry(Domain=None, URL="bob:pw@h/api", Auth=None, RequestTimeout="1m")}))
     assert [note.code for note in loaded.notes] == ["NoScheme", "LoginInURL", "PlainLogin", "NoDomain", "ShortShutdown"]
-    assert "Targets.one.Domain is not given" in loaded.notes[3].message
+    assert "Targets.one.Domain is missing" in loaded.notes[3].message
     assert "Targets.one.URL" in loaded.notes[1].message
     none = write(document({"one": entry(Auth=None), "two": entry(Queues=["b"], RequestTimeout="1m")}))
     assert [note.code for note in none.notes] == ["NoCredentials", "ShortShutdown"]

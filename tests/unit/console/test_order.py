@@ -60,13 +60,13 @@ def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near() -> 
             [NEW, ROSTERS],
             "xyzzy",
             "No target is known to have a command 'xyzzy'.",
-            "If you mean exactly this name, say for which one with --target: new, rosters.",
+            "If you mean exactly this name, choose a target with --target: new, rosters.",
         ),
         (
             [PROSODY, ROSTERS],
             "users",
             "No target has a command users.",
-            "chat: Name the address of the module that brings it in the target's Options: AdminURL.",
+            "chat: Give the URL of its module in the target's Options: AdminURL.",
         ),
     ]
     for targets, command, message, cure in rows:

@@ -69,9 +69,9 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
         (Making(CHAT), 404, "RabbitMQDiffers", "The exchange chat_msg is missing"),
         (Making(CHAT), 406, "RabbitMQDiffers", "MongooseIM would not start"),
         (Making(CHAT), 403, "RabbitMQDenied", "permission configure for chat_msg"),
-        (Queueing(SETTINGS), 406, "RabbitMQDiffers", "made and bound again"),
+        (Queueing(SETTINGS), 406, "RabbitMQDiffers", "creates and binds it again"),
         (Queueing(SETTINGS), 405, "RabbitMQDiffers", "restbroker.rabbit"),
-        (Queueing(SETTINGS), 404, "RabbitMQDiffers", "made and bound again"),
+        (Queueing(SETTINGS), 404, "RabbitMQDiffers", "creates and binds it again"),
         (Queueing(SETTINGS), 403, "RabbitMQDenied", "configure, write and read for restbroker.rabbit"),
     ],
 )
@@ -85,12 +85,12 @@ def test_a_queue_of_another_type_is_told_apart_from_a_channel_that_was_silent_fo
     differs = refusal(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
     assert "Its type has to be quorum" in differs.cure
     silent = refusal(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
-    assert "It is made and bound again" in silent.cure
+    assert "restbroker creates and binds it again" in silent.cure
 
 
 def job(body: bytes) -> dict[str, Any]:
     message = Message(1, "chat_msg", "k", body, again=False)
-    found: dict[str, Any] = json.loads(dead_job(message, SOURCE, "0" * 24, "it is no JSON object", 1.5))
+    found: dict[str, Any] = json.loads(dead_job(message, SOURCE, "0" * 24, "it is not a JSON object", 1.5))
     return found
 
 
@@ -98,7 +98,7 @@ def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
     found = job(b"[]")
     assert (found["class"], found["queue"], found["jid"], found["retry"]) == ("XmppEvent", "events", "0" * 24, True)
     assert (found["error_class"], found["failed_at"], found["retry_count"]) == ("MalformedEvent", 1.5, 0)
-    assert found["error_message"] == "What RabbitMQ delivered is no event: it is no JSON object."
+    assert found["error_message"] == "RabbitMQ delivered something that is not an event: it is not a JSON object."
     (argument,) = found["args"]
     assert argument["raw"] == {"exchange": "chat_msg", "routing_key": "k", "text": "[]"}
     assert (argument["type"], argument["source"]) == (None, "rabbit")

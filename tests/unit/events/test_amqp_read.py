@@ -76,9 +76,9 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
 @rows(
     ("exchange", "payload", "why"),
     [
-        ("chat_msg", b"", "it is no JSON that Ruby can read"),
-        ("chat_msg", b"\xff\xfe", "it is no JSON that Ruby can read"),
-        ("chat_msg", b"[]", "it is no JSON object"),
+        ("chat_msg", b"", "it is not JSON that Ruby can read"),
+        ("chat_msg", b"\xff\xfe", "it is not JSON that Ruby can read"),
+        ("chat_msg", b"[]", "it is not a JSON object"),
         ("chat_msg", {}, "its from_user_id is missing"),
         ("chat_msg", CHAT | {"message": None}, "its message is missing"),
         ("chat_msg", CHAT | {"to_user_id": 7}, "its to_user_id is no text"),

@@ -93,8 +93,8 @@ def test_args_may_be_the_json_text_of_a_list() -> None:
     ([[], {}, "t"], "is a list, not a text"),
     (["cmd", {}, "t", []], "is a list"),
     (["cmd", 5, "t"], "a number"),
-    (["cmd", "no json", "t"], "no JSON"),
-    (["cmd", "5", "t"], "no JSON of an object or list"),
+    (["cmd", "no json", "t"], "not JSON"),
+    (["cmd", "5", "t"], "not JSON of an object or list"),
     (["cmd", [1], "t"], "Entry 1"),
     (["cmd", [["a", 1, 2]], "t"], "a list"),
     (["cmd", [{"a": 1, "b": 2}], "t"], "an object"),
@@ -160,7 +160,7 @@ def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> 
     (["x", {}, "t", ["no id"]], "t", None),
     (["x", {}, "t"], None, None),
     ({"x": 1}, None, None),
-    ("no JSON", None, None),
+    ("not JSON", None, None),
 ])  # fmt: skip
 def test_token_and_reply_id_are_told_of_args_that_cannot_be_read_otherwise(
     args: Json, token: Json, reply_id: Json

@@ -33,9 +33,9 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
     check = checker("add_rosteritem")
     for cell in ("Work, Friends", '["Work","Friends"]'):
         assert check.arguments({**item, "groups": cell}, are_cells=True)["groups"] == ["Work", "Friends"]
-    assert why("add_rosteritem", {**item, "groups": "[x"}) == "groups begins as a JSON list and is none."
+    assert why("add_rosteritem", {**item, "groups": "[x"}) == "groups starts like a JSON list but is not one."
     wrong = why("add_rosteritem", {**item, "groups": [1]}, are_cells=False)
-    assert wrong == "groups must be a list of the right things, not a list."
+    assert wrong == "groups must be a list of the right type, not a list."
 
 
 @rows(("given", "wrong"), [
@@ -102,7 +102,7 @@ def test_what_is_said_of_a_wrong_value_shows_no_secret() -> None:
 def test_one_argument_by_two_names_and_one_that_all_rows_have_are_refused() -> None:
     item: dict[str, Json] = {"localuser": "a", "localhost": "h", "localserver": "h", "user": "b", "host": "h"}
     assert why("add_rosteritem", item) == "localhost and localserver are the same argument."
-    assert checker("register", host="h").names(["user", "host", "password"]) == "host is given for all rows already."
+    assert checker("register", host="h").names(["user", "host", "password"]) == "host is already given for all rows."
 
 
 def test_of_an_unknown_command_anything_passes() -> None:

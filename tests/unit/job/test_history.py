@@ -177,7 +177,7 @@ def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_ke
     assert fields["error_class"] == "ReplyRefused"
     assert fields["restbroker_attempts"][0]["outcome"] == "delivered"
     assert "WRONGTYPE of k" in fields["error_message"]
-    assert "Look at the key" in fields["error_message"]
+    assert "Check the key" in fields["error_message"]
 
 
 def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> None:

@@ -36,12 +36,12 @@ def test_a_default_host_is_compared_in_plain_form_too() -> None:
 def test_of_an_argument_that_is_neither_listed_nor_filled_in_nothing_is_known(spec: CommandSpec, name: str) -> None:
     for value in ("admin", "admin@a.org"):
         found = hosts_of(spec, {"host": "a.org", name: value}, None)
-        assert found == HostsUnclear(f"nothing is known of its argument {name!r}")
+        assert found == HostsUnclear(f"the catalogue does not know its argument {name!r}")
 
 
 def test_a_host_that_is_neither_listed_nor_filled_in_names_none() -> None:
     no_host = CommandSpec("c", (ArgumentSpec("user", "string", place="name"),), "safe", fills_user=True)
-    assert hosts_of(no_host, {"host": "a.org"}, None) == HostsUnclear("nothing is known of its argument 'host'")
+    assert hosts_of(no_host, {"host": "a.org"}, None) == HostsUnclear("the catalogue does not know its argument 'host'")
     assert isinstance(hosts_of(no_host, {"user": "bob"}, "default.org"), HostsUnclear), "nothing takes the default"
 
 

@@ -305,7 +305,7 @@ def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known
     spec = CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits."))
     named = payload(settle_crashed(asked, NOW_S, {"ask": spec}.get))
     assert named["error_class"] == "AskUnanswered"
-    assert named["error_message"].endswith("AtMostOnce holds it. Ask whether it waits.")
+    assert named["error_message"].endswith("AtMostOnce forbids sending it again. Ask whether it waits.")
     assert payload(settle_crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
 
 

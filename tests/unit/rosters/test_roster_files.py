@@ -58,12 +58,12 @@ def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
     ("john,Ann@a.b,,", "Ann@a.b is not in lower case. Write ann@a.b."),
     (
         "john,john@a.b,,",
-        "john@a.b is the user himself. Leave it out: Prosody hangs over a user's own address.",
+        "john@a.b is the user themselves. Leave it out: Prosody hangs on a user's own address.",
     ),
     ("john,,Ann,", "The empty JID has no domain."),
-    ("john,bob@a.b,,", "bob@a.b is there twice. Each contact may be there once."),
+    ("john,bob@a.b,,", "bob@a.b appears twice. Each contact may appear once."),
     ("john,ann@a.b,", "This line has 3 columns, and the first one 4."),
-    ("john,ann@a.b,,[x", "ann@a.b has groups that begin as a JSON list and are none. Write Work;Friends."),
+    ("john,ann@a.b,,[x", "ann@a.b has groups that start like a JSON list but are not one. Write Work;Friends."),
     ("john,ann@a.b,a\x01,", "ann@a.b has the character U+0001 in its name. Write it without."),
 ])  # fmt: skip
 def test_of_a_user_with_one_bad_line_nothing_is_taken(line: str, what: str) -> None:
@@ -85,19 +85,19 @@ def test_a_user_may_be_in_a_file_of_whole_rosters_once() -> None:
     assert read(lines, "ndjson", "a.b") == FileContents(
         {},
         (
-            RefusedRoster("john", "john is there twice; the first is in line 1.", 3),
+            RefusedRoster("john", "john appears twice; the first is in line 1.", 3),
             RefusedRoster("7", "The user is a number, not a text.", 4),
             RefusedRoster(
                 "",
-                "This line is no object with user and contacts and nothing else."
-                ' For example {"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}',
+                "This line is not an object with exactly user and contacts. For example "
+                '{"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}',
                 5,
             ),
         ),
     )
     found = read(b'{"john": {}, "john@a.b": {}, "zoe": {"x": {}}}', "json", "a.b")
     assert found.rosters == {}
-    assert [one.what for one in found.refused] == ["john is there twice.", "x has no domain. Write x@ and the domain."]
+    assert [one.what for one in found.refused] == ["john appears twice.", "x has no domain. Write x@ and the domain."]
 
 
 @rows("form", ["json", "ndjson"])
@@ -137,8 +137,8 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
     (b"john,ann@a.b,Ann\n", "csv", 'has no line that names its columns: "john,ann@a.b,Ann"', 1),
     (b"user;jid\njohn;ann@a.b\n", "csv", 'has semicolons between its columns: "user;jid"', 1),
     (b"User\tJID\r\n", "csv", 'has tabs between its columns: "User\\u0009JID"', 1),
-    (b"User,JID\n", "csv", 'names its columns otherwise: "User,JID"', 1),
-    (b"user, jid\n", "csv", 'names its columns otherwise: "user, jid"', 1),
+    (b"User,JID\n", "csv", 'has columns with other names: "User,JID"', 1),
+    (b"user, jid\n", "csv", 'has columns with other names: "user, jid"', 1),
     (b"user,jid,jid\n", "csv", 'names a column twice: "user,jid,jid"', 1),
     (b"user,jid,nick\n", "csv", 'has a column "nick": "user,jid,nick"', 1),
     (b"user,name\n", "csv", 'has no column jid: "user,name"', 1),
@@ -169,7 +169,7 @@ def test_what_a_spreadsheet_did_is_said_with_its_cure(raw: bytes, cure: str) -> 
 
 
 def test_a_line_without_contacts_is_told_with_its_user_of_whom_nothing_is_taken() -> None:
-    what = "This line is no object with user and contacts and nothing else."
+    what = "This line is not an object with exactly user and contacts."
     found = read(b'{"user":"kim","contacts":{}}\n{"user":"kim"}\n{"user":"Kim"}', "ndjson", "a.b")
     assert found.rosters == {}
     assert [(one.user, one.line) for one in found.refused] == [("kim", 2), ("Kim", 3)]

@@ -18,15 +18,15 @@ PASSING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("BUSY Redis is busy running a script."), "another client's script", "SCRIPT KILL"),
     (ErrorReply("READONLY You can't write against a read only replica."), "replica", "primary"),
     (ErrorReply("MASTERDOWN Link with MASTER is down"), "primary is down", "primary"),
-    (ErrorReply("CLUSTERDOWN Hash slot not served"), "cluster is down", "log of Redis"),
+    (ErrorReply("CLUSTERDOWN Hash slot not served"), "cluster is down", "Redis' log"),
     (ErrorReply("NOREPLICAS Not enough good replicas to write."), "too few replicas", "min-replicas"),
-    (ErrorReply("NOSCRIPT No matching script."), "removes all scripts", "MONITOR"),
-    (ErrorReply("TRYAGAIN Multiple keys request"), "try again", "log of Redis"),
+    (ErrorReply("NOSCRIPT No matching script."), "removing all scripts", "MONITOR"),
+    (ErrorReply("TRYAGAIN Multiple keys request"), "try again", "Redis' log"),
     (ErrorReply("UNBLOCKED force unblock"), "became a replica", "primary"),
     (ErrorReply("LOADING Redis is loading"), "is loading its data", "has started"),
 ]
 STAYING: list[tuple[ErrorReply, str, str]] = [
-    (ErrorReply("ERR DB index is out of range"), "no database of the number", "RedisDatabase"),
+    (ErrorReply("ERR DB index is out of range"), "no database with the configured number", "RedisDatabase"),
     (ErrorReply("NOPERM this user has no permissions"), "no permissions", "ACL SETUSER"),
     (ErrorReply("CROSSSLOT Keys in request"), "Keys in request", "Cluster cannot hold"),
     (ErrorReply("MOVED 5 127.0.0.1:1"), "refused: MOVED 5 127.0.0.1:1", "Cluster cannot hold"),
@@ -61,8 +61,8 @@ def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
     found = translate(error, "r:1", [MisusedKey("dead", "zset", "string"), MisusedKey("paused", "set", "list")])
     assert isinstance(found, StoreRefused)
     assert found.message == (
-        "Redis at r:1 refused what it was asked (WRONGTYPE). The key dead is a string, and restbroker needs a sorted"
-        " set. The key paused is a list, and restbroker needs a set."
+        "Redis at r:1 refused a command (WRONGTYPE). The key dead is a string, but restbroker needs a sorted "
+        "set. The key paused is a list, but restbroker needs a set."
     )
     assert "RENAME dead dead:misplaced" in (found.cure or "")
     assert "WRONGTYPE Operation" in translate(error, "r:1").message

@@ -35,7 +35,7 @@ def test_what_redis_does_not_tell_any_more_is_not_made_up() -> None:
 
     assert misused_by(("LLEN", b"ns:queue:\xff"), KEYS, None) == [MisusedKey("ns:queue:\\xff", "list", None)]
     assert misused_by(("ZCARD", "ns:dead"), KEYS, gone)[0].what == (
-        "The key ns:dead is of another type, and restbroker needs a sorted set"
+        "The key ns:dead is of another type, but restbroker needs a sorted set"
     )
     # Mended meanwhile.
     assert misused_by(("ZCARD", "ns:dead"), KEYS, answering("none")) == []

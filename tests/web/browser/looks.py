@@ -1,4 +1,4 @@
-"""What must hold for every page, whoever looks at it. The tests of this folder call it where they have a page open."""
+"""What must hold forevery page, whoever looks at it. The tests of this folder call it where they have a page open."""
 
 from collections import Counter
 from functools import partial
@@ -60,7 +60,7 @@ def goes_by_keyboard(visitor: Visitor) -> None:
     """Tab leads past the navigation, and to whatever can be used, and one sees where it is."""
     wanted = set(visitor.ask("stops()"))
     visited = visitor.tab_through()
-    assert visited[0][0].startswith("a To the content")
+    assert visited[0][0].startswith("a Skip to the content")
     assert wanted - {name for name, _ in visited} == set()
     assert [name for name, is_plain in visited if not is_plain] == []
 

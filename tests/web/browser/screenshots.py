@@ -128,7 +128,7 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         visitor.sees("This would retry")
         visitor.press("Retry")
         visitor.sees("1 sent")
-        visitor.follow("What becomes of them")
+        visitor.follow("What happens to them")
         _take(visitor, "action")
         play.over.set()
 

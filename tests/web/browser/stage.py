@@ -137,5 +137,5 @@ def populate(stage: Stage) -> None:
     citizen.push(*(job(f"waits{number}", queue=LATER) for number in range(4)), queue=LATER)
     stage.push("hangs-lena", "register", arguments={"password": "never shown"})
     stage.push("hangs-omar")
-    until(lambda: citizen.times_sent()["hangs-omar"] == 1, "jobs are in hand")
+    until(lambda: citizen.times_sent()["hangs-omar"] == 1, "jobs are in progress")
     citizen.wait_until_recorded(citizen.identity(stage.broker), "busy", "2")

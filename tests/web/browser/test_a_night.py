@@ -66,8 +66,8 @@ class Clicks:
             if self.visitor.has_scripts:
                 self.visitor.sees(words)
             else:
-                assert "Go on with the rest" in seen
-                self.visitor.press("Go on with the rest")
+                assert "Continue with the rest" in seen
+                self.visitor.press("Continue with the rest")
 
 
 @with_and_without_scripts
@@ -85,7 +85,7 @@ def test_the_jobs_of_a_night_are_understood_mended_and_done_in_twelve_clicks(nig
     assert "exmaple.org | example.org" in visitor.row("exmaple.org")
     clicks.press("Edit")
     clicks.wait_until_done("900 sent.")
-    clicks.follow("What becomes of them")
+    clicks.follow("What happens to them")
     visitor.learns(lambda: visitor.total("Done") == MISSPELT, "the page of the action says that all are done")
     clicks.follow("Dead")
     clicks.press("Retry 400")

@@ -34,7 +34,7 @@ PAGES: Final = {
     "nothing found": "/dead?where=user+%3D+nobody",
     "what waits": f"/queue?name={LATER}",
     "an edit of what waits": f"/edit/queue?of={LATER}",
-    "jobs in hand": "/in-hand",
+    "jobs in progress": "/in-hand",
     "no story yet": "/job",
     "jobs found anywhere": "/find?q=mina",
     "nothing found anywhere": "/find?q=nobody",
@@ -62,7 +62,7 @@ def stage(stage: Stage) -> Stage:
         source="mongooseim_presences",
         code="RabbitMQSilent",
         message="RabbitMQ answers, but its queue restbroker.mongooseim_presences does not: nothing is read.",
-        hint="A quorum queue waits for most of its nodes. " * 3,
+        hint="A quorum queue waits for a majority of its nodes. " * 3,
     )
     sources.write(stage.citizen.client, [well, silent])
     sent = jid_of("iris3")
@@ -88,10 +88,10 @@ def reach(visitor: Visitor, page: str, stage: Stage) -> None:
         case "a question":
             visitor.tick(f"Choose {omar}")
             visitor.press("Delete")
-            visitor.sees("They are gone from the set then")
+            visitor.sees("They leave the set")
         case "a stop":
             visitor.follow(f"Stop {stage.citizen.identity(stage.broker)}")
-            visitor.sees("and ends.")
+            visitor.sees("and exits.")
         case _ if page in LIVE and visitor.has_scripts:
             visitor.until(lambda: visitor.text("#live-state") == "live", "it is live")
         case _:

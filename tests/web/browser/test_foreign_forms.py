@@ -29,7 +29,7 @@ def test_a_form_of_another_site_is_refused_even_with_the_right_mark(stage: Stage
     with Receiver(lambda _: Answer(200, page, {"Content-Type": "text/html"})) as other:
         visitor.driver.get(other.url)
         visitor.press("Press here")
-        visitor.sees("This was sent by a page of another site")
+        visitor.sees("This request came from a page of another site")
     assert not is_paused(stage)
 
 

@@ -35,9 +35,9 @@ def watch(visitor: Visitor, path: str = "/") -> None:
 def test_a_job_in_hand_is_seen_to_come_and_to_go(stage: Stage, visitor: Visitor) -> None:
     watch(visitor)
     stage.push("hangs-once")
-    visitor.until(lambda: visitor.total("In hand") == 1, "a job is in hand")
+    visitor.until(lambda: visitor.total("In progress") == 1, "a job is in progress")
     stage.citizen.script.released.set()
-    visitor.until(lambda: visitor.total("In hand") == 0, "it is done")
+    visitor.until(lambda: visitor.total("In progress") == 0, "it is done")
     assert visitor.is_marked()
 
 

@@ -50,13 +50,13 @@ def test_what_is_held_back_by_a_rate_goes_on_by_itself_where_scripts_run(stage: 
     find(visitor, "retries", f"user = slow{visitor.has_scripts}*")
     visitor.tick("all that match")
     visitor.press("Retry")
-    visitor.fill("At most so many jobs a second", "2")
+    visitor.fill("At most this many jobs a second", "2")
     visitor.press("Retry")
-    assert ("This goes on by itself" in visitor.sees("6 sent so far")) == visitor.has_scripts
+    assert ("This continues" in visitor.sees("6 sent so far")) == visitor.has_scripts
     if not visitor.has_scripts:
-        visitor.press("Go on with the rest")
+        visitor.press("Continue with the rest")
     visitor.sees("7 sent.")
-    visitor.follow("What becomes of them")
+    visitor.follow("What happens to them")
     visitor.learns(lambda: visitor.total("Done") == len(users), "all are done")
 
 
@@ -67,7 +67,7 @@ def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor) -> None:
     visitor.tick(f"Choose {jids[0]}")
     visitor.tick(f"Choose {jids[2]}")
     visitor.press("Delete")
-    assert "They are gone then; nothing keeps a copy." in visitor.sees("This would delete 2 jobs.")
+    assert "They are deleted; there is no copy." in visitor.sees("This would delete 2 jobs.")
     visitor.press("Delete")
     visitor.sees("2 done.")
     assert set(jids) & stage.jids("schedule") == {jids[1]}
@@ -80,7 +80,7 @@ def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked
     find(visitor, "scheduled", f"jid = {jid}")
     visitor.tick(f"Choose {jid}")
     visitor.press("Move")
-    visitor.fill("To which queue", "ruby")
+    visitor.fill("To the queue", "ruby")
     visitor.press("Move")
     visitor.sees("No target of this configuration serves that queue.")
     visitor.tick("Also to a queue that this configuration does not serve")

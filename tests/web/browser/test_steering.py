@@ -17,7 +17,7 @@ def test_a_pause_says_who_made_it_why_and_for_how_long_and_holds_until_it_is_end
     user = f"{kind}{has_scripts:d}"
     visitor.open(f"/{kind}s")
     visitor.follow(f"Pause {kind} {name}")
-    assert "They wait; jobs in hand still run." in visitor.sees("No process takes jobs")
+    assert "They wait; jobs in progress finish." in visitor.sees("No process takes jobs")
     visitor.fill("For how long", "2h")
     visitor.fill("Why", "the server is moved")
     visitor.press(f"Pause the {kind}")
@@ -65,14 +65,14 @@ def test_a_process_is_told_to_be_quiet_and_then_to_stop(stage: Stage, visitor: V
     visitor.open("/processes")
     visitor.learns(lambda: visitor.has(f'[aria-label="Quiet {process}"]'), "it is on the page")
     visitor.follow(f"Quiet {process}")
-    visitor.sees("Only a restart ends that.")
+    visitor.sees("takes no more until it is restarted.")
     visitor.fill("Why", f"{process} is quieted")
     visitor.press("Quiet the process")
     citizen.wait_until_recorded(process, "quiet", "true")
     assert f"0 of {CONCURRENCY}" in visitor.learns(lambda: quiet_row(visitor, named), "the page says that it is quiet")
 
     visitor.follow(f"Stop {process}")
-    visitor.sees("and ends.")
+    visitor.sees("and exits.")
     visitor.fill("Why", f"{process} is updated")
     visitor.press("Stop the process")
     assert another.wait() == 0

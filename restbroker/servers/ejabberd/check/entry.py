@@ -40,8 +40,8 @@ def judge_entry(target: Target, response: Response) -> Entry:
         case 403 if answer.code == "32":
             return Entry(ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."))
         case 403:
-            why = "This is not how ejabberd refuses: something in front of it does."
-            cure = "Look at the proxy or firewall, and whether it lets this machine through."
+            why = "ejabberd does not refuse like this: a proxy or firewall in front does."
+            cure = "Check the proxy or firewall, and that it lets this machine through."
             return Entry(
                 Finding(
                     "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, cure=cure, cause="refused"
@@ -50,7 +50,7 @@ def judge_entry(target: Target, response: Response) -> Entry:
         case 400 if answer.unmasked == "unknown_command":
             return _unwell(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
-            return _unwell(target, says, "Something in front of ejabberd, which never says this, limits requests.")
+            return _unwell(target, says, "ejabberd never says this: a proxy in front limits requests.")
         case status if status >= 500:
             return _unwell(target, says, "ejabberd, or the proxy in front of it, does not work now.")
         case _:
@@ -60,22 +60,22 @@ def judge_entry(target: Target, response: Response) -> Entry:
 def _running(target: Target, answer: Answer) -> Entry:
     version = version_in(answer)
     if version is not None:
-        first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}, and takes the login.")
+        first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url} and accepts the login.")
         return Entry(first, version=version)
     if is_stopped(answer):
-        return _unwell(target, answer.words, "The Erlang node runs, and ejabberd in it does not.")
+        return _unwell(target, answer.words, "The Erlang node runs, but ejabberd does not.")
     return _not_the_api(target, f"status 200: {answer.words}")
 
 
 def _unwell(target: Target, says: str, why: str) -> Entry:
     message = f"The server at {target.url} does not work now ({says})."
-    cure = "Try again in some seconds; then look at the server's log."
+    cure = "Try again in some seconds; then check the server's log."
     return Entry(Finding("problem", target.name, "Unwell", message=message, why=why, cure=cure, cause="target"))
 
 
 def _not_the_api(target: Target, says: str) -> Entry:
     message = f"What answers at {target.url} is not ejabberd's API ({says})."
-    why = "RestURL must lead to mod_http_api, with the path that its request handler has, e.g. /api."
+    why = "RestURL must lead to mod_http_api, with the path of its request handler, e.g. /api."
     cure = "Correct RestURL; see below."
     return Entry(
         Finding("problem", target.name, "NotTheApi", message=message, why=why, cure=cure, cause="target"),
@@ -88,7 +88,7 @@ def _redirect(target: Target, answer: Answer) -> Entry:
     url = where.removesuffix("/").removesuffix("/status")
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."
-    why = "restbroker follows no redirect: it would send the login, and perhaps a command twice, to somewhere else."
+    why = "restbroker does not follow redirects: it might send the login, or a command twice, to another server."
     return Entry(
         Finding("problem", target.name, "Redirect", message=message, why=why, cure=cure, cause="target"), elsewhere=True
     )
@@ -100,12 +100,12 @@ def _login_refused(target: Target, says: str) -> Entry:
         why = "A bearer token expires, and needs the Erlang application oauth2 (Debian: erlang-p1-oauth2)."
         cure = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
     elif "@" not in login.user:
-        why = "ejabberd wants the whole address of an account, and RestUser has no @."
+        why = "ejabberd requires the whole address of an account, but RestUser has no @."
         cure = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
     else:
         why = "The account does not exist on that server, or RestPass is not its password."
         # curl asks for the password: no command line shows it.
         way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
         cure = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
-    message = f"ejabberd does not take the login ({says})."
+    message = f"ejabberd does not accept the login ({says})."
     return Entry(Finding("problem", target.name, "LoginRefused", message=message, why=why, cure=cure, cause="refused"))

@@ -51,14 +51,14 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).shown.hide
     if served is None:
-        message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
+        message = "restbroker cannot check that the server has JabberDomain: the login may not call registered_vhosts."
         lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
-        why = "With ejabberd 26.07 and newer a job for a host that the server does not have counts as forbidden then."
+        why = "With ejabberd 26.07 and newer, a job for a missing host then counts as forbidden."
         return Finding("note", name, "HostsHidden", message=message, why=why, cure=lines)
     if domain is None:
         why = "Jobs must name their host."
         if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
-            why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
+            why += " ejabberd also logs a warning for each request, since the Host header names none of its hosts."
         cure = f'"JabberDomain": "{hide(served[0])}"' if served else None
         message = f"The server has the virtual hosts {_some(served, hide)}; JabberDomain names none."
         return Finding("note", name, "NoDomain", message=message, why=why, cure=cure)
@@ -70,7 +70,7 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         name,
         "UnknownHost",
         message=f"The server has no virtual host {domain}; it has {_some(served, hide)}.",
-        why="Commands for a host that it does not have are refused, and their jobs parked.",
+        why="Commands for a host that it does not have are refused, and their jobs die.",
         cure=f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
     )
 

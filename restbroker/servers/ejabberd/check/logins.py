@@ -24,7 +24,7 @@ SAMPLES: Final = 5
 NO_SCOPE: Final = "restbroker:none"
 """ejabberd looks at a token's scope last, so that all but this was right when it refuses it (measured on 23.01)."""
 TRIAL_LIFE_S: Final = 60
-AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto in place of Auth.Basic)'
+AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto instead of Auth.Basic)'
 
 
 async def check_login(target: Target, http: Transport, host: str) -> list[Finding]:
@@ -49,15 +49,15 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     least = "a bearer token would take less than 1 ms."
     message = f"The login takes ejabberd {duration_text(login_s)} with each request; {least}"
     why = (
-        "That is what a SCRAM-stored password costs with HTTP Basic: at most about 130 requests/s for each of its cores"
-        " (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token)."
+        "This is the cost of a SCRAM-stored password with HTTP Basic: at most about 130 requests/s for each of "
+        "its cores (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token)."
     )
     by_address = ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ["*"])
     instead = f"Or allow this machine by its address:\n{by_address}"
     refused = await _why_no_token(target, login, http)
     if refused is None:
         rights = ejabberd_yml.token_permissions(login.user, ["*"])
-        cure = f"{AUTO}; ejabberd can issue tokens, which need rights of their own:\n{rights}\n{instead}"
+        cure = f"{AUTO}; ejabberd can issue tokens, which need their own rights:\n{rights}\n{instead}"
     else:
         why += f" {refused.message}"
         cure = f"{_cure(login, refused)}\nThen {AUTO}. {instead}"
@@ -94,7 +94,7 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
     statuses = [(await http.send(question(target, command, login=token))).status for command in commands]
     if not any(status == 200 for status in statuses):
         message = f"The token that ejabberd issues may call none of {' and '.join(commands)} (status {statuses[0]})."
-        why = "Tokens have only the rights that api_permissions gives under `oauth`. " + _meanwhile(level)
+        why = "Tokens have only the rights under `oauth` in api_permissions. " + _meanwhile(level)
         lines = ejabberd_yml.token_permissions(login.user, ["*"])
         return Finding(level, target.name, "TokenForbidden", message=message, why=why, cure=lines, cause="refused")
     basic = duration_text(await _fastest_s(target, login, http))
@@ -115,15 +115,15 @@ async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport,
 
 def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bool) -> Finding:
     message = f"The login may call {', '.join(lacking)}, and the token that ejabberd issues for it may not."
-    then = "after a job for one of them, all jobs go out with the password for ten minutes"
-    why = "Tokens have only the rights that api_permissions gives under `oauth`: "
+    then = "after a job for one of them, all jobs use the password for ten minutes"
+    why = "Tokens have only the rights under `oauth` in api_permissions: "
     why += f"{then if fallback else 'jobs for these commands would be parked'}."
     lines = ejabberd_yml.token_permissions(login.user, ["*"])
     return Finding("warning", target.name, "TokenForbidden", message=message, why=why, cure=lines)
 
 
 def _meanwhile(level: Level) -> str:
-    return "Jobs go out with the password meanwhile." if level == "warning" else "Jobs wait in Redis meanwhile."
+    return "Jobs use the password meanwhile." if level == "warning" else "Jobs wait in Redis meanwhile."
 
 
 def _cure(login: Basic, why: NoToken) -> str:

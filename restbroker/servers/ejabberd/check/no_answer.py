@@ -16,7 +16,7 @@ _WAIT = "Jobs for this target wait in Redis until it answers."
 
 def unusable_login(target: Target, error: ConfigError) -> Finding:
     """The credentials cannot even be sent."""
-    why = "Without them nothing can be asked."
+    why = "Without them, nothing can be tested."
     return Finding("problem", target.name, "BadLogin", message=error.message, why=why, cure=error.cure, cause="config")
 
 
@@ -39,11 +39,13 @@ def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
         other = "Install the certificate's CA on this machine, or use the name that is in the certificate."
         return attrs.evolve(found, code="TlsFailed", why=why, cure=cure if plain else other)
     if is_silent(error):
-        why = f"It takes the request and does not answer: it hangs, or has too much to do. {_WAIT}"
-        cure = "Look at the server's load and log; nothing more was asked. If that port is not for HTTP, see RestURL."
+        why = f"It accepts the request and does not answer: it hangs or is overloaded. {_WAIT}"
+        cure = "Check the server's load and log; the check stopped here. If that port is not for HTTP, correct RestURL."
         return attrs.evolve(found, code="Silent", why=why, cure=cure)
     if isinstance(error, MaybeSent):
-        why = "It hangs up on HTTP: perhaps this port expects TLS, or is none for HTTP (5222 is for XMPP clients)."
+        why = (
+            "It closes HTTP connections: perhaps this port expects TLS, or is not for HTTP (5222 is for XMPP clients)."
+        )
         return attrs.evolve(found, code="HangsUp", why=why)
     return found
 
@@ -55,16 +57,16 @@ def is_silent(error: NotSent | MaybeSent) -> bool:
 
 def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
     """It answered before, and does no more."""
-    why = "It answered before, so that it is restarting, or drops connections."
+    why = "It answered before, so it is restarting or dropping connections."
     if is_silent(error):
-        why = "It answered before and hangs now, or has too much to do. Nothing more was asked."
+        why = "It answered before and now hangs or is overloaded. The check stopped here."
     return Finding(
         "problem",
         target.name,
         "Unreachable",
         message=error.message,
         why=why,
-        cure="Look at ejabberd's log.",
+        cure="Check ejabberd's log.",
         cause="target",
     )
 
@@ -74,13 +76,13 @@ def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
     if not answered:
         message = f"No answer from {target.url} within {duration_text(limit_s)}."
         return unreachable(target, MaybeSent(message, timed_out=True))
-    message = f"The check of this server was ended after {duration_text(limit_s)}, so slow are its answers."
-    why = "What is not told here was not asked."
+    message = f"The check of this server was ended after {duration_text(limit_s)} because its answers are too slow."
+    why = "Everything else was not tested."
     return Finding(
         "warning",
         target.name,
         "Unfinished",
         message=message,
         why=why,
-        cure="Look at the server's load and log; try again.",
+        cure="Check the server's load and log; try again.",
     )

@@ -97,16 +97,18 @@ def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
         return ok(name, "Rights", f"{may}{unknown}".strip())
     lines, besides = ejabberd_yml.permissions(target, rights.forbidden), ""
     if rights.by_host:
-        besides = f" ejabberd 26.07 and newer also want an account to be administrator of the host, here {host.name}."
+        besides = (
+            f" ejabberd 26.07 and newer also require the account to be an administrator of the host, here {host.name}."
+        )
         lines = f"{lines}\n\n{ejabberd_yml.administrator(target)}"
     if {"status", "connected_users_number"} <= set(rights.forbidden):
         message = f"The login may call neither status nor connected_users_number; also not: {_rest(rights.forbidden)}."
-        why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
+        why = "restbroker calls these to see whether the server works. Without them it pauses this target."
         return Finding(
             "problem", name, "Forbidden", message=message + unknown, why=why + besides, cure=lines, cause="refused"
         )
     message = f"The login may not call {', '.join(rights.forbidden)}."
-    why = "Jobs for these commands would be parked. If they are not needed, all is well."
+    why = "Jobs for these commands would die. If you do not need them, all is well."
     return Finding("warning", name, "SomeForbidden", message=message + unknown, why=why + besides, cure=lines)
 
 

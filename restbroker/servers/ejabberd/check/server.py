@@ -83,8 +83,8 @@ def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
     url = target.url
     ports = ", ".join(map(str, dict.fromkeys([url.port, *(port for _, port in PORTS)])))
     tried = f"ports {ports}" if url.socket is None else "this socket"
-    message = f"Nothing on {url.host} answers as ejabberd's API does (tried: {tried}; paths /api, / and /rest)."
-    why = "ejabberd offers it only when its configuration says so; after a change: ejabberdctl reload_config."
+    message = f"Nothing on {url.host} answers like ejabberd's API (tried: {tried}; paths /api, / and /rest)."
+    why = "ejabberd offers it only if configured; after a change: ejabberdctl reload_config."
     return Finding("note", target.name, "FoundNowhere", message=message, why=why, cure=ejabberd_yml.listen(target.url))
 
 
@@ -141,7 +141,7 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
             target.name,
             "ModuleMissing",
             message=f"The server has no {', '.join(commands)}.",
-            why=f"The module {module}, which brings them, is not loaded. Jobs for them would be parked.",
+            why=f"The module {module} with these commands is not loaded. Jobs for them would die.",
             cure=ejabberd_yml.module(module),
         )
         for module, commands in missing.items()

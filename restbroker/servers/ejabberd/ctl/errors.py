@@ -66,9 +66,7 @@ def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
             return CtlOutput(_UNHANDLED.format(words=words), 1)
         case str(words) if words == _NO_TEXT:
             # It ran, and its result cannot be made JSON (24.12).
-            note = (
-                f"ejabberd's API has no form for what {name} says ({words}): run `ejabberdctl {name}` on its machine."
-            )
+            note = f"ejabberd's API cannot express what {name} says ({words}): run `ejabberdctl {name}` on its machine."
             return CtlOutput("", 1, note=note)
         case str(words):
             return CtlOutput(_refusal(name, words, answered.status or 0), 1)

@@ -25,8 +25,8 @@ _ERLANG_LISTS: Final = frozenset({"displayed_groups"})
 """Values of `srg_get_info` that are lists: the API joins them with line breaks, ejabberdctl shows the list."""
 _UNKNOWN: Final = ("", "")
 _OTHER_COLUMNS: Final = (
-    "note: this server's answer has other columns than are known of its version; they stand as it sent them, which need"
-    " not be ejabberdctl's order."
+    "note: this server's answer has columns that restbroker does not know for its version; they are in the "
+    "order that it sent, which may not be ejabberdctl's."
 )
 
 

@@ -49,10 +49,10 @@ def read(body: bytes) -> Notification:
         )
     except ValueError:
         # Its text quotes what was sent.
-        raise MalformedEvent("it is no form, or not in UTF-8") from None
+        raise MalformedEvent("it is not a form, or not in UTF-8") from None
     fields = dict(pairs)
     if fields.get("Action") != "Publish":
-        raise MalformedEvent("its Action is not Publish, and nothing else is done here")
+        raise MalformedEvent("its Action is not Publish, the only supported action")
     arn = fields.get("TopicArn", "")
     named = _ARN.fullmatch(arn)
     if named is None:
@@ -73,7 +73,7 @@ def event(published: Notification, kind: EventType, source: str, now_s: float) -
         ):
             pass
         case _:
-            raise MalformedEvent(f"it does not hold what MongooseIM tells of a {kind}; see to the Type of its topic")
+            raise MalformedEvent(f"it lacks what MongooseIM reports of a {kind}; check the Type of its topic")
     return ServerEvent(
         type=kind,
         sender=sender,
@@ -99,9 +99,9 @@ def _message(text: str) -> Mapping[str, Json]:
         message = rubyjson.loads(text.encode())
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
-        raise MalformedEvent(f"its Message is no JSON that Ruby can read ({error})") from None
+        raise MalformedEvent(f"its Message is not JSON that Ruby can read ({error})") from None
     if not isinstance(message, dict):
-        raise MalformedEvent("its Message is no JSON object")
+        raise MalformedEvent("its Message is not a JSON object")
     return message
 
 

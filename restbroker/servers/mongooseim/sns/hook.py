@@ -65,7 +65,7 @@ class SnsHook:
         published = form.read(posted.body)
         topic = self.options.topics.get(published.topic)
         if topic is None or topic.type is None:
-            raise MalformedEvent(f"its topic is none of {', '.join(sorted(self.options.topics))} (Topics)")
+            raise MalformedEvent(f"its topic is not one of {', '.join(sorted(self.options.topics))} (Topics)")
         event = form.event(published, topic.type, source, now_s)
         if topic.queue is None and topic.job_class is None:
             return IncomingEvent(event)
@@ -88,7 +88,7 @@ class SnsHook:
     def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
         """MongooseIM publishes it again, after a time of its own."""
         return self.problem(
-            HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be taken. Try again in {duration_text(retry_after_s)}."
+            HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be accepted. Try again in {duration_text(retry_after_s)}."
         )
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer:

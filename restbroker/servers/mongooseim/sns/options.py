@@ -33,8 +33,8 @@ class TopicKeys:
         " for presence_updates_topic.",
         mandatory="always",
     )
-    queue: forms.Queue | None = key("Queue", "The queue of its events, whatever Routes say; without it, the source's.")
-    job_class: JobClass | None = key("Class", "The class of their jobs; without it, the source's.")
+    queue: forms.Queue | None = key("Queue", "The queue of its events, regardless of Routes; by default the source's.")
+    job_class: JobClass | None = key("Class", "The class of their jobs; by default the source's.")
 
 
 _NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})
@@ -53,21 +53,21 @@ class Options:
     secret_key: Secret | None = secret(
         "SecretKey",
         f"Its secret_access_key, of {LEAST_SECRET} characters or more.",
-        "A file that holds it.",
+        "A file with it.",
         mandatory="or SecretKeyFile",
     )
     topics: Annotated[
         Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN", str)
     ] = key(
         "Topics",
-        "What is published on which topic, by the names that MongooseIM knows them by.",
+        "The topics by name in MongooseIM, with what is published on each.",
         _NO_TOPICS,
         mandatory="always",
     )
     skew_s: forms.Duration = key(
         "ClockSkew",
-        "How far MongooseIM's clock may be from this one. For so long a request that somebody has got hold of can be"
-        " sent again.",
+        "The greatest difference between MongooseIM's clock and this one. A captured request can be replayed "
+        "for this long.",
         900.0,
         shown="15m",
     )
@@ -87,10 +87,10 @@ class Options:
                     place_of(where, "Type"), "is missing or empty; it is one of message, groupchat and presence."
                 )
             if topic.job_class is not None and not (topic.queue or source.queue):
-                why = "the source has none, and its Routes do not count for a topic with a Class"
+                why = "the source has none, and its Routes do not apply to a topic with a Class"
                 review.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.", at("Queue"))
             if topic.queue is not None and not (topic.job_class or source.job_class):
-                why = "the source has none, and its Routes do not count for a topic with a Queue"
+                why = "the source has none, and its Routes do not apply to a topic with a Queue"
                 review.refuse(place_of(where, "Class"), f"is missing or empty; {why}.", at("Class"))
         where = place_of(place, "SecretKey")
         tried = review.try_secret(where, self.secret_key)

@@ -87,7 +87,10 @@ def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: 
         raise SignatureError("SignatureDoesNotMatch", "the body is not the one that was signed")
     signature = _signature(secret, claim, moment, _canonical(request, headers, claim.signed, digest))
     if not hmac.compare_digest(claim.signature.encode(), signature.encode()):
-        why = "the signature is wrong: of another key, or something on the way changed the path, the host or the body"
+        why = (
+            "the signature is wrong: it is of another key, or something on the way changed the path, the "
+            "host or the body"
+        )
         raise SignatureError("SignatureDoesNotMatch", why)
 
 

@@ -20,14 +20,14 @@ class Options:
 
     resend_s: Annotated[float, duration(none=True)] = key(
         "Resend",
-        "The same message of the same sender to the same receiver within this time is one: MongooseIM posts it three"
-        " times where it gets no answer. 0: none is.",
+        "Treat the same message from one sender to one recipient within this time as one: MongooseIM posts it "
+        "three times if it gets no answer. 0: never.",
         1.0,
         shown="1s",
     )
     patience_s: forms.Duration = key(
         "Patience",
-        "How long Redis may take until 503 is answered: whoever sends a message in MongooseIM waits as long.",
+        "How long Redis may take before the answer is 503: senders in MongooseIM wait this long.",
         0.5,
         shown="500ms",
     )

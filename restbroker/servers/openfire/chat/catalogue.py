@@ -20,7 +20,7 @@ _UNTESTED: Final = "meet"
 """A family that nobody could try: calls and meetings need a telephone exchange."""
 # It may wait for an agent still, and nobody would take a second one for the same.
 _ASK_UNANSWERED: Final = Reason(
-    "AskUnanswered", "", "ask_status tells how it stands, ask_revoke takes the question back; a retry asks once more."
+    "AskUnanswered", "", "ask_status shows its state, ask_revoke withdraws it; a retry asks again."
 )
 
 

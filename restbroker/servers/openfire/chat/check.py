@@ -26,8 +26,8 @@ _PORTS: Final = (("http", 7070), ("https", 7443))
 """Of http-bind, where the Chat API is."""
 _CONSOLE: Final = (9090, 9091)
 _LOOK_AT_LOGIN: Final = (
-    "It does so where it cannot make a JID of the login: give the administrator's name alone, without a domain."
-    " Else see Openfire's log (error.log)."
+    "It does so if the login is not a valid JID: give only the administrator's name, without a domain. Else "
+    "check Openfire's log (error.log)."
 )
 _LOOK_S: Final = 1.5
 _CONNECT_S: Final = 0.7
@@ -64,7 +64,7 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
         return []
     answer = await http.send(trust_question(target))
     if answer.status == 500:
-        why = "Jobs that act as a user without a password of his own are refused: his login fails."
+        why = "Jobs that act as a user without their own password are refused: the login fails."
         message = "Openfire answers 500 to the question whether the target's login is an administrator's."
         return [
             Finding(
@@ -80,20 +80,18 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
     if is_administrator(answer) is not False:
         return []
     if target.options_as(Options).passwords is None:
-        why = "Jobs that act as a user are denied: he would have no name."
+        why = "Jobs that act as a user are denied: the user would have no name."
         return [
             Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, cure=CURE, cause="refused")
         ]
-    why = "Jobs that act as a user who is not in the file of passwords are denied: he would have no name."
+    why = "Jobs that act as a user who is not in the file of passwords are denied: the user would have no name."
     return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, cure=CURE)]
 
 
 def _console(target: Target, response: Response) -> str:
     """Whether it is Openfire's console that answers."""
     if "login.jsp" in response.headers.get("location", "") or target.url.port in _CONSOLE:
-        return (
-            " This is Openfire's admin console, whose plugins are other APIs: a target of kind openfire-rest is there."
-        )
+        return " This is Openfire's admin console, which has other APIs: use a target of kind openfire-rest for it."
     return ""
 
 
@@ -157,6 +155,6 @@ def _passwords(target: Target) -> list[Finding]:
 def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
     """What it says of a target that a question was not answered."""
     is_plain = target.url.scheme == "https" and target.url.port == 7070
-    plain = "Port 7070 speaks no TLS as Openfire comes: https is on 7443. " if is_plain else ""
+    plain = "Port 7070 has no TLS by default: https is on 7443. " if is_plain else ""
     hint = "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."
     return unreachable(target, error, hint, plain)

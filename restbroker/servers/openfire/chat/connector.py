@@ -237,14 +237,14 @@ def health_of(response: Response) -> Health:
     status = response.status
     match status:
         case 200 if isinstance(parse_json(response.body), dict):
-            return well("The Chat API answers, and takes the login.")
+            return well("The Chat API answers and accepts the login.")
         case 401:
             return denied("LoginRefused", f"The login is refused (status {status}).", CHECK_LOGIN)
         case 403:
             return denied("PluginDisabled", f"The plugin is switched off (status {status}).", CHECK_ENABLED)
         case _ if status in (200, 404, 405) or 300 <= status < 400:
             # While Openfire starts, its plugins are not there yet: it may be that.
-            about = f"The Chat API is not there (status {status}): Openfire starts, or the URL leads elsewhere."
+            about = f"The Chat API is not there (status {status}): Openfire is starting, or the URL is wrong."
             return unwell(about, CHECK_URL, "NotTheApi")
         case _:
             code = "NotTheApi" if status < 500 else "Unwell"

@@ -21,12 +21,12 @@ BROKEN_ATTEMPTS: Final = 3
 """So often at most a job is sent to which the server says 500: mostly it means bad input, which lasts."""
 
 CHECK_URL: Final = (
-    "Check the target's URL: the Chat API is on the port of http-bind, http://HOST:7070/rest/api, not on that of the"
-    " admin console (9090); and that the plugin ofchat is there and enabled."
+    "Check the target's URL: the Chat API is on the port of http-bind, http://HOST:7070/rest/api, not on that "
+    "of the admin console (9090); and that the plugin ofchat is installed and enabled."
 )
 CHECK_LOGIN: Final = (
-    "Check the target's Auth (an administrator's name and password) or Secret (plugin.ofchat.secret), and the plugin's"
-    " allowedIPs. Where Openfire's users are in a directory that is away just now, it goes on by itself."
+    "Check the target's Auth (an administrator's name and password) or Secret (plugin.ofchat.secret), and the "
+    "plugin's allowedIPs. If Openfire's users are in a directory that is down, it recovers by itself."
 )
 CHECK_ENABLED: Final = "Switch the plugin on: its system property plugin.ofchat.enabled."
 _CHECK_USER: Final = (
@@ -38,31 +38,31 @@ _WORDLESS: Final = ("", "Error", "Exception")
 NO_PASSWORD: Final = Rejected(
     Reason(
         "UserLoginRefused",
-        "The user cannot be logged in: the target has a Secret in the place of an administrator's login, and no"
-        " password of this user.",
-        "Put his password into Options.PasswordsFile or the job, or give Auth with an administrator's name and"
-        " password.",
+        "The user cannot log in: the target has a Secret instead of an administrator's login, and no password "
+        "for this user.",
+        "Put their password into Options.PasswordsFile or the job, or give Auth with an administrator's name "
+        "and password.",
     )
 )
 _TWICE: Final = (
-    "Openfire would make a second connection of one name, and after that give no new stream of events to anyone until"
-    " its restart. "
+    "Openfire would open a second connection for one name, and then give no one a new stream of events until "
+    "it restarts. "
 )
 LOGGED_IN: Final = Rejected(
     Reason(
         "UserLoggedIn",
-        "The name is logged in, here or by another program, and who asks must not be. Nothing was sent.",
-        f"{_TWICE}Ask under another name, or log the user off first (chat_logoff).",
+        "The name is logged in, here or in another program, and must not be. Nothing was sent.",
+        f"{_TWICE}Use another name, or log the user off first (chat_logoff).",
     )
 )
 ASKS: Final = Rejected(
     Reason(
         "UserAsks",
-        "The name asks a question, or asked for an upload: it must not be logged in. Nothing was sent.",
-        f"{_TWICE}Use another name, or take the question back first (ask_revoke).",
+        "The name is asking a question or for an upload: it must not be logged in. Nothing was sent.",
+        f"{_TWICE}Use another name, or withdraw the question first (ask_revoke).",
     )
 )
-_SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
+_SEE_LOG: Final = "Check Openfire's log (error.log). A 500 often means bad input: check the job's arguments too."
 _SHARED: Final = standard("Openfire", check_url=CHECK_URL, check_log=_SEE_LOG)
 RUNGS: Final[Ladder] = _SHARED | {
     "3xx": attrs.evolve(_SHARED["3xx"], message="The server redirects (status {status})."),
@@ -104,11 +104,11 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secre
     match status:
         case 400:
             answer = read(form_of(), response, secrets)
-            why = f"Openfire says: {answer.words}" if explains(answer) else "Openfire does not say why."
-            message = f"The user could not be logged in (status 400). {why}"
+            why = f"Openfire says: {answer.words}" if explains(answer) else "Openfire gives no reason."
+            message = f"The user could not log in (status 400). {why}"
             return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
         case 200:
-            message = "Openfire answered a login with something that is no stream's id: this is not the Chat API."
+            message = "Openfire answered a login with something that is not a stream id: this is not the Chat API."
             return Denied(Reason("NotTheApi", message, CHECK_URL, status))
         case _:
             message = f"Openfire answered a login with status {status}."

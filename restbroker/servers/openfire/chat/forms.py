@@ -71,7 +71,7 @@ def _check_segment(name: str, value: Json) -> Json:
     if isinstance(value, str) and value.strip() in ("", ".", ".."):
         raise InvalidArguments(f'the argument "{name}" is empty, or only dots')
     if isinstance(value, str) and "/" in value:
-        raise InvalidArguments(f'the argument "{name}" has a slash, which cannot stand in the path')
+        raise InvalidArguments(f'the argument "{name}" has a slash, which a path cannot contain')
     return value
 
 
@@ -121,7 +121,7 @@ SEGMENT: Final = TEXT._replace(convert=_segment)
 ROOM: Final = TEXT._replace(convert=_room)
 SENDER: Final = TEXT._replace(convert=_sender)
 """A user in whose name nothing is done."""
-USER: Final = Form("a user's name, or his JID", is_text, place="name", convert=_user)
+USER: Final = Form("a user's name or JID", is_text, place="name", convert=_user)
 """As whom a command acts."""
 JID: Final = table.JID._replace(convert=_complete)
 SHOW: Final = choice(

@@ -50,20 +50,18 @@ class Options:
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
     secret: Secret | None = secret(
-        "Secret", "The shared secret (plugin.ofchat.secret), where Auth is not given.", "A file that holds that secret."
+        "Secret", "The shared secret (plugin.ofchat.secret), if there is no Auth.", "A file with that secret."
     )
     passwords: forms.SecretFile | None = key(
         "PasswordsFile",
-        "A private file with a line user:password for each user who is logged in with his own password; the others are"
-        " logged in by the target's login, which must be an administrator's.",
+        "A private file with a line user:password for each user with their own password; the others are logged "
+        "in with the target's login, which must be an administrator's.",
     )
-    paths: Paths = key(
-        "Paths", "Which form a path has where the plugin's documentation and its source differ.", "source"
-    )
+    paths: Paths = key("Paths", "The form of paths where the plugin's documentation and its source differ.", "source")
     joins: bool = key(
         "JoinRooms",
-        "Have a user join a room before he posts or invites there, unless he joined it by the login that he has: after"
-        " a restart of the server nobody is in any room.",
+        "Let a user join a room before they post or invite there, unless their current login joined it: after "
+        "a restart of the server no one is in any room.",
         True,
     )
 
@@ -93,7 +91,7 @@ class Options:
                 note_plain(target.url, review)
                 if self.passwords is None:
                     cure = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
-                    message = f"{place}.Secret logs no users in: commands that act as one need his password."
+                    message = f"{place}.Secret cannot log users in: commands that act as a user need their password."
                     review.note("NoPasswords", message, cure)
             case Basic(user, _) if secret is None:
                 check_name_alone(at("Auth"), user, review)

@@ -26,35 +26,38 @@ from restbroker.transport.message import Response
 
 DONE_BEFORE: Final = "already done"
 _CHECK_ARGUMENTS: Final = (
-    "Openfire does not say why: check names and JIDs, that the user is in the room or the workgroup, and that what is"
-    " named exists."
+    "Openfire gives no reason: check names and JIDs, that the user is in the room or the workgroup, and that "
+    "everything named exists."
 )
 _CHECK_ROOM: Final = (
-    "Nothing was said there. Openfire does not say why: check that the room admits him (members only, a ban, a"
-    " password), that it tells everybody's presence (broadcastPresenceRoles), and that it was made by `create_room` or"
-    " a client, and not by a join; then `update_room` it, or `add_room_member`."
+    "No message was sent. Openfire gives no reason: check that the room admits the user (members only, a ban, "
+    "a password), that it broadcasts everyone's presence (broadcastPresenceRoles), and that `create_room` or a "
+    "client created it, not a join; then use `update_room` or `add_room_member`."
 )
 _NO_SUCH_ROOM: Final = (
-    "Create it (`create_room`), or correct its name. It was not joined: Openfire would have made one that nobody else"
-    " could come into."
+    "Create it (`create_room`), or correct its name. It was not joined: Openfire would create one that no one "
+    "else can enter."
 )
 NOT_IN_ROOM: Final = Rejected(
     Reason(
         "NotInRoom",
-        "The user is not known to be in the room: it refused him, he left it, or it may have had him leave. Openfire"
-        " would answer 200, and say nothing there.",
+        "The user may not be in the room: it refused or removed them, or they left. Openfire would answer 200 "
+        "and send nothing.",
         "Push a `join_room` first, or switch JoinRooms on.",
     )
 )
-_SEE_WORDS: Final = "Correct what Openfire names, or install and set up what it misses."
-_OFFER_GONE: Final = "The offer was revoked or taken, or the user was logged in anew since: it is made again, or not."
+_SEE_WORDS: Final = "Correct what Openfire names, or install and set up what is missing."
+_OFFER_GONE: Final = "The offer was revoked or taken, or the user has logged in again: it may or may not be made again."
 _OFFER_TAKEN: Final = (
-    "An earlier try may have done it, and its answer was lost: events tell (an invitation, or the next expert's offer)."
+    "An earlier try may have done it and its answer was lost: events show it (an invitation, or the next "
+    "expert's offer)."
 )
-_OFFLINE: Final = Reason("WorkgroupOffline", "", "Nobody of the workgroup is available. Ask again when somebody is.")
+_OFFLINE: Final = Reason("WorkgroupOffline", "", "No one in the workgroup is available. Ask again when someone is.")
 _NO_WORKGROUP: Final = Reason("NoSuchWorkgroup", "", "Create the workgroup (create_workgroup), or correct its name.")
 _NOBODY: Final = Reason(
-    "NobodyAccepted", "", "No agent accepted in time. Ask again, or take it back (`ask_revoke`): it may still wait."
+    "NobodyAccepted",
+    "",
+    "No agent accepted in time. Ask again, or withdraw it (`ask_revoke`): it may still be waiting.",
 )
 # The errors of XMPP are what came of each (measured); the sentences are in the plugin's source as well, which takes a
 # workgroup that it never heard of for available, so that it has never said them.
@@ -66,8 +69,8 @@ _REFUSED_QUESTIONS: Final = (
     ("Timeout error", _NOBODY),
 )
 _PUSH_REFUSED: Final = (
-    "Openfire says the same to a user without a subscription (`list_push_subscribers` tells who has one) and where the"
-    " push service refuses the last of several, after the others."
+    "Openfire answers the same for a user without a subscription (`list_push_subscribers` lists those with "
+    "one) and if the push service refuses only the last of several."
 )
 
 
@@ -152,7 +155,7 @@ def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
         case 404 if _is_of_command(entry, answer.response):
             if may_be_done and call.maybe_run:
                 return answer.done(call, spec, DONE_BEFORE)
-            return answer.reject("NotFound", "Check the names, or create what they name.")
+            return answer.reject("NotFound", "Check the names, or create them.")
         case 409 if may_be_done and (call.maybe_run or call.ok_if_exists):
             return answer.done(call, spec, DONE_BEFORE)
         case 409:

@@ -15,8 +15,8 @@ from restbroker.servers.openfire.chat.headers import accepting, authorization_he
 from restbroker.transport.message import Request, Response
 
 _PATH: Final = "/restapi/v1/admin/restbroker"
-MESSAGE: Final = "The target's login is no administrator's: users without a password of their own would have no name."
-CURE: Final = "Give Auth of an administrator, or each user's password in Options.PasswordsFile."
+MESSAGE: Final = "The target's login is not an administrator's: users without their own password would have no name."
+CURE: Final = "Set Auth to an administrator's login, or give each user's password in Options.PasswordsFile."
 
 
 def trust_question(target: Target) -> Request:

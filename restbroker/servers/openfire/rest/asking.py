@@ -54,7 +54,7 @@ def version_of(dialect: Dialect | None, ready: Response, described: Response | N
 
 def starting() -> Health:
     """Of a server that says that it is."""
-    return unwell("Openfire answers, and is not ready: it starts, or stops.", _WAITS)
+    return unwell("Openfire answers but is not ready: it is starting or stopping.", _WAITS)
 
 
 def health_of(response: Response) -> Health:

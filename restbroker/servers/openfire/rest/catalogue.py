@@ -19,8 +19,8 @@ from restbroker.servers.openfire.rest.table import TABLE, Entry
 
 _VERSION: Final = "1.12"
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
-_NEWER: Final = "It came with plugin {}. Update the plugin; if that was done just now, push it with --any."
-_ONE_BY_ONE: Final = "No version of the plugin can read the list that it takes: push {} for each of them."
+_NEWER: Final = "It came with plugin {}. Update the plugin; if you just did, push with --any."
+_ONE_BY_ONE: Final = "No version of the plugin can read this list: push {} for each of them."
 # 415 to XML and 400 to JSON (measured on 1.10.2): the class that it is read into is abstract, from 1.9.0 to 1.12.0.
 _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
     {

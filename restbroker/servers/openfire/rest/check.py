@@ -52,7 +52,7 @@ async def check(target: Target) -> list[Finding]:
 def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
     """What it says of a target that a question was not answered."""
     is_plain = target.url.scheme == "https" and target.url.port == 9090
-    plain = "Port 9090 speaks no TLS as Openfire comes: https is on 9091. " if is_plain else ""
+    plain = "Port 9090 has no TLS by default: https is on 9091. " if is_plain else ""
     hint = "Check that Openfire runs, the address and port of its console, and the target's URL."
     return unreachable(target, error, hint, plain)
 
@@ -60,12 +60,12 @@ def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
 def _unready(target: Target, ready: Response) -> list[Finding]:
     if not asking.is_starting(ready):
         return []
-    message = "It says that it is not ready: it starts, or stops."
-    return [problem(target, "Unwell", message, "Wait, and see Openfire's log.")]
+    message = "It is not ready: it is starting or stopping."
+    return [problem(target, "Unwell", message, "Wait, and check Openfire's log.")]
 
 
 def _version(target: Target, dialect: Dialect | None, version: str | None) -> Finding:
-    about = "A REST API plugin that does not tell its version" if version is None else f"REST API plugin {version}"
+    about = "A REST API plugin of unknown version" if version is None else f"REST API plugin {version}"
     writes = f"; bodies are written as {target.options_as(Options).write}" if dialect == "1.2" else ""
     return ok(target.name, "Version", f"{about}{writes}.")
 

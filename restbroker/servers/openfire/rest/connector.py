@@ -131,7 +131,7 @@ class OpenfireConnector:
             return classify(
                 call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response=response, now_s=self._now_s()
             )
-        message = "The number of sessions is none: this is not the REST API plugin."
+        message = "The number of sessions is not a number: this is not the REST API plugin."
         return Denied(Reason("NotTheApi", message, CHECK_URL, 200))
 
     def _remember(self, response: Response) -> None:

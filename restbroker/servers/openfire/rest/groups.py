@@ -18,7 +18,7 @@ from restbroker.transport.message import Response
 
 _GET_GROUP: Final = "get_group"
 _REPLACED: Final = ("admins", "members", "shared")
-_GIVE_ALL: Final = "Give admins, members and shared in the job, so that the group need not be read."
+_GIVE_ALL: Final = "Give admins, members and shared in the job, so that restbroker need not read the group."
 
 
 def is_incomplete(call: Call) -> bool:
@@ -39,7 +39,7 @@ def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) ->
     outcome = judge_question(call, _GET_GROUP, spec, response=response, now_s=now_s)
     match outcome:
         case Delivered() if response.truncated:
-            message = "The group is larger than what is read of an answer, and who is not listed would be removed."
+            message = "The group is too large to read, and unlisted members would be removed."
             return Rejected(Reason("CommandFailed", message, _GIVE_ALL, response.status))
         case Delivered(body=body) if is_named(body, "name", call.command.arguments["groupName"]):
             return _with(call, response)

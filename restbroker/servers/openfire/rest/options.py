@@ -33,12 +33,12 @@ class Options:
 
     secret: Secret | None = secret(
         "Secret",
-        "The plugin's shared secret (plugin.restapi.secret), where that is its authentication. Excludes Auth.",
-        "A file that holds the shared secret.",
+        "The plugin's shared secret (plugin.restapi.secret), if it uses one. Excludes Auth.",
+        "A file with the shared secret.",
     )
     write: Form = key(
         "Write",
-        "How bodies are written: xml, which all versions of the plugin read alike, or json, in the server's dialect.",
+        "The format of bodies: xml, which all versions of the plugin read alike, or json, in the server's dialect.",
         "xml",
     )
 

@@ -32,20 +32,20 @@ BROKEN_ATTEMPTS: Final = 3
 REDIRECTED_ATTEMPTS: Final = 5
 """So often at most one that is answered with the login page; the first waits are enough for a server that starts."""
 BARRED: Final = (
-    "It is so while Openfire starts. If it stays, set its system property"
-    " adminConsole.access.allow-wildcards-in-excludes to true (Openfire 4.7.5 and newer), and look whether the plugin"
-    " is loaded."
+    "This is normal while Openfire starts. If it persists, set its system property "
+    "adminConsole.access.allow-wildcards-in-excludes to true (Openfire 4.7.5 and newer), and check that the "
+    "plugin is loaded."
 )
 CHECK_URL: Final = f"Check the target's URL: it ends with {BASE}, on the port of Openfire's console (9090, 9091)."
 CHECK_LOGIN: Final = (
-    "Check the login against the plugin's settings: Auth with an administrator's name and password, or Options.Secret"
-    " where its shared secret counts; one excludes the other. An address beyond its allowed IPs, and accounts that"
-    " Openfire cannot look up just now, get the same answer."
+    "Check the login against the plugin's settings: Auth with an administrator's name and password, or "
+    "Options.Secret for its shared secret; each excludes the other. An address outside its allowed IPs gets "
+    "the same answer, and so do accounts that Openfire cannot look up at the moment."
 )
 CHECK_ENABLED: Final = "Switch the plugin on: its system property plugin.restapi.enabled."
 _BAD_INPUT: Final = (
-    "Openfire answers so to bad input as well (a room or user that does not exist, a value that it does not take):"
-    " check the arguments, then its log."
+    "Openfire also answers this to bad input (a missing room or user, an invalid value): check the arguments, "
+    "then its log."
 )
 _EXISTS: Final = re.compile("AlreadyExists")
 _LEGACY_CURES: Final = {
@@ -55,10 +55,8 @@ _LEGACY_CURES: Final = {
 _LEGACY: Final = re.compile(r"<error>([^<]*)</error>")
 
 
-REDIRECTS: Final = "The server redirects to {location}: the plugin is not there yet, or barred."
-_EXISTS_HINT: Final = (
-    'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
-)
+REDIRECTS: Final = "The server redirects to {location}: the plugin is not loaded yet, or not accessible."
+_EXISTS_HINT: Final = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
 _RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log="See Openfire's log.") | {
     "3xx": Rung("deferred", "Redirected", BARRED, REDIRECTS, how={"max_attempts": REDIRECTED_ATTEMPTS}),
     400: Rung("rejected", "BadArgument", CHECK_ARGUMENTS),
@@ -102,9 +100,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
         case 404 | 405 if not (status == 404 and answer.code) and entry.since is not None:
             return _too_old(entry, answer)
         case 403 if answer.code:
-            return answer.reject(
-                "CommandForbidden", "Openfire lets nobody do that there; its log and settings say why."
-            )
+            return answer.reject("CommandForbidden", "Openfire allows no one to do that; its log and settings say why.")
         case 404 if answer.code:
             return _not_found(case, answer)
         case 409:
@@ -175,7 +171,7 @@ def _answer(case: _Case) -> str:
 
 def _not_the_api(case: _Case) -> Outcome:
     # If the probe meets the same, the whole target is wrong, not this job.
-    message = f"Status {case.response.status} with something that is no answer of the REST API plugin."
+    message = f"Status {case.response.status} with something that is not an answer of the REST API plugin."
     return case.read().deny("NotTheApi", CHECK_URL, message)
 
 
@@ -207,7 +203,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     answer = case.read()
     if found is None:
         cure = "Check `type`: add, update, delete, enable, disable, add_roster and the like."
-        return answer.reject("CommandFailed", cure, "The user service did not say what it did.")
+        return answer.reject("CommandFailed", cure, "The user service did not report a result.")
     error = found[1].strip()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
     if case.call.maybe_run and done.get(error) == kind:
@@ -223,9 +219,9 @@ def _not_found(case: _Case, answer: Answer) -> Outcome:
     if case.entry.effect == "removes" and call.maybe_run:
         return answer.done(call, case.spec)
     if call.maybe_run and NEW_NAME in call.command.arguments:
-        message = f"{answer.says}; an earlier try may have renamed the account, or half of it."
-        return answer.reject("NotFound", "Look whether the new name is there, and the old one gone.", message)
-    return answer.reject("NotFound", "Check the name, or create what it names first.")
+        message = f"{answer.says}; an earlier try may have renamed the account, or only part of it."
+        return answer.reject("NotFound", "Check that the new name exists and the old one is gone.", message)
+    return answer.reject("NotFound", "Check the name, or create it first.")
 
 
 def _too_old(entry: Entry, answer: Answer) -> Outcome:
@@ -237,7 +233,7 @@ def _too_old(entry: Entry, answer: Answer) -> Outcome:
 def _conflict(case: _Case, answer: Answer) -> Outcome:
     is_there = not answer.code or _EXISTS.search(answer.code) is not None
     if case.entry.effect != "creates" or not is_there:
-        hint = "What is there forbids it: a room's last owner, say, or a list that cannot be changed."
+        hint = "The current state forbids it, e.g. a room's last owner, or a list that cannot be changed."
         return answer.reject("Refused", hint)
     if case.call.ok_if_exists:
         return answer.done(case.call, case.spec)

@@ -16,8 +16,8 @@ from restbroker.transport.message import Response
 
 _GET_ROOM: Final = "get_room"
 _EXISTS_HINT: Final = (
-    'Nothing to do, unless another one was meant: "ok_if_exists": true in the job makes this count as done, and'
-    " update_room sets all of the room that is there."
+    'Nothing, unless you meant another one: "ok_if_exists": true in the job makes this count as done; '
+    "update_room changes the existing room."
 )
 
 
@@ -43,7 +43,7 @@ def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) 
         case Delivered() if call.ok_if_exists:
             return Delivered("", None, response.status, note="already done")
         case Delivered():
-            return Rejected(Reason("AlreadyExists", "The room is there already.", _EXISTS_HINT))
+            return Rejected(Reason("AlreadyExists", "The room exists already.", _EXISTS_HINT))
         case Rejected(Reason(code="NotFound")):
             return None
         case Deferred(Reason(status=500)) if given.get("servicename") is not None:

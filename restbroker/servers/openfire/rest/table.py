@@ -57,8 +57,8 @@ _LIST_S: Final = 60.0
 _NOBODY: Final[Mapping[str, Json]] = {"admins": [], "members": []}
 
 # As of what 1.10.2 was measured to answer 500 to; 1.3.10 makes the group.
-_NO_GROUP: Final = "A group is not there, perhaps: create it first, with create_group."
-_ONE_ROOM: Final = "One room that cannot be made has all fail (by an owner that is no JID, say), but those before it."
+_NO_GROUP: Final = "A group may be missing: create it first, with create_group."
+_ONE_ROOM: Final = "A room that cannot be created (e.g. with an invalid owner) makes all later ones fail."
 
 
 class _Columns(TypedDict, total=False):

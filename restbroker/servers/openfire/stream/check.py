@@ -36,7 +36,7 @@ from restbroker.transport.message import Request
 from restbroker.transport.stream import open_stream
 
 AREA: Final = "Events"
-_WHY: Final = "What Openfire tells of this user becomes no job."
+_WHY: Final = "Openfire's events for this user do not become jobs."
 _STREAM: Final = "ofchat"
 _MOST_BYTES: Final = 1024 * 1024
 _CAUSES: Final[dict[str, Cause]] = {
@@ -74,7 +74,7 @@ async def _looked_at(source: EventSource) -> list[Finding]:
         except Problem as trouble:
             found.append(_of(source, trouble))
         except (NotSent, MaybeSent) as error:
-            message, cure = f"Source {source.name}: {error.message}", "Start the server, or mend URL."
+            message, cure = f"Source {source.name}: {error.message}", "Start the server, or correct URL."
             return [
                 *found,
                 Finding("problem", AREA, "OpenfireAway", message=message, why=_WHY, cure=cure, cause="target"),
@@ -88,7 +88,7 @@ async def _looked_at(source: EventSource) -> list[Finding]:
             ]
     if well:
         where = f"{target.url.origin}/sse"
-        what = f"The source {source.name} can ask for the streams of {', '.join(well)} at {where}."
+        what = f"The source {source.name} can open the streams of {', '.join(well)} at {where}."
         found.append(ok(AREA, "Streams", what))
     return found
 

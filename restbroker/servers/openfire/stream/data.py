@@ -54,10 +54,10 @@ def read_data(text: str) -> Data:
     except (ValueError, RecursionError):
         return _repair(text)
     if not isinstance(members, dict):
-        return Data(None, "it is no JSON object")
+        return Data(None, "it is not a JSON object")
     found = _writable(members)
     if pairs.is_twice and found.fault is None:
-        return Data(members, "a member stands there twice, and the first counts")
+        return Data(members, "a member appears twice, and the first one is used")
     return found
 
 
@@ -66,7 +66,7 @@ def _writable(members: dict[str, Json]) -> Data:
     try:
         rubyjson.dumps({"args": [{"raw": members}]})
     except (ValueError, RecursionError):
-        return Data(None, "it is JSON that no job can hold")
+        return Data(None, "it is JSON that a job cannot contain")
     return Data(members)
 
 
@@ -92,7 +92,7 @@ def _repair(text: str) -> Data:
     found = _writable(members)
     if not unread or found.fault is not None:
         return found
-    return Data(members, f"the value of {', '.join(unread)} is no JSON, and stands there as text")
+    return Data(members, f"the value of {', '.join(unread)} is no JSON, and is given as text")
 
 
 def _value(written: str) -> Json:

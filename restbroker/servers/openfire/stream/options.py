@@ -54,57 +54,57 @@ class Options:
 
     users: _Users = key(
         "Users",
-        "Whose streams are read, as names. They are logged in, but for who was logged off by a job.",
+        "The users whose streams are read, by name. restbroker logs them in, except those that a job logged off.",
         (),
         mandatory="or Askers",
     )
     askers: _Users = key(
         "Askers",
-        "Users who ask experts (the command ask) and are not logged in: a stream of theirs is there while they ask.",
+        "Users who ask experts (the command ask) and are not logged in: they have a stream only while they ask.",
         (),
     )
     passwords: forms.SecretFile = key(
         "PasswordsFile",
-        "A private file with a line user:password for each of them: a stream is given to its user alone. It is read"
-        " anew whenever a stream is opened.",
+        "A private file with a line user:password for each of them: only the user gets their stream. "
+        "restbroker reads it whenever it opens a stream.",
         NO_SECRET,
         mandatory="always",
     )
     _target: str | None = key(
-        "Target", "The target of the kind openfire-chat whose server and logins are used.", mandatory="always"
+        "Target", "The target of kind openfire-chat with the server and its logins.", mandatory="always"
     )
     mode: RawMode = key(
         "Raw",
-        "typed: an event for each that the server has a form for; stanzas: for each stanza that reaches the user, as"
-        " XML; both: most come twice.",
+        "typed: the server's own typed events; stanzas: each stanza that reaches the user, as XML; both: most "
+        "come twice.",
         "typed",
     )
     announces: bool = key(
         "Announce",
-        "Make a user available after each login, once his stream is open; the login itself does so before.",
+        "Make a user available after each login, once their stream is open; the login itself does so earlier.",
         default=True,
     )
     silence_s: forms.Duration = key(
         "Silence",
-        "So long may nothing come, not even a heartbeat (10 s), until the stream is opened anew.",
+        "Reopen a stream after this long without an event or a heartbeat (every 10 s).",
         SILENCE_S,
         shown=f"{SILENCE_S:g}s",
     )
     lease_s: forms.Duration = key(
         "Lease",
-        "So long after a process died without a word another one reads its users' streams.",
+        "How long after a process dies another one takes over its users' streams.",
         LEASE_S,
         shown=f"{LEASE_S:g}s",
     )
     limit_bytes: Annotated[int, whole(_LEAST_LIMIT, _MOST_LIMIT)] = key(
         "LargestEvent",
-        "How many bytes an event may have; a larger one is lost. A message is at least a third larger there.",
+        "The greatest size of an event in bytes; larger ones are lost. A message is at least a third larger there.",
         4 * 1024 * 1024,
     )
     buffer_bytes: Annotated[int, whole(_LEAST_BUFFER, _MOST_BUFFER)] = key(
         "Buffer",
-        "How many bytes of events wait in memory while Redis takes none. Then no stream is read, and Openfire has those"
-        " wait who send to these users.",
+        "How many bytes of events may wait in memory while Redis accepts none. After that no stream is read, "
+        "and Openfire blocks senders to these users.",
         BUFFER_BYTES,
     )
 
@@ -127,7 +127,7 @@ class Options:
                     f"{place}.{name}", f"expected at least {duration_text(least)}, found {duration_text(value)}."
                 )
         if self.passwords == NO_SECRET:
-            what = "is missing or empty; a stream is given to its user alone, with his password."
+            what = "is missing or empty; only the user gets their stream, with their password."
             review.refuse(f"{place}.PasswordsFile", what)
         passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", review) or NO_SECRET
         if passwords != NO_SECRET:

@@ -40,27 +40,31 @@ class Problem(Exception):
 def refusal(target: Target, user: str, status: int) -> Problem:
     """The server answered so when it was asked for the user's stream (measured, but for 403)."""
     if status in _DENIED:
-        what = f"{target.url} does not let {user} read his events ({status})."
-        return Problem("OpenfireDenied", what, "Check his line in PasswordsFile, and that plugin.ofchat.enabled is on.")
+        what = f"{target.url} does not let {user} read their events ({status})."
+        return Problem(
+            "OpenfireDenied", what, "Check their line in PasswordsFile, and that plugin.ofchat.enabled is on."
+        )
     if status == _NOT_NOW:
         what = f"{target.url} gives no stream of {user} now (503)."
-        cure = "It is tried again. Where it stays so for him alone, check his name in Users and PasswordsFile."
+        cure = (
+            "restbroker tries again. If it persists for this user alone, check their name in Users and PasswordsFile."
+        )
         return Problem("OpenfireAway", what, cure)
     if status == UNWANTED:
         what = f"{target.url} gives {user} no stream for the header Accept (405)."
-        return Problem("OpenfireAway", what, "It is tried again. A proxy in between may have changed the header.")
+        return Problem("OpenfireAway", what, "restbroker tries again. A proxy in between may have changed the header.")
     what = f"{target.url} answers {status}, not with the events of {user}."
-    return Problem("OpenfireAway", what, "It is tried again: a server that starts answers so for a while.")
+    return Problem("OpenfireAway", what, "restbroker tries again: a starting server answers like this for a while.")
 
 
 def no_new_streams(target: Target, user: str) -> Problem:
     """Who was just logged in has none: the server adds no path any more."""
     what = f"{target.url} gives no stream of {user} (404), who is logged in."
     why = (
-        "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or two logins"
-        " of one user at the same moment, of another program, too) keep it from giving new streams to anyone."
+        "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or "
+        "two simultaneous logins of one user, also by another program) keep it from giving anyone new streams."
     )
-    return Problem("OpenfireJammed", what, f"{why} Where there never was a stream, look at the URL: port 7070.")
+    return Problem("OpenfireJammed", what, f"{why} If there never was a stream, check the URL: port 7070.")
 
 
 def no_answer(why: str) -> Problem:
@@ -71,13 +75,13 @@ def no_answer(why: str) -> Problem:
 def no_stream(target: Target, user: str) -> Problem:
     """It answered 200, with something else: a page of a proxy, or a login page."""
     what = f"{target.url} answers with something else than a stream of events for {user}."
-    return Problem("OpenfireAway", what, "Look at what answers there: streams are at the port of http-bind (7070).")
+    return Problem("OpenfireAway", what, "Check what answers there: streams are at the port of http-bind (7070).")
 
 
 def not_logged_in(user: str, error: NoLogin) -> Problem:
     """The server did not let the target's login log him in."""
     why = "the server refuses it." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
-    return Problem("OpenfireDenied", f"{user} cannot be logged in: {why}", "It is tried again.")
+    return Problem("OpenfireDenied", f"{user} cannot log in: {why}", "It is tried again.")
 
 
 def no_password(user: str, why: str) -> Problem:
@@ -87,14 +91,14 @@ def no_password(user: str, why: str) -> Problem:
 
 def unwritable(what: str) -> Problem:
     """`what`: a user's name or password, as the beginning of a sentence."""
-    message = f"Openfire cannot be told {what} for a stream: it has a character that is not in Latin-1."
-    return Problem("OpenfireDenied", message, "Use letters, digits and signs of Western Europe there.")
+    message = f"Openfire cannot receive {what} for a stream: it has a character outside Latin-1."
+    return Problem("OpenfireDenied", message, "Use Western European letters, digits and signs there.")
 
 
 def too_large(user: str, limit_bytes: int) -> Problem:
     """It is lost: the stream cannot be read on behind it."""
-    what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and what came right behind it."
-    return Problem("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such.")
+    what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and perhaps those right behind it."
+    return Problem("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such events.")
 
 
 def _moment(at_s: float) -> str:
@@ -158,7 +162,7 @@ class ProblemReporter:
         """Of this user's stream."""
         between = f"between {_moment(gap.since_s)} and {_moment(gap.until_s)}"
         what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
-        cure = "Openfire keeps no events. Do not log off users whose events are read."
+        cure = "Openfire keeps no events. Do not log off users whose events restbroker reads."
         self.report(Warned("OpenfireGap", what, cure))
 
     def well(self, user: str, server: str) -> None:

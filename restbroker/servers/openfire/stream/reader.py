@@ -164,12 +164,14 @@ class StreamReader:
                 self._in_hand = events
                 await self._offer()
         if lost := len(self._in_hand) + len(basket):
-            what = f"{lost} events of the source {self.source.name} are lost: Redis did not take them by the end."
-            cure = "Openfire keeps no events: have Redis work while restbroker stops."
+            what = (
+                f"{lost} events of the source {self.source.name} are lost: Redis did not accept them before the stop."
+            )
+            cure = "Openfire keeps no events: make sure that Redis works when restbroker stops."
             self.ways.report(Warned("EventsLost", what, cure))
 
     async def _offer(self) -> None:
-        """Until Redis has all that is in hand, or knows that nobody wants it."""
+        """Until Redis has all that is in progress, or knows that nobody wants it."""
         while self._in_hand:
             offer = self.ways.inlet.offer(self.source, self._in_hand)
             try:
@@ -205,14 +207,14 @@ class StreamReader:
             return
         self._waits = True
         what = f"Events of the source {self.source.name} wait: {why}"
-        cure = "Openfire keeps none: those that restbroker has read by then are lost when it stops."
+        cure = "Openfire keeps none: a stop of restbroker loses the events that it has read."
         self.ways.report(Warned("EventsWait", what, cure))
 
 
 def _tell_of_full(source: str, report: Report, size_bytes: int) -> None:
     what = (
-        f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis takes some."
-        " Nothing is lost by that, but Openfire has those wait who send to these users."
+        f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis "
+        "accepts some. Nothing is lost, but Openfire blocks senders to these users."
     )
     report(Warned("EventsHeld", what, "Have Redis work; or let more wait: the source's Buffer."))
 

@@ -1,7 +1,7 @@
 """How one user's stream stands: under which login it was opened, when it last was well, and what nobody was told.
 
 Each `listener` has one, to which `reader` says what Redis has of the login. Always holds: pure; times are seconds since
-1970. The server keeps a stream open whose login ended, with heartbeats for ever (measured): only another login tells.
+1970. The server keeps a stream open whose login ended, with heartbeats forever (measured): only another login tells.
 """
 
 import attrs
@@ -67,9 +67,9 @@ class StreamState:
         broken, gap = self._broken, None
         if isinstance(known, LoggedOff) and known.number != self._login_number:
             since_s = self.opened_s if broken is None else broken[0]
-            gap = Gap(since_s, looked_s, "he was logged in and off before it was open") if since_s else None
+            gap = Gap(since_s, looked_s, "the user logged in and off before it was open") if since_s else None
             self._login_number = known.number
-        self._broken = (looked_s, "he was logged in before it was open" if broken is None else broken[1])
+        self._broken = (looked_s, "the user logged in before it was open" if broken is None else broken[1])
         return gap
 
     def asks_nothing(self) -> None:

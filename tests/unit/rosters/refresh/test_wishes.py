@@ -55,11 +55,11 @@ def test_nobody_becomes_his_own_contact() -> None:
 
     for command in ("add_contact", "rename_contact", "set_roster"):
         own = refusal(command, user="john", **arguments(command, "john@example.org"))
-        assert (own.code, own.message) == ("BadRoster", "john@example.org is the user himself."), command
+        assert (own.code, own.message) == ("BadRoster", "john@example.org is the user themselves."), command
         there = arguments(command, "john@elsewhere.net")
         assert wish(command, user="john", **there)
         # Whose domain nobody knows may be the same.
-        assert "may be the user himself" in refusal(command, None, user="john", **there).message
+        assert "may be the user themselves" in refusal(command, None, user="john", **there).message
         assert wish(command, None, user="john", **arguments(command, "john.doe@elsewhere.net"))
 
 
@@ -142,7 +142,7 @@ def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
 
 def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them() -> None:
     reason = refusal("set_roster", user="john", contacts='{"ann@example.org": {}}')
-    assert reason.message == "The roster is a text, neither an object nor a list."
+    assert reason.message == "The roster is a text, not an object or a list."
     assert "contacts:='{" in str(reason.cure)
 
 

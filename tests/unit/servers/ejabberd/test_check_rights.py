@@ -79,7 +79,7 @@ async def test_rights_are_asked_with_a_host_that_the_server_has_and_a_user_that_
 async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_alone_wants_besides() -> None:
     with standing_in("26.07", "limited") as (target, _):
         found = (await looked(target))["Forbidden"]
-    assert "also want an account to be administrator of the host, here localhost" in (found.why or "")
+    assert "also require the account to be an administrator of the host, here localhost" in (found.why or "")
     rights, _, besides = (found.cure or "").partition("\n\n")
     assert list(yaml.safe_load(rights)) == ["api_permissions"]
     assert yaml.safe_load(besides) == {"access_rules": {"configure": {"allow": [{"user": "limited@localhost"}]}}}

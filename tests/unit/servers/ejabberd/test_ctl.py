@@ -102,7 +102,7 @@ def _in_any_order(text: str) -> str:
 def test_columns_that_are_not_known_of_a_version_are_printed_as_sent_and_that_is_told() -> None:
     found = printed("get_last alice localhost", 200, '{"status":"ONLINE","when":"2026"}', catalogue="24.12")
     assert found.text == "ONLINE\t2026\n"
-    assert "other columns than are known of its version" in str(found.note)
+    assert "columns that restbroker does not know" in str(found.note)
 
 
 def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothing_is_asked() -> None:

@@ -94,7 +94,7 @@ async def test_what_the_arguments_cannot_make_is_rejected_before_it_is_sent(open
     rows: list[tuple[dict[str, Any], str]] = [
         ({"user": "a/b"}, 'the argument "user" has a slash'),
         ({"user": "a", "other": 1}, "there is an argument 'other', which the command does not take"),
-        ({"user": "a", "n": float("nan")}, "there is a number among the arguments that JSON does not have"),
+        ({"user": "a", "n": float("nan")}, "an argument contains a number that JSON does not allow"),
     ]
     async with opened({"Commands": {"do": {"Path": "{user}", "Body": {"n": "{n?}"}}}}) as bench:
         for arguments, why in rows:
@@ -271,9 +271,9 @@ async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) ->
             whole = {"AllowPrivate": True, "Commands": {"b": {}, "a": {}}, "SigningSecrets": SECRETS, **options}
             found = {one.code: one for one in await registry.check(made(whole, URL=receiver.url))}
         assert found[code].level == level, (options, act)
-        assert found["Commands"].message == "Jobs may ask for a, b.", (options, act)
+        assert found["Commands"].message == "Jobs may run a, b.", (options, act)
         assert found["Signed"].message.startswith("Each request is signed with 2 secrets"), (options, act)
     gone = {one.code: one for one in await registry.check(made({**whole}, URL=receiver.url))}
     assert (gone["Unreachable"].level, gone["Unreachable"].cause) == ("problem", "target")
     guarded = await registry.check(made({"Commands": {"a": {}}}, URL=receiver.url))
-    assert "127.0.0.1 is no public address, and the target's Options do not say AllowPrivate" in guarded[-1].message
+    assert "127.0.0.1 is not a public address, and the target's Options do not set AllowPrivate" in guarded[-1].message

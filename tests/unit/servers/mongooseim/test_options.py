@@ -9,13 +9,13 @@ def test_a_login_of_another_kind_or_none_where_one_is_needed_is_refused(problems
         return problems({"Schema": schema}, Auth=auth)
 
     assert told("domain_admin", {"Basic": {"User": "root@localhost", "Pass": "p"}}) == [
-        "Auth: is no domain admin's: the user is admin@ and the domain."
+        "Auth: is not a domain admin's: the user is admin@ and the domain."
     ]
     assert told("user", {"Basic": {"User": "bot", "Pass": "p"}}) == [
-        "Auth: is no user's: the user is a whole JID, such as bot@example.org."
+        "Auth: is not a user's: the user is a whole JID, such as bot@example.org."
     ]
     for schema, auth in (("domain_admin", None), ("user", None), ("admin", {"Bearer": {"Token": "x"}})):
-        assert told(schema, auth) == ["Auth: must be Basic: MongooseIM takes no other login."]
+        assert told(schema, auth) == ["Auth: must be Basic: MongooseIM accepts no other login."]
 
 
 def test_a_domain_admins_domain_is_that_of_his_login(made: Made) -> None:

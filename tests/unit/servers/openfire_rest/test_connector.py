@@ -209,9 +209,9 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
     async with opened() as bench:
         say = partial(refused, bench)
         blank = await say("create_user", username="big user", password="x")
-        assert blank == 'the argument "username" has a blank, which no name may have: write \\20 for it.'
+        assert blank == 'the argument "username" has a blank, which names may not contain: write \\20 for it.'
         mail = await say("create_user", username="a@example.org", password="x")
-        assert mail == 'the argument "username" has the character @, which no name may have: write \\40 for it.'
+        assert mail == 'the argument "username" has the character @, which names may not contain: write \\40 for it.'
         assert "longer than the 64" in await say("create_user", username="a" * 65, password="x")
         assert "is empty" in await say("create_user", username="", password="x")
         assert '"password" is empty' in await say("create_user", username="a", password="")
@@ -233,7 +233,7 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
         )
         lacking = [{"roomName": "r", "description": ""}]
         assert '"naturalName" is missing' in await say("create_rooms_bulk", chatRooms=lacking)
-        assert "XML cannot hold" in await say("broadcast_message", body="\x00")
+        assert "XML does not allow" in await say("broadcast_message", body="\x00")
         assert "host of this target" in await say("get_user", username="a", host="other.example")
         sent = await bench.sent("create_user", username="big\\20user", password="x")
         looked = await bench.sent("lock_user", username="böb\\40", host="Example.ORG")
@@ -306,7 +306,7 @@ def test_people_are_told_the_commands_of_the_version_that_is_known() -> None:
 async def test_the_probe_tells_what_is_wrong(opened: Opened) -> None:
     rows: list[tuple[int, bool, str]] = [
         (503, False, "not ready"),
-        (302, False, "not there yet, or barred"),
+        (302, False, "not loaded yet, or not accessible"),
         (500, False, "does not work now"),
         (401, True, "login is refused"),
         (403, True, "switched off"),

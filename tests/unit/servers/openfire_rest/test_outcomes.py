@@ -113,7 +113,7 @@ def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> Non
     outcome = answer("update_user", 404, error("UserNotFoundException"), arguments=arguments, maybe_run=True)
     first = answer("update_user", 404, error("UserNotFoundException"), arguments=arguments)
     assert (fate(outcome), fate(first)) == ("Rejected NotFound", "Rejected NotFound")
-    assert "may have renamed the account, or half of it" in str(outcome)
+    assert "may have renamed the account, or only part of it" in str(outcome)
     assert "may have renamed" not in str(first)
 
 

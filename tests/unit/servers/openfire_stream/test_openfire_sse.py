@@ -115,7 +115,7 @@ def test_a_text_cannot_say_that_it_is_another_ones() -> None:
     assert event is not None
     assert (event.sender, event.body) == (FULL, forged)
     assert isinstance(event.raw, dict)
-    assert event.raw["parse_error"] == "a member stands there twice, and the first counts"
+    assert event.raw["parse_error"] == "a member appears twice, and the first one is used"
 
 
 def test_stanzas_are_events_where_they_are_wanted() -> None:
@@ -184,4 +184,4 @@ def test_a_value_that_is_no_json_is_given_as_text_and_the_members_beside_it_are_
     assert data.members is not None
     assert (data.members["id"], data.members["from"]) == ("a1", "eve@example.org")
     assert data.members["metaData"] == '{"question":["How "big"?"]}'
-    assert data.fault == "the value of metaData is no JSON, and stands there as text"
+    assert data.fault == "the value of metaData is no JSON, and is given as text"

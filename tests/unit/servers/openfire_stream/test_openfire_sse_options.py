@@ -51,7 +51,10 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
     ("change", "problem"),
     [
         ({"Target": None}, "Options.Target: is missing or empty"),
-        ({"Target": "nobody"}, "Options.Target: expected a target of the kind openfire-chat, found .*; there is none"),
+        (
+            {"Target": "nobody"},
+            "Options.Target: expected a target of the kind openfire-chat, found .*; there is no target of that name",
+        ),
         ({"Target": "web"}, "Options.Target: expected .* openfire-chat, found .*; that one is of the kind ejabberd"),
         ({"Users": []}, "Options.Users: is missing or empty"),
         ({"Askers": ["ANN"]}, "Options.Users: names a user for the second time"),

@@ -13,7 +13,7 @@ def test_a_logoff_of_the_login_that_was_read_leaves_no_gap_and_one_of_another_lo
     state = StreamState()
     assert state.has_no_login(5.0, LoggedOff(number=3)) is None, "nobody was read before"
     opened(state, LoggedIn("a", 7), 10.0)
-    assert state.gap() == Gap(5.0, 10.0, "he was logged in before it was open")
+    assert state.gap() == Gap(5.0, 10.0, "the user logged in before it was open")
     state.breaks_off(20.0)
     assert state.has_no_login(21.0, LoggedOff(number=7)) is None
     gap = state.has_no_login(22.0, LoggedOff(number=8))

@@ -178,8 +178,8 @@ async def test_a_command_of_a_module_that_is_not_configured_says_which_option_na
         known, unknown = await bench.deliver("announcement"), await bench.deliver("create_room")
         other = await bench.deliver("msg")
     assert [outcome.reason.code for outcome in (known, unknown, other)] == ["UnknownCommand"] * 3
-    assert known.reason.cure == "Name the address of the module that brings it in the target's Options: AdminURL."
-    assert other.reason.cure == "Name the address of the module that brings it in the target's Options: MsgURL."
+    assert known.reason.cure == "Give the URL of its module in the target's Options: AdminURL."
+    assert other.reason.cure == "Give the URL of its module in the target's Options: MsgURL."
     assert "AdminURL" not in unknown.reason.cure
 
 

@@ -78,7 +78,7 @@ def test_an_error_that_is_for_good_parks_the_job_with_its_condition_text_and_a_c
         assert isinstance(outcome, Rejected), kind
         assert outcome.reason.code == "StanzaRefused", kind
         assert outcome.reason.message == f"The answer is the error service-unavailable (type {kind}): No such user"
-        assert outcome.reason.cure == "Check that the account exists, and that it takes that when it is offline.", kind
+        assert outcome.reason.cure == "Check that the account exists, and that it accepts this while offline.", kind
         assert outcome.text is not None, kind
         assert "service-unavailable" in outcome.text, kind
 
@@ -113,7 +113,7 @@ def test_what_prosody_says_of_several_accounts_is_done_failed_or_partly_done_as_
 def test_a_report_in_unknown_words_is_done_with_a_note_and_no_account_is_taken_for_a_heading() -> None:
     ways = [f"The following accounts were {way}:\na@h\n" for way in ("successfully deleted", "skipped")]
     odd = "The following accounts were successfully disconnected:\na@h/The following accounts could not be x:\n"
-    unknown = "a note in unknown words: see the answer"
+    unknown = "an unknown note: see the answer"
     notes = {"Gone: a@h": unknown, "".join(ways): unknown, "".join(reversed(ways)): unknown, odd: None}
     for text, noted in notes.items():
         node = f"http://jabber.org/protocol/admin#{'end-user-session' if text == odd else 'delete-user'}"
@@ -172,9 +172,9 @@ def test_a_refusal_of_mod_rest_is_shown_by_its_text_with_what_to_do() -> None:
         other = reason_of(_of_step(version, "stanzas", 403))
         assert other.code == "CommandForbidden", version
         assert other.message == "Status 403: Not authorized to send stanza with requested 'from'", version
-        assert "needs a target of its own" in other.cure, version
+        assert "needs its own target" in other.cure, version
         bare = reason_of(_of_step(version, "refused", 401))
-        assert bare.message == "The server answered with status 401 and no words.", version
+        assert bare.message == "The server answered with status 401 without a text.", version
 
 
 def test_a_refused_ad_hoc_command_says_what_it_lacks() -> None:

@@ -66,7 +66,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("stanza", {"xml": "<message/>"}, "has no JID as its to"),
     ("stanza", {"xml": "<iq type='result' to='a@b'><x/></iq>"}, "is an iq whose type is neither get nor set"),
     ("stanza", {"xml": "<iq type='get' to='a@b'/>"}, "is an iq with other than one element in it"),
-    ("stanza", {"xml": f"<message to='a@b'>{'<x>' * 200}{'</x>' * 200}</message>"}, "has elements within each other"),
+    ("stanza", {"xml": f"<message to='a@b'>{'<x>' * 200}{'</x>' * 200}</message>"}, "nests elements deeper"),
     ("message", {"xml": "<message to='a@b'/>"}, 'the argument "to" is missing'),
     ("message", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "is no message"),
     ("message", {**TO, "xml": "<message to='b@example.org'/>"}, 'has another to than the argument "to"'),
