@@ -4,7 +4,7 @@ Each job carries the moment of its pushing, in µs. Rate 0: single jobs with pau
 `latency` runs it; workers/bullmq_producer.mjs does the same for BullMQ. The queue `default` gets jobs as Sidekiq's
 worker wants them, others as restbroker does.
 
-Always holds: an open loop: a slow worker does not slow it down. What is due is looked forevery millisecond.
+Always holds: an open loop: a slow worker does not slow it down. What is due is looked for every millisecond.
 """
 
 import random

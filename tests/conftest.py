@@ -1,4 +1,4 @@
-"""Fixtures forevery test: real Redis and Valkey servers, one of each per run, emptied before each test; an ejabberd.
+"""Fixtures for every test: real Redis and Valkey servers, one of each per run, emptied before each test; an ejabberd.
 
 A test that stops, kills or fills a server asks for `make_redis` or `own_ejabberd` and breaks one of its own.
 """

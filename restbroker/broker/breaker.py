@@ -12,7 +12,7 @@ The gate of a lane owns one, tells it every outcome and asks it before each fetc
 it is closed; only a probe leads back; memory is bounded; an answer takes constant time (amortised), and a "not now" a
 look at each command besides. One command that fails or is slow by itself does not open it: leave it out, and look
 whether the rest works. Half-open is no state of its own here: the one prober knows that its probe is under way, and
-foreverybody else it is open. `now_s` is any clock in seconds that all calls share; where it steps back, the latest
+for everybody else it is open. `now_s` is any clock in seconds that all calls share; where it steps back, the latest
 slice of time counts.
 """
 

@@ -41,7 +41,7 @@ _REFUSED_WAIT_S = 1.0
 
 @attrs.frozen
 class LanePlan:
-    """What a lane is made of; the same forevery life."""
+    """What a lane is made of; the same for every life."""
 
     target: Target
     connector: Connector

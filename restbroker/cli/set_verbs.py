@@ -1,6 +1,6 @@
 """The verbs of `dead`, `retries` and `scheduled`: list, show, retry, delete, kill, reschedule, move.
 
-Each of the three modules makes its commands here. Always holds: a verb means the same forevery set; what a verb needs
+Each of the three modules makes its commands here. Always holds: a verb means the same for every set; what a verb needs
 is imported when it runs, for most often the jobs are only listed.
 """
 

@@ -34,7 +34,7 @@ def verify(
     seed: Annotated[int | None, typer.Option(help="Repeat the faults of an earlier run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run brokers on your Redis, kill and freeze them, cut connections, and account forevery job.
+    """Run brokers on your Redis, kill and freeze them, cut connections, and account for every job.
 
     Works in a private namespace (restbroker-verify-...), which it removes at the end, and against a private server. It
     does not touch your queues, your XMPP server or other keys. Exits with 0 if every promise was kept, with 1 if a job

@@ -1,4 +1,4 @@
-"""Reads the addresses of Redis and of targets the same way forevery library behind them.
+"""Reads the addresses of Redis and of targets the same way for every library behind them.
 
 Called by `config.redis` and `config.check_targets`. Always holds: what could mean two places or
 two credentials to two clients is refused with the explicit forms; no message shows a password, and a password leaves a

@@ -1,6 +1,6 @@
 """How long a failed job waits for its next try. Used by `job.retry`, and by the configuration, which says which rule.
 
-Always holds: it needs nothing else, forevery command reads the configuration.
+Always holds: it needs nothing else, for every command reads the configuration.
 """
 
 from typing import Final, TypeAlias, assert_never

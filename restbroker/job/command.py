@@ -102,7 +102,7 @@ class Danger:
 class Catalogue:
     """The commands of one server version. `version` is the server's own text, e.g. "24.12".
 
-    `dangers` holds forevery version: a server may have commands that are newer than what is known of it. But not one
+    `dangers` holds for every version: a server may have commands that are newer than what is known of it. But not one
     whose catalogue `is_whole`: there is no command beside these. `is_dotted`: its names have a dot (MongooseIM's
     `account.registerUser`), for which a slash may stand.
     """

@@ -1,6 +1,6 @@
 """What Sidekiq Web shows of a job: its command as its name, and a copy of a job in progress that anybody may look at.
 
-`broker.record` shows jobs in progress with `payload`; `with_command_name` is foreverything that goes to `retry`,
+`broker.record` shows jobs in progress with `payload`; `with_command_name` is for everything that goes to `retry`,
 `schedule` and `dead`. `or_why` is for whoever shows a job, wherever: no job ends or breaks what shows it. Sidekiq from
 6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: what `payload`
 makes is a small object that every version of Sidekiq reads, whatever the job is made of, and no secret is in it, in

@@ -1,6 +1,6 @@
 """JSON as Ruby reads and writes it, byte for byte.
 
-Called forevery payload that is read and forevery one that must change. Always holds: what `loads` accepts, `dumps`
+Called for every payload that is read and for every one that must change. Always holds: what `loads` accepts, `dumps`
 writes, and Ruby's `JSON.parse` reads; a payload that Ruby's poller cannot read would be taken out of `retry` or
 `schedule` and lost. Sidekiq Web finds an entry again by parsing and writing it anew, so one byte of difference
 doubles the job (`reschedule`, versions 6 to 8).

@@ -1,6 +1,6 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
-The worker calls `settle` forevery job it finished with, the committer `reply_refused` and `perturb` when Redis
+The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturb` when Redis
 objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in progress. Always holds: every
 job gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """

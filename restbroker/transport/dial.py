@@ -2,7 +2,7 @@
 
 Always holds: a failure is a `NotSent` that says what happened, and leaves no socket behind. Of a name's addresses,
 IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 250 ms, and the first to answer is taken
-(RFC 8305, done by Trio). A name is looked up forevery connection; only `MaxConnectionAge` keeps old answers in use.
+(RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
 """
 
 import contextlib

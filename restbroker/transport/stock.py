@@ -2,7 +2,7 @@
 
 Opened by `client`. Always holds: as with the lean client.
 
-A connection pool shared by all workers is what makes httpx slow: httpcore scans every connection forevery request
+A connection pool shared by all workers is what makes httpx slow: httpcore scans every connection for every request
 (measured with httpx 0.28.1: 3.3 ms of CPU a request at 50 connections). So each connection is an httpx transport of
 its own with a pool of one, and the idle ones are a stack here: the one used last is the one least likely to be stale.
 """

@@ -150,7 +150,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
     "a kind that does not exist": _targets(main=_target("matrix", "http://x")),
     "options of another kind": _targets(main={**_EJABBERD, "Options": {"Schema": "admin"}}),
     "two logins": _targets(main={**_EJABBERD, "Auth": {"Basic": {"User": "u", "Pass": "p"}, "Bearer": {"Token": "t"}}}),
-    "pages foreverybody": {**_FLAT, "Stats": True, "StatsBind": "0.0.0.0"},
+    "pages for everybody": {**_FLAT, "Stats": True, "StatsBind": "0.0.0.0"},
     "three doors at one port": {
         **_events(Kind="prosody-rest", Path="/e", Secret=_SECRET), "Stats": True, "StatsPort": 8081,
         "HealthBind": "127.0.0.1:8081",

@@ -1,4 +1,4 @@
-"""A broker among Sidekiq's processes, forevery test of this folder."""
+"""A broker among Sidekiq's processes, for every test of this folder."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,7 @@
 """What each version of Sidekiq demands of what it reads in Redis, in our own words; for versions that cannot run here.
 
 Used by test_versions.py. `READERS` has one reader for each version; its methods are given what is in Redis and raise
-`PageGone` where Sidekiq Web would answer 500 (forevery process and job on that page, not only ours) or `ShownWrong`
+`PageGone` where Sidekiq Web would answer 500 (for every process and job on that page, not only ours) or `ShownWrong`
 where it would show something false, or a button would do nothing. Sources: the files lib/sidekiq/{api,launcher}.rb,
 lib/sidekiq/web/*.rb and web/views/ of 5.2, 6.4.1, 6.5, 7, 8.0 and 8.1; pages of 6.4.1, 7.3.2, 8.0.10 and 8.1.7 were
 measured with one field changed at a time; the capsules of 8.0.8 and 8.0.9 as in Sidekiq's issues 6858 and 6883.

@@ -1,6 +1,6 @@
 """The buttons of Sidekiq Web's Busy page end and quiet restbroker's processes: the one that is meant, or all.
 
-Requests are looked forevery five seconds, as Sidekiq's processes do; here mostly every 0.2 s.
+Requests are looked for every five seconds, as Sidekiq's processes do; here mostly every 0.2 s.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The store's tests run on a real Redis, and those `on_both` on a real Valkey too; each is emptied forevery test."""
+"""The store's tests run on a real Redis, and those `on_both` on a real Valkey too; each is emptied for every test."""
 
 from collections.abc import Iterator
 

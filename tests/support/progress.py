@@ -1,4 +1,4 @@
-"""Shows how far a run of many tests is: a bar on a terminal, elsewhere a line forevery 5 %, in place of dots.
+"""Shows how far a run of many tests is: a bar on a terminal, elsewhere a line for every 5 %, in place of dots.
 
 `make quick` and `make test` load it (`-p tests.support.progress`). A test that fails is named at once.
 """

@@ -91,7 +91,7 @@ class Argument(NamedTuple):
 
 @attrs.frozen(eq=False, repr=False)
 class Arguments:
-    """All of a command, in the order in which people see them. `by_name` and `needed` are looked at forevery job.
+    """All of a command, in the order in which people see them. `by_name` and `needed` are looked at for every job.
 
     `same`: a member of the body that repeats an argument of the path, and that argument.
     """

@@ -22,7 +22,7 @@ from restbroker.servers.ejabberd.request import question
 from restbroker.transport.message import Request, Response
 
 SCOPE: Final = "ejabberd:admin"
-"""The one scope that stands forevery command; what a token may do is then up to `api_permissions`."""
+"""The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
 LIFE_S: Final = 3600
 """Short, since ejabberd keeps a token in its database until then, whoever has it."""
 RENEW_AFTER: Final = 0.75

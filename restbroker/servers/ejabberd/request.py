@@ -27,7 +27,7 @@ _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 @attrs.frozen
 class Route:
-    """What is the same forevery request of one endpoint; `spec` is None for a command outside the catalogue.
+    """What is the same for every request of one endpoint; `spec` is None for a command outside the catalogue.
 
     `host_names`: the names under which the command knows its host; none where it takes none. `path_by_jid`: the way of
     a call whose `user` and `host` become one `jid`; None where they stay as they are.

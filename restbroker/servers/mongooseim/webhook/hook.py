@@ -68,7 +68,7 @@ class PushHook:
         return Answer(503, headers={"Retry-After": str(retry_after_s)})
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as above
-        """As foreverybody."""
+        """As for everybody."""
         return None
 
 
