@@ -93,11 +93,11 @@ REDIS: Final = Table(
     {
         "Unreachable, Refused": Row(
             "no answer or no login; a command that this Redis user may not call, and that `restbroker run` needs",
-            "start Redis, or correct `RedisURL`; for `Refused` its login, or the rights of this Redis user ([sidekiq.md](sidekiq.md#first-of-all))",
+            "start Redis, or correct `RedisURL`; for `Refused` its login, or the rights of this Redis user ([sidekiq.md](sidekiq.md#a-redis-user))",
         ),
         "NotLookedAt": Row(
             "a command that only operators' tools use and this Redis user may not call: its part is missing "
-            'from their output. [sidekiq.md](sidekiq.md#first-of-all), "A Redis user", has both sets of rights',
+            'from their output. [sidekiq.md](sidekiq.md#a-redis-user), "A Redis user", has both sets of rights',
             "nothing, or give this Redis user the rights for these tools",
         ),
         "WrongType": Row(
