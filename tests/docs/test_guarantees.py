@@ -17,7 +17,7 @@ from tools.pages import ROOT
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PRODUCT = re.compile(r"`((?:restbroker|contrib)/[\w./]+)`")
 PLAYER = ROOT / "tests" / "support" / "player.py"
-PAGES_OF_PROOFS = ("docs/appendix/proofs.md", "docs/appendix/security.md", "docs/migrate.md", "docs/appendix/sidekiq.md")
+PAGES_OF_PROOFS = ("docs/appendix/proofs.md", "docs/appendix/security.md", "docs/appendix/sidekiq.md")
 
 
 def test_each_test_of_the_table_exists_and_a_page_names_those_that_the_table_has_for_it() -> None:
