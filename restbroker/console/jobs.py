@@ -18,7 +18,7 @@ from restbroker.store.sets import size
 
 _NAMES: Final[Mapping[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 _WAITING: Final[Mapping[SortedSet, str]] = {
-    "dead": "parked",
+    "dead": "in the dead set",
     "retry": "waiting for their next try",
     "schedule": "waiting for their time",
 }
@@ -34,9 +34,7 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
     output.say(f"{more} {_WAITING[zset]}.")
     if found and sys.stderr.isatty():
         jid = next((job.jid for job in found if job.jid), "JID")
-        output.say(
-            f"What became of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}"
-        )
+        output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}")
     if total > len(found) and zset != "schedule":
         output.say(f"What they failed of: restbroker {_NAMES[zset]} summary")
 

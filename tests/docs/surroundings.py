@@ -207,6 +207,7 @@ def _tools(place: Path, redis_url: str) -> None:
     (place / ".bin").mkdir()
     lines = {
         "restbroker": f'exec {sys.executable} -m restbroker "$@"',
+        "python3": f'exec {sys.executable} "$@"',
         "redis-cli": f'exec /usr/bin/redis-cli -u {redis_url} "$@"',
         "journalctl": f"cat {place}/.log/*.stdout {place}/.log/*.stderr",
     }

@@ -26,7 +26,7 @@ from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 from tools.pages import ROOT
 
-PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
+PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "recipes.md")
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
 DOMAIN: Final = "example.org"
 PASSWORD: Final = "s3cret"
