@@ -163,7 +163,7 @@ def test_a_broker_that_does_not_start_ends_the_run_and_leaves_no_keys(
     path = os.pathsep.join([str(tmp_path), process.clean_environment()["PYTHONPATH"]])
     ran = process.run(["verify", "--redis", redis_server.url, "--jobs", "100"], environ={"PYTHONPATH": path})
     assert ran.returncode == 1
-    assert "ended by itself, with 3" in ran.stderr
+    assert "ended unexpectedly, with 3" in ran.stderr
     assert "I would rather not" in ran.stderr
     assert everything(client) == {}
 

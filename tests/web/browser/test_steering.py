@@ -50,7 +50,7 @@ def test_a_queue_is_paused_and_resumed_by_keyboard_alone(stage: Stage, visitor: 
     visitor.learns(lambda: visitor.row("without a mouse"), "the reason is on the page")
     visitor.tab_to(f"Resume queue {QUEUE}")
     visitor.strike(Keys.ENTER)
-    visitor.sees("Its jobs are taken again")
+    visitor.sees("Every process takes its jobs again")
     visitor.tab_to("button Resume the queue")
     visitor.strike(Keys.ENTER)
     visitor.learns(lambda: "without a mouse" not in visitor.text(), "nothing is paused any more")
