@@ -219,7 +219,7 @@ class Target:
     )
     engine: Engine = key(
         "Engine",
-        "The HTTP client: our own, or httpx for proxies, HTTP/2 and odd servers, at several times the CPU per job.",
+        "The HTTP client: our own, or httpx for a server whose answers ours refuses, at several times the CPU.",
         "lean",
     )
     at_most_once: tuple[str, ...] = ()

@@ -97,7 +97,7 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
             if bind in told:
                 continue
             told.add(bind)
-            why = "Events that servers post meanwhile are lost, since most servers do not post twice."
+            why = "Events that servers post meanwhile are refused, and most servers do not post twice."
             cure = "`restbroker run` takes them, with this configuration; start it, or check its log."
             message = f"No process accepts events at {where}: {_why(error)}."
             yield Finding("warning", area, "NotServing", message=message, why=why, cure=cure)

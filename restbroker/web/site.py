@@ -149,7 +149,7 @@ class _Site:
         """Why there is no page: as a page for people, as JSON for programs."""
         if "text/html" not in request.headers.get("Accept", ""):
             return failure(status, code, message, cure)
-        html = self.renderer.page("refusal.html", title="Wrong method", message=message, cure=cure, mark="")
+        html = self.renderer.page("refusal.html", title="Error", message=message, cure=cure, mark="")
         return Response(html, status)
 
     async def error_page(self, error: RestbrokerError) -> Response:

@@ -84,7 +84,7 @@ _EXISTS: Final = 'Nothing, unless you meant another one; "ok_if_exists": true in
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
-__CHECK_LOGIN: Final[Mapping[Api, str]] = {
+_CHECK_LOGIN: Final[Mapping[Api, str]] = {
     "rest": "Check the login (Auth): the account's local part and password, or a token; and `from`, if it is given.",
     "admin": "Check AdminToken: a token of an administrator, with its rights.",
     "msg": "Check the login (Auth): the account with its domain, and its password.",
@@ -111,8 +111,8 @@ def _rungs(api: Api) -> Ladder:
     return shared | {
         "3xx": attrs.evolve(shared["3xx"], fate=of_all),
         400: bad,
-        401: Rung(of_all, "LoginRefused", __CHECK_LOGIN[api]),
-        403: Rung(of_all, "CommandForbidden", __CHECK_LOGIN[api]),
+        401: Rung(of_all, "LoginRefused", _CHECK_LOGIN[api]),
+        403: Rung(of_all, "CommandForbidden", _CHECK_LOGIN[api]),
         404: Rung(of_all, "WrongUrl", CHECK_URL),
         413: attrs.evolve(shared[413], hint=_TOO_LARGE),
         422: bad,

@@ -119,7 +119,7 @@ def as_json(body: bytes) -> Json:
     return found
 
 
-def members_of(body: bytes) -> Mapping[str, Json]:
+def members_of(body: bytes) -> dict[str, Json]:
     """Return a posted stanza as an event needs it. Raise `UnreadableStanza`.
 
     It has the plain members of mod_rest's JSON (kind, address, id, lang, body, subject, thread; ping, version, disco of

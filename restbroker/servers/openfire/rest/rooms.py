@@ -17,7 +17,7 @@ from restbroker.transport.message import Response
 _GET_ROOM: Final = "get_room"
 _EXISTS_HINT: Final = (
     'Nothing, unless you meant another one: "ok_if_exists": true in the job makes this count as done; '
-    "update_room changes the existing room."
+    "update_room replaces all settings of the existing room."
 )
 
 

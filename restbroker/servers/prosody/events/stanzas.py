@@ -29,7 +29,7 @@ CONTENT_TYPE: Final = "application/json"
 TAKEN: Final = Answer(202)
 
 
-def read_json(body: bytes) -> Mapping[str, Json]:
+def read_json(body: bytes) -> dict[str, Json]:
     """Return a stanza's members. Raise `MalformedEvent`."""
     try:
         stanza = rubyjson.loads(body)
@@ -41,7 +41,7 @@ def read_json(body: bytes) -> Mapping[str, Json]:
     return stanza
 
 
-def event_of(stanza: Mapping[str, Json], source: str, now_s: float) -> IncomingEvent:
+def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEvent:
     """Return the stanza of these members as an event. Raise `MalformedEvent`."""
     kind = stanza.get("kind")
     if not isinstance(kind, str) or kind not in xml_stanza.KINDS:
@@ -58,7 +58,7 @@ def event_of(stanza: Mapping[str, Json], source: str, now_s: float) -> IncomingE
         server=domain(receiver) if receiver is not None else None,
         source=source,
         received_at_s=now_s,
-        raw=dict(stanza),
+        raw=stanza,
         presence=word or PRESENCE[True] if kind == "presence" and word != "error" else None,
     )
     return IncomingEvent(event, asks=kind == "iq" and word not in ("result", "error"))
