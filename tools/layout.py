@@ -21,7 +21,17 @@ LIST: Final = "docs/decisions/README.md"
 """The list of the decisions; a forge lists that folder by itself."""
 
 _UNSEARCHED: Final = ("docs/decisions/", "docs/appendix/", "CHANGELOG.md")
-"""What the search leaves out: whoever looks for how to do something would find why it is so."""
+"""Pages that the search leaves out: a reader who asks how to do something would find why it is so."""
+_BOOSTS: Final = {
+    "docs/faq.md": 3.0,
+    "CONTRIBUTING.md": 0.1,
+    "docs/architecture.md": 0.1,
+    "docs/write-a-server-kind.md": 0.1,
+    "docs/testing.md": 0.1,
+    "docs/keys.md": 0.1,
+    "examples/": 0.3,
+}
+"""How the search weighs pages, by the start of their names: users' questions first, pages about our code last."""
 
 _LINK: Final = re.compile(r"(?<!`)\[((?:[^\]\[]|!?\[[^\]]*\](?:\([^)]*\))?)*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 _IMAGE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
@@ -68,6 +78,9 @@ def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, file
     del config, files
     if page.file.src_uri.startswith(_UNSEARCHED):
         page.meta["search"] = {"exclude": True}
+    for start, boost in _BOOSTS.items():
+        if page.file.src_uri.startswith(start):
+            page.meta["search"] = {"boost": boost}
     return reindented(folders(markdown, ROOT / Path(page.file.src_uri).parent))
 
 

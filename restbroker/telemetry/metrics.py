@@ -116,7 +116,7 @@ PROCESS: Final = (
         "restbroker_events_total",
         "counter",
         "Events from servers, by source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
-        "`redelivered` (the same, but RabbitMQ delivered it before### Dead at once), `duplicate`, `own`, "
+        "`redelivered` (the same, but RabbitMQ delivered it before), `duplicate`, `own`, "
         "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or `failed`.",
         ("source", "outcome"),
     ),

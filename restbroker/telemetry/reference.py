@@ -62,7 +62,8 @@ _METRIC_ROWS = """
 _LINES = """
 ## Log events
 
-[How lines are written](operations.md#the-log), and [what to do about warnings](operations.md#warnings-in-the-log).
+[How lines are written](operations.md#the-log-and-its-level),
+and [what to do about warnings](operations.md#warnings-in-the-log).
 Fields without a value are left out. Repeated warnings, and repeated failures that no job died of, have no lines of
 their own: `warnings` and `jobs.failed` count them.
 

@@ -129,15 +129,15 @@ def two_places(setting: Setting) -> Iterator[None]:
 
 
 @contextmanager
-def parked_yesterday(setting: Setting) -> Iterator[None]:
-    """A broker parked these jobs; all but one get the time of a day ago."""
+def dead_yesterday(setting: Setting) -> Iterator[None]:
+    """These jobs died at a broker; all but one get the time of a day ago."""
     users = ["admin", "admin", "emma", "admin"]
     with closing(open_client(StoreSettings(setting.redis_url))) as client, TemporaryDirectory() as place:
         configure(Path(place), setting)
         for number, user in enumerate(users, 1):
             client.command("LPUSH", "queue:rest", pushed(number, user))
         with started(["run"], directory=Path(place)):
-            until(lambda: client.command("ZCARD", "dead") == len(users), "all are parked", 60)
+            until(lambda: client.command("ZCARD", "dead") == len(users), "all are dead", 60)
         for number, raw in enumerate(items(client.command("ZRANGE", "dead", "0", "-1")), 1):
             assert isinstance(raw, bytes)
             is_old = json.loads(raw)["jid"] != jid_of(len(users))
@@ -174,11 +174,12 @@ def pushed(number: int, user: str) -> str:
 
 
 AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] = {
-    "The server's password was changed": another_password,
+    "Change the server's password": another_password,
     "A server that is half broken": half_broken,
-    "Yesterday's parked jobs of one user": parked_yesterday,
+    "Yesterday's dead jobs of one user": dead_yesterday,
     "Two datacentres": two_places,
 }
+assert set(AROUND) <= {recipe.title for recipe in RECIPES}, "A section has another title now."
 
 
 @pytest.fixture(scope="module")
