@@ -1,6 +1,6 @@
-"""What people did, as a stream that everybody on this Redis writes to. Used by `operate.audit`.
+"""The audit log: what people did, as one stream for all processes on this Redis. Used by `operate.audit`.
 
-Always holds: the newest 100,000 entries or so are kept; their times are Redis' own; nothing is ever changed.
+Always holds: the newest 100,000 entries or so are kept; their times are Redis' own; no entry is ever changed.
 """
 
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ _KEPT: Final = 100_000
 
 @attrs.frozen
 class Entry:
-    """One entry. `name` is its place in the stream: milliseconds of Redis' clock, a number."""
+    """One entry of the audit log. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 
     name: str
     fields: Mapping[str, str]
 
     @property
     def at_s(self) -> float:
-        """When it was written, by Redis' clock (epoch seconds)."""
+        """The time when the entry was written, by Redis' clock (epoch seconds)."""
         return int(self.name.partition("-")[0]) / 1000
 
 
 def append(client: Client, fields: Mapping[str, Argument]) -> str:
-    """Writes one entry; its name. Raises `StoreUnavailable` (it may be written all the same) or `StoreRefused`."""
+    """Write one entry and return its name. Raise `StoreUnavailable` (it may be written then) or `StoreRefused`."""
     return text(client.command("XADD", client.keys.audit, "MAXLEN", "~", _KEPT, "*", *as_fields(fields)))
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:
-    """The `count` newest entries, of those older than the entry `before` if one is given; newest first."""
+    """Return the `count` newest entries, newest first; with `before`, only those older than the entry of that name."""
     end = f"({before}" if before else "+"
     return _entries(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))
 
 
 def entries_after(client: Client, count: int, since: str) -> list[Entry]:
-    """The `count` entries from `since` on (with `(` before it: behind it), oldest first."""
+    """Return `count` entries from the one named `since` on, oldest first; "(" before its name leaves that one out."""
     return _entries(client.command("XRANGE", client.keys.audit, since, "+", "COUNT", count))
 
 

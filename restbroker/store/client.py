@@ -1,7 +1,7 @@
 """One connection to Redis, with types. Used by every file of the store; opened by `app` and the command line.
 
-Always holds: nothing is ever sent twice behind the caller's back: what was sent, and not answered, may have been done.
-The one repetition here is after NOSCRIPT, where Redis ran nothing. Nor is a connection that ended made again unseen.
+Always holds: nothing is sent twice behind the caller's back, since what was sent but not answered may have been done.
+The one repetition is after NOSCRIPT, where Redis ran nothing. A connection that ended is not replaced unseen either.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:  # of use to few, or when something is wrong
 __all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
 
 _LOADS = 5
-"""So often a script is loaded for one call; somebody may flush all scripts again and again."""
+"""How often a script is loaded for one call: another client may flush all scripts again and again."""
 LONGEST_BLOCK_S = 2.0
-"""A blocking command must end before the socket gives up, or its answer is lost."""
+"""The longest blocking command in seconds: it must end before the socket times out, or its answer is lost."""
 
 ScriptKeys: TypeAlias = Sequence[str | bytes]
 ScriptCall: TypeAlias = tuple[ScriptName, ScriptKeys, Sequence[Argument]]
@@ -36,11 +36,11 @@ ScriptCall: TypeAlias = tuple[ScriptName, ScriptKeys, Sequence[Argument]]
 
 @attrs.define(eq=False, repr=False)
 class Client:
-    """One connection, for one thread or task at a time. Connects when first used.
+    """One connection to Redis, for one thread or task at a time; it connects when first used.
 
-    After an error the connection is closed, and the next call opens a new one; so it does when the server says that it
-    is no longer the master. `address` is that of the last master where sentinels know it. What returns `Steps` is for
-    Trio's loop (`connection.on_trio`); the others block.
+    Any error closes it, and so does an answer that the server is no longer the master; the next call opens a new one.
+    `address` names the server; with sentinels, it is the last master that they led to. Methods that return `Steps` are
+    for Trio's loop (`connection.on_trio`); the others block.
     """
 
     keys: Keys
@@ -50,52 +50,61 @@ class Client:
     _place: "Address | None" = None
     _link: Link | None = None
     _question: Sequence[Argument] = ()
-    """What `ask` sent."""
+    """The command that `ask` sent."""
 
     def command(self, *arguments: Argument) -> Reply:
-        """Sends one command. Raises `StoreUnavailable` or `StoreRefused`."""
+        """Send one command and return its reply. Raise `StoreUnavailable` or `StoreRefused`."""
         return self.commands([arguments])[0]
 
     def commands(self, commands: Commands) -> list[Reply]:
-        """Sends commands in one go; not atomic. Raises as `command`, after all of them were answered."""
+        """Send commands in one go, not atomically, and return their replies.
+
+        Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
+        """
         return self._check(blocking(self._exchange(commands)), commands)
 
     def transaction(self, commands: Commands) -> list[Reply]:
-        """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
+        """Send commands as one MULTI and return their replies.
+
+        Raise `StoreUnavailable` or `StoreRefused`; Redis rolls nothing back when one of them fails.
+        """
         replies = self._check(blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
         return self._check(cast("Replies", items(replies[-1], len(commands))), commands)
 
     def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
-        """Runs a script. Raises as `command`."""
+        """Run a script and return its reply. Raise `StoreUnavailable` or `StoreRefused`."""
         return self.run_many(name, [(keys, arguments)])[0]
 
     def run_many(self, name: ScriptName, calls: Sequence[tuple[ScriptKeys, Sequence[Argument]]]) -> list[Reply]:
-        """Runs a script several times in one go. Raises as `command`."""
+        """Run one script several times in one go, and return a reply for each call (its keys and arguments).
+
+        Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
+        """
         scripts = [(name, keys, arguments) for keys, arguments in calls]
         return self._check(blocking(self._run(scripts)), [_evalsha(call) for call in scripts])
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """Runs scripts in one go, those that Redis does not know yet last; a refusal stands in the place of its answer.
+        """Run scripts in one go, and return each one's reply, or the `StoreRefused` that it met.
 
-        Raises `StoreUnavailable`: any of them may have been done.
+        Those that Redis does not know yet run last. Raise `StoreUnavailable`: any of them may have been done.
         """
         return blocking(self.steps_to_run(calls))
 
     def connect(self) -> None:
-        """Connects, unless it is connected. Raises `StoreUnavailable` or `StoreRefused`."""
+        """Connect, unless it is connected. Raise `StoreUnavailable` or `StoreRefused`."""
         blocking(self.steps_to_connect())
 
     def steps_to_run(self, calls: Sequence[ScriptCall]) -> Steps[list[Reply | StoreRefused]]:
-        """As `run_each`. Can be cancelled while it connects."""
+        """Return the steps that do what `run_each` does; they can be cancelled while they connect."""
         return self._each((yield from self._run(calls)))
 
     def steps_to_connect(self) -> Steps[None]:
-        """As `connect`. Can be cancelled."""
+        """Return the steps that do what `connect` does; they can be cancelled."""
         yield from self._exchange(())
 
     @property
     def is_open(self) -> bool:
-        """Whether it is connected, and to the master as far as is known; it may have ended unseen."""
+        """Whether it is connected, as far as is known to the present master; the connection may have ended unseen."""
         strays = self._sentinels is not None and self._sentinels.named != self._place
         return self._link is not None and not strays
 
@@ -106,13 +115,14 @@ class Client:
 
     @property
     def descriptor(self) -> int:
-        """What to watch for an answer; -1 while not connected."""
+        """The file descriptor to watch for an answer; -1 while not connected."""
         return -1 if self._link is None else self._link.descriptor
 
     def ask(self, *arguments: Argument) -> None:
-        """Sends one command without waiting for its reply, which `answer` has; it must be connected.
+        """Send one command without waiting for its reply, which `answer` returns; it must be connected.
 
-        Nothing else may be sent meanwhile. Never blocks. Raises as `command`.
+        Nothing else may be sent until the reply has come. Never blocks. Raise `StoreUnavailable`, also (as
+        `ConnectionEnded`) if there is no connection any more, or `StoreRefused`.
         """
         link = self._require_alive()
         if link is None:
@@ -122,7 +132,10 @@ class Client:
             link.ask(arguments)
 
     def answer(self) -> list[Reply]:
-        """The reply to what was asked; nothing as long as it has not come. Never blocks. Raises as `command`."""
+        """Return the reply to the command that `ask` sent, as a list of one; an empty list until it has come.
+
+        Never blocks. Raise `StoreUnavailable` or `StoreRefused`.
+        """
         if self._link is None:
             return []
         with self._closed_unless_clean():
@@ -130,12 +143,12 @@ class Client:
         return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
     def given_up(self) -> RestbrokerError:
-        """Closes the connection, since an answer is overdue; what to raise."""
+        """Close the connection because an answer is overdue, and return the `StoreUnavailable` to raise."""
         self.close()
         return translate(TimeoutError(), self.address)
 
     def close(self) -> None:
-        """Closes the connection; a later call opens a new one."""
+        """Close the connection; a later call opens a new one."""
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -179,11 +192,11 @@ class Client:
         return self._link
 
     def _require_alive(self) -> Link | None:
-        """The connection, if there is one. Raises `ConnectionEnded`, before anything is sent, if it ended while idle,
-        or leads elsewhere.
+        """Return the connection, or None; raise `ConnectionEnded`, before anything is sent, if it is of no use.
 
-        An outage cuts all connections, and a quiet one learns of it when it is used again, after the others are back:
-        that is no second outage. It is raised all the same, since Redis may have lost its last second meanwhile.
+        That is: it ended while it was idle, an answer was left unread, or its server is no longer the master. An outage
+        cuts all connections, and a quiet one learns of it when it is used again, after the others are back: that is no
+        second outage. It is raised all the same, since Redis may have lost its last second meanwhile.
         """
         link = self._link
         if link is None:
@@ -239,10 +252,10 @@ class Client:
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sentinels | None" = None) -> Client:
-    """A client that connects when first used. `timeout_s` bounds connecting, and each answer.
+    """Return a client that connects when first used. `timeout_s` (seconds) bounds connecting, and each answer.
 
-    `sentinels`: what the clients of one process share; without it a client asks them for itself. Raises `ConfigError`
-    when the settings cannot be used.
+    `sentinels`: those that all clients of one process share; without them, the client makes its own if the settings
+    name any. Raise `ConfigError` if the settings cannot be used.
     """
     endpoint = endpoint_of(settings, timeout_s)
     if sentinels is None and settings.sentinels:

@@ -1,6 +1,6 @@
-"""What became of one job in a batch. Used by `jobs`, `sets` and whoever calls them.
+"""What became of one job in a batch. Used by `jobs`, `sets` and their callers.
 
-Always holds: `Applied` and `Gone` mean that the job is no longer where it was; the other two that it still is.
+Always holds: `Applied` and `Gone` mean that the job is no longer where it was; `Clash` and `Refused` that it still is.
 """
 
 from typing import TypeAlias
@@ -12,22 +12,22 @@ from restbroker.store.replies import Reply, text
 
 @attrs.frozen
 class Applied:
-    """Done, by this call."""
+    """The job was settled, moved or changed by this call."""
 
 
 @attrs.frozen
 class Gone:
-    """Nothing was done: applied before (a lost reply), moved by somebody else, or the identity was fenced."""
+    """Nothing was done: it was done before (a lost reply), another client moved the job, or the identity was fenced."""
 
 
 @attrs.frozen
 class Clash:
-    """The sorted set holds an equal member: ZADD would have merged two jobs. Change a byte (failed_at), try again."""
+    """The sorted set holds an equal member, and ZADD would merge two jobs: change a byte (failed_at), and try again."""
 
 
 @attrs.frozen
 class Refused:
-    """Redis refused this job's effect; `text` is its error."""
+    """The change to this job was refused; `text` is Redis' error, or says why Redis was not asked."""
 
     text: str
 
@@ -39,7 +39,7 @@ _APPLIED, _GONE = Applied(), Gone()
 
 
 def as_code(reply: Reply) -> Code:
-    """A script's answer for one job."""
+    """Return the code that a script's reply for one job stands for."""
     match reply:
         case 1:
             return _APPLIED

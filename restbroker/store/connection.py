@@ -2,9 +2,9 @@
 
 The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and `app`. Always holds: no
 thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
-bounded by the socket's time-out. What takes and settles jobs, or takes events in, is such a call too, without the
-thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a busy one does. A
-wait takes nothing: it can be cancelled at once.
+bounded by the socket's time-out. Taking and settling jobs, and taking in events, are such calls too, but without the
+thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a busy one does. The
+wait for a job takes nothing, so it can be cancelled at once.
 """
 
 import contextlib
@@ -32,15 +32,15 @@ T = TypeVar("T")
 
 BLOCK_S = 2.0
 LATE_S = 1.0
-"""How long Redis holds a question, and how much later its answer may be before the connection counts as dead."""
+"""Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
 LOOK_EVERY_S = 0.5
-"""How soon a master that was replaced is noticed: no job comes there any more."""
+"""Seconds between two looks at whether the master was replaced: no job comes from the old one any more."""
 
 
 class Connection:
     """A client and its thread: one call at a time, the others wait their turn.
 
-    `took` is told how long each answer to a call without the thread took, in seconds.
+    `took` is called with the seconds that each answer to a call without the thread took, if it was connected before.
     """
 
     def __init__(self, client: Client, took: Callable[[float], None] | None = None) -> None:
@@ -49,37 +49,49 @@ class Connection:
         self._turn = trio.CapacityLimiter(1)
 
     async def call(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `function(client, …)` in a thread; what it raises is raised here.
+        """Run `function(client, …)` in a thread, and return its result or raise its error.
 
-        When cancelled before the thread starts, nothing was sent. Later, the call runs to its end and its result is
+        If cancelled before the thread starts, nothing was sent. Later, the call runs to its end and its result is
         returned; the next checkpoint raises Cancelled.
         """
         work = partial(function, self._client, *args, **kwargs)
         return await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=False)
 
     async def fetch(self, request: FetchRequest) -> FetchAnswer:
-        """As `call(jobs.fetch, request)`, without the thread."""
+        """Take jobs without the thread; return and raise what `jobs.fetch` does.
+
+        Can be cancelled only before anything is sent; then it waits until the answer comes or is overdue.
+        """
         keys = self._client.keys
         return read_fetch(keys, request, (await self._each([fetch_call(keys, request)]))[0])
 
     async def finish(self, request: FinishRequest, now_s: float) -> list[Code]:
-        """As `call(jobs.finish, request, now_s)`, without the thread, and in one round trip."""
+        """Settle jobs without the thread, and in one round trip; return and raise what `jobs.finish` does.
+
+        `now_s` (epoch seconds) gives the day to count in. Can be cancelled only before anything is sent.
+        """
         settling = Settling(self._client.keys, request, now_s)
         return settling.read_replies(await self._each(settling.calls) if settling.calls else [])
 
     async def exchange(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest
     ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-        """As `call(exchange, finished, now_s, wanted)`, without the thread."""
+        """Settle jobs and take others in one round trip, without the thread; return and raise what `exchange` does.
+
+        That is the answer of each, or the `StoreRefused` that it met. Can be cancelled only before anything is sent.
+        """
         both = Exchange(self._client.keys, finished, now_s, wanted)
         return both.answers(await self._each(both.calls))
 
     async def hear(self, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
-        """As `call(events.push, arrivals)`, without the thread, which would wait for the interpreter of busy lanes."""
+        """Push the jobs of events without the thread, which would wait for the interpreter while lanes are busy.
+
+        Return and raise what `events.push` does. Can be cancelled only before anything is sent.
+        """
         return events.read_push((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """As `call(Client.run_each, calls)`, on Trio's own loop."""
+        """Run scripts on Trio's own loop, when it is their turn; return and raise what `Client.run_each` does."""
         await self._own_turn()
         try:
             if self._took is None or not self._client.is_open:
@@ -92,7 +104,7 @@ class Connection:
             self._turn.release()
 
     async def _own_turn(self) -> None:
-        """Without letting others run first where nobody has it: an idle broker's job would wait for that."""
+        """Wait for the turn; let no other task run first if it is free: an idle broker's job would wait for that."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._turn.acquire_nowait()
@@ -100,16 +112,16 @@ class Connection:
             await self._turn.acquire()
 
     async def aclose(self) -> None:
-        """Closes the connection after the running call. Not cancellable; bounded by that call's time-out."""
+        """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""
         with trio.CancelScope(shield=True):
             await self.call(Client.close)
 
 
 class Waiter:
-    """Waits on one queue, over a connection of its own, without a thread: only connecting needs one.
+    """The wait for jobs in one queue, over a connection of its own, without a thread: only connecting needs one.
 
-    A wait that is over may leave its question behind, still unanswered: the next wait goes on with it. Nothing is lost
-    by that, since the answer says no more than to look again; it may be a stale one.
+    A wait that is over may leave its blocking command behind, still unanswered: the next wait goes on with it. Nothing
+    is lost by that, since the answer says no more than to look again; it may be a stale one.
     """
 
     def __init__(self, open_client: Callable[[], Client]) -> None:
@@ -119,10 +131,11 @@ class Waiter:
         self._overdue_at_s = 0.0
 
     async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Waits until the queue holds a job, at most `timeout_s`; takes nothing. False: none came.
+        """Wait until the queue holds a job, at most `timeout_s` seconds, and tell whether it does; take nothing.
 
-        Always the same queue. Answers at once while jobs are there, so never wait on a queue that is not being fetched
-        (paused, limited). Raises `StoreUnavailable` or `StoreRefused`. Can be cancelled at any moment, at once.
+        It must always be the same queue. Return at once while jobs are there, so never wait on a queue that is not
+        being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Can be cancelled at any moment, at
+        once.
         """
         until_s = trio.current_time() + max(timeout_s, 0.01)
         while (now_s := trio.current_time()) < until_s:
@@ -144,13 +157,13 @@ class Waiter:
         return False
 
     def close(self) -> None:
-        """Closes the connection, and with it ends what it asked; no wait may be running."""
+        """Close the connection, which ends the blocking command on it; no wait may be running."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
     async def _connect(self) -> None:
-        """Makes a new client: there is none, its connection ended, or leads to an old master."""
+        """Make and connect a new client: there is none, its connection ended, or it leads to an old master."""
         self.close()
         client = self._open()
         await on_trio(client.steps_to_connect())
@@ -164,7 +177,7 @@ class Waiter:
             self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
 
     def _tells_of_a_job(self, client: Client) -> bool:
-        """Whether an answer came that does."""
+        """Tell whether an answer came that says that a job is there. Raise `StoreUnavailable` if it is overdue."""
         answers = client.answer()
         if not answers and trio.current_time() > self._overdue_at_s:
             raise client.given_up()
@@ -178,7 +191,7 @@ class MasterWatch:
         self._sentinels = sentinels
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled."""
+        """Ask until cancelled; where the sentinels lead to no master, say nothing: those who need one report it."""
         task_status.started()
         while True:
             # That nobody leads to a master is told by those who need one.
@@ -190,8 +203,8 @@ class MasterWatch:
 async def on_trio(steps: Steps[T]) -> T:
     """Take these steps on Trio's loop; return and raise what they do.
 
-    Cancelled only where the steps allow it: once commands are sent whose answer counts, it goes on until that has come,
-    or is overdue.
+    It can be cancelled only where the steps allow it: once commands are sent whose answer counts, it goes on until that
+    has come, or is overdue.
     """
     began_s = trio.current_time()
     try:

@@ -1,6 +1,6 @@
-"""Which signed jobs were done. `finish.lua` writes it, in the step that settles them so; `delivery.replays` asks.
+"""Which signed jobs were done. Written by `finish.lua`, in the step that settles them; read by `delivery.replays`.
 
-Always holds: what is not remembered was not done, or was forgotten; never the other way round.
+Always holds: a job that is remembered was done; one that is not was not done, or was forgotten.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,6 @@ from restbroker.store.client import Client
 
 
 def done(client: Client, fingerprints: Sequence[Fingerprint]) -> list[bool]:
-    """Whether the job of each of these was done. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Tell for each fingerprint whether its job was done. Raise `StoreUnavailable` or `StoreRefused`."""
     found = client.commands([("ZSCORE", client.keys.done(one.queue), one.text) for one in fingerprints])
     return [score is not None for score in found]

@@ -18,25 +18,29 @@ from restbroker.store.replies import Argument, Reply, as_score, items, mapping, 
 from restbroker.store.server import time_s
 
 Heard: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
-"""`own`: it tells of what this broker sent, or a test. `refused`: the queue's key is no list, or may not be written."""
+"""What became of an event. `pushed`: its job is in the queue, by this call or the same call before.
+
+`duplicate`: the same event came before. `own`: it reports what this broker sent, or a test. `unwanted`: no queue is for
+it. `refused`: the queue's key is no list, or may not be written.
+"""
 
 KEPT: Final = 1000
 AGAIN_MS: Final = 10_000
-"""For so long a push is known that is repeated, since the answer to the first time was lost."""
+"""Milliseconds for which a push is known, in case it is repeated because the answer to the first was lost."""
 _TEST_MS: Final = 3_600_000
 _READ: Final = 10 * KEPT
-"""More than Redis keeps, which trims whole nodes of the stream."""
+"""The number of entries to read: more than Redis keeps, which trims whole nodes of the stream."""
 _COPIES: Final = 100_000
-"""As many as finish.lua keeps."""
+"""The number of copies of dead jobs that are kept: as many as finish.lua keeps."""
 
 
 @light
 class IncomingEvent:
-    """An event on its way: the complete job for its queue, with its id, and what is noted of it (JSON).
+    """An event on its way: the complete job for its queue, with its id, and what is noted of the event (JSON).
 
-    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: what
-    is remembered of a message that this broker sent, if that is not to come back within `own_ms`. `test_mark`: what is
-    known of the test whose event it may be. Without a `queue` nobody wants it but such a test.
+    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: the
+    mark of a message that this broker sent, if that is not to come back within `own_ms`. `test_mark`: the mark of the
+    test that the event may belong to. An empty `queue`: it is for nothing but such a test.
     """
 
     queue: str
@@ -52,22 +56,22 @@ class IncomingEvent:
 
 @attrs.frozen
 class RecentEvent:
-    """What was noted of an event. `name` is its place in the stream: milliseconds of Redis' clock, a number."""
+    """What was noted of an event. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 
     name: str
     event: bytes
 
 
 def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
-    """Pushes those that did not come before, in their order; what became of each.
+    """Push the jobs of those events that did not come before, in their order, and return what became of each.
 
-    Raises `StoreNotNow` or `StoreRefused`: nothing was done; and `StoreUnavailable`: any of it may have been done.
+    Raise `StoreNotNow` or `StoreRefused`: nothing was done. Raise `StoreUnavailable`: any of it may have been done.
     """
     return read_push(client.run_each([push_call(client.keys, arrivals)])[0])
 
 
 def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
-    """What `push` asks Redis."""
+    """Return the script call that `push` sends."""
     places: dict[str, int] = {keys.queues: 1, keys.heard: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]
     for one in arrivals:
@@ -80,32 +84,32 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
 
 
 def read_push(reply: Reply | StoreRefused) -> list[Heard]:
-    """What Redis answered to it. Raises `StoreRefused`."""
+    """Return what became of each event, from the reply to `push_call`. Raise `StoreRefused` if the reply is that."""
     if isinstance(reply, StoreRefused):
         raise reply
     return [_read_code(code) for code in items(reply)]
 
 
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
-    """For so long an event of this mark tells of what this broker sends."""
+    """Note for `window_ms` milliseconds that an event of this mark reports what this broker sends."""
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
 
 
 def expect(client: Client, test_mark: str) -> None:
-    """For an hour events of this test become no jobs, so that a late one does not either."""
+    """Let events of this test become no jobs for an hour, so that a late one does not either."""
     client.command("SET", client.keys.event(test_mark), "\n", "PX", _TEST_MS)
 
 
 def came(client: Client, test_mark: str) -> list[bytes]:
-    """What was noted of each event of this test that came (JSON)."""
+    """Return what was noted of each event of this test that came (JSON)."""
     value = client.command("GET", client.keys.event(test_mark))
     return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
 
 
 def park(client: Client, jobs: Sequence[bytes]) -> None:
-    """Puts jobs into the dead set, with copies as those of `finish` have. Raises `StoreUnavailable` or `StoreRefused`.
+    """Put jobs into the dead set, with copies as `finish` makes them. Raise `StoreUnavailable` or `StoreRefused`.
 
-    Sent twice: equal jobs are in the set once.
+    If called twice, equal jobs are in the set once.
     """
     keys, score = client.keys, as_score(time_s(client))
     parked = [("ZADD", keys.sorted_set("dead"), score, job) for job in jobs]
@@ -114,7 +118,7 @@ def park(client: Client, jobs: Sequence[bytes]) -> None:
 
 
 def newest(client: Client, after: str = "") -> list[RecentEvent]:
-    """What was noted after the entry `after`, or all there is; the oldest first."""
+    """Return what was noted after the entry named `after`, or all that is kept, oldest first."""
     start = f"({after}" if after else "-"
     found = [pair(entry) for entry in items(client.command("XREVRANGE", client.keys.heard, "+", start, "COUNT", _READ))]
     return [RecentEvent(text(name), mapping(fields).get("event", b"")) for name, fields in reversed(found)]

@@ -1,7 +1,7 @@
 """Settles jobs and takes others in one round trip. Used by lanes under load, where each alone costs a call of its own.
 
-Always holds: it is `finish` and then `fetch`, each with its own answer or refusal; neither is undone or left out for
-what becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
+Always holds: it is `finish` and then `fetch`, each with its own answer or refusal; neither is undone or left out
+because of what becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from restbroker.store.settling import Settling
 def exchange(
     client: Client, finished: FinishRequest, now_s: float, wanted: FetchRequest
 ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-    """The answers of `finish` and of `fetch`; a refusal stands in the place of its answer.
+    """Settle jobs and take others; return the answers of `finish` and of `fetch`, or the `StoreRefused` that each met.
 
-    Raises `StoreUnavailable`: each may have been done all the same. `finish` called again is right, and the next fetch
+    Raise `StoreUnavailable`: each may have been done all the same. `finish` called again is right, and the next fetch
     answers `Duplicate` if jobs were taken.
     """
     both = Exchange(client.keys, finished, now_s, wanted)
@@ -28,7 +28,7 @@ def exchange(
 
 
 class Exchange:
-    """One on its way: the `calls` that it takes, and what their answers mean."""
+    """An exchange on its way: the `calls` that it sends, and what their replies mean."""
 
     def __init__(self, keys: Keys, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> None:
         self._keys = keys
@@ -39,7 +39,7 @@ class Exchange:
     def answers(
         self, replies: Sequence[Reply | StoreRefused]
     ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-        """As `exchange`."""
+        """Return the answers of `finish` and `fetch` from the replies to `calls`, or the refusal that each met."""
         *settled, taken = replies
         codes: list[Code] | StoreRefused
         answer: FetchAnswer | StoreRefused

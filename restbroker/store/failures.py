@@ -45,13 +45,13 @@ _PASSING: Mapping[str, tuple[str, str]] = {
     "UNBLOCKED": ("This Redis became a replica while a call waited.", _REPLICA),
 }
 WRONG_TYPE = "WRONGTYPE"
-"""A key of another type was met."""
+"""The code of the error for a key of another type than the command needs."""
 _NO_DATABASE = "DB index is out of range"
 _CODES = frozenset(
     {"ERR", "OOM", "WRONGPASS", "EXECABORT", "LOADING", "NOSCRIPT", "READONLY", "NOAUTH", "NOPERM", "TRYAGAIN"}
     | {"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN"}
 )
-"""First words of errors that add nothing for who reads them."""
+"""First words of errors that say nothing to a person who reads them."""
 _CLUSTER = frozenset({"MOVED", "ASK", "CROSSSLOT"})
 _LOGIN = frozenset({"WRONGPASS", "NOAUTH"})
 _LOGIN_TEXTS = ("invalid password", "AUTH <password> called without any password", "Client sent AUTH, but no password")
@@ -76,26 +76,26 @@ class ErrorReply(Exception):
 
     @property
     def is_login(self) -> bool:
-        """Whether the login was refused, or none was given."""
+        """Whether the login was refused, or is missing."""
         return self.code in _LOGIN or (self.code == "ERR" and self.reason.startswith(_LOGIN_TEXTS))
 
     @property
     def is_demotion(self) -> bool:
-        """Whether the connection should be made anew, since it may lead to another server then."""
+        """Whether to close the connection and make a new one, which may lead to another server."""
         return self.code in _DEMOTED
 
 
 Failure: TypeAlias = ErrorReply | OSError
-"""What is wrong with a server: what it answered, or that it did not (`TimeoutError`), or could not be reached."""
+"""What is wrong with a server: an error that it answered, no answer in time (`TimeoutError`), or no way to reach it."""
 
 
 def translate(
     error: Failure, address: str, misused: "Sequence[MisusedKey]" = (), password: str | None = None
 ) -> RestbrokerError:
-    """What to raise instead. `address` names the server without its password.
+    """Return the error to raise instead of this one. `address` names the server without its password.
 
-    `misused`: which keys are of a wrong type, if that is why, and if it is known. `password`: what it was sent, which
-    is not repeated, though what answers there may do so.
+    `misused`: the keys of a wrong type, if that is why and they are known. `password`: the one that was sent, which is
+    not repeated, though an answer may do so.
     """
     match error:
         case ErrorReply(is_login=True):
@@ -117,7 +117,7 @@ def translate(
 
 
 def briefly(error: Failure, password: str | None = None) -> str:
-    """What is wrong with a server, as the end of a sentence that begins with its name."""
+    """Return what is wrong with a server, as the end of a sentence that begins with its name; `password` is masked."""
     match error:
         case ErrorReply(is_login=True):
             return f"does not accept the login: {_clean(error.reason, password)}"

@@ -1,8 +1,9 @@
-"""Who lives, who died, and giving back what the dead held. Used by the beat, the reaper, the
-fetcher and the committer (who counts what was in progress at a crash), `enqueue --wait`, the figures and `verify`.
+"""Who lives, who died, and giving back the jobs that the dead had in progress.
 
-Always holds: an identity goes from beats to dying to gone, never back. Death is the same counter seen for too long by
-a reaper whose own connection was healthy all the while: no clock and no expiry decides it.
+Used by the beat, the reaper, the fetcher and the committer (which count what was in progress at a crash), `enqueue
+--wait`, the figures and `verify`. Always holds: an identity goes from beats to dying to gone, never back. It is dead
+when a reaper, whose own connection was healthy all the while, saw the same counter for too long: no clock and no expiry
+decides it.
 """
 
 import random
@@ -27,26 +28,30 @@ from restbroker.store.settling import Destinations
 from restbroker.store.tickets import generation_of, queue_of, ticket_number, ticket_queue
 
 Park: TypeAlias = Callable[[OrphanedJob], Dead]
-"""How a job is parked, and what is answered; its time is set anew, by Redis' clock and for each another."""
+"""How to park a job of a dead identity, and what to answer; the time in the result is replaced by Redis' clock.
+
+Each job gets another time.
+"""
 
 
 Waits: TypeAlias = Callable[[str, bytes], bool]
-"""Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
+"""Whether the schedule set leads back to this queue, since the job in these bytes names the queue itself."""
 _DAY_S = 86_400
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
 _DONE, _PARKED, _UNANSWERED = 1, 2, 3
-"""The script's codes for a job that went back, for one that was parked, and for that without all of its replies."""
+"""The script's codes for a job that went back, one that was parked, and one that was parked without all its replies."""
 
 
 @attrs.frozen
 class Recovery:
-    """What went back. `maybe_run` may have reached a worker; `parked` are in the dead set, since they were marked as
-    about to be sent, or crashed the process alone; `refused` stay in progress, since their queue is no list or the dead
-    set no sorted set.
+    """What `recover` did: how many jobs went back, were parked, or stay.
 
-    `retired`: the identity is gone; otherwise call `recover` again later. `unanswered`: parked, though Redis refuses a
-    reply to them.
+    `jobs`: those that went back or were parked. `maybe_run`: those of them that may have reached a worker. `parked`:
+    those that are in the dead set, because they were marked as about to be sent, or crashed the process alone.
+    `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
+    identity is gone; otherwise call `recover` again later. `unanswered`: those that were parked although Redis refuses
+    a reply to them.
     """
 
     jobs: int
@@ -58,7 +63,10 @@ class Recovery:
 
 
 def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
-    """Writes each identity's rising counter, and its snapshot (JSON) if there is one. False: fenced, stop its work."""
+    """Write each identity's rising counter, and its snapshot (JSON) if it has one; tell for each whether it lives.
+
+    False: it is fenced, so stop its work.
+    """
     keys = client.keys
     calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
         ([keys.beats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
@@ -68,19 +76,24 @@ def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str
 
 
 def fence(client: Client, identity: str, counter_seen: int) -> bool:
-    """Takes its rights away if it still shows this counter. False: it lives, or is gone."""
+    """Take an identity's rights away if it still shows this counter, and tell whether it is fenced now.
+
+    False: it lives, or is gone.
+    """
     return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
 
 
 def recover(
     client: Client, identity: str, park: Park, poison: Park | None = None, waits: Waits | None = None
 ) -> Recovery:
-    """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
+    """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
     Jobs marked as about to be sent are parked, and answered in the same step, as `park` says. So is a job that was
-    alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in progress in
-    three crashes or more waits a while, if `waits` allows it. Safe to repeat and to run twice at once. Not fenced, or
-    gone already: nothing happens. Raises `StoreUnavailable` half way: what was moved is moved, call it again.
+    alone in the process in the last three crashes of its target (`poison` says how, or else `park`). A job that was in
+    progress in three crashes or more waits a while in the schedule set, if `waits` allows it. Safe to repeat and to run
+    twice at once. If the identity is not fenced, or is gone already, nothing happens. Raise `StoreUnavailable` half
+    way: what was moved is moved, call it again. Raise `StoreRefused` if it has jobs but no record, or a damaged one:
+    nothing was done; or if its hash of jobs has entries that restbroker did not write: the other jobs went back.
     """
     known = read(client, identity)
     in_hand = read_tickets(client, identity)
@@ -133,9 +146,9 @@ def recover(
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:
-    """How often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count.
+    """Return how often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count.
 
-    "!" and the SHA-1 is there too if whoever had the job wrote no marks (`jobs.mark`).
+    "!" and the SHA-1 is there too if the program that had the job wrote no marks (`jobs.mark`).
     """
     total: Counter[str] = Counter()
     for reply in client.commands([("HGETALL", key) for key in _count_keys(client)]):
@@ -148,22 +161,22 @@ def maybe_run(client: Client) -> Mapping[str, int]:
 
 
 def forget(client: Client, digests: Sequence[str]) -> None:
-    """Removes these jobs' counts, and tells every lane that there is news."""
+    """Remove the counts of the jobs with these SHA-1 digests (hex), and tell every lane that there is news."""
     fields = [field for digest in digests for field in (digest, f"!{digest}")]
     client.run("forget", [client.keys.recovered_version, *_count_keys(client)], fields)
 
 
 def _count_keys(client: Client) -> list[str]:
-    """The keys of the days whose counts may still be there: they are kept for 72 hours."""
+    """Return the keys of the days whose counts may still be there: they are kept for 72 hours."""
     now_s = time_s(client)
     return [client.keys.recovered(now_s - back * _DAY_S) for back in range(4)]
 
 
 @attrs.frozen
 class DeadIdentity:
-    """One dead identity. `life`: what all lanes of one life share; `beside`: other lanes of its process are at work.
+    """A dead identity. `in_hand`: those of its jobs that are given back now.
 
-    `in_hand`: those of its jobs that are given back now.
+    `life`: the name that all lanes of one life of its process share. `beside`: other lanes of its process have jobs.
     """
 
     identity: str
@@ -177,7 +190,7 @@ class DeadIdentity:
 
 @attrs.frozen
 class Orphan:
-    """A job of a dead identity. `parked`: what becomes of it if it is to be parked."""
+    """A job of a dead identity. `parked`: what it becomes if it is parked; `waits`: it may wait in the schedule set."""
 
     ticket: str
     parked: Dead | None = None
@@ -185,7 +198,7 @@ class Orphan:
 
 
 def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
-    """Whether other lanes of the same process have anything in progress."""
+    """Tell whether other lanes of the same process have anything in progress."""
     for other in (live(client).keys() | dying(client).keys()) - {identity}:
         known = read(client, other)
         if (
@@ -198,7 +211,7 @@ def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
 
 
 def _whole(client: Client, identity: str, ticket: str, job: bytes | int, marks: Mapping[str, bytes]) -> bytes | None:
-    """A job's bytes, and those of one that is too large only if it has a mark: an older version may have marked it."""
+    """Return a job's bytes; those of one that is too large only if it has a mark: an older version may have set it."""
     if isinstance(job, bytes):
         return job
     return raw_of(client.command("HGET", client.keys.in_progress(identity), ticket)) if ticket in marks else None
@@ -224,7 +237,7 @@ def _orphan(
 
 
 def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> list[Reply] | None:
-    """One code per job; None if the identity is not fenced."""
+    """Move these jobs, and return one code for each; None if the identity is not fenced."""
     keys, identity = client.keys, crash.identity
     now_s = time_s(client)
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]

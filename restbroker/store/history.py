@@ -1,4 +1,4 @@
-"""How jobs ended that are nowhere any more, as a stream: what was delivered, and what vanished as it asked itself.
+"""How jobs ended that are in Redis no more, as a stream: what was delivered, and what was dropped on its own wish.
 
 Written by `finish.lua`, together with the settlement, where `History` asks for it; read by `operate.explain`. Always
 holds: the stream is bounded by time and by count; it has neither arguments nor a token.
@@ -30,9 +30,9 @@ class JobEnd:
 
 @attrs.frozen
 class Records:
-    """What `finish` is to write of the jobs that it settles: one for each, in their order; empty: nothing of this one.
+    """What `finish` is to write of the jobs that it settles: one record for each, in their order (empty: none).
 
-    `keep_ms`: for how long.
+    `keep_ms`: how long they are kept, in milliseconds.
     """
 
     keep_ms: int
@@ -41,26 +41,29 @@ class Records:
 
 @attrs.frozen
 class Entry:
-    """A record as it lies there. `name` is its place in the stream: milliseconds of Redis' clock, a number."""
+    """A record in the stream. `name` is its id there: milliseconds of Redis' clock, "-", and a number."""
 
     name: str
     record: bytes
 
     @property
     def at_s(self) -> float:
-        """When the job was settled, by Redis' clock (epoch seconds)."""
+        """The time when the job was settled, by Redis' clock (epoch seconds)."""
         return int(self.name.partition("-")[0]) / 1000
 
 
 def to_record(ending: JobEnd) -> bytes:
-    """The record of it."""
+    """Return the bytes to write for this end of a job; long texts are cut."""
     words = (_plain(word) for word in (ending.jid, ending.target, ending.command, ending.outcome))
     code = None if ending.code is None else _plain(ending.code)
     return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code])
 
 
 def read(record: bytes) -> JobEnd | None:
-    """What was written; None: somebody else wrote it. A later version may have added to its end."""
+    """Return how a job ended, from its record; None if restbroker did not write it.
+
+    A later version may have added to the end of a record: that is left out.
+    """
     try:
         jid, target, command, outcome, status, took_ms, code, *_ = orjson.loads(record)
     except (ValueError, TypeError):
@@ -73,13 +76,13 @@ def read(record: bytes) -> JobEnd | None:
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:
-    """The `count` newest records, of those older than the entry `before` if one is given; newest first."""
+    """Return the `count` newest records, newest first; with `before`, only those older than the entry of that name."""
     end = f"({before}" if before else "+"
     return list(_entries(client.command("XREVRANGE", client.keys.history, end, "-", "COUNT", count)))
 
 
 def extent(client: Client) -> tuple[int, Entry | None]:
-    """How many records are kept, and the oldest of them."""
+    """Return how many records are kept, and the oldest of them (None: there is none)."""
     count = integer(client.command("XLEN", client.keys.history))
     return count, next(_entries(client.command("XRANGE", client.keys.history, "-", "+", "COUNT", 1)), None)
 
@@ -90,5 +93,5 @@ def _entries(reply: Reply) -> Iterator[Entry]:
 
 
 def _plain(word: str) -> str:
-    """Half surrogate pairs, which jobs may hold, cannot be encoded."""
+    """Cut a text to its limit, and escape half surrogate pairs, which jobs may hold and UTF-8 cannot encode."""
     return word[:_TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()

@@ -34,10 +34,10 @@ class ProcessFacts:
 
 @attrs.frozen
 class Registration:
-    """What an identity wrote at its start. `queues` in the order of their indices, the first being 1.
+    """What an identity wrote at its start. `queues` are in the order of their indices, the first being 1.
 
     `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only. `responses`: where
-    reply jobs of its parked jobs go; None also of an identity of an older version.
+    the reply jobs of its parked jobs go; None also for an identity of an older version.
     """
 
     facts: ProcessFacts
@@ -48,23 +48,23 @@ class Registration:
 
 
 def live(client: Client) -> Mapping[str, int]:
-    """Every identity that may fetch, and its counter."""
+    """Return every identity that may fetch, and its counter."""
     return counts(client.command("HGETALL", client.keys.beats))
 
 
 def dying(client: Client) -> Mapping[str, int]:
-    """Every fenced identity that may still hold jobs, and its counter at that time."""
+    """Return every fenced identity that may still hold jobs, and its counter at that time."""
     return counts(client.command("HGETALL", client.keys.dying))
 
 
 def read(client: Client, identity: str) -> Registration | None:
-    """What an identity wrote at its start; None if nobody knows it."""
+    """Return what an identity wrote at its start; None if there is no record. Raise `StoreRefused` if it is damaged."""
     fields = mapping(client.command("HGETALL", client.keys.info(identity)))
     return read_fields(fields) if fields else None
 
 
 def read_fields(fields: Mapping[str, bytes]) -> Registration:
-    """The same from the hash's fields. Raises `StoreRefused` if some are missing."""
+    """Return what an identity wrote at its start, from its hash's fields. Raise `StoreRefused` if some are missing."""
     try:
         words = {name: fields[name].decode() for name in ("hostname", "boot_id", "pid_namespace", "target")}
         found = ProcessFacts(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
@@ -87,5 +87,5 @@ def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:
 
 
 def jobs_among(fields: Sequence[Reply]) -> int:
-    """How many of an in-progress hash's fields are jobs."""
+    """Count the jobs among an in-progress hash's fields."""
     return sum(field not in (b"last", b"hwm") for field in fields)

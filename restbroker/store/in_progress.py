@@ -1,7 +1,7 @@
-"""What Redis lists as in progress. `store.jobs` reconciles and stops with it, `store.heartbeats` recovers.
+"""What Redis lists as in progress. Used by `store.jobs` to reconcile and to stop, by `store.heartbeats` to recover.
 
-Always holds: no answer has more bytes than one call of `fetch` looks at, and of a job that is too large only its length
-is asked for.
+Always holds: no answer has more bytes than one call of `fetch` reads, and of a job that is too large only the length is
+read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,11 @@ _FEW: Final = 20
 
 @attrs.frozen
 class JobsInProgress:
-    """What Redis lists as in progress. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw.
+    """What Redis lists as in progress for an identity. `last` is its highest ticket number, `jobs` is ticket → raw.
 
-    `odd`: fields that are no tickets. Something else wrote them; nobody can say which queue they came from. `large`:
-    ticket → length of those that are too large, which are not in `jobs`.
+    `hwm`: the highest ticket number that may have reached a worker. `odd`: fields that are no tickets: another program
+    wrote them, and the queue they came from is unknown. `large`: ticket → length of the jobs that are too large, which
+    are not in `jobs`.
     """
 
     last: int
@@ -34,7 +35,7 @@ class JobsInProgress:
 
     @property
     def tickets(self) -> frozenset[str]:
-        """Of all that is in progress."""
+        """The tickets of all that is in progress, also of the jobs that are too large."""
         return frozenset(self.jobs.keys() | self.large.keys())
 
 
@@ -49,7 +50,7 @@ class TicketsInProgress:
 
 
 def read_tickets(client: Client, identity: str) -> TicketsInProgress:
-    """What is in progress, by its tickets. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return the tickets of what an identity has in progress. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.in_progress(identity)
     found, numbers = client.commands([("HKEYS", key), ("HMGET", key, "last", "hwm")])
     names = [text(field) for field in items(found)]
@@ -65,9 +66,9 @@ def pieces(
     most: int = MAX_BATCH,
     limit_bytes: int = PAYLOAD_LIMIT_BYTES,
 ) -> Iterator[Mapping[str, bytes | int]]:
-    """These jobs, `most` at a time, by their tickets: the bytes of each, or the length of one that is too large.
+    """Yield these jobs, `most` at a time, by their tickets: the bytes of each, or the length of one that is too large.
 
-    One that is settled meanwhile is left out. Raises as `read_tickets`.
+    A job that is settled meanwhile is left out. Raise `StoreUnavailable` or `StoreRefused`.
     """
     key = client.keys.in_progress(identity)
     while tickets:
@@ -79,7 +80,7 @@ def pieces(
 
 
 def read_jobs(client: Client, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> JobsInProgress:
-    """All that is in progress. Raises as `read_tickets`."""
+    """Return all that an identity has in progress. Raise `StoreUnavailable` or `StoreRefused`."""
     known = read_tickets(client, identity)
     jobs: dict[str, bytes] = {}
     large: dict[str, int] = {}
@@ -90,6 +91,9 @@ def read_jobs(client: Client, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BY
 
 
 def read_jobs_in_pieces(client: Client, identity: str) -> Iterator[Mapping[str, bytes]]:
-    """The jobs that `read_jobs` has, a few at a time, for who may stop looking. Raises as `read_tickets`."""
+    """Yield the jobs that `read_jobs` returns, a few at a time, for callers that may stop early: ticket → raw.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     for piece in pieces(client, identity, read_tickets(client, identity).tickets, _FEW):
         yield {ticket: job for ticket, job in piece.items() if isinstance(job, bytes)}

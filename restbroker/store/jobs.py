@@ -1,7 +1,7 @@
 """Jobs in progress: an identity, its fetches, its settlements, its end. Used by lanes.
 
-Always holds: a job is in a queue or in the identity's in-progress hash or settled, in exactly one of them; whatever
-is called again after a lost reply changes nothing that was done.
+Always holds: a job is in a queue, or in the identity's in-progress hash, or settled, and in exactly one of them; a call
+that is repeated after a lost reply changes nothing that was done.
 """
 
 from collections.abc import Sequence
@@ -56,10 +56,10 @@ __all__ = [
 
 @attrs.frozen
 class Limits:
-    """What bounds a target over all processes. Zero: no limit.
+    """The limits of a target over all processes; zero means no limit.
 
-    `emission_us` is the time between two jobs of the rate limit, `burst` how many may follow each other at once.
-    `in_flight` bounds the jobs in progress of all processes, `dead` the size of the dead set.
+    `emission_us` is the time between two jobs of the rate limit (microseconds), `burst` how many may follow each other
+    at once. `in_flight` bounds the jobs in progress of all processes, `dead` the size of the dead set.
     """
 
     emission_us: int = 0
@@ -73,8 +73,8 @@ class FetchRequest:
     """What a lane asks for. `queues` are registered names, served in this order, which may differ from call to call.
 
     `base` is the highest ticket number that the lane knows of, `want` the number of jobs (500 at most), `hwm` the
-    highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: so much is looked at,
-    though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
+    highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
+    are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
     """
 
     identity: str
@@ -90,9 +90,9 @@ class FetchRequest:
 
 @light
 class FetchedJob:
-    """A job now in progress. `ticket` is `number:queue index`; `raw` its bytes as pushed.
+    """A job that is now in progress. `ticket` is `number:queue index`; `raw` its bytes as pushed.
 
-    `size_bytes`: the length of one that is too large, whose bytes stay in Redis; `raw` is empty.
+    `size_bytes`: the length of a job that is too large, whose bytes stay in Redis; `raw` is empty then.
     """
 
     ticket: str
@@ -106,7 +106,8 @@ class FetchedJob:
 class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
-    When `recovered_version` changes, `beats.maybe_run` has news. `more`: what is next was left for its size.
+    `paused`: the requested queues that are paused. When `recovered_version` changes, `heartbeats.maybe_run` has news.
+    `more`: the next job was left because of its size.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -118,12 +119,15 @@ class FetchResult:
 
 @attrs.frozen
 class IdentityUnknown:
-    """The identity has no rights (any more): drop what is in memory, start under a new one."""
+    """The answer that the identity has no rights (any more): drop what is in memory, start under a new one."""
 
 
 @attrs.frozen
 class Duplicate:
-    """Redis issued tickets up to `last` that the lane does not know: `read_jobs` and adopt them. Nothing was taken."""
+    """The answer that Redis issued tickets up to `last` that the lane does not know: `read_jobs` and adopt them.
+
+    Nothing was taken.
+    """
 
     last: int
 
@@ -149,9 +153,9 @@ FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | Duplicate | TargetPause
 def register(
     client: Client, identity: str, facts: ProcessFacts, queues: Sequence[str], responses: ResponseQueue | None = None
 ) -> bool:
-    """Creates an identity that may fetch from `queues`. False: it exists (also after a lost reply): take a new one.
+    """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
-    `responses` is for whoever parks its jobs if it dies.
+    `responses`: where the reply jobs of its jobs go if it dies and they are parked.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(facts))
     if responses is not None:
@@ -164,16 +168,16 @@ def register(
 
 
 def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
-    """Takes jobs into hand, under tickets base + 1, base + 2, … One fetch at a time per identity.
+    """Take jobs into hand, under tickets base + 1, base + 2, … One fetch at a time per identity.
 
-    Raises `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`; and
-    `StoreRefused`, whose cure names the keys to look at where one has a wrong type: nothing was taken.
+    Raise `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`. Raise
+    `StoreRefused`: nothing was taken; its cure names the keys to check where one has a wrong type.
     """
     return read_fetch(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
 
 
 def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
-    """What `fetch` asks Redis."""
+    """Return the script call that `fetch` sends."""
     identity, target = request.identity, request.target
     fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recovered_version, keys.dying]
@@ -186,7 +190,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
 
 
 def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
-    """What Redis answered to it. Raises `StoreRefused`."""
+    """Return what `fetch` answers, from the reply to `fetch_call`. Raise `StoreRefused` if the reply is that."""
     if isinstance(reply, StoreRefused):
         raise _naming_keys(reply, keys, request.target)
     answer = items(reply, 1)
@@ -209,7 +213,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
-    """Redis names the script that met a key of a wrong type, and not the key."""
+    """Return the error, with the keys to check if a type is wrong: Redis names the script, not the key."""
     if "WRONGTYPE" not in error.message:
         return error
     cure = (
@@ -221,25 +225,25 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
 
 
 def mark(client: Client, identity: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
-    """Writes down that these jobs are about to be sent. False: not in progress any more, it must not be sent.
+    """Record that these jobs are about to be sent. False: this job is no more in progress, and must not be sent.
 
-    Raises `StoreUnavailable`: they may be marked all the same; the same call again is right.
+    `IdentityUnknown`: no mark was made. Raise `StoreUnavailable`: they may be marked all the same; the same call again
+    is right.
     """
     return _mark(client, identity, "once", tickets)
 
 
 def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | bool:
-    """Writes down that this job alone is in progress, so that a crash can be laid at its door. False: not in progress
-    any more.
+    """Record that this job alone is in progress, so that a crash counts against it. False: it is no more in progress.
 
-    Raises `StoreUnavailable`: the same call again is right.
+    `IdentityUnknown`: no mark was made. Raise `StoreUnavailable`: the same call again is right.
     """
     answer = _mark(client, identity, "alone", [ticket])
     return answer if isinstance(answer, IdentityUnknown) else answer[0]
 
 
 def retire(client: Client, identity: str) -> bool:
-    """Removes an identity that has nothing in progress. False: it has, and nothing was changed."""
+    """Remove an identity that has nothing in progress. False: it has, and nothing was changed."""
     keys = client.keys
     # What retired before has no record, and nothing in hand either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
@@ -248,7 +252,10 @@ def retire(client: Client, identity: str) -> bool:
 
 
 def rejoin(client: Client, identity: str, ticket: str) -> None:
-    """Takes that back, before other jobs are taken into hand beside it. Raises as `isolate`."""
+    """Take back what `isolate` recorded, before other jobs are taken into hand beside it.
+
+    Raise `StoreUnavailable`: the same call again is right.
+    """
     _mark(client, identity, "joined", [ticket])
 
 

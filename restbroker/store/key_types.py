@@ -1,4 +1,4 @@
-"""Which keys are of another type than restbroker needs: somebody uses their names for other things.
+"""Which keys are of another type than restbroker needs, because other programs use their names for other things.
 
 Used by the figures and by `check`. Always holds: it changes nothing, and a key that does not exist is of every type.
 """
@@ -17,9 +17,9 @@ Key = TypeVar("Key", str, QueueName)
 
 
 def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[MisusedKey, ...]:
-    """Every such key among those that all processes share, those of these targets, and these queues' lists.
+    """Return every key of a wrong type: of those that all processes share, of these targets, and these queues' lists.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     shared = [keys.beats, keys.dying, keys.tokens, keys.queue_pauses, keys.target_pauses]
@@ -37,6 +37,6 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
 
 
 def types(client: Client, keys: Sequence[Key]) -> Mapping[Key, str]:
-    """The types of those keys that exist, in Redis' words. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return the types of those keys that exist, in Redis' words. Raise `StoreUnavailable` or `StoreRefused`."""
     replies = client.commands([("TYPE", key) for key in keys])
     return {key: kind for key, kind in zip(keys, map(text, replies), strict=True) if kind != "none"}

@@ -15,7 +15,7 @@ from restbroker.job.format import is_reply_key
 SortedSet = Literal["retry", "schedule", "dead"]
 Counted = Literal["processed", "failed"]
 QueueName: TypeAlias = str | bytes
-"""Bytes where the name is no UTF-8: other programs may call a queue so."""
+"""The name of a queue; bytes where it is no UTF-8, since other programs may call a queue so."""
 _BY_NAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("queues", "processes", "paused"), "set"),
     **dict.fromkeys(("retry", "schedule", "dead", "goretry"), "zset"),
@@ -41,7 +41,7 @@ class Keys:
         return f"{self.namespace}:{name}" if self.namespace else name
 
     def wanted_type(self, key: str) -> str | None:
-        """Redis' word for the type that this key must have; None: it is a process', or none of these keys."""
+        """Return Redis' word for the type that this key must have; None: it is a process', or none of these keys."""
         name = key.removeprefix(f"{self.namespace}:") if self.namespace else key
         by_beginning = (kind for beginnings, kind in _BY_BEGINNING if name.startswith(beginnings))
         return _BY_NAME.get(name) or next(by_beginning, None)
@@ -57,19 +57,19 @@ class Keys:
         return self._key("restbroker:dying")
 
     def info(self, identity: str) -> str:
-        """HASH of an identity's facts and queues."""
+        """Return the key of a HASH: an identity's facts and queues."""
         return self._key(f"restbroker:info:{identity}")
 
     def in_progress(self, identity: str) -> str:
-        """HASH ticket → raw job; plus `last` and `hwm`."""
+        """Return the key of a HASH: ticket → raw job; plus `last` and `hwm`."""
         return self._key(f"restbroker:ip:{identity}")
 
     def sent(self, identity: str) -> str:
-        """HASH ticket → `once` (about to be sent, at most once) or `alone` (the only job in progress)."""
+        """Return the key of a HASH: ticket → `once` (about to be sent, at most once) or `alone` (alone in progress)."""
         return self._key(f"restbroker:sent:{identity}")
 
     def pause(self, target: str) -> str:
-        """HASH reason → until, epoch microseconds, 0 without an end."""
+        """Return the key of a HASH: reason → until, epoch microseconds, 0 without an end."""
         return self._key(f"restbroker:pause:{target}")
 
     @property
@@ -79,26 +79,28 @@ class Keys:
 
     @property
     def target_pauses(self) -> str:
-        """The same for targets."""
+        """HASH target → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
         return self._key("restbroker:pauses:targets")
 
     def rate(self, target: str) -> str:
-        """The shared rate limit of a target."""
+        """Return the key of a STRING: when a target's shared rate limit has all its tokens again (epoch µs)."""
         return self._key(f"restbroker:rate:{target}")
 
     def in_flight(self, target: str) -> str:
-        """HASH identity → jobs in progress."""
+        """Return the key of a HASH: identity → its jobs in progress for this target, where their number is limited."""
         return self._key(f"restbroker:inflight:{target}")
 
     def recovered(self, at_s: float) -> str:
-        """HASH of one day (in UTC): SHA-1 of a job → count/alone/crashes:identity; "#" and "!" before a name are notes
-        beside these. `at_s`, epoch seconds, is any time of the day; `recover.lua` and `migrate_list.lua` explain it.
+        """Return the key of a HASH of one day (in UTC): SHA-1 of a job → count/alone/crashes:identity.
+
+        "#" and "!" before a name are notes beside these; `recover.lua` and `migrate_list.lua` explain it. `at_s` (epoch
+        seconds) is any time of the day.
         """
         return self._key(f"restbroker:recovered:{datetime.fromtimestamp(at_s, UTC):%Y%m%d}")
 
     @property
     def recovered_version(self) -> str:
-        """A number that rises whenever a recovery recorded something."""
+        """STRING: a number that rises whenever a recovery recorded something."""
         return self._key("restbroker:recovered:version")
 
     @property
@@ -122,29 +124,35 @@ class Keys:
         return self._key("restbroker:events")
 
     def event(self, mark: str) -> str:
-        """STRING with an expiry: an event that came, and is dropped when it comes again."""
+        """Return the key of a STRING with an expiry: an event that came, and is dropped when it comes again.
+
+        Also for the marks of messages that this broker sent, and of tests (`store.events`).
+        """
         return self._key(f"restbroker:event:{mark}")
 
     def lease(self, name: str) -> str:
-        """STRING with an expiry: who does what `name` stands for."""
+        """Return the key of a STRING with an expiry: who has the turn at what `name` stands for."""
         return self._key(f"restbroker:lease:{name}")
 
     @property
     def rewrite(self) -> str:
-        """HASH with an expiry: run of Redis → whose turn it is to ask for its append-only file to be written again."""
+        """HASH with an expiry: run of Redis → whose turn it is to have Redis rewrite its append-only file."""
         return self._key("restbroker:rewrite")
 
     def sse(self, source: str) -> str:
-        """HASH user → until when his stream counts as read (epoch ms), how often others came late, and who reads."""
+        """Return the key of a HASH: user → until when their stream counts as read (epoch ms), and by which reader.
+
+        Between these is how often others came late.
+        """
         return self._key(f"restbroker:sse:{source}")
 
     @property
     def sources(self) -> str:
-        """HASH with an expiry: source, process and user → how the reading stands there (JSON)."""
+        """HASH with an expiry: source, process and user → the state of the reading (JSON)."""
         return self._key("restbroker:sources")
 
     def told(self, name: str) -> str:
-        """HASH with an expiry: what came of it the last time."""
+        """Return the key of a HASH with an expiry: the last result of what `name` stands for."""
         return self._key(f"restbroker:told:{name}")
 
     @property
@@ -153,7 +161,10 @@ class Keys:
         return self._key("restbroker:tokens")
 
     def done(self, queue: str) -> str:
-        """ZSET fingerprint of a signed job of this queue that was done → until when it is remembered (epoch ms)."""
+        """Return the key of a ZSET: fingerprint of a signed job of this queue that was done → until when it is known.
+
+        The time is in epoch milliseconds.
+        """
         return self._key(f"restbroker:done:{queue}")
 
     @property
@@ -162,41 +173,48 @@ class Keys:
         return self._key("restbroker:rosters")
 
     def roster(self, user: str) -> str:
-        """HASH bare JID → contact (JSON)."""
+        """Return the key of a HASH: bare JID → contact (JSON)."""
         return self._key(f"restbroker:roster:of:{user}")
 
     @property
     def roster_dirty(self) -> str:
-        """HASH user → first and last change that waits for its refresh, last push of a job for it, number of pushes."""
+        """HASH user → first and last change that waits for a refresh, last push of a job for it, number of pushes."""
         return self._key("restbroker:roster:dirty")
 
     @property
     def roster_flights(self) -> str:
-        """HASH user → until when his refresh counts as under way (epoch ms), and whose it is."""
+        """HASH user → until when their refresh counts as under way (epoch ms), and whose it is."""
         return self._key("restbroker:roster:flights")
 
     def logins(self, target: str) -> str:
-        """HASH user → `on` or `off`, since when (epoch seconds), and his stream, which is a secret."""
+        """Return the key of a HASH: user → state, a number, and their stream (a secret) or claims, separated by blanks.
+
+        The state is `on`, `off`, `doubted` or `asks`. The number is when they were logged in (epoch microseconds), or
+        for `asks` when they asked last (epoch seconds).
+        """
         return self._key(f"restbroker:logins:{target}")
 
     def room(self, target: str, room: str) -> str:
-        """HASH with an expiry: user → `in` or `out` and a mark of his login, or whose turn it is to have him join."""
+        """Return the key of a HASH with an expiry: user → `in` or `out` and a mark of their login, or whose turn it is.
+
+        The turn is at having them join or leave the room.
+        """
         return self._key(f"restbroker:room:{target}:{room}")
 
     def bulk(self, batch: str) -> str:
-        """HASH with an expiry: the last row that was pushed, how many rows were, and how they ended."""
+        """Return the key of a HASH with an expiry: the last row that was pushed, how many were, and how they ended."""
         return self._key(f"restbroker:bulk:{batch}")
 
     def bulk_done(self, batch: str) -> str:
-        """STRING with an expiry: a bit for each row that was done."""
+        """Return the key of a STRING with an expiry: a bit for each row that was done."""
         return self._key(f"restbroker:bulk:done:{batch}")
 
     def bulk_failed(self, batch: str) -> str:
-        """HASH with an expiry: row → why it failed."""
+        """Return the key of a HASH with an expiry: row → why it failed."""
         return self._key(f"restbroker:bulk:failed:{batch}")
 
     def reply(self, name: str) -> str:
-        """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""
+        """Return the key of a LIST: one detailed answer. Raise ValueError if `name` is not a `restbroker:reply:…`."""
         if not is_reply_key(name):
             raise ValueError(f"{name!r} is not a key for answers (restbroker:reply:NAME)")
         return self._key(name)
@@ -212,36 +230,39 @@ class Keys:
         return self._key("processes")
 
     def process(self, name: str) -> str:
-        """HASH of one Sidekiq process."""
+        """Return the key of a HASH: one Sidekiq process."""
         return self._key(name)
 
     def work(self, name: str) -> str:
-        """HASH of a Sidekiq process' jobs in progress, for Sidekiq from 6.4.2 on."""
+        """Return the key of a HASH: a Sidekiq process' jobs in progress, for Sidekiq from 6.4.2 on."""
         return self._key(f"{name}:work")
 
     def workers(self, name: str) -> str:
-        """The same for Sidekiq before 6.4.2."""
+        """Return the key of a HASH: a Sidekiq process' jobs in progress, for Sidekiq before 6.4.2."""
         return self._key(f"{name}:workers")
 
     def signals(self, name: str) -> str:
-        """LIST of requests to a Sidekiq process, the newest at the head."""
+        """Return the key of a LIST: requests to a Sidekiq process, the newest at the head."""
         return self._key(f"{name}-signals")
 
     @property
     def process_cleanup(self) -> str:
-        """STRING with an expiry: whoever makes it may take names of gone processes out of `processes`."""
+        """STRING with an expiry: the process that makes it may take names of gone processes out of `processes`."""
         return self._key("process_cleanup")
 
     def queue(self, name: str) -> str:
-        """LIST of a queue: the newest is at the head, jobs are taken at the tail."""
+        """Return the key of a LIST: a queue; the newest is at the head, jobs are taken at the tail."""
         return self._key(f"queue:{name}")
 
     def queue_of(self, name: QueueName) -> QueueName:
-        """The same, also of a name that is no UTF-8."""
+        """Return the key of a queue's LIST, as `queue` does, also for a name that is no UTF-8."""
         return self.queue(name) if isinstance(name, str) else self.queue("").encode() + name
 
     def go_in_progress(self, queue: str, process_id: str) -> str:
-        """LIST of jobs that the Go original has in progress, the newest at the head (measured on its last revision)."""
+        """Return the key of a LIST: jobs that the Go original has in progress, the newest at the head.
+
+        This was measured on its last revision.
+        """
         return f"{self.queue(queue)}:{process_id}:inprogress"
 
     @property
@@ -250,7 +271,7 @@ class Keys:
         return self._key("goretry")
 
     def sorted_set(self, name: SortedSet) -> str:
-        """One of Sidekiq's sorted sets."""
+        """Return the key of one of Sidekiq's sorted sets."""
         return self._key(name)
 
     @property
@@ -259,37 +280,43 @@ class Keys:
         return self._key("paused")
 
     def stat(self, kind: Counted) -> str:
-        """A counter since the beginning."""
+        """Return the key of a counter since the beginning."""
         return self._key(f"stat:{kind}")
 
     def stat_day(self, kind: Counted, date: str) -> str:
-        """A counter of one day. `date` is YYYY-MM-DD in UTC."""
+        """Return the key of a counter of one day. `date` is YYYY-MM-DD in UTC."""
         return self._key(f"stat:{kind}:{date}")
 
     # Sidekiq's metrics, all in UTC. Versions differ in leading zeros and in the century (read in their sources).
     # `at_s`, epoch seconds, is any time of the minute.
 
     def executions_7(self, at_s: int) -> str:
-        """HASH of the executions of one minute, for Sidekiq 6.5 and 7: `j|20250214|8:3` is 08:03."""
+        """Return the key of a HASH: executions of one minute, for Sidekiq 6.5 and 7: `j|20250214|8:3` is 08:03."""
         at = datetime.fromtimestamp(at_s, UTC)
         return self._key(f"j|{at:%Y%m%d}|{at.hour}:{at.minute}")
 
     def executions_8(self, at_s: int) -> str:
-        """HASH of the executions of one minute, for Sidekiq 8: `j|250214|8:03` is 08:03."""
+        """Return the key of a HASH: executions of one minute, for Sidekiq 8: `j|250214|8:03` is 08:03."""
         at = datetime.fromtimestamp(at_s, UTC)
         return self._key(f"j|{at:%y%m%d}|{at.hour}:{at.minute:02}")
 
     def ten_minutes_8(self, at_s: int) -> str:
-        """HASH of the executions of ten minutes, for Sidekiq 8: `j|250214|8:0` is 08:00 to 08:09."""
+        """Return the key of a HASH: executions of ten minutes, for Sidekiq 8: `j|250214|8:0` is 08:00 to 08:09."""
         at = datetime.fromtimestamp(at_s, UTC)
         return self._key(f"j|{at:%y%m%d}|{at.hour}:{at.minute // 10}")
 
     def histogram_7(self, command: str, at_s: int) -> str:
-        """STRING of counters: a command's times in one minute, for Sidekiq 7: `add-04-08:3` is 08:03 on the 4th."""
+        """Return the key of a STRING of counters: a command's times in one minute, for Sidekiq 7.
+
+        `add-04-08:3` is 08:03 on the 4th.
+        """
         at = datetime.fromtimestamp(at_s, UTC)
         return self._key(f"{command}-{at:%d}-{at.hour:02}:{at.minute}")
 
     def histogram_8(self, command: str, at_s: int) -> str:
-        """STRING of counters: a command's times in one minute, for Sidekiq 8: `h|add-4-8:3` is 08:03 on the 4th."""
+        """Return the key of a STRING of counters: a command's times in one minute, for Sidekiq 8.
+
+        `h|add-4-8:3` is 08:03 on the 4th.
+        """
         at = datetime.fromtimestamp(at_s, UTC)
         return self._key(f"h|{command}-{at.day}-{at.hour}:{at.minute}")

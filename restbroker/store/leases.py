@@ -1,8 +1,9 @@
-"""Who does what, of several processes: leases by names, which end by themselves. The reader of streams uses them.
+"""Who does what, of several processes: leases by names, which end by themselves. Used by the reader of streams.
 
-Always holds: of one name at most one holder is told that it is his, by Redis' clock; a lost answer leaves nothing that
-does not end by itself; a full Redis grants leases too. A lease is no fence by itself: whoever was suspended has to look
-at his own clock before he acts, and to `end` what he lost, so that who has it by then learns that somebody was late.
+Always holds: for each name at most one holder learns that it has the lease, by Redis' clock; a lost answer leaves
+nothing that does not end by itself; a full Redis grants leases too. A lease is no fence by itself: a holder that was
+suspended has to check its own clock before it acts, and to `end` what it lost, so that the new holder learns that the
+old one may have acted late.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +17,14 @@ from restbroker.store.replies import integer, items
 
 @attrs.frozen
 class LeaseHeld:
-    """The caller's, from the question on. `late`: how often somebody who had lost it may have acted; it only rises."""
+    """The caller has the lease, from its call on. `late`: how often a former holder may have acted; it only rises."""
 
     late: int = 0
 
 
 @attrs.frozen
 class LeaseTaken:
-    """Another's, for so long at most, unless he renews it."""
+    """Another holder has the lease, for `left_ms` milliseconds at most, unless it renews it."""
 
     left_ms: int
 
@@ -32,9 +33,9 @@ Lease: TypeAlias = LeaseHeld | LeaseTaken
 
 
 def acquire(client: Client, group: str, holder: str, lease_ms: int, names: Sequence[str]) -> Mapping[str, Lease]:
-    """Takes or renews the lease of each name of this group. `holder` is new for each process.
+    """Take or renew the lease of each name of this group, for `lease_ms` milliseconds, and return who has each.
 
-    Raises `StoreUnavailable`: some may be the holder's.
+    `holder` is new for each process. Raise `StoreUnavailable`: some may be the holder's.
     """
     if not names:
         return {}
@@ -43,9 +44,9 @@ def acquire(client: Client, group: str, holder: str, lease_ms: int, names: Seque
 
 
 def end(client: Client, group: str, holder: str, names: Sequence[str]) -> int:
-    """Ends those that are the holder's still, so that others need not wait; how many these were.
+    """End those leases that the holder still has, so that others need not wait, and return how many these were.
 
-    Who has one of the others learns that somebody was late. Raises `StoreUnavailable`: some may have ended.
+    The holders of the others learn that this one may have acted late. Raise `StoreUnavailable`: some may have ended.
     """
     return integer(client.run("unlease", [client.keys.sse(group)], [holder, *names])) if names else 0
 

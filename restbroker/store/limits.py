@@ -1,8 +1,8 @@
 """What bounds a target over all processes, besides fetching: its pauses, and tokens for jobs that start late.
 
-Called by probers (who pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`); what people
-pause is in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends another's; jobs in
-progress finish.
+Called by probers (which pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`); pauses
+that people make are in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends
+another's; jobs in progress finish.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ Reason: TypeAlias = Literal["operator", "denied", "retry_after"]
 
 
 def pause(client: Client, target: str, reason: Reason, for_s: float | None) -> None:
-    """Stops fetching for a target, in every process. None: until `resume`.
+    """Stop fetching for a target in every process, for `for_s` seconds; None: until `resume`.
 
-    A pause that exists for the same reason gets longer and never shorter. Raises `StoreUnavailable`: it may be paused
+    A pause that exists for the same reason gets longer and never shorter. Raise `StoreUnavailable`: it may be paused
     all the same; the same call again is right.
     """
     for_us = "" if for_s is None else max(0, round(for_s * 1e6))
@@ -27,12 +27,12 @@ def pause(client: Client, target: str, reason: Reason, for_s: float | None) -> N
 
 
 def resume(client: Client, target: str, reason: Reason) -> None:
-    """Ends the pause that this reason made; the target stays paused for the others."""
+    """End the pause that this reason made; the target stays paused for the others."""
     client.command("HDEL", client.keys.pause(target), reason)
 
 
 def pauses(client: Client, target: str) -> Mapping[str, float | None]:
-    """Why a target is paused: reason → seconds left, None for no end. Empty: it is not."""
+    """Return why a target is paused: reason → seconds left, None for no end. Empty: it is not."""
     found, now = client.commands([("HGETALL", client.keys.pause(target)), ("TIME",)])
     now_us = microseconds(now)
     until = {name: until_us_of(text) for name, text in mapping(found).items()}
@@ -41,9 +41,9 @@ def pauses(client: Client, target: str) -> Mapping[str, float | None]:
 
 
 def charge(client: Client, target: str, limits: Limits) -> int:
-    """Takes one token for a job that starts long after its fetch: 0, or the milliseconds to wait before asking again.
+    """Take one token for a job that starts long after its fetch; return 0, or the milliseconds until the next try.
 
-    Without a rate: 0. Raises `StoreUnavailable`: the token may be gone.
+    Without a rate limit, return 0. Raise `StoreUnavailable`: the token may be gone.
     """
     if limits.emission_us == 0:
         return 0

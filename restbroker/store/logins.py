@@ -1,8 +1,8 @@
 """Which stream a user of a server has, where acting as a user needs one: one login for all processes.
 
-Used by `app` for connectors and readers of events. Always holds: one at a time logs a user in, and the others get
-what came of it; who dies at it is followed by another when its lease ends, by Redis' clock; a name is logged in, or it
-asks, and never both; each call may be repeated after a lost answer. A stream is as good as a password: it is in no
+Used by `app` for connectors and readers of events. Always holds: one process at a time logs a user in, and the others
+get its result; if it dies, another follows when its lease ends, by Redis' clock; a name is logged in or asks a
+question, never both; each call may be repeated after a lost answer. A stream is as good as a password: it is in no
 repr, no text of an error, and no log.
 """
 
@@ -17,7 +17,7 @@ from restbroker.store.replies import integer, items, text, unexpected
 
 @attrs.frozen
 class LoggedIn:
-    """He is logged in, as far as is known. `number`: of all his logins only this one has it."""
+    """The user is logged in, as far as is known. `number`: of all their logins only this one has it."""
 
     stream: str = attrs.field(repr=False)
     number: int = attrs.field(default=0, eq=False)
@@ -25,8 +25,9 @@ class LoggedIn:
 
 @attrs.frozen
 class LoggedOff:
-    """A job logged him off, and nobody has logged him in since. `stream`: what he had then, until that is known to be
-    over. `number`: of the login that ended.
+    """A job logged the user off, and no login followed. `number`: that of the login that ended.
+
+    `stream`: the one that they had, until it is known to be over.
     """
 
     stream: str = attrs.field(default="", repr=False)
@@ -35,9 +36,9 @@ class LoggedOff:
 
 @attrs.frozen
 class SessionUncertain:
-    """His session may have been ended, which the server does not tell: this stream is logged off before it is used.
+    """The user's session may have ended, which the server does not report: log this stream off before it is used.
 
-    Or he may have been logged in, with an answer that was lost: the stream has a blank then.
+    Or they may have been logged in, by an answer that was lost: the stream has a blank then.
     """
 
     stream: str = attrs.field(repr=False)
@@ -45,10 +46,10 @@ class SessionUncertain:
 
 @attrs.frozen
 class AskingOnly:
-    """The name has a connection because it asks a question, and is not logged in. `claim`: of that question, or of all
-    that may be under way.
+    """The name has a connection because it asks a question, and is not logged in.
 
-    `age_s`: for how long, where that was asked for.
+    `claim`: that of the question, or of all questions that may be under way. `age_s`: for how many seconds, where
+    `take` answered this.
     """
 
     claim: str
@@ -57,39 +58,40 @@ class AskingOnly:
 
 @attrs.frozen
 class LoginGranted:
-    """It is the caller's turn: to log him in, or off, or to ask. `ends`: the stream that is to be ended by that."""
+    """It is the caller's turn to log the user in or off, or to ask. `ends`: the stream to end by that ("": none)."""
 
     ends: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
 class LoginBusy:
-    """Somebody logs him in or off, for `left_ms` at most."""
+    """Another process logs the user in or off, for `left_ms` milliseconds at most."""
 
     left_ms: int
 
 
 Known: TypeAlias = LoggedIn | LoggedOff | SessionUncertain | AskingOnly | None
-"""What is noted of a name."""
+"""What is noted of a name; None: nothing."""
 Taken: TypeAlias = LoggedIn | LoggedOff | AskingOnly | LoginGranted | LoginBusy
 Claimed: TypeAlias = LoggedIn | LoggedOff | LoginGranted | LoginBusy
 Ending: TypeAlias = LoggedOff | LoginGranted | LoginBusy | None
 How: TypeAlias = Literal["off", "doubted"]
-"""Why a login is ended: a job logs him off, or a command may have ended his session."""
+"""Why a login is ended: a job logs the user off, or a command may have ended their session."""
 
 
 @attrs.frozen
 class LoginTurn:
-    """Whose turn at a login it is. `holder` is new for each; `lease_ms`: how long the login may take."""
+    """The turn at a login that the caller wants. `holder` is new for each; `lease_ms`: how long the login may take."""
 
     holder: str
     lease_ms: int
 
 
 def take(client: Client, target: str, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
-    """His stream, if there is one that is not the stale one; else the turn at logging him in.
+    """Return the user's stream, if there is one that is not the stale one; else the turn at logging them in.
 
-    `stays_off`: who was logged off by a job is not logged in. Raises `StoreUnavailable`: the turn may be the caller's.
+    `stays_off`: a user whom a job logged off is not logged in. Other answers: the name asks a question, or another
+    process has the turn. Raise `StoreUnavailable`: the turn may be the caller's.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     flag = "1" if stays_off else "0"
@@ -110,19 +112,20 @@ def take(client: Client, target: str, user: str, turn: LoginTurn, *, stale: str 
 
 
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
-    """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it.
+    """End the holder's turn with the user's stream (empty: no login), and tell whether it is noted as theirs.
 
-    A stream with a blank, which no id has: nobody knows whether he was. It is `SessionUncertain` then, if nothing else
-    is known.
+    A stream with a blank, which no id has, means that nothing is known of the login: it is `SessionUncertain` then, if
+    nothing else is known, and the answer is False.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     return client.run("login_put", keys, [user, holder, stream]) == 1
 
 
 def off(client: Client, target: str, user: str, turn: LoginTurn, how: How) -> Ending:
-    """The turn at ending the stream that is known of him: `end` it once it is over, and `put`. None: none is known.
+    """Return the turn at ending the user's known stream: `end` it once it is over, and `put`. None: no stream is known.
 
-    Raises `StoreUnavailable`: the turn may be the caller's.
+    Other answers: the user is logged off, or another process has the turn. Raise `StoreUnavailable`: the turn may be
+    the caller's.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     match items(client.run("login_off", keys, [user, how, turn.holder, max(1, turn.lease_ms)])):
@@ -139,10 +142,10 @@ def off(client: Client, target: str, user: str, turn: LoginTurn, how: How) -> En
 
 
 def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
-    """Claims the name for a question, where nobody is or is being logged in by it. `claim` is new for each.
+    """Claim the name for a question, if it is neither logged in nor being logged in or off. `claim` is new for each.
 
-    `LoggedOff`: he was to be logged off, and whether that was done is not known.
-    Raises `StoreUnavailable`: it may be noted.
+    `LoginGranted`: the claim is noted. `LoggedOff`: the user was to be logged off, and whether that was done is not
+    known. Raise `StoreUnavailable`: it may be noted.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     match items(client.run("login_ask", keys, [user, claim])):
@@ -159,18 +162,18 @@ def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
 
 
 def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> bool:
-    """Forgets this stream, which is over, or these claims. False: something else is noted, as other claims are."""
+    """Forget this stream, which is over, or these claims. False: something else is noted, which may be other claims."""
     state, noted = ("on", what.stream) if isinstance(what, LoggedIn) else ("asks", what.claim)
     return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 
 
 def read_state(client: Client, target: str, user: str) -> Known:
-    """What is noted of him."""
+    """Return what is noted of the user; None: nothing."""
     return read_states(client, target, [user])[0]
 
 
 def read_states(client: Client, target: str, users: Sequence[str]) -> list[Known]:
-    """What is noted of each."""
+    """Return what is noted of each user, in their order; None: nothing."""
     if not users:
         return []
     return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]

@@ -21,14 +21,17 @@ from restbroker.telemetry.executions import BUCKETS, Executions
 _MINUTE_TTL_S = 8 * 60 * 60
 _TEN_MINUTES_TTL_S = 3 * 24 * 60 * 60
 _TIMED_COMMANDS = 16
-"""Of so many commands of a minute, the most frequent, the times are read."""
+"""The number of commands of a minute, the most frequent ones, whose times are read."""
 _MOST_DIGITS = 20
 _HISTOGRAM = struct.Struct(f">{BUCKETS}H")
 
 
 @attrs.frozen
 class Minute:
-    """What all commands together did within a minute. `processed` includes `failed`; `histogram` is of the others."""
+    """What all commands together did within the minute that began at `minute_s` (epoch seconds).
+
+    `processed` includes `failed`; `histogram` has the times of the others.
+    """
 
     minute_s: int
     processed: int = 0
@@ -37,11 +40,11 @@ class Minute:
 
 
 def add(client: Client, executions: Sequence[Executions]) -> None:
-    """Adds to what this and other processes wrote. Not idempotent.
+    """Add these executions to what this and other processes wrote. Not idempotent.
 
-    Raises `StoreUnavailable`: nothing was added (unless it was the answer that got lost), it may be tried again. And
-    `StoreRefused`: something is wrong with a key, or with what this user may do, the rest may have been added; trying
-    it again would count that twice.
+    Raise `StoreUnavailable`: nothing was added (unless only the answer was lost), so it may be tried again. Raise
+    `StoreRefused`: a key has a wrong type, or the Redis user lacks a right; the rest may have been added, and another
+    try would count that twice.
     """
     if executions:
         keys = client.keys
@@ -49,7 +52,10 @@ def add(client: Client, executions: Sequence[Executions]) -> None:
 
 
 def read(client: Client, minutes_s: Sequence[int]) -> list[Minute]:
-    """What all processes wrote about these minutes, in two round trips. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return what all processes wrote about the minutes that begin at these times (epoch seconds).
+
+    This takes two round trips. Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     replies = client.commands([("HGETALL", keys.executions_8(minute_s)) for minute_s in minutes_s])
     counted = [(minute_s, _by_field(mapping(reply))) for minute_s, reply in zip(minutes_s, replies, strict=True)]
@@ -75,7 +81,10 @@ def read(client: Client, minutes_s: Sequence[int]) -> list[Minute]:
 
 
 def _by_field(found: Mapping[str, bytes]) -> dict[str, Counter[str]]:
-    """`add|p` is how often `add` was processed. What is no such number is left out: others write there too."""
+    """Return field → command → number: `add|p` is how often `add` was processed.
+
+    What is no such number is left out: other programs write there too.
+    """
     fields: dict[str, Counter[str]] = {}
     for name, value in found.items():
         command, _, field = name.rpartition("|")

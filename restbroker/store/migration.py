@@ -1,7 +1,7 @@
 """What the Go original (go-workers) leaves in Redis, and moving it to where restbroker and Sidekiq look.
 
-Used by `operate.migrate`, and by the check to warn of it. Always holds: a job is at its old place or at its new one,
-never both, never neither, whatever breaks half way; what was moved already is not moved again. The original's keys and
+Used by `operate.migrate`, and by `check` to warn of it. Always holds: a job is at its old place or at its new one,
+never both, never neither, even if it stops half way; what was moved already is not moved again. The original's keys and
 formats were measured on its last revision (2017-12) with Redis 7.0.
 """
 
@@ -18,14 +18,14 @@ from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
 
 MOVE_BATCH = 200
-"""Jobs per script call: Redis serves nobody else meanwhile."""
+"""Jobs per script call: Redis serves no other client meanwhile."""
 _SUFFIX = ":inprogress"
 _FETCHING = "brpoplpush"
 
 
 @attrs.frozen
 class ProcessIds:
-    """The process ids under which the original has jobs of a queue in progress. `complete`: every key was looked at."""
+    """The process ids under which the original has jobs of a queue in progress. `complete`: every key was read."""
 
     found: tuple[str, ...]
     complete: bool
@@ -33,7 +33,7 @@ class ProcessIds:
 
 @attrs.frozen
 class State:
-    """How a list looks: any job that is taken or acknowledged changes it."""
+    """The size and the newest job of a list: any job that is taken or acknowledged changes one of them."""
 
     size: int
     newest: bytes | None
@@ -57,9 +57,9 @@ class Transfer:
 
 
 def process_ids(client: Client, queue: str) -> ProcessIds:
-    """Searches the keys, at most 500,000 of them. Raises `StoreUnavailable`.
+    """Return the process ids of a queue by searching at most 500,000 keys. Raise `StoreUnavailable`.
 
-    Queue names and process ids may both hold colons: `queue:a:b:1:inprogress` may be of `a` or of `a:b`. What comes
+    Queue names and process ids may both hold colons: `queue:a:b:1:inprogress` may belong to `a` or to `a:b`. The part
     before the process id is taken from `queue`, and the caller judges ids with a colon.
     """
     prefix = client.keys.go_in_progress(queue, "").removesuffix(_SUFFIX)
@@ -68,12 +68,12 @@ def process_ids(client: Client, queue: str) -> ProcessIds:
 
 
 def queue_names(client: Client) -> frozenset[str]:
-    """Every queue that is known by name."""
+    """Return every queue that is in the set of queues."""
     return names(client.command("SMEMBERS", client.keys.queues))
 
 
 def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
-    """How the original's lists look now; each is a queue and a process id. Raises `StoreUnavailable`."""
+    """Return how the original's lists are now; each is a queue and a process id. Raise `StoreUnavailable`."""
     keys = [client.keys.go_in_progress(queue, process_id) for queue, process_id in lists]
     replies = client.commands([command for key in keys for command in (("LLEN", key), ("LINDEX", key, 0))])
     pairs = zip(replies[::2], replies[1::2], strict=True)
@@ -81,15 +81,15 @@ def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
 
 
 def in_progress(client: Client, queue: str, process_id: str, skip: int, limit: int) -> list[bytes]:
-    """`limit` jobs that the original has in progress, newest first, after the first `skip`."""
+    """Return `limit` jobs that the original has in progress, newest first, after the first `skip`."""
     key = client.keys.go_in_progress(queue, process_id)
     return [raw(job) for job in items(client.command("LRANGE", key, skip, skip + limit - 1))]
 
 
 def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBack:
-    """Moves up to `most` jobs in progress back to their queue, where the oldest is the next to be taken.
+    """Move up to `most` jobs in progress back to their queue, where the oldest is the next to be taken.
 
-    They are recorded as having perhaps run. Raises `StoreUnavailable` half way: what was moved is moved, call it again.
+    They are recorded as having perhaps run. Raise `StoreUnavailable` half way: what was moved is moved, call it again.
     """
     keys = client.keys
     source = keys.go_in_progress(queue, process_id)
@@ -107,19 +107,19 @@ def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBa
 
 
 def retries(client: Client, skip: int, limit: int) -> list[bytes]:
-    """`limit` members of the original's retry set after the first `skip`, next due first."""
+    """Return `limit` members of the original's retry set after the first `skip`, next due first."""
     return [raw(job) for job in items(client.command("ZRANGE", client.keys.go_retry, skip, skip + limit - 1))]
 
 
 def retry_count(client: Client) -> int:
-    """How many jobs the original would try again."""
+    """Return how many jobs the original would try again."""
     return integer(client.command("ZCARD", client.keys.go_retry))
 
 
 def transfer(client: Client, transfers: Sequence[Transfer]) -> list[Code]:
-    """Moves each member for itself, those for `retry` with their scores; one code for each.
+    """Move each member by itself, those for `retry` with their scores, and return one code for each.
 
-    Raises `StoreUnavailable`: call again, `Gone` is then fine.
+    Raise `StoreUnavailable`: call it again, `Gone` is then fine.
     """
     keys = client.keys
     fixed = [keys.go_retry, keys.sorted_set("retry"), keys.sorted_set("dead"), keys.parked]
@@ -133,11 +133,11 @@ def transfer(client: Client, transfers: Sequence[Transfer]) -> list[Code]:
 
 
 def fetchers(client: Client) -> tuple[str, ...] | None:
-    """Who takes jobs from lists of this database as go-workers does, with BRPOPLPUSH; None: Redis does not tell.
+    """Return the connections that take jobs from lists of this database as go-workers does, with BRPOPLPUSH.
 
-    Each is described for people. Programs that use BRPOPLPUSH for something else are among them. A connection keeps
-    its last command, so that a broker with all hands full is seen too; one whose machine is gone is listed until Redis
-    notices (tcp-keepalive, 300 s).
+    None: Redis does not allow the question. Each is described for people. Programs that use BRPOPLPUSH for something
+    else are among them. A connection keeps its last command, so a broker that is busy with all its jobs is seen too;
+    one whose machine is gone is listed until Redis notices (tcp-keepalive, 300 s).
     """
     try:
         own = _connection(text(client.command("CLIENT", "INFO")))

@@ -1,7 +1,7 @@
 """Which key was of another type than restbroker needs, and what to do. Used by `store.client`, and by `check`.
 
-Always holds: what Redis says does not name the key, and of a script does not even tell of which type it has to be: so
-the command's keys are looked at, which changes nothing.
+Always holds: Redis' error does not name the key, and for a script not even the type that it needs; so the types of the
+command's keys are read, which changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from restbroker.store.replies import Argument, Reply, text
 
 _WORDS: Final = {"zset": "sorted set"}
 _KEYS_BEHIND: Final = 3
-"""EVALSHA, the script's digest, how many keys."""
+"""The words of a command before a script's keys: EVALSHA, the script's digest, how many keys."""
 
 
 @attrs.frozen
@@ -29,7 +29,7 @@ class MisusedKey:
 
     @property
     def what(self) -> str:
-        """As a sentence without its end."""
+        """What is wrong, as a sentence without its full stop."""
         found = "of another type" if self.found is None else f"a {_WORDS.get(self.found, self.found)}"
         if self.wanted is None:
             return f"The key {self.key} is {found}, but restbroker needs another type there"
@@ -37,16 +37,17 @@ class MisusedKey:
 
     @property
     def cure(self) -> str:
-        """What to do."""
+        """What to do about it."""
         return f"Find out who writes it. Then move it away: RENAME {self.key} {self.key}:misplaced"
 
 
 def misused_by(
     command: Sequence[Argument], keys: Keys, ask: Callable[[Sequence[Sequence[Argument]]], list[Reply]] | None
 ) -> Sequence[MisusedKey]:
-    """Which keys made Redis refuse this command since they are of another type, as far as it tells.
+    """Return the keys that made Redis refuse this command because they are of another type, as far as is known.
 
-    `ask` sends commands; None: it must not be asked.
+    `ask` sends commands and returns their replies; None: the types are not read, and only a command's sole key is
+    returned.
     """
     touched = keys_of(command)
     found: list[str | None] = [None] * len(touched)
@@ -63,7 +64,7 @@ def misused_by(
 
 
 def keys_of(command: Sequence[Argument]) -> Sequence[Argument]:
-    """The keys that a command touches: what follows its name, or what a script is given."""
+    """Return the keys that a command touches: what follows its name, or the keys of a script."""
     if command and command[0] == "EVALSHA":
         return command[_KEYS_BEHIND : _KEYS_BEHIND + int(command[_KEYS_BEHIND - 1])]
     return command[1:2]

@@ -1,7 +1,8 @@
-"""Reading sorted sets piece by piece, from a place that survives what others change meanwhile. Used by admin.
+"""Reads sorted sets piece by piece, from a place that stays valid while others change the set. Used by admin.
 
-Always holds: a piece costs the same wherever it begins and however large the set is; what is there all the while is
-found exactly once, unless its neighbours of the same score change: then it may be found twice, never not at all.
+Always holds: a piece costs the same wherever it begins and however large the set is; a member that is there all the
+while is found exactly once, unless its neighbours of the same score change: then it may be found twice, never not at
+all.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from restbroker.store.replies import integer, items, members, pair, text
 from restbroker.store.tickets import MAX_BYTES
 
 Member: TypeAlias = tuple[bytes, float]
-"""As stored, with its score."""
+"""A member as stored, with its score."""
 _FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.ASCII)
 
 
@@ -32,12 +33,12 @@ class Cursor:
     digest: str = ""
 
     def __str__(self) -> str:
-        """As a page's address may have it: it tells nothing of any member."""
+        """Return the cursor as text for the address of a page; it reveals nothing of any member."""
         return f"{self.score!r}:{self.passed}:{self.digest}"
 
     @classmethod
     def of(cls, written: str) -> Self:
-        """The cursor that was written so. Raises `UsageError` for any other text."""
+        """Return the cursor that was written as this text. Raise `UsageError` for any other text."""
         found = _FORM.fullmatch(written)
         try:
             if found is not None and (score := float(found[1])) == score:
@@ -51,7 +52,7 @@ class Cursor:
 class Piece:
     """Some members in their order. `size`: of the whole set. `start`: where they begin, None: at its beginning.
 
-    Empty: the end is reached.
+    No members: the end is reached.
     """
 
     members: tuple[Member, ...]
@@ -59,8 +60,9 @@ class Piece:
     start: Cursor | None
 
     def behind(self, count: int | None = None, gone: Collection[int] = ()) -> Cursor | None:
-        """The place behind the first `count` of them (None: behind all), when those numbered `gone` are not there
-        any more.
+        """Return the place behind the first `count` members (None: behind all); None: the set's beginning.
+
+        `gone`: the indices of those of them that are not in the set any more.
         """
         members = self.members if count is None else self.members[:count]
         if not members:
@@ -73,14 +75,14 @@ class Piece:
 
 
 def digest_of(member: bytes) -> str:
-    """A name for a member that tells nothing of it."""
+    """Return a name for a member that reveals nothing of it."""
     return hashlib.sha1(member, usedforsecurity=False).hexdigest()
 
 
 def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, newest_first: bool) -> Piece:
-    """Up to `limit` members behind `after` (None: from the beginning), fewer where they are large.
+    """Return up to `limit` members behind `after` (None: from the beginning), fewer if they are large.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     place = ("", 0, "") if after is None else (repr(after.score), after.passed, after.digest)
     order = "down" if newest_first else "up"
@@ -91,9 +93,9 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
 
 
 def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]]) -> list[int]:
-    """How many members have scores from the first of two on and below the second, which may be infinite, for each.
+    """Return for each range how many members have a score from its first number on and below the second.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    The second may be infinite. Raise `StoreUnavailable` or `StoreRefused`.
     """
     key = client.keys.sorted_set(zset)
     commands = [("ZCOUNT", key, repr(low), "+inf" if high == math.inf else f"({high!r}") for low, high in ranges]
@@ -101,10 +103,10 @@ def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]
 
 
 def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
-    """Goes through the whole set, in no order; yields again and again those that have this word in their bytes.
+    """Go through the whole set, in no order, and yield in each step the members that have this word in their bytes.
 
-    Each step costs Redis little, however large the members are, and there is one for some thousand usual ones, so that
-    the caller may stop anywhere. A member may come twice. Raises `StoreUnavailable` or `StoreRefused`.
+    A step costs Redis little, however large the members are, and covers some thousand usual ones, so that the caller
+    may stop anywhere. A member may come twice. Raise `StoreUnavailable` or `StoreRefused`.
     """
     key, cursor = client.keys.sorted_set(zset), "0"
     while True:

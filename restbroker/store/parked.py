@@ -1,8 +1,8 @@
-"""Copies of dead jobs, for the day when somebody trims the dead set. Used by admin.
+"""Copies of dead jobs, in case the dead set is trimmed. Used by admin.
 
 Any Ruby process on the same Redis trims the dead set to its own limits (9,999 jobs and 180 days in Sidekiq 5 to 8), so
-that a flood of parked jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; whether a copy
-is missing in the dead set says nothing about why: somebody may as well have retried or deleted the job.
+that a flood of parked jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; a copy that
+the dead set lacks does not say why: a person may as well have retried or deleted the job.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from restbroker.store.tickets import MAX_BYTES
 
 @attrs.frozen
 class Copy:
-    """What was put into the dead set. `entry` is its place in the stream: milliseconds of Redis' clock, a number."""
+    """A copy of a dead job. `entry` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 
     entry: str
     payload: bytes
 
     @property
     def at_s(self) -> float:
-        """When it was parked, by Redis' clock (epoch seconds)."""
+        """The time when the job was parked, by Redis' clock (epoch seconds)."""
         return int(self.entry.partition("-")[0]) / 1000
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Copy]:
-    """The `count` newest copies, of those older than the entry `before` if one is given; newest first.
+    """Return the `count` newest copies, newest first; with `before`, only those older than the entry of that name.
 
-    Fewer at the end, and where they have `MAX_BYTES` together; at least one, unless there is none.
+    There are fewer at the end, and if they have `MAX_BYTES` together; at least one, unless there is none.
     """
     reply = client.run("copies", [client.keys.parked], [f"({before}" if before else "+", count, MAX_BYTES])
     found = [pair(entry) for entry in items(reply)]
@@ -39,12 +39,12 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
 
 
 def size(client: Client) -> int:
-    """How many copies are kept."""
+    """Return how many copies are kept."""
     return integer(client.command("XLEN", client.keys.parked))
 
 
 def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
-    """Those of them that the dead set does not have with these bytes; a dead job again has others."""
+    """Return those copies that the dead set does not have with these bytes; a job that died again has others."""
     if not copies:
         return []
     dead = client.keys.sorted_set("dead")
@@ -53,5 +53,5 @@ def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
 
 
 def restore(client: Client, copy: Copy) -> bool:
-    """Puts a copy back into the dead set, as parked now: the oldest would be trimmed again. False: it is there."""
+    """Put a copy back into the dead set, as parked now: the oldest would be trimmed again. False: it is there."""
     return client.command("ZADD", client.keys.sorted_set("dead"), "NX", as_score(time_s(client)), copy.payload) == 1

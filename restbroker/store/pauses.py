@@ -16,14 +16,17 @@ from restbroker.store.keys import QueueName
 from restbroker.store.replies import Reply, items, mapping, microseconds, names, pair, raw, text
 
 OPERATOR = "operator"
-"""A target's pause that a person made; the other reasons are restbroker's own."""
+"""The reason of a target's pause that a person made; the other reasons are restbroker's own."""
 _LONGEST_TEXT = 300
 _MOST_DIGITS = 20
 
 
 @attrs.frozen
 class Pause:
-    """One pause. `left_s`: seconds until it ends, None: when somebody resumes it. The rest is None if nobody said."""
+    """One pause. `left_s`: seconds until it ends; None: when a person resumes it.
+
+    `since_s` is in epoch seconds. What is not known of the rest is None.
+    """
 
     reason: str
     left_s: float | None = None
@@ -34,7 +37,7 @@ class Pause:
 
 @attrs.frozen
 class PauseEnd:
-    """A noted pause that ended since its time was over."""
+    """A noted pause that ended because its time was over. `kind` is "queue" or "target"."""
 
     kind: str
     name: str
@@ -51,9 +54,10 @@ class _StoredPause:
 
 
 def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: float | None) -> bool:
-    """Stops fetching from a queue, in every process; None: until `resume_queue`. False: it was paused, and is anew.
+    """Stop fetching from a queue in every process, for `for_s` seconds; None: until `resume_queue`.
 
-    Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
+    False: it was paused already, and the new note and end count. Raise `StoreUnavailable`: it may be paused all the
+    same; the same call again is right.
     """
     keys = client.keys
     arguments = [queue, _microseconds(for_s), _format(who, why)]
@@ -61,14 +65,14 @@ def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: flo
 
 
 def resume_queue(client: Client, queue: QueueName) -> bool:
-    """Ends a queue's pause, whoever made it. False: there was none."""
+    """End a queue's pause, no matter who made it. False: there was none."""
     keys = client.keys
     ended, _ = client.transaction([("SREM", keys.paused, queue), ("HDEL", keys.queue_pauses, queue)])
     return ended == 1
 
 
 def paused_queues(client: Client) -> Mapping[str, Pause]:
-    """Every paused queue. Its reason is `operator`: nobody else pauses queues."""
+    """Return every paused queue and its pause, whose reason is `operator`: only people pause queues."""
     keys = client.keys
     paused, noted, now = client.commands([("SMEMBERS", keys.paused), ("HGETALL", keys.queue_pauses), ("TIME",)])
     notes, now_us = _notes(noted), microseconds(now)
@@ -76,9 +80,10 @@ def paused_queues(client: Client) -> Mapping[str, Pause]:
 
 
 def pause_target(client: Client, target: str, who: str, why: str, for_s: float | None) -> None:
-    """Stops fetching for a target, in every process; None: until `resume_target`. It replaces an earlier one.
+    """Stop fetching for a target in every process, for `for_s` seconds; None: until `resume_target`.
 
-    Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
+    It replaces an earlier pause by a person. Raise `StoreUnavailable`: it may be paused all the same; the same call
+    again is right.
     """
     keys = client.keys
     arguments = [OPERATOR, _microseconds(for_s), target, _format(who, why)]
@@ -86,14 +91,14 @@ def pause_target(client: Client, target: str, who: str, why: str, for_s: float |
 
 
 def resume_target(client: Client, target: str) -> bool:
-    """Ends a person's pause of a target; it stays paused for other reasons. False: there was none."""
+    """End a person's pause of a target; it stays paused for other reasons. False: there was none."""
     keys = client.keys
     ended, _ = client.transaction([("HDEL", keys.pause(target), OPERATOR), ("HDEL", keys.target_pauses, target)])
     return ended == 1
 
 
 def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tuple[Pause, ...]]:
-    """The pauses of each of these, and of all others that a note is about; those that none has are left out."""
+    """Return the pauses of these targets, and of all others that have a note; targets without a pause are left out."""
     notes = _notes(client.command("HGETALL", client.keys.target_pauses))
     wanted = sorted({*targets, *notes})
     now, *replies = client.commands([("TIME",), *(("HGETALL", client.keys.pause(name)) for name in wanted)])
@@ -103,7 +108,10 @@ def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tup
 
 
 def end_due(client: Client) -> list[PauseEnd]:
-    """Ends what is due; each pause is told to one caller only. Raises `StoreUnavailable`: some may have ended."""
+    """End the pauses that are due, and return them; each is returned to one caller only.
+
+    Raise `StoreUnavailable`: some may have ended.
+    """
     keys = client.keys
     queues, targets = pair(client.run("end_pauses", [keys.paused, keys.queue_pauses, keys.target_pauses], []))
     return [
@@ -143,7 +151,7 @@ def _notes(reply: Reply) -> Mapping[str, _StoredPause]:
 
 
 def _read(note: bytes) -> _StoredPause:
-    """As the scripts wrote it; what somebody else wrote there says nothing."""
+    """Return the note that the scripts wrote; a note in another form has no times and no texts."""
     since, _, rest = note.partition(b" ")
     until, _, words = rest.partition(b" ")
     fields = rubyjson.object_of(words) or {}
@@ -153,7 +161,7 @@ def _read(note: bytes) -> _StoredPause:
 
 
 def until_us_of(text: bytes) -> int:
-    """A pause's end as fetch reads it: what is no number, or 0, has no end."""
+    """Return a pause's end (epoch microseconds) as fetch reads it: 0, and what is no number, has no end."""
     return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 

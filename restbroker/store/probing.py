@@ -1,8 +1,8 @@
-"""Which process asks something on behalf of all, and what came of it: a target's prober asks whether it works again.
+"""Which process does a probe for all, and its result: a target's prober asks whether the target works again.
 
 Always holds: a turn ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis grants
-turns too, since what drains it may need them. A turn is no fence: whoever was suspended may go on after it ran out.
-Texts are never logged.
+turns too, since what drains it may need them. A turn is no fence: a process that was suspended may go on after it ran
+out. Texts are never logged.
 """
 
 from typing import TypeAlias
@@ -22,7 +22,7 @@ class ProbeGranted:
 
 @attrs.frozen
 class ProbeResult:
-    """Somebody did it `age_ms` milliseconds ago by Redis' clock, and `text` is what came of it."""
+    """A process did the work `age_ms` milliseconds ago by Redis' clock, and `text` is its result."""
 
     text: bytes = attrs.field(repr=False)
     age_ms: int
@@ -30,16 +30,16 @@ class ProbeResult:
 
 @attrs.frozen
 class ProbeBusy:
-    """Somebody is at it."""
+    """Another process is doing the work."""
 
 
 Turn: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
 
 
 def claim(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
-    """Asks who does what `name` stands for. As long as a result counts, everybody gets it, its author too.
+    """Return the last result as long as it counts, to its author too; else the turn at what `name` stands for.
 
-    `ttl_ms`: how long the work may take; then somebody else gets the turn.
+    `ttl_ms`: how long the work may take (milliseconds); then another process gets the turn.
     """
     answer = items(client.run("turn", [client.keys.lease(name), client.keys.told(name)], [owner, max(1, ttl_ms)]))
     match answer:
@@ -52,9 +52,9 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
 
 
 def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
-    """Ends the owner's turn with its result, which counts for `ttl_ms`. False: it came too late, and is dropped.
+    """End the owner's turn with its result, which counts for `ttl_ms`. False: it came too late, and is dropped.
 
-    Raises ValueError for more than `LONGEST_TEXT_BYTES`.
+    Raise ValueError for more than `LONGEST_TEXT_BYTES`.
     """
     if len(text) > LONGEST_TEXT_BYTES:
         raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")
@@ -63,5 +63,5 @@ def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> 
 
 
 def milliseconds(seconds: float) -> int:
-    """As Redis wants them: whole, and at least one."""
+    """Return seconds as Redis needs them: whole milliseconds, and at least one."""
     return max(1, round(seconds * 1000))

@@ -1,9 +1,9 @@
-"""The records of processes as Sidekiq's API and Sidekiq Web read them, and requests to processes. Used by the record,
-which writes that of this process, and by admin, which reads all and asks.
+"""The records of processes as Sidekiq's API and Sidekiq Web read them, and requests to processes.
 
-Always holds: it is for display only; nothing is decided by it, and jobs in progress are safe whatever becomes of it
-(every look at Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their sources
-and measured on 6.4.1.
+Used by the record, which writes that of this process, and by admin, which reads all and leaves requests. Always holds:
+it is for display only; nothing is decided by it, and jobs in progress are safe even if it is lost (every read of
+Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their sources and measured on
+6.4.1.
 """
 
 import math
@@ -19,20 +19,20 @@ from restbroker.store.client import Client
 from restbroker.store.replies import Argument, items, mapping, names, raw
 
 TTL_S = 60
-"""So long Sidekiq shows a process that writes no more."""
+"""Seconds for which Sidekiq shows a process that writes no more."""
 _PRUNE_EVERY_S = 60
 Request: TypeAlias = Literal["TSTP", "TERM", "TTIN"]
-"""Take no more jobs; stop; dump what every task waits for."""
+"""TSTP: take no more jobs; TERM: stop; TTIN: dump what every task waits for."""
 CANCEL: Final = "CANCEL "
-"""Ours alone: behind it the thread's name under which a job in progress is shown."""
+"""The beginning of restbroker's own request; the name of the thread under which a job is shown follows."""
 
 
 @attrs.frozen
 class Record:
     """What is shown of a process. `name` is `host:pid:nonce`; `info` and the values of `work` are JSON.
 
-    `work` has the jobs in progress by the name of a thread that is thought up for each. `queues` are those that it
-    serves: where jobs wait in one, it is put on the list of queues.
+    `work` has the jobs in progress by the name of a thread that is made up for each. `queues` are those that the
+    process serves: where jobs wait in one, it is put on the list of queues.
     """
 
     name: str
@@ -46,9 +46,9 @@ class Record:
 
 
 def write(client: Client, record: Record) -> str | None:
-    """Writes the record in one step, for the next minute; a request that somebody left (TSTP, TERM, TTIN), one a call.
+    """Write the record in one step, for the next minute, and return one request to this process; None: none.
 
-    Raises `StoreUnavailable`: a request may be lost then, as with Sidekiq; or `StoreRefused`.
+    Raise `StoreUnavailable`: a request may be lost then, as with Sidekiq; or `StoreRefused`.
     """
     keys = client.keys
     own = [keys.process(record.name), keys.work(record.name), keys.workers(record.name), keys.signals(record.name)]
@@ -63,16 +63,16 @@ def write(client: Client, record: Record) -> str | None:
 
 
 def remove(client: Client, name: str) -> None:
-    """Takes the record away. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Delete the record of the process of this name. Raise `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
     own = (keys.process(name), keys.work(name), keys.workers(name), keys.signals(name))
     client.commands([("SREM", keys.processes, name), ("UNLINK", *own)])
 
 
 def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
-    """What the records of these processes of this host show of their jobs in progress.
+    """Return what the records of these processes of this host show of their jobs in progress (JSON).
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     own = tuple(f"{socket.gethostname()}:{pid}:" for pid in pids)
@@ -82,7 +82,10 @@ def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
 
 
 def at_work(client: Client) -> list[bytes]:
-    """What the records of all processes show of their jobs in progress. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return what the records of all processes show of their jobs in progress (JSON).
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     found = sorted(names(client.command("SMEMBERS", keys.processes)))
     replies = client.commands([("HVALS", keys.work(name)) for name in found]) if found else []
@@ -91,9 +94,9 @@ def at_work(client: Client) -> list[bytes]:
 
 @attrs.frozen
 class ProcessRecord:
-    """Another's record as it lies there, of any version of Sidekiq; `beat_at_s` by the clock of Redis or its own.
+    """The record of a process as stored, by any version of Sidekiq; `beat_at_s` is by Redis' clock or by the writer's.
 
-    `work` has what it shows of its jobs in progress, as JSON.
+    `work` has what it shows of its jobs in progress, as JSON, by the names of threads.
     """
 
     name: str
@@ -107,18 +110,21 @@ class ProcessRecord:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Those that it serves, each once."""
+        """The queues that it serves, each once."""
         found = self.info.get("queues")
         return tuple(dict.fromkeys(str(name) for name in found)) if isinstance(found, list) else ()
 
     @property
     def short_name(self) -> str:
-        """`host:pid`, by which our lanes know their process."""
+        """`host:pid`, by which restbroker's lanes name their process."""
         return self.name.rpartition(":")[0] or self.name
 
 
 def read_all(client: Client, *, with_work: bool = True) -> list[ProcessRecord]:
-    """Every process that wrote its record within the last minute. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return every process that wrote its record within the last minute. Raise `StoreUnavailable` or `StoreRefused`.
+
+    `with_work`: also read what it shows of its jobs in progress.
+    """
     keys = client.keys
     found = sorted(names(client.command("SMEMBERS", keys.processes)))
     records = [mapping(reply) for reply in client.commands([("HGETALL", keys.process(name)) for name in found])]
@@ -133,16 +139,16 @@ def read_all(client: Client, *, with_work: bool = True) -> list[ProcessRecord]:
 
 
 def is_there(client: Client, name: str) -> bool:
-    """Whether a process of this name wrote its record within the last minute."""
+    """Tell whether a process of this name wrote its record within the last minute."""
     keys = client.keys
     listed, written = client.commands([("SISMEMBER", keys.processes, name), ("HEXISTS", keys.process(name), "info")])
     return listed == written == 1
 
 
 def ask(client: Client, name: str, request: Request | str) -> None:
-    """Leaves a request for a process, which takes it with its next record.
+    """Leave a request for a process, which takes it with its next record, as Sidekiq's API does.
 
-    As Sidekiq's API does it: what nobody takes within a minute is gone. Raises `StoreUnavailable`: it may be there.
+    A request that is not taken within a minute is gone. Raise `StoreUnavailable`: it may be there.
     """
     signals = client.keys.signals(name)
     client.transaction([("LPUSH", signals, request), ("EXPIRE", signals, TTL_S)])
@@ -170,9 +176,9 @@ def _read_record(name: str, fields: Mapping[str, bytes], work: Mapping[str, byte
 
 
 def prune(client: Client) -> None:
-    """Takes the names of processes away whose record has expired, as Sidekiq's API does, once a minute at most.
+    """Remove the names of processes whose record has expired, as Sidekiq's API does, once a minute at most.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     if client.command("SET", keys.process_cleanup, 1, "NX", "EX", _PRUNE_EVERY_S) is None:

@@ -18,11 +18,14 @@ from restbroker.store.replies import names as texts
 from restbroker.store.tickets import MAX_BYTES
 
 LEAST_MILLISECONDS = 100_000_000_000
-"""A time in Sidekiq's formats that is higher is in milliseconds, as version 8 writes; before, in seconds."""
+"""The least number that is read as milliseconds, as version 8 of Sidekiq writes times; older ones write seconds."""
 
 
 def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
-    """Pushes complete jobs in their order, all or none; the queue's size after it. Raises `StoreUnavailable`: maybe."""
+    """Push complete jobs in their order, all or none, and return the queue's size after it.
+
+    Raise `StoreUnavailable`: they may have been pushed.
+    """
     keys = client.keys
     if not payloads:
         return integer(client.command("LLEN", keys.queue(queue)))
@@ -31,23 +34,26 @@ def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
 
 
 def schedule(client: Client, payload: bytes, at_s: float) -> bool:
-    """Puts a job (with its `queue`, without `at`) into the schedule set, due at `at_s`. False: it is there already."""
+    """Put a job (with its `queue`, without `at`) into the schedule set, due at `at_s` (epoch seconds).
+
+    False: it is there already.
+    """
     key = client.keys.sorted_set("schedule")
     return client.command("ZADD", key, "NX", as_score(at_s), payload) == 1
 
 
 def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
-    """Jobs waiting in each queue; None for one whose key is no list."""
+    """Return how many jobs wait in each queue; None for one whose key is no list."""
     return sizes_of(client, {queue: client.keys.queue(queue) for queue in queues})
 
 
 def size(client: Client, queue: QueueName) -> int | None:
-    """The same of one queue."""
+    """Return how many jobs wait in a queue, whose name may be no UTF-8; None: its key is no list."""
     return sizes_of(client, {"": client.keys.queue_of(queue)})[""]
 
 
 def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int | None]:
-    """The same, of these keys."""
+    """Return how many jobs wait in each list (queue → key); None for a key that is no list."""
     found = types(client, list(lists.values()))
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
     replies = client.commands([("LLEN", key) for key in known.values()])
@@ -56,71 +62,74 @@ def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int
 
 
 def keys_of(client: Client, queues: Sequence[str], odd: Mapping[str, bytes]) -> Mapping[str, QueueName]:
-    """The key of each queue's list. `odd`: as of `odd_names`."""
+    """Return the key of each queue's list. `odd`: names that are no UTF-8, as `odd_names` returns them."""
     return {queue: client.keys.queue_of(odd.get(queue, queue)) for queue in queues}
 
 
 def names(client: Client) -> frozenset[str]:
-    """Every queue that a client has announced."""
+    """Return every queue that a client has announced."""
     return texts(client.command("SMEMBERS", client.keys.queues))
 
 
 def unreadable(client: Client) -> Mapping[str, bytes]:
-    """Announced or paused queues whose names are no UTF-8, by how these are shown."""
+    """Return the announced or paused queues whose names are no UTF-8: how each is shown → its name."""
     keys = client.keys
     return odd_names(client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused)]))
 
 
 def odd_names(replies: Iterable[Reply]) -> Mapping[str, bytes]:
-    """Those of these sets of names that are no UTF-8, by how they are shown."""
+    """Return the names in these sets that are no UTF-8: how each is shown → the name."""
     found = (raw(name) for reply in replies for name in items(reply))
     # Of two that are shown alike, the one that nothing is done to (`operate.names`).
     return {shown: name for name in sorted(found, key=is_like_shown) if (shown := text(name)).encode() != name}
 
 
 def is_like_shown(name: bytes) -> bool:
-    """Whether it has letters as another one is shown that is no UTF-8."""
+    """Tell whether a name looks like one that is no UTF-8 and is shown with escapes."""
     return b"\\x" in name
 
 
 def is_known(client: Client, queue: str) -> bool:
-    """Whether a queue of this very name is announced or paused, or has a key."""
+    """Tell whether a queue of this very name is announced or paused, or has a key."""
     keys = client.keys
     asked = [("SISMEMBER", keys.queues, queue), ("SISMEMBER", keys.paused, queue), ("EXISTS", keys.queue(queue))]
     return any(client.commands(asked))
 
 
 def peek(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
-    """Up to `limit` jobs after the first `skip`, the next one to be taken first. They stay where they are.
+    """Return up to `limit` jobs after the first `skip`, the next one to be taken first. They stay where they are.
 
-    Fewer where they are large, none at the end.
+    There are fewer if they are large, and none at the end.
     """
     reply = client.run("listed", [client.keys.queue_of(queue)], ["list", skip, limit, MAX_BYTES])
     return [raw(job) for job in items(reply)]
 
 
 def newest(client: Client, queue: QueueName) -> bytes | None:
-    """The job that was pushed last, of those that wait in a queue; None: none does."""
+    """Return the job that was pushed last, of those that wait in a queue; None: the queue is empty."""
     job = client.command("LINDEX", client.keys.queue_of(queue), 0)
     return None if job is None else raw(job)
 
 
 def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int, int]:
-    """Deletes at most so many jobs that wait in a queue, of `last` (`newest`) and those before it; the oldest first.
+    """Delete at most `most` jobs that wait in a queue, the oldest first: the job `last` (`newest`) and those before it.
 
-    How many were deleted, and how many of these are left. Raises `StoreUnavailable`: they may be gone.
+    Return how many were deleted, and how many of these are left. Raise `StoreUnavailable`: they may be gone.
     """
     deleted, left = pair(client.run("clear", [client.keys.queue_of(queue)], [last, most]))
     return integer(deleted), integer(left)
 
 
 def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
-    """The next job of each of these keys, None where there is none; no bytes for what is too much to be looked at."""
+    """Return the next job of each of these keys; b"" for one that this call has no room for.
+
+    None: the key is empty, or no list that may be read.
+    """
     return items(client.run("oldest", lists, [MAX_BYTES]))
 
 
 def latency_s(job: Reply, now_s: float) -> float | None:
-    """How long this job has been waiting; 0 without a job, None for one that does not tell.
+    """Return how long this job has been waiting, in seconds; 0 without a job, None for one that does not say.
 
     Sidekiq 8 writes times in milliseconds, older ones in seconds; a bare push has `created_at` at most.
     """
@@ -139,9 +148,9 @@ def latency_s(job: Reply, now_s: float) -> float | None:
 
 
 def wait_reply(client: Client, reply_id: str, timeout_s: float) -> bytes | None:
-    """Waits for the detailed answer in `restbroker:reply:<reply_id>` and takes it; None: none came in `timeout_s`.
+    """Wait for the detailed answer in `restbroker:reply:<reply_id>` and take it; None: none came in `timeout_s`.
 
-    Raises `StoreUnavailable` or `StoreRefused`, and ValueError for an id that no key can be made of.
+    Raise `StoreUnavailable` or `StoreRefused`, and ValueError for an id that cannot be part of a key.
     """
     key = client.keys.reply(f"restbroker:reply:{reply_id}")
     deadline = time.monotonic() + timeout_s

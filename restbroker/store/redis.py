@@ -2,8 +2,8 @@
 
 Used by `client` and `sentinel`. What takes time is written once, as steps that say what they need (`Wait`, `Work`):
 `blocking` takes them in the calling thread, `connection.on_trio` on Trio's loop. Always holds: nothing is sent twice,
-and only `connect` connects. A link whose exchange did not end well must be closed, since an answer left unread would
-be taken for the next one's.
+and only `connect` connects. A link whose exchange did not end well must be closed, since an answer left unread would be
+taken for the next one's.
 """
 
 import os
@@ -28,13 +28,13 @@ if TYPE_CHECKING:  # costs a tenth of a quick command, and few need it
 
 _PIECE_BYTES: Final = 65536
 _PIECES: Final = 4
-"""So many are read in one go: an answer of a hundred large jobs would hold Trio's loop until all of it has come."""
+"""Pieces that are read in one go: an answer of a hundred large jobs would hold Trio's loop until all of it has come."""
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""Seconds, seconds, and how many: a server that is gone is noticed by who waits for it."""
+"""Seconds, seconds, and a number of probes: while waiting for a server that is gone, the client notices that."""
 _INCOMPLETE: Final = object()
 
 LONGEST_ANSWER_S = 30.0
-"""How long answers may take in all, however steadily they drip: nothing else ends the call before that."""
+"""Seconds that answers may take in all, however steadily they drip: nothing else ends the call before that."""
 
 T = TypeVar("T")
 Commands: TypeAlias = Sequence[Sequence[Argument]]
@@ -43,7 +43,7 @@ Replies: TypeAlias = list[Reply | ErrorReply]
 
 @attrs.define(eq=False)
 class Wait:
-    """A step that waits for a socket, to be read unless it is `for_writing`; `TimeoutError` is thrown in after a while.
+    """A step that waits to read a socket, or to write it if `for_writing`; `TimeoutError` is thrown in after a while.
 
     `is_cancellable`: nothing was sent yet whose answer counts.
     """
@@ -54,7 +54,7 @@ class Wait:
     is_cancellable: bool = False
 
     def left_s(self, spent_s: float) -> float:
-        """How long it may take where the steps before took `spent_s`; nothing or less: it is overdue."""
+        """Return how many seconds it may take after earlier steps took `spent_s`; 0 or less: it is overdue."""
         return min(self.timeout_s, LONGEST_ANSWER_S - spent_s)
 
 
@@ -98,27 +98,27 @@ def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the st
 
 
 class Answers:
-    """The answers that a server owes, of the bytes that it sends: no input or output."""
+    """The answers that a server owes, parsed from the bytes that it sends: no input or output."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
         self._replies: Replies = []
         self.expected = 0
-        """How many are to come, those that came counted."""
+        """How many are to come, including those that came."""
 
     def feed(self, data: bytearray, count: int) -> None:
-        """Take the first `count` bytes of what was read. Raises `ErrorReply` where they are no RESP."""
+        """Take the first `count` bytes of what was read. Raise `ErrorReply` if they are no RESP."""
         self._reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
         while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
             self._replies.append(reply)
 
     @property
     def has_surplus(self) -> bool:
-        """Whether more came than was expected, once that was taken."""
+        """Whether more came than was expected, once the expected answers were taken."""
         return self._reader.has_data()
 
     def take(self) -> Replies | None:
-        """Return all that were expected, in their order; None until the last one has come."""
+        """Return all expected answers, in their order; None until the last one has come."""
         if len(self._replies) < self.expected:
             return None
         replies, self._replies, self.expected = self._replies, [], 0
@@ -126,7 +126,7 @@ class Answers:
 
 
 class Link:
-    """A connection to Redis that is open. Raises `OSError`, also `TimeoutError`; it must be closed after any error."""
+    """An open connection to Redis. It raises `OSError`, also `TimeoutError`, and must be closed after any error."""
 
     def __init__(self, connected: socket.socket, address: str, timeout_s: float, unready: "Unready") -> None:
         self._socket = connected
@@ -138,11 +138,11 @@ class Link:
         self._answers = Answers()
         self._buffer = bytearray(_PIECE_BYTES)
         self.timeout_s = timeout_s
-        """How long an answer, or more of it, may take."""
+        """Seconds that an answer, or more of it, may take."""
 
     @property
     def descriptor(self) -> int:
-        """What to watch for an answer."""
+        """The file descriptor to watch for an answer."""
         return self._socket.fileno()
 
     @property
@@ -170,7 +170,7 @@ class Link:
         return replies
 
     def ask(self, command: Sequence[Argument]) -> None:
-        """Send one command without waiting for its answer, which `receive` has. Nothing else may be sent meanwhile.
+        """Send one command without waiting for its answer, which `receive` returns. Nothing else may be sent meanwhile.
 
         Never blocks, since it is short, and what was sent before has been answered.
         """
@@ -180,7 +180,7 @@ class Link:
             raise TimeoutError
 
     def receive(self) -> Replies | None:
-        """Read what is there, and not more than 256 KiB; return all answers once the last one has come."""
+        """Read what is there, but not more than 256 KiB; return all answers once the last one has come, else None."""
         for _ in range(_PIECES):
             try:
                 count = self._socket.recv_into(self._buffer)
@@ -198,7 +198,7 @@ class Link:
         return None
 
     def has_ended(self) -> bool:
-        """Whether it ended while nothing was asked. What can be read then is no answer of ours: it ended as well."""
+        """Tell whether it ended while no answer was due; also if there is anything to read, which is no answer then."""
         if self._answers.has_surplus:
             return True
         try:
@@ -210,7 +210,7 @@ class Link:
         return True
 
     def close(self) -> None:
-        """Close it; also for the other side at once, if a forked process has it as well."""
+        """Close the connection, for the other side at once, even if a forked process has it as well."""
         self._closing()
 
     def _send(self, message: bytes | memoryview) -> int:
@@ -231,13 +231,13 @@ def _close(connected: socket.socket) -> None:
 
 
 Unready: TypeAlias = tuple[type[OSError], ...]
-"""What a socket raises that would have to wait."""
+"""The errors that a socket raises instead of waiting."""
 
 
 def connect(endpoint: Endpoint) -> Steps[Link]:
     """Connect, log in, and choose the database. Can be cancelled.
 
-    Raises `OSError`, or `ErrorReply` where the server refuses one of it.
+    Raise `OSError`, or `ErrorReply` if the server refuses one of these.
     """
     try:
         connected = yield from (_to_address(endpoint) if endpoint.path is None else _to_path(endpoint, endpoint.path))
@@ -255,9 +255,9 @@ def connect(endpoint: Endpoint) -> Steps[Link]:
 
 
 def answers(link: Link, commands: Commands) -> Steps[list[Reply]]:
-    """The answers to commands that change nothing. Can be cancelled.
+    """Return the answers to commands that change nothing. Can be cancelled.
 
-    Raises `OSError`, or the first `ErrorReply`; the link is closed then.
+    Raise `OSError`, or the first `ErrorReply`; the link is closed then.
     """
     try:
         replies = yield from link.exchange(commands, is_cancellable=True)
@@ -272,13 +272,13 @@ def answers(link: Link, commands: Commands) -> Steps[list[Reply]]:
 
 
 def pack(commands: Commands) -> bytes:
-    """Commands as they are sent."""
+    """Return commands as the bytes that are sent."""
     # hiredis 3.5 types its argument as a tuple of exactly one word.
     return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]
 
 
 def _to_address(endpoint: Endpoint) -> Steps[socket.socket]:
-    """To the first of a host's addresses that takes it."""
+    """Connect to the first of a host's addresses that accepts; raise the last `OSError` if none does."""
     problem = OSError("The name has no address")
     for family, kind, protocol, _, address in (yield from _addresses(endpoint.host, endpoint.port)):
         made = socket.socket(family, kind, protocol)
@@ -346,7 +346,7 @@ def _secure(plain: socket.socket, endpoint: Endpoint, tls: Tls) -> "Steps[tuple[
 
 
 def _context(tls: Tls) -> "ssl.SSLContext":
-    """What the system trusts and what was named besides; read anew for each connection: certificates are renewed."""
+    """Return a context for this TLS; files are read for each connection, since certificates are renewed."""
     import ssl
 
     context = ssl.create_default_context()

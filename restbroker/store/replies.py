@@ -11,13 +11,13 @@ from restbroker.errors import StoreRefused
 
 Argument: TypeAlias = bytes | str | int | float
 Reply: TypeAlias = int | bytes | None | list["Reply"]
-"""RESP2: numbers, bytes, nil, lists of these."""
+"""An answer in RESP2: numbers, bytes, nil, lists of these."""
 _LONGEST_NUMBER = 20
-"""Of 64 bits, with its sign."""
+"""The most characters of a number of 64 bits, with its sign."""
 
 
 def integer(reply: Reply) -> int:
-    """A number, also one that is stored as text; nil is 0."""
+    """Return a number, also one that is stored as text; nil is 0. Raise `StoreRefused` for anything else."""
     match reply:
         case int():
             return reply
@@ -30,26 +30,26 @@ def integer(reply: Reply) -> int:
 
 
 def text(reply: Reply) -> str:
-    """Bytes as text; bytes that are no UTF-8 are kept visible."""
+    """Return bytes as text, with escapes for bytes that are no UTF-8. Raise `StoreRefused` for anything but bytes."""
     return raw(reply).decode("utf-8", "backslashreplace")
 
 
 def raw(reply: Reply) -> bytes:
-    """Bytes, unchanged."""
+    """Return bytes, unchanged. Raise `StoreRefused` for anything else."""
     if isinstance(reply, bytes):
         return reply
     raise unexpected("bytes", reply)
 
 
 def items(reply: Reply, least: int = 0) -> list[Reply]:
-    """A list of so many at least."""
+    """Return a list of at least `least` items. Raise `StoreRefused` for anything else."""
     if isinstance(reply, list) and len(reply) >= least:
         return reply
     raise unexpected(f"a list of {least} or more" if least else "a list", reply)
 
 
 def number(reply: Reply) -> float:
-    """A score, as Redis writes it; it may be infinite."""
+    """Return a score, as Redis writes it; it may be infinite. Raise `StoreRefused` for anything else."""
     try:
         return float(raw(reply))
     except ValueError:
@@ -57,7 +57,10 @@ def number(reply: Reply) -> float:
 
 
 def members(reply: Reply) -> list[tuple[bytes, float]]:
-    """Members of a sorted set, each with its score behind it."""
+    """Return the members of a sorted set with their scores, from a list that has each score behind its member.
+
+    Raise `StoreRefused` for anything else.
+    """
     flat = items(reply)
     if len(flat) % 2:
         raise unexpected("members and scores", reply)
@@ -65,7 +68,7 @@ def members(reply: Reply) -> list[tuple[bytes, float]]:
 
 
 def pair(reply: Reply) -> tuple[Reply, Reply]:
-    """A list of two."""
+    """Return the two items of a list. Raise `StoreRefused` for anything else."""
     match reply:
         case [first, second]:
             return first, second
@@ -74,18 +77,18 @@ def pair(reply: Reply) -> tuple[Reply, Reply]:
 
 
 def microseconds(reply: Reply) -> int:
-    """The server's clock, as TIME has it."""
+    """Return the server's clock (epoch microseconds) from an answer to TIME. Raise `StoreRefused` for others."""
     seconds, micros = pair(reply)
     return integer(seconds) * 1_000_000 + integer(micros)
 
 
 def names(reply: Reply) -> frozenset[str]:
-    """A set of texts."""
+    """Return a set of texts. Raise `StoreRefused` for anything else."""
     return frozenset(text(item) for item in items(reply))
 
 
 def mapping(reply: Reply) -> Mapping[str, bytes]:
-    """Fields and values, as RESP2 lists them."""
+    """Return field → value, from the list of both in turn that RESP2 has. Raise `StoreRefused` for anything else."""
     flat = items(reply)
     if len(flat) % 2:
         raise unexpected("fields and values", reply)
@@ -93,17 +96,17 @@ def mapping(reply: Reply) -> Mapping[str, bytes]:
 
 
 def counts(reply: Reply) -> Mapping[str, int]:
-    """Fields and numbers."""
+    """Return field → number, from the list of both in turn that RESP2 has. Raise `StoreRefused` for anything else."""
     return {field: integer(value) for field, value in mapping(reply).items()}
 
 
 def as_fields(values: Mapping[str, Argument]) -> Sequence[Argument]:
-    """The reverse of `mapping`, for a command's arguments."""
+    """Return fields and values in turn, for a command's arguments: the reverse of `mapping`."""
     return [part for pair in values.items() for part in pair]
 
 
 def unexpected(wanted: str, reply: Reply) -> StoreRefused:
-    """What to raise of an answer that is not what was wanted."""
+    """Return the error to raise for an answer that is not what `wanted` describes."""
     found = f"a list of {len(reply)}" if isinstance(reply, list) else type(reply).__name__
     return StoreRefused(
         f"Redis answered {found} where {wanted} was expected.",
@@ -112,5 +115,8 @@ def unexpected(wanted: str, reply: Reply) -> StoreRefused:
 
 
 def as_score(at_s: float) -> str:
-    """A time as Sidekiq writes it. 16 digits: Sidekiq Web names entries by score, which must survive its printing."""
+    """Return a time (epoch seconds) as Sidekiq writes it.
+
+    It has 16 digits: Sidekiq Web names entries by score, which must survive its printing.
+    """
     return f"{at_s:.6f}"

@@ -2,8 +2,8 @@
 
 A power loss may cut the file inside a script's writes, which stand there between MULTI and EXEC. Redis (7.0.15; others
 alike) then starts without that script, but leaves the open MULTI in its file, and the start after next applies the half
-of the script that is there: a job that was taken is in no place. A file that was written again has no such half.
-Always holds: of several processes that ask, one is told that it may go first.
+of the script that is there: a job that was taken is in no place. A file that was written again has no such half. Always
+holds: of several processes that call `take_turn`, one learns that it may go first.
 """
 
 from typing import Final
@@ -15,13 +15,14 @@ from restbroker.store.replies import integer, items, text
 from restbroker.store.server import info
 
 _TURN_MS: Final = 600_000
-"""So long the others wait for who goes first: it may die before it asks, and Redis may fail to write."""
+"""Milliseconds that the others wait for the one that goes first: it may die, and Redis may fail to write."""
 
 
 @attrs.frozen
 class AppendOnlyFile:
-    """What Redis tells of it. `is_whole`: it was written again in this run of Redis. `is_under_way`: that is
-    being done, or about to be. `has_failed`: Redis could not do it the last time.
+    """What Redis says of its append-only file. `is_whole`: it was written again in this run of Redis.
+
+    `is_under_way`: that is being done, or about to be. `has_failed`: Redis could not do it the last time.
     """
 
     run_id: str
@@ -32,7 +33,7 @@ class AppendOnlyFile:
 
 
 def append_only_file(client: Client) -> AppendOnlyFile:
-    """Asks Redis. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return what Redis says of its append-only file. Raise `StoreUnavailable` or `StoreRefused`."""
     fields = info(text(client.command("INFO", "server")) + text(client.command("INFO", "persistence")))
     has_failed = fields.get("aof_last_bgrewrite_status") == "err"
     return AppendOnlyFile(
@@ -45,9 +46,9 @@ def append_only_file(client: Client) -> AppendOnlyFile:
 
 
 def take_turn(client: Client, holder: str, run_id: str) -> bool:
-    """Whether `holder`, a name of the caller's own, is to ask in this run of Redis.
+    """Tell whether `holder`, a name of the caller's own, may call `rewrite` in this run of Redis.
 
-    Raises `StoreUnavailable`: the same call again is right.
+    Raise `StoreUnavailable`: the same call again is right.
     """
     key = client.keys.rewrite
     # A full Redis lets this script pass, as it lets pass what drains it.
@@ -57,10 +58,10 @@ def take_turn(client: Client, holder: str, run_id: str) -> bool:
 
 
 def rewrite(client: Client) -> None:
-    """Asks for it; Redis does it beside its work. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Have Redis rewrite the file, which it does beside its work. Raise `StoreUnavailable` or `StoreRefused`."""
     client.command("BGREWRITEAOF")
 
 
 def may_rewrite(client: Client) -> bool:
-    """Whether Redis lets this user ask for it. Asks for nothing."""
+    """Tell whether Redis lets this user call for a rewrite, without doing so."""
     return integer(client.run("allowed", [], ["bgrewriteaof"])) == 1

@@ -1,6 +1,6 @@
 """Searches keys by pattern. Used by `survey` and `migration`: by commands that people start, never by the broker.
 
-Always holds: no more than `MOST_KEYS` keys are looked at, since a Redis that is shared with a cache may have millions.
+Always holds: no more than `MOST_KEYS` keys are read, since a Redis that is shared with a cache may have millions.
 """
 
 from restbroker.store.client import Client
@@ -12,12 +12,12 @@ _GLOB = str.maketrans({c: f"\\{c}" for c in "\\*?[]"})
 
 
 def literal(name: str) -> str:
-    """A pattern that this name alone fits."""
+    """Return a pattern that this name alone fits."""
     return name.translate(_GLOB)
 
 
 def scan(client: Client, pattern: str, kind: str) -> tuple[set[str], bool]:
-    """The keys of this type that fit, and whether every key was looked at. Raises `StoreUnavailable`."""
+    """Return the keys of this type that fit, and whether every key was read. Raise `StoreUnavailable`."""
     found: set[str] = set()
     cursor: bytes | str = "0"
     for _ in range(MOST_KEYS // SCAN_COUNT):

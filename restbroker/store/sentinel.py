@@ -15,14 +15,14 @@ from restbroker.store.redis import Link, Steps, answers, connect
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
 SENTINEL_TIMEOUT_S = 0.5
-"""For connecting to a sentinel, and for its answer: those of a lost machine must not hold up the others'."""
+"""Seconds for connecting to a sentinel, and for its answer: the wait for a lost machine must not hold up the others."""
 _LOOK_TIMEOUT_S = 1.0
 _PORTS = 65_536
 
 
 @attrs.frozen
 class Address:
-    """Where a server is."""
+    """The host and port of a server."""
 
     host: str
     port: int
@@ -33,9 +33,9 @@ class Address:
 
 @attrs.define(eq=False, repr=False)
 class Sentinels:
-    """Those who watch the master `name`. All clients of a process share one: what one learns counts for all.
+    """The sentinels of the master `name`. All clients of a process share one: what one learns counts for all.
 
-    `named` is the master that was found last; a client whose connection leads elsewhere leaves it.
+    `named` is the master that was found last; a client whose connection leads elsewhere closes that connection.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Sentinels:
     named: Address | None = None
 
     def connect(self, endpoint: Endpoint) -> Steps[tuple[Link, Address]]:
-        """Connect to the master as `endpoint` says, but for its address; return where that is, too. Can be cancelled.
+        """Connect to the master as `endpoint` says, but for its address, and return that address too. Can be cancelled.
 
-        Raises `StoreUnavailable`, which says what each sentinel answered; that or `StoreRefused` if the server that was
-        named refuses the login, or the user may not ask for its role. Takes up to 2 s for each sentinel that does not
-        answer or names a server that does not; beyond that the connection's own time-out counts, for a server that
-        accepts and stays silent.
+        Raise `StoreUnavailable`, which says what each sentinel answered; that or `StoreRefused` if the named server
+        refuses the login, or the user may not ask for its role. Takes up to 2 s for each sentinel that does not answer
+        or names a server that does not; beyond that the connection's own time-out counts, for a server that accepts and
+        stays silent.
         """
         reports = []
         for sentinel in self._places:
@@ -68,10 +68,10 @@ class Sentinels:
         )
 
     def check_master(self) -> Steps[None]:
-        """Looks whether the first sentinel that answers names another master by now, and whether that is one.
+        """Ask the first sentinel that answers; if it names another server by now, and that is a master, note it.
 
-        After a failover that an operator asked for, the old master takes writes for about 10 s more (Redis 7.0.15),
-        and then forgets them; this ends it sooner. Raises what `connect` does. Can be cancelled.
+        After a failover that an operator started, the old master takes writes for about 10 s more (Redis 7.0.15), and
+        then forgets them; this ends it sooner. Raise what `connect` does. Can be cancelled.
         """
         for sentinel in self._places:
             found = yield from self._ask(sentinel)
@@ -82,7 +82,7 @@ class Sentinels:
                 return
 
     def _ask(self, sentinel: Address) -> Steps[Address | str]:
-        """Where this sentinel says that the master is, or what it said instead."""
+        """Return the address that this sentinel names as the master's, or a text that says what it answered instead."""
         try:
             link = yield from connect(attrs.evolve(self._asking, host=sentinel.host, port=sentinel.port))
             (answer,) = yield from answers(link, [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)])
@@ -99,9 +99,9 @@ class Sentinels:
 
 
 def open_sentinels(settings: StoreSettings) -> Sentinels | None:
-    """Those of the settings; None if there are none. TLS counts for them too, user and password of Redis do not.
+    """Return the sentinels of the settings; None if there are none. Nothing is connected.
 
-    Raises `ConfigError`. Nothing is connected.
+    TLS counts for them too, user and password of Redis do not. Raise `ConfigError` if the settings cannot be used.
     """
     if not settings.sentinels:
         return None
@@ -125,7 +125,7 @@ def _is_port(written: bytes) -> bool:
 
 
 def _join(endpoint: Endpoint, place: Address) -> Steps[Link | str]:
-    """Connect to a server that should be the master; or say why it is of no use. Raises what waiting does not cure."""
+    """Connect to a server that should be the master, or return why it is of no use. Raise what waiting cannot cure."""
     try:
         link = yield from connect(attrs.evolve(endpoint, host=place.host, port=place.port))
         (role,) = yield from answers(link, [("ROLE",)])

@@ -1,7 +1,7 @@
-"""Facts about the Redis server itself. Used by the reaper (is it still the same server?), at a start, by `check`,
-`migrate`, the figures and `verify`.
+"""Facts about the Redis server itself.
 
-Always holds: what a managed Redis hides (CONFIG) is None, not an error.
+Used by the reaper (is it still the same server?), at a start, by `check`, `migrate`, the figures and `verify`. Always
+holds: what a managed Redis hides (CONFIG) is None, not an error.
 """
 
 import re
@@ -21,12 +21,12 @@ NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 
 @attrs.frozen
 class ServerFacts:
-    """`role` is master or slave; sizes are bytes, `maxmemory_bytes` 0 for no limit, `used_memory_bytes` without
-    what does not count towards it (buffers for replicas); `time_s` is the server's clock.
+    """What the server says of itself. `role` is master or slave, `time_s` the server's clock (epoch seconds).
 
-    `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are None where CONFIG is not
-    allowed. `disk_ok`: the last snapshot and the last write to the append-only file worked. `databases`: number of keys
-    in each database that has any.
+    Sizes are bytes: `maxmemory_bytes` is 0 for no limit, `used_memory_bytes` is without what does not count towards it
+    (buffers for replicas). `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are
+    None where CONFIG is not allowed. `disk_ok`: the last snapshot and the last write to the append-only file worked.
+    `databases`: number of keys in each database that has any.
     """
 
     run_id: str
@@ -57,7 +57,7 @@ class ServerFacts:
 
 
 def server(client: Client) -> ServerFacts:
-    """Asks the server about itself."""
+    """Return what the server says of itself. Raise `StoreUnavailable`, or `StoreRefused` where INFO is not allowed."""
     fields = info(text(client.command("INFO")))
     version, is_valkey = _version(fields)
     return ServerFacts(
@@ -80,7 +80,7 @@ def server(client: Client) -> ServerFacts:
 
 
 def require_supported(client: Client) -> None:
-    """Raises `StoreRefused` for a Redis that is too old to keep the promises, by name. Raises `StoreUnavailable`."""
+    """Raise `StoreRefused` if this Redis, which it names, is too old to keep the promises; or `StoreUnavailable`."""
     version, is_valkey = _version(info(text(client.command("INFO", "server"))))
     if not _supported(version, is_valkey=is_valkey):
         product = _product(version, is_valkey=is_valkey)
@@ -88,7 +88,7 @@ def require_supported(client: Client) -> None:
 
 
 def product(client: Client) -> str | None:
-    """Name and version, for people; None where INFO is not allowed. Raises `StoreUnavailable`."""
+    """Return name and version, for people; None where INFO is not allowed. Raise `StoreUnavailable`."""
     try:
         version, is_valkey = _version(info(text(client.command("INFO", "server"))))
     except StoreRefused:
@@ -97,7 +97,7 @@ def product(client: Client) -> str | None:
 
 
 def time_s(client: Client) -> float:
-    """The server's clock, epoch seconds."""
+    """Return the server's clock, epoch seconds."""
     return microseconds(client.command("TIME")) / 1e6
 
 
@@ -117,7 +117,7 @@ def _product(version: str, *, is_valkey: bool) -> str:
 
 
 def setting(client: Client, name: str) -> str | None:
-    """A line of redis.conf; None where CONFIG is not allowed."""
+    """Return a setting of redis.conf; None where CONFIG is not allowed, or the setting is unknown."""
     try:
         value = mapping(client.command("CONFIG", "GET", name)).get(name)
     except StoreRefused:
@@ -136,6 +136,6 @@ def _databases(fields: Mapping[str, str]) -> Mapping[int, int]:
 
 
 def info(document: str) -> dict[str, str]:
-    """The lines of an answer to INFO, by their names."""
+    """Return the lines of an answer to INFO: name → value."""
     pairs = (line.split(":", 1) for line in document.splitlines() if ":" in line and not line.startswith("#"))
     return {name: value.strip() for name, value in pairs}

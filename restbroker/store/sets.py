@@ -30,13 +30,13 @@ class Due:
 
 @attrs.frozen
 class Position:
-    """How far what is due was passed over: all below this score, and so many that have it."""
+    """How far the due members were passed over: all below this score, and the first `ties` that have it."""
 
     score: float = -math.inf
     ties: int = 0
 
     def behind(self, staying: Sequence[float]) -> Self:
-        """Behind those that were read from here and stay, which have these scores, in their order."""
+        """Return the position behind the members that were read from here and stay; `staying` has their scores."""
         if not staying:
             return self
         last = staying[-1]
@@ -50,8 +50,8 @@ BEGINNING: Final = Position()
 class Move:
     """Where a member goes: to `queue`, as `new` or unchanged; or, queue None, to the dead set as `new`.
 
-    `dead_score` (epoch seconds) is for the dead set only. What Ruby cannot parse must be wrapped in an object first:
-    a bare value in the dead set breaks pages of Sidekiq Web.
+    `dead_score` (epoch seconds) is for the dead set only. What Ruby cannot parse must be wrapped in an object first: a
+    bare value in the dead set breaks pages of Sidekiq Web.
     """
 
     old: bytes
@@ -62,7 +62,7 @@ class Move:
 
 @attrs.frozen
 class Placing:
-    """Where a person wants a member: in `queue`, in `zset`, or (both None) nowhere; as `new`, or unchanged.
+    """Where a person moves a member: to `queue`, to `zset`, or (both None) nowhere; as `new`, or unchanged.
 
     `score` (epoch seconds) is for a set; None: the one that it has. What goes to a set must be a JSON object (`Move`).
     """
@@ -78,7 +78,7 @@ _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dea
 
 
 def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: Position = BEGINNING) -> Due:
-    """Up to `limit` members that are due, behind those that were passed over; fewer where they are large."""
+    """Return up to `limit` members that are due, behind those that were passed over; fewer if they are large."""
     key = client.keys.sorted_set(zset)
     place: list[Argument] = [limit, repr(after.score), after.ties, MAX_BYTES]
     seconds, micros, listed, more = items(client.run("due", [key], place), 4)[:4]
@@ -86,21 +86,24 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: P
 
 
 def listed(client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool) -> list[tuple[bytes, float]]:
-    """Up to `limit` members after the first `skip`, as stored, with their scores (epoch seconds), ordered by these.
+    """Return up to `limit` members after the first `skip`, as stored, with their scores (epoch seconds).
 
-    Fewer where they are large, none at the end.
+    They are in the order of these. There are fewer if they are large, and none at the end.
     """
     order = "down" if newest_first else "up"
     return members(client.run("listed", [client.keys.sorted_set(zset)], [order, skip, limit, MAX_BYTES]))
 
 
 def size(client: Client, zset: SortedSet) -> int:
-    """How many members the set has."""
+    """Return how many members the set has."""
     return integer(client.command("ZCARD", client.keys.sorted_set(zset)))
 
 
 def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
-    """Moves each member for itself; one code per move. Raises `StoreUnavailable`: call again, `Gone` is then fine."""
+    """Move each member by itself, and return one code per move.
+
+    Raise `StoreUnavailable`: call it again, `Gone` is then fine.
+    """
     codes: list[Code] = []
     for start in range(0, len(moves), MAX_BATCH):
         codes += _promote(client, zset, moves[start : start + MAX_BATCH])
@@ -108,9 +111,9 @@ def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[
 
 
 def place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
-    """Places each member for itself, as a person asked for; one code each. `Gone`: it is not there any more.
+    """Move each member by itself to the place that a person chose; return one code each. `Gone`: it is there no more.
 
-    Raises `StoreUnavailable`: call again, `Gone` is then fine.
+    Raise `StoreUnavailable`: call it again, `Gone` is then fine.
     """
     codes: list[Code] = []
     for start in range(0, len(moves), MAX_BATCH):

@@ -1,4 +1,4 @@
-"""Where Redis is, and how a connection to it is made up. Used by `client`, `redis` and `sentinel`.
+"""Where Redis is, and what a connection to it is made of. Used by `client`, `redis` and `sentinel`.
 
 Always holds: what cannot be read is refused before anything is connected, and no password is in a text or repr.
 """
@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 
 SENTINELS_CONNECT_S = 1.0
-"""With sentinels, for connecting to the master: meanwhile they may know another one."""
+"""Seconds for connecting to the master that sentinels named: meanwhile they may know another one."""
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _TLS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 _NO: Final = frozenset({"", "0", "F", "FALSE", "N", "NO"})
@@ -27,7 +27,7 @@ _VERIFICATIONS: Final[Mapping[str, Verification]] = {"required": "required", "op
 class StoreSettings:
     """Where Redis is. `url` is redis://, rediss:// or unix://; `password` replaces the one in the URL.
 
-    With `sentinels` (host and port of each) they say where the server `master` is; the URL's host does not count then.
+    `sentinels` (host and port of each) say where the server `master` is; the URL's host does not count then.
     """
 
     url: str
@@ -46,7 +46,7 @@ class StoreSettings:
 
 @attrs.frozen
 class Tls:
-    """How a server proves who it is, and we to it; files in PEM."""
+    """How a server proves its identity, and we ours to it; files in PEM."""
 
     authorities: str | None = None
     certificate: str | None = None
@@ -57,7 +57,7 @@ class Tls:
 
 @attrs.frozen
 class Endpoint:
-    """All that a connection is made of. `path`: of a socket, which counts instead of `host` and `port`."""
+    """All that a connection is made of. `path`: that of a socket, which counts instead of `host` and `port`."""
 
     host: str = "localhost"
     port: int = 6379
@@ -72,12 +72,12 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """What names the server."""
+        """The name of the server for messages: `host:port`, or the path of its socket."""
         return f"{self.host}:{self.port}" if self.path is None else self.path
 
     @property
     def greeting(self) -> Sequence[Sequence[str | int]]:
-        """The commands that a connection begins with."""
+        """The commands that a connection begins with: login, client name, database."""
         login = (self.username, self.password or "") if self.username else (self.password,) if self.password else ()
         commands: list[Sequence[str | int]] = [("AUTH", *login)] if login else []
         if self.client_name:
@@ -88,7 +88,7 @@ class Endpoint:
 
 
 def endpoint_of(settings: StoreSettings, timeout_s: float) -> Endpoint:
-    """What these settings lead to; sentinels replace its host and port. Raises `ConfigError`."""
+    """Return the endpoint of these settings; sentinels replace its host and port. Raise `ConfigError`."""
     try:
         return _endpoint(settings, timeout_s)
     except (ValueError, LookupError):

@@ -1,9 +1,9 @@
-"""Executes settlements. Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher,
-`suspects` and `leftovers` call too. Other files of the store take only `Destinations`, for the replies of what a
-dead process had in progress.
+"""Executes settlements: what becomes of jobs in progress.
 
-Always holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own
-clock is asked for the latter alone.
+Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher, `suspects` and `leftovers` call
+too. Other files of the store take only `Destinations`, for the replies of what a dead process had in progress. Always
+holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own clock
+is read for the latter alone.
 """
 
 from collections.abc import Sequence
@@ -44,9 +44,9 @@ class FinishRequest:
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
-    """Settles each job for itself, in one step; one code per item, in their order. `now_s` gives the day to count in.
+    """Settle each job by itself, and return one code per item, in their order. `now_s` gives the day to count in.
 
-    Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raises `StoreRefused` and
+    Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raise `StoreRefused` or
     `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
     """
     settling = Settling(client.keys, request, now_s)
@@ -55,7 +55,7 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
 
 @attrs.define(eq=False)
 class Settling:
-    """One request on its way: the `calls` that it takes, in their order, and what their answers mean."""
+    """One request on its way: the `calls` that it sends, in their order, and what their replies mean."""
 
     keys: Keys
     request: FinishRequest
@@ -65,7 +65,7 @@ class Settling:
     _order: list[int] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Until Redis answers, nothing was done."""
+        """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls."""
         self._codes = [_GONE] * len(self.request.items)
         plain = self._sort()
         self.calls = [
@@ -73,7 +73,7 @@ class Settling:
         ]
 
     def read_replies(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
-        """One code per item, in their order. Raises `StoreRefused` if one of the calls was refused."""
+        """Return one code per item, in order, from the replies to `calls`. Raise a `StoreRefused` among them."""
         for (_, places), reply in zip(self._batches, replies, strict=True):
             if isinstance(reply, StoreRefused):
                 raise reply
@@ -83,13 +83,13 @@ class Settling:
 
     @property
     def _batches(self) -> list[tuple[int, list[int]]]:
-        """Where each begins, and the places of its jobs."""
+        """The batches of the order: where each begins, and the places of its jobs."""
         return [(start, self._order[start : start + MAX_BATCH]) for start in range(0, len(self._order), MAX_BATCH)]
 
     def _sort(self) -> int:
-        """Finds the order; says how many come first that are plain: done, with nothing else to write, as most are.
+        """Find the order, and return how many plain jobs come first: done, with nothing else to write, as most are.
 
-        What need not be asked has its code then.
+        A job that is refused without asking Redis gets its code here.
         """
         plain, others, back = [], [], []
         for place, (ticket, settlement) in enumerate(self.request.items):
@@ -113,7 +113,7 @@ def _refusal(settlement: Settlement) -> str | None:
 
 
 def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int, now_s: float) -> ScriptCall:
-    """`plain`: so many of what begins here are."""
+    """Return the script call for the jobs at these places; the first `plain` of them (all, if it is more) are plain."""
     batch = [request.items[place] for place in places]
     plain = min(max(0, plain), len(batch))
     destinations = Destinations(keys)
@@ -168,17 +168,21 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
 
 @attrs.define(eq=False)
 class Destinations:
-    """Where replies and fingerprints go: a script is told of each of `lists` once, and by its number from then on."""
+    """Where replies and fingerprints go: a script gets each of `lists` once, and from then on its number."""
 
     keys: Keys
     lists: dict[str, int] = attrs.field(factory=dict)
 
     def number(self, name: str) -> int:
-        """The number of the key of this name."""
+        """Return the number of the key of this name, from 1 on; a new key is added."""
         return self.lists.setdefault(name, len(self.lists) + 1)
 
     def of(self, replies: Sequence[Answer]) -> list[Argument]:
-        """What a script is told of one job's: how many, and of each where to, whether that is a queue, and what."""
+        """Return a script's arguments for the replies to one job: their number, then what each is.
+
+        That is its destination's number, its queue ("": a key, not a queue), its time to live (seconds), and its
+        payload.
+        """
         arguments: list[Argument] = [len(replies)]
         for reply in replies:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")

@@ -1,8 +1,8 @@
-"""How the reading of each source of events stands, as the process says that reads it. Written by `events.states`, read
-by `check`, the pages and `stats`.
+"""The state of the reading of each source of events, as the process that reads it reports it.
 
-Always holds: it is for display only, and a write that is lost is made up for by the next; a state counts for `TTL_S` by
-Redis' clock, so that what a process said goes when the process is gone; each text is bounded, and none is a secret.
+Written by `events.states`, read by `check`, the pages and `stats`. Always holds: it is for display only, and a write
+that is lost is made up for by the next; a state counts for `TTL_S` by Redis' clock, so that what a process reported
+goes when the process is gone; each text is bounded, and none is a secret.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,17 +20,18 @@ TTL_S: Final = 60
 _LONGEST_TEXT: Final = 600
 _LATEST_S: Final = 1e11
 Place: TypeAlias = tuple[str, str, str]
-"""Source, process and user: of whom there is one state."""
+"""The source, process and user that have one state together."""
 
 
 @attrs.frozen
 class SourceState:
-    """How the reading stands since `since_s` (epoch seconds). `code`: of the warning while nothing is read, with what
-    is wrong and what to do about it; "" while it is read from, and where there is nothing to read, as `message` says.
+    """How the reading stands since `since_s` (epoch seconds). `code`: that of the warning while nothing is read.
 
-    `process`: `host:pid`. `user`: whose stream it is, "" where the source is read as a whole; of a stream also the end
-    of the login's id under which it was opened, and when it was opened and brought its last event and heartbeat (epoch
-    seconds, as of the last write; 0: never).
+    `message` and `hint` say then what is wrong and what to do about it; `code` is "" while it is read from, and where
+    there is nothing to read, as `message` says. `process`: `host:pid`. `user`: whose stream it is, "" where the source
+    is read as a whole. For a stream, `login` is the end of the login's id under which it was opened; `opened_s`,
+    `event_s` and `heartbeat_s` are when it was opened and brought its last event and heartbeat (epoch seconds, as of
+    the last write; 0: never).
     """
 
     source: str
@@ -48,14 +49,14 @@ class SourceState:
 
     @property
     def place(self) -> Place:
-        """Which it is."""
+        """The source, process and user that it is the state of."""
         return self.source, self.process, self.user
 
 
 def write(client: Client, states: Collection[SourceState], ended: Collection[Place] = ()) -> None:
-    """Has these count for `TTL_S` from now on, and takes away those that ended or count no more.
+    """Let these states count for `TTL_S` seconds from now on, and remove those that ended or count no more.
 
-    Sent twice: the same. Raises `StoreUnavailable` or `StoreRefused`.
+    Sent twice, it changes nothing more. Raise `StoreUnavailable` or `StoreRefused`.
     """
     key = client.keys.sources
     now_s, held = _held(client)
@@ -73,9 +74,9 @@ def write(client: Client, states: Collection[SourceState], ended: Collection[Pla
 
 
 def listed(client: Client) -> list[SourceState]:
-    """Every state that counts, those first where nothing is read; then by source, user and process.
+    """Return every state that counts, those first where nothing is read; then by source, user and process.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     now_s, held = _held(client)
     found = [_state(entry) for entry in held.values() if _until_s(entry) > now_s]
@@ -83,7 +84,7 @@ def listed(client: Client) -> list[SourceState]:
 
 
 def _held(client: Client) -> tuple[int, Mapping[str, Mapping[str, Json]]]:
-    """Redis' time (epoch seconds), and what lies there; what somebody else wrote there counts no more."""
+    """Return Redis' time (epoch seconds), and the entries by their fields; an entry in another form is empty."""
     now, reply = client.commands([("TIME",), ("HGETALL", client.keys.sources)])
     held = {field: rubyjson.object_of(raw(entry)) or {} for field, entry in mapping(reply).items()}
     return microseconds(now) // 1_000_000, held

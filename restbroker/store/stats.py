@@ -18,7 +18,7 @@ from restbroker.store.server import time_s
 
 @attrs.frozen
 class QueueView:
-    """A queue: jobs waiting, and how long the next one has been (seconds; None: it does not tell).
+    """A queue: jobs waiting, and how long the next one has been waiting (seconds; None: it does not say).
 
     `size` is None if the key is no list: then restbroker takes nothing from it. `seen`: a client has put it on the list
     of queues, a process serves it, or its key exists.
@@ -33,9 +33,10 @@ class QueueView:
 
 @attrs.frozen
 class LaneView:
-    """An identity: `age_s` since its last beat (None: none yet), jobs `in_hand`, what it registered with.
+    """An identity: `age_s`, seconds since its last beat (None: none yet), jobs `in_hand`, and what it registered with.
 
-    `dying`: fenced, its jobs are being given back. `registered` is None when its record is missing or damaged.
+    `dying`: it is fenced, and its jobs are being given back. `registered` is None when its record is missing or
+    damaged.
     """
 
     identity: str
@@ -49,7 +50,7 @@ class LaneView:
 class Overview:
     """Totals since the beginning, sizes now, and what runs. `now_s` is Redis' clock, epoch seconds.
 
-    `unread`: how many queues there are beside those.
+    `unread`: how many queues there are beside those in `queues`.
     """
 
     now_s: float
@@ -64,9 +65,9 @@ class Overview:
 
 
 def overview(client: Client, wanted: Collection[str] = (), most_queues: int | None = None) -> Overview:
-    """Reads all figures, in seven round trips. The queues `wanted` are shown in any case.
+    """Read all figures, in seven round trips. The queues `wanted` are shown in any case.
 
-    `most_queues`: of more, those that nobody wants or serves are only counted.
+    `most_queues`: if there are more, those that are neither wanted nor served are only counted.
     """
     keys = client.keys
     now_s = time_s(client)

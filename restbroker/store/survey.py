@@ -1,6 +1,6 @@
-"""A look over the whole database, for what should not be there: other Sidekiq processes, jobs that nobody owns.
+"""A search of the whole database for what should not be there: other Sidekiq processes, jobs without an owner.
 
-Used by `check`, and by `explain` of a job that is nowhere else. Always holds: it changes nothing.
+Used by `check`, and by `explain` for a job that is nowhere else. Always holds: it changes nothing.
 """
 
 from collections.abc import Collection
@@ -39,14 +39,14 @@ class Orphan:
 
 
 def processes(client: Client) -> tuple[Process, ...]:
-    """Every Sidekiq process of this database (and namespace). Raises `StoreUnavailable`."""
+    """Return every Sidekiq process of this database (and namespace). Raise `StoreUnavailable`."""
     found = sorted(names(client.command("SMEMBERS", client.keys.processes)))
     infos = client.commands([("HGET", client.keys.process(name), "info") for name in found])
     return tuple(_process(name, raw(info)) for name, info in zip(found, infos, strict=True) if info is not None)
 
 
 def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
-    """In-progress hashes of identities that are not in `known`. Raises `StoreUnavailable`."""
+    """Return the in-progress hashes, with jobs, of identities that are not in `known`. Raise `StoreUnavailable`."""
     prefix = client.keys.in_progress("")
     keys, _ = scan(client, f"{literal(prefix)}*", "hash")
     identities = sorted(key.removeprefix(prefix) for key in keys)
@@ -58,7 +58,7 @@ def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
 
 
 def namespaces(client: Client) -> frozenset[str]:
-    """Every namespace in which somebody keeps Sidekiq queues, "" for none. Raises `StoreUnavailable`."""
+    """Return every namespace that has Sidekiq queues, "" for none. Raise `StoreUnavailable`."""
     plain = Keys().queues
     keys, _ = scan(client, f"*:{plain}", "set")
     found = {key[: -len(plain)].rstrip(":") for key in keys}
@@ -66,9 +66,9 @@ def namespaces(client: Client) -> frozenset[str]:
 
 
 def lists(client: Client) -> frozenset[str]:
-    """Every queue that has a list, also one that nobody announced: whoever pushes by hand forgets it.
+    """Return every queue that has a list, also one that is not announced: people who push by hand forget that.
 
-    Not what the Go original has in progress, whose lists are called alike.
+    The lists of what the Go original has in progress, which have similar names, are left out.
     """
     prefix = client.keys.queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "list")

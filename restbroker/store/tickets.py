@@ -1,8 +1,7 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
-Used by the files of the store and by lanes.
-Always holds: numbers rise per identity and are never used again, also across a failover of Redis; queue indices
-begin at 1.
+Used by the files of the store and by lanes. Always holds: numbers rise per identity and are never used again, also
+across a failover of Redis; queue indices begin at 1.
 """
 
 import re
@@ -13,31 +12,33 @@ MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Bytes of jobs per call, though always one job: the largest that restbroker stores (`job.job`). They must arrive
-within the connection's time-out, and whoever reads them must have room."""
+"""Bytes of jobs per call, though always one job: the largest that restbroker stores (`job.job`).
+
+They must arrive within the connection's time-out, and the reader must have room for them.
+"""
 
 
 def ticket_number(ticket: str) -> int:
-    """The rising number of a ticket."""
+    """Return the rising number of a ticket."""
     return int(ticket.partition(":")[0])
 
 
 def ticket_queue(ticket: str) -> int:
-    """The index of the queue that a ticket's job came from."""
+    """Return the index of the queue that a ticket's job came from, from 1 on."""
     return int(ticket.partition(":")[2])
 
 
 def generation_of(identity: str) -> str:
-    """What all lanes of one life of a process share: their identity without the target, whose name has no colon."""
+    """Return what all lanes of one life of a process share: an identity without its target, which has no colon."""
     return identity.rpartition(":")[0]
 
 
 def is_ticket(name: str) -> bool:
-    """Whether a field of an in-progress hash names a job; others were written by somebody else."""
+    """Tell whether a field of an in-progress hash names a job; of others, only `last` and `hwm` are restbroker's."""
     return _TICKET.fullmatch(name) is not None
 
 
 def queue_of(ticket: str, queues: Sequence[str]) -> str | None:
-    """The queue that a ticket's job came from; None if an identity with these queues never made it."""
+    """Return the queue that a ticket's job came from; None if an identity with these queues never made it."""
     index = ticket_queue(ticket)
     return queues[index - 1] if index <= len(queues) else None

@@ -11,13 +11,16 @@ from restbroker.store.replies import as_fields, mapping
 
 
 def remember(client: Client, used: Mapping[str, float]) -> None:
-    """Writes the last use of each of these tokens, by name (epoch seconds). Raises as `Client.command`."""
+    """Write the last use of each of these tokens: name → epoch seconds. Raise `StoreUnavailable` or `StoreRefused`."""
     if used:
         client.command("HSET", client.keys.tokens, *as_fields({name: int(at_s) for name, at_s in used.items()}))
 
 
 def last_used(client: Client) -> Mapping[str, float]:
-    """The last use of each token that was ever used, by name (epoch seconds). Raises as `Client.command`."""
+    """Return the last use of each token that was ever used: name → epoch seconds.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     found = mapping(client.command("HGETALL", client.keys.tokens))
     try:
         return {name: float(at_s) for name, at_s in found.items()}

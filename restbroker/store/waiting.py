@@ -1,9 +1,8 @@
-"""The jobs that wait in a queue at one moment: reading them piece by piece, and taking some out of the middle, or
-changing them there. Used by admin.
+"""The jobs that wait in a queue at one moment: reads them in pieces, takes some from the middle, or changes them there.
 
-Brokers take from the one end meanwhile, and producers push at the other. Always holds: who reads all ranks has seen
-each job that waited at that moment and was not taken by others; what was pushed since is not among them; a job is in
-its queue or at its new place, never both, never neither, and those that stay keep their order.
+Used by admin. Brokers take from the one end meanwhile, and producers push at the other. Always holds: after reading all
+ranks, a caller has seen each job that waited at that moment and was not taken by others; what was pushed since is not
+among them; a job is in its queue or at its new place, never both, never neither, and those that stay keep their order.
 """
 
 import hashlib
@@ -23,18 +22,18 @@ from restbroker.store.settling import Destinations
 from restbroker.store.tickets import MAX_BYTES
 
 MOST_TAKEN: Final = 150
-"""At once: of a million waiting jobs these are taken out of the middle in about 40 ms, most of it for the first."""
+"""The most that are taken at once: out of the middle of a million jobs in about 40 ms, most of it for the first."""
 _MARKS: Final = 5
 _LOOKS: Final = 3
-"""So often jobs are looked for again that are not near their ranks."""
+"""How often jobs are looked for again that are not near their ranks."""
 
 
 @attrs.define(eq=False)
 class Line:
     """The jobs of a queue that waited at one moment: `size`, and how many were `pushed` since, as far as is known.
 
-    A job is named by its rank, which stays: 0 is the one that was pushed last, and the highest is taken first.
-    `newest` is that of rank 0, and `marks` are digests of the newest few: they are found again by these.
+    A job is named by its rank, which stays: 0 is the one that was pushed last, and the highest is taken first. `newest`
+    is the job of rank 0, and `marks` are digests of the newest few: the line is found again by these.
     """
 
     queue: QueueName
@@ -53,7 +52,7 @@ class Piece:
 
     @property
     def with_ranks(self) -> Iterator[tuple[int, bytes]]:
-        """Each job with its rank; b"" stands for one that is too large to be looked at."""
+        """Each job with its rank; b"" stands for one that is too large to be read."""
         return ((self.rank - place, job) for place, job in enumerate(self.jobs))
 
 
@@ -71,7 +70,7 @@ class TakeRequest:
 
 
 def line(client: Client, queue: QueueName) -> Line:
-    """The jobs that wait now. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return the line of the jobs that wait in the queue now. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.queue_of(queue)
     size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
@@ -79,10 +78,10 @@ def line(client: Client, queue: QueueName) -> Line:
 
 
 def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
-    """Up to `limit` jobs from this rank on to lower ones, fewer where they are large; the next ones are of
-    `rank - len(jobs)`.
+    """Return up to `limit` jobs from this rank on to lower ones, fewer if they are large.
 
-    None: none of this or a lower rank is left, since others took them. Raises as `line`.
+    The next piece begins at its `rank - len(jobs)`. None: none of this or a lower rank is left, since others took them.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     found = _read(client, meant, rank, limit) if rank >= 0 and meant.size else []
     if len(found) < 3:  # two numbers, and no job
@@ -91,10 +90,10 @@ def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
 
 
 def take(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Code]:
-    """Takes or changes each for itself, at most `MOST_TAKEN`; one code each. `Gone`: it is not there any more.
+    """Take or change each job by itself, at most `MOST_TAKEN`; return one code each. `Gone`: it is there no more.
 
-    What goes to a queue comes behind all that wait there, in this order. Raises `StoreUnavailable`: any of them may
-    have been taken; `StoreRefused`.
+    What goes to a queue comes behind all that wait there, in this order. Raise `StoreUnavailable`: any of them may have
+    been taken; or `StoreRefused`.
     """
     codes = _read_taken(client, meant, takings)
     for _ in range(_LOOKS):
@@ -109,7 +108,7 @@ def take(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Co
 
 
 def _shift(client: Client, meant: Line, missing: Sequence[TakeRequest]) -> int:
-    """By how much ranks are otherwise where these stand: somebody took many out between them and the newest.
+    """Return by how much ranks are off where these jobs stand: others took many out between them and the newest.
 
     0: they are not there. To look through a list of a million costs Redis some 15 ms.
     """
@@ -140,7 +139,7 @@ def _read_taken(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> 
 
 
 def _read(client: Client, meant: Line, rank: int, limit: int) -> list[Reply]:
-    """What `waiting.lua` answers; `meant` knows then how many were pushed since."""
+    """Return what `waiting.lua` answers, and update in `meant` how many jobs were pushed since; empty: all are gone."""
     found = _answer(client, meant, rank, limit=limit, marks=meant.marks)
     if not found:
         # Some of the newest may have been taken alone, or very many were pushed at once.

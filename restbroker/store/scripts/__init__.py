@@ -70,7 +70,7 @@ class Script:
 
 @cache
 def script(name: ScriptName) -> Script:
-    """Reads a script once per process."""
+    """Return a script, which is read once per process."""
     import hashlib  # it loads OpenSSL, and to push a job takes no script
 
     source = Path(__file__).with_name(f"{name}.lua").read_bytes()
@@ -78,6 +78,6 @@ def script(name: ScriptName) -> Script:
 
 
 def read_all() -> None:
-    """Reads every script now: later another version's may be there, or no file descriptor be left."""
+    """Read every script now: later another version's may be there, or no file descriptor be left."""
     for name in get_args(ScriptName):
         script(name)
