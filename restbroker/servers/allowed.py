@@ -1,8 +1,7 @@
-"""What tokens allow all together, as the names of commands: for a server's own configuration to allow as much.
+"""What all tokens together allow, as names of commands, so that a server's own configuration can allow just as much.
 
 `operate.suggest` makes it for `restbroker check --suggest`; connectors write it in their server's words. Always holds:
-a command is in it only if a token's job for it can be let in (`job.auth`); a dangerous one needs to be allowed as
-such.
+a command is in it only if a token can let in a job for it (`job.auth`); a dangerous one needs to be allowed as such.
 """
 
 import re
@@ -19,9 +18,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
 @attrs.frozen
 class AllowedCommands:
-    """`commands` in the order of their names. `hosts`: patterns of the virtual hosts that jobs may name; empty: any.
+    """The commands that tokens allow, sorted by name; `hosts` has patterns of the hosts that jobs may name, empty: any.
 
-    `all_others`: beside these, a token allows every command that nothing is known of and that is not dangerous.
+    `all_others`: a token also allows every command that is not known and not dangerous.
     """
 
     commands: tuple[str, ...]
@@ -30,7 +29,10 @@ class AllowedCommands:
 
 
 def allowed_commands(grants: Sequence[Grant], catalogue: Catalogue) -> AllowedCommands:
-    """What these tokens allow of this catalogue; of one that is not whole, also other commands that a token names."""
+    """Return which commands of this catalogue these tokens allow.
+
+    If the catalogue is not whole, other commands that a token names count as well.
+    """
     names = {*catalogue.commands, *(() if catalogue.is_whole else _commands_named(grants, catalogue))}
     commands = sorted(name for name in names if any(_allows(grant, name, catalogue) for grant in grants))
     bound = all(grant.hosts for grant in grants)
@@ -41,7 +43,7 @@ def allowed_commands(grants: Sequence[Grant], catalogue: Catalogue) -> AllowedCo
 
 
 def _commands_named(grants: Iterable[Grant], catalogue: Catalogue) -> Iterator[str]:
-    """What is written in full and not in the catalogue, such as a command of the server's own modules."""
+    """Yield the commands that tokens name in full, which may be outside the catalogue (the server's own modules)."""
     for pattern in (pattern for grant in grants for pattern in grant.allow):
         name = pattern.removeprefix(DANGEROUS)
         # Behind `dangerous:` a word for many commands may stand, too (files).
@@ -57,5 +59,5 @@ def _allows(grant: Grant, name: str, catalogue: Catalogue) -> bool:
 
 
 def _can_name_a_host(spec: CommandSpec) -> bool:
-    """Whether a job for it can say which host it is about, without which a token that is bound to hosts refuses it."""
+    """Tell whether a job for it can say which host it is about; if not, a token that is bound to hosts refuses it."""
     return not spec.beyond and (spec.fills_host or any(argument.place is not None for argument in spec.arguments))

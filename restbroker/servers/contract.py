@@ -1,13 +1,13 @@
-"""What the broker asks of a server's connector, and what a connector may ask of the broker. Public: packages of others
-are written to it (docs/write-a-server-kind.md).
+"""What the broker expects of a server's connector, and what a connector may use of the broker.
 
-What changes here, in `servers.parts` or in what else that page lets a package import is in CHANGELOG.md. What a kind of
-before can go on without raises the version of restbroker alone: a kind that uses it names that version among what it
-depends on. What every kind has to follow raises `CONTRACT_VERSION` in `servers.parts`: a kind that was written for
-another is refused, with what to do.
+Public: packages of others are written to it (docs/write-a-server-kind.md). A change here, in `servers.parts` or in
+anything else that the page lets a package import goes into CHANGELOG.md. If an older kind can go on without the
+change, only the version of restbroker rises: a kind that uses the change names that version among its dependencies. If
+every kind has to follow, `CONTRACT_VERSION` in `servers.parts` rises: a kind that was written for another version is
+refused, with what to do about it.
 
-`broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; `app` opens connectors through
-the registry. Always holds: a connector touches Redis through its `Ports` only, tells people something only by
+`broker/delivery` calls `deliver` for a job, and `probe` for the target's prober; `app` opens connectors through the
+registry. Always holds: a connector touches Redis only through its `Ports`, tells people something only by
 `Ports.report`, and lets `NotSent` and `MaybeSent` pass unless it knows better.
 """
 
@@ -28,64 +28,76 @@ from restbroker.transport.message import Request, Response, Transport
 
 
 class Link(Protocol):
-    """The way to the target for one delivery. Made by the worker."""
+    """The way to the target for one delivery, made by the worker."""
 
     async def ask(self, request: Request) -> Response:
-        """Preparation (a login, a look-up): must be harmless to repeat. Any failure leaves the job unsent."""
+        """Send a request that prepares the delivery, such as a login or a look-up, and return the answer.
+
+        It must be harmless to repeat. Any failure leaves the job unsent.
+        """
         ...
 
     async def send(self, request: Request) -> Response:
-        """The effect. Raises `NotSent` or `MaybeSent`.
+        """Send the request that has the command's effect, and return the answer; raise `NotSent` or `MaybeSent`.
 
-        One that is sent behind another, whose answer was a success, says that the other took effect: from then on the
-        job's calls have `maybe_run`, whatever becomes of this one.
+        A request that is sent after another one whose answer was a success says that the other took effect: from then
+        on the job's calls have `maybe_run`, even if this request fails.
         """
         ...
 
 
 @attrs.frozen
 class Direct:
-    """A `Link` without a job behind it, for what changes nothing, and for tests."""
+    """A `Link` without a job behind it, for requests that change nothing, and for tests."""
 
     http: Transport
 
     async def ask(self, request: Request) -> Response:
-        """As `Link`."""
+        """Send the request over `http`, and return the answer; raise `NotSent` or `MaybeSent`."""
         return await self.http.send(request)
 
     async def send(self, request: Request) -> Response:
-        """As `Link`."""
+        """Send the request over `http`, and return the answer; raise `NotSent` or `MaybeSent`."""
         return await self.http.send(request)
 
 
 class Connector(Protocol):
-    """Speaks one server's dialect. One per target and process."""
+    """What speaks one server's dialect; a process has one for each target."""
 
     @property
     def catalogue(self) -> Catalogue:
-        """The commands of the server's version as far as known; the newest before the first probe."""
+        """The commands of the server's version, as far as it is known; of the newest version before the first probe."""
         ...
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of this endpoint; None for one outside the catalogue (it is passed through)."""
+        """Return the command of this endpoint; None if it is not in the catalogue.
+
+        `deliver` then passes it on as it is, or refuses it.
+        """
         ...
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends one command and judges the answer. Safe to cancel: the link knows whether it was sent."""
+        """Send one command, and return the outcome of its answer; raise `NotSent` or `MaybeSent` if there is none.
+
+        Safe to cancel: the link knows whether it was sent.
+        """
         ...
 
     async def probe(self, link: Link) -> Probe:
-        """Asks the target something harmless. Raises `NotSent` or `MaybeSent` when it cannot be reached."""
+        """Ask the target something harmless, and return how it is; raise `NotSent` or `MaybeSent` without an answer."""
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Background work for as long as the lane lives; may just start and sleep."""
+        """Do background work for as long as the lane lives; without any, call `task_status.started()` and sleep."""
         ...
 
 
 @attrs.frozen
 class Claim:
-    """Whose refresh begins: `flying`, until `landed` is told of `holder`. `wait_s`: when to ask for the others."""
+    """Claimed refreshes: those of the users in `flying` are under way until `Rosters.end_refreshes` gets `holder`.
+
+    `wait_s`: for each of the other users, after how many seconds to claim them again.
+    """
 
     holder: str
     flying: tuple[str, ...]
@@ -93,102 +105,135 @@ class Claim:
 
 
 class Rosters(Protocol):
-    """The rosters in Redis, and whose refresh is due. Waits while Redis is away; raises `StoreRefused`. Safe to cancel.
+    """The rosters in Redis, and whose refresh is due; users are local parts.
 
-    Users are local parts. A change or a mark pushes one refresh job for each user who has none waiting.
+    Each call waits while Redis is away, raises `StoreRefused` if Redis refuses it, and is safe to cancel. A change or a
+    mark pushes one refresh job for each user who has none waiting.
     """
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
-        """Makes all these changes or none."""
+        """Make all these changes, each of another user, or none; return the new versions, or what stood in the way."""
         ...
 
     async def mark(self, users: Sequence[str]) -> bool:
-        """Has these users refreshed, changed or not. False: no target refreshes."""
+        """Have these users refreshed, whether or not their rosters changed; return False if no target refreshes."""
         ...
 
     async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
-        """Of each user the contacts as they are stored."""
+        """Return the contacts of each user, in the order of `users`: JID → contact, as they are stored."""
         ...
 
     async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
-        """Begins the refreshes of those who are due, and whom nobody else refreshes, for `lease_s` at most."""
+        """Begin the refreshes of those users who are due and whom no other claim has, for at most `lease_s` seconds."""
         ...
 
     async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
-        """Ends refreshes of this holder; the jobs of those in `again` come again. Never raises, and gives up soon."""
+        """End refreshes of this holder: those in `done` are over, and the jobs of those in `again` come again.
+
+        Never raises, and gives up soon.
+        """
         ...
 
     @property
     def lease_s(self) -> float:
-        """For how long a claim holds."""
+        """For how many seconds a claim holds."""
         ...
 
     async def aclose(self) -> None:
-        """Closes the connection; a later call opens a new one."""
+        """Close the connection; a later call opens a new one."""
         ...
 
 
 class SentMessages(Protocol):
-    """Keeps what is sent from coming back as an event (`DropOwn`)."""
+    """What keeps messages that this broker sends from coming back as events (`DropOwn`)."""
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
-        """To be called before the message is sent: some servers tell of it before they answer. Never raises."""
+        """Remember a message. Never raises.
+
+        To be called before it is sent: some servers report it before they answer.
+        """
         ...
 
     async def aclose(self) -> None:
-        """As `Rosters`."""
+        """Close the connection; a later call opens a new one."""
         ...
 
 
 class LoginBook(Protocol):
-    """What Redis knows of a target's logins and of its users' rooms, as `store.logins` and `store.rooms`.
+    """What Redis knows of a target's logins and of its users' rooms, as `store.logins` and `store.rooms` keep it.
 
-    Waits while Redis is away; raises `StoreRefused`.
+    Each call waits while Redis is away, and raises `StoreRefused` if Redis refuses it.
     """
 
     async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
-        """See `store.logins`."""
+        """Return the user's login, unless its stream is `stale`; else the turn at logging them in.
+
+        `stays_off`: a user whom a job logged off is returned as `LoggedOff`, and not logged in. `AskingOnly`: the name
+        has a connection because it asks a question. `LoginBusy`: another process logs them in or off.
+        """
         ...
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
-        """See `store.logins`."""
+        """End the holder's turn with the stream of the login; return whether that is the user's stream now.
+
+        An empty stream: they could not be logged in. A stream with a blank, which no id has: it is not known whether
+        they were; it is noted as `SessionUncertain` if nothing else is known.
+        """
         ...
 
     async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
-        """See `store.logins`."""
+        """Return the turn at ending the stream that is known of the user; None if none is known.
+
+        With the turn: log off the stream `LoginGranted.ends`, call `end` once it is over, and then `put` with an empty
+        stream. `LoggedOff`: they are off already. `LoginBusy`: another process logs them in or off.
+        """
         ...
 
     async def read_states(self, users: Sequence[str]) -> list[Known]:
-        """See `store.logins`."""
+        """Return what is noted of each user, in the order of `users`; None where nothing is."""
         ...
 
     async def ask(self, user: str, claim: str) -> Noted:
-        """See `store.logins`."""
+        """Claim the name for a question, if it is not logged in and no login of it is under way.
+
+        `claim` is new for each question. `LoginGranted`: it is noted. `LoggedOff`: the user was to be logged off, and
+        it is not known whether that was done.
+        """
         ...
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
-        """See `store.logins`."""
+        """Forget this stream, which is over, or these claims; return False if something else is noted by now."""
         ...
 
     async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
-        """See `store.rooms`."""
+        """Tell whether the user is in the room, or return the turn at having them join or leave it.
+
+        The turn is to be ended by `room_put`. A `need` of "look" gets no turn: "" means that nothing is known. "need"
+        gets it unless they are in the room; "again" gets it in any case. `LoginBusy`: another process has the turn.
+        """
         ...
 
     async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
-        """See `store.rooms`."""
+        """End the holder's turn with the user's state ("": not known); return False if nothing changed by it."""
         ...
 
     async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
-        """See `store.rooms`."""
+        """Note that the user, or everyone (""), is out of the room; if not `is_out`, that nothing is known of them.
+
+        It holds for each of their logins. A join that is under way meanwhile leaves no note.
+        """
         ...
 
     async def aclose(self) -> None:
-        """As `Rosters`."""
+        """Close the connection; a later call opens a new one."""
         ...
 
 
 class NoLogin(Exception):
-    """A user could not be logged in: the server said no, or not now. `outcome` is that of a job that needs him."""
+    """The user could not be logged in: the server refuses it, or cannot do it now.
+
+    `outcome` is that of a job that needs the login.
+    """
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__("The user could not be logged in.")
@@ -196,52 +241,58 @@ class NoLogin(Exception):
 
 
 class Logins(Protocol):
-    """One login of each of a target's users, shared by all processes. Users are bare names or JIDs.
+    """One login for each of a target's users, shared by all processes; users are bare names or JIDs.
 
-    All raise `NoLogin`, `NotSent`, `MaybeSent` and `StoreRefused`, and wait while Redis is away. What they give is as
-    good as the user's password: it is shown nowhere.
+    Each call may raise `NoLogin`, `NotSent`, `MaybeSent` and `StoreRefused`, and waits while Redis is away. The ids
+    that they return are as good as the user's password: they are shown nowhere.
     """
 
     async def stream(self, user: str) -> str:
-        """The id of his stream as far as is known; he is logged in where there is none, also after a logoff."""
+        """Return the id of the user's stream, as far as is known; log them in if there is none, also after a logoff."""
         ...
 
     async def renew(self, user: str, stale: str) -> str:
-        """The same, where `stale` was refused: what others know by now, or he is logged in again.
+        """Return the id of the user's stream after `stale` was refused: what others know by now, or a new login's.
 
-        The same id again: the server knows it, so that it was refused for another reason.
+        If it is the same id again, the server knows it: it was refused for another reason.
         """
         ...
 
     async def open_watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
-        """As `stream`, or as `renew` with a stale one; but None, and no login, for who was logged off by a job or asks.
+        """Return an id as `stream` does, or as `renew` with a stale one; None for a user who is off or asks.
 
-        `afresh`: the stale one leads nowhere although the server knows it, and is logged off first.
+        A user whom a job logged off, or whose name asks a question, is not logged in. `afresh`: the stale stream leads
+        nowhere although the server knows it, and is logged off first.
         """
         ...
 
     async def read_states(self, users: Sequence[str]) -> list[Known]:
-        """What Redis has of each: another than before, and a stream that was opened before gets nothing any more."""
+        """Return what Redis has of each user's login, in the order of `users`.
+
+        If that is another login than before, a stream that was opened before gets nothing any more.
+        """
         ...
 
     async def present(self, user: str) -> None:
-        """Makes him available: the server knows nothing of that after a login."""
+        """Make the user available: after a login the server does not take them for that."""
         ...
 
     async def note_expelled(self, user: str, room: str) -> None:
-        """Notes that he is out of a room (`balcony@conference`), as the room told him: he joins it before a post."""
+        """Note that the room (`balcony@conference`) said that the user is out: they join it before their next post."""
         ...
 
     async def aclose(self) -> None:
-        """As `Rosters`."""
+        """Close the connection; a later call opens a new one."""
         ...
 
 
 @attrs.frozen
 class Ports:
-    """What a connector may use of the outside. `http`: the lane's way to the target, for what no single job sends.
+    """What a connector may use of the world outside.
 
-    `rosters` and `logins` are None for a kind that has none. `sent`: None where no source of events wants to know.
+    `report` tells people something. `now_s` returns the time in epoch seconds. `http` is the lane's way to the target,
+    for requests that belong to no single job. `rosters` and `logins` are None for a kind that has none; `sent` is None
+    if no source of events needs it.
     """
 
     report: Report

@@ -1,7 +1,7 @@
 """A command as a server's own command line takes it (`ejabberdctl`, `mongooseimctl`), and what that prints. Pure.
 
-A connector's part `ctl` makes these for the command line. Always holds: an `CtlCommand` has what `enqueue` would push
-for the same; `CtlOutput` is stdout, to the byte, and the exit code.
+A kind's part `ctl` makes these for our command line. Always holds: a `CtlCommand` has what `enqueue` would push for the
+same; `CtlOutput` is stdout, to the byte, and the exit code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,10 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class CtlCommand:
-    """One command. `name` is that of the catalogue; `endpoint` may say more (`register/v1`); `written` as it was."""
+    """One command as it was read; `name` is that of the catalogue, `written` the word that was typed.
+
+    `endpoint` may say more than the name (`register/v1`).
+    """
 
     name: str
     endpoint: str
@@ -24,7 +27,7 @@ class CtlCommand:
 
 @attrs.frozen
 class CtlOutput:
-    """What goes to stdout, with its last line break, and the exit code. `note` is for a person, on stderr."""
+    """What goes to stdout, with its last line break, and the exit code; `note` is for a person, on stderr."""
 
     text: str = ""
     code: int = 0
@@ -33,7 +36,10 @@ class CtlOutput:
 
 @attrs.frozen
 class CtlRefusal:
-    """What belongs to the machine of the server, or is not ours to do. `cure`: what to use in its place."""
+    """Why a command is refused: it belongs on the server's machine, or is not ours to do.
+
+    `cure`: what to use in its place.
+    """
 
     message: str
     cure: str
@@ -41,7 +47,10 @@ class CtlRefusal:
 
 @attrs.frozen
 class JobReply:
-    """The end of a job, as whoever waits is told. `code` is that of its error; "" without one. `text`: as sent."""
+    """The end of a job, as its reply tells it; `text` is the server's answer as it was sent.
+
+    `code` is that of the job's error; "" without one.
+    """
 
     outcome: str
     text: str
@@ -51,17 +60,17 @@ class JobReply:
 
     @property
     def is_done(self) -> bool:
-        """Whether the server did it, or answered a question with no."""
+        """Whether the server did it, or answered no to a question."""
         return self.outcome in ("delivered", "negative")
 
 
 @attrs.frozen
 class CtlDialect:
-    """How one kind of server is commanded. `program` is its command line.
+    """How `restbroker ctl` stands in for the command line of one kind of server, which `program` names.
 
-    `read(catalogue, words, version)` reads what stands behind `restbroker ctl`; `version` is that of `--version`, as it
-    was written. `write(catalogue, asked, answered)` prints an answer; None: its own command line could not have met
-    that. `asks_state`: the command that asks whether the server runs, where there is one.
+    `read(catalogue, words, version)` reads the words behind `restbroker ctl`; `version` is that of `--version`, as it
+    was written. `write(catalogue, asked, answered)` returns what is printed of an answer; None: the server's own
+    command line could not have met that. `asks_state`: the command that asks whether the server runs, if there is one.
     """
 
     program: str
@@ -71,7 +80,7 @@ class CtlDialect:
 
 
 def read_reply(details: Mapping[str, Json]) -> JobReply:
-    """What a job's reply says, whatever it has in it."""
+    """Return what a job's reply says; members that are missing or of another type are taken as empty."""
     error, status = details.get("error"), details.get("status")
     code = error.get("code") if isinstance(error, Mapping) else None
     return JobReply(

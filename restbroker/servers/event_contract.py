@@ -1,8 +1,8 @@
-"""What one kind of event source has to offer. `registry` has the kinds, `webhook` and `app` use them.
+"""What one kind of event source has to offer. `registry` has the kinds; `webhook` and `app` use them.
 
-A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker's queue, a stream of a server) is a
-`Reader`, which offers what it got to an `Intake` and tells the server only then that it has it. Always holds: no
-kind knows Redis; an event that nobody took is not confirmed.
+A kind that servers post to is a `Hook`. A kind that fetches by itself (from a message broker's queue, or a stream of a
+server) is a `Reader`, which offers what it got to an `Intake`, and confirms it to the server only after that. Always
+holds: no kind knows Redis; an event that was not taken is not confirmed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,47 +26,51 @@ if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTT
     from restbroker.transport.message import Transport
 
 Verdict = Literal["accepted", "duplicate", "own", "ignored"]
-"""Redis has its job; it had one already (`DropDuplicates`); it tells of what this broker sent (`DropOwn`); nobody wants
-it (`Only`, `Except`, `Routes`)."""
+"""What became of an event.
+
+`accepted`: Redis has its job. `duplicate`: Redis had one already (`DropDuplicates`). `own`: it reports what this broker
+sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Routes`).
+"""
 
 
 class Offer(Protocol):
     """Events that were offered together."""
 
     async def done(self) -> None:
-        """Returns when all of them are decided; however long Redis is away."""
+        """Wait until all of the events are decided, however long Redis is away."""
         ...
 
     async def leave(self) -> None:
-        """Nobody waits any more: what is not on its way is not pushed. Returns when the rest is decided, in seconds."""
+        """Give up the events that are not yet on their way to Redis; return when the rest is decided, in seconds."""
         ...
 
     def verdicts(self) -> list[Verdict | RestbrokerError | None]:
-        """Of each, in the order of the events: what became of it, or why not, by now; None: nothing yet."""
+        """Return what became of each event by now, in their order: a verdict, or why there is none; None: undecided."""
         ...
 
 
 class Intake(Protocol):
-    """The way to Redis."""
+    """The way of events to Redis."""
 
     def offer(self, source: EventSource, events: Sequence[ServerEvent], /) -> Offer:
-        """They are pushed in this order. Raises `ValueError` for what no JSON can hold."""
+        """Have these events pushed in this order, without waiting; raise `ValueError` for one that no JSON can hold."""
         ...
 
     async def park(self, jobs: Sequence[bytes], /) -> None:
-        """Returns when these jobs are in the dead set; however long Redis is away."""
+        """Put these jobs into the dead set; return when they are there, however long Redis is away."""
         ...
 
 
 class MalformedEvent(ValueError):
-    """What was posted is none of the server's events. The text says why, and repeats nothing of it."""
+    """What was posted is no event of the server; the text says why, and repeats nothing of it."""
 
 
 @light
 class HookRequest:
-    """One request. `headers`: by their names in lower case. `path` is decoded, `raw_path` and `query` as they came.
+    """One request that was posted; `headers` are keyed by their names in lower case.
 
-    `secrets`: what the source's `secrets` are now, where its requests are signed.
+    `path` is decoded; `raw_path` and `query` are as they came. `secrets`: the present values of the source's `secrets`,
+    if its requests are signed.
     """
 
     method: str
@@ -80,7 +84,7 @@ class HookRequest:
 
 @attrs.frozen
 class Answer:
-    """What is answered: a status, and a body of this type, if there is one."""
+    """An HTTP answer: its status, and its body of this type if there is one."""
 
     status: int
     body: bytes = b""
@@ -90,7 +94,7 @@ class Answer:
 
 @attrs.define(eq=False)
 class Forbidden(Exception):
-    """What was posted is of nobody who may. `why` repeats nothing of it."""
+    """The sender of a request may not post here; `why` repeats nothing of the request, and `answer` is for them."""
 
     why: str
     answer: Answer
@@ -98,9 +102,9 @@ class Forbidden(Exception):
 
 @light
 class IncomingEvent:
-    """What was posted. `asks`: its sender waits for an answer, which a queue cannot give.
+    """An event that was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 
-    `source`: whose queue and class count, where the event itself says so; None: those of the one that was posted to.
+    `source`: whose queue and class count, if the event itself says so; None: those of the source that it was posted to.
     """
 
     event: ServerEvent
@@ -113,46 +117,49 @@ class Hook(Protocol):
 
     @property
     def CONTENT_TYPE(self) -> str:  # noqa: N802  a module's constant
-        """What a body must be."""
+        """The media type that a body must have."""
         ...
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-        """The event. Raises `MalformedEvent`, and `Forbidden` where the requests of this kind are signed."""
+        """Return the event that was posted to the source of this name at `now_s` (epoch seconds).
+
+        Raise `MalformedEvent`, and `Forbidden` if the requests of this kind are signed.
+        """
         ...
 
     def answer_probe(self) -> Answer:
-        """To a question whether anybody is there (OPTIONS)."""
+        """Return the answer to OPTIONS, by which a server asks whether the source is there."""
         ...
 
     def answer_taken(self, told: IncomingEvent) -> Answer:
-        """To an event that is in good hands, or that nobody wants."""
+        """Return the answer to an event that Redis has, or that the source does not want."""
         ...
 
     def answer_refused(self, told: IncomingEvent) -> Answer:
-        """To one that asks, where nobody answers."""
+        """Return the answer to an event that asks for one, if no one is going to give it."""
         ...
 
     def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
-        """To one that could not be taken: its sender should know."""
+        """Return the answer to an event that could not be taken, so that its sender knows and tries again later."""
         ...
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:
-        """To a request that is none of an event; None: a problem as RFC 9457 has it."""
+        """Return the answer to a request that is no event; None: it is answered with a problem document (RFC 9457)."""
         ...
 
 
 @runtime_checkable
 class SignedHook(Hook, Protocol):
-    """One whose requests are signed, so that nobody is asked for a secret before they are read."""
+    """A hook whose requests are signed, so that no secret is asked for before they are read."""
 
     def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
-        """Raises `Forbidden` for a request that nobody made who may, as its head shows: its body need not be read."""
+        """Raise `Forbidden` if the head of a request shows that its sender may not post: its body need not be read."""
         ...
 
 
 @attrs.frozen
 class Parties:
-    """Between whom a message goes that tests whether events come, as its operator names them; "": nobody is named."""
+    """The sender and the receiver of a message that tests whether events come; empty where the operator names none."""
 
     sender: str = ""
     receiver: str = ""
@@ -160,17 +167,23 @@ class Parties:
 
 @attrs.frozen
 class Emission:
-    """What makes a server tell of such a message. `look_at`: what to look at there, where it does not."""
+    """The command that makes a server report a test message as an event.
+
+    `look_at`: what to check at the server if no event comes, as a sentence for people.
+    """
 
     command: Command
     look_at: str
 
 
 class Deliver(Protocol):
-    """Has Redis take an event."""
+    """The function that has Redis take an event."""
 
     async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
-        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most."""
+        """Return what became of the event, once that is decided.
+
+        Raise `StoreUnavailable` or `StoreRefused`, after some seconds at most.
+        """
         ...
 
 
@@ -178,29 +191,35 @@ class Leases(Protocol):
     """Which of the processes does what: `store.leases`, for one reader in one process."""
 
     async def hold(self, names: Sequence[str], lease_s: float) -> "Mapping[str, Lease]":
-        """Takes or renews these, for so long. Raises `StoreUnavailable` or `StoreRefused`."""
+        """Take or renew the leases of these names for `lease_s` seconds; return for each name whether it is ours now.
+
+        Raise `StoreUnavailable` or `StoreRefused`.
+        """
         ...
 
     async def end(self, names: Sequence[str]) -> None:
-        """Ends these, and has whoever holds one know that somebody was late. Never raises, and gives up soon."""
+        """End these leases; if another process holds one by now, it learns that this one was late.
+
+        Never raises, and gives up soon.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Closes the connection; a later call opens a new one."""
+        """Close the connection; a later call opens a new one."""
         ...
 
 
 class Problem(Protocol):
-    """Why nothing is read; no secret is in it."""
+    """Why nothing is read from a source; it holds no secret."""
 
     @property
     def code(self) -> str:
-        """Of the warning."""
+        """The code of the warning; empty if nothing is wrong."""
         ...
 
     @property
     def message(self) -> str:
-        """What is wrong, a sentence."""
+        """What is wrong, as a sentence."""
         ...
 
     @property
@@ -211,8 +230,10 @@ class Problem(Protocol):
 
 @attrs.frozen
 class StreamFacts:
-    """What is known of a user's stream: the end of the id of the login under which it was opened, "" where none is
-    needed; when it was opened and brought its last event and heartbeat (epoch seconds; 0: never).
+    """What is known of a user's stream; times are epoch seconds, and 0 means never.
+
+    `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
+    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat.
     """
 
     login: str = ""
@@ -222,28 +243,30 @@ class StreamFacts:
 
 
 class States(Protocol):
-    """Where a reader says how its reading stands, for whoever looks at it: `events.states`."""
+    """Where a reader says how its reading stands, for display: `events.states`."""
 
     def put(self, problem: Problem | None, user: str = "") -> None:
-        """It is so from now on, or still; None: it is read. With an empty code nothing is wrong, and nothing there to
-        read, for which the message is a word or two. `user`: whose stream it is, "" for the whole source.
+        """Note the problem that there is from now on, or still; None: events are read.
+
+        A problem with an empty code means that nothing is wrong, but that there is nothing to read; its message is a
+        word or two. `user`: whose stream it is; "" for the whole source.
         """
         ...
 
     def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
-        """What is known of his stream: asked for whenever his state is written, until `end`."""
+        """Have `facts` called for the user's stream whenever their state is written, until `end`."""
         ...
 
     def end(self, user: str) -> None:
-        """This process reads no stream of this user any more."""
+        """Note that this process reads no stream of this user any more."""
         ...
 
 
 @attrs.frozen
 class ReaderPorts:
-    """What a reader may use. `leases`, `logins` and `http` are there where its options name a target.
+    """What a reader may use; `leases`, `logins` and `http` are there if its options name a target.
 
-    `http`: what the logins use. The reader closes these three. `states`: None where nobody looks.
+    `http` is what the logins use. The reader closes these three. `states` is None if nothing shows them.
     """
 
     inlet: Intake
@@ -258,7 +281,7 @@ class Reader(Protocol):
     """One source of a kind that fetches by itself."""
 
     async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:
-        """Fetches until cancelled; `task_status.started()` when it is up, whether or not the server is there.
+        """Fetch until cancelled; call `task_status.started()` when it is up, whether or not the server is there.
 
         What was delivered when the process stops is still to be confirmed, within a second or so.
         """

@@ -1,7 +1,7 @@
 """What `restbroker check` found: one `Finding` each.
 
-Made by the parts of the check, shown by `cli.check`. Always holds: whatever is not well says why it matters and what
-to change, exactly; and no finding holds a secret.
+Made by the parts of the check, shown by `cli.check`. Always holds: a finding of something that is not well says why it
+matters and exactly what to change; no finding holds a secret.
 """
 
 from collections.abc import Iterable
@@ -10,20 +10,23 @@ from typing import Literal
 import attrs
 
 Level = Literal["ok", "note", "warning", "problem"]
-"""`note`: good to know. `warning`: works, but may lose or delay something. `problem`: will not work as configured."""
+"""How much a finding matters.
+
+`note`: good to know. `warning`: works, but may lose or delay something. `problem`: will not work as configured.
+"""
 
 Cause = Literal["config", "store", "refused", "target", "other"]
-"""What a problem is about; the exit code follows from it. `store` and `target` mean that they cannot be reached."""
+"""What a problem is about, which decides the exit code; `store` and `target` mean that they cannot be reached."""
 
 CAUSES: tuple[Cause, ...] = ("config", "store", "refused", "target", "other")
-"""In the order in which they count when there are several."""
+"""The causes in the order in which they count when there are several problems."""
 
 
 @attrs.frozen
 class Finding:
-    """One thing that was looked at. `area` is config, redis, Roster, Events or a target's name.
+    """The result of one check; `area` is config, redis, Roster, Events or a target's name.
 
-    `code` is stable, for machines. `cure` may have several lines: then they are lines for a configuration file. `cause`
+    `code` is stable, for machines. A `cure` of several lines consists of lines for a configuration file. `cause`
     matters for problems only.
     """
 
@@ -37,11 +40,11 @@ class Finding:
 
 
 def ok(area: str, code: str, message: str) -> Finding:
-    """Something that is as it should be."""
+    """Return the finding of something that is as it should be."""
     return Finding("ok", area, code, message)
 
 
 def worst_cause(findings: Iterable[Finding]) -> Cause | None:
-    """What the exit code follows from; None if there is no problem."""
+    """Return the cause that decides the exit code; None if there is no problem."""
     causes = {finding.cause for finding in findings if finding.level == "problem"}
     return next((cause for cause in CAUSES if cause in causes), None)

@@ -1,8 +1,8 @@
 """The packages that bring kinds of servers: restbroker itself, and those that others install beside it.
 
-The registry asks here. Others name their kinds as entry points of the group `restbroker.servers`. Always holds: that
-group is read when a kind is asked for that is none of ours, and not before, since that takes 60 ms; whatever is wrong
-with a package is a `ConfigError` that names it.
+The registry calls this. Other packages name their kinds as entry points of the group `restbroker.servers`. Always
+holds: that group is read when a kind is needed that is none of ours, and not before, since that takes 60 ms; anything
+wrong with a package is a `ConfigError` that names it.
 """
 
 import traceback
@@ -27,7 +27,7 @@ _DEFAULT: Final = "restbroker.servers.default"
 
 @attrs.frozen
 class Package:
-    """One that brings a kind. `name` and `version`: as it is installed. `module`: where the kind's parts are."""
+    """A package that brings a kind: `name` and `version` as it is installed, `module` where the kind's parts are."""
 
     name: str
     version: str
@@ -38,24 +38,25 @@ class Package:
 
     @property
     def summary(self) -> str:
-        """The first line of what its module says of itself. Raises `ConfigError`."""
+        """The first line of its module's docstring, "" without one. Raises `ConfigError` if it cannot be imported."""
         return (self._import(self.module).__doc__ or "").strip().partition("\n")[0]
 
     def part(self, name: str) -> ModuleType:
-        """Return this part of the kind, or its default. Raises `ConfigError`."""
+        """Return the module of this part of the kind, or its default; raise `ConfigError` if it cannot be imported."""
         is_left_out = name in PARTS and not PARTS[name].needed and not self._has(name)
         return self._import(f"{_DEFAULT if is_left_out else self.module}.{name}")
 
     def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
-        """Return what this part of the kind must offer. Raises `ConfigError`."""
+        """Return what this part of the kind must offer; raise `ConfigError` if it does not, or cannot be imported."""
         module, name = self.part(part), PARTS[part].offers
         if name not in vars(module):
             raise self._unusable(f"{module.__name__} has no {name}")
         return vars(module)[name]
 
     def call(self, part: str, *given: object) -> Any:  # noqa: ANN401  as `load`
-        """Return what the function that this part offers returns. Raises `ConfigError`, also for whatever the function
-        of a package of others raises.
+        """Call the function that this part offers, and return its result.
+
+        Raise `ConfigError` if there is none, and in place of any error that a function of another package raises.
         """
         function = self.load(part)
         try:
@@ -69,8 +70,9 @@ class Package:
             raise ConfigError(bug.message, bug.cure) from error
 
     def bug(self, what: str, error: Exception) -> Reason:
-        """Return what is told of an error that nobody foresaw: of which kind it is, and where in the package it came
-        about; of a group, the first. Its text is not told, since that may hold a secret.
+        """Return what people are told of an unforeseen error: its class, and where in the package it came about.
+
+        Of a group, the first error counts. Its text is left out, since it may hold a secret.
         """
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
@@ -92,7 +94,7 @@ class Package:
         return "".join(f"{file.relative_to(above).as_posix()}:{line}" for file, line in within[-1:])
 
     def require_usable(self) -> None:
-        """Raises `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
+        """Raise `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
         if not all(part.isidentifier() for part in self.module.split(".")):
             raise self._unusable(
                 f'its entry point names "{self.module}", which is not a valid name of a Python package'
@@ -132,7 +134,7 @@ class Package:
 
 @cache
 def installed_packages() -> Mapping[str, tuple[Package, ...]]:
-    """Return by kind the packages that say they bring it, as they were installed when this was first called."""
+    """Return, by kind, the packages that say they bring it, as they were installed when this was first called."""
     from importlib.metadata import entry_points  # slow, and of no use to most commands
 
     found: dict[str, tuple[Package, ...]] = {}
@@ -146,8 +148,9 @@ def installed_packages() -> Mapping[str, tuple[Package, ...]]:
 
 @cache
 def package_of(kind: str) -> Package | None:
-    """Return the installed package that brings this kind, None if there is none. Raises `ConfigError` for one that
-    cannot be used, or for several.
+    """Return the installed package that brings this kind; None if there is none.
+
+    Raise `ConfigError` if it cannot be used, or if there are several.
     """
     match installed_packages().get(kind, ()):
         case ():

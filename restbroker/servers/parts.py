@@ -11,12 +11,15 @@ from typing import Final
 import attrs
 
 CONTRACT_VERSION: Final = 1
-"""Rises with a change that kinds have to follow; a package says as `CONTRACT_VERSION` for which it was written."""
+"""The version of the contract; it rises with a change that kinds have to follow.
+
+A package declares the version that it was written for as its own `CONTRACT_VERSION`.
+"""
 
 
 @attrs.frozen
 class Part:
-    """One module of a kind. `offers`: the name that it must have. `needed`: there is no default of it."""
+    """One module of a kind: `offers` is the name that it must have; `needed` says that there is no default of it."""
 
     offers: str
     needed: bool = False
@@ -31,4 +34,4 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
         "suggest": Part("suggest"),
     }
 )
-"""What each offers is said in the docstring of the registry."""
+"""The parts by name; the docstring of the registry says what each offers."""

@@ -1,22 +1,23 @@
-"""The kinds of servers: one folder and one line here for each. Everybody else reaches a server's code through this.
+"""The kinds of servers: one folder and one line here for each. All other code reaches a server's code through this.
 
-Called by the command line, the check and `app`. Always holds: a folder's module is imported only when what it
-brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. Kinds that other
-packages bring are looked for when this table lacks one (`packages`); they are made alike. A folder has
+Called by the command line, the check and `app`. Always holds: a folder's module is imported only when what it brings is
+needed, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. Kinds that other packages bring
+are looked up when this table lacks one (`packages`); they are made alike. A folder has
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.kind`);
-- `catalogue`: the function `for_version`, as `catalogue` below; where a target may have other commands than its
-  server's version, also `for_target`, as `catalogue_of`; of a kind whose versions take different commands, also
-  `candidates`; of a kind that `reference` lists, also `requests`;
+- `catalogue`: the function `for_version`, as `catalogue` below; if a target may have other commands than its server's
+  version, also `for_target`, as `catalogue_of`; for a kind whose versions take different commands, also `candidates`;
+  for a kind that `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below.
 
-What it can leave out `parts` says. Two more are for ours alone:
+`parts` says what a folder can leave out. Two more parts are for our own kinds alone:
 
-- `logins`: the function `open_logins`, as below, where acting as a user needs a login;
-- `ctl`: `MANNER`, as `ctl_dialect` below, where the server has a command line of its own for whose place ours is to do.
+- `logins`: the function `open_logins`, as below, if acting as a user needs a login;
+- `ctl`: `MANNER`, as `ctl_dialect` below, if the server has a command line of its own that `restbroker ctl` stands in
+  for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,16 +66,17 @@ KINDS: Final = tuple(_FOLDERS)
 
 
 def kinds() -> Mapping[str, Members]:
-    """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`.
+    """Return the class of options of each kind, for `config.load`; its fields are made with `config.key.key`.
 
-    Those of other packages are found in it by their name, and not listed.
+    Kinds of other packages are found in it by their names, but not listed.
     """
     return Kinds(_FOLDERS, _options, _failed_options)
 
 
 def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
-    """Every kind and its package, ours first; with what is wrong where it cannot be used. Reads what is installed, and
-    imports all parts of the kinds of others.
+    """Yield every kind, its package, and what is wrong if it cannot be used (else None); our own come first.
+
+    Read what is installed, and import all parts of the kinds of other packages.
     """
     yield from ((kind, _require_ours(kind), None) for kind in _FOLDERS)
     for kind, found in sorted(installed_packages().items()):
@@ -95,15 +97,15 @@ def _problem(kind: str, package: Package) -> ConfigError | None:
 
 
 def catalogue(kind: str, version: str | None = None) -> "Catalogue":
-    """The commands of this version of a server; of the newest that is known for None. Raises `ConfigError`."""
+    """Return the commands of this version of a server; for None, of the newest that is known. Raise `ConfigError`."""
     found: Catalogue = _package(kind).call("catalogue", version)
     return found
 
 
 def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Catalogue":
-    """The commands of a target: of its configured version, else of `found`, which a running process saw there.
+    """Return the commands of a target: of its configured version, else of `found`, the one that a running process saw.
 
-    `endpoint` counts where its path chooses another version of the interface (ejabberd's `register/v1`).
+    `endpoint` counts if its path chooses another version of the interface (ejabberd's `register/v1`).
     """
     of_target = vars(_package(target.kind).part("catalogue")).get("for_target")
     if of_target is None:
@@ -113,10 +115,10 @@ def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Ca
 
 
 def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "tuple[Catalogue, ...]":
-    """What the server of this target may take, oldest first, for whoever tells a person what it takes.
+    """Return the catalogues that a target's server may have, oldest first, for telling people what it takes.
 
-    One catalogue where its version is known: the one that a running process `found`, else the configured one. Several
-    where it may be one of several versions; what holds for the server then holds for one of them.
+    There is one if the version is known: the one that a running process `found`, else the configured one. There are
+    several if it may be one of several versions; what holds for the server then holds for one of them.
     """
     of_versions = vars(_package(target.kind).part("catalogue")).get("candidates")
     if of_versions is None:
@@ -126,7 +128,7 @@ def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "t
 
 
 def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
-    """The same of a kind, without a target."""
+    """Return the catalogues that a server of this kind and version may have, oldest first; see `candidates_of`."""
     of_versions = vars(_package(kind).part("catalogue")).get("candidates")
     if of_versions is None:
         return (catalogue(kind, version),)
@@ -135,19 +137,22 @@ def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
 
 
 def requests(kind: str) -> Mapping[str, str]:
-    """Of a kind whose commands are one request each, what they send: `POST /users`. For the page that lists them."""
+    """Return what each command sends (`POST /users`), for a kind whose commands are one request each.
+
+    The page that lists them is made of it.
+    """
     found: Mapping[str, str] = _package(kind).part("catalogue").requests()
     return found
 
 
 def open_connector(target: "Target", ports: "Ports") -> "Connector":
-    """The connector of this target; nothing is sent yet. Raises `ConfigError`."""
+    """Return a connector for this target; nothing is sent yet. Raise `ConfigError`."""
     connector: Connector = _package(target.kind).call("connector", target, ports)
     return connector
 
 
 def open_logins(target: "Target", ports: "Ports") -> "Logins":
-    """The logins of this target's users; nothing is sent yet. Raises `ConfigError` for a kind that has none."""
+    """Return the logins of this target's users; nothing is sent yet. Raise `ConfigError` for a kind that has none."""
     if target.kind not in _WITH_LOGINS:
         kinds = ", ".join(sorted(_WITH_LOGINS))
         raise ConfigError(f"The target {target.name} has no logins of users.", f"Only those of kind {kinds} have.")
@@ -156,7 +161,7 @@ def open_logins(target: "Target", ports: "Ports") -> "Logins":
 
 
 def ctl_dialect(kind: str) -> "CtlDialect | None":
-    """How this kind's own command line is spoken to; None for one that has none."""
+    """Return how `restbroker ctl` stands in for this kind's own command line; None for a kind that has none."""
     if kind not in _WITH_CTL:
         return None
     found: CtlDialect = _package(kind).part("ctl").MANNER
@@ -164,10 +169,10 @@ def ctl_dialect(kind: str) -> "CtlDialect | None":
 
 
 async def check(target: "Target") -> "list[Finding]":
-    """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel.
+    """Return what was found about this target; nothing is changed there. Safe to cancel.
 
-    No finding has a secret of the target, whatever its kind wrote into it. Raises `ConfigError` for a kind whose
-    package cannot be used.
+    What a person can act on is a finding. No finding has a secret of the target, even if its kind wrote one into it.
+    Raise `ConfigError` for a kind whose package cannot be used.
     """
     from restbroker.config.hidden import without_secrets  # for a check alone
 
@@ -184,15 +189,16 @@ async def check(target: "Target") -> "list[Finding]":
 
 
 def suggest(target: "Target", allowed: "AllowedCommands") -> str | None:
-    """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
-    with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
+    """Return lines for the server's own configuration that allow this and no more; None if there is nothing to say.
+
+    They are to be copied there, and have comments of the server's form. They hold no secret, and no server is asked.
     """
     text: str | None = _package(target.kind).call("suggest", target, allowed)
     return text
 
 
 def bug(kind: str, what: str, error: Exception) -> "Reason":
-    """Return what is told of an error of this kind that nobody foresaw. Never raises."""
+    """Return what people are told of an error of this kind that was not foreseen; `what` failed. Never raises."""
     try:
         package = _find(kind)
     except ConfigError:  # it could be used when it was opened

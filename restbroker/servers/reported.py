@@ -1,4 +1,4 @@
-"""What the processes that read a source say is wrong, as findings of the check. Called by the checks of the kinds.
+"""What the processes that read a source report as wrong, as findings of the check. Called by the checks of the kinds.
 
 Always holds: what the check has found by itself is not said again, and of many users a few are named.
 """
@@ -16,7 +16,10 @@ _MOST: Final = 10
 def findings_of(
     states: Sequence[SourceState], known: Sequence[Finding], why: str, causes: Mapping[str, Cause]
 ) -> Iterator[Finding]:
-    """One finding for each process and user of `states` where nothing is read, but for what is `known`."""
+    """Yield a finding for each process and user of `states` for which nothing is read, except for what is `known`.
+
+    There are ten at most; the last says how many more there would be. `causes`: {code: cause}.
+    """
     troubled = [state for state in states if state.code and not any(_says(one, state) for one in known)]
     for number, state in enumerate(troubled[:_MOST], start=1):
         since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"

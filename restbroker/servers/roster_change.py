@@ -16,8 +16,9 @@ Why = Literal["ABSENT", "PRESENT", "MANY", "LARGE"]
 class Change:
     """What to do with one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
 
-    `whole`: what is put replaces all; `forget`: the roster goes, and its version. `needs`: what holds of each JID that
-    is put, or nothing is done; or `keep`: what is there stays as it is.
+    `drop`: JIDs to remove. `whole`: what is put replaces all contacts. `forget`: the roster goes, and its version.
+    `needs`: each JID in `put` must be `present` or `absent` there, or nothing is done; `keep`: contacts that are there
+    stay as they are.
     """
 
     user: str
@@ -30,14 +31,18 @@ class Change:
 
 @attrs.frozen
 class RosterVersions:
-    """It is written. `versions`: user → version after it; 0: forgotten."""
+    """The changes were written. `versions`: user → version of their roster now; 0: it was forgotten."""
 
     versions: Mapping[str, int]
 
 
 @attrs.frozen
 class RosterUnchanged:
-    """Nothing of it is written, for this user and JID: ABSENT or PRESENT it is; MANY or LARGE his roster would be."""
+    """Nothing was written, because of this user and JID.
+
+    `why`: the JID is ABSENT or PRESENT there, or the roster would have too MANY contacts or be too LARGE (without a
+    JID).
+    """
 
     user: str
     why: Why
@@ -46,7 +51,7 @@ class RosterUnchanged:
 
 @attrs.frozen
 class Pace:
-    """When a user who is marked is due: `debounce_ms` after his last change, `longest_ms` after the first at most."""
+    """When a marked user is due: `debounce_ms` after their last change, and `longest_ms` after the first at most."""
 
     debounce_ms: int
     longest_ms: int

@@ -1,5 +1,4 @@
-"""Administration of accounts by ad-hoc commands (XEP-0133): which there are, their forms, and which nodes are
-dangerous.
+"""Administration of accounts by ad-hoc commands (XEP-0133): the commands, their forms, and which nodes are dangerous.
 
 For every kind that can send such a command (XEP-0050): its table has a row for each of `COMMANDS`, its request calls
 `form`, and the specification of a command that sends any stanza has `dangers_in`. Always holds: pure; nothing here
@@ -22,7 +21,7 @@ from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.table import FLAG, TEXT, Argument, Arguments, Form, may, needs
 
 ADMIN: Final = "http://jabber.org/protocol/admin"
-"""Of XEP-0133: nodes begin with it, and forms have it as their type."""
+"""The namespace of XEP-0133: nodes begin with it, and forms have it as their type."""
 _NODE: Final = re.compile(
     r"http://jabber\.org/protocol/(admin)#([\w-]+)|http://prosody\.im/protocol/(\w+)#([\w-]+)", re.ASCII
 )
@@ -48,10 +47,11 @@ def _secret(name: str) -> Argument:
 
 @attrs.frozen(eq=False, repr=False)
 class AdHoc:
-    """One command. `node` is behind `ADMIN`. `fields` of its form: of which argument each is.
+    """One ad-hoc command; `node` is what follows `ADMIN` and `#` in its node.
 
-    `account`: the field that names the account, as a list if that is `accountjids`; "" if it is about a host.
-    `fixed`: fields that are always the same. `since`: the version of Prosody that brought it.
+    `fields`: field of its form → the argument that it is. `account`: the field that names the account, as a list if
+    that is `accountjids`; "" if the command is about a host. `fixed`: fields that are always the same. `since`: the
+    version of Prosody that brought it.
     """
 
     name: str
@@ -64,7 +64,7 @@ class AdHoc:
     since: str | None = None
 
     def form(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
-        """Return the fields of its form, for arguments that fit. Raises `InvalidArguments`."""
+        """Return the fields of the command's form, for arguments that fit; raise `InvalidArguments` without a JID."""
         fields = {field: _text(given[name]) for field, name in self.fields.items() if name in given}
         return {"FORM_TYPE": ADMIN, **self._address_fields(given, host), **self.fixed, **fields}
 
@@ -116,12 +116,13 @@ COMMANDS: Final = (
         fixed={"max_items": "all"},
     ),
 )
-"""Named as ejabberd names the same, where it has it."""
+"""All commands, named as ejabberd names the same, where it has it."""
 
 
 def dangers_in(arguments: Mapping[str, Json]) -> Mapping[str, frozenset[str]]:
-    """Return the administration nodes that a stanza names anywhere, in JSON or XML, such as `admin-shutdown`, each with
-    what of the server itself it touches.
+    """Return the administration nodes that a stanza names anywhere, in JSON or XML, with what each touches.
+
+    For example `{"admin-shutdown": frozenset({"server"})}`: the server itself, or its code.
     """
     found = {}
     for text in _texts(arguments):

@@ -19,13 +19,14 @@ from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 
 Parse: TypeAlias = Callable[[Response, str], tuple[str, str]]
-"""`(response, text)` → the server's own name of the error, "" for none, and what it says. `text`: the body, masked for
-people, or as it came for a judge.
+"""A function `(response, text)` → the server's own name of the error ("" for none), and what the server says.
+
+`text` is the body, masked for people, or as it came for a judge.
 """
 
 
 class Deferral(TypedDict, total=False):
-    """What of a `Deferred` is not as usual."""
+    """Those fields of a `Deferred` that are not as usual."""
 
     counts: bool
     max_attempts: int | None
@@ -36,7 +37,10 @@ class Deferral(TypedDict, total=False):
 
 @attrs.frozen
 class AnswerForm:
-    """How a server answers. `secrets`: what is masked in each of its answers. `says`: what stands before its words."""
+    """How a server answers; `parse` finds the error in an answer, `secrets` are masked in each.
+
+    `says`: what stands before the server's words; `{status}` may be in it.
+    """
 
     parse: Parse
     secrets: hiding.Spelled = attrs.field(default=frozenset(), repr=False)
@@ -45,12 +49,12 @@ class AnswerForm:
 
 @attrs.frozen
 class Answer:
-    """One answer. `words`: what it says to people. `body`: parsed and masked, where a kind's reader has parsed it.
+    """One answer; `words` is what it says to people, `body` is parsed and masked, if a kind's reader has parsed it.
 
     `is_own`: it is of the server's own API, and not a page of something else, as far as its reader can tell.
 
-    `code`: the server's own name of the error, and `unmasked`: its words, both as they came, for a judge and nobody
-    else: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
+    `code`, the server's own name of the error, and `unmasked`, its words, are as they came, for a judge alone: a
+    password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
 
     response: Response = attrs.field(repr=False)
@@ -65,7 +69,7 @@ class Answer:
 
     @property
     def status(self) -> int:
-        """Of HTTP."""
+        """The status of HTTP."""
         return self.response.status
 
     @property
@@ -75,12 +79,12 @@ class Answer:
 
     @property
     def briefly(self) -> str:
-        """The status and the words, for brackets."""
+        """The status and the words, to stand in brackets: `status 404: No such user`."""
         return f"status {self.status}: {self._about}" if self._about else f"status {self.status}"
 
     @property
     def says(self) -> str:
-        """A sentence."""
+        """What the server says, as a sentence."""
         if self._about:
             return self._form.says.format(status=self.status) + self._about
         return f"The server answered with status {self.status} without a text."
@@ -91,30 +95,33 @@ class Answer:
         return self.words.removeprefix(f"{self.status} ")
 
     def reason(self, code: str, hint: str, message: str | None = None) -> Reason:
-        """Return our reason; where no message is given, it is what the server says."""
+        """Return a reason of this code; its message is what the server says, unless another is given."""
         return Reason(code, self.says if message is None else message, hint, self.status)
 
     def reject(self, code: str, hint: str, message: str | None = None) -> Rejected:
-        """Return that this command is never done."""
+        """Return the outcome of a command that will never be done."""
         return Rejected(self.reason(code, hint, message), self.text)
 
     def deny(self, code: str, hint: str, message: str | None = None) -> Denied:
-        """Return that perhaps no command is done; the probe decides."""
+        """Return the outcome of a refusal that perhaps meets every command; the probe decides."""
         return Denied(self.reason(code, hint, message), self.text)
 
     def uncertain(self, code: str, hint: str, message: str | None = None) -> Uncertain:
-        """Return that it may have run."""
+        """Return the outcome of a command that may have run."""
         return Uncertain(self.reason(code, hint, f"{self.says} It may have run." if message is None else message))
 
     def defer(
         self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[Deferral]
     ) -> Deferred:
-        """Return that it is not done now. `waits`: for as long as its Retry-After says."""
+        """Return the outcome of a command that is not done now; `waits`: for as long as its Retry-After says."""
         wait_s = retry_after_s(self.response, self.now_s) if waits else None
         return Deferred(self.reason(code, hint, message), wait_s, text=self.text, **how)
 
     def done(self, call: Call, spec: CommandSpec | None, note: str = "already done") -> Delivered:
-        """Return that it had been done before. Its producer gets the answer as any: without the secrets alone."""
+        """Return the outcome of a command that had been done before.
+
+        Its producer gets the answer with nothing but the secrets masked.
+        """
         secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
         shown = show(self.response, hiding.spellings_of(secrets) | self._form.secrets)
         body = None if self.body is None else parse_json(shown.text.encode())
@@ -131,11 +138,11 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
 
 
 def read_for(form: AnswerForm, call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
-    """Return the answer to a call, without its secrets."""
+    """Return the answer to a call, with the secrets of the call and the login masked."""
     return read(form, response, redact.secret_values(spec, call.command.arguments), now_s)
 
 
 def deliver_as_is(response: Response, body: Json = None) -> Delivered:
-    """Return the success with the answer as it came: its producer asked for it."""
+    """Return the success with the answer as it came, since its producer asked for it; `body` is the parsed answer."""
     note = "answer truncated" if response.truncated else None
     return Delivered(response.body.decode("utf-8", "replace"), body, response.status, note=note)

@@ -1,14 +1,14 @@
-"""Why a job's arguments make no request. The connectors' requests raise it before anything is sent."""
+"""The error of a job whose arguments make no request. The connectors' requests raise it before anything is sent."""
 
 
 class InvalidArguments(Exception):
-    """The job's arguments make no request. The text names the argument, and shows no value.
+    """The job's arguments make no request; the text names the argument, and shows no value.
 
-    `code`: the server's own word for it, and `place`: the argument that it is about, where a kind knows them.
+    If a kind knows them, `code` is the server's own word for the error, and `place` the argument that it is about.
     """
 
     def __init__(self, message: str, *, code: str = "", place: str = "") -> None:
-        """See the class."""
+        """Take the text of the error, and what a kind knows beyond it."""
         super().__init__(message)
         self.code = code
         self.place = place

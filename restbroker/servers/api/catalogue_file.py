@@ -1,4 +1,4 @@
-"""Reads the file that a kind's catalogue lies in, beside its code.
+"""Reads the file that holds a kind's catalogue, beside the kind's code.
 
 Called by the catalogues of ejabberd and MongooseIM. Always holds: little is loaded for it, since a shell command that
 pushes one job reads such a file.
@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 _GZIP = 31
-"""zlib's word for gzip's format."""
+"""The number by which zlib knows gzip's format."""
 
 
 def read(module: str, name: str) -> Any:  # noqa: ANN401  each file has its own shape
-    """What the file `name` beside the file of a module holds; one that ends with `.gz` is unpacked."""
+    """Return the JSON in the file `name` beside the Python file `module`; a file that ends with `.gz` is unpacked."""
     raw = Path(module).with_name(name).read_bytes()
     return orjson.loads(zlib.decompress(raw, _GZIP) if name.endswith(".gz") else raw)

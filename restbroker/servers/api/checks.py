@@ -1,4 +1,4 @@
-"""What `restbroker check` says alike of a target of whatever kind: it is well or not, or it cannot be reached.
+"""Findings of `restbroker check` that are alike for targets of every kind: well, not well, or unreachable.
 
 The checks of the kinds compose their findings of these. Always holds: questions go the way of the target's jobs.
 """
@@ -34,12 +34,12 @@ async def open_client(target: Target) -> AsyncIterator[Transport]:
 def problem(
     target: Target, code: str, message: str, hint: str | None, *, why: str = JOBS_WAIT, cause: Cause = "target"
 ) -> Finding:
-    """Return what somebody must change."""
+    """Return a finding of something that must be changed; `hint` says how."""
     return Finding("problem", target.name, code, message=message, why=why, cure=hint, cause=cause)
 
 
 def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
-    """Return the answer to the probe's question as a finding. `hint`: in the place of the judgement's own."""
+    """Return a judgement of the target as a finding; `hint` takes the place of the judgement's own."""
     message = f"{target.url}: {health.probe.detail}"
     if health.probe.ok:
         return ok(target.name, health.code, message)
@@ -48,7 +48,10 @@ def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: str = "") -> Finding:
-    """Return a question that was not answered, or could not be asked. `plain`: before what to do, if need be."""
+    """Return the finding of a question that was not answered, or could not be asked.
+
+    `hint` says what to do; `plain` is what stands before it, if need be.
+    """
     if isinstance(error.__cause__, ConfigError):
         return bad_login(target, error.__cause__)
     if isinstance(error, NotSent) and error.tls:
@@ -58,5 +61,5 @@ def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: st
 
 
 def bad_login(target: Target, error: ConfigError) -> Finding:
-    """Return a login that cannot even be sent."""
+    """Return the finding of a login that cannot even be sent."""
     return problem(target, "BadLogin", error.message, error.cure, cause="config")

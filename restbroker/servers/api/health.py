@@ -1,6 +1,6 @@
 """What the answer to a harmless question tells of a target: one judgement for the prober and for `check`.
 
-A kind's probe judges with it. Always holds: whatever is not well says what to do.
+A kind's probe judges with it. Always holds: a judgement that is not well says what to do.
 """
 
 from typing import Final
@@ -15,12 +15,15 @@ _WAIT: Final = (
     "change in env.json needs a reload (SIGHUP) or a restart."
 )
 IF_NOT: Final = "Jobs wait in Redis until it does. If it does not come back, "
-"""Before where to look, for a server that does not work now."""
+"""The beginning of a hint for a server that does not work now; where to look follows."""
 
 
 @attrs.frozen
 class Health:
-    """`code`: of the finding that `check` makes of it. `hint`: what to do, without what becomes of jobs meanwhile."""
+    """The judgement of a target: the probe's answer, and the `code` of the finding that `check` makes of it.
+
+    `hint`: what to do, without what becomes of jobs meanwhile.
+    """
 
     probe: Probe
     code: str
@@ -28,15 +31,15 @@ class Health:
 
 
 def well(detail: str, version: str | None = None) -> Health:
-    """Return that it works for us."""
+    """Return the judgement that the server works for us; `version` is the server's, if it tells one."""
     return Health(Probe(ok=True, denied=False, version=version, detail=detail), "Reachable")
 
 
 def denied(code: str, detail: str, hint: str) -> Health:
-    """Return that it answers, and not us: the login or the address is wrong."""
+    """Return the judgement that the server answers, but not us: the login or the address is wrong."""
     return Health(Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{hint} {_WAIT}"), code, hint)
 
 
 def unwell(detail: str, hint: str, code: str = "Unwell") -> Health:
-    """Return that it does not work now."""
+    """Return the judgement that the server does not work now."""
     return Health(Probe(ok=False, denied=False, version=None, detail=detail, cure=hint), code, hint)

@@ -1,7 +1,7 @@
 """Whether a text is a JID, or a part of one, that a server takes. Pure; connectors ask before anything is sent.
 
 Always holds: what a server's own preparation refuses is refused here (RFC 6122 with the tables of RFC 3454, as in
-Prosody's `util.jid`). mod_rest takes such an address for none at all, answers 202, and nobody is sent anything
+Prosody's `util.jid`). mod_rest takes such an address for none at all, answers 202, and sends nothing to anyone
 (measured on 0.12.3); MongooseIM refuses it. A domain with blanks or signs is refused as well, though Prosody tries to
 reach it.
 """
@@ -35,19 +35,19 @@ _NEVER: Final[tuple[_Table, ...]] = (
 # A bot writes to the same few, and an address beyond ASCII takes 50 µs.
 @lru_cache(maxsize=1000)
 def is_jid(text: str) -> bool:
-    """Whether it is one: bare, full, or a domain alone."""
+    """Tell whether the text is a JID: bare, full, or a domain alone."""
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")
     return (not at or is_local(local)) and is_domain(domain) and (not slash or is_resource(resource))
 
 
 def is_local(text: str) -> bool:
-    """Whether it is what may stand before the @."""
+    """Tell whether the text may stand before the @ of a JID."""
     return _is_part(text, _LOCAL, stringprep.map_table_b2)
 
 
 def is_resource(text: str) -> bool:
-    """Whether it is what may stand behind the slash."""
+    """Tell whether the text may stand behind the slash of a JID."""
     return _is_part(text, _RESOURCE, _kept)
 
 
@@ -65,7 +65,7 @@ def _is_part(text: str, pattern: re.Pattern[str], mapped: Callable[[str], str]) 
 
 
 def _is_one_way(text: str) -> bool:
-    """Whether it is written in one direction, as RFC 3454, section 6 wants it; of newer letters it tells none."""
+    """Tell whether the text runs in one direction, as RFC 3454, section 6 requires; letters newer than it have none."""
     if not any(stringprep.in_table_d1(one) for one in text):
         return True
     ends = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
@@ -73,7 +73,7 @@ def _is_one_way(text: str) -> bool:
 
 
 def is_domain(text: str) -> bool:
-    """Whether it is a server's name."""
+    """Tell whether the text may be a server's name."""
     if not text.isascii():
         try:
             # The whole name: Prosody looks at its direction of writing at once, not label by label.

@@ -22,9 +22,9 @@ Fate: TypeAlias = Literal["rejected", "denied", "deferred", "uncertain"]
 
 @attrs.frozen
 class Rung:
-    """What an answer becomes. In `message` {says}, {status} and {location} may stand.
+    """What an answer becomes; {says}, {status} and {location} may stand in `message`.
 
-    Of what is deferred: `waits`, for as long as the answer's Retry-After says; `how`, where it is not as usual.
+    If it is deferred: `waits`, for as long as the answer's Retry-After says; `how`, the fields that are not as usual.
     """
 
     fate: Fate
@@ -36,12 +36,15 @@ class Rung:
 
 
 Step: TypeAlias = int | Literal["3xx", "4xx", "5xx", "other"]
-"""A status, or all of a class that have no rung of their own."""
+"""A status, or all statuses of a class that have no rung of their own."""
 Ladder: TypeAlias = Mapping[Step, Rung]
 
 
 def standard(server: str, *, check_url: str, check_log: str) -> dict[Step, Rung]:
-    """Return the rungs that all share. A kind lays its own over them: `standard(…) | {401: …}`."""
+    """Return the rungs that all servers share; `check_url` and `check_log` are the hints on where to look.
+
+    A kind lays its own over them: `standard(…) | {401: …}`.
+    """
     busy = Rung("deferred", "ServerBusy", GOES_ON, waits=True, how={"counts": False, "pause_target": True})
     proxy = f"Give the proxy in front of {server} a longer timeout than restbroker's."
     return {
@@ -64,7 +67,7 @@ def ladder(answer: Answer, rungs: Ladder) -> Outcome:
 
 
 def apply(rung: Rung, answer: Answer) -> Outcome:
-    """Return the outcome that a rung makes of an answer, whatever its status."""
+    """Return the outcome that a rung makes of an answer of any status."""
     location = answer.shown.address() or "elsewhere"
     message = rung.message.format(says=answer.says, status=answer.status, location=location)
     match rung.fate:

@@ -14,7 +14,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def authorization(login: Login) -> Headers:
-    """The header of this login, none without one. Raises `ConfigError` when its secret cannot be read or used."""
+    """Return the header of this login, none for None; raise `ConfigError` if its secret cannot be read or used."""
     match login:
         case None:
             return ()

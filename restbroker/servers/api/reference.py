@@ -48,12 +48,12 @@ _AGAIN: Final[Mapping[Repeat, str]] = MappingProxyType({"safe": "yes", "already_
 
 
 def page() -> str:
-    """The page."""
+    """Return the text of the page."""
     return "".join([_HEAD, *(part for kind in _TITLES for part in _section(kind))])
 
 
 def write(root: Path = Path()) -> None:
-    """Writes it."""
+    """Write the page to its place below `root`."""
     (root / PAGE).write_text(page(), "utf-8")
 
 

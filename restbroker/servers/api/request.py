@@ -23,7 +23,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str]) -> T | Rejected:
-    """Return the command's entry, or what a job ends as whose command the target does not have.
+    """Return the command's entry, or the outcome of a job whose command the target does not have.
 
     `lacking`: what to do instead, or what would bring it, by command.
     """
@@ -35,9 +35,9 @@ def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Map
 
 
 def guard(make: Callable[[], T], target: str, command: str) -> T | Rejected:
-    """Return what `make` returns, or what a job ends as whose arguments do not fit.
+    """Return what `make` returns, or the outcome of a job whose arguments do not fit.
 
-    Raises `NotSent` where a secret cannot be read: the job waits until its file is back.
+    Raise `NotSent` if a secret cannot be read: the job waits until its file is back.
     """
     try:
         return unsent(make)
@@ -48,7 +48,7 @@ def guard(make: Callable[[], T], target: str, command: str) -> T | Rejected:
 
 
 def unsent(make: Callable[[], T]) -> T:
-    """Return what `make` returns. Raises `NotSent` in the place of `ConfigError`."""
+    """Return what `make` returns; raise `NotSent` in place of `ConfigError`."""
     try:
         return make()
     except ConfigError as error:
@@ -56,13 +56,16 @@ def unsent(make: Callable[[], T]) -> T:
 
 
 def path_of(path: str, given: Mapping[str, Json], segment: Callable[[str, str], str]) -> str:
-    """Return the path with arguments in the place of its `{name}`. `segment(name, text)` writes one, or raises."""
+    """Return the path with the arguments in place of each `{name}`.
+
+    `segment(name, text)` returns an argument as one segment, or raises `InvalidArguments`.
+    """
     parts = path.split("/")
     return "/".join(segment(one[1:-1], str(given[one[1:-1]])) if one.startswith("{") else one for one in parts)
 
 
 def query_of(names: Iterable[str], given: Mapping[str, Json]) -> Pairs:
-    """Return the pairs of the query, in the order of the names."""
+    """Return the pairs of the query in the order of the names, leaving out arguments that are not there."""
     return tuple((name, _plain(given[name])) for name in names if name in given)
 
 
@@ -73,7 +76,7 @@ def _plain(value: Json) -> str:
 
 
 def segment(name: str, text: str) -> str:
-    """Return an argument as one segment of a path. Raises `InvalidArguments` for one that leads to another path."""
+    """Return an argument as one segment of a path; raise `InvalidArguments` for one that leads to another path."""
     if text in ("", ".", ".."):
         raise InvalidArguments(f'the argument "{name}" stands in the path, and is empty or dots')
     return quote(text, safe="")

@@ -1,6 +1,6 @@
 """What people may see of a server's answer. The judges, probes and checks of all kinds have it from here.
 
-Always holds: whatever is cut, searched or taken apart for people had its secrets masked before, as a whole.
+Always holds: what is cut, searched or taken apart for people had its secrets masked before, as a whole.
 """
 
 import re
@@ -19,7 +19,7 @@ _VERSION_LIMIT: Final = 40
 
 @attrs.frozen
 class MaskedText:
-    """`text`: the body, masked and cut."""
+    """What people may see of an answer; `text` is its body, masked and cut."""
 
     text: str
     _location: str = attrs.field(repr=False)
@@ -27,25 +27,25 @@ class MaskedText:
     _hide: hiding.Hide = attrs.field(repr=False)
 
     def beginning(self, words: str) -> str:
-        """A part of the answer as it came, masked and cut as the body is."""
+        """Return a part of the answer as it came, but masked and cut as the body is."""
         return hiding.beginning(words, self._known)
 
     def hide(self, words: str) -> str:
-        """A part of the answer, on one line, masked and cut."""
+        """Return a part of the answer on one line, masked and cut."""
         return self._hide(words, WORDS_LIMIT)
 
     def version(self, words: str) -> str | None:
-        """The first word of what tells a version; None where there is none."""
+        """Return the first word of a text that tells a version, masked and cut; None if there is none."""
         return (self.hide(words).split() or [""])[0][:_VERSION_LIMIT] or None
 
     def address(self) -> str:
-        """Where a redirect leads, without a login and a query; "" if it does not say."""
+        """Return where a redirect leads, without its login and query; "" if the answer does not say."""
         where = self._hide(self._location, len(self._location))
         return self.hide(_LOGIN.sub("//", where).partition("?")[0])
 
 
 def show(response: Response, known: hiding.Spelled) -> MaskedText:
-    """The answer without what is known, without the login that its request carried, and its target's secrets."""
+    """Return what people may see: the answer without what is `known`, its request's login and its target's secrets."""
     known |= hiding.login_spellings(response.said) | spellings_of(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
     body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")

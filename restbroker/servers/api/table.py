@@ -1,7 +1,7 @@
 """What a server's commands take, as rows that people write: the forms of arguments, and whether a job's fit. Pure.
 
-The tables of the kinds are made of these; their requests call `fit`, their catalogues `specs_of`. Always holds: nothing
-that is refused was sent, and no refusal shows a value.
+The tables of the kinds are made of these; their requests call `fit`, their catalogues `specs_of`. Always holds: what is
+refused was not sent, and no refusal shows a value.
 """
 
 import re
@@ -20,16 +20,17 @@ from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.texts import NO_XML, fits_xml
 
 Convert: TypeAlias = Callable[[str, Json, str | None], Json]
-"""`(name, value, host)` → what is sent for the value, or the value itself where it is not known. `host`: the target's
-domain. Raises `InvalidArguments` where it can say more than `wanted`.
+"""A function `(name, value, host)` → what is sent for the value, or the value itself if it is not known.
+
+`host`: the target's domain. It raises `InvalidArguments` if it can say more than `wanted` does.
 """
 
 
 class Form(NamedTuple):
-    """What an argument may be. `wanted` completes "…, where … is needed"; `is_text`: some texts are such a value.
+    """What an argument may be; `wanted` completes "…, where … is needed" in a refusal.
 
-    `type` and `element` are what people and completion know of it. `place`: how it says which virtual host is meant.
-    `fits` looks at what `convert` made of the value.
+    `is_text`: some texts are such a value. `type` and `element` are what people and completion know of it. `place`: how
+    it says which virtual host is meant. `fits` judges what `convert` made of the value.
     """
 
     wanted: str
@@ -41,7 +42,7 @@ class Form(NamedTuple):
     convert: Convert | None = None
 
     def take(self, name: str, value: Json, host: str | None) -> Json:
-        """Return what is sent for the value. Raises `InvalidArguments`."""
+        """Return what is sent for the value; raise `InvalidArguments` if it does not fit."""
         sent = value if self.convert is None else self.convert(name, value, host)
         if not self.fits(sent):
             raise wrong(name, value, self)
@@ -51,17 +52,17 @@ class Form(NamedTuple):
 
 
 def is_text(value: Json) -> bool:
-    """Whether it is a text."""
+    """Tell whether the value is a text."""
     return isinstance(value, str)
 
 
 def is_whole(value: Json) -> bool:
-    """Whether it is a whole number."""
+    """Tell whether the value is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def are_texts(value: Json) -> bool:
-    """Whether it is a list of texts."""
+    """Tell whether the value is a list of texts."""
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
@@ -71,7 +72,7 @@ def _is_jid(value: Json) -> bool:
 
 TEXT: Final = Form("a text", is_text)
 NAME: Final = TEXT._replace(place="name")
-"""An account's, without its domain."""
+"""The name of an account, without its domain."""
 WHOLE: Final = Form("a whole number", is_whole, "integer", is_text=False)
 FLAG: Final = Form("true or false", lambda value: isinstance(value, bool), "any", is_text=False)
 TEXTS: Final = Form("a list of texts", are_texts, "list", "string", is_text=False)
@@ -91,9 +92,10 @@ class Argument(NamedTuple):
 
 @attrs.frozen(eq=False, repr=False)
 class Arguments:
-    """All of a command, in the order in which people see them. `by_name` and `needed` are looked at for every job.
+    """All arguments of a command, in the order in which people see them.
 
-    `same`: a member of the body that repeats an argument of the path, and that argument.
+    `same`: a member of the body that repeats an argument of the path, and that argument. `by_name` (name or alias →
+    row) and `needed` are made once, since every job is compared with them.
     """
 
     rows: tuple[Argument, ...]
@@ -121,22 +123,22 @@ def may(**forms: Form) -> tuple[Argument, ...]:
 
 
 def split_request(request: str) -> tuple[str, str, tuple[str, ...]]:
-    """Return the method, the path and the query's names of a row's `GET /rooms/{name}?type&limit`."""
+    """Return method, path and names of the query of a row's request, such as `GET /rooms/{name}?type&limit`."""
     method, _, target = request.partition(" ")
     path, _, query = target.partition("?")
     return method, path, tuple(filter(None, query.split("&")))
 
 
 def names_in(path: str) -> tuple[str, ...]:
-    """Return the arguments that stand in a path."""
+    """Return the names of the arguments that stand in a path as `{name}`."""
     return tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
 
 
 def in_order(rows: Iterable[Argument], own: Iterable[Argument] = (), same: tuple[str, str] | None = None) -> Arguments:
-    """Return them as people see them: first those that are needed. Of two of one name the first counts.
+    """Return the rows as people see them, first those that are needed; of two rows of one name the first counts.
 
     `own`: rows that are not as usual, each in the place of the usual one, or behind all. `same`: as in `Arguments`;
-    nobody needs to give that member.
+    that member need not be given.
     """
     unusual = {row.name: row for row in own}
     found: dict[str, Argument] = {}
@@ -148,9 +150,10 @@ def in_order(rows: Iterable[Argument], own: Iterable[Argument] = (), same: tuple
 
 
 def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | None = None) -> dict[str, Json]:
-    """Return the arguments as they are sent: without those that are null, but for one that is needed.
+    """Return the arguments as they are sent; those that are null are left out, except for one that is needed.
 
-    `host`: the target's domain, where it is known. Raises `InvalidArguments`.
+    `host`: the target's domain, if it is known. Raise `InvalidArguments` if one is unknown, missing, given twice or of
+    another form.
     """
     found: dict[str, Json] = {}
     for name, value in given.items():
@@ -180,14 +183,14 @@ def unknown_argument(name: str, takes: Arguments, command: str) -> InvalidArgume
 
 
 def wrong(name: str, value: Json, form: Form) -> InvalidArguments:
-    """Return the refusal of a value of another form."""
+    """Return the refusal of a value that is not of this form."""
     if isinstance(value, str) and form.is_text:
         return InvalidArguments(f'the argument "{name}" is a text, but not {form.wanted}')
     return InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {form.wanted} is needed')
 
 
 def without_host(given: Mapping[str, Json], own: str | None) -> Mapping[str, Json]:
-    """Return a job's arguments without `host`, which must be the target's own. Raises `InvalidArguments`."""
+    """Return a job's arguments without `host`; raise `InvalidArguments` if that is not the target's own."""
     host = given.get("host")
     if host is not None and (own is None or not isinstance(host, str) or plain(host) != plain(own)):
         known = "which has no Domain" if own is None else f"which is {own}'s"
@@ -196,12 +199,15 @@ def without_host(given: Mapping[str, Json], own: str | None) -> Mapping[str, Jso
 
 
 def specs_of(takes: Arguments) -> tuple[ArgumentSpec, ...]:
-    """Return what people, tokens and completion know of them."""
+    """Return what people, tokens and completion know of these arguments."""
     return tuple(map(_spec, takes.rows))
 
 
 def dangers_of(words: Mapping[str, str]) -> tuple[Danger, ...]:
-    """Return what the commands of a table touch of the server itself. `words`: of each command, "" for nothing."""
+    """Return what the commands of a table touch of the server itself.
+
+    `words`: command → what it touches, such as "files"; "" for nothing.
+    """
     return tuple(
         Danger(word, re.compile("|".join(re.escape(name) for name, one in words.items() if one == word)))
         for word in sorted({*words.values()} - {""})

@@ -11,12 +11,12 @@ import orjson
 from restbroker.job.json_types import Json
 
 NO_XML: Final = "a control character or half of one, which XML does not allow"
-"""What a value has that does not fit."""
+"""What a value has that XML cannot hold, as part of a sentence."""
 _NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def fits_xml(value: Json) -> bool:
-    """Whether all texts in it can stand in XML."""
+    """Tell whether all texts in the value can stand in XML."""
     match value:
         case str():
             return _NO_XML.search(value) is None
@@ -29,7 +29,7 @@ def fits_xml(value: Json) -> bool:
 
 
 def parse_json(body: bytes | str) -> Json:
-    """The body as JSON, None if it is none."""
+    """Return the body as JSON; None if it is empty or no JSON."""
     if not body:  # as most are
         return None
     try:

@@ -1,1 +1,1 @@
-"""The parts that a kind of server can leave out, as they then are. The registry takes them from here."""
+"""The parts that a kind of server can leave out, as they are then. The registry takes them from here."""

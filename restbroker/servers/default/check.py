@@ -1,4 +1,4 @@
-"""What `restbroker check` looks at in a target whose kind has no check of its own: what the probe finds.
+"""What `restbroker check` examines in a target whose kind has no check of its own: what the probe finds.
 
 Always holds: nothing but the probe is sent, which changes nothing there.
 """
@@ -15,7 +15,10 @@ from restbroker.transport.errors import MaybeSent, NotSent
 
 
 async def check(target: Target) -> list[Finding]:
-    """Return the probe's answer, or why there is none. Safe to cancel. Raises `ConfigError` without a connector."""
+    """Return what the probe found, or why it got no answer. Safe to cancel.
+
+    Raise `ConfigError` if there is no connector.
+    """
     try:
         async with open_client(target) as http:
             connector = registry.open_connector(target, Ports(lambda _: None, time.time, http))

@@ -5,4 +5,4 @@ import attrs
 
 @attrs.frozen
 class Options:
-    """Nothing is written under `Options`."""
+    """No options: nothing is written under `Options`."""

@@ -1,8 +1,8 @@
-"""What is suggested for the configuration of a server of which nobody can know how it grants rights."""
+"""The suggestion for a server of which it is not known how its configuration grants rights: none."""
 
 from restbroker.config.target import Target
 from restbroker.servers.allowed import AllowedCommands
 
 
 def suggest(_target: Target, _allowed: AllowedCommands) -> None:
-    """Return nothing."""
+    """Return None: there is nothing to say."""

@@ -1,4 +1,4 @@
-"""Reads an answer's body into words, whatever it is: JSON text, object or number, a proxy's HTML page, garbage.
+"""Reads an answer's body into words, be it JSON text, an object, a number, a proxy's HTML page, or garbage.
 
 Used by the judge, the probe and the check. Always holds: no body makes it raise, and what is read holds neither a
 secret of the call nor the login that the request carried.
@@ -19,7 +19,7 @@ from restbroker.servers.api.shown import WORDS_LIMIT, show
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 1024
-"""Of a page, where its heading is: the time for a hostile one grows with the square."""
+"""How many characters of a page are searched for its heading: the time for a hostile one grows with the square."""
 
 _BYTE_LIST: Final = re.compile(r"<<([0-9]{1,3}(?:,\s*[0-9]{1,3})*)>>")
 _RUNNING: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
@@ -28,7 +28,7 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 
 def parse(body: bytes) -> tuple[str, Json, bool]:
-    """A body as text, the same parsed (None if it is no JSON), and whether it is JSON."""
+    """Return a body as text, the same parsed (None if it is no JSON), and whether it is JSON."""
     text = body.decode("utf-8", "replace")
     try:
         return text, orjson.loads(body), True
@@ -37,7 +37,7 @@ def parse(body: bytes) -> tuple[str, Json, bool]:
 
 
 def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
-    """The answer in this response, with these secrets and the login masked wherever the server echoes them.
+    """Return the answer in this response, with these secrets and the login masked wherever the server echoes them.
 
     Its `body` is parsed, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API always sends.
     """
@@ -57,29 +57,29 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
 
 
 def read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
-    """The answer to a call, without its secrets."""
+    """Return the answer to a call, with the secrets of the call and the login masked."""
     return read(response, redact.secret_values(spec, call.command.arguments), now_s)
 
 
 def version_in(answer: Answer) -> str | None:
-    """The version that a running ejabberd tells in its answer to `status`; None in every other answer."""
+    """Return the version that a running ejabberd tells in its answer to `status`; None for every other answer."""
     found = _RUNNING.search(answer.unmasked)
     return found[1] if found else None
 
 
 def hosts_in(response: Response) -> list[str] | None:
-    """The virtual hosts that this answer to `registered_vhosts` names, for a judge; None where it does not tell."""
+    """Return the virtual hosts that an answer to `registered_vhosts` names, for a judge; None if it does not tell."""
     hosts = parse(response.body)[1]
     return [str(host) for host in hosts] if response.status == 200 and isinstance(hosts, list) else None
 
 
 def is_stopped(answer: Answer) -> bool:
-    """Whether this answer to `status` says that the Erlang node runs and ejabberd in it does not."""
+    """Tell whether this answer to `status` says that the Erlang node runs, but ejabberd in it does not."""
     return answer.unmasked.startswith("The node") and version_in(answer) is None
 
 
 def render(text: str) -> str:
-    """Turns Erlang's byte lists into text: `Arg <<51,48>> is not in format integer` speaks of "30"."""
+    """Return the text with Erlang's byte lists as text: `Arg <<51,48>> is not in format integer` speaks of "30"."""
     return _BYTE_LIST.sub(_characters, text)
 
 

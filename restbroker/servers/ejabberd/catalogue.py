@@ -27,7 +27,7 @@ _DANGERS: Final = command_facts.dangers()
 API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
 NO_API_VERSION: Final = "Take ApiVersion out of the configuration, or use ejabberd 24.02 or newer."
-"""What to do where `too_old` has found something."""
+"""What to do if `too_old` finds something."""
 _HOST_RIGHTS_SINCE: Final = (26, 7)
 """From this version on an account may only name a `host` of which it is an administrator."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
@@ -61,7 +61,7 @@ class _File(TypedDict):
 
 @attrs.frozen(eq=False)
 class _Commands(Mapping[str, CommandSpec]):
-    """Commands by name, made when looked up: a shell command asks for one of several hundred."""
+    """Commands by name, made when they are looked up: a shell command needs one of several hundred."""
 
     places: Mapping[str, int]
 
@@ -80,9 +80,10 @@ class _Commands(Mapping[str, CommandSpec]):
 
 @lru_cache(maxsize=8)
 def for_version(version: str | None, api: int | None = None) -> Catalogue:
-    """The commands of the newest known server not newer than `version` ("24.12"); the newest if it is None or unknown.
+    """Return the commands of the newest known server that is not newer than `version` ("24.12").
 
-    `api` is the interface version that the URL or the endpoint pins; None means the newest, as the server sees it.
+    For None or an unknown version, these are the newest server's; for one that is older than all, the oldest's. `api`
+    is the interface version that the URL or the endpoint pins; None means the newest, as the server sees it.
     """
     file = _read()
     known = _known_version(file["servers"], version)
@@ -97,7 +98,7 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
 
 
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
-    """The commands of the configured version, or with `auto` of the version that was found (None: the newest).
+    """Return the commands of the configured version, or with `auto` of the version that was `found` (None: the newest).
 
     A version of the interface in the endpoint counts before `ApiVersion`, and that before one in the target's URL.
     """
@@ -107,8 +108,10 @@ def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalog
 
 
 def candidates(found: str | None, target: Target | None = None, endpoint: str = "") -> tuple[Catalogue, ...]:
-    """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
-    that is known; see `possible_versions`.
+    """Return the catalogues that the server may have, oldest first.
+
+    They are of the version that was `found`, else of the configured one, else of each that is known; see
+    `possible_versions`.
     """
     configured = "auto" if target is None else target.options_as(Options).server_version
     api = None if target is None else pinned_api(target, endpoint)
@@ -117,15 +120,16 @@ def candidates(found: str | None, target: Target | None = None, endpoint: str = 
 
 
 def pinned_api(target: Target, endpoint: str) -> int | None:
-    """The version of the interface that the endpoint, the target or its URL names; None where the server chooses."""
+    """Return the interface version that the endpoint, the target or its URL names; None if the server chooses."""
     apis = (api_of(endpoint), target.options_as(Options).api_version, api_of(target.url.path))
     return next((api for api in apis if api is not None), None)
 
 
 def too_old(target: Target, version: str | None) -> str | None:
-    """Why commands cannot be posted to COMMAND/vN as `ApiVersion` wants it; None if they can, for all that is known.
+    """Return why commands cannot be posted to COMMAND/vN, as `ApiVersion` has it; None if they can, as far as known.
 
-    Older ones answer 400 "Missing command name." to every such path (measured on 23.01), which says nothing of a job.
+    Older servers answer 400 "Missing command name." to every such path (measured on 23.01), which says nothing of a
+    job.
     """
     api, found = target.options_as(Options).api_version, _number(version)
     if api is None or found is None or found >= API_SINCE:
@@ -134,15 +138,17 @@ def too_old(target: Target, version: str | None) -> str | None:
 
 
 def checks_hosts(version: str | None) -> bool:
-    """Whether this version refuses an account, as it would for want of rights, each command whose argument `host` names
-    a virtual host of which it is no administrator (access rule `configure`), or none that the server serves.
+    """Tell whether this version refuses an account commands for hosts of which it is no administrator.
+
+    Such a version refuses, as it would for want of rights, each command whose argument `host` names a virtual host of
+    which the account is no administrator (access rule `configure`), or none that the server serves.
     """
     found = _number(version)
     return found is not None and found >= _HOST_RIGHTS_SINCE
 
 
 def api_of(path: str) -> int | None:
-    """The interface version in which a URL's path or an endpoint ends (`/api/v1`, `register/v2`)."""
+    """Return the interface version in which a URL's path or an endpoint ends (`/api/v1`, `register/v2`), else None."""
     found = re.search(r"/v(\d{1,4})$", path)
     return int(found[1]) if found else None
 
@@ -209,4 +215,4 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
 
 
 _ID: Final = ArgumentSpec("id", "string", optional=True)
-"""Ours: a message that has one is sent as a stanza (`stanza`)."""
+"""An argument of ours: a message that has it is sent as a stanza (`stanza`)."""

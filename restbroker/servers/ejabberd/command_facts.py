@@ -43,10 +43,10 @@ ALREADY: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
         "destroy_room": re.compile("doesn't exist"),
     }
 )
-"""By command, what a refusal says when the work was done before."""
+"""By command, what a refusal says if the work was done before."""
 
 ALREADY_BY_RESULT: Final = frozenset({"ban_account", "unban_account"})
-"""These answer 200 with 1 when the account is so already (measured on 24.12; 23.01 says 0 again)."""
+"""Commands that answer 200 with 1 if the account is so already (measured on 24.12; 23.01 says 0 again)."""
 
 CREATES: Final = frozenset({"register", "create_room", "create_room_with_opts"})
 """Commands whose object may be there already; a job may ask that this counts as done."""
@@ -58,13 +58,14 @@ FAIL_BY_RESULT: Final = frozenset({"restart_module"})
 """Commands with an integer as result for which 1 means that it failed."""
 
 BY_JID: Final = frozenset({"muc_register_nick", "muc_unregister_nick"})
-"""Version 3 of these, with `user` and `host`, is refused as lacking the host (measured on 24.12 and 26.07); version 2
-has a `jid` in their place.
+"""Commands whose version 3, with `user` and `host`, is refused as lacking the host (measured on 24.12 and 26.07).
+
+Version 2 has a `jid` in their place.
 """
 
 MESSAGE: Final = "send_message"
 STANZA: Final = "send_stanza"
-"""What sends a message, and what sends it with an `id` of the job's."""
+"""The command that sends a message, above, and the one that sends it with an `id` of the job's."""
 
 _TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
     # The batch forms and their status answer at once.
@@ -121,7 +122,7 @@ _SHOWN_GROUPS: Final = frozenset({"display", "add", "del", "value"})
 _NAMES: Final = frozenset({"user", "localuser", "username", "room", "name", "group"})
 
 _STRANGERS: Final = ("add_to_spam_filter_cache", "drop_from_spam_filter_cache")
-"""Their JIDs are those of senders elsewhere, and what is done stays on `host`."""
+"""Commands whose JIDs are those of senders elsewhere, while what is done stays on `host`."""
 
 _BEYOND: Final = (
     # A stanza may be a command to the server (mod_configure, mod_adhoc_api), in an administrator's name.
@@ -132,7 +133,7 @@ _BEYOND: Final = (
 
 
 def dangers() -> tuple[Danger, ...]:
-    """What touches the server itself rather than its users, in every version."""
+    """Return which commands touch the server itself rather than its users, in every version."""
     words = dict.fromkeys(word for word, _ in _DANGERS)
     named = {word: [name for own, names in _DANGERS if own == word for name in names] for word in words}
     # Asked for every job: one plain alternative is found faster than fnmatch's own patterns.
@@ -143,7 +144,7 @@ def dangers() -> tuple[Danger, ...]:
 
 
 def place_of(command: str, argument: str) -> Place | None:
-    """How this argument says which virtual host the command is about; None if it does not."""
+    """Return how this argument says which virtual host the command is about; None if it does not."""
     if argument in _HOSTS:
         return "host"
     if argument in _JID:
@@ -154,27 +155,27 @@ def place_of(command: str, argument: str) -> Place | None:
 
 
 def reaches_beyond(command: str) -> bool:
-    """Whether it may reach other hosts than its arguments name."""
+    """Tell whether the command may reach other hosts than its arguments name."""
     return _matches(command, _BEYOND)
 
 
 def repeat_of(command: str) -> Repeat:
-    """May the command be sent again? Unsafe if nothing is known."""
+    """Return whether the command may be sent again; "unsafe" if nothing is known of it."""
     return next((repeat for repeat, names in _REPEAT if _matches(command, names)), "unsafe")
 
 
 def timeout_of(command: str) -> float | None:
-    """The command's own limit in seconds; None if the target's limit fits."""
+    """Return the command's own limit in seconds; None if the target's limit fits."""
     return next((seconds for seconds, names in _TIMEOUT_S if _matches(command, names)), None)
 
 
 def is_secret_argument(name: str) -> bool:
-    """Whether values under this name are kept out of logs and messages."""
+    """Tell whether values under this name are kept out of logs and messages."""
     return _SECRET_ARGUMENT.search(name) is not None
 
 
 def has_secret_result(command: str) -> bool:
-    """Whether the answer is a credential."""
+    """Tell whether the command's answer is a credential."""
     return _matches(command, _SECRET_RESULT)
 
 

@@ -39,12 +39,12 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
 FORBIDDEN_IN_A_ROW: Final = 20
-"""So many refusals without a success between them mean that the account lost its rights, not that a command lacks."""
+"""So many refusals without a success between them mean that the account lost its rights, not that one is missing."""
 FORBIDDEN_AT_FIRST: Final = 3
-"""As many for an account that nothing has worked for yet: an account may be allowed to call one command only."""
+"""The same for an account that nothing has worked for yet: an account may be allowed to call one command only."""
 
 _ROUTES_LIMIT: Final = 500
-"""Producers can invent endpoints."""
+"""How many routes are kept at most: producers can invent endpoints."""
 
 CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
 _WAITS: Final = f"{IF_NOT}see ejabberd's log."
@@ -52,7 +52,7 @@ _WAITS: Final = f"{IF_NOT}see ejabberd's log."
 
 @attrs.define
 class EjabberdConnector:
-    """See `servers.contract.Connector`. Holds what the server told of itself and how it treats our account."""
+    """The connector of one target; it holds what the server told of itself, and how it treats our account."""
 
     _target: Target
     _now_s: Callable[[], float]
@@ -61,7 +61,7 @@ class EjabberdConnector:
     _worked: bool = False
     _forbidden: int = 0
     _routes: dict[str, Route] = attrs.field(factory=dict)
-    """By endpoint, as of the version that is known now."""
+    """Routes by endpoint, for the version that is known now."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -69,11 +69,14 @@ class EjabberdConnector:
         return catalogue.for_target(self._target, self._version)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
+        """Return the command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
         return (self._routes.get(endpoint) or self._find(endpoint)).spec
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        """Send the command, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
+
+        When cancelled, only the link knows whether it was sent.
+        """
         if stanza.is_for(call):
             made = guard(partial(stanza.as_stanza, call), self._target.name, command_facts.MESSAGE)
             if isinstance(made, Rejected):
@@ -101,7 +104,10 @@ class EjabberdConnector:
         return outcome
 
     async def probe(self, link: Link) -> Probe:
-        """Asks for `status`, and for `connected_users_number` where that is forbidden. Changes nothing."""
+        """Ask for `status`, or if that is forbidden for `connected_users_number`; judge the answer. Changes nothing.
+
+        Raise `NotSent` or `MaybeSent` without an answer.
+        """
         response = await self._ask("status", link)
         if not isinstance(response, NoToken) and response.status == 403:
             response = await self._ask("connected_users_number", link)
@@ -110,7 +116,7 @@ class EjabberdConnector:
         return self._health_of(response).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has no background work; sleeps until cancelled."""
+        """Sleep until cancelled: there is no background work."""
         task_status.started()
         await trio.sleep_forever()
 
@@ -121,7 +127,7 @@ class EjabberdConnector:
             self._forbidden += 1
 
     async def _look_at_host(self, denied: Denied, call: Call, way: Route, link: Link) -> Denied | Rejected:
-        """What was forbidden, told apart from a host that the server does not have, where it says the same of both."""
+        """Return the refusal, told apart from that of a host which the server lacks: it says the same of both."""
         host, version = host_of(call, way), self._version or self._target.options_as(Options).server_version
         if host is None or self._target.credentials is None or not catalogue.checks_hosts(version):
             return denied
@@ -138,7 +144,7 @@ class EjabberdConnector:
     async def _exchange(
         self, make: Callable[[Login], Request], send: Callable[[Request], Awaitable[Response]], link: Link
     ) -> Response | NoToken:
-        """Sends a request with the login that counts now, and again with another one where a token is refused."""
+        """Send a request with the login that counts now, and again with another one if a token is refused."""
         login = await self._session.login(link)
         if isinstance(login, NoToken):
             return login
@@ -166,8 +172,10 @@ class EjabberdConnector:
         return found
 
     async def _has_sessions(self, link: Link) -> bool:
-        """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
-        so what a command is refused beside it, it is refused for good.
+        """Tell whether the session manager is up.
+
+        It is the first to go when ejabberd stops (measured, 23.01 and 24.12), so a command that is refused while it is
+        up is refused for good.
         """
         try:
             response = await self._ask("connected_users_number", link)
@@ -203,7 +211,7 @@ class EjabberdConnector:
             self._routes.clear()
 
     def _forbidden_health(self, answer: Answer) -> Health:
-        """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
+        """Judge an account to which both questions are forbidden: it may do little, or nothing (any more)."""
         if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
             return well("The account may not call status, but may call other commands.", self._version)
         hint = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
@@ -229,6 +237,9 @@ def _without_token(why: NoToken) -> Health:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet. The catalogue is read now, as the store's scripts are."""
+    """Return the connector of this target; nothing is sent yet.
+
+    The catalogue is read now, as the store's scripts are.
+    """
     catalogue.for_target(target, None)
     return EjabberdConnector(target, ports.now_s, Session(target, ports.report))

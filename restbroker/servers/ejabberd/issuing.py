@@ -24,14 +24,14 @@ from restbroker.transport.message import Request, Response
 SCOPE: Final = "ejabberd:admin"
 """The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
 LIFE_S: Final = 3600
-"""Short, since ejabberd keeps a token in its database until then, whoever has it."""
+"""How many seconds a token lives: few, since ejabberd keeps it in its database until then, no matter who has it."""
 RENEW_AFTER: Final = 0.75
 """The share of its life after which a token is exchanged; the rest is for servers that are down."""
 
 
 @attrs.frozen
 class Token:
-    """A token and the moments (of Trio's clock, in seconds) from which on it is to be exchanged, and useless."""
+    """A token, and the moments (of Trio's clock, in seconds) from which on it is to be exchanged, and useless."""
 
     login: Bearer
     renew_at_s: float
@@ -40,7 +40,7 @@ class Token:
 
 @attrs.frozen
 class NoToken:
-    """Why there is none. `denied`: the server works, and a person must do something."""
+    """Why there is no token. `denied`: the server works, and a person must do something."""
 
     message: str
     cure: str
@@ -48,7 +48,7 @@ class NoToken:
 
 
 def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
-    """The request for a token. Raises `ConfigError` as `request.headers_of` does.
+    """Return the request for a token that lives `life_s` seconds; raise `ConfigError` as `request.headers_of` does.
 
     A list of one scope suits every version of the interface: where `scopes` is a text (v0), ejabberd joins it.
     """
@@ -57,7 +57,7 @@ def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_
 
 
 def read_token(response: Response, now_s: float) -> Token | NoToken:
-    """The token in this answer, or why there is none. `now_s` is when it was asked for."""
+    """Return the token in this answer, or why there is none; `now_s` is when it was asked for, by Trio's clock."""
     if response.status == 200:
         return _token(response, now_s)
     answer = read(response)
@@ -94,7 +94,7 @@ def _cure(status: int, words: str) -> str:
 
 
 def not_taken() -> NoToken:
-    """Why there is none after one that was refused."""
+    """Return why there is no token after one was refused."""
     message = "ejabberd does not accept a token that it issued a short time ago."
     cure = "Check its log; behind a balancer, its nodes must share their database."
     return NoToken(message, cure, denied=True)

@@ -13,8 +13,10 @@ from restbroker.config.target import Target
 
 @attrs.frozen
 class Options:
-    """`server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server. `api_version`: the version of
-    the interface under which commands are sent; None: the newest that the server has, or the URL's.
+    """What is written under `Options` for a target of this kind.
+
+    `server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server. `api_version`: the version of the
+    interface under which commands are sent; None: the newest that the server has, or the URL's.
     """
 
     DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5281/api", login="admin@example.org")
@@ -26,7 +28,7 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target as it is; a missing domain and a missing login become notes in `review`."""
         if target.default_host is None:
             message = f"{at('Domain')} is missing: each job must name its host."
             review.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')

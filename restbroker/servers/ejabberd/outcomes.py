@@ -25,7 +25,7 @@ from restbroker.transport.message import Response
 INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
-"""Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
+"""Refusals that ejabberd makes before it checks anything that could be stopping, or that only a living one makes."""
 _ANSWER_BY_CODE: Final = command_facts.QUESTIONS | command_facts.FAIL_BY_RESULT
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
@@ -75,7 +75,7 @@ _RUNGS: Final[Ladder] = _SHARED | {
 
 
 def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
-    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    """Return the outcome of this answer to this call; `now_s` (epoch seconds) is for a Retry-After with a date."""
     status = response.status
     if 200 <= status < 300:
         return _success(call, spec, response)
@@ -100,13 +100,15 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
 
 
 def is_unknown_command(response: Response) -> bool:
-    """Whether ejabberd knows the word but has no such command now: module not loaded, or the server is stopping."""
+    """Tell whether ejabberd knows the word but has no such command now: module not loaded, or the server stopping."""
     return response.status == 400 and read(response).unmasked == "unknown_command"
 
 
 def could_be_stopping(outcome: Outcome) -> bool:
-    """Whether a server that is stopping may have said this. A stopping 23.01 refuses good jobs in many ways: 400
-    "unknown_command" and "Invalid 'service'", 500 "internal_error", 200 with 1 (measured, under load).
+    """Tell whether a server that is stopping may have said this.
+
+    A stopping 23.01 refuses good jobs in many ways: 400 "unknown_command" and "Invalid 'service'", 500
+    "internal_error", 200 with 1 (measured, under load).
     """
     match outcome:
         case Rejected(reason):
@@ -118,18 +120,19 @@ def could_be_stopping(outcome: Outcome) -> bool:
 
 
 def stopping(status: int) -> Deferred:
-    """What a refusal means while the session manager is gone."""
+    """Return the outcome of a refusal while the session manager is gone: put off, since the server stops or starts."""
     cure = "It continues by itself."
     reason = Reason(_STOPPING, "ejabberd is stopping or starting, so its answers are not reliable.", cure, status)
     return Deferred(reason, counts=False, pause_target=True)
 
 
 def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset[hiding.Secret]) -> Denied | Rejected:
-    """What it means that 26.07 or newer forbids an account a command with this host, after what it `told` of those
-    that it has (None: it was not to be asked). `secrets`: of the call.
+    """Return what it means that 26.07 or newer forbids an account a command with this host.
 
-    It says the same of a host that it does not serve, also for a name in capitals, and of one of which the account is
-    no administrator: it looks at that before it looks at anything else.
+    `told` is the answer to which hosts the server has; None: that could not be asked. `secrets` are those of the call.
+
+    The server says the same of a host that it does not serve, also for a name in capitals, and of one of which the
+    account is no administrator: it checks that before anything else.
     """
     reason, name = denied.reason, quote(host)
     served = None if told is None else hosts_in(told)
@@ -148,7 +151,7 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
 
 
 def unknown_command(answer_text: str, status: int) -> Rejected:
-    """A command that this server does not have."""
+    """Return the outcome of a command that this server does not have; `answer_text` is what it said."""
     return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
 
 

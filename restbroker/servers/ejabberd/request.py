@@ -29,8 +29,8 @@ _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 class Route:
     """What is the same for every request of one endpoint; `spec` is None for a command outside the catalogue.
 
-    `host_names`: the names under which the command knows its host; none where it takes none. `path_by_jid`: the way of
-    a call whose `user` and `host` become one `jid`; None where they stay as they are.
+    `host_names`: the names under which the command knows its host; none if it takes none. `path_by_jid`: the path of a
+    call whose `user` and `host` become one `jid`; None if they stay as they are.
     """
 
     spec: CommandSpec | None
@@ -41,7 +41,7 @@ class Route:
 
 
 def route(endpoint: str, spec: CommandSpec | None, target: Target) -> Route:
-    """The way to a command. One that names no version of the interface gets the target's (`ApiVersion`)."""
+    """Return the route to a command; an endpoint that names no interface version gets the target's (`ApiVersion`)."""
     by_jid = None
     if spec is not None and spec.name in BY_JID and spec.api_version > _BY_JID and pinned_api(target, endpoint) is None:
         by_jid = f"{target.url.path}/{endpoint}/v{_BY_JID}"
@@ -62,7 +62,7 @@ def _host_names(spec: CommandSpec | None) -> tuple[str, ...]:
 
 
 def build(call: Call, way: Route, headers: Headers) -> Request:
-    """The request of this call, with these of `headers_of` and its own.
+    """Return the request of this call, with these headers (of `headers_of`) and its own.
 
     `Host` is the transport's part (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is
     none of its own.
@@ -81,16 +81,16 @@ def build(call: Call, way: Route, headers: Headers) -> Request:
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
-    """The request of a command that does no harm. Raises `ConfigError` as `headers_of` does.
+    """Return the request of a command that does no harm; raise `ConfigError` as `headers_of` does.
 
-    It never names a version of the interface: what is asked so is understood in each, and by servers that know none.
+    It never names a version of the interface: such a request is understood in each, and by servers that know none.
     """
     path, headers = f"{target.url.path}/{command}", headers_of(login or target.credentials)
     return Request("POST", path, target.timeout_s, (), headers, _encode(arguments or {}), repeatable=True)
 
 
 def host_of(call: Call, way: Route) -> str | None:
-    """The virtual host that this call names as its `host`, or gets for it; None where it has none."""
+    """Return the virtual host that this call names as its `host`, or gets for it; None if it has none."""
     given = _arguments(call, way.host_names)
     return next((str(given[name]) for name in ("host", *way.host_names) if way.host_names and name in given), None)
 
@@ -112,9 +112,9 @@ def _encode(arguments: Mapping[str, Json]) -> bytes:
 
 
 def headers_of(credentials: Credentials) -> Headers:
-    """All headers of this login's requests, but those of a single call.
+    """Return all headers of this login's requests, except for those of a single call.
 
-    Raises `ConfigError` when its secret cannot be read or used.
+    Raise `ConfigError` if its secret cannot be read or used.
     """
     login = credentials.login if isinstance(credentials, IssuedLogin) else credentials
     return (*_HEADERS, *authorization(login))

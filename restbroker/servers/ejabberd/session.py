@@ -28,11 +28,11 @@ from restbroker.telemetry.events import Report, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 
 PAUSE_S: Final = 60.0
-"""Basic counts for so long after no token was had, or one was refused."""
+"""Basic counts for so many seconds after no token could be had, or one was refused."""
 SHORT_PAUSE_S: Final = 1.0
-"""The same where there is no Basic to fall back on."""
+"""The same pause if there is no Basic to fall back on."""
 WEAK_PAUSE_S: Final = 600.0
-"""Basic counts for so long after it was allowed what a token was not."""
+"""Basic counts for so many seconds after it was allowed what a token was not."""
 
 
 @attrs.define(eq=False)
@@ -47,20 +47,22 @@ class Session:
     _why: NoToken | None = None
     _ask_at_s: float = float("-inf")
     _spare_at_s: float = float("-inf")
-    """From when on a token that worked and is refused has the next one asked for at once."""
+    """From when on the next token is asked for at once if one that worked is refused."""
     _told: dict[str, str | None] = attrs.field(factory=dict)
-    """By the code of a warning, the cure that it told."""
+    """By the code of a warning, the cure that it named."""
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
     fixed: Headers | None = attrs.field(init=False, repr=False)
-    """The headers of every request, where these never change; None if a token stands in, or a file holds the secret."""
+    """The headers of every request, if these never change; None if a token stands in, or a file holds the secret."""
 
     def __attrs_post_init__(self) -> None:
-        """Finds out whether one login, once known, counts for good."""
+        """Find out whether one login, once known, counts for good."""
         self.fixed = _unchanging(self._target.credentials)
 
     async def login(self, link: Link) -> Login | NoToken:
-        """What the next request carries. Raises `NotSent` or `MaybeSent` where a token is needed and cannot be asked
-        for; safe to cancel: whoever waits then asks in its place.
+        """Return the login that the next request carries, or why there is none; wait while a token for it is asked for.
+
+        Raise `NotSent` or `MaybeSent` if a token is needed and cannot be asked for. Safe to cancel: another request
+        that waits then asks in its place.
         """
         credentials = self._target.credentials
         if not isinstance(credentials, IssuedLogin):
@@ -80,10 +82,10 @@ class Session:
         return found
 
     async def another(self, refused: Login, status: int, link: Link, *, first: bool) -> Basic | Bearer | None:
-        """The login to send the same request with again, after `refused` met this status; None: there is none.
+        """Return the login to send the same request with again, after `refused` met this status; None: there is none.
 
-        A request that is refused so was not run: ejabberd looks at the login first. `first`: no other login was tried
-        for it yet. Raises nothing but Trio's own.
+        A request that is refused so was not run: ejabberd checks the login first. `first`: no other login was tried
+        for it yet. Raises nothing but Trio's own exceptions.
         """
         credentials = self._target.credentials
         if not isinstance(credentials, IssuedLogin) or not isinstance(refused, Bearer) or status not in (401, 403):
@@ -100,12 +102,12 @@ class Session:
         return credentials.login if credentials.fallback else None
 
     def note_answer(self, status: int) -> None:
-        """Learns what became of a request with the token that is `unproven`."""
+        """Learn what status a request with the token that is `unproven` met."""
         if 200 <= status < 300:
             self.unproven = None
 
     def compare(self, token_status: int, basic_status: int) -> None:
-        """Learns that Basic was allowed what the token was not: then Basic counts for some minutes."""
+        """Learn that Basic was allowed what the token was not: then Basic counts for some minutes."""
         if token_status == 403 and basic_status not in (401, 403):
             self._token = None
             self._ask_at_s = trio.current_time() + WEAK_PAUSE_S
@@ -131,7 +133,7 @@ class Session:
             self._warn_once("TokenRefused", self._why.message, self._why.cure)
 
     def _warn_once(self, code: str, message: str, cure: str) -> None:
-        """Tells that Basic is used, until the cause is another one or was gone."""
+        """Report that Basic is used, once until the cause is another one or was gone."""
         if self._told.get(code) != cure:
             self._told[code] = cure
             meanwhile = f"{message} Commands of target {self._target.name!r} use the password meanwhile."

@@ -20,13 +20,13 @@ _TAKES: Final = frozenset({"type", "from", "to", "subject", "body", "id"})
 
 
 def is_for(call: Call) -> bool:
-    """Whether the call is for a message with an `id`."""
+    """Tell whether the call is for a message with an `id`."""
     command = call.command
     return "id" in command.arguments and command.endpoint.partition("/")[0] == MESSAGE
 
 
 def as_stanza(call: Call) -> Call:
-    """Return the call that sends this message as a stanza. Raises `InvalidArguments`."""
+    """Return the call that sends this message as a stanza; raise `InvalidArguments` if its arguments make none."""
     given = _texts(call.command.arguments)
     message = ET.Element("message", {"type": given["type"], "id": given["id"]})
     if given["subject"] or not given["body"]:

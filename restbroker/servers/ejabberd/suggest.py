@@ -16,13 +16,13 @@ from restbroker.servers.ejabberd.issuing import SCOPE
 PROBES: Final = ("status", "connected_users_number")
 """What the probe asks for, to see whether the server works."""
 _ACCOUNTS: Final = (*PROBES, "registered_vhosts")
-"""Also whether it has the host of a job that it refused: 26.07 does not tell an account."""
+"""Also whether the server has the host of a job that it refused: 26.07 does not tell an account."""
 _TOKENS: Final = ("oauth_issue_token", "oauth_revoke_token")
 _ACCOUNT: Final = "THE TOKEN'S ACCOUNT"
 
 
 def suggest(target: Target, allowed: AllowedCommands) -> str:
-    """The lines, with what is to be known of them."""
+    """Return the lines for `ejabberd.yml`, with comments that say what to know about them."""
     return "\n".join((*_remarks(target, allowed), *_settings(target, allowed)))
 
 

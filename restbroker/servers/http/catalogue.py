@@ -6,10 +6,10 @@ from restbroker.servers.http.recipes import settings_of
 
 
 def for_version(_version: str | None) -> Catalogue:
-    """None: without a configuration there is no command."""
+    """Return a catalogue without commands: there are none without a configuration."""
     return Catalogue("", {}, is_whole=True)
 
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """All that a job may ask for; its `version` is the target's name."""
+    """Return all commands that a job may ask for; the catalogue's `version` is the target's name."""
     return settings_of(target).catalogue

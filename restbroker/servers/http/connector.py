@@ -26,19 +26,21 @@ from restbroker.transport.message import Request, Response
 from restbroker.transport.retry_after import retry_after_s
 
 LONGEST_BUSY_S: Final = 60.0
-"""So long at most a 429 or 503 keeps the probe from calling the server well. A job heeds all of a Retry-After; others
-must not wait a day for what one command met."""
+"""So many seconds at most a 429 or 503 keeps the probe from calling the server well.
+
+A job heeds all of a Retry-After; others must not wait a day for what one command met.
+"""
 LET_IN_S: Final = 10.0
-"""So long a probe that was let in says that a 401 or 403 is about the command, not about the login."""
+"""For so many seconds, a probe that was let in says that a 401 or 403 is about the command, not about the login."""
 _DENIED_S: Final = 1.0
-"""So long one that was not let in says so for all jobs."""
+"""For so many seconds, a probe that was not let in says so for all jobs."""
 _NOT_IMPLEMENTED: Final = 501
 _ADD_IT: Final = "Correct the name, or add the command to the target's Options.Commands."
 
 
 @attrs.define
 class HttpConnector:
-    """See `servers.contract.Connector`."""
+    """The connector of one target, as `servers.contract.Connector` describes it."""
 
     _target: Target
     _settings: Settings
@@ -50,15 +52,19 @@ class HttpConnector:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The commands of the configuration."""
+        """The commands of the configuration; there are no others."""
         return self._settings.catalogue
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of this name; None if there is none: it is refused."""
+        """Return the command of this name; None if there is none, and then a job for it is refused."""
         return self._settings.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends the request. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        """Send the request, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
+
+        When cancelled, only the link knows whether it was sent. A 401 or 403 is `Denied` if the probe is not let in
+        either.
+        """
         name, command = self._target.name, call.command
         recipe = lookup(self._settings.recipes, command, name, {command.endpoint: _ADD_IT})
         if isinstance(recipe, Rejected):
@@ -80,7 +86,10 @@ class HttpConnector:
         return outcome
 
     async def probe(self, link: Link) -> Probe:
-        """Asks what `Probe` says, else for the head of the URL; nothing while the server wants to be left alone."""
+        """Send the configured `Probe`, else HEAD of the URL; judge the answer, or raise `NotSent` or `MaybeSent`.
+
+        Nothing is sent while the server wants to be left alone, nor within a second of a refused login.
+        """
         async with self._asking:
             now_s = trio.current_time()
             if self._busy_until_s > now_s:
@@ -91,7 +100,7 @@ class HttpConnector:
             return await self._ask(link)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has no background work; sleeps until cancelled."""
+        """Sleep until cancelled: there is no background work."""
         task_status.started()
         await trio.sleep_forever()
 
@@ -104,7 +113,7 @@ class HttpConnector:
             self._busy_until_s = max(self._busy_until_s, trio.current_time() + wait_s)
 
     async def _is_shut_out(self, link: Link) -> bool:
-        """Whether the probe, if one is configured, is not let in either: it is the login, or nothing can tell yet."""
+        """Tell whether a configured probe is not let in either: then it is the login, or nothing can tell yet."""
         if self._settings.probe is None:
             return False
         async with self._asking:
@@ -126,12 +135,12 @@ class HttpConnector:
 
 
 def ready(target: Target, settings: Settings) -> Request:
-    """The probe's request. Raises `NotSent` in place of `ConfigError`."""
+    """Return the probe's request; raise `NotSent` in place of `ConfigError`."""
     return unsent(lambda: question(target, settings))
 
 
 def health_of(response: Response, *, is_asked: bool) -> Health:
-    """What the answer to a probe means. `is_asked`: to a configured one, which tells more."""
+    """Return what the answer to a probe means; `is_asked`: to a configured one, which tells more."""
     status = response.status
     if 200 <= status < 300 or (not is_asked and (status < 500 or status == _NOT_IMPLEMENTED)):
         return well(f"It answers (status {status}).")
@@ -144,5 +153,5 @@ def health_of(response: Response, *, is_asked: bool) -> Health:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet."""
+    """Return the connector of this target; nothing is sent yet."""
     return HttpConnector(target, settings_of(target), ports.now_s)

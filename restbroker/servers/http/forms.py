@@ -55,7 +55,7 @@ Statuses: TypeAlias = Annotated[
 Given: TypeAlias = Annotated[
     str | tuple[str, str], Form("text, `File` or `Env`", {"anyOf": [{"type": "string"}, _WHERE]}, _secret)
 ]
-"""A secret as written: its text, or where it is ("File" or "Env") and that one's name."""
+"""A secret as it is written: its text, or where it is ("File" or "Env") and the name of that."""
 Secrets: TypeAlias = Annotated[
     tuple[Given, ...], Items("list of `File` or `Env`", 'a list of secrets such as [{"File": "/run/credentials/hook"}]')
 ]

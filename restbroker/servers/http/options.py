@@ -45,7 +45,7 @@ _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 @attrs.frozen(kw_only=True)
 class CommandKeys:
-    """One command."""
+    """The keys of one command."""
 
     method: forms.Method = key("Method", "The request's method.", "POST")
     path: str = key("Path", "Appended to the target's URL; a template.", "")
@@ -78,7 +78,7 @@ class CommandKeys:
 
 @attrs.frozen(kw_only=True)
 class ProbeKeys:
-    """How the target is asked whether it works."""
+    """The keys of the request that tests whether the target works."""
 
     method: Literal["GET", "HEAD"] = key("Method", "The request's method.", "GET")
     path: str = key("Path", "Appended to the target's URL; no template.", "")
@@ -108,14 +108,14 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target with its `Settings` as options; what is wrong becomes a problem in `review`."""
         settings = _make_settings(self, target, at, review)
         secrets = secrets_of(settings)
         return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)
 
 
 def _make_settings(options: Options, target: Target, place_of: At, review: Problems) -> Settings:
-    """The settings in these options of a target."""
+    """Return the settings in these options of a target."""
     place = place_of("Options")
     if not options.commands:
         review.refuse(at(place, "Commands"), "is missing or empty; it says what is sent for each command.")
@@ -186,7 +186,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
 
 
 def _arguments(parts: Template) -> tuple[ArgumentSpec, ...]:
-    """Every argument once, in the order of the request. What one place can do without another may need."""
+    """Return each argument once, in the order of the request; it is optional if every place can do without it."""
     optional: dict[str, bool] = {}
     for name, may_be_missing in template.names_in(parts):
         optional[name] = optional.get(name, True) and may_be_missing
@@ -210,7 +210,7 @@ def _probe_path(text: str, place: str, review: Problems) -> str:
 
 
 def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_login: bool) -> Mapping[str, Secret]:
-    """By their names in lower case."""
+    """Return these headers by their names in lower case."""
     found: dict[str, Secret] = {}
     for name, written in given.items():
         where, lower = at(place, name), name.lower()
@@ -224,7 +224,7 @@ def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_lo
 
 
 def _hidden(given: Mapping[str, Given]) -> frozenset[str]:
-    """Those that are elsewhere, or have a secret's name; `Accept` and the like are none."""
+    """Return the names of secret headers: their value is elsewhere, or their name says so; `Accept` is none."""
     return frozenset(
         name.lower()
         for name, written in given.items()
@@ -240,7 +240,7 @@ def _signing(given: tuple[Given, ...], place: str, review: Problems) -> Iterator
 
 
 def _try_secret(written: Given, place: str, review: Problems, use: Callable[[Secret], object]) -> Secret | None:
-    """The secret, used once; None and a problem if that does not work."""
+    """Return the secret after using it once; None, and a problem in `review`, if that does not work."""
     match written:
         case ("Env", name) if name not in review.environ:
             review.refuse(place, f"names the variable {without_logins(name)}, which is not set.")

@@ -1,7 +1,7 @@
 """Judges an answer by the lists of its command: done, to be sent again, or final. Pure; the connector calls `classify`.
 
-Always holds: every answer has an outcome, and no refusal shows what is secret of the configuration, though the server
-sent it back. What it answers to what it did is passed on as it is. No redirect is followed.
+Always holds: every answer has an outcome, and no refusal shows what is secret in the configuration, even if the server
+sent it back. The answer to a command that was done is passed on as it is. No redirect is followed.
 """
 
 import re
@@ -24,7 +24,7 @@ from restbroker.transport.message import Response
 
 BUSY: Final = frozenset({429, 503})
 BUSY_S: Final = 5.0
-"""So long a server that says so, and no Retry-After, is left alone with that job."""
+"""For so many seconds a server that says so, without a Retry-After, is left alone with that job."""
 REFUSED: Final = frozenset({401, 403})
 _NOT_NOW: Final = BUSY | {408, 425}
 _HEAD_LIMIT: Final = 1024
@@ -44,14 +44,15 @@ _RUNGS: Final[Ladder] = {
     **dict.fromkeys(("3xx", "4xx", "5xx", "other"), _SHARED["5xx"]),
     504: _SHARED[504],
 }
-"""Of what is to be sent again by the command's own list."""
+"""Rungs for what is to be sent again by the command's own list."""
 
 
 def classify(
     call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, signing: Sequence[str] = ()
 ) -> Outcome:
-    """The outcome of this answer. `now_s` (epoch seconds) is for a Retry-After that names a date; the secrets in
-    `signing` the receiver knows, and may repeat.
+    """Return the outcome of this answer; `now_s` (epoch seconds) is for a Retry-After that names a date.
+
+    The secrets in `signing` are known to the receiver, who may repeat them.
     """
     status = response.status
     if _is_in(status, recipe.success):

@@ -1,6 +1,6 @@
 """What is sent for each command of a target of kind `http`: `options` makes it ready, the connector reads it.
 
-Always holds: secrets are in `Secret`s, and one in a file is read anew when it is needed.
+Always holds: secrets are in `Secret`s, and one in a file is read again whenever it is needed.
 """
 
 import re
@@ -22,7 +22,7 @@ _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
 
 @attrs.frozen
 class Recipe:
-    """One command. `body` None: there is none, or it is what the path and the query leave (`spec.takes_more`)."""
+    """What is sent for one command; `body` None: none, or what the path and the query leave (`spec.takes_more`)."""
 
     spec: CommandSpec
     method: str
@@ -34,14 +34,14 @@ class Recipe:
     success: tuple[range, ...]
     retry: tuple[range, ...]
     has_key: bool
-    """It carries an `Idempotency-Key`."""
+    """Whether it carries an `Idempotency-Key`."""
     hidden: frozenset[str]
     """The headers, in lower case, whose values are secret; with those of the target."""
 
 
 @attrs.frozen
 class Settings:
-    """The options of a target of kind `http`. `probe`: method and path, where one is configured."""
+    """The options of a target of kind `http`, ready for use; `probe`: method and path, if one is configured."""
 
     recipes: Mapping[str, Recipe]
     catalogue: Catalogue
@@ -51,12 +51,12 @@ class Settings:
 
 
 def settings_of(target: Target) -> Settings:
-    """The target's; without any command if it was not configured."""
+    """Return the target's settings; settings without any command if it was not configured."""
     return target.options if isinstance(target.options, Settings) else Settings({}, Catalogue("", {}, is_whole=True))
 
 
 def secrets_of(settings: Settings) -> tuple[Secret, ...]:
-    """All of them; headers such as `Accept` are none."""
+    """Return all secrets in the settings; headers such as `Accept` are none."""
     recipes = settings.recipes.values()
     hidden = frozenset[str]().union(*(recipe.hidden for recipe in recipes))
     headers = chain(settings.headers.items(), *(recipe.headers.items() for recipe in recipes))
@@ -64,7 +64,7 @@ def secrets_of(settings: Settings) -> tuple[Secret, ...]:
 
 
 def header_value(secret: Secret) -> str:
-    """Raises `ConfigError` if it cannot be read or put into a header."""
+    """Return the secret as a header's value; raise `ConfigError` if it cannot be read or put into a header."""
     value = secret.reveal()
     if not _VALUE.fullmatch(value):
         raise ConfigError(

@@ -26,8 +26,9 @@ _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-url
 def build(
     call: Call, recipe: Recipe, target: Target, settings: Settings, signing: Sequence[str], now_s: float
 ) -> Request:
-    """The request, signed with each of the secrets in `signing`. Raises `InvalidArguments`, and
-    `ConfigError` for a secret that cannot be used.
+    """Return the request of this call, signed with each of the secrets in `signing`; `now_s` is in epoch seconds.
+
+    Raise `InvalidArguments` if the job's arguments make none, and `ConfigError` for a secret that cannot be used.
     """
     given = _arguments(call, recipe)
     path = target.url.path + template.fill_path(recipe.path, given)
@@ -54,7 +55,7 @@ def build(
 
 
 def question(target: Target, settings: Settings) -> Request:
-    """The probe. Raises `ConfigError`."""
+    """Return the probe's request; raise `ConfigError` for a secret that cannot be used."""
     method, path = settings.probe or ("HEAD", "")
     headers = tuple(_fixed_headers(target, settings))
     path = target.url.path + path or "/"

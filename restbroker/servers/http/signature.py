@@ -22,14 +22,14 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def stable_id(identity: str) -> str:
-    """The command's identity (`Job.identity`) as it may stand in a header: itself, or a digest of an odd one."""
+    """Return the command's identity (`Job.identity`) as it may stand in a header: itself, or a digest of an odd one."""
     if _PLAIN.fullmatch(identity):
         return identity
     return "jid_" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
 def key_of(secret: str) -> bytes:
-    """The key in a secret `whsec_…`. Raises `ConfigError`, which does not show it."""
+    """Return the key in a secret `whsec_…`; raise `ConfigError`, which does not show it, if there is none."""
     coded = secret.removeprefix(PREFIX)
     try:
         # Some write it without the padding.
@@ -45,13 +45,13 @@ def key_of(secret: str) -> bytes:
 
 
 def spellings(secret: str) -> tuple[str, ...]:
-    """How else than `whsec_…` somebody who knows a secret may write its key."""
+    """Return how else than `whsec_…` someone who knows the secret may write its key."""
     coded = secret.removeprefix(PREFIX).rstrip("=")
     return coded, coded.translate(_URL_SAFE), key_of(secret).hex()
 
 
 def headers(keys: Sequence[bytes], name: str, at_s: int, body: bytes) -> tuple[tuple[str, str], ...]:
-    """The three headers, with a signature by each of the keys."""
+    """Return the three headers, with a signature by each key; `name` is the id, `at_s` the time in epoch seconds."""
     content = b"%b.%d.%b" % (name.encode("ascii"), at_s, body)
     signed = (base64.b64encode(hmac.digest(key, content, "sha256")).decode("ascii") for key in keys)
     return (

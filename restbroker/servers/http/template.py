@@ -25,12 +25,12 @@ _LITERAL: Final = "-._~!$&'()*+,;=:@%"
 
 
 class BadTemplate(ValueError):
-    """The template is broken; the text says how, to go on a sentence that names its place."""
+    """A template is broken; the text says how, and completes a sentence that begins with its place."""
 
 
 @attrs.frozen
 class Placeholder:
-    """Where an argument goes."""
+    """The place of an argument in a text; if it is `optional`, a job need not give the argument."""
 
     name: str
     optional: bool
@@ -38,18 +38,18 @@ class Placeholder:
 
 @attrs.frozen
 class Text:
-    """A text with placeholders, or none."""
+    """A text with placeholders, or without."""
 
     parts: tuple[str | Placeholder, ...]
 
     @property
     def placeholders(self) -> list[Placeholder]:
-        """Those in it, from left to right."""
+        """The placeholders in it, from left to right."""
         return [part for part in self.parts if isinstance(part, Placeholder)]
 
     @property
     def whole(self) -> Placeholder | None:
-        """The one that is all of it."""
+        """The placeholder that is all of the text; None if there is more or none."""
         match self.parts:
             case (Placeholder() as only,):
                 return only
@@ -64,14 +64,14 @@ Path: TypeAlias = tuple[Text, ...]
 
 
 class _Absent:
-    """An optional argument that the job does not give."""
+    """Stands for an optional argument that the job does not give."""
 
 
 _ABSENT: Final = _Absent()
 
 
 def parse_text(text: str) -> Text:
-    """The template in a text. Raises `BadTemplate`."""
+    """Return the template in a text; raise `BadTemplate` if it is broken."""
     parts: list[str | Placeholder] = []
     for found in _TOKEN.finditer(text):
         token = found[0]
@@ -83,7 +83,7 @@ def parse_text(text: str) -> Text:
 
 
 def parse_value(value: Json, depth: int = 1) -> Template:
-    """The template in a JSON value. Raises `BadTemplate`."""
+    """Return the template in a JSON value; raise `BadTemplate` if it is broken."""
     if depth > MAX_NESTING:
         raise BadTemplate(f"is nested more than {MAX_NESTING} levels deep.")
     match value:
@@ -102,9 +102,9 @@ def parse_value(value: Json, depth: int = 1) -> Template:
 
 
 def parse_path(text: str) -> Path:
-    """The template of a path that is appended to the target's URL, with or without its first slash; "" adds nothing.
+    """Return the template of a path that is appended to the target's URL, with or without first slash; "" adds nothing.
 
-    Raises `BadTemplate`.
+    Raise `BadTemplate` if it is broken.
     """
     if not text:
         return ()
@@ -121,7 +121,7 @@ def parse_path(text: str) -> Path:
 
 
 def names_in(template: Template | Path) -> Iterator[tuple[str, bool]]:
-    """Every argument in it, and whether it may be missing there."""
+    """Yield every argument in the template, and whether it may be missing there."""
     match template:
         case Text():
             yield from ((one.name, one.optional) for one in template.placeholders)
@@ -136,24 +136,24 @@ def names_in(template: Template | Path) -> Iterator[tuple[str, bool]]:
 
 
 def fill_path(path: Path, arguments: Mapping[str, Json]) -> str:
-    """The path, encoded, from its first slash on; "" for an empty one. Raises `InvalidArguments`."""
+    """Return the path, encoded, from its first slash on; "" for an empty one. Raise `InvalidArguments`."""
     return "".join("/" + _fill_segment(segment, arguments) for segment in path)
 
 
 def fill_pairs(templates: Mapping[str, Template], arguments: Mapping[str, Json]) -> list[tuple[str, str]]:
-    """Names and texts, as of a query or a form. A list gives its name several times. Raises `InvalidArguments`."""
+    """Return names and texts, as in a query or form; a list gives its name several times. Raise `InvalidArguments`."""
     found = {name: _fill(template, arguments) for name, template in templates.items()}
     return [(name, text) for name, value in found.items() for text in _texts(name, value)]
 
 
 def fill_value(template: Template, arguments: Mapping[str, Json]) -> Json:
-    """The JSON value; None where all of it is an argument that may be missing, and is. Raises `InvalidArguments`."""
+    """Return the JSON value; None if all of it is an argument that may be missing, and is. Raise `InvalidArguments`."""
     filled = _fill(template, arguments)
     return None if isinstance(filled, _Absent) else filled
 
 
 def text_of(name: str, value: Json) -> str:
-    """A value as it stands in a path, a query or a longer text. Raises `InvalidArguments`."""
+    """Return a value as it stands in a path, query or longer text; raise `InvalidArguments` if it has no such form."""
     match value:
         case str():
             text = value
@@ -192,7 +192,7 @@ def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
 
 
 def _is_nothing(segment: str) -> bool:
-    """Whether a server may take the segment for none, for the one before it, or for no change of place."""
+    """Tell whether a server may take the segment for none, for the one before it, or for no change of place."""
     return not segment.strip(" .")
 
 

@@ -1,7 +1,7 @@
-"""Reads what MongooseIM answers: data and errors as GraphQL has them, nothing at all, or a proxy's page.
+"""Reads what MongooseIM answers: GraphQL data and errors, nothing at all, or a proxy's page.
 
 Used by the judge, the connector and the check. Always holds: no body makes it raise; codes are for the judge, words for
-people, and these hold neither a secret of the call nor the login that the request carried.
+people, and the words hold neither a secret of the call nor the login that the request carried.
 """
 
 import re
@@ -28,9 +28,9 @@ _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), says="The se
 
 @attrs.frozen
 class Problem:
-    """One error. `code` is stable, "" where there is none. Its texts are for a judge and for `answer_of` alone.
+    """One error of an answer. `code` is stable, "" if the error has none.
 
-    `missing`: the modules and services that are not loaded.
+    The texts are for a judge and for `answer_of` alone. `missing`: the modules and services that are not loaded.
     """
 
     code: str
@@ -41,7 +41,10 @@ class Problem:
 
 @attrs.frozen
 class Result:
-    """`is_answer`: it is one of a GraphQL endpoint. `data`: an object, empty where there is none. `body`: all of it."""
+    """A parsed answer. `is_answer`: it has the form of a GraphQL answer.
+
+    `data`: the object in it, empty if there is none. `problems`: its errors. `body`: the whole parsed body.
+    """
 
     is_answer: bool
     data: Mapping[str, Json]
@@ -49,7 +52,7 @@ class Result:
     body: Json = None
 
     def at(self, path: Sequence[str]) -> Json:
-        """What the data has there; None where it has nothing."""
+        """Return the value at this path in the data, e.g. ("server", "status"); None if there is none."""
         found: Json = dict(self.data)
         for name in path:
             found = found.get(name) if isinstance(found, dict) else None
@@ -57,7 +60,7 @@ class Result:
 
 
 def read(body: bytes) -> Result:
-    """The answer that this body is."""
+    """Parse the body of an answer; a body that is not a GraphQL answer gives a result with `is_answer` false."""
     found = parse_json(body)
     if not isinstance(found, dict) or not ("data" in found or "errors" in found):
         return Result(is_answer=False, data={}, problems=())
@@ -69,7 +72,10 @@ def read(body: bytes) -> Result:
 def answer_of(
     response: Response, problem: Problem | None, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0
 ) -> Answer:
-    """The answer for people: what the server says of this problem, or with its body, without these secrets."""
+    """Return the answer for people: the server's words on this problem or, without one, the start of its body.
+
+    The words are masked: they hold none of these secrets. `now_s`: epoch seconds.
+    """
     shown = show(response, hiding.spellings_of(secrets))
     if problem is not None:
         words = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
@@ -82,7 +88,7 @@ def answer_of(
 
 
 def version_in(answer: Result) -> str:
-    """The version that the server's status tells, as "6.8.0" or "6.8.0-12-gabc123"; "" if it tells none."""
+    """Return the version that the server's status says, as "6.8.0" or "6.8.0-12-gabc123"; "" if it says none."""
     match answer.at(("server", "status")):
         case {"version": str(version)}:
             return version

@@ -1,9 +1,9 @@
-"""What the connector asks by itself: whether a server is well with its database, and whether an account exists. Pure.
+"""The connector's own questions: can the server reach its database, and does an account exist. Pure.
 
 Used by the connector and the check. Always holds: nothing here changes anything on the server.
 
-`checkAuth` and `server.status` answer in milliseconds while the database is away; only what looks into it tells that
-(measured with RDBMS): the number of a domain's users, which MongooseIM counts there.
+`checkAuth` and `server.status` answer in milliseconds while the database is away. Only a query that reads the database
+shows that it is away (measured with RDBMS): the number of a domain's users, which MongooseIM counts there.
 """
 
 import re
@@ -23,7 +23,7 @@ from restbroker.servers.mongooseim.request import question
 from restbroker.transport.message import Request, Response
 
 HEALTH_S: Final = 5.0
-"""So long at most an answer may take that tells whether the server is well: it is asked while a job waits."""
+"""The most seconds that the question whether the server is well may take: a job waits for its answer."""
 CHECK_LOGIN: Final = "Correct the target's login (Auth): Basic, with the listener's or the account's user and password."
 _WAITS: Final = f"{IF_NOT}check MongooseIM's log and its database."
 
@@ -39,9 +39,10 @@ _RUNNING: Final = "RUNNING"
 
 
 def health(target: Target, domain: str | None, timeout_s: float) -> Request:
-    """Who we are, and what the schema tells: the version, and the number of users in a domain, where one is known.
+    """Return the request that asks who the login is, for the version, and for the number of users in a domain.
 
-    Raises `ConfigError`.
+    Only an admin's schema tells the version. The number is left out with the schema of a user, or without a `domain`.
+    Raise `ConfigError` if the login's secret cannot be used.
     """
     kind = target.options_as(Options).schema
     parts = [_AUTH[kind]]
@@ -55,7 +56,7 @@ def health(target: Target, domain: str | None, timeout_s: float) -> Request:
 
 
 def user_of(call: Call, name: str) -> str | None:
-    """The account that such a call is about; None where it names none."""
+    """Return the account (user@domain) that a call of the operation `name` is about; None if it names none."""
     given = call.command.arguments
     if name == command_facts.REMOVE:
         return _text(given.get("user"))
@@ -65,19 +66,22 @@ def user_of(call: Call, name: str) -> str | None:
 
 
 def exists(target: Target, user: str) -> Request:
-    """Whether this account exists. Raises `ConfigError`."""
+    """Return the request that asks whether an account exists; `user` is its JID.
+
+    Raise `ConfigError` as `health` does.
+    """
     return question(target, _USER, {"user": user}, min(HEALTH_S, target.timeout_s))
 
 
 def judge_exists(response: Response) -> bool | None:
-    """What the answer to `exists` says; None: nothing."""
+    """Return whether the account exists, by the answer to `exists`; None if the answer does not say."""
     answer = read(response.body)
     found = answer.at(("account", "checkUser", "exist"))
     return found if isinstance(found, bool) and response.status == 200 else None
 
 
 def domain_in(arguments: Mapping[str, Json]) -> str | None:
-    """A domain that a call names, to ask about; None if it names none."""
+    """Return a domain that the arguments of a call name, for `health` to ask about; None if they name none."""
     for name in ("domain", "host", "user", "from", "caller", "to"):
         value = arguments.get(name)
         if isinstance(value, str) and value:
@@ -86,7 +90,7 @@ def domain_in(arguments: Mapping[str, Json]) -> str | None:
 
 
 def health_of(target: Target, response: Response) -> Health:
-    """What the answer to `health` means."""
+    """Judge the answer to `health`: whether the server is well, why not, and which version it is."""
     result, status = read(response.body), response.status
     answer = answer_of(response, result.problems[0] if result.problems else None)
     told = answer.says
@@ -115,7 +119,7 @@ def health_of(target: Target, response: Response) -> Health:
 
 
 def who_in(target: Target, response: Response) -> str:
-    """Who the login is, by the answer to `health`."""
+    """Return who the login is, as words for people, by the answer to `health`; "" if that is not known."""
     return answer_of(response, None).shown.hide(_who(target, read(response.body)))
 
 
@@ -135,7 +139,7 @@ def _answer_health(result: Result, answer: Answer) -> Health:
 
 
 def _is_expected(problem: Problem) -> bool:
-    """What a server that is well may say of a single part: a category that is closed, a domain that it has not."""
+    """Tell whether a server that is well may give this error: a closed category, or a domain that it does not serve."""
     return problem.code in ("category_disabled", "no_permissions", "domain_not_found")
 
 

@@ -1,7 +1,7 @@
 """MongooseIM's operations as commands: `account.registerUser`, and `graphql` for a document of the job's own.
 
-Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio; `domain` is
-known as `host` too where an operation must have one, so that a target's `Domain` fills it in.
+Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio; an argument
+`domain` that an operation requires may also be called `host`, so that a target's `Domain` fills it in.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,20 +25,25 @@ _OWN: Final = (
 
 
 def for_version(version: str | None) -> Catalogue:
-    """The commands of an admin, of the newest known server not newer than `version`; the newest for None."""
+    """Return an admin's commands of the newest known version not newer than `version`; for None, of the newest."""
     return _catalogue("admin", schema.known_version(version))
 
 
 def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
-    """Those of the target's `Schema` and configured version, or with `auto` of the version that was found."""
+    """Return the commands for the target's `Schema` and version: the configured one, or `found` if that is `auto`.
+
+    `found` is the version that a probe found; None: none is known, and the newest known version counts.
+    """
     options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
     return _catalogue(options.schema, schema.known_version(version))
 
 
 def candidates(found: str | None, target: Target | None = None, _endpoint: str = "") -> tuple[Catalogue, ...]:
-    """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
-    that is known; see `possible_versions`.
+    """Return the catalogues that the server may have, oldest first.
+
+    They are those of the found version, else of the configured one, else of every known version; see
+    `possible_versions`. Without a target they are an admin's.
     """
     kind = "admin" if target is None else target.options_as(Options).schema
     configured = "auto" if target is None else target.options_as(Options).server_version
@@ -47,7 +52,10 @@ def candidates(found: str | None, target: Target | None = None, _endpoint: str =
 
 
 def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
-    """The operation's arguments, with an `id` for a message where such a login may send stanzas, which keep it."""
+    """Return the operation's arguments by name, with an `id` added for a message where the login may send stanzas.
+
+    Only a stanza keeps the `id` of a message, and a domain admin may send none.
+    """
     if operation.name in command_facts.TYPES and login != "domain_admin":
         return {**operation.arguments, "id": _ID}
     return operation.arguments
@@ -100,7 +108,7 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
 
 
 def _shape(kind: Type) -> tuple[ValueType, Literal["string", "object"] | None]:
-    """How a value is read from a command line."""
+    """Return how the command line reads a value of this type, and what a list holds (None if it is no list)."""
     is_object = schema.fields_of_input(kind.name) is not None
     if kind.item is not None:
         return ("any", None) if kind.name in _WHOLE else ("list", "object" if is_object else "string")

@@ -1,7 +1,7 @@
-"""What `restbroker check` looks at in a target of kind `mongooseim`. The registry calls `check`.
+"""What `restbroker check` checks in a target of kind `mongooseim`. The registry calls `check`.
 
-Always holds: nothing changes on the server: who the login is, the version, and the number of users in the domain are
-all that is asked.
+Always holds: nothing changes on the server; it is only asked who the login is, for its version, and for the number of
+users in the domain.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,10 @@ _LOOPBACK: Final = ("localhost", "::1")
 
 
 async def check(target: Target) -> list[Finding]:
-    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    """Ask the target's server and return the findings; a failure that a person can act on is a finding, too.
+
+    Safe to cancel.
+    """
     try:
         response = await _ask(target)
         if response.status == 404 and await _would_answer(target):
@@ -48,7 +51,7 @@ async def _ask(target: Target) -> Response:
 
 
 async def _would_answer(target: Target) -> bool:
-    """Whether it is the Host that makes a server say 404, as its shipped listener for admins does."""
+    """Tell whether the server says 404 only for the `Host` that was sent, as its shipped listener for admins does."""
     if target.host_header == _SHIPPED_HOST:
         return False
     other = await _ask(attrs.evolve(target, host_header=_SHIPPED_HOST))

@@ -1,8 +1,8 @@
-"""What MongooseIM's schema does not tell of its operations: what is repeatable, slow, secret, dangerous, and where.
+"""What MongooseIM's schema does not say of operations: which are repeatable, slow, secret or dangerous, and where.
 
 Used by the catalogue and by the judge. Always holds: an operation that is named nowhere here counts as unsafe to
-repeat, but for queries, which ask. What the codes are was measured on 6.8, where "read" does not say that it was read
-in the source; what is the same when it is repeated was read.
+repeat, except for queries, which only ask. The codes were measured on 6.8, except where "read" says that they were read
+in the source; which operations have the same effect when repeated was read in the source.
 """
 
 import re
@@ -51,18 +51,18 @@ ALREADY: Final[Mapping[str, str]] = MappingProxyType(
         "muc_light.createRoom": "already_exists",
     }
 )
-"""By operation, the code with which it says that it was done before."""
+"""By operation, the code with which the server says that it was done before."""
 
 CREATES: Final = frozenset({"account.registerUser", "domain.addDomain", "muc_light.createRoom"})
-"""Operations whose object may be there already; a job may ask that this counts as done."""
+"""Operations whose object may exist already; a job may ask that this counts as done."""
 
 QUESTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {"account.checkUser": "exist", "account.checkPassword": "correct", "account.checkPasswordHash": "correct"}
 )
-"""Operations for which false in this member is the answer "no"."""
+"""The member of an operation's result whose value false is the answer "no", by operation."""
 
 ECHOING: Final = frozenset({"account.checkPassword", "account.checkPasswordHash"})
-"""Operations that say the password in their answer, to a right one and to a wrong one."""
+"""Operations whose answer repeats the password, whether it is right or wrong."""
 
 MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -72,12 +72,12 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
         "muc_light.sendMessageToRoom": "room",
     }
 )
-"""Operations whose message comes back as an event of the server, and the argument that says to whom it goes."""
+"""Operations whose message comes back as an event of the server, each with the argument that names the receiver."""
 
 TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {"stanza.sendMessage": "chat", "stanza.sendMessageHeadLine": "headline"}
 )
-"""Operations that send a message which could as well be a stanza, and the type of that."""
+"""Operations that send a message which could as well be a stanza, each with the `type` of that stanza."""
 
 _TIMEOUT_S: Final[tuple[tuple[float, tuple[str, ...]], ...]] = (
     (300.0, ("mnesia.*", "gdpr.*", "domain.removeDomain", "last.removeOldUsers", "offline.delete*")),
@@ -122,7 +122,10 @@ _BEYOND: Final = frozenset({STANZA, OWN})
 
 
 def dangers() -> tuple[Danger, ...]:
-    """What touches the server itself rather than its users. The catalogue looks names up in small letters."""
+    """Return the dangers of the operations that affect the server itself rather than its users.
+
+    Their patterns match names in lower case, as the catalogue looks them up.
+    """
     return tuple(
         Danger(word, re.compile("|".join(re.escape(name.lower()).replace(r"\*", ".*") for name in names)))
         for word, names in _DANGERS.items()
@@ -130,7 +133,7 @@ def dangers() -> tuple[Danger, ...]:
 
 
 def place_of(argument: str, kind: str) -> Place | None:
-    """How this argument, of this type, says which virtual host the operation is about; None if it does not."""
+    """Return how an argument of type `kind` says which virtual host the operation is about; None if it does not."""
     if argument in _HOSTS:
         return "host"
     if argument in _JIDS or kind == "ContactInput":
@@ -141,30 +144,30 @@ def place_of(argument: str, kind: str) -> Place | None:
 
 
 def reaches_beyond(operation: str) -> bool:
-    """Whether it may reach other hosts than its arguments name."""
+    """Tell whether an operation may reach other hosts than its arguments name."""
     return operation in _BEYOND
 
 
 @cache
 def repeat_of(operation: str, *, is_query: bool) -> Repeat:
-    """May the operation be sent again? Unsafe if nothing is known."""
+    """Return whether an operation may be sent again when it may have run; "unsafe" if nothing is known of it."""
     if is_query:
         return "safe"
     return next((repeat for repeat, names in _REPEAT if _matches(operation, names)), "unsafe")
 
 
 def timeout_of(operation: str) -> float | None:
-    """The operation's own limit in seconds; None if the target's limit fits."""
+    """Return the operation's own time-out in seconds; None if the target's time-out fits."""
     return next((seconds for seconds, names in _TIMEOUT_S if _matches(operation, names)), None)
 
 
 def is_secret_argument(name: str) -> bool:
-    """Whether values under this name are kept out of logs and messages."""
+    """Tell whether values of the argument of this name are kept out of logs and messages."""
     return _SECRET_ARGUMENT.search(name) is not None
 
 
 def has_secret_result(operation: str) -> bool:
-    """Whether the answer is a credential."""
+    """Tell whether the answer to this operation is a credential."""
     return operation in _SECRET_RESULT
 
 

@@ -1,8 +1,8 @@
 """The connector for MongooseIM's GraphQL API: one command is one POST of one operation.
 
-`app` opens it through the registry. Always holds: an operation is sent once per delivery; what its types do not
-allow is refused before anything is sent; what the connector asks besides (the probe, whether an account exists, whether
-the server is well) changes nothing on the server.
+`app` opens it through the registry. Always holds: an operation is sent once per delivery; arguments that do not fit its
+types are refused before anything is sent; the connector's own questions (the probe, whether an account exists, whether
+the server is well) change nothing on the server.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,10 @@ _NO_OTHER: Final = "`restbroker commands --target {target}` lists them; see the 
 
 @attrs.define
 class MongooseimConnector:
-    """See `servers.contract.Connector`. Holds the server's version, and a domain to ask it about."""
+    """The connector of one target, as `servers.contract.Connector` describes it.
+
+    It holds the version that a probe found, and a domain for the probe to ask about.
+    """
 
     _target: Target
     _now_s: Callable[[], float]
@@ -51,16 +54,23 @@ class MongooseimConnector:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The commands of the configured or probed version; of the newest before the first probe."""
+        """The commands of the configured or probed version; of the newest known one before the first probe."""
         return catalogue.for_target(self._target, self._version)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of `account.registerUser` or `account/registerUser`; None if there is none: it is refused."""
+        """Return the command of an endpoint, `account.registerUser` or `account/registerUser`; None if there is none.
+
+        A job with an unknown command is rejected.
+        """
         known = self.catalogue
         return known.commands.get(known.name_in(endpoint))
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends the operation. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        """Send the call's operation and judge the answer, after further questions if the answer leaves something open.
+
+        Raise `NotSent` or `MaybeSent`, also for a login whose secret cannot be read. When cancelled, only the link
+        knows whether the operation was sent.
+        """
         spec = self.spec(call.command.endpoint)
         if spec is None:
             return self._unknown_command(call.command.endpoint)
@@ -89,7 +99,10 @@ class MongooseimConnector:
         return outcome
 
     async def probe(self, link: Link) -> Probe:
-        """Asks who we are, for the version, and for something that only its database knows. Changes nothing."""
+        """Ask who the login is, for the version, and for a number that only the database knows. Change nothing.
+
+        The version is kept for the catalogue. Raise `NotSent` or `MaybeSent` if the server cannot be reached.
+        """
         domain = self._target.default_host or self._domain
         request = unsent(lambda: asking.health(self._target, domain, self._target.timeout_s))
         found = asking.health_of(self._target, await link.ask(request)).probe
@@ -98,7 +111,7 @@ class MongooseimConnector:
         return found
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has no background work; sleeps until cancelled."""
+        """Sleep until cancelled, then close the memory of sent messages; there is no background work."""
         task_status.started()
         try:
             await trio.sleep_forever()
@@ -124,7 +137,7 @@ class MongooseimConnector:
     async def _follow_up(
         self, call: Call, operation: Operation | None, result: Result, response: Response, link: Link
     ) -> FollowUp:
-        """What is asked after an answer that leaves something open."""
+        """Ask what `question_after` says, and return what the server answers; `NOTHING` if nothing is open."""
         match question_after(operation, result, response):
             case "health":
                 return FollowUp(is_well=await self._is_well(call, link))
@@ -138,12 +151,12 @@ class MongooseimConnector:
         return health is not None and health.probe.ok
 
     async def _lacks_database(self, call: Call, link: Link) -> bool:
-        """Whether the server says so: a question without an answer, or one that is refused, tells nothing of it."""
+        """Tell whether the server says that its database is away; no answer, or a refusal, gives False."""
         health = await self._health(call, link)
         return health is not None and health.code == "DatabaseAway"
 
     async def _health(self, call: Call, link: Link) -> Health | None:
-        """How the server is; None without an answer."""
+        """Ask the server for its health, and return it; None if no answer comes."""
         domain = self._target.default_host or asking.domain_in(call.command.arguments) or self._domain
         # The next probes ask about it too, or they would find a server well that is not.
         self._domain = domain
@@ -163,7 +176,7 @@ class MongooseimConnector:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet. The catalogue is read now, as the store's scripts are."""
+    """Return the connector of a target. Nothing is sent, but the catalogue file is read now, not at the first job."""
     catalogue.for_target(target, None)
     return MongooseimConnector(target, ports.now_s, ports.sent)
 

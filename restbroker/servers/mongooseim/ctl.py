@@ -1,9 +1,9 @@
 """`restbroker ctl` for MongooseIM: what `mongooseimctl` takes (`account registerUser --domain D`), and what it prints.
 
 Reached through the registry. Always holds: loads no Trio; what mongooseimctl refuses before it asks the server is
-refused with its words and exit code, and what the server refuses for its type is printed as the server's errors, with
-its code, before anything is pushed. Compared with the mongooseimctl of 6.8.0 command by command (measured); what it
-says of a wrong value, with its `mongoose_graphql_commands` on its GraphQL library.
+refused with its words and exit code; what the server refuses for its type is printed as the server's errors, with its
+code, before anything is pushed. Compared with the mongooseimctl of 6.8.0 command by command (measured); the errors for
+a wrong value were compared with its `mongoose_graphql_commands` on its GraphQL library.
 """
 
 import json
@@ -61,14 +61,17 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
 
 
 def _convert(catalogue: Catalogue, asked: CtlCommand) -> CtlCommand | CtlOutput:
-    """The command, unless the server would refuse its values."""
+    """Return the command, or the output with the server's error if the server would refuse its values."""
     kind: Schema = "admin" if command_facts.REGISTER in catalogue.commands else "user"
     types = arguments_of(schema.operations(kind, catalogue.version)[asked.name], kind)
     return _unless_invalid(asked, lambda: values.check(asked.arguments, types, asked.name))
 
 
 def _unless_invalid(asked: CtlCommand, check: Callable[[], object]) -> CtlCommand | CtlOutput:
-    """The server's answer to what it refuses: with its code and path, which names no item of a list, and our words."""
+    """Return the command, or the server's error as output if `check` raises `InvalidArguments` with a code.
+
+    The error has the server's code, its path (which names no item of a list) and our words.
+    """
     try:
         check()
     except InvalidArguments as error:
@@ -127,7 +130,7 @@ def _refusal(says: str, usage: str) -> CtlOutput:
 
 
 def _write(_catalogue: Catalogue, _asked: CtlCommand, answered: JobReply) -> CtlOutput | None:
-    """The answer of the GraphQL endpoint, written as mongooseimctl writes its own."""
+    """Write the answer of the GraphQL endpoint as mongooseimctl writes its own; None if it is no such answer."""
     try:
         body: Json = orjson.loads(answered.text)
     except ValueError:
@@ -138,7 +141,10 @@ def _write(_catalogue: Catalogue, _asked: CtlCommand, answered: JobReply) -> Ctl
 
 
 def _json(body: Mapping[str, Json]) -> CtlOutput:
-    """In the layout of jiffy 2.0.2, which gives what is empty three lines too (read; seen with 1.1.1)."""
+    """Write a body in the layout of jiffy 2.0.2, which gives an empty list or object three lines, too.
+
+    This was read in its source, and seen with 1.1.1. The exit code is 1 if the body has errors.
+    """
     text = json.dumps(body, ensure_ascii=False, indent=2, separators=(",", " : "))
     text = _EMPTY.sub(r"\1\2\n\1  \n\1\3", text)
     return CtlOutput(f"{text}\n", _FAILED if "errors" in body else 0)

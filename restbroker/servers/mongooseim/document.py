@@ -1,9 +1,9 @@
-"""The GraphQL text of an operation with certain arguments. Pure, and made once for each.
+"""Writes the GraphQL text of an operation with certain arguments. Pure; each text is made once and cached.
 
 Called by `request`. Always holds: values never stand in the text, since MongooseIM does not unescape its strings
-(measured); an argument that is not given is not in it, so that the server's own default counts; the selection covers
-the whole result, as far as its types are known, under the names of the schema. A union may have a member of several
-types, as `result` of mnesia.systemInfo: MongooseIM takes that, though GraphQL does not (measured).
+(measured); an argument without a value is not in it, so that the server's own default counts; the selection covers the
+whole result, as far as its types are known, under the names of the schema. A union may have a member of several types,
+as `result` of mnesia.systemInfo: MongooseIM takes that, though GraphQL does not (measured).
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from restbroker.servers.mongooseim.schema import Operation, Type
 
 @lru_cache(maxsize=1000)
 def document(operation: Operation, given: tuple[str, ...]) -> str:
-    """The document for these arguments, all of which the operation has."""
+    """Return the GraphQL document of an operation; `given` names the arguments to pass as variables, all its own."""
     declared = ",".join(f"${name}:{operation.arguments[name].text}" for name in given)
     passed = ",".join(f"{name}:${name}" for name in given)
     *category, field = operation.path
@@ -25,7 +25,7 @@ def document(operation: Operation, given: tuple[str, ...]) -> str:
 
 
 def selection(result: Type) -> str:
-    """What is asked for of a result of this type; empty for a scalar."""
+    """Return the selection of all fields of a result type, such as `{jid name}`; "" for a scalar."""
     return _selection(result.name, ())
 
 

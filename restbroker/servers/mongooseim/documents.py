@@ -1,7 +1,7 @@
-"""Whether a job's own GraphQL document may be sent: one operation, which is no subscription. Pure.
+"""Checks whether a job's own GraphQL document may be sent: it has one operation, and no subscription. Pure.
 
-Called by `request` and `ctl`. Always holds: what is inside of texts and comments does not count; nothing of the
-document is shown. Not a parser: what else is wrong with a document, the server says, before it does anything.
+Called by `request` and `ctl`. Always holds: what stands inside texts and comments does not count; messages show nothing
+of the document. It is no parser: what else is wrong with a document, the server says before it does anything.
 """
 
 import re
@@ -21,7 +21,10 @@ _PAIRS: Final = {"}": "{", ")": "(", "]": "["}
 
 
 def kind_of(document: str) -> Kind:
-    """Of its one operation. Raises `InvalidArguments`."""
+    """Return whether the document's one operation is a query or a mutation.
+
+    Raise `InvalidArguments` if it has none, several or a subscription, is too long, or is not a GraphQL document.
+    """
     if len(document) > _LIMIT_CHARACTERS:
         raise InvalidArguments(
             'the argument "query" is longer than any document needs to be; put values into "variables"'
@@ -38,7 +41,10 @@ def kind_of(document: str) -> Kind:
 
 
 def _definitions(document: str) -> list[str]:
-    """The word with which each definition begins; "query" where it is left out."""
+    """Return the word with which each definition begins; "query" where the word is left out.
+
+    Raise `InvalidArguments` if brackets or quotation marks do not match, or a definition begins with another word.
+    """
     found: list[str] = []
     opened: list[str] = []
     is_inside = False
@@ -63,7 +69,7 @@ def _definitions(document: str) -> list[str]:
 
 
 def _definition_kind(text: str) -> str:
-    """The kind of a definition that begins so."""
+    """Return the kind of a definition that begins with this token. Raise `InvalidArguments` if no definition does."""
     if text == "{":
         return "query"
     if text not in ("query", "mutation", "subscription", "fragment"):

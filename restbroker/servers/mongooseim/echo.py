@@ -1,7 +1,7 @@
-"""Which message of a job MongooseIM will tell of: what is sent comes back as an event of its pushers (measured). Pure.
+"""Finds the message in a job that MongooseIM will report back: its pushers send it as an event (measured). Pure.
 
-Called by the connector before it sends, where a source of events drops what is the broker's own. Always holds: only
-what has passed `values` comes here, so that XML has no document type in it.
+Called by the connector before it sends, where a source of events drops the broker's own messages. Always holds:
+arguments have passed `values` before they come here, so that XML has no document type in it.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,14 @@ from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim import command_facts
 
 Message = tuple[str, str, str]
-"""Sender, receiver and body."""
+"""The sender, the receiver and the body."""
 
 
 def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message | None:
-    """The message that this operation sends; None: none that comes back, or none that can be told."""
+    """Return the message that an operation sends; None if none comes back, or its parts are not all known.
+
+    `name` is the operation's, `given` its arguments.
+    """
     if name == command_facts.STANZA:
         return _in_stanza(given.get("stanza"))
     if name not in command_facts.MESSAGES:

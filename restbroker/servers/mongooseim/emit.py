@@ -1,7 +1,7 @@
-"""Makes MongooseIM tell a source of a message, whichever way its event pusher goes. Called through `events.registry`.
+"""Makes MongooseIM report a message to a source, whichever backend its event pusher uses.
 
-Always holds: pure; nobody is sent anything whom the operator did not name. MongooseIM 6.8 sends messages from accounts
-that exist, and tells of messages between users alone (measured).
+Called through `events.registry`. Always holds: pure; a message goes only to users whom the operator named. MongooseIM
+6.8 sends messages from accounts that exist, and reports only messages between users (measured).
 """
 
 from typing import Final
@@ -16,7 +16,10 @@ TARGET_KIND: Final = "mongooseim"
 
 
 def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
-    """See `events.registry`."""
+    """Return the command that sends a message with this text between the parties, and what to check if no event comes.
+
+    Raise `ConfigError` if `parties` lacks a sender or a receiver.
+    """
     if not (parties.sender and parties.receiver):
         raise ConfigError(
             f"The target {target.name} is a MongooseIM, which accepts messages only from existing accounts.",

@@ -1,6 +1,6 @@
-"""What MongooseIM's codes for a refusal mean: ours, and what to do. Pure; the judge asks.
+"""What MongooseIM's codes for a refusal mean: our code for each, and what to do. Pure; the judge calls `refusal_of`.
 
-Always holds: every code has a meaning, also one that is newer than what is known.
+Always holds: every code has a meaning, even one that is newer than this table.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,10 @@ LATER: Final = frozenset(
         *("internal", "rpc_error", "mnesia_error"),
     }
 )
-"""Codes with which the server says that it failed itself: it may do it later, and may have done it all the same."""
+"""Codes with which the server says that it failed itself.
+
+It may succeed later, and may have done the work nevertheless.
+"""
 _OF_DOCUMENTS: Final = frozenset(
     {
         *("unknown_field", "excess_args", "input_coercion", "missing_non_null_param", "unknown_enum"),
@@ -68,7 +71,10 @@ _OF_DOCUMENTS: Final = frozenset(
 
 
 def refusal_of(code: str, problem: Problem, *, is_own: bool) -> tuple[str, str]:
-    """Our code and the cure. `is_own`: the document is the job's own."""
+    """Return our code for a refusal, and the cure, as words for people.
+
+    `code` is the server's, maybe corrected by the judge. `is_own`: the document is the job's own.
+    """
     if code == "deps_not_loaded":
         missing = ", ".join(problem.missing) or "a module"
         return "UnknownCommand", f"Load {missing} in MongooseIM for that domain."

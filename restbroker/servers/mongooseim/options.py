@@ -1,4 +1,4 @@
-"""The options that a target of kind `mongooseim` takes beyond those of every target. No Trio is loaded here."""
+"""The options that a target of kind `mongooseim` takes beyond those of every target. Loads no Trio."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,13 +14,18 @@ from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.schema import Schema
 
 _SLOTS: Final[Mapping[str, int]] = MappingProxyType({command_facts.REGISTER: 2})
-"""It costs the server 12 ms of a processor (measured): more than it has only lengthen the wait."""
+"""The most jobs of a command that may be in progress at once, by default.
+
+Registering an account costs the server 12 ms of a processor (measured): more at once than it has processors only
+lengthen the wait.
+"""
 
 
 @attrs.frozen
 class Options:
-    """`schema`: which of the server's three endpoints the URL leads to. `server_version`: whose operations to expect,
-    e.g. "6.5.0"; "auto" asks the server.
+    """The options of a target. `schema`: which of the server's three endpoints the URL leads to.
+
+    `server_version`: the version whose operations to expect, e.g. "6.5.0"; "auto" asks the server.
     """
 
     DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False, url="http://localhost:5551/api/graphql")
@@ -34,7 +39,10 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `review`.
+
+        The defaults are a domain admin's own domain as `Domain`, the slots, and broadcasts as at-most-once.
+        """
         match target.credentials:
             case Basic(user, _):
                 self._judge_user(user, at, review)
@@ -63,7 +71,7 @@ class Options:
             review.refuse(at("Auth"), why, at("Options.Schema"))
 
     def _own_domain(self, target: Target) -> str | None:
-        """Of a domain admin, the domain that he is one of; a user's operations name none."""
+        """Return the domain of a domain admin's login; None for other schemas (a user's operations name no domain)."""
         match target.credentials:
             case Basic(user, _) if self.schema == "domain_admin":
                 return user.rpartition("@")[2]

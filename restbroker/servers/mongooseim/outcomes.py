@@ -1,9 +1,10 @@
-"""Judges MongooseIM's answers: status, codes and paths of errors to an outcome. Pure; the connector calls `classify`.
+"""Judges MongooseIM's answers: status, codes and paths of errors become an outcome.
 
-Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
+Pure; the connector calls `classify`. Always holds: every answer has an outcome, nothing here raises, and no message
+holds a secret argument's value.
 
-HTTP's classes do not fit GraphQL: a refusal comes with 200, and a 200 may hold what was done beside what was not. Only
-`extensions.code` is stable; messages are for people (measured on 6.8.0 unless said otherwise).
+HTTP's classes do not fit GraphQL: a refusal comes with 200, and a 200 may report some parts as done and others as
+failed. Only `extensions.code` is stable; messages are for people (measured on 6.8.0 unless said otherwise).
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from restbroker.servers.mongooseim.schema import Operation
 from restbroker.transport.message import Response
 
 CRASH_ATTEMPTS: Final = 3
-"""So often at most a job is sent over which a server that is well otherwise crashes."""
+"""The most times that a job is sent on which a server that is well otherwise crashes."""
 CRASH: Final = "resolver_crash"
 ROOT: Final = "ROOT"
 """The path of a refusal that is about the login, not about an operation."""
@@ -56,9 +57,10 @@ Question = Literal["user", "health"]
 
 @attrs.frozen
 class FollowUp:
-    """What was asked after an answer that leaves something open; None: not asked, or nobody could tell.
+    """The answers to the connector's questions after an answer that leaves something open.
 
-    `user_exists`: the account that the call is about. `is_well`: the server, with its database.
+    `user_exists`: the account that the call is about exists. `is_well`: the server is well, and so is its database.
+    None: it was not asked, or no answer told.
     """
 
     user_exists: bool | None = None
@@ -70,7 +72,10 @@ NOTHING: Final = FollowUp()
 
 @attrs.frozen
 class _Case:
-    """One answer to one call. `operation` is None for a document of the job's own."""
+    """One answer to one call, with all that its judgement needs.
+
+    `operation` is None for a document of the job's own.
+    """
 
     call: Call
     operation: Operation | None
@@ -82,17 +87,17 @@ class _Case:
 
     @property
     def name(self) -> str:
-        """The command's."""
+        """The command's name."""
         return self.spec.name
 
     def answer(self, problem: Problem | None = None) -> Answer:
-        """The answer for people, about this problem. It takes a while: for failures alone."""
+        """Return the answer for people, about this problem or its body. It is slow: use it for failures alone."""
         secrets = redact.secret_values(self.spec, self.call.command.arguments)
         return answer_of(self.response, problem, secrets, self.now_s)
 
 
 def question_after(operation: Operation | None, result: Result, response: Response) -> Question | None:
-    """What must be asked before this answer can be judged."""
+    """Return what the connector must ask before this answer can be judged; None if nothing."""
     codes = {problem.code for problem in result.problems}
     if response.status == 500 or (response.status == 200 and not codes.isdisjoint({CRASH, *LATER})):
         return "health"
@@ -104,9 +109,9 @@ def question_after(operation: Operation | None, result: Result, response: Respon
 
 
 def is_doubtful(call: Call, outcome: Outcome) -> bool:
-    """Whether a server that cannot reach its database may have said this of a job that met such a one before.
+    """Tell whether this outcome of a job that may have run may come from a server that cannot reach its database.
 
-    It takes the database's error for "no such user", and tells so once its own time-outs are over (measured).
+    Such a server takes the database's error for "no such user", and says so once its own time-outs are over (measured).
     """
     match outcome:
         case Rejected(reason):
@@ -118,13 +123,16 @@ def is_doubtful(call: Call, outcome: Outcome) -> bool:
 
 
 def without_database(status: int, text: str | None = None) -> Deferred:
-    """The outcome of an answer that means nothing, since the database is away."""
+    """Return the outcome of an answer that means nothing, since the database is away; the target pauses.
+
+    `text` is the server's answer as the job may keep it.
+    """
     message = "MongooseIM answers but cannot reach its database."
     return Deferred(Reason("DatabaseAway", message, _SEE_BOTH, status), counts=False, pause_target=True, text=text)
 
 
 def unanswered_without_database() -> Uncertain:
-    """The outcome of a time-out while the database is away."""
+    """Return the outcome of a time-out while the database is away: the command may have run, and the target pauses."""
     message = "No answer came in time, and MongooseIM cannot reach its database; the command may have run."
     return Uncertain(Reason("DatabaseAway", message, _SEE_BOTH), pause_target=True)
 
@@ -138,7 +146,11 @@ def classify(
     found: FollowUp = NOTHING,
     now_s: float = 0.0,
 ) -> Outcome:
-    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    """Return the outcome of this answer to this call.
+
+    `operation` is None for a document of the job's own. `found`: what was asked since the answer (see
+    `question_after`). `now_s` (epoch seconds) is for a Retry-After that names a date.
+    """
     case, status = (
         _Case(call, operation, spec, result=result, response=response, found=found, now_s=now_s),
         response.status,
@@ -188,7 +200,7 @@ def _done(case: _Case, note: str | None = None) -> Delivered:
 
 
 def _problems(case: _Case) -> Outcome:
-    """Of a 200 with errors: nothing was done, or all of it but some parts, or it had been done before."""
+    """Judge a 200 with errors: nothing was done, or all of it but some parts, or it had been done before."""
     problems = case.result.problems
     crashed = next((problem for problem in problems if problem.code == CRASH), None)
     done, parts = _parts(case)
@@ -207,7 +219,7 @@ def _problems(case: _Case) -> Outcome:
 
 
 def _code(case: _Case, problem: Problem) -> str:
-    """The code, with what was asked in addition."""
+    """Return the problem's code, corrected by whether the account exists, if that was asked."""
     match case.name, problem.code, case.found.user_exists:
         case command_facts.REGISTER, "cannot_register", True:
             return "exists"
@@ -220,7 +232,7 @@ def _code(case: _Case, problem: Problem) -> str:
 
 
 def _may_count(case: _Case) -> bool:
-    """Whether what was there before may count as done by this job."""
+    """Tell whether finding the work done before may count as done by this job."""
     call = case.call
     return bool(call.maybe_run) or (call.ok_if_exists and case.name in command_facts.CREATES)
 
@@ -240,7 +252,7 @@ def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
 
 
 def _crash(case: _Case, problem: Problem) -> Outcome:
-    """A resolver that crashed: the database is away, or it is a bug, maybe one that this job's values meet."""
+    """Judge a resolver's crash: the database is away, or it is a bug, maybe one that this job's values trigger."""
     answer = case.answer(problem)
     if case.found.is_well is False:
         return without_database(answer.status, answer.text)
@@ -251,7 +263,7 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
 
 
 def _is_of_operation(problem: Problem | None) -> bool:
-    """Whether a 401 is about what was asked for, and not about who asks."""
+    """Tell whether a 401 refuses the operation that was asked for, and not the login."""
     return problem is not None and problem.code == "no_permissions" and problem.path not in ((), (ROOT,))
 
 
@@ -260,7 +272,7 @@ def _path(case: _Case) -> Sequence[str]:
 
 
 def _parts(case: _Case) -> tuple[bool, int]:
-    """Whether any part was done, and of how many, where that can be told."""
+    """Return whether any part was done, and the number of parts; 0 if that is not known."""
     if case.operation is None:
         return _has_any(dict(case.result.data), depth=2), 0
     result = case.result.at(case.operation.path)
@@ -271,7 +283,10 @@ def _parts(case: _Case) -> tuple[bool, int]:
 
 
 def _has_any(value: Json, depth: int) -> bool:
-    """Whether any operation of a document has a result: a category's are one level down."""
+    """Tell whether any operation of a document has a result.
+
+    The operations of a category are one level down; `depth` is the number of levels to search.
+    """
     if isinstance(value, dict) and depth:
         return any(_has_any(part, depth - 1) for part in value.values())
     return value is not None

@@ -1,8 +1,8 @@
 """Makes the HTTP request of a job, and those of the connector's own questions. Pure, but for reading secrets.
 
-Called by the connector. Always holds: it is a POST, since MongooseIM would run a mutation from a GET's address too;
+Called by the connector. Always holds: it is a POST, since MongooseIM would run a mutation from a GET's URL, too;
 `Content-Type` is `application/json` with nothing behind it, or the answer is 415 (both measured); values are variables.
-`Host` is the transport's part (`target.host_header`).
+`Host` is set by the transport (`target.host_header`).
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,14 @@ from restbroker.transport.message import Request
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
 _ANSWER_LIMIT_BYTES: Final = 65_536
-"""Of an answer to a question of ours."""
+"""The most bytes that are read of the answer to a question of the connector's own."""
 _OWN: Final = {"query": type_of("NonEmptyString!")}
 
 
 def build(call: Call, operation: Operation | None, target: Target) -> Request:
-    """The request; None for `operation`: the job brings its own document. Raises `InvalidArguments`, and
-    `ConfigError` for a secret that cannot be used.
+    """Return the request of a call. `operation` is None if the job brings its own document.
+
+    Raise `InvalidArguments`, or `ConfigError` for a secret that cannot be used.
     """
     if operation is None:
         body, is_query = _own_document(call)
@@ -47,9 +48,9 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
 
 
 def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str, Json]:
-    """The job's arguments as the operation takes them. Raises `InvalidArguments`.
+    """Return the job's arguments as the operation takes them, with the domain filled in. Raise `InvalidArguments`.
 
-    MongooseIM drops what is null (measured): so it is here, where the operation can do without.
+    A null is dropped where the operation takes such an argument, since MongooseIM drops nulls, too (measured).
     """
     types = catalogue.arguments_of(operation, kind)
     given = {name: value for name, value in call.command.arguments.items() if value is not None or name not in types}
@@ -63,7 +64,10 @@ def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str,
 
 
 def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s: float) -> Request:
-    """A query of the connector's own, which does no harm. Raises `ConfigError`."""
+    """Return the request of a query of the connector's own, which does no harm.
+
+    Raise `ConfigError` as `headers_of` does.
+    """
     body = json_body({"query": text, "variables": dict(variables)})
     path = target.url.path or "/"
     return Request(
@@ -79,7 +83,10 @@ def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s
 
 
 def headers_of(target: Target) -> Headers:
-    """Those of every request. Raises `ConfigError` when the login's secret cannot be read or used."""
+    """Return the headers of every request to the target.
+
+    Raise `ConfigError` if the login's secret cannot be read or used.
+    """
     login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
     return (*_HEADERS, *authorization(login))
 

@@ -2,10 +2,10 @@
 
 Used by the catalogue, by `document` and by `values`. Always holds: loads no Trio; nothing here changes.
 
-The file holds static facts: the operations of the admin schema from 6.0.0 to 6.8.0 (`since` of each; compared with what
-a running 6.8.0 says of itself), those of the user schema (read in its source), their arguments and types, the types of
-results as far as they are known in every version, and the modules that an operation needs. Where a later version wants
-a narrower type of a variable, that one is in it.
+The file holds static facts: the operations of the admin schema from 6.0.0 to 6.8.0 (`since` of each; compared with the
+schema that a running 6.8.0 reports of itself), those of the user schema (read in its source), their arguments and
+types, the types of results as far as they are known in every version, and the modules that an operation needs. Where a
+later version requires a narrower type of a variable, the file has that one.
 """
 
 import re
@@ -24,7 +24,10 @@ _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
 @attrs.frozen
 class Type:
-    """A type as written (`[JID!]!`), taken apart: `name` is that of what is inside of all lists."""
+    """A type as written (`[JID!]!`), taken apart: `name` is the innermost type (`JID`).
+
+    `item`: the type of a list's items; None if it is no list.
+    """
 
     text: str
     name: str
@@ -34,7 +37,10 @@ class Type:
 
 @attrs.frozen(eq=False)
 class Operation:
-    """One field of a category. `path`: where its result is in the answer's data. `needs`: modules and services."""
+    """One operation: a field of a category. `needs`: the modules and services that must be loaded for it.
+
+    `since`: the version that has it first.
+    """
 
     name: str
     is_query: bool
@@ -45,7 +51,7 @@ class Operation:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The category and the field; the field alone of the one that has no category."""
+        """Where its result is in the answer's data: category and field; the field alone if it has no category."""
         return tuple(self.name.split("."))
 
 
@@ -69,13 +75,16 @@ class _File(TypedDict):
 
 
 def versions() -> list[str]:
-    """The known versions, oldest first."""
+    """Return the known versions, oldest first."""
     return _read()["versions"]
 
 
 @lru_cache(maxsize=50)  # asked for each job
 def known_version(version: str | None) -> str:
-    """The newest known version that is not newer than this one; the newest of all for None or what is no version."""
+    """Return the newest known version that is not newer than this one; the oldest known one if there is none.
+
+    For None, or for a text that is no version, return the newest of all.
+    """
     versions = _read()["versions"]
     asked = number(version)
     if asked is None:
@@ -84,14 +93,14 @@ def known_version(version: str | None) -> str:
 
 
 def number(version: str | None) -> Version | None:
-    """The numbers of a version such as "6.8.0-12-gabc"."""
+    """Return the numbers of a version, e.g. (6, 8, 0) for "6.8.0-12-gabc"; None if it has none."""
     found = _VERSION.search(version or "")
     return tuple(int(part or 0) for part in found.groups()) if found else None
 
 
 @lru_cache(maxsize=16)
 def operations(schema: Schema, version: str) -> Mapping[str, Operation]:
-    """Those that a login of this kind may ask for, of one of the known versions."""
+    """Return the operations, by name, that a login of this kind may use in one of the known versions."""
     records = _read()["schemas"]["user" if schema == "user" else "admin"]
     return {
         name: _operation(name, record, version)
@@ -102,7 +111,7 @@ def operations(schema: Schema, version: str) -> Mapping[str, Operation]:
 
 @lru_cache(maxsize=500)
 def type_of(text: str) -> Type:
-    """A type as GraphQL writes it."""
+    """Parse a type as GraphQL writes it, such as `[JID!]!`."""
     required, inner = text.endswith("!"), text.removesuffix("!")
     if not inner.startswith("["):
         return Type(text, inner, required)
@@ -112,23 +121,23 @@ def type_of(text: str) -> Type:
 
 @lru_cache(maxsize=50)
 def fields_of_input(name: str) -> Mapping[str, Type] | None:
-    """The members of an input object; None for another type."""
+    """Return the members of an input object, by name; None if the type is no input object."""
     fields = _read()["inputs"].get(name)
     return None if fields is None else {field: type_of(text) for field, text in fields}
 
 
 def names_of_enum(name: str) -> tuple[str, ...]:
-    """The names that an enum has; none for another type."""
+    """Return the names that an enum has; none if the type is no enum."""
     return tuple(_read()["enums"].get(name, ()))
 
 
 def fields_of_object(name: str) -> Mapping[str, Type]:
-    """The members of a result's object; none for another type."""
+    """Return the fields of a result object, by name; none if the type is no object."""
     return {field: type_of(text) for field, text in _read()["objects"].get(name, ())}
 
 
 def members_of_union(name: str) -> tuple[str, ...]:
-    """The objects that a union may be; none for another type."""
+    """Return the names of the objects that a union may be; none if the type is no union."""
     return tuple(_read()["unions"].get(name, ()))
 
 

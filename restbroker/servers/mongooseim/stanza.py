@@ -1,7 +1,7 @@
-"""A message whose job gives it an `id`, as a stanza of its own: `sendMessage` makes up another id for each sending.
+"""Writes a message with an `id` of its job's own as a stanza: `sendMessage` makes up another id for each sending.
 
 Called by `request`. Always holds: pure; the stanza is what MongooseIM makes of such a message (read in 6.0.0, 6.8.0),
-but for the `id`; the answer has the place and form of the operation's own.
+except for the `id`; the answer has the place and form of the operation's own.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,17 @@ from restbroker.servers.mongooseim.schema import Operation
 
 
 def document(operation: Operation) -> str:
-    """What sends a stanza in the place of this operation."""
+    """Return the GraphQL document that sends a stanza (the variable `stanza`) and answers as this operation would."""
     category, name = operation.path
     sent = command_facts.STANZA.partition(".")[2]
     return f"mutation($stanza:XmlElement){{{category}{{{name}:{sent}(stanza:$stanza){{id}}}}}}"
 
 
 def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -> str:
-    """The stanza of a message with these arguments, which fit their types. Raises `InvalidArguments`."""
+    """Return the stanza of a message with these arguments, which fit their types.
+
+    Raise `InvalidArguments` if a value has a character that XML cannot hold.
+    """
     for name, value in given.items():
         if not fits_xml(value):
             raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
@@ -38,6 +41,6 @@ def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -
 
 
 def _prepare(jid: str) -> str:
-    """As MongooseIM writes a JID: it leaves those in a stanza as they are."""
+    """Return the JID with its bare part folded, as MongooseIM writes it: JIDs in a stanza it leaves as they are."""
     bare, slash, resource = jid.partition("/")
     return fold_case(bare) + slash + resource

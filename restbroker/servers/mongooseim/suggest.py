@@ -1,7 +1,7 @@
-"""The listener of `mongooseim.toml` that offers what the tokens allow, as far as MongooseIM can be told. Pure.
+"""Writes the listener of `mongooseim.toml` that offers what the tokens allow, as far as MongooseIM can limit it. Pure.
 
 The registry calls `suggest`. Always holds: no password is written. `allowed_categories` is as narrow as a listener can
-be: it takes or leaves a category as a whole. (The key was read in MongooseIM's source, and not tried.)
+be: it allows or leaves out a category as a whole. (The key was read in MongooseIM's source, and not tried.)
 """
 
 import json
@@ -20,7 +20,7 @@ _ACCOUNT: Final = "account"
 
 
 def suggest(target: Target, allowed: AllowedCommands) -> str:
-    """The lines, with what is to be known of them."""
+    """Return the lines of the listener, with remarks above them on what to know about it."""
     return "\n".join((*_remarks(target, allowed), *_listener(target, allowed)))
 
 
@@ -69,7 +69,7 @@ def _listener(target: Target, allowed: AllowedCommands) -> Iterator[str]:
 
 
 def _categories(target: Target, allowed: AllowedCommands) -> list[str]:
-    """Those of the commands, and those of which restbroker itself asks: who it is, the version, and the database."""
+    """Return the categories of the allowed commands and of restbroker's own questions: login, version and database."""
     schema = target.options_as(Options).schema
     own = {_WHO}
     if schema == "admin":

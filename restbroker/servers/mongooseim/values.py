@@ -1,8 +1,8 @@
-"""Whether a job's arguments are what an operation's types want: looked at before anything is sent. Pure.
+"""Checks a job's arguments against the types of its operation before anything is sent. Pure.
 
-Called by `request` and `ctl`. Always holds: what MongooseIM would refuse for its type is refused here, with its code;
-an error names the argument, and shows no value. How the scalars are read was read in its source
-(mongoose_graphql_scalar of 6.8.0); the codes are those that its GraphQL library gives.
+Called by `request` and `ctl`. Always holds: what MongooseIM would refuse for its type is refused here, with
+MongooseIM's code; an error names the argument and shows no value. How scalars are read comes from MongooseIM's source
+(mongoose_graphql_scalar of 6.8.0); the codes are those of its GraphQL library.
 """
 
 import re
@@ -22,15 +22,15 @@ from restbroker.servers.mongooseim.schema import Type
 _LARGEST_INT: Final = 2**31 - 1
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DEEPEST: Final = 100
+"""How deep an argument's input objects may be nested."""
 _SWITCH: Final = "true or false"
 _TEXT: Final = "a text"
-"""As deep as a payload may be nested."""
 
 
 def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> None:
-    """Raises `InvalidArguments` unless these are values of these types, with all that are required.
+    """Raise `InvalidArguments` unless these values fit these types and all required ones are there.
 
-    `owner` has them.
+    `owner` is the operation or command that takes these arguments; messages name it.
     """
     for name in given:
         if name not in types:
@@ -103,7 +103,7 @@ def _whole(least: int, most: int | None) -> Callable[[Json], bool]:
 
 
 def _is_sendable(text: str) -> bool:
-    """Not where it has half of a surrogate pair, which is no UTF-8: MongooseIM's JSON reader refuses all of it."""
+    """Tell whether a text has no half of a surrogate pair: MongooseIM's JSON reader refuses such a body as no UTF-8."""
     return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
 
 
@@ -117,7 +117,10 @@ def _is_node(text: str) -> bool:
 
 
 def _is_element(text: str) -> bool:
-    """Whether it is one well-formed element. Not with a document type, which no stanza has and which may expand."""
+    """Tell whether a text is one well-formed XML element without a document type.
+
+    No stanza has a document type, and one may expand.
+    """
     parser = expat.ParserCreate()
 
     def refuse(*_: object) -> None:

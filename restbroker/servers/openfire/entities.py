@@ -1,8 +1,9 @@
 """The things that Openfire's plugins read: their members, and how each is written.
 
-The tables of both kinds make arguments of them, and `writing` bodies. Always holds: a member that is not here is in no
-version of the REST API plugin, of which the Chat API has a copy; 1.3 and newer answer 500 to such a one (measured).
-Names of elements were read in its source, those of users, rosters, groups and rooms measured on 1.2.5 and 1.3.10.
+The tables of both kinds make arguments of them, and `writing` makes bodies. Always holds: a member that is not here is
+in no version of the REST API plugin, of which the Chat API has a copy; 1.3 and newer answer 500 to an unknown member
+(measured). Names of elements were read in its source; those of users, rosters, groups and rooms were measured on 1.2.5
+and 1.3.10.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,10 @@ from restbroker.servers.openfire.forms import (
 
 
 class Entity(NamedTuple):
-    """`root`: the outermost element, "" where the only member is the XML itself. `as_attributes`: its members are
-    attributes there. `xml_only`: its names in JSON changed between versions in a way that cannot be told from outside.
+    """A body that a plugin reads. `root`: its outermost element, "" if its only member is the XML itself.
+
+    `as_attributes`: its members are attributes of that element. `xml_only`: its names in JSON changed between versions
+    in a way that cannot be told from outside, so that it is always written as XML.
     """
 
     root: str
@@ -41,7 +44,7 @@ class Entity(NamedTuple):
 AFFILIATIONS: Final[Mapping[str, str]] = MappingProxyType(
     {"owners": "owner", "admins": "admin", "members": "member", "outcasts": "outcast"}
 )
-"""Each with the element around one who has it."""
+"""The lists of a room's affiliations, each with the element around one entry."""
 ROOM_FLAGS: Final = (
     *("persistent", "publicRoom", "registrationEnabled", "canAnyoneDiscoverJID", "canOccupantsChangeSubject"),
     *("canOccupantsInvite", "canChangeNickname", "logEnabled", "loginRestrictedToNickname", "membersOnly", "moderated"),
@@ -63,19 +66,22 @@ ELEMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "chatRooms": "chatRoom",
     }
 )
-"""The members that are lists, each with the element around an entry."""
+"""The members that are lists, each with the element around one entry."""
 ROOM_DEFAULTS: Final[Mapping[str, Json]] = MappingProxyType(
     {"broadcastPresenceRoles": ["moderator", "participant", "visitor"]}
 )
-"""All roles whose presence a room tells of, for one that has none: without a word of them the plugin takes that for
-none, and a room that tells nobody that he is in it cannot be joined by the Chat API (measured).
+"""The roles whose presence a room broadcasts if the job does not say: all.
+
+Without this member the plugin takes no role at all, and a room that does not tell users of their own presence cannot be
+joined by the Chat API (measured).
 """
 NEWER: Final = frozenset({"allowPM", "shared"})
-"""Members that came with 1.9.0 and 1.7.0 (read). Before, JSON with one gets 500, and XML is taken without it (`shared`
-on 1.3.10, measured).
+"""Members that came with 1.9.0 (`allowPM`) and 1.7.0 (`shared`) (read).
+
+Older plugins answer 500 to JSON with such a member, and read XML without it (`shared` on 1.3.10, measured).
 """
 PASSWORD: Final = Argument("password", FILLED, secret=True)
-"""A user's; a room's may be empty."""
+"""A user's password, which must not be empty; a room's may be."""
 _ROOM: Final = (
     *needs(roomName=ROOM, naturalName=TEXT, description=TEXT),
     *may(subject=TEXT),
@@ -147,4 +153,4 @@ USER_SERVICE: Final = (
     PASSWORD._replace(form=TEXT),
     *may(name=TEXT, email=TEXT, groups=TEXT, item_jid=TEXT, subscription=TEXT),
 )
-"""What the old user service takes in its query."""
+"""The arguments that the old user service takes in its query."""

@@ -1,8 +1,8 @@
 """What an argument of Openfire's plugins may be. Pure.
 
 The entities and the tables of both kinds are made of these. Always holds: what Openfire was seen to answer 500 to is
-refused here, since a 500 says nothing: a name with blanks or an @ or of none, an address that is no JID, a text that is
-longer than its column in Openfire's database.
+refused here, since a 500 says nothing: a name that is empty or has blanks or an @, an address that is no JID, a text
+that is longer than its column in Openfire's database.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.table import Form, is_text, is_whole
 
 LONGEST_NAME: Final = 64
-"""65 get 500 (measured)."""
+"""The most characters of an account's name: 65 get 500 (measured)."""
 _SUBSCRIPTIONS: Final = ("remove", "none", "to", "from", "both")
-"""From -1 on."""
+"""The words for the numbers of a subscription, from -1 on."""
 # XEP-0106; a blank may not begin or end a name, which is not looked at here.
 _ESCAPES: Final[Mapping[str, str]] = {
     " ": "\\20",
@@ -34,7 +34,7 @@ _ESCAPES: Final[Mapping[str, str]] = {
 
 
 def choice(wanted: str, *values: str) -> Form:
-    """Return the form of an argument that may be one of these."""
+    """Return the form of an argument that may be one of these values; `wanted` names them in messages."""
     return Form(wanted, lambda value: value in values)
 
 
@@ -59,7 +59,10 @@ def _check_local(name: str, value: Json, host: str | None) -> Json:
 
 
 def check_segment(name: str, value: Json, host: str | None = None) -> Json:
-    """Return the value. Raises `InvalidArguments` where no path can have it."""
+    """Return the value.
+
+    Raise `InvalidArguments` if it cannot stand in a path: it is empty, or has a slash, or is dots.
+    """
     if isinstance(value, str) and "/" in value:
         raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire does not accept in a path')
     if value in (".", ".."):
@@ -68,7 +71,7 @@ def check_segment(name: str, value: Json, host: str | None = None) -> Json:
 
 
 def up_to(most: int, form: Form) -> Form:
-    """Return this form, of so many characters at most."""
+    """Return this form, limited to `most` characters."""
 
     def convert(name: str, value: Json, host: str | None) -> Json:
         taken = value if form.convert is None else form.convert(name, value, host)
@@ -80,12 +83,12 @@ def up_to(most: int, form: Form) -> Form:
 
 
 def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:
-    """As a list of objects with `key` and `value`."""
+    """Return an object as a list of objects with `key` and `value`; any other value as it is."""
     return [{"key": key, "value": one} for key, one in value.items()] if isinstance(value, dict) else value
 
 
 def _are_pairs(value: Json) -> bool:
-    """One without its key makes 1.3.10 create half a user (measured)."""
+    """Tell whether this is a list of pairs; one with an empty key makes 1.3.10 create half a user (measured)."""
     return isinstance(value, list) and all(
         isinstance(one, dict)
         and one.keys() == {"key", "value"}
@@ -96,7 +99,10 @@ def _are_pairs(value: Json) -> bool:
 
 
 def _to_number(_name: str, value: Json, _host: str | None) -> Json:
-    """As a number. A shell gives it as a text."""
+    """Return a subscription, given as a number, a text of one (as from a shell) or a word, as its number.
+
+    Any other value comes back as it is.
+    """
     for number, word in enumerate(_SUBSCRIPTIONS, start=-1):
         if value in (number, str(number), word) and not isinstance(value, bool):
             return number
@@ -104,7 +110,7 @@ def _to_number(_name: str, value: Json, _host: str | None) -> Json:
 
 
 def _to_date(_name: str, value: Json, _host: str | None) -> Json:
-    """In the form of XML; 1.3 and newer answer milliseconds."""
+    """Return epoch milliseconds, as 1.3 and newer answer, as a date in the form of XML; any other value as it is."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     try:
@@ -126,16 +132,18 @@ def _is_date(value: Json) -> bool:
 FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty)
 ROOM: Final = FILLED._replace(convert=_check_local)
 NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
-"""An account's, without its domain."""
+"""An account's name, without its domain."""
 GROUP: Final = up_to(50, FILLED._replace(convert=check_segment))
-"""A group's that is made: Openfire takes one with a slash, which no other path can name then (measured)."""
+"""The name of a group to create: Openfire accepts one with a slash, but then no path can name the group (measured)."""
 SHORT: Final = up_to(100, table.TEXT)
-"""A user's name (101 get 500, measured) or address. As wide as the column is in Openfire's schemas for PostgreSQL, SQL
-Server and HSQLDB (read), as are a group's name and what is `LONG`.
+"""A user's name (101 characters get 500, measured) or address.
+
+It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as are a group's name
+and what is `LONG`.
 """
 LONG: Final = up_to(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)
-"""A contact, who is of whatever server."""
+"""A contact, who may be of any server."""
 ADDRESS: Final = JID._replace(wanted="a JID such as juliet@example.org, or an account's name")
 AFFILIATION: Final = choice("owners, admins, members or outcasts", "owners", "admins", "members", "outcasts")
 ROOM_TYPE: Final = choice("public or all", "public", "all")
@@ -147,7 +155,7 @@ PROPERTIES: Final = Form(
     convert=_to_pairs,
 )
 DATE: Final = Form("a date such as 2026-01-31T12:00:00Z", _is_date, "any", convert=_to_date)
-"""As Openfire answers it, a text or epoch milliseconds."""
+"""A date as Openfire answers it: a text, or epoch milliseconds."""
 SUBSCRIPTION: Final = Form(
     "a number from -1 to 3, or remove, none, to, from or both",
     lambda value: is_whole(value) and value in range(-1, 4),

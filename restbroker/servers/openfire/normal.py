@@ -1,11 +1,11 @@
-"""Brings the dialects of JSON of Openfire's plugins into one: that of the REST API plugin 1.7.1 and newer. Pure.
+"""Converts the JSON dialects of Openfire's plugins into one: that of the REST API plugin 1.7.1 and newer. Pure.
 
-Called by the judges of both kinds for what a command asked for, so that it gets the same reply from both. Always holds:
-lists are lists, with none or one in them as well; numbers and booleans are typed; dates are epoch milliseconds; what is
-null is left out; `ressource` is `resource`; and what is not known here stays as it came. Up to 1.2 a list is `{"user":
-[...]}`, one alone an object, none is missing, and all values are texts; so it is in the Chat API, which is made of that
-version. 1.3 to 1.6 have some of the names in the singular (measured on 1.2.5, 1.3.10 and ofchat 0.9.6; what is newer
-was read, as was what the Chat API alone has and is in no list of recorded answers).
+Called by the judges of both kinds with a command's answer, so that it has the same form from both. Always holds: lists
+are lists, even with one entry or none; numbers and booleans are typed; dates are epoch milliseconds; what is null is
+left out; `ressource` is `resource`; and what is not known here stays as it came. Up to 1.2 a list is `{"user": [...]}`,
+a single entry is an object, an empty list is missing, and all values are texts; the Chat API, which is made of that
+version, does the same. 1.3 to 1.6 have some of the names in the singular (measured on 1.2.5, 1.3.10 and ofchat 0.9.6;
+what is newer was read, and so was what the Chat API alone has and no list of recorded answers covers).
 """
 
 import re
@@ -22,14 +22,17 @@ from restbroker.servers.openfire.entities import AFFILIATIONS, ROOM_FLAGS, ROOM_
 
 _LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"
 LOGINS: Final[Spelled] = frozenset({("ofchat", _LOGIN)})
-"""The ids of all logins at the Chat API (read): each lets its holder act as the user whose it is."""
+"""The pattern of login ids of the Chat API (read): who holds an id can act as the user it belongs to."""
 
 _Scalar = Literal["whole", "flag", "date"]
 
 
 @attrs.frozen
 class _List:
-    """`old`: how a dialect calls the list, or in 1.2 the element inside."""
+    """A member that is a list. `old`: how a dialect calls the list or, in 1.2, the element inside.
+
+    `of`: the shape of its entries; None if they stay as they came.
+    """
 
     old: str
     of: "_Shape | None" = None
@@ -37,7 +40,7 @@ class _List:
 
 _Member: TypeAlias = _Scalar | _List
 _Shape: TypeAlias = Mapping[str, _Member]
-"""What is known of an object's members; all others are texts."""
+"""The known members of an object; all others are texts."""
 
 _PAIR: Final[_Shape] = {}
 _USER: Final[_Shape] = {"properties": _List("property", _PAIR)}
@@ -110,13 +113,18 @@ SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
 
 
 def without_logins(answer: str, body: bytes) -> bytes:
-    """Such an answer without the logins of others: in a list of sessions they stand as addresses."""
+    """Return the body with others' login ids masked: in a list of sessions they stand as addresses.
+
+    `answer` is what the body is, in the plugin's words; only `SessionEntities` is changed.
+    """
     return re.sub(_LOGIN.encode(), MASK.encode(), body) if answer == "SessionEntities" else body
 
 
 def normal(answer: str, body: Json) -> Json:
-    """The body as the newest version would have it. `answer`: what it is, in the plugin's words, or of a room's
-    affiliations, which.
+    """Return the body as the newest version would have it.
+
+    `answer` says what it is, in the plugin's words (such as `UserEntity`); of a room's affiliations, which (such as
+    `owners`). A body of another kind comes back as it is.
     """
     shape = SHAPES.get(answer)
     return body if shape is None or not isinstance(body, dict) else _object(body, shape)

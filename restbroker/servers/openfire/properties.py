@@ -1,4 +1,4 @@
-"""Openfire's system properties that a plugin's access is made of. Used by `suggest` of both of its kinds. Pure."""
+"""The system properties of Openfire that give access to a plugin. Used by `suggest` of both plugins' kinds. Pure."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from restbroker.servers.allowed import AllowedCommands
 
 
 def remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
-    """What is to be known of them."""
+    """Yield the lines of comment to put above the properties: what an operator must know about them."""
     yield f"# System properties of Openfire (console: Server, Server Manager, System Properties), for {target.name}"
     yield "# The plugin has no rights by command: whoever logs in may do all of it. Which commands jobs may ask for,"
     yield "# only the tokens' Allow says, so that no one else may have the login or reach the port."
@@ -17,6 +17,6 @@ def remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
 
 
 def addresses(target: Target, plugin: str) -> str:
-    """Who may ask it."""
+    """Return the property with the addresses that may reach the plugin, or a placeholder for restbroker's."""
     address = "127.0.0.1" if is_loopback(target.url.host) else "THE ADDRESSES OF RESTBROKER'S MACHINES"
     return f"{plugin}.allowedIPs = {address}"

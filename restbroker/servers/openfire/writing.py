@@ -13,13 +13,13 @@ from restbroker.servers.api.request import json_body
 from restbroker.servers.openfire.entities import ELEMENTS, ENTITIES, Entity
 
 Dialect = Literal["1.2", "1.3"]
-"""How the plugin reads and writes JSON: `1.2` as up to 1.2.x, `1.3` as since then."""
+"""How the plugin reads and writes JSON: `1.2` as versions up to 1.2.x do, `1.3` as newer ones do."""
 _ALONE: Final = frozenset({"groupnames", "chatRooms"})
 """Lists whose own element is the outermost one."""
 
 
 def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
-    """The body as XML; `given` has what fits the entity, and may have more."""
+    """Return the body as XML. `given` has what fits the entity; other members in it are ignored."""
     if not entity.root:
         return "".join(str(given[row.name]) for row in entity.members).encode()
     if entity.as_attributes:
@@ -28,7 +28,7 @@ def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
 
 
 def json(entity: Entity, given: Mapping[str, Json], dialect: Dialect) -> bytes:
-    """The body as JSON of this dialect."""
+    """Return the body as JSON of this dialect. `given` has what fits the entity; other members in it are ignored."""
     names = [row.name for row in entity.members if row.name in given]
     if dialect == "1.2" and entity.as_attributes:
         return json_body({f"@{name}": given[name] for name in names})
@@ -59,7 +59,7 @@ def _member(name: str, value: Json) -> str:
 
 
 def _one(element: str, value: Json) -> str:
-    """An entry of a list."""
+    """Return one entry of a list as an element of this name."""
     match value:
         case dict() if element == ELEMENTS["properties"]:
             return _pair(element, value)

@@ -14,25 +14,25 @@ from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 4096
-"""Of a page; Prosody's own, with its style, has 1 KiB."""
+"""How many characters of a page are searched; Prosody's own pages, with their style, have 1 KiB."""
 # Prosody's pages say what is wrong in their last paragraph, and the name of the status in the heading.
 _SAID: Final = re.compile(r'<p class="extra">([^<]*)</p>')
 _TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 _STYLE: Final = re.compile(r"<style>[^<]*</style>", re.IGNORECASE)
 _WORDS: Final = re.compile(r"<text\b[^>]*>([^<]*)</text>")
-"""Of an error that mod_rest says as XML."""
+"""The text of an error that mod_rest sends as XML."""
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
 def stanza_in(body: Json) -> Mapping[str, Json] | None:
-    """The stanza in an answer of mod_rest; of several (an archive's) the last, which ends them."""
+    """Return the stanza in an answer of mod_rest; of several (an archive's) the last, which ends them; None if none."""
     if isinstance(body, dict) and isinstance(several := body.get("xmpp"), list):
         body = several[-1] if several else None
     return body if isinstance(body, dict) else None
 
 
 def version_in(body: Json) -> str:
-    """What Prosody's answer to an iq that asks for its version tells, "" if it tells none, or a bot's host answered."""
+    """Return the version in Prosody's answer to an iq asking for it; "" if it tells none, or a bot's host answered."""
     match stanza_in(body):
         case {"version": {"name": "Prosody", "version": str(version)}}:
             return version  # "0.12.3", "13.0.1", and for nightly builds words behind it
@@ -45,7 +45,7 @@ def _is_xml(response: Response) -> bool:
 
 
 def is_page(response: Response) -> bool:
-    """Return whether the body is a page. Prosody answers 500 with one where a module crashed, whichever it was.
+    """Tell whether the body is a page; Prosody answers 500 with one if any of its modules crashed.
 
     What mod_rest itself says as XML, also errors, has a type of its own (0.12.3 and 13.0.1, recorded).
     """
@@ -63,7 +63,7 @@ def _error(response: Response, text: str) -> tuple[str, str]:
 
 
 def _in_json(body: Json, text: str) -> str:
-    """What an error says, in a stanza or in the body of a status (the same on 0.12.3 and 13.0.1, recorded)."""
+    """Return what an error says, in a stanza or in the body of a status (the same on 0.12.3 and 13.0.1, recorded)."""
     match body:
         case {"error": {"text": str(words)}} | {"error": {"condition": str(words)}}:
             return words
@@ -74,4 +74,4 @@ def _in_json(body: Json, text: str) -> str:
 
 
 FORM: Final = AnswerForm(_error)
-"""It has names of errors in stanzas alone."""
+"""How Prosody answers; it has names of errors in stanzas alone."""

@@ -17,26 +17,26 @@ from restbroker.servers.prosody.table import TABLE, Entry, more_fields
 
 _VERSIONS: Final = "0.12 to 13"
 _OPTIONS: Final[dict[Api, str]] = {"rest": "URL", "admin": "AdminURL", "msg": "MsgURL"}
-"""Where each API is; that of mod_rest every target has."""
+"""The option that names the URL of each API; every target has that of mod_rest."""
 _BRING: Final = "Give the URL of its module in the target's Options: {}."
 _BEYOND: Final = ("iq", "stanza")
-"""They may be a command to the server, in an administrator's name; the latter has its address in its XML alone."""
+"""Commands that may reach the server itself, in an administrator's name; `stanza` has its address in its XML alone."""
 
 
 def for_version(_version: str | None) -> Catalogue:
-    """All of them; a target has those of the modules that it names."""
+    """Return all commands; a target has those of the modules that it names."""
     return _catalogue(_VERSIONS, TABLE.values(), None)
 
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """Those that the target's modules have; its `version` is the target's name."""
+    """Return the commands that the target's modules have; the catalogue's `version` is the target's name."""
     settings = options_of(target)
     lacking = {name: _BRING.format(_OPTIONS[one.api]) for name, one in TABLE.items() if one.api not in settings.places}
     return _catalogue(target.name, entries_of(settings).values(), settings.iq_timeout_s, lacking)
 
 
 def entries_of(settings: Options) -> Mapping[str, Entry]:
-    """What is sent for each command of a target."""
+    """Return what is sent for each command of a target, by the command's name."""
     return {name: more_fields(one, settings.fields) for name, one in TABLE.items() if one.api in settings.places}
 
 

@@ -1,6 +1,6 @@
-"""What `restbroker check` looks at in a target of kind `prosody-rest`. The registry calls `check`.
+"""What `restbroker check` examines in a target of kind `prosody-rest`. The registry calls `check`.
 
-Always holds: nothing changes on the server, and no stanza goes to anybody but the account's own host.
+Always holds: nothing changes on the server, and no stanza goes to anyone but the account's own host.
 """
 
 from restbroker.config.target import Basic, Target
@@ -21,7 +21,7 @@ _LIMIT_BYTES = 65_536
 
 
 async def check(target: Target) -> list[Finding]:
-    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    """Return all findings about this target; what a person can act on is a finding. Safe to cancel."""
     settings = options_of(target)
     try:
         async with open_client(target) as http:

@@ -1,4 +1,4 @@
-"""What Prosody's configuration needs for whichever of its modules. Used by `suggest` of both of its kinds. Pure."""
+"""What Prosody's configuration needs for any of its modules. Used by `suggest` of both of its kinds. Pure."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from restbroker.config.urls import is_loopback
 
 
 def listening(target: Target) -> Iterator[str]:
-    """Where its web server listens, so that this target's URL leads there: on loopback alone, if that is there."""
+    """Yield lines that have Prosody's web server listen where this target's URL leads; on loopback only, if that is."""
     url = target.url
     used = "https" if url.scheme == "https" else "http"
     yield "-- Of all that Prosody's web server offers, not for this target alone."

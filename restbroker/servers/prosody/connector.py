@@ -30,7 +30,7 @@ CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and p
 
 @attrs.frozen
 class ProsodyConnector:
-    """See `servers.contract.Connector`. Holds nothing that changes."""
+    """The connector of one target, as `servers.contract.Connector` describes it; it holds nothing that changes."""
 
     _target: Target
     _settings: Options
@@ -39,11 +39,14 @@ class ProsodyConnector:
     _now_s: Callable[[], float]
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of this name; None if there is none: it is refused."""
+        """Return the command of this name; None if there is none, and then a job for it is refused."""
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends the stanza. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        """Send the command's request, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
+
+        When cancelled, only the link knows whether it was sent.
+        """
         entry = lookup(self._table, call.command, self._target.name, self.catalogue.lacking)
         if isinstance(entry, Rejected):
             return entry
@@ -57,22 +60,25 @@ class ProsodyConnector:
         return outcome
 
     async def probe(self, link: Link) -> Probe:
-        """Asks the account's own host for its version, or whether the login is taken. Changes nothing."""
+        """Ask the account's own host for its version, or whether the login is taken; judge the answer. Changes nothing.
+
+        Raise `NotSent` or `MaybeSent` without an answer.
+        """
         return health_of(await link.ask(ready(self._target, self._settings))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has no background work; sleeps until cancelled."""
+        """Sleep until cancelled: there is no background work."""
         task_status.started()
         await trio.sleep_forever()
 
 
 def ready(target: Target, settings: Options) -> Request:
-    """The probe's request. Raises `NotSent` in place of `ConfigError`."""
+    """Return the probe's request; raise `NotSent` in place of `ConfigError`."""
     return unsent(lambda: question(target, settings))
 
 
 def health_of(response: Response) -> Health:
-    """What the answer to the probe means. Whatever a stanza says, mod_rest took the login to send it."""
+    """Return what the answer to the probe means; any stanza in it shows that mod_rest took the login to send it."""
     status, answer = response.status, read(FORM, response)
     body = parse_json(response.body)
     match status:
@@ -96,7 +102,7 @@ def health_of(response: Response) -> Health:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet."""
+    """Return the connector of this target; nothing is sent yet."""
     settings = options_of(target)
     known = catalogue.for_target(target, None)
     return ProsodyConnector(target, settings, catalogue.entries_of(settings), catalogue=known, now_s=ports.now_s)

@@ -1,6 +1,6 @@
-"""Makes Prosody tell a source of the kind `prosody-rest` of a message. Called through `events.registry`.
+"""Makes Prosody report a message to a source of the kind `prosody-rest`. Called through `events.registry`.
 
-Always holds: pure; without an address that somebody names, the message goes to `restbroker-check`, who is nobody.
+Always holds: pure; unless an address is named, the message goes to `restbroker-check`, who does not exist.
 tests/servers/test_check_events.py holds a real Prosody 0.12.3 to it, with the original mod_rest where one is named.
 """
 
@@ -19,7 +19,10 @@ _NOBODY: Final = "restbroker-check"
 
 
 def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
-    """See `events.registry`."""
+    """Return the command that sends a message with this text, which Prosody then posts to the source as an event.
+
+    It goes to no user unless `parties` says so. Raise `ConfigError` if no host is known that it could go to.
+    """
     host = options_of(target).host
     if not (parties.receiver or host):
         raise ConfigError(

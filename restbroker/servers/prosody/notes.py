@@ -1,10 +1,9 @@
 """What the note in an ad-hoc command's answer says that mod_admin_adhoc writes. Pure.
 
-The judge asks. Always holds: a failure in a note of type `info` is found; a JID in it, whatever it is, is no heading.
+The judge calls it. Always holds: a failure in a note of type `info` is found; a JID in it never counts as a heading.
 
 A note on several accounts has two lists, of which either may be missing (the same texts on 0.12.3 and 13.0.1,
-recorded):
-"The following accounts were successfully deleted:" and "The following accounts could not be deleted:".
+recorded): "The following accounts were successfully deleted:" and "The following accounts could not be deleted:".
 """
 
 import re
@@ -16,31 +15,31 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.ad_hoc import ADMIN
 
 REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "reenable-user"})
-"""The commands that report so: the end of their nodes."""
+"""The commands that report on several accounts, by the end of their nodes."""
 _HEADING: Final = re.compile(r"The following accounts (were successfully|could not be) \w+:")
 _CODES: Final = (
     ("AlreadyExists", re.compile("Account already exists")),
     ("NotFound", re.compile("User does not exist|The following accounts could not be (deleted|disconnected):")),
 )
 _JID: Final = re.compile(r"[^\s@/]+([@/].*)?")
-"""What may stand under a heading. Only behind its first @ or / a JID may have spaces."""
+"""What may stand under a heading: only behind its first @ or / a JID may have spaces."""
 
 
 @attrs.frozen
 class Report:
-    """How many accounts it was done for, and not; two zeros where the words are not known."""
+    """For how many accounts it was done, and for how many not; two zeros if the words are not known."""
 
     done: int
     failed: int
 
 
 def is_report(node: Json) -> bool:
-    """Whether a command of this node reports so."""
+    """Tell whether a command of this node reports on several accounts."""
     return isinstance(node, str) and node.removeprefix(f"{ADMIN}#") in REPORTS
 
 
 def read(text: str) -> Report:
-    """What such a note says."""
+    """Return what a note on several accounts says."""
     counts = {"were successfully": 0, "could not be": 0}
     part = ""
     for line in text.splitlines():
@@ -54,5 +53,5 @@ def read(text: str) -> Report:
 
 
 def code_of(text: str) -> str:
-    """Return our code of a failure of one account."""
+    """Return our code for a failure that concerns one account."""
     return next((code for code, words in _CODES if words.match(text)), "CommandFailed")

@@ -28,7 +28,7 @@ _FIELD: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
 @attrs.frozen
 class ApiAddress:
-    """One API: the path before that of each command, and its login."""
+    """Where one API is: the path before that of each command, and its login."""
 
     path: str
     login: Login
@@ -36,8 +36,9 @@ class ApiAddress:
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`. `places`: the APIs that the target has. `host`: the domain of the account, where
-    anything tells it.
+    """What is written under `Options`; `places` are the APIs that the target has.
+
+    `host`: the domain of the account, if anything tells it.
     """
 
     DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5280/rest")
@@ -71,7 +72,7 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target with the places of its APIs in its options; what is wrong or odd is put into `review`."""
         if isinstance(target.credentials, IssuedLogin):
             review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
         elif target.credentials is None:
@@ -110,12 +111,12 @@ class Options:
 
 
 def options_of(target: Target) -> Options:
-    """The target's; those of one with nothing but a URL and a login if it was not configured."""
+    """Return the target's options; if it was not configured, those of a target with a URL and a login alone."""
     return target.options if isinstance(target.options, Options) else _bare(target)
 
 
 def account_domain(target: Target) -> str | None:
-    """The domain of the account that stanzas are sent from: the login's, else the target's."""
+    """Return the domain of the account that stanzas are sent from: the login's, else the target's, else None."""
     match target.credentials:
         case Basic(user, _) if "@" in user:
             return user.rpartition("@")[2]
@@ -124,7 +125,7 @@ def account_domain(target: Target) -> str | None:
 
 
 def _bare(target: Target) -> Options:
-    """With mod_rest alone, which wants the local part of the account alone: a whole JID gets 403 (measured)."""
+    """Return options with mod_rest alone, which takes only the account's local part: a JID gets 403 (measured)."""
     match target.credentials:
         case Basic(user, password):
             login: Login = Basic(user.rpartition("@")[0] or user, password)
@@ -136,7 +137,7 @@ def _bare(target: Target) -> Options:
 
 
 def _path(written: str | None, target: Target, at: At, member: str, review: Problems) -> str | None:
-    """The path of another API on the target's server."""
+    """Return the path of another API on the target's server; None if none is written, or it is wrong (a problem)."""
     if written is None:
         return None
     place = at(member)

@@ -28,15 +28,18 @@ from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
-"""So often at most a stanza is sent that Prosody answers 500 to: one of its modules failed over it."""
+"""So often at most a stanza is sent that Prosody answers with 500: one of its modules failed over it."""
 CHECK_URL: Final = (
     "Check the target's URL, that the module is loaded, and that Domain or HostHeader names the VirtualHost or"
     " component that has it."
 )
 _CHECK_LOG: Final = "See Prosody's log."
 CHECK_ACCOUNT: Final = "Check that the login's account exists on a host of this Prosody; if so, check Prosody's log."
-"""mod_auth_internal_plain crashes over an account that does not exist, and mod_post_msg over a host that it does not
-serve: both become a page with status 500, as any other crash (measured on 0.12.3 and 13.0.1)."""
+"""The hint for a page with status 500, which may come of a wrong account.
+
+mod_auth_internal_plain crashes over an account that does not exist, and mod_post_msg over a host that it does not
+serve: both become such a page, as any other crash (measured on 0.12.3 and 13.0.1).
+"""
 _CHECK_ADDRESS: Final = "Check the address."
 # Of an iq that nobody answered in time, or that others drove out of Prosody's list (read in its core/moduleapi.lua).
 _NOT_ANSWERED: Final = re.compile("timed out|evicted from iq")
@@ -79,7 +82,7 @@ _OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "with the node http://jabber.org/protocol/commands lists them.",
     }
 )
-"""What to do where an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
+"""By condition, what to do if an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
 _EXISTS: Final = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
@@ -94,7 +97,7 @@ _TOO_LARGE: Final = "The job is too large for Prosody (http_max_content_size): s
 
 _BROKEN: Final = Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS})
 _NO_GROUP: Final = attrs.evolve(_BROKEN, hint="Check the group's id: it may not exist; else check Prosody's log.")
-"""To its members, and to a chat where no host for rooms is configured (measured on 0.12.3 and 13.0.1)."""
+"""For a 500 to a group's members, and to a chat without a host for rooms (measured on 0.12.3 and 13.0.1)."""
 _CRASHED: Final[Mapping[Api, Rung]] = {
     # The probe finds out whether it is the login, which concerns all jobs.
     "rest": attrs.evolve(_BROKEN, hint=CHECK_ACCOUNT, how={"max_attempts": BROKEN_ATTEMPTS, "pause_target": True}),
@@ -123,7 +126,7 @@ _LADDERS: Final[Mapping[Api, Ladder]] = {api: _rungs(api) for api in get_args(Ap
 
 
 def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
-    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    """Return the outcome of this answer to this call; `now_s` (epoch seconds) is for a Retry-After with a date."""
     status, rungs = response.status, _LADDERS[entry.api]
     read = xml_stanza.as_json if xml_stanza.is_given(call.command.arguments) else parse_json
     body = read(response.body) if 200 <= status < 300 else None
@@ -160,7 +163,7 @@ def _broken(entry: Entry, response: Response) -> Rung:
 
 
 def _is_plain(body: Json, response: Response) -> bool:
-    """Whether a 200 of mod_rest holds a stanza that reports no failure. It always has a stanza."""
+    """Tell whether a 200 of mod_rest, which always has a stanza, holds one that reports no failure."""
     match stanza_in(body):
         case None:
             return response.truncated
@@ -198,7 +201,7 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
 
 
 def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
-    """An ad-hoc command that failed, which says so in the note of its result (XEP-0050)."""
+    """Return the outcome of an ad-hoc command that failed, which the note of its result says (XEP-0050)."""
     says = f": {answer.shown.hide(words)}" if words.strip() else "."
     message = f"The ad-hoc command failed{says}"
     code = "CommandFailed" if entry.ad_hoc is None else notes.code_of(words)
@@ -217,7 +220,7 @@ def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer,
 
 
 def _note(report: notes.Report) -> str | None:
-    """What is to be known of a report that is no failure; None of one of successes alone."""
+    """Return what to note of a report that is no failure; None if it tells of successes alone."""
     if report.failed:
         return f"partly done: {report.failed} of {report.failed + report.done} failed"
     return None if report.done else "an unknown note: see the answer"
@@ -226,9 +229,10 @@ def _note(report: notes.Report) -> str | None:
 def _stanza_error(
     stanza: Mapping[str, Json], answer: Answer, hints: Mapping[str, str], *, asks: bool
 ) -> Outcome | None:
-    """The outcome of an XMPP error, None of one that is a warning. `asks`: no iq that may have changed something.
+    """Return the outcome of an XMPP error, None for one that is a warning.
 
-    `hints`: by condition, where they are not as usual.
+    `asks`: it does not answer an iq that may have changed something. `hints`: by condition, where they are not as
+    usual.
     """
     error = stanza.get("error")
     told: Mapping[str, Json] = error if isinstance(error, dict) else {}

@@ -30,7 +30,7 @@ _JSON: Final = ("Content-Type", "application/json")
 _XML: Final = "application/xmpp+xml"
 _TIMEOUT: Final = "Prosody-Rest-Timeout"
 _EARLIER_S: Final = 1.0
-"""So much before our own time is up Prosody gives up on an iq, so that its answer still comes."""
+"""So many seconds before our own time is up Prosody gives up on an iq, so that its answer still comes."""
 # What stands in a path as it is: how Prosody reads an escape there is known of no version.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*", re.ASCII)
 _SETS: Final = frozenset({"command", "archive"})
@@ -38,7 +38,10 @@ _SETS: Final = frozenset({"command", "archive"})
 
 
 def build(call: Call, entry: Entry, settings: Options) -> Request:
-    """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
+    """Return the request of this call.
+
+    Raise `InvalidArguments` for what the job gives, and `ConfigError` for a secret that cannot be used.
+    """
     given = _fit(call, entry, settings)
     place = settings.places[entry.api]
     is_xml = xml_stanza.is_given(given)
@@ -68,7 +71,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
 
 
 def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
-    """Whether it is an iq that asks, which does no harm when it is sent twice."""
+    """Tell whether it is an iq that asks, which does no harm when it is sent twice."""
     if entry.repeat == "safe" or entry.ad_hoc is not None:
         return entry.repeat == "safe"
     if xml_stanza.is_given(given):
@@ -78,8 +81,9 @@ def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
 
 
 def question(target: Target, settings: Options) -> Request:
-    """The probe: an iq to the account's own host for its version; where no host is known, a body that is no stanza,
-    to which mod_rest says 400 to those that it lets in. Raises `ConfigError`.
+    """Return the probe's request: an iq that asks the account's own host for its version; raise `ConfigError`.
+
+    If no host is known, its body is no stanza: mod_rest answers 400 to that, once it has let in the login.
     """
     place = settings.places["rest"]
     headers: Headers = (_ACCEPT, *authorization(place.login))
@@ -110,7 +114,7 @@ def question(target: Target, settings: Options) -> Request:
 def _fill(
     entry: Entry, given: Mapping[str, Json], call: Call, settings: Options
 ) -> tuple[str, str, Mapping[str, Json] | None]:
-    """Method, path and body."""
+    """Return method, path and members of the body; None: there is no body."""
     if entry.ad_hoc is not None:
         return "POST", "", _command(entry.ad_hoc, given, call.host or settings.host)
     if entry.asks:

@@ -1,7 +1,7 @@
 """What Prosody has to load for a target, so that it offers what the tokens allow. Pure.
 
-The registry calls `suggest`. Always holds: a module of which no token allows a command is not loaded for it; what a
-module does beyond the tokens is said.
+The registry calls `suggest`. Always holds: a module is not loaded for the tokens' sake if none allows a command of it;
+what a module does beyond the tokens is said.
 """
 
 import json
@@ -16,11 +16,11 @@ from restbroker.servers.prosody.table import TABLE
 
 _MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
 _AD_HOC: Final = "admin_adhoc"
-"""It answers the ad-hoc commands, which mod_rest passes on."""
+"""The module that answers the ad-hoc commands, which mod_rest passes on."""
 
 
 def suggest(target: Target, allowed: AllowedCommands) -> str:
-    """The lines, with what is to be known of them."""
+    """Return the lines for Prosody's configuration, with comments that say what to know about them."""
     return "\n".join((*_remarks(target, allowed), *_host(target, allowed)))
 
 
@@ -54,7 +54,7 @@ def _name(target: Target) -> str:
 
 
 def _modules_needed(target: Target, allowed: AllowedCommands) -> Mapping[str, list[str]]:
-    """The commands of each module; mod_rest is needed without any, since the probe asks it."""
+    """Return the commands of each module; mod_rest is needed even without any, since the probe asks it."""
     found: dict[str, list[str]] = {_MODULES["rest"]: []}
     for name in allowed.commands:
         entry = TABLE.get(name)

@@ -21,11 +21,11 @@ from restbroker.servers.prosody.options import Api
 
 @attrs.frozen(eq=False, repr=False)
 class Entry:
-    """One command. `path` is behind the API's own, `{name}` an argument; `fixed` are members of the body.
+    """What is sent for one command; `path` follows the API's own, with `{name}` for an argument.
 
-    `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET {asks}/JID` where the JID can stand in a
-    path. `secret`: its answer is a credential. `ad_hoc`: an iq that is this ad-hoc command. `since`:
-    the version of Prosody whose modules brought it.
+    `fixed` are members of the body. `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET
+    {asks}/JID` if the JID can stand in a path. `secret`: its answer is a credential. `ad_hoc`: it is an iq that is this
+    ad-hoc command. `since`: the version of Prosody whose modules brought it.
     """
 
     name: str
@@ -60,7 +60,7 @@ _ADDRESS: Final = (*may(type=TEXT), Argument("from", JID), *may(id=TEXT, lang=TE
 _COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY, rsm=_OBJECT, xml=TEXT)
 _USERNAME: Final = needs(username=NAME)
 _GROUP: Final = needs(group=TEXT)
-"""Its id."""
+"""The id of a group."""
 _NAME: Final = needs(name=TEXT)
 _INVITE: Final = Argument("id", TEXT, needed=True, secret=True)
 _MESSAGE: Final = (
@@ -170,7 +170,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entr
 
 
 def more_fields(entry: Entry, names: tuple[str, ...]) -> Entry:
-    """Return the same for a mod_rest that knows these members too."""
+    """Return the same entry for a mod_rest that knows these members too."""
     if entry.api != "rest" or entry.asks or entry.ad_hoc is not None or entry.name == "stanza":
         return entry
     takes = entry.takes

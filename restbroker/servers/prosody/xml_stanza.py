@@ -1,8 +1,8 @@
 """Stanzas as XML: a job's `xml` becomes a body; an answer is read for the judge, a posted stanza for an event.
 
 Called by `request`, `outcomes`, the connector and `events.hook`. Always holds: pure; what is sent is written again from
-what was read, so that what was looked at is what is sent; no entity is resolved; a stanza whose command takes `to` and
-`from` has those, which are what a token is asked for.
+what was read, so that what was checked is what is sent; no entity is resolved; a stanza whose command takes `to` and
+`from` has those, which are what a token is checked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ _DEPTH: Final = 100
 
 @attrs.define(eq=False)
 class Element:
-    """One element, its name as it was written. `inner`: texts and elements."""
+    """One element, its name as it was written; `inner` has its texts and elements in their order."""
 
     name: str
     attributes: dict[str, str]
@@ -42,27 +42,27 @@ class Element:
 
     @property
     def children(self) -> list["Element"]:
-        """The elements in it."""
+        """The elements directly in it."""
         return [one for one in self.inner if isinstance(one, Element)]
 
     @property
     def text(self) -> str:
-        """The text in it, without that of elements."""
+        """The text directly in it, without that of its elements."""
         return "".join(one for one in self.inner if isinstance(one, str))
 
     def child(self, name: str) -> "Element | None":
-        """Return the first element of this name."""
+        """Return the first element of this name directly in it; None if there is none."""
         return next((one for one in self.children if one.name == name), None)
 
 
 class UnreadableStanza(ValueError):
-    """Why it cannot be read; the text repeats nothing of it."""
+    """A stanza cannot be read; the text says why, and repeats nothing of it."""
 
 
 def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes:
-    """Return the stanza of a job's arguments. Raises `InvalidArguments`.
+    """Return the stanza that a job's arguments make; raise `InvalidArguments` if they make none.
 
-    `kind`: what it has to be; None: any, which has its own address. `identity`: the id of a message or presence that
+    `kind`: what it has to be; None: any, with an address of its own. `identity`: the id of a message or presence that
     has none.
     """
     if extra := given.keys() - {_ALONE, *ADDRESS}:
@@ -83,12 +83,12 @@ def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes
 
 
 def is_given(given: Mapping[str, Json]) -> bool:
-    """Return whether a job's arguments have a stanza."""
+    """Tell whether a job's arguments have a stanza as XML."""
     return given.get(_ALONE) is not None
 
 
 def is_question(given: Mapping[str, Json]) -> bool:
-    """Return whether it is an iq of type get."""
+    """Tell whether a job's stanza is an iq of type get."""
     try:
         stanza = _read(str(given[_ALONE]))
     except UnreadableStanza:
@@ -97,7 +97,7 @@ def is_question(given: Mapping[str, Json]) -> bool:
 
 
 def as_json(body: bytes) -> Json:
-    """Return what the judge looks at in an answer, as mod_rest would write it as JSON; None where it is no stanza."""
+    """Return what the judge needs of an answer, as mod_rest would write it as JSON; None if it is no stanza."""
     try:
         stanza = _read(body.decode("utf-8", "replace"))
     except UnreadableStanza:
@@ -160,7 +160,7 @@ def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> I
 
 
 def _read(text: str) -> Element:
-    """Return the element. Raises `UnreadableStanza`, whose text repeats nothing of it."""
+    """Return the element; raise `UnreadableStanza`, whose text repeats nothing of it."""
     names = expat.ParserCreate("utf-8", namespace_separator=" ")  # refuses prefixes that stand for nothing
     parser = expat.ParserCreate("utf-8")
     top, path = list[Element](), list[Element]()

@@ -1,4 +1,4 @@
-"""What `restbroker check` looks at in an ejabberd. The registry calls `check`."""
+"""What `restbroker check` examines in an ejabberd. The registry calls `check`."""
 
 from restbroker.servers.ejabberd.check.server import check
 

@@ -11,12 +11,15 @@ from restbroker.config.target import Basic, Bearer, IssuedLogin, Target, Url
 
 
 def is_loopback(url: Url) -> bool:
-    """Whether this URL is on the machine itself."""
+    """Tell whether this URL is on the machine itself."""
     return url.host == "localhost" or url.host.startswith("127.") or url.host == "::1"
 
 
 def listen(url: Url) -> str:
-    """Offers the API at this URL; on loopback only, if the URL is; 80 and 443 belong to a proxy in front of it."""
+    """Return lines that offer the API at this URL; on loopback only, if the URL is.
+
+    Ports 80 and 443 belong to a proxy in front of it: the API is then offered on 5281.
+    """
     port = 5281 if url.port in (80, 443) else url.port
     address = "127.0.0.1" if is_loopback(url) else "::"
     tls = "\n    tls: true" if url.scheme == "https" else ""
@@ -32,12 +35,12 @@ modules:
 
 
 def module(name: str) -> str:
-    """Loads this module."""
+    """Return lines that load this module."""
     return f"modules:\n  {name}: {{}}"
 
 
 def permissions(target: Target, commands: Sequence[str]) -> str:
-    """Lets the target's login call these commands."""
+    """Return lines that let the target's login call these commands."""
     match target.credentials:
         case Basic(user, _) | IssuedLogin(Basic(user, _), _):
             who = f"      access:\n        - allow:\n          - user: {json.dumps(user)}"
@@ -50,7 +53,7 @@ def permissions(target: Target, commands: Sequence[str]) -> str:
 
 
 def administrator(target: Target) -> str:
-    """Makes the target's account an administrator."""
+    """Return lines that make the target's account an administrator."""
     match target.credentials:
         case Basic(user, _) | IssuedLogin(Basic(user, _), _):
             who = json.dumps(user)
@@ -60,7 +63,7 @@ def administrator(target: Target) -> str:
 
 
 def tokens(user: str) -> str:
-    """Lets this account have tokens."""
+    """Return lines that let this account have tokens."""
     return f"""\
 oauth_access: restbroker
 access_rules:
@@ -70,7 +73,7 @@ access_rules:
 
 
 def token_permissions(user: str, commands: Sequence[str]) -> str:
-    """Lets tokens of this account call these commands."""
+    """Return lines that let tokens of this account call these commands."""
     return _permission("restbroker's tokens", _by_token(user), commands)
 
 

@@ -16,9 +16,9 @@ from restbroker.transport.message import Response
 
 @attrs.frozen
 class Entry:
-    """What the first answer told; if that is "ok", further questions make sense.
+    """What the first answer told; if its finding is "ok", further questions make sense.
 
-    `elsewhere`: look for the API elsewhere. `version` is None where `status` is forbidden.
+    `elsewhere`: look for the API elsewhere. `version` is None if `status` is forbidden.
     """
 
     finding: Finding
@@ -27,7 +27,7 @@ class Entry:
 
 
 def judge_entry(target: Target, response: Response) -> Entry:
-    """What the answer to `status` means."""
+    """Return what the answer to `status` means."""
     answer = read(response)
     says = answer.briefly
     match response.status:

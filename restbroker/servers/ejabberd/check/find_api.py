@@ -1,8 +1,8 @@
-"""Looks where on a target's host ejabberd's API would answer, for an operator whose RestURL is not right.
+"""Finds where on a target's host ejabberd's API would answer, for an operator whose RestURL is not right.
 
-Called by `check` after a failure. Always holds: credentials are never sent to an address that the
-operator did not write, and nothing is executed: an argument that no command has is refused before anything runs
-(measured on 23.01 and 24.12, on all their commands).
+Called by `check` after a failure. Always holds: credentials are never sent to an address that the operator did not
+write, and nothing is executed: an argument that no command has is refused before anything runs (measured on 23.01 and
+24.12, on all their commands).
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,16 @@ PORTS: Final = (("http", 5281), ("http", 5280), ("https", 5443))
 PATHS: Final = ("/api", "", "/rest")
 TIMEOUT_S: Final = 1.5
 CONNECT_TIMEOUT_S: Final = 0.7
-"""For TCP and again for TLS, together less than TIMEOUT_S: httpcore 1.0 leaves the socket open when it is cancelled
-within a TLS handshake, as happens when the request's own time is up first (measured).
+"""The limit in seconds for TCP, and again for TLS; together they are less than TIMEOUT_S.
+
+httpcore 1.0 leaves the socket open when it is cancelled within a TLS handshake, as happens when the request's own time
+is up first (measured).
 """
 UNKNOWN_ARGUMENT: Final = b'{"zz_probe":1}'
 
 
 async def find_api(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> list[Url]:
-    """The URLs that answer as ejabberd's API does, the target's own address first; takes 5 seconds at most."""
+    """Return the URLs that answer as ejabberd's API does, the target's own address first; takes 5 seconds at most."""
     own = target.url
     origins = [(own.scheme, own.port)]
     if own.socket is None:
@@ -56,7 +58,7 @@ async def _try_origin(target: Target, origin: Url, rank: int, found: list[tuple[
 
 
 def is_api(response: Response) -> bool:
-    """Whether this is what ejabberd answers to `status` with an unknown argument, or with a wrong login."""
+    """Tell whether this is what ejabberd answers to `status` with an unknown argument, or with a wrong login."""
     answer = read(response)
     complains = response.status == 400 and "unknown argument" in answer.unmasked
     # 10: not logged in, 32: no right to do it.

@@ -16,21 +16,22 @@ from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
 
 NOWHERE = "restbroker.invalid"
-"""No server has this host (RFC 2606)."""
+"""A host that no server has (RFC 2606)."""
 
 
 @attrs.frozen
 class TrialHost:
-    """The host to ask about rights with. `is_served`: the server surely has it."""
+    """The host to ask about rights with; `is_served`: the server surely has it."""
 
     name: str
     is_served: bool
 
 
 def trial_host(target: Target, response: Response) -> TrialHost:
-    """The target's domain, else the account's, which is there since the login was taken, else any of the server's.
+    """Return a host to ask about rights with; `response` is the answer to `registered_vhosts`.
 
-    `response` is the answer to `registered_vhosts`.
+    It is the target's domain, else the account's, which is there since the login was taken, else any of the server's.
+    If the server does not tell its hosts, the account's counts before the target's domain.
     """
     served = hosts_in(response)
     own = _own_host(target)
@@ -47,7 +48,7 @@ def _own_host(target: Target) -> str | None:
 
 
 def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
-    """What the answer to `registered_vhosts` means. `version` is the server's, None if it does not tell."""
+    """Return what the answer to `registered_vhosts` means; `version` is the server's, None if it does not tell."""
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).shown.hide
     if served is None:

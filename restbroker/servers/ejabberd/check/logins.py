@@ -1,7 +1,7 @@
-"""Looks at what the login costs ejabberd, whether it issues tokens, and whether they may do what the login may.
+"""Examines what the login costs ejabberd, whether it issues tokens, and whether they may do what the login may.
 
-Called by `check.server` once the login was let in. Always holds: with a login alone nothing changes on the server;
-where the configuration has tokens asked for, one is, lives for a minute at most, and is revoked.
+Called by `check.server` once the login was let in. Always holds: with a login alone nothing changes on the server; if
+the configuration has tokens asked for, one is, lives for a minute at most, and is revoked.
 """
 
 import time
@@ -22,15 +22,15 @@ from restbroker.transport.message import Transport
 SLOW_LOGIN_S: Final = 0.004
 SAMPLES: Final = 5
 NO_SCOPE: Final = "restbroker:none"
-"""ejabberd looks at a token's scope last, so that all but this was right when it refuses it (measured on 23.01)."""
+"""A scope that ejabberd refuses; it checks the scope last, so that all else was right then (measured on 23.01)."""
 TRIAL_LIFE_S: Final = 60
 AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto instead of Auth.Basic)'
 
 
 async def check_login(target: Target, http: Transport, host: str) -> list[Finding]:
-    """What the login costs with each request, and what a token would gain or gains. Raises `NotSent`, `MaybeSent`.
+    """Return what the login costs with each request, and what a token would gain or gains; ask about rights on `host`.
 
-    Rights are asked with this virtual host.
+    Raise `NotSent` or `MaybeSent`.
     """
     match target.credentials:
         case Basic() as login:
@@ -65,7 +65,7 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
 
 
 async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
-    """Why ejabberd would issue none; None if it would. Asks with a scope that it does not know."""
+    """Return why ejabberd would issue no token, None if it would; ask with a scope that it does not know."""
     response = await http.send(asking(target, login, NO_SCOPE, TRIAL_LIFE_S))
     found = read_token(response, 0.0)
     return found if isinstance(found, NoToken) and read(response).unmasked != "invalid_scope" else None
@@ -104,7 +104,7 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
 
 
 async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport, host: str) -> list[str]:
-    """The commands that the account may call, and its token may not."""
+    """Return the commands that the account may call, but its token may not."""
     asked = trials(host)
 
     async def is_forbidden(command: str, login: Login) -> bool:
@@ -131,7 +131,7 @@ def _cure(login: Basic, why: NoToken) -> str:
 
 
 async def _fastest_s(target: Target, login: Login, http: Transport) -> float:
-    """Seconds of the fastest of some harmless requests."""
+    """Return how many seconds the fastest of some harmless requests took."""
     fastest_s = float("inf")
     for _ in range(SAMPLES):
         began_s = time.perf_counter()

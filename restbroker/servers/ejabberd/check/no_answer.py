@@ -15,13 +15,13 @@ _WAIT = "Jobs for this target wait in Redis until it answers."
 
 
 def unusable_login(target: Target, error: ConfigError) -> Finding:
-    """The credentials cannot even be sent."""
+    """Return the finding of credentials that cannot even be sent."""
     why = "Without them, nothing can be tested."
     return Finding("problem", target.name, "BadLogin", message=error.message, why=why, cure=error.cure, cause="config")
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """No answer came."""
+    """Return the finding of a request that got no answer."""
     found = Finding(
         "problem",
         target.name,
@@ -51,12 +51,12 @@ def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
 
 
 def is_silent(error: NotSent | MaybeSent) -> bool:
-    """Whether the request was taken and no answer came in time."""
+    """Tell whether the request was taken, but no answer came in time."""
     return isinstance(error, MaybeSent) and error.timed_out
 
 
 def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """It answered before, and does no more."""
+    """Return the finding of a server that answered before, but does not any more."""
     why = "It answered before, so it is restarting or dropping connections."
     if is_silent(error):
         why = "It answered before and now hangs or is overloaded. The check stopped here."
@@ -72,7 +72,7 @@ def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
 
 
 def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
-    """The check's own time was up."""
+    """Return the finding of a check whose own time was up; `answered`: there were findings by then."""
     if not answered:
         message = f"No answer from {target.url} within {duration_text(limit_s)}."
         return unreachable(target, MaybeSent(message, timed_out=True))

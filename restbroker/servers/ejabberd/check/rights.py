@@ -24,14 +24,14 @@ from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response, Transport
 
 _OF_26_07: Final = "export_db_ext"
-"""A command that every 26.07 has, and no older ejabberd: who may not ask for the version learns so much of it."""
+"""A command that every 26.07 has, and no older ejabberd: a login that may not ask for the version learns that much."""
 _NOBODY: Final = "@"
 """A user's name has no @ in it: nothing is found, made, changed or ended under this one."""
 
 
 @attrs.frozen
 class Rights:
-    """Names of commands. One that the server has not is in none of these.
+    """Commands that the login may call, may not, or may perhaps, by name; one that the server lacks is in none.
 
     `by_host`: an account has them on hosts of which it is an administrator.
     """
@@ -43,11 +43,11 @@ class Rights:
 
 
 UNKNOWN_ARGUMENT: Final[Mapping[str, Json]] = {"zz_probe": 1}
-"""No command has it, so that ejabberd refuses before anything runs, and before it looks at the rights."""
+"""An argument that no command has: ejabberd refuses it before anything runs, and before it checks the rights."""
 
 
 def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
-    """The commands, each with arguments that let it get as far as the rights and no further."""
+    """Return the commands, each with arguments that let it get as far as the rights and no further."""
     person: Mapping[str, Json] = {"user": _NOBODY, "host": host}
     return {
         "register": {**person, "password": "restbroker-check"},
@@ -61,9 +61,9 @@ def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
 
 
 async def ask_rights(target: Target, http: Transport, host: TrialHost, version: str | None) -> Rights:
-    """Asks for each command. `version` is None where the login may not even ask for `status`.
+    """Ask for each command, and return which the login may call; raise `NotSent` or `MaybeSent`.
 
-    Raises `NotSent` and `MaybeSent`.
+    `version` is None if the login may not even ask for `status`.
     """
     by_host = target.credentials is not None and await _checks_hosts(target, http, version)
     # A refusal is then of the host, or of the command.
@@ -83,13 +83,13 @@ async def _checks_hosts(target: Target, http: Transport, version: str | None) ->
 
 
 def is_missing(response: Response) -> bool:
-    """Whether the server has no such command. A 404 of a command itself is a text: "unknown_user"."""
+    """Tell whether the server has no such command; a 404 of a command itself has a text as its body: "unknown_user"."""
     answer = read(response)
     return answer.unmasked == "unknown_command" or (response.status == 404 and not isinstance(answer.body, str))
 
 
 def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
-    """The one finding that these rights are."""
+    """Return these rights as one finding."""
     name = target.name
     unknown = f" Whether it may call {', '.join(rights.unknown)} is not known." if rights.unknown else ""
     if not rights.forbidden:

@@ -1,8 +1,8 @@
-"""Looks at one ejabberd: reachable, its API at all, login, rights, version, virtual host.
+"""Examines one ejabberd: reachable, its API at all, login, rights, version, virtual host.
 
 Called by `registry.check`. Always holds: nothing changes on the server. What a command would need is first asked with
 an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the form
-of the arguments, with calls that cannot have an effect (see `check.rights`). The one exception: where tokens are
+of the arguments, with calls that cannot have an effect (see `check.rights`). The one exception: if tokens are
 configured to be asked for, one is, lives for a minute at most, and is revoked.
 """
 
@@ -29,17 +29,17 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 
 LIMIT_S: Final = 30.0
-"""For all questions together, some thirty; ejabberd needs some milliseconds for each."""
+"""The limit in seconds for all questions together, some thirty; ejabberd needs some milliseconds for each."""
 
 MODULES: Final[Mapping[str, Sequence[str]]] = {
     "mod_admin_extra": ("check_account", "send_message", "change_password", "kick_user", "add_rosteritem", "set_vcard"),
     "mod_muc_admin": ("create_room", "set_room_affiliation"),
 }
-"""Commands that are commonly needed, and what brings them."""
+"""Commands that are commonly needed, by the module that brings them."""
 
 
 async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS, limit_s: float = LIMIT_S) -> list[Finding]:
-    """Everything about this target. Never raises what a person can act on: that is a finding.
+    """Return all findings about this target; what a person can act on is a finding, and never raised.
 
     `ports` is where the API is looked for when it does not answer. Ends after `limit_s` seconds with what is known by
     then. Safe to cancel.
@@ -128,7 +128,7 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
 
 
 async def _modules(target: Target, http: Transport) -> list[Finding]:
-    """Which commands are missing, asked with an argument that none has."""
+    """Return which commands are missing, by module, as findings; ask with an argument that no command has."""
     missing: dict[str, list[str]] = {}
     for module, commands in MODULES.items():
         for command in commands:

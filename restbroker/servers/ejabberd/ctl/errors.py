@@ -28,13 +28,13 @@ _OF_TEXT: Final[Mapping[str, str]] = {
     "import_file": "cannot_import_file",
     "import_dir": "cannot_import_dir",
 }
-"""The first word of a failure whose text follows it."""
+"""By command, the first word of a failure whose text follows it."""
 _NO_TEXT: Final = "400 Bad Request"
 _OF_NO: Final[Mapping[str, str]] = {
     "ban_account": "account_was_already_banned",
     "unban_account": "account_was_not_banned",
 }
-"""The word of a no, of which the API tells nothing."""
+"""By command, the word of a no, of which the API tells nothing."""
 _UNKNOWN_HOST: Final = "Unknown host passed in "
 
 Form: TypeAlias = Literal["thrown", "returned", "binary"]
@@ -51,7 +51,7 @@ _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {wo
 
 
 def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
-    """What it prints and ends with; None where the refusal is not one that it knows (a login, a token, a proxy)."""
+    """Return what ejabberdctl prints and ends with; None for a refusal unknown to it (of a login, token or proxy)."""
     if answered.outcome == "negative" or answered.code == "CommandFailed":
         return CtlOutput(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
@@ -75,7 +75,7 @@ def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
 
 
 def atom(text: str) -> str:
-    """The text as Erlang shows a name of its own."""
+    """Return the text as Erlang shows an atom, in quotes if need be."""
     if _ATOM.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")

@@ -31,11 +31,11 @@ _PARTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
     ("users", 3): ("user", "host", "nick"),
     ("affiliations", 2): ("jid", "affiliation"),
 }
-"""The names of what `a:b` stands for, by argument and number of parts."""
+"""The names of the parts of `a:b`, by argument and number of parts."""
 
 
 def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> CtlCommand | CtlOutput | CtlRefusal:
-    """The command, or what ejabberdctl prints in its place."""
+    """Return the command that these words are, what ejabberdctl prints in its place, or why it is not ours to do."""
     if version is not None and re.fullmatch(r"[+-]?[0-9]{1,9}", version) is None:
         return CtlOutput(f'Invalid API version number: "{version}"\n', 1)
     if not words:
@@ -62,14 +62,14 @@ def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ctl
 
 
 def unknown_command(catalogue: Catalogue, written: str) -> CtlOutput:
-    """What ejabberdctl says of a command that there is not."""
+    """Return what ejabberdctl says of a command that does not exist."""
     others = [name for name in catalogue.commands if name != written.replace("-", "_")]
     near = min(others, key=lambda name: (_distance(written, name), name))
     return CtlOutput(f"Error: unknown command '{written}'. Did you mean '{near}'?\n", 1)
 
 
 def has_versions(catalogue: Catalogue) -> bool:
-    """Whether this ejabberd has several versions of its interface: then it also takes lists in another form."""
+    """Tell whether this ejabberd has several versions of its interface: then it takes lists as `a:b,c:d`, not JSON."""
     year, _, month = catalogue.version.partition(".")
     return (int(year), int(month)) >= API_SINCE
 
@@ -133,7 +133,7 @@ def _json(argument: ArgumentSpec, text: str) -> Json:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters to add, take away or change (Levenshtein): what ejabberdctl suggests by."""
+    """Return how many letters to add, take away or change (Levenshtein), which is how ejabberdctl finds suggestions."""
     row = list(range(len(other) + 1))
     for above, letter in enumerate(one, start=1):
         left, row[0] = row[0], above

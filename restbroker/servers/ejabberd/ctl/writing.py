@@ -19,7 +19,7 @@ from restbroker.servers.ejabberd.ctl.errors import atom, print_failure
 from restbroker.servers.ejabberd.ctl.reading import has_versions, unknown_command
 
 FAILURE: Final = 1
-"""What a command answers that failed and says nothing of why."""
+"""What a command answers that failed and does not say why."""
 _STATUS: Final = re.compile(r"(The node \S+ is \w+)\. Status: (\w+?)\s*(ejabberd \S+ is running in that node)\s*")
 _ERLANG_LISTS: Final = frozenset({"displayed_groups"})
 """Values of `srg_get_info` that are lists: the API joins them with line breaks, ejabberdctl shows the list."""
@@ -31,7 +31,7 @@ _OTHER_COLUMNS: Final = (
 
 
 def write(catalogue: Catalogue, asked: CtlCommand, answered: JobReply) -> CtlOutput | None:
-    """What ejabberdctl prints of it; None where there is nothing of the server's to print.
+    """Return what ejabberdctl prints of this answer; None if there is nothing of the server's to print.
 
     `asked` was read with this catalogue.
     """
@@ -72,7 +72,7 @@ def _text(spec: CommandSpec, answered: JobReply, separator: str) -> str:
 
 
 def _items(body: Json) -> Sequence[Json]:
-    """The list's items: what the API makes an object of was a list of name and value."""
+    """Return the list's items; what the API makes an object of was a list of name and value."""
     if isinstance(body, Mapping):
         return [[name, value] for name, value in body.items()]
     return body if isinstance(body, list) else [body]
@@ -92,7 +92,7 @@ def _tuple(spec: CommandSpec, item: Json, separator: str) -> str:
 
 
 def _columns(spec: CommandSpec, item: Json) -> Iterable[tuple[tuple[str, str], Json]]:
-    """Each column's value behind its name and type, which are empty where they are not known."""
+    """Return each column as its name and type, which are empty if they are not known, and its value."""
     match item:
         case Mapping() if {*item} == {name for name, _ in spec.fields}:
             return [(field, item[field[0]]) for field in spec.fields]
@@ -114,7 +114,7 @@ def _column(field: tuple[str, str], value: Json, separator: str) -> str:
 
 
 def _note(spec: CommandSpec, body: Json) -> str | None:
-    """What is to be known of columns whose order the catalogue cannot tell."""
+    """Return a warning of columns whose order the catalogue cannot tell; None if it can."""
     tuples = [body] if spec.result == "tuple" else body if spec.result == "list" and isinstance(body, list) else []
     names = {name for name, _ in spec.fields}
     is_known = all({*one} == names for one in tuples if isinstance(one, Mapping))
@@ -134,7 +134,7 @@ def _plain(value: Json, separator: str) -> str:
 
 
 def _bare(body: Json) -> Json:
-    """A scalar without the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`)."""
+    """Return a scalar without the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`)."""
     if isinstance(body, Mapping) and len(body) == 1:
         (body,) = body.values()
     return body
@@ -145,7 +145,7 @@ def _status(text: str) -> str:
 
 
 def _separator(catalogue: Catalogue, asked: CtlCommand) -> str:
-    """What stands between the items of a list within a line."""
+    """Return what stands between the items of a list within a line."""
     if not has_versions(catalogue):
         return "\n"
     return ";" if api_of(asked.endpoint) == 0 else ","

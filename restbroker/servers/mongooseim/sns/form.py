@@ -1,12 +1,11 @@
-"""Takes apart what MongooseIM publishes: a form with a topic and, as JSON, the event. Pure.
+"""Parses what MongooseIM publishes: a form with a topic and, as JSON, the event. Pure.
 
 Called by `hook` once the signature is known to be right. Always holds: an event has the JIDs, text and topic that were
-sent, and nothing is invented; what is refused is refused with a text that repeats nothing of it.
+sent, and nothing is invented; the text of a refusal repeats nothing of what it refuses.
 
 What is sent was measured with MongooseIM 6.8: `Action=Publish`, `Version`, `TopicArn`, `MessageStructure=json`,
-`Message`, and `MessageAttributes.entry.N` where a `plugin_module` there makes some. JIDs are bare and have their host,
-unless that module makes other names of them. A topic has one kind of event: nothing else tells a message from one of a
-room.
+`Message`, and `MessageAttributes.entry.N` if a `plugin_module` there adds some. JIDs are bare and have their host,
+unless that module makes other names of them. A topic has one kind of event: nothing else tells a message from a room's.
 """
 
 import re
@@ -29,7 +28,10 @@ _MOST_FIELDS: Final = 100
 
 @attrs.frozen
 class Notification:
-    """What was published on a topic. `arn`: the topic's whole name, of which `topic` is the last part."""
+    """One publication on a topic. `arn`: the topic's whole name, of which `topic` is the last part.
+
+    `message`: the parsed JSON. `attributes`: what a `plugin_module` added, by name.
+    """
 
     arn: str
     topic: str
@@ -38,7 +40,7 @@ class Notification:
 
 
 def read(body: bytes) -> Notification:
-    """The form. Raises `MalformedEvent`."""
+    """Parse the form of a request's body. Raise `MalformedEvent` if it is not one that publishes on a topic."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -61,7 +63,10 @@ def read(body: bytes) -> Notification:
 
 
 def event(published: Notification, kind: EventType, source: str, now_s: float) -> ServerEvent:
-    """The event, as one of this type. Raises `MalformedEvent` where it is none."""
+    """Return the published event as one of type `kind`. Raise `MalformedEvent` if it lacks what that type has.
+
+    `source` is the source's name in the configuration, `now_s` the time of receipt in epoch seconds.
+    """
     presence: str | None = None
     match kind, dict(published.message):
         case "presence", {"user_id": str(sender), "present": bool(is_present)}:
@@ -106,7 +111,7 @@ def _message(text: str) -> Mapping[str, Json]:
 
 
 def _attributes(fields: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-    """What a `plugin_module` of MongooseIM adds, as it writes it: everything is a text."""
+    """Yield name and value of what a `plugin_module` of MongooseIM adds; it writes everything as a text."""
     for field, name in fields.items():
         if found := _ATTRIBUTE.fullmatch(field):
             yield name, fields.get(f"MessageAttributes.entry.{found[1]}.Value.StringValue")

@@ -1,9 +1,9 @@
-"""MongooseIM's backend `sns` of mod_event_pusher: what it publishes, and what it makes of answers. A `SignedHook`.
+"""Reads and answers what MongooseIM's backend `sns` of mod_event_pusher publishes. A `SignedHook`.
 
-Always holds: nothing of a request counts before its signature is known to be right; every answer is what erlcloud can
-read, which MongooseIM publishes with. Measured with MongooseIM 6.8: it posts to / over TLS, and takes an answer that is
-no success, or none, for a reason to publish again: `publish_retry_count` times, each after twice the time of the last.
-Each is signed anew, by the second: the same signature twice may be two messages.
+Always holds: nothing of a request counts before its signature is known to be right; erlcloud, which MongooseIM
+publishes with, can read every answer. Measured with MongooseIM 6.8: it posts to / over TLS, and if no answer comes, or
+one that is no success, it publishes again: `publish_retry_count` times, each after twice the time of the last. It signs
+each time again, with a time in seconds: two messages may have the same signature.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, 
 
 _SERVICE: Final = "sns"
 _PATH: Final = b"/"
-"""What is signed, whatever a reverse proxy made of it; which source is meant was clear by then."""
+"""The signed path, even if a reverse proxy changed it; the source was known before."""
 _CODES: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.NOT_FOUND: "NotFound",
     HTTPStatus.METHOD_NOT_ALLOWED: "InvalidAction",
@@ -30,12 +30,12 @@ _CODES: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "InternalFailure",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
 }
-"""Amazon's words; what is not here is an `InvalidParameter`."""
+"""Amazon's words for our statuses; any other status is an `InvalidParameter`."""
 
 
 @attrs.frozen
 class SnsHook:
-    """That of one source."""
+    """The hook of one source of kind `mongooseim-sns`, as `event_contract.SignedHook` describes it."""
 
     CONTENT_TYPE: ClassVar[str] = form.CONTENT_TYPE
 
@@ -47,14 +47,17 @@ class SnsHook:
         return ExpectedSignature(self.options.access_key or "", _SERVICE, self.options.skew_s)
 
     def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
-        """Raises `Forbidden` for what cannot be signed with the key."""
+        """Raise `Forbidden` if the headers show that the request cannot be signed with the source's key."""
         try:
             judge_head(headers.items(), self._expected_signature, now_s)
         except SignatureError as error:
             _forbid(error)
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-        """The event. Raises `MalformedEvent` or `Forbidden`."""
+        """Return the event, with its topic's queue and class, if it has its own. Raise `MalformedEvent` or `Forbidden`.
+
+        `Forbidden` means that the signature is wrong or the key cannot be read.
+        """
         request = Request(posted.method, _PATH, posted.query, headers=posted.headers.items(), body=posted.body)
         if not all(posted.secrets) or len(posted.secrets) != 1:
             _forbid(SignatureError("InvalidClientTokenId", "the key cannot be read here"))
@@ -74,30 +77,30 @@ class SnsHook:
         return IncomingEvent(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
 
     def answer_probe(self) -> Answer:
-        """Somebody is there."""
+        """Answer an OPTIONS request with 200 and the allowed methods."""
         return Answer(HTTPStatus.OK, headers={"Allow": "OPTIONS, POST"})
 
     def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  each is confirmed in the same way
-        """It is published."""
+        """Answer an accepted event as Amazon answers a publication."""
         return answers.publish_answer(_new_name())
 
     def answer_refused(self, told: IncomingEvent) -> Answer:
-        """Nothing that it publishes asks."""
+        """Answer as `answer_taken` does: no event that MongooseIM publishes asks for an answer."""
         return self.answer_taken(told)
 
     def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
-        """MongooseIM publishes it again, after a time of its own."""
+        """Answer an event that cannot be accepted now with 503; MongooseIM publishes it again, in its own time."""
         return self.problem(
             HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be accepted. Try again in {duration_text(retry_after_s)}."
         )
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer:
-        """As Amazon says it."""
+        """Answer a request that is no event with this status and detail, in Amazon's XML."""
         return answers.error(status, _CODES.get(status, "InvalidParameter"), detail, _new_name())
 
 
 def open_hook(source: EventSource) -> SnsHook:
-    """What the registry asks for."""
+    """Return the hook of this source."""
     return SnsHook(source, options_of(source))
 
 

@@ -42,7 +42,7 @@ _NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`. `skew_s`: seconds."""
+    """The members of `Options` in the configuration. `skew_s` is in seconds."""
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(path="/", is_signed=True, has_ids=False)
     """MongooseIM posts to / alone."""
@@ -73,7 +73,7 @@ class Options:
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """See `config.kind`."""
+        """Return the source with its secret and its topics' queues; add what is wrong with the options to `review`."""
         place = at("Options")
         if not self.access_key:
             review.refuse(place_of(place, "AccessKey"), "is missing or empty; give MongooseIM's access_key_id.")
@@ -107,5 +107,5 @@ class Options:
 
 
 def options_of(source: EventSource) -> Options:
-    """The source's options; without any nothing is taken."""
+    """Return the source's options; if it has none, options with no key and no topics, so that nothing is accepted."""
     return source.options if isinstance(source.options, Options) else Options()

@@ -1,12 +1,12 @@
-"""Looks whether a request is signed with a key that both sides know: AWS Signature Version 4, in its headers. Pure.
+"""Checks that a request is signed with a key that both sides know: AWS Signature Version 4, in its headers. Pure.
 
-Called by `hook` for each request, before its body is taken apart, and for its head before the body is read. Always
-holds: what is signed is the method, path, query, host, time and every byte of the body that came; the signature is
-compared in constant time; a refusal repeats nothing of the request. The form is that of Amazon's documentation, "Create
-a signed AWS API request"; the tests compare with botocore's signatures.
+Called by `hook` for each request, before its body is parsed, and for its head before the body is read. Always holds:
+the signature covers the method, path, query, host, time and every byte of the body that came; it is compared in
+constant time; a refusal repeats nothing of the request. The form is that of Amazon's documentation, "Create a signed
+AWS API request"; the tests compare with botocore's signatures.
 
-erlcloud, which MongooseIM signs with, takes the second label of a host of four or more for the region, else us-east-1
-(read in its source). So any region counts: it is signed along with the rest.
+erlcloud, which MongooseIM signs with, takes the second label of a host of four or more labels as the region, else
+us-east-1 (read in its source). So any region counts: it is signed along with the rest.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
 _MUST_BE_SIGNED: Final = frozenset({"host", "x-amz-date"})
 
 Fault = Literal["MissingAuthenticationToken", "IncompleteSignature", "InvalidClientTokenId", "SignatureDoesNotMatch"]
-"""As Amazon calls them: no signature; one that cannot be read; of another key; a wrong one, or one of another time."""
+"""Amazon's names: no signature; an unreadable one; one of another key; a wrong one, or one of another time."""
 
 
 @attrs.define(eq=False)
 class SignatureError(Exception):
-    """The request is not signed with the key. `why` is for the log and for the one who sent it."""
+    """The request is not signed with the key. `why` is for the log and for the sender."""
 
     fault: Fault
     why: str
@@ -42,7 +42,7 @@ class SignatureError(Exception):
 
 @attrs.frozen
 class Request:
-    """What came. `path` and `query` as they were sent, names of headers in any case."""
+    """A request as it came: `path` and `query` as they were sent, names of headers in any case."""
 
     method: str
     path: bytes
@@ -57,14 +57,14 @@ class _Claim:
 
     key_name: str
     scope: tuple[str, str, str]
-    """Day, region and service."""
+    """The day, the region and the service."""
     signed: tuple[str, ...]
     signature: str
 
 
 @attrs.frozen
 class ExpectedSignature:
-    """What must be signed: a request to this service, with a key of this name, now or `skew_s` before or after."""
+    """What must be signed: a request to this service, with a key of this name, within `skew_s` seconds of now."""
 
     key_name: str
     service: str
@@ -72,12 +72,15 @@ class ExpectedSignature:
 
 
 def judge_head(headers: Iterable[tuple[bytes, bytes]], expected: ExpectedSignature, now_s: float) -> None:
-    """Raises `SignatureError` for a request whose head alone shows that it cannot be signed as expected."""
+    """Raise `SignatureError` if the headers alone show that the request cannot be signed as expected.
+
+    `now_s`: epoch seconds.
+    """
     _judge_claim(_join_headers(headers), expected, now_s)
 
 
 def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: float) -> None:
-    """Raises `SignatureError`. `secret`: the key."""
+    """Raise `SignatureError` unless the request is signed as expected with the key `secret`. `now_s`: epoch seconds."""
     headers = _join_headers(request.headers)
     claim, moment = _judge_claim(headers, expected, now_s), headers["x-amz-date"]
     if any(name not in headers for name in claim.signed):
@@ -95,7 +98,7 @@ def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: 
 
 
 def _judge_claim(headers: dict[str, str], expected: ExpectedSignature, now_s: float) -> _Claim:
-    """Raises `SignatureError`."""
+    """Return what the headers say of the signature. Raise `SignatureError` if that is not as expected."""
     claim = _claim(headers)
     if not hmac.compare_digest(claim.key_name.encode(), expected.key_name.encode()):
         raise SignatureError("InvalidClientTokenId", "it is signed with a key of another name")
@@ -104,7 +107,7 @@ def _judge_claim(headers: dict[str, str], expected: ExpectedSignature, now_s: fl
 
 
 def _claim(headers: dict[str, str]) -> _Claim:
-    """Raises `SignatureError`."""
+    """Parse the `Authorization` header. Raise `SignatureError` if there is no signature, or not a complete one."""
     algorithm, _, rest = headers.get("authorization", "").partition(" ")
     if algorithm != ALGORITHM:
         raise SignatureError("MissingAuthenticationToken", f"it has no signature ({ALGORITHM})")
@@ -126,7 +129,7 @@ def _pair(part: str) -> tuple[str, str]:
 
 
 def _judge_scope(claim: _Claim, moment: str, expected: ExpectedSignature, now_s: float) -> None:
-    """Raises `SignatureError` for what was signed at another time, or for something else."""
+    """Raise `SignatureError` if the request was signed at another time, for another day or for another service."""
     day, _, claimed = claim.scope
     at_s = _epoch_s(moment)
     if at_s is None:
@@ -150,7 +153,7 @@ def _epoch_s(moment: str) -> int | None:
 
 
 def _canonical(request: Request, headers: dict[str, str], signed: tuple[str, ...], digest: str) -> str:
-    """What both sides make of the request, to sign it."""
+    """Return the text that both sides make of the request, to sign it; `digest` is the body's SHA-256."""
     lines = [
         request.method,
         quote(request.path, safe="/~"),
@@ -179,7 +182,10 @@ def _signature(secret: bytes, claim: _Claim, moment: str, canonical: str) -> str
 
 
 def _join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By names in lower case, several of one name as one; blanks at the ends and repeated ones count for nothing."""
+    """Return the headers by name in lower case, several of one name joined with commas, and blanks reduced.
+
+    Blanks at the ends are dropped, and several in a row become one.
+    """
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name.decode("latin-1").lower(), []).append(" ".join(value.decode("latin-1").split()))

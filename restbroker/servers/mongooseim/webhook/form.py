@@ -1,12 +1,12 @@
 """Reads the form that MongooseIM posts for each message. Called by `hook`.
 
-Always holds: pure; whatever the bytes are, a form or `MalformedEvent` comes of them, in a time that grows with their
-number. What is said of MongooseIM was measured with 6.8 (its cowlib writes the form):
+Always holds: pure; any bytes give a form or a `MalformedEvent`, in a time that grows with their number. What is said of
+MongooseIM was measured with 6.8 (its cowlib writes the form):
 
-- The fields are author, server, receiver, message, in this order. Of a value all bytes but letters, digits, `-`, `.`
-  and `_` are escaped. A space is `%20` or `+`, and both stand in one value.
+- The fields are author, server, receiver, message, in this order. In a value all bytes but letters, digits, `-`, `.`
+  and `_` are escaped. A space is `%20` or `+`, and both may stand in one value.
 - Its documentation shows a form in which nothing is escaped, and old versions sent that. There the message, which comes
-  last, may hold anything: it is taken as it is where it has a character that forms never have.
+  last, may hold anything: it is taken as it is if it has a character that forms never have.
 """
 
 import re
@@ -23,7 +23,10 @@ _ENCODED_FIELDS: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+&=-]*")
 
 
 def read(body: bytes) -> dict[str, str]:
-    """The fields by their names; of a name that comes twice the first counts. Raises `MalformedEvent`."""
+    """Return the form's fields by name; of a name that comes twice the first counts.
+
+    Raise `MalformedEvent` if there are too many fields.
+    """
     found = _MESSAGE.search(body)
     last: bytes | None = None
     if found is not None and _ENCODED_FIELDS.fullmatch(body, found.end()) is None:
@@ -41,7 +44,7 @@ def read(body: bytes) -> dict[str, str]:
 
 
 def _text(written: bytes) -> str:
-    """A value that has what no form has is one that nobody escaped."""
+    """Decode a name or value, unless it has a character that no form has: then it was never escaped."""
     if _ENCODED.fullmatch(written) is not None:
         written = unquote_to_bytes(written.replace(b"+", b" "))
     return written.decode("utf-8", "replace")

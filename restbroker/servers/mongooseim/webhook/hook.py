@@ -1,8 +1,8 @@
-"""What MongooseIM's event pusher posts over HTTP, as events. A `Hook`, for the registry.
+"""Reads what MongooseIM's event pusher posts over HTTP, as events. A `Hook`, for the registry.
 
-Always holds: pure; of the receiver only what the server tells is said. MongooseIM 6.8 (measured) posts the chat
-messages of its users, waits for the answer before it goes on with the message, and takes any status for a success: what
-is not taken is lost, and the status is for whoever reads counters.
+Always holds: pure; the event says no more of the receiver than the server does. MongooseIM 6.8 (measured) posts the
+chat messages of its users, waits for the answer before it goes on with the message, and takes any status for a success:
+a message that is not accepted is lost, and the status only serves counters.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,15 @@ _PROBED: Final = Answer(200, headers={"Allow": "OPTIONS, POST"})
 
 @attrs.frozen
 class PushHook:
-    """The hook; see `contract.Hook`."""
+    """The hook of kind `mongooseim-webhook`, as `event_contract.Hook` describes it."""
 
     CONTENT_TYPE: str = "application/x-www-form-urlencoded"
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-        """The message as an event. Raises `MalformedEvent`."""
+        """Return the posted message as an event. Raise `MalformedEvent` if the form lacks a field.
+
+        `source` is the source's name in the configuration, `now_s` the time of receipt in epoch seconds.
+        """
         fields = form.read(posted.body)
         for name in _NEEDED:
             if name not in fields:
@@ -52,28 +55,28 @@ class PushHook:
         return IncomingEvent(event)
 
     def answer_probe(self) -> Answer:
-        """Somebody is there."""
+        """Answer an OPTIONS request with 200 and the allowed methods."""
         return _PROBED
 
     def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
-        """MongooseIM goes on."""
+        """Answer an accepted event with 202; MongooseIM then goes on."""
         return _TAKEN
 
     def answer_refused(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
-        """Never called: nothing here asks."""
+        """Answer with 202; it is never called, since no event of this kind asks for an answer."""
         return _TAKEN
 
     def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
-        """MongooseIM does not look at it."""
+        """Answer an event that cannot be accepted now with 503 and Retry-After in seconds; MongooseIM ignores it."""
         return Answer(503, headers={"Retry-After": str(retry_after_s)})
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as above
-        """As for everybody."""
+        """Return None: a problem is answered as for all kinds."""
         return None
 
 
 def open_hook(source: EventSource) -> Hook:  # noqa: ARG001  all sources of this kind are alike
-    """What reads and answers messages."""
+    """Return the hook of this source."""
     return PushHook()
 
 

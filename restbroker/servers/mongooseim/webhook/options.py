@@ -14,7 +14,7 @@ from restbroker.config.problems import Problems
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`. Durations are seconds."""
+    """The members of `Options` in the configuration. Durations are in seconds."""
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False)
 
@@ -33,7 +33,10 @@ class Options:
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """See `config.kind`."""
+        """Return the source with its window and patience set from these options; refuse `IQ` in `review`.
+
+        The window is the longer of the source's own and `resend_s`.
+        """
         if source.iq != "refuse":
             review.refuse(at("IQ"), "has no use: this kind tells of messages alone.")
         window_s = max(source.window_s or 0.0, self.resend_s)

@@ -2,8 +2,8 @@
 
 Its table makes arguments of them, and `request` writes them. Always holds: what has lists or properties is written as
 XML, which all generations of this interface read alike, while the oldest drops without a word what newer ones take as
-JSON (measured on the REST API plugin). What has neither is JSON, as its page shows it: without an outermost element. Of
-a member of which no more is known any scalar is taken.
+JSON (measured on the REST API plugin). What has neither is JSON, as the plugin's page shows it: without an outermost
+element. A member of which no more is known takes any scalar.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _FORMS: Final[Mapping[Form, Form]] = {
     **{form: form for form in (FLAG, PROPERTIES, SUBSCRIPTION, WHOLE)},
 }
 _BY_AFFILIATION: Final = [name for one in AFFILIATIONS.values() for name in (f"{one}s", f"{one}Groups")]
-"""Its page lists the groups of a room's affiliation behind the people."""
+"""The order of the plugin's page, which lists the groups of each affiliation of a room behind the people."""
 
 
 def _copy(name: str) -> Entity:
@@ -39,7 +39,7 @@ def _json(*members: Argument) -> Entity:
 
 
 def _scalars(names: str) -> tuple[Argument, ...]:
-    """`*` behind those that a job must give."""
+    """Return arguments that take any scalar; a `*` stands behind the names that a job must give."""
     return tuple(Argument(name.rstrip("*"), SCALAR, needed=name.endswith("*")) for name in names.split())
 
 

@@ -17,7 +17,7 @@ from restbroker.servers.openfire.chat.table import table
 
 _VERSION: Final = "ofchat 0.9"
 _UNTESTED: Final = "meet"
-"""A family that nobody could try: calls and meetings need a telephone exchange."""
+"""A family that could not be tested: calls and meetings need a telephone exchange."""
 # It may wait for an agent still, and nobody would take a second one for the same.
 _ASK_UNANSWERED: Final = Reason(
     "AskUnanswered", "", "ask_status shows its state, ask_revoke withdraws it; a retry asks again."
@@ -25,17 +25,17 @@ _ASK_UNANSWERED: Final = Reason(
 
 
 def for_version(_version: str | None) -> Catalogue:
-    """All of them."""
+    """Return all commands; the version does not count."""
     return _catalogue_of("source")
 
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """All of them, with what the target's `Paths` have each take."""
+    """Return all commands, with the arguments that the target's `Paths` gives each; the version does not count."""
     return _catalogue_of(target.options_as(Options).paths)
 
 
 def requests() -> Mapping[str, str]:
-    """What each command sends, below `/rest/api/restapi/v1`."""
+    """Return the method and path of each command, below `/rest/api/restapi/v1`, by name."""
     return {name: f"{entry.method} {entry.path}" for name, entry in table("source").items()}
 
 

@@ -1,6 +1,6 @@
-"""What `restbroker check` looks at in a target of kind `openfire-chat`. The registry calls `check`.
+"""What `restbroker check` checks in a target of kind `openfire-chat`. The registry calls `check`.
 
-Always holds: nothing changes on the server, nobody is logged in, and the login is sent to no address but the target's.
+Always holds: nothing changes on the server, no user is logged in, and the login is sent to no address but the target's.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
 _PORTS: Final = (("http", 7070), ("https", 7443))
-"""Of http-bind, where the Chat API is."""
+"""The ports of http-bind, where the Chat API is."""
 _CONSOLE: Final = (9090, 9091)
 _LOOK_AT_LOGIN: Final = (
     "It does so if the login is not a valid JID: give only the administrator's name, without a domain. Else "
@@ -34,7 +34,10 @@ _CONNECT_S: Final = 0.7
 
 
 async def check(target: Target) -> list[Finding]:
-    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    """Ask the target's server and return the findings; a failure that a person can act on is a finding, too.
+
+    Safe to cancel.
+    """
     try:
         async with open_client(target) as http:
             found = _finding(target, await http.send(ready(target)))
@@ -59,7 +62,7 @@ def _finding(target: Target, response: Response) -> Finding:
 
 
 async def _trust(target: Target, http: Transport) -> list[Finding]:
-    """Whether users can be logged in without their passwords."""
+    """Return a finding if users cannot be logged in without their passwords; none if they can or it cannot be told."""
     if target.credentials is None:
         return []
     answer = await http.send(trust_question(target))
@@ -89,7 +92,7 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
 
 
 def _console(target: Target, response: Response) -> str:
-    """Whether it is Openfire's console that answers."""
+    """Return a sentence for the message if it is Openfire's console that answers; else ""."""
     if "login.jsp" in response.headers.get("location", "") or target.url.port in _CONSOLE:
         return " This is Openfire's admin console, which has other APIs: use a target of kind openfire-rest for it."
     return ""
@@ -104,14 +107,14 @@ def _login_hint(target: Target) -> str:
 
 
 async def _elsewhere(target: Target, found: Finding) -> Finding:
-    """The same, with the address where the Chat API answers, if that is one of the usual ones."""
+    """Return the finding, with the address where the Chat API answers as its cure, if that is one of the usual ones."""
     for url in await _answering(target.url, target):
         return attrs.evolve(found, cure=f'It answers there: "URL": "{url}"')
     return found
 
 
 async def _answering(own: Url, target: Target) -> list[Url]:
-    """The usual addresses where it asks for a login or answers; it is asked without one."""
+    """Return the usual addresses where the Chat API asks for a login or answers; it is asked without one."""
     if own.socket is not None:
         return []
     places = dict.fromkeys([(own.scheme, own.port), *_PORTS])
@@ -153,7 +156,7 @@ def _passwords(target: Target) -> list[Finding]:
 
 
 def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """What it says of a target that a question was not answered."""
+    """Return the finding that the target did not answer a question."""
     is_plain = target.url.scheme == "https" and target.url.port == 7070
     plain = "Port 7070 has no TLS by default: https is on 7443. " if is_plain else ""
     hint = "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."

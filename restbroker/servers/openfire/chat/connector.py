@@ -1,7 +1,8 @@
-"""The connector for Openfire's Chat API: a command is one request, mostly as a user on the stream of his login.
+"""The connector for Openfire's Chat API: a command is one request, mostly as a user on the stream of their login.
 
 `app` opens it through the registry. Always holds: a command is sent again within a delivery only after a 400, which
-means that it was not done, and only once; the id of a stream leaves this folder in no answer, note or message.
+means that it was not done, and twice at most; a list of contacts that comes back empty is asked for once more on a new
+stream; the id of a stream leaves this folder in no answer, note or message.
 """
 
 from collections.abc import Callable
@@ -33,12 +34,18 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
 _MAY_BE_DONE: Final = (404, 500, 504)
-"""Of what ends a session: an earlier try may have deleted the user, or this one before it failed."""
+"""Statuses of a command that ends a session after which the session may be over.
+
+An earlier try may have deleted the user, or this one may have before it failed.
+"""
 
 
 @attrs.frozen
 class ChatConnector:
-    """See `servers.contract.Connector`. `_logins` and `_rooms` are None where no job is delivered."""
+    """The connector of one target, as `servers.contract.Connector` describes it.
+
+    `_logins` and `_rooms` are None where no job is delivered.
+    """
 
     _target: Target
     _now_s: Callable[[], float]
@@ -51,11 +58,14 @@ class ChatConnector:
         return catalogue.for_target(self._target, None)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of this name; None if there is none: it is refused."""
+        """Return the command of this name; None if there is none, and a job with it is rejected."""
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        """Send the command, logging its user in first if that is needed, and judge the answer.
+
+        Raise `NotSent` or `MaybeSent`. When cancelled, only the link knows whether the command was sent.
+        """
         entries, name = table(self._target.options_as(Options).paths), self._target.name
         entry = lookup(entries, call.command, name, {})
         if isinstance(entry, Rejected):
@@ -74,11 +84,14 @@ class ChatConnector:
             raise NotSent(str(error)) from error
 
     async def probe(self, link: Link) -> Probe:
-        """Asks how many sessions there are. Changes nothing."""
+        """Ask for the number of sessions; change nothing.
+
+        Raise `NotSent` or `MaybeSent` if the server cannot be reached.
+        """
         return health_of(await link.ask(ready(self._target))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has no background work; sleeps until cancelled."""
+        """Sleep until cancelled, then close the logins; there is no background work."""
         task_status.started()
         try:
             await trio.sleep_forever()
@@ -122,7 +135,10 @@ class ChatConnector:
         return classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
 
     async def _send_kick(self, name: str, request: Request, link: Link) -> Response:
-        """Also what may have ended his session, as one that was not answered, has his stream looked at."""
+        """Send a command that ends a user's session, and have the user's stream logged off if it may have ended.
+
+        That holds for a command without an answer, too.
+        """
         may_be_done = True
         try:
             response = await link.send(request)
@@ -136,7 +152,10 @@ class ChatConnector:
         return response
 
     async def _send_question(self, entry: Entry, name: str, request: Request, link: Link) -> Response:
-        """A question, or what ends one, with what is noted of its name. What may have begun counts as begun."""
+        """Send a question, or a command that ends one, and note in Redis whether its name asks one.
+
+        A question that may have begun counts as begun.
+        """
         logins = self._shared_logins()
         if entry.effect == "revokes":
             known = await logins.read_state(name)
@@ -167,9 +186,10 @@ class ChatConnector:
         stale: str,
         response: Response,
     ) -> Outcome:
-        """After a 400, which an unknown stream gets too: sends once more by what is the user's stream now.
+        """Send the command again on the user's present stream, after a 400, which an unknown stream gets, too.
 
-        Twice at most: what another process left in Redis may be older than the server's last start as well.
+        It is sent twice more at most, since what another process left in Redis may be older than the server's last
+        start.
         """
         for _ in range(2):
             fresh = await as_unsent(self._shared_logins().renew, asked.user, stale)
@@ -183,7 +203,7 @@ class ChatConnector:
         return self._refusal(call, entry, spec, response=response, stream=stale)
 
     def _refusal(self, call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
-        """The outcome of the last answer, with what an offer's end may come from."""
+        """Return the outcome of the last answer; for an answer to an offer, with why the offer may be gone."""
         outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
         return offer_gone(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
@@ -218,7 +238,7 @@ class ChatConnector:
 
 
 def _whose(entry: Entry, asked: ChatRequest) -> str:
-    """Whose session ends by it, or who asks; "" where that is nobody whom a login could have."""
+    """Return the name whose session the command ends, or that asks; "" if there is none that a login could have."""
     if entry.effect == "kicks":
         return str(asked.given["username"])
     if entry.effect not in ("asks", "revokes", "uploads"):
@@ -228,12 +248,12 @@ def _whose(entry: Entry, asked: ChatRequest) -> str:
 
 
 def ready(target: Target) -> Request:
-    """The probe's request. Raises `NotSent` in place of `ConfigError`."""
+    """Return the probe's request. Raise `NotSent` in place of `ConfigError`."""
     return unsent(lambda: question(target))
 
 
 def health_of(response: Response) -> Health:
-    """What the answer to the probe means."""
+    """Judge the answer to the probe: whether the server is well, and why not."""
     status = response.status
     match status:
         case 200 if isinstance(parse_json(response.body), dict):
@@ -252,7 +272,7 @@ def health_of(response: Response) -> Health:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet."""
+    """Return the connector of this target; nothing is sent yet."""
     if ports.logins is None or ports.http is None:
         return ChatConnector(target, ports.now_s, None, None)
     logins = shared_logins(target, ports)

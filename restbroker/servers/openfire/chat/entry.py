@@ -1,7 +1,7 @@
-"""What a row of the Chat API's table says of a command, and how one is made.
+"""What a row of the Chat API's table says of a command, and how to make one.
 
-`table` makes its rows here; the request, the connector and the judge read them. Always holds: loads no Trio; a user is
-named by `from` wherever a command acts as one.
+`table` makes its rows here; the request, the connector and the judge read them. Always holds: loads no Trio; `from`
+names the user wherever a command acts as one.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from restbroker.servers.openfire.chat.bodies import BODIES
 from restbroker.servers.openfire.chat.forms import EITHER, JID, QUOTED, ROOM, SEGMENT, SENDER, SHOW, STATE, USER
 
 Sends = Literal["", "text", "either", "json"]
-"""What the body is where it is no entity: a text, a text or an object as its JSON text, JSON."""
+"""What the body is if it is no entity: a text, a text or an object as its JSON text, or JSON."""
 Effect = Literal[
     "",
     "logs_in",
@@ -38,16 +38,17 @@ Effect = Literal[
 ]
 """What the connector and the judge must know beyond the request.
 
-`kicks`: it ends a user's session, and the plugin keeps his stream all the same (measured). `answers_offer`: of an offer
-that the user's stream was made: it is gone with the stream. `speaks`: of who is in a room on his stream; who never
-asked for it gets 400 (read), else it is 200 (measured). `expels`, `sets_room`: it may have users leave a room, without
-an affiliation for instance one for members only (read); `sets_room`, where the room is there already, too.
+`kicks`: it ends a user's session, but the plugin keeps the stream (measured). `answers_offer`: it is about an offer
+that was made to the user's stream, and is gone with the stream. `speaks`: it is for users who are in a room on their
+stream; one that never asked for the room gets 400 (read), any other gets 200 (measured). `expels`, `sets_room`: it may
+have users leave a room, for instance one for members only in which they have no affiliation (read); `sets_room` may do
+so also if the room exists already.
 """
 
 FROM: Final = "from"
 """The argument that says as whom a command acts."""
 STREAM: Final = "streamid"
-"""What stands in the path for the stream of who acts."""
+"""What stands in the path for the stream of the user who acts."""
 _STREAM_OF: Final = Argument(FROM, USER, needed=True)
 _IN_PATH: Final[Mapping[str, Form]] = {
     FROM: SENDER,
@@ -58,7 +59,7 @@ _IN_PATH: Final[Mapping[str, Form]] = {
     "state": STATE,
     "url": TEXT,
 }
-"""All others are segments."""
+"""The forms of arguments in a path; all others are segments."""
 _IN_QUERY: Final[Mapping[str, Form]] = {
     "service": QUOTED,
     "servicename": QUOTED,
@@ -66,7 +67,7 @@ _IN_QUERY: Final[Mapping[str, Form]] = {
     "expandGroups": QUOTED,
     "show": SHOW,
 }
-"""All others are texts."""
+"""The forms of arguments in a query; all others are texts."""
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "service": ("servicename",),
     "servicename": ("service",),
@@ -78,7 +79,7 @@ _RAW: Final[Mapping[Sends, Form]] = {"text": TEXT, "either": EITHER, "json": ANY
 
 
 class _Columns(TypedDict, total=False):
-    """What a row says as it stands in the `Entry`."""
+    """The columns of a row that become members of the `Entry` as they are."""
 
     sends: Sends
     raw: str
@@ -99,12 +100,14 @@ class _Columns(TypedDict, total=False):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Entry:
-    """One command. `path` is below the plugin's own, `{name}` an argument; `query`: the arguments in the query.
+    """One command.
 
-    `raw`: the argument that is the body where `sends` says so; `body`: else the entity that it is, and `answer`: what a
-    200 holds, both in the plugin's words, "" for nothing. `defaults`: members of the body where the job has none.
+    `path` is below the plugin's own, with `{name}` for an argument; `query`: the arguments in the query.
+
+    `raw`: the argument that is the body, if `sends` says so; else `body`: the entity that is sent, and `answer`: what a
+    200 holds, both in the plugin's words, "" for nothing. `defaults`: members of the body if the job has none.
     `answers_404`: a 404 that says nothing is about what the command names, and not about the whole API (read).
-    `danger`: what of the server itself it touches. `beyond`: what it says goes to whomever it is told, or to all.
+    `danger`: what of the server itself it touches. `beyond`: it may reach any address that it names, or all users.
     `documented`: the plugin's page has it. `adds_secret`: the shared secret stands in its query, too.
     """
 
@@ -131,12 +134,12 @@ class Entry:
 
     @property
     def acts(self) -> bool:
-        """Whether as a user, on his stream."""
+        """Whether the command acts as a user, on the user's stream."""
         return f"{{{STREAM}}}" in self.path
 
     @property
     def family(self) -> str:
-        """What it belongs to, such as `chat` or `users`."""
+        """What the command belongs to, such as `chat` or `users`."""
         return self.path.split("/")[1]
 
 
@@ -148,7 +151,7 @@ def entry(
     same: tuple[str, str] | None = None,
     **columns: Unpack[_Columns],
 ) -> Entry:
-    """Return a row, which takes what stands in its path, its query and its body. `own`, `same`: as of `in_order`."""
+    """Return a row, which takes the arguments of its path, query and body. `own`, `same`: as for `in_order`."""
     method, path, query = split_request(request)
     raw, sends = columns.get("raw", "body"), columns.get("sends", "")
     rows = (

@@ -1,4 +1,4 @@
-"""What refusals of the Chat API mean that are not about one command: of logins, of the whole API. Pure.
+"""What refusals of the Chat API mean that are not about one command, but about logins or the whole API. Pure.
 
 The judge, the logins and the check use it. Always holds: every refusal has an outcome; no words of an answer are shown
 before its secrets are taken out.
@@ -18,7 +18,7 @@ from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
-"""So often at most a job is sent to which the server says 500: mostly it means bad input, which lasts."""
+"""The most times that a job is sent to which the server answers 500: mostly it means bad input, which lasts."""
 
 CHECK_URL: Final = (
     "Check the target's URL: the Chat API is on the port of http-bind, http://HOST:7070/rest/api, not on that "
@@ -75,17 +75,17 @@ RUNGS: Final[Ladder] = _SHARED | {
 
 
 def form_of(stream: str = "") -> AnswerForm:
-    """How the Chat API answers, with what is as good as a login: all streams, and this one whatever it looks like."""
+    """Return how the Chat API answers, with what to mask: the ids of all streams, and this one in any form."""
     return AnswerForm(_words, LOGINS | hiding.spellings_of([stream] if stream else []))
 
 
 def explains(answer: Answer) -> bool:
-    """Whether it says more than the name of an exception."""
+    """Tell whether the answer says more than the name of an exception."""
     return answer.unmasked != answer.code
 
 
 def refused_by_all(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
-    """The outcome of what concerns every command; None of an answer that is about this one (400, 404, 409, …)."""
+    """Return the outcome of an answer that concerns every command; None if it is about this one (400, 404, 409, …)."""
     status = answer.status
     if status < 300 or (400 <= status < 500 and status not in (401, 403, *BUSY)):
         return None
@@ -95,8 +95,9 @@ def refused_by_all(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
 
 
 def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
-    """The outcome of a job whose user could not be logged in. Of the answers only a 400's is shown, without these
-    secrets: another one may be a stream's id.
+    """Return the outcome of a job whose user could not be logged in.
+
+    Only the answer of a 400 is shown, without these secrets: another one may be a stream's id. `now_s`: epoch seconds.
     """
     status, silent = response.status, read(form_of(), attrs.evolve(response, body=b""), (), now_s)
     if (of_all := refused_by_all(silent, may_run_twice=True)) is not None:
@@ -116,8 +117,9 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secre
 
 
 def _words(response: Response, text: str) -> tuple[str, str]:
-    """The name of the exception, "" where there is none, and with it what is said: where `message` is no more than
-    "Exception", the text may be in `ressource` (measured).
+    """Return the name of the exception in an answer, "" if there is none, and with it what the answer says.
+
+    If `message` is no more than "Exception", the text may be in `ressource` (measured).
     """
     match parse_json(response.body):
         case {"exception": str(kind), **rest}:

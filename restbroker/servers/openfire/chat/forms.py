@@ -2,8 +2,8 @@
 
 Its bodies and its table are made of these. Always holds: what the server would answer with a 400 or 500 that says
 nothing is refused here, and so is what it would take for something else: an unknown `show` makes a user available, an
-unknown chat state is dropped with a 200 (read). Values that were copied from the plugin's page with its quotes are
-understood where they stand in a path, or choose; of a text, quotes may belong to it.
+unknown chat state is dropped with a 200 (read). A value that was copied from the plugin's page with its quotes is
+understood where it stands in a path or is one of several choices; in a text, quotes may belong to it.
 """
 
 from typing import Final
@@ -20,15 +20,16 @@ _ELSEWHERE: Final = "names another server than the target's Domain"
 
 
 def user_name(user: str) -> str:
-    """The name that a user is logged in by: the local part, folded as the server folds it."""
+    """Return the name that a user logs in with: the local part of a JID, or the name, folded as the server folds it."""
     bare = user.partition("/")[0]
     return fold_case(bare.rpartition("@")[0] or bare)
 
 
 def service_of(room: str, host: str | None) -> tuple[str, str]:
-    """Name and service of a room's JID, as events name it: the service is what its domain has before the server's.
+    """Return the name and the service of a room's JID, as events name it.
 
-    Raises `InvalidArguments` for one of another server than `host`, the target's domain.
+    The service is the part of its domain before the server's. `host`: the target's domain, None if it is not known.
+    Raise `InvalidArguments` for a room of another server.
     """
     name, _, domain = room.rpartition("@")
     service, _, rest = domain.partition(".")
@@ -67,7 +68,10 @@ def _sender(name: str, value: Json, host: str | None) -> Json:
 
 
 def _check_segment(name: str, value: Json) -> Json:
-    """What Openfire answers 500 to (measured on the REST API plugin), or what would lead elsewhere, is refused."""
+    """Return the value, or raise `InvalidArguments` for a part of a path that Openfire cannot take.
+
+    Such a part gets 500 (measured on the REST API plugin), or would lead elsewhere.
+    """
     if isinstance(value, str) and value.strip() in ("", ".", ".."):
         raise InvalidArguments(f'the argument "{name}" is empty, or only dots')
     if isinstance(value, str) and "/" in value:
@@ -111,7 +115,7 @@ def _join(name: str, value: Json, host: str | None) -> Json:
 
 
 def _members(name: str, value: Json, host: str | None) -> Json:
-    """The plugin takes a name without any comma for no name at all (read)."""
+    """Return names as one text with commas; a single one with a comma behind it, since the plugin needs one (read)."""
     names = _split(name, value, host)
     return _join(name, [*names, ""] if isinstance(names, list) and len(names) == 1 else names, host)
 
@@ -120,9 +124,9 @@ QUOTED: Final = TEXT._replace(convert=_unquote)
 SEGMENT: Final = TEXT._replace(convert=_segment)
 ROOM: Final = TEXT._replace(convert=_room)
 SENDER: Final = TEXT._replace(convert=_sender)
-"""A user in whose name nothing is done."""
+"""The name of a user on whose behalf nothing is done."""
 USER: Final = Form("a user's name or JID", is_text, place="name", convert=_user)
-"""As whom a command acts."""
+"""The user as whom a command acts."""
 JID: Final = table.JID._replace(convert=_complete)
 SHOW: Final = choice(
     "one of available, away, chat, dnd, xa and offline", "available", "away", "chat", "dnd", "xa", "offline"
@@ -136,5 +140,5 @@ EITHER: Final = Form(
 SCALAR: Final = Form("a text, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
 TEXTS: Final = table.TEXTS._replace(wanted="a list of texts, or one with commas,", convert=_split)
 COMMAS: Final = TEXTS._replace(fits=is_text, convert=_join)
-"""Is sent as one text."""
+"""A list that is sent as one text with commas."""
 MEMBERS: Final = COMMAS._replace(convert=_members)

@@ -1,7 +1,8 @@
-"""Logs users in, once for all processes: acting as a user needs the id of his stream, which the server gives at login.
+"""Logs users in, once for all processes: acting as a user needs the id of their stream, which a login gives.
 
-The connector uses it, and the reader of events through the registry. Always holds: one process at a time logs a user
-in; who waits gets what came of it, and in one process nobody asks Redis for what is known here; an id is in no text.
+The connector uses it, and so does the reader of events, through the registry. Always holds: one process at a time logs
+a user in, and those that wait get the result; a process does not ask Redis for what it knows itself; an id is in no
+text.
 """
 
 import contextlib
@@ -26,12 +27,12 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
 _LATER_S: Final = 5.0
-"""So much longer than the login's own time-out others wait for whoever is at it, before they take him for dead."""
+"""The seconds, beyond the login's own time-out, after which others take the process that logs a user in for dead."""
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
 _FIRM_S: Final = 30
-"""So long a question may be on its way before the server is asked whether its name has a connection still."""
+"""The age in seconds of a question from which the server is asked whether its name still has a connection."""
 _MOST_KNOWN: Final = 50_000
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class LogoffResult:
-    """What the server answered to a logoff. `is_over`: the stream is, and the name has no connection by it."""
+    """The server's answer to a logoff. `is_over`: the stream is over, and the name has no connection by it."""
 
     stream: str = attrs.field(repr=False)
     response: Response
@@ -48,7 +49,7 @@ class LogoffResult:
 
 @attrs.define(eq=False)
 class SharedLogins:
-    """See `servers.contract.Logins`."""
+    """The logins of one target's users, as `servers.contract.Logins` describes them."""
 
     _target: Target
     _book: LoginBook
@@ -57,24 +58,28 @@ class SharedLogins:
     _asking: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
 
     async def stream(self, user: str) -> str:
-        """As `Logins`."""
+        """Return the id of the user's stream, as `Logins.stream` promises, at once if this process knows it."""
         name = user_name(user)
         return self._known.get(name) or await self._find_stream(name, "")
 
     async def renew(self, user: str, stale: str) -> str:
-        """As `Logins`."""
+        """Return the id of a stream other than the stale one, as `Logins.renew` promises."""
         return await self._find_stream(user_name(user), stale)
 
     async def open_watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
-        """As `Logins`."""
+        """Return the id of a stream to read events from, or None, as `Logins.open_watched` promises."""
         return await self._find_stream(user_name(user), stale, stays_off=True, afresh=afresh) or None
 
     async def read_states(self, users: Sequence[str]) -> list[Known]:
-        """As `Logins`."""
+        """Return what Redis notes of each user's login, in the order of `users`."""
         return await self._book.read_states([user_name(user) for user in users])
 
     async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
-        """Has the server log him in, whatever is known, with this password if one is given."""
+        """Log the user in now, even if a stream is known, and return the stream's id.
+
+        `password` counts instead of the configured one, `totp` is a one-time password. Raise `NoLogin` if the server
+        refuses, or if the name asks a question.
+        """
         name = user_name(user)
         async with self._turn_here(name):
             turn = self._turn()
@@ -92,13 +97,16 @@ class SharedLogins:
                         pass  # somebody logged him in just now
 
     async def read_state(self, user: str) -> Known:
-        """What Redis knows of him."""
+        """Return what Redis notes of the user's login."""
         (known,) = await self.read_states([user])
         return known
 
     async def ask(self, user: str) -> AskingOnly:
-        """Claims the name for a question, and waits for who logs him in or off. Raises `NoLogin` where he is logged in:
-        two connections of one name leave every login after them without a stream, until Openfire's restart (measured).
+        """Claim the name for a question, after any login or logoff in progress.
+
+        Raise `NoLogin` if the user is logged in.
+
+        Two connections of one name leave every later login without a stream, until Openfire restarts (measured).
         """
         name, claim = user_name(user), secrets.token_hex(8)
         while True:
@@ -118,46 +126,55 @@ class SharedLogins:
                     raise NoLogin(LOGGED_IN)
 
     async def end_question(self, user: str, asks: AskingOnly) -> None:
-        """The server says that his question is over: it does so too where its connection stays (read)."""
+        """Forget a question that the server says is over, if its name has no connection any more.
+
+        The server says so even if the connection stays (read). If it cannot be reached, the question stays noted.
+        """
         with contextlib.suppress(NotSent, MaybeSent):
             if not await self._sessions.is_taken(user):
                 await self.end(user, asks)
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> None:
-        """What is noted is no longer so: his stream was ended, or his question is over."""
+        """Forget what is noted of the user, here and in Redis: the stream was ended, or the question is over."""
         name = user_name(user)
         self._known.pop(name, None)
         await self._book.end(name, what)
 
     async def note_kicked(self, user: str) -> None:
-        """A job may have ended his session, which the plugin does not notice: it is told, and he is logged in when he
-        is needed. Never raises: where it could not be told, whoever needs him does it.
+        """Log the user off, since a job may have ended the session, which the plugin does not notice.
+
+        The next job that needs the user logs them in. Never raise: if the server or Redis does not do it, that job
+        does.
         """
         with contextlib.suppress(NotSent, MaybeSent, StoreRefused):
             await self._end_login(user_name(user), "doubted", self._sessions.log_off)
 
     async def log_off(self, user: str, send: Callable[[str], Awaitable[Response]]) -> LogoffResult | LoggedOff | None:
-        """Logs him off: `send` does so with the stream that is known of him. `LoggedOff`: he is; None: no stream is
-        known.
+        """Log the user off with `send`, which is called with the id of the known stream, and return the result.
+
+        `LoggedOff`: a job did so before; None: no stream is known. In both cases `send` is not called.
         """
         return await self._end_login(user_name(user), "off", send)
 
     async def present(self, user: str) -> None:
-        """As `Logins`."""
+        """Make the user available, as `Logins.present` promises, after a login if there is none."""
         await self._sessions.present(await self.stream(user))
 
     async def note_expelled(self, user: str, room: str) -> None:
-        """As `Logins`."""
+        """Note in Redis that the user is out of the room (`balcony@conference`), as `Logins.note_expelled` promises."""
         await self._book.room_lose(fold_case(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
-        """As `Logins`."""
+        """Close the connection to Redis; a later call opens a new one."""
         await self._book.aclose()
 
     async def _end_login(
         self, name: str, how: How, send: Callable[[str], Awaitable[Response]]
     ) -> LogoffResult | LoggedOff | None:
-        """Nobody logs him in meanwhile: a login that meets a logoff on the server may get what is about to end."""
+        """End the login in the user's turn, as `log_off` describes; `how` says why it ends.
+
+        No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
+        """
         async with self._turn_here(name):
             turn = self._turn()
             while True:
@@ -187,13 +204,16 @@ class SharedLogins:
                 await self._book.put(name, turn.holder, "")
 
     async def _must_be_over(self, name: str, asks: AskingOnly) -> None:
-        """Returns where the question is over, as after a restart, of which nobody told. Raises `NoLogin` where not."""
+        """Return if the question is over, which a restart of the server does not tell. Raise `NoLogin` if it is not."""
         if asks.age_s < _FIRM_S or await self._sessions.has_path(name) is not False:
             raise NoLogin(ASKS)
         await self._book.end(name, asks)
 
     async def _find_stream(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
-        """His stream; empty for who was logged off, and stays so."""
+        """Return the id of the user's stream; "" if a job logged the user off or they ask, and `stays_off` is set.
+
+        `stale` and `afresh` are those of `open_watched`.
+        """
         async with self._turn_here(name):
             known = self._known.get(name)
             # Whether he was logged off, by whichever process, only Redis knows.
@@ -230,7 +250,11 @@ class SharedLogins:
     async def _logged_in(
         self, name: str, turn: LoginTurn, password: str | None, totp: str | None, *, ends: Collection[str]
     ) -> str:
-        """`ends`: streams that are logged off where the server gives one of them again."""
+        """Log the user in within this turn, note the stream in Redis, and return its id.
+
+        `ends`: streams that are logged off first if the server gives one of them again. When it fails or is cancelled,
+        the turn is given back, if Redis takes it within a second.
+        """
         sessions, unknown = self._sessions, f"? {turn.holder}"
         stream = unknown  # until it is answered, he may be logged in or not
         try:
@@ -260,7 +284,7 @@ class SharedLogins:
 
     @asynccontextmanager
     async def _turn_here(self, name: str) -> AsyncIterator[None]:
-        """One job of this process asks, and the others get what came of it."""
+        """Hold the name's lock in this process: one job asks, and the others then find its result."""
         lock = self._asking.setdefault(name, trio.Lock())
         try:
             async with lock:
@@ -276,7 +300,10 @@ class SharedLogins:
 
 
 async def as_unsent(ask: Callable[..., Awaitable[T]], *arguments: str | None) -> T:
-    """A login that was not answered leaves the command unsent, also after a 400, which did nothing."""
+    """Return what `ask` returns, raising `NotSent` in place of `MaybeSent`.
+
+    A login without an answer leaves the command unsent, even after a 400, since that did nothing.
+    """
     try:
         return await ask(*arguments)
     except MaybeSent as error:
@@ -284,12 +311,12 @@ async def as_unsent(ask: Callable[..., Awaitable[T]], *arguments: str | None) ->
 
 
 def open_logins(target: Target, ports: Ports) -> Logins:
-    """The logins of this target's users. Raises `ConfigError` where it is not given what it needs."""
+    """Return the logins of this target's users. Raise `ConfigError` if `ports` lacks logins in Redis or HTTP."""
     return shared_logins(target, ports)
 
 
 def shared_logins(target: Target, ports: Ports) -> SharedLogins:
-    """The same, with what the connector alone does."""
+    """Return the same as `open_logins`, with the methods that only the connector uses."""
     if ports.logins is None or ports.http is None:
         raise ConfigError(f"The target {target.name} needs logins in Redis.", "Please report this.")
     return SharedLogins(target, ports.logins, Sessions(target, ports.http.send, ports.now_s))

@@ -1,4 +1,4 @@
-"""The options that a target of kind `openfire-chat` takes beyond those of every target. No Trio is loaded here."""
+"""The options that a target of kind `openfire-chat` takes beyond those of every target. Loads no Trio."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,7 +22,10 @@ BASE: Final = "/rest/api"
 """Where the Chat API is on the port of http-bind (read)."""
 _PLUGIN: Final = "/restapi/v1"
 _SLOTS: Final[Mapping[str, int]] = MappingProxyType({"ask": 4, "irma_reveal": 2})
-"""They wait for people: an agent who accepts, a phone that answers. Other jobs go on beside them."""
+"""The most jobs of a command that may be in progress at once, by default, so that other jobs go on beside them.
+
+They wait for people: an agent who accepts, a phone that answers.
+"""
 _ASK: Final = "ask"
 _ONCE: Final = (
     "broadcast_message",
@@ -39,9 +42,9 @@ _ONCE: Final = (
 
 @attrs.frozen
 class Options:
-    """What is written under `Options`.
+    """The members of `Options` in the configuration.
 
-    `passwords`: the file of users' own; None: the target's login logs everybody in.
+    `passwords`: the file with users' own passwords; None: the target's login logs all users in.
     """
 
     DEFAULTS: ClassVar = Defaults(
@@ -66,7 +69,10 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `review`.
+
+        The path, the slots and the commands to send at most once are filled in.
+        """
         place = at("Options")
         secret = review.try_secret(f"{place}.Secret", self.secret)
         self._judge_login(target, secret, at, review)
@@ -104,7 +110,7 @@ class Options:
 
 
 def _base(path: str) -> str:
-    """The path before that of each command: people give it with the plugin's part, or leave it out."""
+    """Return the path before that of each command; people may write it with the plugin's part, or leave it out."""
     return path.removesuffix(_PLUGIN) or BASE
 
 

@@ -3,8 +3,9 @@
 Always holds: every answer has an outcome, nothing here raises, and no message or text holds a stream's id, a secret
 argument's value or the login.
 
-Each failure in the plugin is 400, and its text is mostly lost (read): of an unknown stream, a room that the user is not
-in, a wrong JID. What is 400 was not done; but many a 200 was not sent either: the plugin logs such errors and goes on.
+Each failure in the plugin is 400, and its text is mostly lost (read): an unknown stream, a room that the user is not
+in, a wrong JID. What gets 400 was not done; but not all that gets 200 was sent: the plugin logs such errors and goes
+on.
 """
 
 from typing import Final
@@ -75,7 +76,11 @@ _PUSH_REFUSED: Final = (
 
 
 def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
-    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    """Return the outcome of this answer to this call.
+
+    `stream`: the id that the call was sent with, to be masked; "" if there is none. `now_s` (epoch seconds) is for a
+    Retry-After that names a date.
+    """
     status = response.status
     if 200 <= status < 300:
         return _success(call, entry, spec, response=response, stream=stream)
@@ -85,7 +90,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
 
 
 def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
-    """The same, with what an offer's end may come from."""
+    """Return a refusal of an answer to an offer as `OfferGone`, with the likely reason; any other outcome as it is."""
     if not isinstance(outcome, Rejected):
         return outcome
     cure = _OFFER_TAKEN if maybe_run else _OFFER_GONE
@@ -93,7 +98,10 @@ def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
 
 
 def join_refused(outcome: Outcome) -> Outcome:
-    """The same, of a join that was refused: what was to follow it was not sent."""
+    """Return the refusal of a join as `JoinRefused`: what was to follow it was not sent.
+
+    Other outcomes stay as they are.
+    """
     if not isinstance(outcome, Rejected):
         return outcome
     message = f"The room did not let the user in: {outcome.reason.message}"
@@ -101,7 +109,7 @@ def join_refused(outcome: Outcome) -> Outcome:
 
 
 def no_such_room(response: Response, room: str) -> Rejected | None:
-    """What a job gets whose room is not there; None of an answer that does not say so."""
+    """Return the outcome of a job whose room is not there; None if the answer does not say so."""
     match parse_json(response.body):
         case {"exception": str(kind)} if response.status == 404 and "RoomNotFound" in kind:
             return Rejected(Reason("NoSuchRoom", f"There is no room {quote(room)}.", _NO_SUCH_ROOM, 404))
@@ -110,12 +118,12 @@ def no_such_room(response: Response, room: str) -> Rejected | None:
 
 
 def deliver_with_stream_end(status: int) -> Delivered:
-    """What a user's stream was needed for ended with it."""
+    """Return the outcome of a command that needed a stream which has ended: with it, all was done already."""
     return Delivered("", None, status, note=DONE_BEFORE)
 
 
 def is_empty(body: Json) -> bool:
-    """Whether a list has nothing in it, in any dialect."""
+    """Tell whether an answer's list has nothing in it, in any dialect."""
     return isinstance(body, dict) and not any(body.values())
 
 
@@ -169,7 +177,7 @@ def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
 
 
 def _is_of_command(entry: Entry, response: Response) -> bool:
-    """Whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
+    """Tell whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
     match parse_json(response.body):
         case {"exception": str()}:
             return True

@@ -1,7 +1,7 @@
 """Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
 
-Called by the connector. Always holds: each part of the path is encoded; a text that begins with a brace goes as an
-object with `body`, since the server takes it for JSON (read).
+Called by the connector. Always holds: each part of the path is encoded; a text that begins with a brace is sent as an
+object with `body`, since the server would take it for JSON (read).
 """
 
 import base64
@@ -39,7 +39,10 @@ _LOOK_AT_ROOM: Final = "chat_get_room"
 
 @attrs.frozen
 class ChatRequest:
-    """A request but for the stream of the user who acts. `user` is "" where nobody does."""
+    """A request that still lacks the stream of the user who acts. `user` is "" if none does.
+
+    `given`: the arguments as they are sent.
+    """
 
     user: str
     given: Mapping[str, Json] = attrs.field(repr=False)
@@ -48,43 +51,46 @@ class ChatRequest:
     _behind: str = attrs.field(repr=False)
 
     def of(self, stream: str) -> Request:
-        """As who has this stream."""
+        """Return the request on this stream; the stream does not count if no user acts."""
         path = f"{self._before}{quote(stream, safe='')}{self._behind}" if self.user else self._before
         return attrs.evolve(self._request, path=path)
 
 
 def build(call: Call, entry: Entry, target: Target) -> ChatRequest:
-    """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
+    """Return the request of a call, without its stream.
+
+    Raise `InvalidArguments` for arguments that do not fit, `ConfigError` for a secret that cannot be used.
+    """
     host = target.default_host
     given = _with_service(entry, fit(entry.takes, entry.name, call.command.arguments, host), host)
     return _make(call, entry, target, given)
 
 
 def joining(call: Call, asked: ChatRequest, target: Target) -> ChatRequest:
-    """What has the user be in the room of his command. Raises `ConfigError`."""
+    """Return the request that has the user of a command join its room. Raise `ConfigError` as `build` does."""
     given = {name: asked.given[name] for name in (FROM, "roomName", "service") if name in asked.given}
     return _make(call, _entry_of(target, _JOIN), target, given)
 
 
 def room_of(asked: ChatRequest) -> str:
-    """The room of the command, with its service, as servers fold their names."""
+    """Return the room of the command with its service, such as `balcony@conference`, folded as servers fold names."""
     return fold_case(named_room(asked))
 
 
 def named_room(asked: ChatRequest) -> str:
-    """The same as the job writes it: in messages, or a secret in it would not be known for one."""
+    """Return the same as the job writes it, for messages: folded, a secret in it would not be recognized as one."""
     service = asked.given.get("service", asked.given.get("servicename", "conference"))
     return f"{asked.given['roomName']}@{service}"
 
 
 def room_question(call: Call, asked: ChatRequest, target: Target) -> Request:
-    """Whether the room of the command is there, which every account may ask. Raises `ConfigError`."""
+    """Return the request that asks whether the command's room is there; every account may ask. Raise `ConfigError`."""
     name, _, service = room_of(asked).rpartition("@")
     return _make(call, _entry_of(target, _LOOK_AT_ROOM), target, {"roomName": name, "servicename": service}).of("")
 
 
 def question(target: Target) -> Request:
-    """The probe: how many sessions there are, which every account may ask. Raises `ConfigError`."""
+    """Return the probe's request, for the number of sessions; every account may ask. Raise `ConfigError`."""
     headers = (accepting(_JSON), *authorization_header(target))
     path = target.url.path + _PROBE
     return Request(
@@ -97,7 +103,10 @@ def _entry_of(target: Target, name: str) -> Entry:
 
 
 def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Mapping[str, Json]:
-    """The same, with a room's JID taken apart."""
+    """Return the arguments with a room's JID split into name and service.
+
+    Raise `InvalidArguments` if services differ.
+    """
     room = given.get("roomName")
     if not isinstance(room, str) or "@" not in room:
         return given
@@ -133,7 +142,7 @@ def _segment(name: str, text: str) -> str:
 
 
 def _body(entry: Entry, given: Mapping[str, Json]) -> tuple[str, bytes]:
-    """The content type and the body; two empty ones for none."""
+    """Return the content type and the body; two empty ones if there is no body."""
     match entry.sends:
         case "text":
             return _TEXT, str(given.get(entry.raw, "")).encode()

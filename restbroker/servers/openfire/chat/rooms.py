@@ -1,13 +1,13 @@
-"""What a user does in a room: he joins and leaves it, posts and invites, on the stream of his login.
+"""What users do in rooms: they join and leave, post and invite, each on the stream of their login.
 
-The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or of
-which nothing is known where rooms are not to be joined; one process at a time has a user join or leave a room, and the
-others wait; a command is sent again within a delivery only after a 400, which means that it was not done. Nobody
-joins, or says anything in, a room of which the server says that it is not there: the plugin would make one that nobody
-else can enter (measured), or answer 200 to what nobody hears.
+The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or by
+one of which nothing is known if rooms are not to be joined; one process at a time has a user join or leave a room, and
+the others wait; a command is sent again within a delivery only after a 400, which means that it was not done. No user
+joins, or says anything in, a room that the server does not know: the plugin would make one that no one else can enter
+(measured), or answer 200 to a message that no one receives.
 
-The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: also where
-the room refused him, where he left, or was banned (measured). So Redis has to know who is in a room.
+The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: even if the
+room refused or banned the user, or they left (measured). So Redis has to know who is in a room.
 """
 
 import secrets
@@ -42,11 +42,13 @@ from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response
 
 _TRIES: Final = 3
-"""On what was the user's stream here, in Redis, and after a login: both may be older than the server's last start. So
-often he joins a room that has him leave at once.
+"""The tries: with the stream known here, with the one in Redis, and after a login.
+
+The first two may be older than the server's last start. It is also how often a user joins a room that has them leave at
+once.
 """
 _LATER_S: Final = 5.0
-"""So much longer than the requests' time-outs others wait for who joins or leaves, before they take him for dead."""
+"""The seconds, beyond the requests' time-outs, after which others take a process that joins or leaves for dead."""
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
@@ -65,7 +67,10 @@ class _Job:
 
 @attrs.frozen
 class _Answer:
-    """`is_join`: of the join before the command, which was not sent then. `has_joined`: he joined just before it."""
+    """One answer. `is_join`: it answers the join before the command, which was not sent then.
+
+    `has_joined`: the user joined just before the command.
+    """
 
     response: Response
     is_join: bool = False
@@ -73,7 +78,7 @@ class _Answer:
 
 
 class _NoRoom(Exception):
-    """Nothing is to be said there. `outcome`: of the job."""
+    """The command must not be sent to this room. `outcome`: the job's."""
 
     def __init__(self, outcome: Rejected) -> None:
         super().__init__("The command was not sent.")
@@ -82,7 +87,7 @@ class _NoRoom(Exception):
 
 @attrs.frozen
 class Rooms:
-    """The commands of one target that users do in rooms."""
+    """Delivers the commands of one target that users do in rooms."""
 
     _target: Target
     _book: LoginBook
@@ -90,7 +95,10 @@ class Rooms:
     _now_s: Callable[[], float]
 
     async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
-        """Delivers one. Raises as a connector's `deliver`."""
+        """Deliver one command, having the user join the room first if that is needed, and return its outcome.
+
+        Raise the same as a connector's `deliver`.
+        """
         job = _Job(call, entry, spec, asked=asked, link=link)
         wanted = need = self._need(entry)
         stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
@@ -128,7 +136,7 @@ class Rooms:
         return join_refused(outcome) if is_refused else outcome
 
     async def _try(self, job: _Job, stream: str, need: Need) -> _Answer:
-        """One try, by this stream. Raises `_NoRoom`."""
+        """Try the command once on this stream. Raise `_NoRoom` if it must not be sent."""
         stay = RoomMembership(room_of(job.asked), user_name(job.asked.user), stream)
         command, has_joined = job.asked.of(stream), False
         for _ in range(_TRIES):
@@ -157,7 +165,7 @@ class Rooms:
         raise _NoRoom(NOT_IN_ROOM)
 
     async def _turn(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginTurn:
-        """What is known, or the turn; waits while others have it."""
+        """Return what is known of the user and the room, or the turn at a join or leave, once no one else has it."""
         wait_s = _LOOK_S
         while True:
             # For the question whether the room is there, and for the join.
@@ -172,7 +180,10 @@ class Rooms:
                     return state
 
     async def _with_turn(self, job: _Job, stay: RoomMembership, turn: LoginTurn, request: Request) -> Response:
-        """Has him join or leave, and notes what came of it. Raises `_NoRoom`."""
+        """Send the join or leave, note its result in Redis, and return the answer. Raise `_NoRoom` if there is no room.
+
+        When it is cancelled or fails, the turn is given back, if Redis takes it within a second.
+        """
         try:
             if job.entry.effect != "leaves":
                 await self._make_sure(job)
@@ -190,7 +201,7 @@ class Rooms:
         return response
 
     async def _make_sure(self, job: _Job) -> None:
-        """Asks whether the room is there. Raises `_NoRoom` where the server says that it is not."""
+        """Ask whether the room is there. Raise `_NoRoom` if the server says that it is not."""
         response = await job.link.ask(room_question(job.call, job.asked, self._target))
         missing = no_such_room(response, named_room(job.asked))
         if missing is not None:
@@ -200,9 +211,10 @@ class Rooms:
             raise _NoRoom(missing)
 
     async def expel(self, entry: Entry, asked: ChatRequest, link: Link) -> Response:
-        """Sends what may have users leave a room. Raises `StoreRefused` only where it was not sent.
+        """Send a command that may have users leave a room, and return the answer.
 
-        It is noted before, which holds whatever becomes of the answer and of Redis, and after: he may join meanwhile.
+        It is noted before the command, which holds whatever becomes of the answer and of Redis, and again afterwards,
+        since a user may join in between. Raise `StoreRefused` only if the command was not sent.
         """
         await self._note(entry, asked, is_done=True)
         try:
@@ -223,7 +235,7 @@ class Rooms:
 
 
 def _leaving(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
-    """Whom a command may have leave the room; "": everybody."""
+    """Yield the JIDs of the users whom a command may have leave the room; "" means all of them."""
     if entry.effect == "sets_room":
         if given.get("membersOnly") or given.get("outcastGroups"):
             yield ""

@@ -1,7 +1,7 @@
-"""What the server is asked about a user's session: to log him in or off, and whether his name has a connection.
+"""Asks the server to log a user in or off, and whether the user's name has a connection.
 
-Used by `logins`, which sees to it that one at a time does. Always holds: nobody is logged in without a password by who
-is not known to be an administrator; an id is in no text.
+Used by `logins`, which makes sure that only one at a time does. Always holds: no user is logged in without a password
+if the server says that the target's login is not an administrator's; an id is in no text.
 """
 
 import re
@@ -28,14 +28,14 @@ _NO_PATH: Final = 404
 _UNKNOWN: Final = 400
 _LOOKS: Final = 20
 _LOOK_S: Final = 0.05
-"""So often, and so soon again, it is looked whether a connection that is being ended is over."""
+"""The seconds between two of the `_LOOKS` questions whether a connection that is being ended is over."""
 _STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 """`ofchat` and a number, which may have a minus (read)."""
 
 
 @attrs.define(eq=False)
 class Sessions:
-    """Of one target. All raise `NotSent` and `MaybeSent`."""
+    """The sessions of one target's users. All methods that ask the server raise `NotSent` and `MaybeSent`."""
 
     _target: Target
     _send: Callable[[Request], Awaitable[Response]]
@@ -44,7 +44,11 @@ class Sessions:
     """Whether the target's login was found to be an administrator's."""
 
     async def log_in(self, name: str, password: str | None, totp: str | None) -> str:
-        """His stream. Raises `NoLogin`."""
+        """Log the user in, and return the id of the stream. Raise `NoLogin` if the server refuses.
+
+        Without a `password` the user's password in the target's file counts; without that one, too, the target's own
+        login must be an administrator's. `totp`: a one-time password.
+        """
         request = unsent(lambda: self._login(name, password, totp))
         if not request.body:
             await self._make_sure()
@@ -55,24 +59,28 @@ class Sessions:
         raise NoLogin(judge_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)]))
 
     async def log_off(self, stream: str) -> Response:
-        """The answer."""
+        """Log this stream off, and return the server's answer."""
         return await self._post(stream, "logoff")
 
     async def end(self, name: str, stream: str) -> None:
-        """Logs it off, which another may do as well. Raises `NoLogin` where the server does not do that now."""
+        """Log this stream off, or find that it was ended already.
+
+        Raise `NoLogin` if the server does not log it off now.
+        """
         response = await self.log_off(stream)
         if not await self.is_over(name, response) and response.status != _UNKNOWN:
             raise NoLogin(self.not_ended(response))
 
     async def is_over(self, name: str, response: Response) -> bool:
-        """Whether a logoff that was answered so left nothing. Where nobody can look, who is unknown has nothing.
+        """Tell whether a logoff that was answered like this left no connection.
 
-        The plugin forgets a stream first and ends its connection then (read): it is unknown to a second logoff before.
+        If that cannot be asked, a stream that is unknown to the server is over. The plugin forgets a stream first and
+        then ends its connection (read): for a moment a second logoff finds it unknown.
         """
         return not await self.is_taken(name) if response.status == _UNKNOWN else 200 <= response.status < 300
 
     async def is_taken(self, name: str) -> bool:
-        """Whether the name has a connection, and keeps it for a moment, as far as one can look."""
+        """Tell whether the name has a connection and keeps it for a second or so; False if that cannot be asked."""
         for _ in range(_LOOKS):
             if not await self.has_path(name):
                 return False
@@ -80,13 +88,14 @@ class Sessions:
         return True
 
     def not_ended(self, response: Response) -> Outcome:
-        """What a job gets where a logoff that was answered so left something."""
+        """Return the outcome of a job whose logoff was answered like this and left a connection."""
         return LOGGED_IN if response.status == _UNKNOWN else judge_login(response, self._now_s(), ())
 
     async def has_path(self, name: str) -> bool | None:
-        """Whether the name has a connection. None where nobody can look.
+        """Tell whether the name has a connection; None if that cannot be asked.
 
-        An administrator may ask whether a name has a path: it is looked at before whose it is (measured).
+        An administrator may ask whether a name has a path: the server checks that before it checks whose the path is
+        (measured).
         """
         if not isinstance(self._target.credentials, Basic):
             return None
@@ -98,7 +107,7 @@ class Sessions:
         return response.status != _NO_PATH
 
     async def present(self, stream: str) -> None:
-        """Makes him available. Raises `NoLogin`."""
+        """Make the user of this stream available. Raise `NoLogin` if the server does not do that."""
         response = await self._post(stream, "presence")
         if not 200 <= response.status < 300:
             raise NoLogin(judge_login(response, self._now_s(), (stream,)))
@@ -111,7 +120,11 @@ class Sessions:
         )
 
     async def _make_sure(self) -> None:
-        """That a login without a password gives the user's own stream. Asked until it was found so, then no more."""
+        """Raise `NoLogin` if the server says that the target's login is not an administrator's.
+
+        Only an administrator's login gives a user's own stream without the user's password. The server is asked until
+        it says so once, then no more; an answer that says neither lets the login pass.
+        """
         if self._is_trusted:
             return
         found = is_administrator(await self._send(trust_question(self._target)))

@@ -1,7 +1,7 @@
-"""The commands of Openfire's Chat API: those of the last source of ofchat (read), each with what is unusual of it.
+"""The commands of Openfire's Chat API: those of the last source of ofchat (read), each with what is unusual about it.
 
 `catalogue` makes specifications of them; the request, the connector and the judge read them. Always holds: loads no
-Trio. 42 of them are the REST API plugin's by method and path, but their fates, forms and errors are not: they share
+Trio. 42 of them are the REST API plugin's by method and path, but their outcomes, forms and errors are not: they share
 its entities and no rows.
 """
 
@@ -29,7 +29,7 @@ _REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
 _PASSWORD: Final = (PASSWORD._replace(form=SCALAR, needed=True),)
 _WHOSE: Final = (Argument("username", SEGMENT, needed=True, aliases=(FROM,)),)
 _OFFERED: Final = may(workgroup=SEGMENT)
-"""Of the other form of its path."""
+"""The argument of the other form of its path."""
 
 
 def _user_service(name: str, method: str) -> Entry:
@@ -240,7 +240,7 @@ _SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in
 
 
 def _at(name: str, request: str, *rows: Argument) -> Entry:
-    """Return the same at another path, which takes these before all."""
+    """Return the command of this name with another path, which takes `rows` before its other arguments."""
     source, (method, path, _) = _SOURCE[name], split_request(request)
     return attrs.evolve(source, method=method, path=path, takes=in_order((*rows, *source.takes.rows)))
 
@@ -256,5 +256,5 @@ _DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{one.na
 
 
 def table(paths: Paths) -> Mapping[str, Entry]:
-    """All of them, by name, with paths as this says."""
+    """Return all commands, by name, with their paths as the plugin's source or its page has them."""
     return _SOURCE if paths == "source" else _DOCUMENTED

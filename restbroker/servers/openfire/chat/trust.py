@@ -1,10 +1,11 @@
-"""Whether the target's login may log users in without their passwords: only an administrator's may. Pure, but for
-reading secrets.
+"""Asks whether the target's login may log users in without their passwords: only an administrator's may.
 
-The check and the logins ask before the first login of that kind. Always holds: the question changes nothing. It is for
-a path that is nothing's, below the one that administrators alone may ask (read): others get 401, they get 404.
+Pure, but for reading secrets. The check asks, and the logins do before the first login of that kind. Always holds: the
+question changes nothing. It names a path that does not exist, below one that only administrators may use (read): an
+administrator's login gets 404, any other 401.
 
-Who is none is logged in as somebody without a name, and the plugin says 200 to all that he sends in a user's (read).
+The plugin logs a user in without a name if the login is not an administrator's, and then says 200 to all that the job
+sends in the user's name (read).
 """
 
 from typing import Final
@@ -20,7 +21,7 @@ CURE: Final = "Set Auth to an administrator's login, or give each user's passwor
 
 
 def trust_question(target: Target) -> Request:
-    """What to send. Raises `ConfigError` when the login cannot be read."""
+    """Return the request that asks. Raise `ConfigError` if the login cannot be read."""
     headers = (accepting("application/json"), *authorization_header(target))
     return Request(
         "GET",
@@ -35,7 +36,7 @@ def trust_question(target: Target) -> Request:
 
 
 def is_administrator(response: Response) -> bool | None:
-    """What the answer says. None: nothing, as while the server starts."""
+    """Return whether the login is an administrator's; None if the answer does not say, as while the server starts."""
     match response.status:
         case 401:
             return False
@@ -46,5 +47,8 @@ def is_administrator(response: Response) -> bool | None:
 
 
 def no_administrator() -> Denied:
-    """For a job whose user would act without a name; the probe tells whether the login is refused altogether."""
+    """Return the outcome of a job whose user would act without a name.
+
+    It is `Denied`, so that the probe tells whether the login is refused altogether.
+    """
     return Denied(Reason("NotAdministrator", MESSAGE, CURE, 401))

@@ -20,16 +20,17 @@ _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
 
 
 def session_in(response: Response) -> str | None:
-    """The session that this answer opens; None if it opens none."""
+    """Return the id of the session that this answer opens (its cookie); None if it opens none."""
     cookies = response.headers.get("set-cookie")
     found = None if cookies is None else _COOKIE.search(cookies)
     return found[1] if found else None
 
 
 def _error(response: Response, text: str) -> tuple[str, str]:
-    """The Java class that the plugin names, "" where it names none, as all that is not the plugin's own; and its words.
+    """Return the Java class that the plugin names for an error, and its words.
 
-    Of newer versions an error may be XML, though JSON was asked for (measured); up to 1.2 it names a `ressource`.
+    The class is "" if none is named, as in all answers that are not the plugin's own. In newer versions an error may be
+    XML although JSON was asked for (measured); up to 1.2 it names a `ressource`.
     """
     body = parse_json(text.encode()) if text.lstrip().startswith("{") else None
     if isinstance(body, dict):

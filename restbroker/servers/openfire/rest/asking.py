@@ -1,5 +1,4 @@
-"""What is asked of a server besides jobs, and what the answers mean: whether it is well, whose login it takes, in which
-dialect it speaks, and which version it is.
+"""Judges the answers to questions besides jobs: is the server well, does it take the login, which dialect and version.
 
 Used by the connector and the check. Always holds: nothing changes on the server.
 """
@@ -20,7 +19,7 @@ _WAITS: Final = f"{IF_NOT}see Openfire's log."
 
 
 def dialect_in(response: Response) -> Dialect | None:
-    """The dialect, by the number of sessions: a text up to 1.2; None if it is none of both."""
+    """Return the dialect by the answer for the number of sessions: a text up to 1.2, else a number; None if neither."""
     body = parse_json(response.body)
     match body.get("localSessions") if isinstance(body, dict) else None:
         case str():
@@ -32,15 +31,19 @@ def dialect_in(response: Response) -> Dialect | None:
 
 
 def is_starting(response: Response) -> bool:
-    """Whether this answer to the question for readiness says no. All else means that it was not understood: 404 before
-    1.8.0, and 1.10 is broken on Openfire 4.8 (read).
+    """Tell whether this answer to the question for readiness says no.
+
+    Any other answer means that the question was not understood: 404 before 1.8.0, and 1.10 is broken on Openfire 4.8
+    (read).
     """
     return response.status == 503
 
 
 def version_of(dialect: Dialect | None, ready: Response, described: Response | None) -> str | None:
-    """The plugin's version, or which it may be: it describes itself since 1.7.0, and is asked whether it is ready since
-    1.8.0 (read). None: it cannot be told. `described`: its description, which nobody asks of the old dialect.
+    """Return the plugin's version, or a range such as "1.3 to 1.6"; None if it cannot be told.
+
+    The plugin describes itself since 1.7.0, and answers the question for readiness (`ready`) since 1.8.0 (read).
+    `described` is the answer to the question for its description, which is not sent to a server with the old dialect.
     """
     if dialect == "1.2":
         return "up to 1.2"
@@ -53,12 +56,12 @@ def version_of(dialect: Dialect | None, ready: Response, described: Response | N
 
 
 def starting() -> Health:
-    """Of a server that says that it is."""
+    """Return the health of a server that says that it is starting or stopping."""
     return unwell("Openfire answers but is not ready: it is starting or stopping.", _WAITS)
 
 
 def health_of(response: Response) -> Health:
-    """What the answer to the question for the number of sessions means."""
+    """Judge the answer to the question for the number of sessions: whether the server is well, and why not."""
     status, dialect, answer = response.status, dialect_in(response), read(FORM, response)
     match status:
         case 200 if dialect is not None:

@@ -1,8 +1,8 @@
 """The commands of Openfire's REST API plugin: those of 1.12, each with the version that brought it.
 
-Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio. People are
-told the commands of the version that is known, while jobs are sent whatever it is: the plugin may be newer by now, and
-refuses itself what it lacks.
+Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio. People see
+the commands of the version that is known, while jobs are sent to any version: the plugin may be newer by now, and
+itself refuses what it lacks.
 """
 
 import math
@@ -32,7 +32,10 @@ _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
 
 @lru_cache(maxsize=8)
 def for_version(version: str | None) -> Catalogue:
-    """Those of this version, "1.9", or of the newer of two, "1.3 to 1.6"; all of them where it is None or unknown."""
+    """Return the commands of this version, such as "1.9", or of the newer of two, such as "1.3 to 1.6".
+
+    If the version is None or unknown, return all of them.
+    """
     newest = _numbers(version or "")
     commands = {name: _spec(entry) for name, entry in TABLE.items() if _numbers(entry.since or "0") <= newest}
     newer = {name: _NEWER.format(TABLE[name].since) for name in TABLE.keys() - commands.keys()}
@@ -41,18 +44,18 @@ def for_version(version: str | None) -> Catalogue:
 
 
 def for_target(_target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
-    """As `for_version`, of the version that was found."""
+    """Return the commands of the version that a probe found, as `for_version` does; the target does not count."""
     return for_version(found)
 
 
 def _numbers(version: str) -> tuple[float, ...]:
-    """The last number in it, for comparison: what it leaves open is the newest."""
+    """Return the last version number in a text, for comparison; what it leaves open counts as the newest."""
     found = _NUMBER.findall(version)
     return (*(float(part) for part in found[-1].split(".")), math.inf) if found else (math.inf,)
 
 
 def requests() -> Mapping[str, str]:
-    """Method and path of each."""
+    """Return the method and path of each command, such as {"get_user": "GET /users/{username}"}."""
     return {name: f"{entry.method} {entry.path}" for name, entry in TABLE.items()}
 
 

@@ -1,4 +1,4 @@
-"""What `restbroker check` looks at in a target of kind `openfire-rest`. The registry calls `check`.
+"""What `restbroker check` checks in a target of kind `openfire-rest`. The registry calls `check`.
 
 Always holds: nothing changes on the server.
 """
@@ -19,12 +19,15 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
 _CHAT_PORTS: Final = (7070, 7443)
-"""Of the listener for web clients, which has the Chat API."""
+"""The ports of the listener for web clients, which has the Chat API."""
 _CONSOLE_PORTS: Final = {7070: 9090, 7443: 9091}
 
 
 async def check(target: Target) -> list[Finding]:
-    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    """Ask the target's server and return the findings; a failure that a person can act on is a finding, too.
+
+    Safe to cancel.
+    """
     try:
         async with open_client(target) as http:
             sessions = await http.send(question(target, STATISTICS))
@@ -50,7 +53,7 @@ async def check(target: Target) -> list[Finding]:
 
 
 def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """What it says of a target that a question was not answered."""
+    """Return the finding that the target did not answer a question."""
     is_plain = target.url.scheme == "https" and target.url.port == 9090
     plain = "Port 9090 has no TLS by default: https is on 9091. " if is_plain else ""
     hint = "Check that Openfire runs, the address and port of its console, and the target's URL."

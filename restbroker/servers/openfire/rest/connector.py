@@ -1,7 +1,7 @@
 """The connector for Openfire's REST API plugin: a command is a request.
 
-`app` opens it through the registry. Always holds: a command is sent once per delivery; what Openfire was seen to
-answer 500 to is refused before anything is sent; a redirect is never followed, which would end at a page with 200.
+`app` opens it through the registry. Always holds: a command is sent once per delivery; what Openfire was seen to answer
+500 to is refused before anything is sent; a redirect is never followed, since it would end at a page with 200.
 """
 
 from collections.abc import Callable
@@ -35,22 +35,28 @@ _STATISTICS = "session_statistics"
 
 @attrs.define
 class OpenfireConnector:
-    """See `servers.contract.Connector`. Holds the session that the server keeps for us, and its dialect."""
+    """The connector of one target, as `servers.contract.Connector` describes it.
+
+    It holds the session that the server keeps for restbroker, and the server's dialect of JSON.
+    """
 
     _target: Target
     catalogue: Catalogue
     _now_s: Callable[[], float]
     _dialect: Dialect | None = None
     _session: str | None = None
-    """Without one the server makes a session for each request (measured)."""
+    """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of this name; None if there is none: it is refused."""
+        """Return the command of this name; None if there is none, and a job with it is rejected."""
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        """Send the command and judge the answer, after asking for the dialect, the group or the room if that is needed.
+
+        Raise `NotSent` or `MaybeSent`. When cancelled, only the link knows whether the command was sent.
+        """
         entry = lookup(TABLE, call.command, self._target.name, self.catalogue.lacking)
         if isinstance(entry, Rejected):
             return entry
@@ -73,8 +79,9 @@ class OpenfireConnector:
         return classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
 
     async def probe(self, link: Link) -> Probe:
-        """Asks whether the server is ready, where it can tell, for the number of sessions, and for its version. Changes
-        nothing.
+        """Ask whether the server is ready (if it can tell), for the number of sessions, and for its version.
+
+        Nothing changes on the server. Raise `NotSent` or `MaybeSent` if it cannot be reached.
         """
         ready = await link.ask(unsent(lambda: question(self._target, READY)))
         if asking.is_starting(ready):
@@ -89,7 +96,7 @@ class OpenfireConnector:
         return attrs.evolve(probe, version=asking.version_of(self._dialect, ready, described))
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has no background work; sleeps until cancelled."""
+        """Sleep until cancelled; there is no background work."""
         task_status.started()
         await trio.sleep_forever()
 
@@ -100,12 +107,15 @@ class OpenfireConnector:
         return guard(make, self._target.name, entry.name)
 
     async def _complete(self, call: Call, link: Link) -> Call | Outcome:
-        """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
+        """Read the group that this call replaces, and return the completed call.
+
+        If the group cannot be read, return an outcome; then nothing is to be sent.
+        """
         response, spec = await self._ask(groups.question(call), link)
         return groups.complete(call, spec, response, self._now_s())
 
     async def _look_for_room(self, call: Call, link: Link) -> Outcome | None:
-        """Looks for the room that this call creates. What comes back is its end, and then nothing is sent."""
+        """Ask for the room that this call creates; return the call's outcome if it must not be sent, else None."""
         response, spec = await self._ask(rooms.question(call), link)
         return rooms.outcome_of(call, spec, response, self._now_s())
 
@@ -117,7 +127,7 @@ class OpenfireConnector:
         return response, self.catalogue.commands[name]
 
     async def _learn_dialect(self, call: Call, link: Link) -> Outcome | None:
-        """Asks for the dialect, once for all jobs that wait for it. What is wrong with the target comes back."""
+        """Ask for the dialect, once for all jobs that wait for it; return an outcome if the target does not tell it."""
         async with self._asking:
             if self._dialect is not None:
                 return None
@@ -140,5 +150,5 @@ class OpenfireConnector:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet."""
+    """Return the connector of this target; nothing is sent yet."""
     return OpenfireConnector(target, catalogue.for_target(target, None), ports.now_s)

@@ -1,8 +1,9 @@
-"""Completes a job that updates a group, since the plugin replaces the whole of it. Pure.
+"""Completes a job that updates a group, since the plugin replaces the whole group. Pure.
 
-Called by the connector. Always holds: what the job leaves out is sent as the server has it. Since 1.8.1 whoever is not
-listed is removed, and a group is shared only where that is said (read in the sources of 1.8.1 to 1.12.0; a request
-without the lists gets 500, measured on 1.10.2). An empty list is sent only where the job or the server has one.
+Called by the connector. Always holds: what the job leaves out is sent as the server has it. Since 1.8.1 the plugin
+removes everyone who is not listed, and a group is shared only if the request says so (read in the sources of 1.8.1 to
+1.12.0; a request without the lists gets 500, measured on 1.10.2). An empty list is sent only if the job or the server
+has one.
 """
 
 from typing import Final
@@ -22,19 +23,20 @@ _GIVE_ALL: Final = "Give admins, members and shared in the job, so that restbrok
 
 
 def is_incomplete(call: Call) -> bool:
-    """Whether the group must be read before this call may be sent."""
+    """Tell whether the group must be read before this call may be sent."""
     given = call.command.arguments
     return call.command.endpoint == "update_group" and any(given.get(name) is None for name in _REPLACED)
 
 
 def question(call: Call) -> Call:
-    """The call that reads the group; `call` has passed as a request."""
+    """Return the call that reads the group of `call`, whose arguments are known to be valid."""
     return attrs.evolve(call, command=Command(_GET_GROUP, {"groupName": call.command.arguments["groupName"]}))
 
 
 def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Call | Outcome:
-    """The call with what it leaves out; an outcome where the group could not be read. `spec` is that of the question,
-    `response` its answer.
+    """Return the call with what it leaves out, or an outcome if the group could not be read.
+
+    `response` answers the question for the group, `spec` is the question's command; `now_s`: epoch seconds.
     """
     outcome = judge_question(call, _GET_GROUP, spec, response=response, now_s=now_s)
     match outcome:
@@ -50,7 +52,10 @@ def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) ->
 
 
 def _with(call: Call, response: Response) -> Call:
-    """What the answer does not have stays out: a version that does not write it does not read it either."""
+    """Return the call with the group's values for what it leaves out.
+
+    What the answer does not have stays out: a version that does not write a member does not read it either.
+    """
     raw = parse_json(response.body)
     group = normal("GroupEntity", raw)
     if not isinstance(raw, dict) or not isinstance(group, dict):

@@ -1,4 +1,4 @@
-"""The options that a target of kind `openfire-rest` takes: the plugin's shared secret, and how bodies are written.
+"""The options that a target of kind `openfire-rest` takes: the plugin's shared secret, and the format of bodies.
 
 Always holds: no Trio is loaded here.
 """
@@ -15,7 +15,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, check_bearer
 
 Form = Literal["xml", "json"]
-"""How bodies are written."""
+"""The format of bodies."""
 
 BASE: Final = "/plugins/restapi/v1"
 """Where the plugin is on the port of Openfire's console."""
@@ -24,7 +24,7 @@ _BROADCAST: Final = "broadcast_message"
 
 @attrs.frozen
 class Options:
-    """What is written under `Options`. `secret` counts instead of a login."""
+    """The members of `Options` in the configuration. `secret` takes the place of a login."""
 
     DEFAULTS: ClassVar = Defaults(
         concurrency=6, idle_expiry_s=25.0, domain_is_host=False, url="http://127.0.0.1:9090", login="admin"
@@ -43,7 +43,7 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target as it is to be used, with its path and secret; add what is wrong with it to `review`."""
         place = at("Options")
         secret = review.try_secret(f"{place}.Secret", self.secret)
         check_bearer(f"{place}.Secret", secret, review)

@@ -1,12 +1,10 @@
-"""Judges what Openfire answers: status and, where there is one, the exception that it names. Pure; the connector calls
-`classify`.
+"""Judges what Openfire answers by its status and the exception that it names, if any. The connector calls `classify`.
 
-Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
+Always holds: pure; every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
 
-An empty 201 or 200 is what success looks like. A 500 has no body, and is bad input as often as a fault (measured on
-1.2.5 and 1.3.10); something may have been done before it. A redirect to the login page is what the console answers
-while the plugin is not there yet, and since Openfire 4.7.5 for as long as its settings bar the plugin (read in its
-issues).
+Success is an empty 201 or 200. A 500 has no body, and means bad input as often as a fault (measured on 1.2.5 and
+1.3.10); something may have been done before it. The console redirects to its login page while the plugin is not there
+yet and, since Openfire 4.7.5, for as long as its settings bar the plugin (read in its issues).
 """
 
 import re
@@ -28,9 +26,12 @@ from restbroker.servers.openfire.rest.table import NEW_NAME, TABLE, Entry
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
-"""So often at most a job is sent that Openfire answers 500 to."""
+"""The most times that a job is sent to which Openfire answers 500."""
 REDIRECTED_ATTEMPTS: Final = 5
-"""So often at most one that is answered with the login page; the first waits are enough for a server that starts."""
+"""The most times that a job is sent that is answered with the login page.
+
+The first waits are long enough for a server that starts.
+"""
 BARRED: Final = (
     "This is normal while Openfire starts. If it persists, set its system property "
     "adminConsole.access.allow-wildcards-in-excludes to true (Openfire 4.7.5 and newer), and check that the "
@@ -80,12 +81,15 @@ class _Case:
     now_s: float
 
     def read(self) -> Answer:
-        """The answer for people. It takes a while: for failures alone."""
+        """Return the answer for people. It is slow: use it for failures alone."""
         return read_for(FORM, self.call, self.spec, response=self.response, now_s=self.now_s)
 
 
 def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
-    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    """Return the outcome of this answer to this call.
+
+    `now_s` (epoch seconds) is for a Retry-After that names a date.
+    """
     case, status = _Case(call, entry, spec, response=response, now_s=now_s), response.status
     if 200 <= status < 300:
         return _success(case)
@@ -115,7 +119,10 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
 
 
 def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
-    """The outcome of this answer to the command `asked`, which changes nothing, before the call itself is sent."""
+    """Return the outcome of an answer to `asked`, a command that changes nothing and is sent before the call itself.
+
+    `spec` is the command's. No outcome says that the call may have run.
+    """
     # With all that the job gives: what is secret of it is so in this answer, too.
     question = attrs.evolve(call, command=Command(asked, call.command.arguments))
     outcome = classify(question, TABLE[asked], spec, response=response, now_s=now_s)
@@ -129,13 +136,16 @@ def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response
 
 
 def is_named(body: Json, member: str, wanted: Json) -> bool:
-    """Whether the answer is about what was asked for. Openfire may not tell capitals from small letters."""
+    """Tell whether the answer's `member` is the name that was asked for, ignoring case, as Openfire may."""
     name = body.get(member) if isinstance(body, dict) else None
     return isinstance(name, str) and isinstance(wanted, str) and name.casefold() == wanted.casefold()
 
 
 def other_answer(what: str, response: Response) -> Denied:
-    """The outcome of a job before which the server answered a question with something else."""
+    """Return the outcome of a job if the server answers the question before it with something else.
+
+    `what` names what was asked for: "group" or "room".
+    """
     message = f"Status {response.status} with something that is not the {what} that was asked for."
     return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
 
@@ -163,7 +173,7 @@ def _success(case: _Case) -> Outcome:
 
 
 def _answer(case: _Case) -> str:
-    """What the answer is; of a room's affiliations, which."""
+    """Return what the answer is, in the plugin's words; of a room's affiliations, which (such as `owners`)."""
     if case.entry.answer != "AffiliatedEntities":
         return case.entry.answer
     return str(case.call.command.arguments.get("affiliation"))
@@ -176,7 +186,7 @@ def _not_the_api(case: _Case) -> Outcome:
 
 
 def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
-    """Of rooms, each for itself: one that was there counts as made (read)."""
+    """Judge the creation of rooms, each of which succeeds or fails by itself; an existing one counts as made (read)."""
     failed, made = [*_results(body.get("failure")), *_results(body.get("other"))], _results(body.get("success"))
     if not failed:
         return Delivered(text, body, case.response.status)
@@ -189,14 +199,14 @@ def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
 
 
 def _results(listed: Json) -> list[Json]:
-    """Of a list, or of one in an object."""
+    """Return the entries of a list, or of the list inside an object."""
     if isinstance(listed, dict):
         listed = next((value for value in listed.values() if isinstance(value, list)), [listed] if listed else [])
     return listed if isinstance(listed, list) else []
 
 
 def _legacy(case: _Case, text: str) -> Outcome:
-    """Of the old user service, which says 200 to everything (read)."""
+    """Judge an answer of the old user service, which says 200 to everything (read)."""
     found, kind = _LEGACY.search(text), case.call.command.arguments.get("type")
     if found is None and "<result>" in text:
         return Delivered(text, None, case.response.status)

@@ -1,9 +1,9 @@
 """Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
 
 Called by the connector and the check. Always holds: there is exactly one `Accept`, without which 1.2 answers 500 in
-place of a refusal (measured); the login is sent at once, since nobody asks for it; a path's parts are encoded, and a
-slash in one is refused (500, measured); the text of the shared secret stands in a query only where nothing else is
-taken.
+place of a refusal (measured); the login is sent at once, since the server never asks for it; a path's parts are
+encoded, and a slash in one is refused (500, measured); the text of the shared secret stands in a query only where the
+server takes nothing else.
 """
 
 import re
@@ -39,8 +39,10 @@ _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
 def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
-    """The request. `dialect`: of the server, where that must be known. Raises `InvalidArguments`, and `ConfigError` for
-    a secret that cannot be used.
+    """Return the request of a call. `dialect` is the server's, needed only if the body is written as JSON.
+
+    `cookie`: the id of the session, None if there is none yet. Raise `InvalidArguments`, or `ConfigError` for a secret
+    that cannot be used.
     """
     arguments = without_host(call.command.arguments, target.default_host)
     given = fit(entry.takes, entry.name, arguments, target.default_host)
@@ -68,7 +70,7 @@ def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, coo
 
 
 def writes_json(entry: Entry, target: Target, given: Mapping[str, Json]) -> bool:
-    """Whether its body is written as JSON, for which the server's dialect must be known. `given`: a job's arguments."""
+    """Tell whether the body is written as JSON, which needs the server's dialect. `given`: the job's arguments."""
     entity = entry.entity
     fits = entity is not None and not entity.xml_only and NEWER.isdisjoint(given)
     return fits and target.options_as(Options).write == "json"
@@ -77,7 +79,10 @@ def writes_json(entry: Entry, target: Target, given: Mapping[str, Json]) -> bool
 def question(
     target: Target, path: str, cookie: str | None = None, timeout_s: float | None = None, accept: str = JSON
 ) -> Request:
-    """A harmless GET below the target's path. Raises `ConfigError`."""
+    """Return a harmless GET of a path below the target's own. Raise `ConfigError` if the login cannot be read or used.
+
+    `cookie`: the id of the session, if there is one. `timeout_s`: the target's time-out if None.
+    """
     headers: Headers = (("Accept", accept), *_login(target), *_cookie(cookie))
     return Request(
         "GET",
@@ -91,7 +96,10 @@ def question(
 
 
 def _login(target: Target) -> Headers:
-    """The header that logs in. Raises `ConfigError` when its secret cannot be read or used."""
+    """Return the header that logs in; none without a login.
+
+    Raise `ConfigError` if its secret cannot be read or used.
+    """
     secret = target.options_as(Options).secret
     if secret is not None:
         # As it is: "Bearer" before it gets 401 (measured).

@@ -1,8 +1,8 @@
-"""Looks for a room before one is created: the plugin answers 201 where it is there already, and resets all of it, its
-members too (measured on 1.2.5, 1.3.10 and 1.10.2). Pure.
+"""Finds out whether a room exists before a job creates it, since the plugin would reset an existing room. Pure.
 
-Called by the connector. Always holds: a room that is there is not touched. Where an earlier try may have made it, it is
-sent again without a look, which sets the same, also what a 500 left half made.
+The plugin answers 201 if the room exists already, and resets all of it, its members too (measured on 1.2.5, 1.3.10 and
+1.10.2). Called by the connector. Always holds: an existing room is not touched. If an earlier try may have created the
+room, the job is sent again without the question: it sets the same values, also in a room that a 500 left half made.
 """
 
 from typing import Final
@@ -22,12 +22,12 @@ _EXISTS_HINT: Final = (
 
 
 def must_look(call: Call) -> bool:
-    """Whether the server must be asked for the room before this call may be sent."""
+    """Tell whether the server must be asked for the room before this call may be sent."""
     return call.command.endpoint == "create_room" and not call.maybe_run
 
 
 def question(call: Call) -> Call:
-    """The call that asks for the room; `call` has passed as a request."""
+    """Return the call that asks for the room of `call`, whose arguments are known to be valid."""
     given = call.command.arguments
     # Up to 1.8 `create_room` folds a name, and `get_room` does not (read).
     asked = {"roomName": str(given["roomName"]).lower(), "servicename": given.get("servicename")}
@@ -35,7 +35,10 @@ def question(call: Call) -> Call:
 
 
 def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Outcome | None:
-    """What the call ends as unsent; None: it may be sent. `spec` is that of the question, `response` its answer."""
+    """Return the outcome of a call that must not be sent; None if it may be sent.
+
+    `response` answers the question for the room, `spec` is the question's command; `now_s`: epoch seconds.
+    """
     given = call.command.arguments
     match judge_question(call, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", given["roomName"]):

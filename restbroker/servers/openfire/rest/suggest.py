@@ -1,6 +1,7 @@
-"""The settings of Openfire's REST API plugin that let a target in and nobody else. Pure.
+"""Writes the settings of Openfire's REST API plugin that give access to a target and to no one else. Pure.
 
-The registry calls `suggest`. Always holds: no secret is written. (Properties: the plugin's own, read in its sources.)
+The registry calls `suggest`. Always holds: no secret is written. (The properties are the plugin's own, read in its
+sources.)
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ _PLUGIN: Final = "plugin.restapi"
 
 
 def suggest(target: Target, allowed: AllowedCommands) -> str:
-    """What to set, with what is to be known of it."""
+    """Return the lines of the properties to set, with remarks above them on what to know about them."""
     return "\n".join((*remarks(target, allowed), *_properties(target)))
 
 

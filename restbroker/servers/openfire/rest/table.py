@@ -1,7 +1,7 @@
-"""The commands of Openfire's REST API plugin 1.12: what is sent for each, and what must be known of it.
+"""The commands of Openfire's REST API plugin 1.12: the request of each, and what must be known of it.
 
 `catalogue` makes specifications of it; the request, the connector and the judge read it. Always holds: loads no Trio;
-what is unusual of a command stands in its row.
+what is unusual about a command stands in its row.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ from restbroker.servers.openfire.entities import ENTITIES, PASSWORD, ROOM_DEFAUL
 from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, JID, NAME, ROOM, ROOM_TYPE
 
 LoggedIn = Literal["header", "none", "parameter"]
-"""`parameter`: the shared secret stands in the query."""
+"""How a command logs in. `parameter`: the shared secret stands in the query."""
 NEW_NAME: Final = "newUsername"
-"""The argument of `update_user` that renames."""
+"""The argument of `update_user` that renames the account."""
 _IN_PATH: Final[Mapping[str, Form]] = {
     "username": NAME,
     "roomName": ROOM,
@@ -39,7 +39,7 @@ _IN_PATH: Final[Mapping[str, Form]] = {
     "jid": ADDRESS,
     "rosterJid": JID,
 }
-"""All others must not be empty."""
+"""The forms of arguments in a path; all others must not be empty."""
 _IN_QUERY: Final[Mapping[str, Form]] = {
     "encrypted": FLAG,
     "endTime": WHOLE,
@@ -50,9 +50,9 @@ _IN_QUERY: Final[Mapping[str, Form]] = {
     "startTime": WHOLE,
     "type": ROOM_TYPE,
 }
-"""All others are texts."""
+"""The forms of arguments in a query; all others are texts."""
 _LIST_S: Final = 60.0
-"""No version pages: the whole list comes at once."""
+"""The time-out of lists in seconds: no version pages, so that the whole list comes at once."""
 # Without one of these the plugin makes no group: it answers 500 (since 1.8.1; measured on 1.10.2).
 _NOBODY: Final[Mapping[str, Json]] = {"admins": [], "members": []}
 
@@ -62,7 +62,7 @@ _ONE_ROOM: Final = "A room that cannot be created (e.g. with an invalid owner) m
 
 
 class _Columns(TypedDict, total=False):
-    """What a row says as it stands in the `Entry`."""
+    """The columns of a row that become members of the `Entry` as they are."""
 
     body: str
     answer: str
@@ -81,13 +81,15 @@ class _Columns(TypedDict, total=False):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Entry:
-    """One command. `path` is below the target's own, `{name}` an argument; `query`: the arguments in the query.
+    """One command.
 
-    `body`: the entity that it is, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
-    `defaults`: members of the body where the job has none. `effect`: whose object may be there already, which gets 409,
-    or gone, which gets 404 (measured). `danger`: what of the server itself it touches. `beyond`: it may reach other
-    hosts. `is_question`: it asks whether the server is well: 503 is its "no". `bad_input`: the most likely reason of a
-    500. `since`: the version that brought it (read in the plugin's history), of what came after 1.2.
+    `path` is below the target's own, with `{name}` for an argument; `query`: the arguments in the query.
+
+    `body`: the entity that is sent, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
+    `defaults`: members of the body if the job has none. `effect`: its object may exist already, which gets 409, or be
+    gone, which gets 404 (measured). `danger`: what of the server itself it touches. `beyond`: it may reach other hosts.
+    `is_question`: it asks whether the server is well, and 503 is its "no". `bad_input`: the most likely reason of a
+    500. `since`: the version that brought it (read in the plugin's history); None if 1.2 has it.
     """
 
     name: str
@@ -111,7 +113,7 @@ class Entry:
 
     @property
     def entity(self) -> Entity | None:
-        """What its body is."""
+        """What is sent as its body; None if it has none."""
         return ENTITIES.get(self.body)
 
 
@@ -123,7 +125,7 @@ def _entry(
     same: tuple[str, str] | None = None,
     **columns: Unpack[_Columns],
 ) -> Entry:
-    """Return a row, which takes what stands in its path, its query and its body. `own`, `same`: as of `in_order`."""
+    """Return a row, which takes the arguments of its path, query and body. `own`, `same`: as for `in_order`."""
     method, path, query = split_request(request)
     rows = (
         *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(path)}),

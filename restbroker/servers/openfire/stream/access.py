@@ -1,4 +1,4 @@
-"""How a user's stream is asked for: in the user's own name. Used by `listener` and `check`.
+"""Makes the login with which a user's stream is asked for, in the user's own name. Used by `listener` and `check`.
 
 Always holds: the login is written in Latin-1, as the server's Jetty reads it (measured): UTF-8, which the rest of
 Openfire takes, is a wrong password there.
@@ -15,7 +15,7 @@ from restbroker.servers.openfire.stream.problems import no_password, unwritable
 
 
 def basic(user: str, password: str) -> str:
-    """The header `Authorization`. Raises `Trouble` where Latin-1 has no such character."""
+    """Return the value of the header `Authorization`. Raise `Problem` if Latin-1 lacks one of the characters."""
     for what, text in ((f"the name {user}", user), (f"the password of {user}", password)):
         try:
             text.encode("latin-1")
@@ -26,7 +26,10 @@ def basic(user: str, password: str) -> str:
 
 
 async def headers_of(user: str, passwords: Secret) -> tuple[tuple[str, str], ...]:
-    """Exactly what the server wants (measured): any other type, or a second one, is refused. Raises `Trouble`."""
+    """Return exactly the headers that the server accepts. Raise `Problem` if there is no usable password of the user.
+
+    The server refuses any other type, or a second one (measured).
+    """
     try:
         # A slow disk must not hold up others.
         known = await trio.to_thread.run_sync(passwords_in, passwords)

@@ -1,8 +1,9 @@
-"""Looks at what a source of the kind `openfire-sse` needs of its server. Called by `operate.check_services`.
+"""Checks what a source of kind `openfire-sse` needs of its server. Called by `operate.check_services`.
 
-Always holds: nothing is read or changed there: a stream that were opened would take the events of a running broker. So
-one is asked for with a header `Accept` that the server refuses (measured), after it has looked at the login. It goes
-the way of the reader, and a question for sessions that of jobs: the target's socket, certificates, times and engine.
+Always holds: nothing is read or changed there, since an opened stream would take the events of a running broker. So a
+stream is asked for with a header `Accept` that the server refuses (measured) after it has checked the login. The
+request goes the way of the reader, and a question for sessions goes that of jobs: the target's socket, certificates,
+times and engine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,8 +48,10 @@ _CAUSES: Final[dict[str, Cause]] = {
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
-    """What is found, of each user; no more once the server does not answer. And what `states`, of the processes that
-    read the streams, say is wrong. It blocks, and runs a loop of its own: not for a thread that has one.
+    """Return the findings on each user's stream, and what `states`, those of the reading processes, say is wrong.
+
+    The remaining users are left out once the server does not answer. It blocks and runs an event loop of its own: do
+    not call it in a thread that has one.
     """
     found = trio.run(_looked_at, source)
     return iter([*found, *findings_of(states, found, _WHY, _CAUSES)])
@@ -101,7 +104,7 @@ def _of(source: EventSource, trouble: Problem) -> Finding:
 
 
 async def _try(target: Target, user: str, login: str) -> None:
-    """Raises `Trouble` if the user's stream would be refused, and as `_status` and `_is_logged_in` do."""
+    """Raise `Problem` if the user's stream would be refused, and what `_status` and `_is_logged_in` raise."""
     status = await _status(target, user, login)
     if status == NOT_LOGGED_IN and await _is_logged_in(target, user):
         # He may have been logged in in between.
@@ -113,7 +116,7 @@ async def _try(target: Target, user: str, login: str) -> None:
 
 
 async def _status(target: Target, user: str, login: str) -> int:
-    """What is answered to a question for the user's stream that opens none. Raises `NotSent`."""
+    """Return the status of a question for the user's stream that opens none. Raise `NotSent`."""
     headers = (("Accept", "text/plain"), ("Authorization", login))
     request = Request("GET", f"/sse/{quote(user, safe='')}", target.timeout_s, headers=headers)
     stream = await open_stream(target, request, silence_s=target.timeout_s, limit_bytes=_MOST_BYTES)
@@ -122,9 +125,10 @@ async def _status(target: Target, user: str, login: str) -> int:
 
 
 async def _is_logged_in(target: Target, user: str) -> bool:
-    """Whether the Chat API has a session of him open, the host of which is its stream's id (measured).
+    """Tell whether the Chat API has a session of the user open, the host of which is its stream's id (measured).
 
-    Raises as above, `MaybeSent` and `ConfigError`. False where only an administrator's login could tell.
+    False if the target's login is not an administrator's, since only that can tell. Raise `NotSent`, `MaybeSent` and
+    `ConfigError`.
     """
     if not isinstance(target.credentials, Basic):
         return False

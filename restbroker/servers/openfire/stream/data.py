@@ -1,7 +1,7 @@
-"""Reads the JSON of Openfire's events, which the plugin puts together as text, without escaping what is in it.
+"""Reads the JSON of Openfire's events, which the plugin builds as text, without escaping what is in it.
 
-Called by `form`. Always holds: pure; whatever comes, it is read, or told to be unreadable. Where a member stands there
-twice, the first counts: the server writes whom it is from before what he wrote, and a text can hold another `from`.
+Called by `form`. Always holds: pure; any text is read, or found unreadable. If a member stands there twice, the first
+counts: the server writes the sender before the text, and a text can hold another `from`.
 """
 
 import json
@@ -25,7 +25,7 @@ _END: Final = re.compile(r"\s*\}\s*\Z")
 
 @attrs.frozen
 class Data:
-    """What an event says. `members`: None where it cannot be read; `fault`: what is wrong with it, in words."""
+    """What an event says. `members`: None if it cannot be read; `fault`: what is wrong with it, in words, or None."""
 
     members: dict[str, Json] | None
     fault: str | None = None
@@ -33,7 +33,10 @@ class Data:
 
 @attrs.define
 class _Pairs:
-    """Makes objects of which the first of two equal members counts. `is_twice`: of the last, the outermost."""
+    """Makes objects in which the first of two equal members counts.
+
+    `is_twice`: the last object, which is the outermost, had a member twice.
+    """
 
     is_twice: bool = False
 
@@ -46,7 +49,7 @@ class _Pairs:
 
 
 def read_data(text: str) -> Data:
-    """The members of an event's data. Line breaks and quotes within a text are taken as what they are."""
+    """Return the members of an event's data; line breaks and quotes within a text count as part of it."""
     pairs = _Pairs()
     try:
         # Line breaks and other control characters within strings are no fault of who sent them.
@@ -62,7 +65,7 @@ def read_data(text: str) -> Data:
 
 
 def _writable(members: dict[str, Json]) -> Data:
-    """What a job can hold."""
+    """Return the members, or a fault if a job cannot contain them."""
     try:
         rubyjson.dumps({"args": [{"raw": members}]})
     except (ValueError, RecursionError):
@@ -71,9 +74,9 @@ def _writable(members: dict[str, Json]) -> Data:
 
 
 def _repair(text: str) -> Data:
-    """The members where the texts between them are no JSON: each value goes to where the next known name begins.
+    """Return the members of data that is no JSON: each value ends where the next known name begins.
 
-    A value that is none, as an object with an unescaped text in it, is given as it stands there.
+    A value that is no JSON, such as an object with an unescaped text in it, is returned as the text that stands there.
     """
     begun = list(_BEGINNING.finditer(text))
     end = _END.search(text)

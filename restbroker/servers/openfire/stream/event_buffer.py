@@ -1,7 +1,8 @@
 """What came over all streams of a source and waits for Redis. `listener` fills it, `reader` takes out of it.
 
-Always holds: in the order in which it came over each stream; bounded in bytes, however long Redis is away: who finds it
-full waits, and reads no more meanwhile, so that what comes waits in the connection, and the server with it.
+Always holds: events stay in the order in which they came over each stream; the buffer is bounded in bytes, however long
+Redis is away: a listener that finds it full waits and reads no more, so that what comes waits in the connection, and
+the server with it.
 """
 
 from collections import deque
@@ -15,7 +16,10 @@ from restbroker.job.event import ServerEvent
 
 AT_ONCE: Final = 200
 _BYTES_AT_ONCE: Final = 1024 * 1024
-"""Redis is to have them well within the time that it is given: many large ones at once take longer."""
+"""The bytes after which no more events are taken at once.
+
+Redis must have them well within the time that it is given: many large events at once take longer.
+"""
 
 
 def _nobody(size_bytes: int) -> None:
@@ -24,20 +28,26 @@ def _nobody(size_bytes: int) -> None:
 
 @attrs.define(eq=False)
 class EventBuffer:
-    """One for each source. `on_full` is called with the bytes that wait, once until all that waited was taken."""
+    """The buffer of one source.
+
+    `on_full` is called with the bytes that wait, once until all that waited was taken.
+    """
 
     most_bytes: int
     on_full: Callable[[int], None] = _nobody
     _events: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
     _size_bytes: int = 0
-    """With those that were taken last: they are in memory until Redis has them."""
+    """The bytes of all events, also of those that were taken last: they are in memory until Redis has them."""
     _taken_bytes: int = 0
     _waiting: int = 0
     _was_full: bool = False
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def put(self, event: ServerEvent, size_bytes: int) -> None:
-        """Waits for room; what is larger than all of it finds some alone. Cancelled, it is not in there."""
+        """Add an event, after waiting for room; one larger than the whole buffer waits until that is empty.
+
+        When cancelled, the event is not in the buffer.
+        """
         self._waiting += 1
         try:
             while self._size_bytes and self._size_bytes + size_bytes > self.most_bytes:
@@ -50,7 +60,7 @@ class EventBuffer:
         self._tell()
 
     async def take(self) -> list[ServerEvent]:
-        """What came first, as much as Redis is asked to take at once. What was taken before is done with."""
+        """Wait for events, and return the oldest ones, as many as Redis takes at once; drop those taken before."""
         self._settle()
         while not self._events:
             self._was_full = self._was_full and self._waiting > 0
@@ -58,7 +68,7 @@ class EventBuffer:
         return self.rest()
 
     def rest(self) -> list[ServerEvent]:
-        """The same, without waiting; none where it is empty."""
+        """Return the same as `take` without waiting; none if the buffer is empty."""
         self._settle()
         taken: list[ServerEvent] = []
         while self._events and len(taken) < AT_ONCE and self._taken_bytes < _BYTES_AT_ONCE:
@@ -68,7 +78,7 @@ class EventBuffer:
         return taken
 
     def __len__(self) -> int:
-        """Without those that were taken."""
+        """Return the number of events, without those that were taken."""
         return len(self._events)
 
     def _settle(self) -> None:

@@ -1,7 +1,7 @@
 """Makes events of what comes over a user's stream. Called by `listener`, for one frame after the other.
 
-Always holds: whatever comes, it becomes an event, or is one that is not wanted; `raw` has all that came. The names of
-frames and the members of their data, as the plugin's source has them:
+Always holds: every frame becomes an event, or is one that is not wanted; `raw` has all that came. The names of frames
+and the members of their data, as the plugin's source has them:
 
 | frame | type in its data | event |
 |---|---|---|
@@ -35,7 +35,7 @@ _UNREAD: Final[Mapping[str, EventType]] = {
     "chatapi.ask": "queue",
     "chatapi.assist": "offer",
 }
-"""What an event counts as that cannot be read."""
+"""The type of an event that cannot be read, by the name of its frame."""
 _WORKGROUPS: Final = "workgroup."
 _NULL: Final = "null"
 """What the plugin writes for a text that is not there (measured)."""
@@ -49,8 +49,9 @@ def _nobody(room: str) -> None:
 
 @attrs.define(eq=False)
 class Form:
-    """Of one stream. `host`: the domain of its user, if that is configured. `on_out` is called with each room that has
-    him leave, or says that he is not in it.
+    """The reader of one stream's frames. `host`: the domain of its user, None if that is not configured.
+
+    `on_out` is called with each room (`balcony@conference`) that has the user leave, or says that they are not in it.
     """
 
     source: str
@@ -59,11 +60,11 @@ class Form:
     mode: RawMode
     on_out: Callable[[str], None] = _nobody
     is_ending: bool = False
-    """Whether a stanza said that the user's session may be over: what was on its way may still come behind it."""
+    """Whether a stanza said that the user's session may be over; what was on its way may still come after it."""
     _pairs: Pairs = attrs.field(factory=Pairs)
 
     def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
-        """The event; None: it is not wanted in this mode."""
+        """Return the event of a frame; None if it is not wanted in this mode. `now_s`: epoch seconds."""
         if frame.name == _STANZAS:
             return self._of_stanza(frame, now_s)
         if self.mode == "stanzas":
@@ -155,7 +156,7 @@ class Form:
         return {**members, **raw} if fault is None else {**members, **raw, "parse_error": fault}
 
     def _whose(self, workgroup: str | None) -> str | None:
-        """The user's JID where the server does not say it: an offer tells of its workgroup only."""
+        """Return the user's JID if the server does not say it, or None; an offer names only its workgroup."""
         host = self.host
         if host is None and workgroup is not None and domain(workgroup).startswith(_WORKGROUPS):
             host = domain(workgroup).removeprefix(_WORKGROUPS)
@@ -187,12 +188,12 @@ def _type(name: str, members: Mapping[str, Json]) -> EventType:
 
 
 def _data(text: str | None) -> Json:
-    """As `data` is read in the frames that have it: not in what an asker is told first."""
+    """Parse `data` as the frames that have it are parsed: the first frame of those who ask an expert has none."""
     return None if text is None else (read_data(f'{{"data": {text}}}').members or {}).get("data", text)
 
 
 def _invitation_fields(stanza: Stanza) -> dict[str, Json]:
-    """What the plugin's two frames say between them, whichever came first."""
+    """Return what the plugin's two frames of an invitation say together, whichever of them came first."""
     invitation = stanza.invitation
     if invitation is None:
         return {}

@@ -1,10 +1,10 @@
-"""Reads the stream of one user, one connection after the other, for as long as the lease is this process'. `reader`
-makes one for each.
+"""Reads the stream of one user, one connection after the other, for as long as this process has the lease.
 
-Always holds: a stream is asked for under a lease that is valid by our own clock, and what is asked for when it ran out
-meanwhile is read only once Redis says that the lease is still ours: the server gives events to whoever opened last. A
-new stream is open before the old one is left, so that nothing falls in between; what an old one still holds is read.
-Only one whose login ended is left first: nothing more is sent there.
+`reader` makes one for each user. Always holds: a stream is asked for under a lease that is valid by our own clock; if
+the lease ran out while the stream was opened, it is read only once Redis says that the lease is still ours: the server
+gives events to the stream that was opened last. A new stream is open before the old one is left, so that nothing is
+lost in between; what an old one still holds is read. Only a stream whose login ended is left first: nothing more is
+sent there.
 """
 
 import math
@@ -44,20 +44,26 @@ _EACH_BYTES: Final = 2048
 """What an event takes in memory besides its text, roughly."""
 _LEAST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
-"""Between two tries: doubled each time, until a stream is open."""
+"""The longest pause between two tries; it is doubled each time, until a stream is open."""
 _PROVEN_S: Final = 2.0
-"""A stream that lasted so long, or brought anything, is one: what answers and ends at once is none."""
+"""A stream that lasted so many seconds, or brought anything, is one; what answers and ends at once is none."""
 _LOOK_S: Final = 1.0
-"""So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
+"""The seconds between two looks whether a user who is logged off, or asks nothing, has a stream by now."""
 _ENDING_S: Final = 2.0
-"""So long after the user's session seems to be over another stream is opened: a job that ended it is noted by then."""
+"""The seconds after the user's session seems to be over until another stream is opened.
+
+A job that ended the session is noted by then.
+"""
 _ENDS: Final = 2
-"""So many streams may end at once before an operator is told: a login or a restart may end one."""
+"""The number of streams that may end at once before that is reported: a login or a restart may end one."""
 
 
 @attrs.define(eq=False)
 class Listener:
-    """That of one user. The reader calls `renewed`, `disturbed`, `noted` and `lost`."""
+    """The listener of one user's stream.
+
+    The reader calls `note_renewed`, `note_disturbed`, `note_state` and `note_lost`.
+    """
 
     shared: ListenerContext
     user: str
@@ -71,39 +77,39 @@ class Listener:
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _heard_at_s: float = 0.0
     _is_held_up: bool = False
-    """Whether the basket is full: then what comes waits in the connection, which must not be left."""
+    """Whether the buffer is full: then what comes waits in the connection, which must not be left."""
     _is_proven: bool = False
     _ends: int = 0
-    """So many streams ended one after the other before they were proven."""
+    """The number of streams in a row that ended before they were proven."""
     _announced: str = attrs.field(default="", repr=False)
     state: StreamState = attrs.field(factory=StreamState)
     _afresh: str = attrs.field(default="", repr=False)
     """The login that took the place of one that led nowhere: there is one try for each stream."""
 
     def note_renewed(self, until_s: float) -> None:
-        """The lease is ours until then, on Trio's clock."""
+        """Note that the lease is ours until then, on Trio's clock."""
         self._until_s = until_s
         renewal, self._renewal = self._renewal, trio.Event()
         renewal.set()
 
     def note_disturbed(self) -> None:
-        """Another process may have opened a stream of this user late: ours may get nothing any more."""
+        """Reopen the stream soon: another process may have opened one of this user late, so that ours gets nothing."""
         self._heard_at_s = -math.inf
         self._wake.set()
 
     def note_state(self, known: Known, was: Known) -> None:
-        """As `StreamState.note`."""
+        """Note what Redis has of the user's login, as `StreamState.note` does; leave the stream if it is outdated."""
         self.state.note(known, was)
         if self.state.is_outdated:
             self._wake.set()
 
     def note_lost(self) -> None:
-        """The lease is another's: nothing is opened any more, and what has come already is read."""
+        """Note that another process has the lease: no stream is opened any more, and what has come already is read."""
         self._is_lost = True
         self._opening.cancel()
 
     async def run(self) -> None:
-        """Until the lease is lost and what came before is read, or cancelled."""
+        """Read streams until the lease is lost and what came before is read, or until cancelled."""
         async with trio.open_nursery() as nursery:
             reading: Reading | None = None
             with self._opening:
@@ -131,14 +137,14 @@ class Listener:
                 reading.leave()
 
     def _begin(self) -> None:
-        """A stream is open."""
+        """Note that a stream is open."""
         self.state.begins(self.shared.now_s())
         self._afresh = ""
         self._heard_at_s = trio.current_time()
         self._is_proven = False
 
     async def _ended_at_once(self) -> None:
-        """Waits longer each time; the server is not to be asked without end."""
+        """Wait before the next stream, longer each time, so that the server is not asked without end."""
         self._ends += 1
         if self._ends > _ENDS:
             shared = self.shared
@@ -153,7 +159,7 @@ class Listener:
             self.shared.teller.gap(self.user, gap)
 
     async def _watch(self, over: trio.Event) -> None:
-        """Returns when the stream ended, or is quiet for so long that another is to be opened."""
+        """Return when the stream ended, is outdated, or is quiet for so long that another is to be opened."""
         opened_at_s = trio.current_time()
         while not over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
@@ -213,7 +219,10 @@ class Listener:
             return None
 
     async def _open(self, doubted: str) -> EventStream:
-        """A stream that is ours, however long that takes. `doubted`: a login that somebody else may have ended."""
+        """Return an open stream that is ours, however long that takes.
+
+        `doubted`: the id of a login that another process or the server may have ended; "" if there is none.
+        """
         pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
         while True:
             await self._valid()
@@ -248,12 +257,12 @@ class Listener:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _has_no_login(self, looked_s: float) -> None:
-        """Raises `Trouble`."""
+        """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `Problem`."""
         if (gap := self.state.has_no_login(looked_s, await self._read_state())) is not None:
             self.shared.teller.gap(self.user, gap)
 
     async def _read_state(self) -> Known:
-        """What Redis has of his login. Raises `Trouble`."""
+        """Return what Redis has of the user's login. Raise `Problem` if Redis refuses."""
         try:
             (known,) = await self.shared.logins.read_states([self.user])
         except StoreRefused as error:
@@ -261,12 +270,15 @@ class Listener:
         return known
 
     async def _valid(self) -> None:
-        """Returns when the lease is ours by our own clock."""
+        """Return when the lease is ours by our own clock."""
         while self._is_lost or trio.current_time() >= self._until_s:
             await self._renewal.wait()
 
     async def _ours(self, stream: EventStream) -> EventStream:
-        """The stream, which took its time to open, once it is sure that the lease is ours still."""
+        """Return the stream, which took its time to open, once it is sure that the lease is still ours.
+
+        When cancelled, close the stream.
+        """
         try:
             await self._valid()
         except BaseException:
@@ -276,9 +288,10 @@ class Listener:
         return stream
 
     async def _login(self, stale: str, *, leads_nowhere: bool) -> str | None:
-        """His stream's id, another than the stale one if the server gives one; "": he needs none. None: he is off.
+        """Return the id of the user's stream, other than the stale one if the server gives another.
 
-        `leads_nowhere`: the server gave no stream for it. Raises `Trouble`.
+        "": the user needs none; None: the user is logged off. `leads_nowhere`: the server gave no stream for the stale
+        one. Raise `Problem` if the user cannot be logged in now.
         """
         shared = self.shared
         try:
@@ -298,7 +311,7 @@ class Listener:
         return known
 
     async def _ask(self, known: str) -> EventStream | None:
-        """His stream; None where the server knows none of this login. Raises `Trouble`."""
+        """Open the user's stream; return None if the server knows none of this login. Raise `Problem` if it refuses."""
         shared, settings = self.shared, self.shared.settings
         path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
@@ -323,9 +336,9 @@ class Listener:
         raise refusal(shared.target, self.user, stream.status)
 
     async def _is_announced(self, known: str) -> bool:
-        """Makes him available, once for each login that his streams are opened under here: a job may have set him away.
+        """Make the user available, once for each login of streams opened here, since a job may have set them away.
 
-        False: the server does not know the login. Raises `Trouble`.
+        False: the server does not know the login. Raise `Problem`.
         """
         if known and known != self._announced and self.shared.settings.announces:
             try:

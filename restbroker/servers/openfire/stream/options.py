@@ -1,7 +1,7 @@
-"""The options that a source of the kind `openfire-sse` takes: whose server, which users, and their passwords.
+"""The options that a source of kind `openfire-sse` takes: its server, which users, and their passwords.
 
-Used by the other files of this folder. Always holds: no password is in them, but where they stand; neither Trio nor an
-HTTP client is loaded here.
+Used by the other files of this folder. Always holds: they hold no password, only the file where passwords are; neither
+Trio nor an HTTP client is loaded here.
 """
 
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
@@ -20,7 +20,7 @@ from restbroker.config.values import duration_text
 from restbroker.job.jid import fold_case
 
 RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
-"""Which events there are: the server's own forms, the stanzas, or both."""
+"""Which events there are: the server's own typed events, the stanzas, or both."""
 SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
 LEASE_S: Final = 15.0
@@ -46,8 +46,10 @@ _Users: TypeAlias = Annotated[
 
 @attrs.frozen
 class Options:
-    """What is written under `Options`. `users` are logged in, `askers` are not: who asks an expert has a stream without
-    a login. `buffer_bytes` of events wait in memory while Redis is away.
+    """The members of `Options` in the configuration.
+
+    `users` are logged in, `askers` are not: a user who asks an expert has a stream without a login. `buffer_bytes`: the
+    most bytes of events that wait in memory while Redis is away.
     """
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False, target_kind="openfire-chat")
@@ -109,7 +111,7 @@ class Options:
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """See `config.kind`."""
+        """Return the source as it is to be used, with users' names folded; add what is wrong with it to `review`."""
         place = at("Options")
         if self._target is None:
             review.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
@@ -141,7 +143,7 @@ class Options:
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        """All whose streams are read."""
+        """All users whose streams are read."""
         return (*self.users, *self.askers)
 
 

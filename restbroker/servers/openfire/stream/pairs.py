@@ -15,15 +15,15 @@ from restbroker.servers.openfire.stream.stanza import Stanza
 from restbroker.transport.stream import Frame
 
 MOST: Final = 256
-"""So many stanzas may come before the last frame of the first one: more than a server has threads that write."""
+"""The most stanzas that may come before the last frame of the first: more than a server has threads that write."""
 _MOST_CHARACTERS: Final = 2 * 1024 * 1024
-"""The last stanza is kept whatever its size."""
+"""The most characters of stanzas that are kept; the last stanza is kept whatever its size."""
 Said: TypeAlias = Literal["message", "invitation", "presence"]
 
 
 @attrs.frozen
 class Pair:
-    """A frame's stanza, and what the frame says of it. `is_told`: an earlier frame said so too.
+    """A frame's stanza, and what the frame says of it. `is_told`: an earlier frame said so, too.
 
     `is_certain`: no other stanza that came gives the same frame and says something else. The plugin writes the same of
     a user who comes and of one who leaves.
@@ -37,7 +37,7 @@ class Pair:
 
 @attrs.frozen
 class _Shape:
-    """What a frame looks like. With a `tail` the address of a meeting lies in between, which the plugin alone knows."""
+    """What a frame looks like. With a `tail`, the address of a meeting lies in between, which only the plugin knows."""
 
     says: Said
     name: str
@@ -65,15 +65,15 @@ class _Entry:
 
 @attrs.define(eq=False)
 class Pairs:
-    """Of one stream."""
+    """The stanzas of one stream whose frames have not all come."""
 
     _entries: list[_Entry] = attrs.field(factory=list)
-    """Those of which a frame is due, in the order in which they came."""
+    """The stanzas of which a frame is due, in the order in which they came."""
     _count: int = 0
     _characters: int = 0
 
     def add(self, stanza: Stanza) -> None:
-        """It came."""
+        """Keep a stanza that came, if frames of it are due; forget the oldest ones beyond the limits."""
         due = list(_frames(stanza))
         if not due:
             return
@@ -88,7 +88,7 @@ class Pairs:
         return is_large or entry.number <= self._count - MOST
 
     def of(self, frame: Frame) -> Pair | None:
-        """The oldest stanza that this frame may have been made of, once for each frame; None: it did not come."""
+        """Return the oldest stanza that this frame may be made of, once for each frame; None if none of them fits."""
         text = _lines(frame.data)
         fitting = [one for one in self._entries if any(shape.fits(frame.name, text) for shape in one.due)]
         if not fitting:
@@ -111,7 +111,7 @@ class Pairs:
 
 
 def _frames(stanza: Stanza) -> Iterator[_Shape]:
-    """What the plugin makes of it, as its sources put it together (measured)."""
+    """Yield the frames that the plugin makes of a stanza, as its sources build them (measured)."""
     to, sender = _java(stanza.receiver), _java(stanza.sender)
     ends = f'"to":"{to}", "from":"{sender}"'
     if stanza.kind == "presence":
@@ -132,7 +132,7 @@ def _frames(stanza: Stanza) -> Iterator[_Shape]:
 
 
 def _of_invitation(stanza: Stanza) -> Iterator[_Shape]:
-    """What the plugin makes of one: for the room, and for the inviter. Who asks an expert is told of an offer."""
+    """Yield the frames that the plugin makes of an invitation; a user who asks an expert gets that of an offer."""
     to, sender, invitation = _java(stanza.receiver), _java(stanza.sender), stanza.invitation
     ends = f'"to":"{to}", "from":"{sender}", "url":"'
     head = '{"type": "invitationReceived", '
@@ -147,10 +147,10 @@ def _of_invitation(stanza: Stanza) -> Iterator[_Shape]:
 
 
 def _java(text: str | None) -> str:
-    """As Java writes what is not there."""
+    """Return the text, or "null" for None, as Java writes what is not there."""
     return "null" if text is None else text
 
 
 def _lines(text: str) -> str:
-    """As a stream of events tells it, whose lines end in one way."""
+    """Return the text with the line ends of a stream of events, which are all alike."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

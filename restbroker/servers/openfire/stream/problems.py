@@ -1,7 +1,7 @@
-"""Why a stream is not read, in words, and who has been told. Used by `listener`, `reader` and `check`.
+"""Why a stream is not read, in words, and what was reported already. Used by `listener`, `reader` and `check`.
 
-Always holds: what is told of a source is told once until it is over, whatever the number of its users; no password, no
-stream's id and nothing of what came is in a text.
+Always holds: a problem of a source is reported once until it is over, for any number of users; no password, no stream's
+id and nothing of what came is in a text.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ UNWANTED: Final = 405
 
 @attrs.define(eq=False)
 class Problem(Exception):
-    """Why nothing comes for a user, and what to do. `code`: of the warning; "": nothing is wrong with that."""
+    """Why nothing comes for a user, and what to do. `code`: the warning's; "" means that nothing is wrong."""
 
     code: Code
     message: str
@@ -38,7 +38,7 @@ class Problem(Exception):
 
 
 def refusal(target: Target, user: str, status: int) -> Problem:
-    """The server answered so when it was asked for the user's stream (measured, but for 403)."""
+    """Return the problem that the server answered this status to the question for a stream (measured, but for 403)."""
     if status in _DENIED:
         what = f"{target.url} does not let {user} read their events ({status})."
         return Problem(
@@ -58,7 +58,7 @@ def refusal(target: Target, user: str, status: int) -> Problem:
 
 
 def no_new_streams(target: Target, user: str) -> Problem:
-    """Who was just logged in has none: the server adds no path any more."""
+    """Return the problem that a user who was just logged in has no stream: the server adds no paths any more."""
     what = f"{target.url} gives no stream of {user} (404), who is logged in."
     why = (
         "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or "
@@ -68,35 +68,35 @@ def no_new_streams(target: Target, user: str) -> Problem:
 
 
 def no_answer(why: str) -> Problem:
-    """`why` is a sentence."""
+    """Return the problem that the server does not answer; `why` is a sentence."""
     return Problem("OpenfireAway", why, "It is tried again.")
 
 
 def no_stream(target: Target, user: str) -> Problem:
-    """It answered 200, with something else: a page of a proxy, or a login page."""
+    """Return the problem that the server answered 200 with something else: a page of a proxy, or a login page."""
     what = f"{target.url} answers with something else than a stream of events for {user}."
     return Problem("OpenfireAway", what, "Check what answers there: streams are at the port of http-bind (7070).")
 
 
 def not_logged_in(user: str, error: NoLogin) -> Problem:
-    """The server did not let the target's login log him in."""
+    """Return the problem that the user could not be logged in; `error` says why."""
     why = "the server refuses it." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
     return Problem("OpenfireDenied", f"{user} cannot log in: {why}", "It is tried again.")
 
 
 def no_password(user: str, why: str) -> Problem:
-    """The file says nothing of him, or cannot be read."""
+    """Return the problem that the file has no password of the user, or cannot be read; `why` is a sentence."""
     return Problem("OpenfireDenied", f"There is no password of {user}: {why}", "Write it into PasswordsFile.")
 
 
 def unwritable(what: str) -> Problem:
-    """`what`: a user's name or password, as the beginning of a sentence."""
+    """Return the problem of a character outside Latin-1; `what` names a user or a password, within a sentence."""
     message = f"Openfire cannot receive {what} for a stream: it has a character outside Latin-1."
     return Problem("OpenfireDenied", message, "Use Western European letters, digits and signs there.")
 
 
 def too_large(user: str, limit_bytes: int) -> Problem:
-    """It is lost: the stream cannot be read on behind it."""
+    """Return the problem that an event is lost because it is too large: the stream cannot be read on behind it."""
     what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and perhaps those right behind it."
     return Problem("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such events.")
 
@@ -107,7 +107,7 @@ def _moment(at_s: float) -> str:
 
 @attrs.define(eq=False)
 class ProblemReporter:
-    """Tells what is wrong with a source, each once until it is over."""
+    """Reports what is wrong with a source, each problem once until it is over."""
 
     source: str
     report: Report
@@ -119,19 +119,19 @@ class ProblemReporter:
     _users: set[str] = attrs.field(factory=set)
 
     def began(self, user: str, facts: Callable[[], StreamFacts]) -> None:
-        """This process is the one that reads his stream, of which it knows these."""
+        """Note that this process reads the user's stream; `facts` returns what is known of the stream."""
         self._users.add(user)
         if self.states is not None:
             self.states.watch(user, facts)
 
     def note_left(self, user: str) -> None:
-        """Another process reads his stream."""
+        """Note that another process reads the user's stream."""
         self._users.discard(user)
         if self.states is not None:
             self.states.end(user)
 
     def tell(self, user: str, trouble: Problem) -> None:
-        """It happened to this user."""
+        """Report this problem of this user, unless it was reported already."""
         if trouble.code != "OpenfireLarge":
             self._keep(user, trouble)
         match trouble.code:
@@ -153,20 +153,20 @@ class ProblemReporter:
         self.report(Warned(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
 
     def unreadable(self, user: str, name: str, error: str) -> None:
-        """An event of this name is lost, since reading it fails."""
+        """Report that an event is lost since reading it fails. `name`: its frame's; `error`: the exception's type."""
         what = f"Source {self.source}: an event for {user} ({name!r:.40}) is lost: reading it fails with {error}."
         self.report(EventHandled(self.source, "malformed"))
         self.report(Warned("EventMalformed", what, "Please report this."))
 
     def gap(self, user: str, gap: Gap) -> None:
-        """Of this user's stream."""
+        """Report that events of this user's stream may be missing."""
         between = f"between {_moment(gap.since_s)} and {_moment(gap.until_s)}"
         what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
         cure = "Openfire keeps no events. Do not log off users whose events restbroker reads."
         self.report(Warned("OpenfireGap", what, cure))
 
     def well(self, user: str, server: str) -> None:
-        """His stream is open, at this address."""
+        """Note that the user's stream is open at this address, and report the end of earlier problems."""
         self._keep(user, None)
         if not self._has_opened:
             self._has_opened = True
@@ -179,10 +179,13 @@ class ProblemReporter:
             )
 
     def rests(self, user: str, why: Literal["no login", "no question"]) -> None:
-        """He has no stream, as he should not."""
+        """Note that the user has no stream, as it should be; `why` says what is missing."""
         self._keep(user, Problem(code="", message=why, cure=""))
 
     def _keep(self, user: str, problem: Problem | None) -> None:
-        """Not of one who was left: what ended meanwhile is no trouble of his new reader."""
+        """Put the user's state where it can be seen, unless another process reads the stream by now.
+
+        What ended meanwhile is no problem of the new reader.
+        """
         if self.states is not None and user in self._users:
             self.states.put(problem, user)

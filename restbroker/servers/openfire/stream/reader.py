@@ -1,9 +1,9 @@
-"""Reads the streams of a source's users: keeps the leases, and has Redis take what comes. `app` runs it.
+"""Reads the streams of a source's users: keeps the leases, and hands the events to Redis. `app` runs it.
 
-Always holds: of all processes one reads a user's stream, and another goes on within the time of a lease when that one
-dies; while Redis is away, streams that are open are read on until the basket is full, and none is opened: nobody could
-have taken a lease meanwhile, or had, so that the server gives him the events. What came by the end of the process is
-pushed if Redis takes it at once; then the leases end, so that another need not wait.
+Always holds: only one of all processes reads a user's stream, and when it dies, another goes on within the time of a
+lease; while Redis is away, open streams are read until the buffer is full, and none is opened: another process may have
+the lease, and the server gives events to the last stream that was opened. What came by the end of the process is pushed
+if Redis takes it at once; then the leases end, so that another process need not wait.
 """
 
 import math
@@ -27,21 +27,21 @@ from restbroker.store.leases import Lease, LeaseHeld, LeaseTaken
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
 _RENEWALS: Final = 3
-"""So often a lease is renewed while it lasts."""
+"""How often a lease is renewed while it lasts."""
 _SOON_S: Final = 0.05
 _WATCH_S: Final = 1.0
-"""So often it is looked whether another process' lease ended before its time, as at a stop."""
+"""The seconds between two looks whether another process' lease ended before its time, as at a stop."""
 _LOGINS_S: Final = 0.5
-"""So often it is looked whether a user has another login than the one that his stream was opened under."""
+"""The seconds between two looks whether a user has another login than the one that the stream was opened under."""
 _AGAIN_S: Final = 0.5
-"""So soon Redis is asked again that did not answer."""
+"""The seconds after which Redis is asked again if it did not answer."""
 _PATIENCE_S: Final = 2.0
-"""So long Redis may take before an operator is told, and at the end."""
+"""The seconds that Redis may take before that is reported, and at the end."""
 _PAUSE_S: Final = 1.0
 
 
 def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
-    """Of one source. Raises `ConfigError` where it was not given what it needs."""
+    """Return the reader of one source. Raise `ConfigError` if it lacks its target, or leases and logins in Redis."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if source.target is None or ways.leases is None or ways.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
@@ -55,7 +55,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
 
 @attrs.define(eq=False)
 class StreamReader:
-    """All streams of one source that this process has the leases of."""
+    """Reads all streams of one source of which this process has the leases."""
 
     shared: ListenerContext
     source: EventSource
@@ -65,10 +65,10 @@ class StreamReader:
     _late: dict[str, int] = attrs.field(factory=dict)
     _waits: bool = False
     _in_hand: list[ServerEvent] = attrs.field(factory=list)
-    """What was taken out of the basket and is not known to be in Redis."""
+    """What was taken out of the buffer and is not known to be in Redis."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled."""
+        """Read until cancelled; then push what came, within two seconds, end the leases and close the connections."""
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
@@ -102,7 +102,10 @@ class StreamReader:
             await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, _WATCH_S if left_s else math.inf))
 
     async def _watch_logins(self) -> None:
-        """Another login ends what a stream brings, and the server does not tell. While Redis is away, this waits."""
+        """Tell the listeners of changed logins, forever; while Redis is away, it waits.
+
+        Another login ends what a stream brings, and the server does not tell.
+        """
         while True:
             await trio.sleep(_LOGINS_S)
             was = {user: (listener, listener.state.login) for user, listener in self._listeners.items()}
@@ -114,7 +117,10 @@ class StreamReader:
                 listener.note_state(one, login)
 
     async def _note_expelled(self) -> None:
-        """The plugin answers 200 to what somebody says in a room that had him leave: he is to join it first."""
+        """Note in Redis, forever, which users had to leave a room, so that they join it before they post.
+
+        The plugin answers 200 to what a user says in a room that had them leave.
+        """
         async for user, room in self.shared.expelled[1]:
             while True:
                 try:
@@ -124,7 +130,7 @@ class StreamReader:
                     await trio.sleep(_AGAIN_S)  # told where the leases are renewed
 
     def _note_states(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
-        """Starts and ends listeners; of which users a stream may have been opened too late."""
+        """Start and end listeners as the leases say; return the users whose stream may have been opened too late."""
         late: list[str] = []
         for user, lease in found.items():
             listener = self._listeners.get(user)
@@ -171,7 +177,7 @@ class StreamReader:
             self.ways.report(Warned("EventsLost", what, cure))
 
     async def _offer(self) -> None:
-        """Until Redis has all that is in progress, or knows that nobody wants it."""
+        """Offer the events in hand until Redis has them all, or has found that they are not wanted."""
         while self._in_hand:
             offer = self.ways.inlet.offer(self.source, self._in_hand)
             try:
@@ -202,7 +208,7 @@ class StreamReader:
             await offer.done()
 
     def _tell_of_redis(self, why: str) -> None:
-        """Once, until it is over."""
+        """Report that events wait, once until it is over."""
         if self._waits:
             return
         self._waits = True

@@ -12,8 +12,10 @@ import trio
 from restbroker.transport.stream import EventStream
 
 _GRACE_S: Final = 1.0
-"""A connection that is left is read until so long nothing came: the server sends it nothing any more, but what it sent
-before may fill it, after a suspension or an outage of Redis."""
+"""The seconds without an event after which a connection that was left is closed.
+
+The server sends nothing more over it, but what it sent before may fill it, after a suspension or an outage of Redis.
+"""
 
 
 @attrs.define(eq=False)
@@ -22,24 +24,24 @@ class Reading:
 
     stream: EventStream
     heard_s: float
-    """Its last event was sent after this, or it was opened then. Seconds since 1970."""
+    """Its last event was sent after this, or it was opened then. Epoch seconds."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
     is_left: bool = False
     _is_held: bool = False
 
     def leave(self) -> None:
-        """Another stream takes its place, here or in another process."""
+        """End the reading once nothing comes any more: another stream takes its place, here or in another process."""
         self.is_left = True
         self._end_soon()
 
     def hold(self) -> None:
-        """While an event is handed on, which may take as long as Redis is away."""
+        """Suspend that end while an event is handed on, which may take as long as Redis is away."""
         self._is_held = True
         self.scope.deadline = math.inf
 
     def go_on(self) -> None:
-        """An event was handed on, and more may lie behind it."""
+        """Resume after `hold`: the event was handed on, and more may lie behind it."""
         self._is_held = False
         self._end_soon()
 

@@ -1,6 +1,6 @@
 """What the listeners of a source share. Made by `reader`, for each `listener`.
 
-Always holds: one for each source.
+Always holds: there is one for each source.
 """
 
 import math
@@ -18,7 +18,10 @@ from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter
 
 QUIET_S: Final = 600.0
-"""After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
+"""The seconds without an event after which the stream is reopened.
+
+Another reader may have taken it, which the server does not tell.
+"""
 
 
 def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]:
@@ -28,7 +31,7 @@ def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryRece
 
 @attrs.define(eq=False)
 class ListenerContext:
-    """What the listeners of a source share."""
+    """What the listeners of one source share."""
 
     source: str
     settings: Options
@@ -41,4 +44,4 @@ class ListenerContext:
     expelled: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = attrs.field(
         factory=_channel
     )
-    """Users and the rooms that had them leave."""
+    """The two ends of a channel of users and the rooms that had them leave."""

@@ -1,7 +1,7 @@
-"""Reads the stanza that comes before the events of the same message: exactly as the server got it.
+"""Reads the stanza that comes before the events of the same message, exactly as the server got it.
 
-Called by `form`. Always holds: pure; whatever comes, it is a stanza or none. XML that declares anything is none: what
-it declares could grow without end.
+Called by `form`. Always holds: pure; any text is a stanza or none. XML that declares anything is none: what it declares
+could grow without end.
 """
 
 import base64
@@ -21,14 +21,17 @@ _PROPERTIES: Final = "{http://www.jivesoftware.com/xmlns/xmpp/properties}"
 _MUC_USER: Final = "{http://jabber.org/protocol/muc#user}"
 _CONFERENCE: Final = "{jabber:x:conference}x"
 _EXPELLED: Final = frozenset({"301", "307", "321", "322", "332"})
-"""Status codes of XEP-0045: banned, kicked, or no longer let in. Who leaves by himself, or joins anew, has none."""
+"""Status codes of XEP-0045 for a user who was banned, kicked, or is no longer let in.
+
+A user who leaves by themselves, or joins again, has none of them.
+"""
 _NOT_INSIDE: Final = "406"
-"""A room's answer to what somebody says who is not in it (recorded)."""
+"""A room's answer to a message of a user who is not in it (recorded)."""
 
 
 @attrs.frozen
 class Invitation:
-    """Into a room. The room itself sends it, for the inviter."""
+    """An invitation into a room. The room itself sends it, for the inviter."""
 
     inviter: str | None
     reason: str | None
@@ -39,8 +42,8 @@ class Invitation:
 class Stanza:
     """A message, presence, iq, or the stream's error. `word`: its type, such as `chat`. `xml`: as it came.
 
-    `data`: what travels beside the body, as text. `conference`: the room that somebody is asked into. `expels`: the
-    room that had its receiver leave, or says that he is not in it, as `balcony@conference`. `ends`: its receiver's
+    `data`: what comes beside the body, as text. `conference`: the room that the user is invited to. `expels`: the room
+    that had its receiver leave, or says that they are not in it, as `balcony@conference`. `ends`: its receiver's
     session may be over, by a logoff, a kick or a lock (recorded).
     """
 
@@ -61,7 +64,7 @@ class Stanza:
 
 
 def read_stanza(coded: str) -> Stanza | None:
-    """Of base64, as `chatapi.xmpp` has it."""
+    """Return the stanza in a base64 text, as `chatapi.xmpp` has it; None if it is none."""
     try:
         xml = base64.b64decode(coded).decode()
     except (binascii.Error, ValueError):
@@ -96,7 +99,7 @@ def read_stanza(coded: str) -> Stanza | None:
 
 
 def _is_own_leave(given: Mapping[str, str], kind: str) -> bool:
-    """Of the session itself: others have another address, and a room has one of its own."""
+    """Tell whether the session itself becomes unavailable: other users, and rooms, have another address."""
     is_own = "/" in given.get("to", "") and given.get("from") == given.get("to")
     return is_own and kind == "presence" and given.get("type") == "unavailable"
 
@@ -121,7 +124,10 @@ def _expels(root: ET.Element, kind: str) -> str | None:
 
 
 def _is_own(root: ET.Element, nick: str, receiver: str) -> bool:
-    """The server does not mark one's own presence in each room (measured); the plugin has users join by their names."""
+    """Tell whether a room's presence is the receiver's own, by the nickname or the JID in it.
+
+    The server does not mark one's own presence in each room (measured); the plugin has users join by their names.
+    """
     item = root.find(f"{_MUC_USER}x/{_MUC_USER}item")
     return fold_case(nick) == fold_case(receiver.partition("@")[0]) or (
         item is not None and item.get("jid") == receiver

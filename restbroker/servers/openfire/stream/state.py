@@ -1,7 +1,8 @@
-"""How one user's stream stands: under which login it was opened, when it last was well, and what nobody was told.
+"""The state of one user's stream: its login, when it last was well, and which gaps are not reported yet.
 
-Each `listener` has one, to which `reader` says what Redis has of the login. Always holds: pure; times are seconds since
-1970. The server keeps a stream open whose login ended, with heartbeats forever (measured): only another login tells.
+Each `listener` has one, to which `reader` passes what Redis has of the login. Always holds: pure; times are epoch
+seconds. The server keeps a stream open after its login ended, with heartbeats forever (measured): only another login
+shows it.
 """
 
 import attrs
@@ -11,7 +12,7 @@ from restbroker.store.logins import Known, LoggedIn, LoggedOff
 
 @attrs.frozen
 class Gap:
-    """What came meanwhile may have gone to nobody."""
+    """A time in which events may have been lost."""
 
     since_s: float
     until_s: float
@@ -20,39 +21,47 @@ class Gap:
 
 @attrs.define(eq=False)
 class StreamState:
-    """Of one user, over all streams that are opened for him in this process."""
+    """The state of one user, over all streams that are opened for them in this process."""
 
     login: Known = None
-    """What was noted of his login when his stream was asked for."""
+    """What was noted of the user's login when the stream was asked for."""
     is_outdated: bool = False
-    """Whether something else is noted by now: the stream brings nothing any more."""
+    """Whether something else is noted by now, so that the stream brings nothing any more."""
     opened_s: float = 0.0
     _login_number: int = 0
-    """Of the last login of which it is known what was missed."""
+    """The number of the last login of which it is known what was missed."""
     _broken: tuple[float, str] | None = None
-    """Since when what came may have gone to nobody, and why, until another stream is one."""
+    """Since when events may have been lost, and why, until another stream has proven to be one."""
 
     def begins(self, now_s: float) -> None:
-        """A stream is open."""
+        """Note that a stream is open."""
         self.opened_s = now_s
         self.is_outdated = False
         self._login_number = self.login.number if isinstance(self.login, LoggedIn) else 0
 
     def gap(self) -> Gap | None:
-        """To be asked for once the stream has proven to be one: the same gap only once."""
+        """Return the gap before the open stream, the same gap only once; None if there is none.
+
+        Call it once the stream has proven to be one.
+        """
         broken, self._broken = self._broken, None
         return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
 
     def breaks_off(self, heard_s: float, why: str = "the stream ended") -> None:
-        """The stream is left, or over, and its last event was sent after this."""
+        """Note that the stream is left or over, and that its last event was sent after `heard_s`.
+
+        Only the first break counts until `gap` is called.
+        """
         why = "the login ended, by a job or in Openfire" if self.is_outdated else why
         if self._broken is None:
             self._broken = (heard_s, why)
 
     def replaces(self, login: Known, heard_s: float, *, is_over: bool, is_taken: bool) -> None:
-        """Another stream is open in the place of one that was quiet, and was opened under that login.
+        """Note that another stream is open in the place of one that was quiet.
 
-        `is_taken`: another process says that it had opened one. Who asks nothing is told nothing.
+        `login`: the login that the quiet one was opened under; `heard_s`: its last event was sent after this;
+        `is_over`: it has ended; `is_taken`: another process says that it had opened a stream. If the quiet one had no
+        login, as an asker's, only `is_taken` counts: nothing is sent to users who ask nothing.
         """
         if is_taken:
             self.breaks_off(heard_s, "another process had opened a stream of his")
@@ -61,8 +70,10 @@ class StreamState:
             self.breaks_off(heard_s)
 
     def has_no_login(self, looked_s: float, known: Known) -> Gap | None:
-        """He was logged off then, as is `known`: until now nothing came for him, or what came is in this gap, since he
-        was logged in and off again meanwhile. After his next login something comes before a stream is open.
+        """Note that the user was logged off at `looked_s`, as `known` says; return the gap of a missed login, or None.
+
+        Until then nothing came for them, unless they were logged in and off again meanwhile: what came then is in the
+        gap. After the next login events may come before a stream is open, so that the next gap begins at `looked_s`.
         """
         broken, gap = self._broken, None
         if isinstance(known, LoggedOff) and known.number != self._login_number:
@@ -73,11 +84,14 @@ class StreamState:
         return gap
 
     def asks_nothing(self) -> None:
-        """As long as he does not ask, nothing comes for him."""
+        """Note that the user asks nothing: nothing comes for them meanwhile, so that there is no gap."""
         self._broken = None
 
     def note(self, known: Known, was: Known) -> None:
-        """Redis was asked when the login of the stream `was` that, and has this of him."""
+        """Note what Redis has of the user's login, asked for when the login of the stream was `was`.
+
+        If it is another login, the stream becomes outdated, unless another stream is being opened by now.
+        """
         # Where it is another by now, another stream is being opened.
         if was is self.login and known != was:
             self.is_outdated = True

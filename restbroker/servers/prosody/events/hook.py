@@ -21,17 +21,17 @@ _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version",
 
 @attrs.frozen
 class StanzaHook:
-    """Stanzas of a source. With a name it answers those who ask for it, and refuses everything else."""
+    """Reads and answers the stanzas of a source; with a name, it answers those who ask for it, and refuses all else."""
 
     options: Options
 
     @property
     def CONTENT_TYPE(self) -> str:  # noqa: N802  as `Hook` has it
-        """The type that the server is to post."""
+        """The media type that the server is to post: JSON, or XML if the source asks for that."""
         return xml_stanza.CONTENT_TYPE if self.options.xml else stanzas.CONTENT_TYPE
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-        """Return the stanza as an event. Raise `MalformedEvent`."""
+        """Return the stanza as an event; raise `MalformedEvent` if it is none."""
         if not self.options.xml:
             return stanzas.event_of(stanzas.read_json(posted.body), source, now_s)
         try:
@@ -40,15 +40,15 @@ class StanzaHook:
             raise MalformedEvent(f"it {error}") from None
 
     def answer_probe(self) -> Answer:
-        """Choose what the server posts: mod_rest asks once, when it is loaded."""
+        """Return the answer that chooses what the server posts: mod_rest asks once, when it is loaded."""
         return Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
 
     def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
-        """The stanza is consumed."""
+        """Return the answer that the stanza is consumed."""
         return stanzas.TAKEN
 
     def answer_refused(self, told: IncomingEvent) -> Answer:
-        """Answer `ping`, `version` and `disco#info` without a node, if there is a name; else with an error."""
+        """Return the answer to `ping`, `version` and `disco#info` without a node, if there is a name; else an error."""
         if not self.options.name:
             return stanzas.answer_refused(told)
         match told.event.raw:
@@ -63,16 +63,16 @@ class StanzaHook:
                 return stanzas.answer_refused(told)
 
     def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
-        """The sender gets an error of the type wait."""
+        """Return the answer that has the sender get an error of the type wait."""
         return stanzas.not_now(told, retry_after_s)
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as `Hook` has it
-        """In a type that mod_rest does not read as a stanza: by the status alone."""
+        """Return None: so the answer has a type that mod_rest does not read as a stanza, and its status decides."""
         return None
 
 
 def open_hook(source: EventSource) -> Hook:
-    """Return what reads and answers stanzas."""
+    """Return what reads and answers the stanzas that are posted to this source."""
     return StanzaHook(source.options if isinstance(source.options, Options) else Options())
 
 

@@ -1,16 +1,16 @@
-"""The stanzas that mod_rest posts (`rest_callback_url`), and what it makes of answers. `hook` asks.
+"""The stanzas that mod_rest posts (`rest_callback_url`), and what it makes of answers. `hook` calls this.
 
 Always holds: pure; an answer that is no success has a type that mod_rest does not read as a stanza, or is one. What is
 said of mod_rest was read in its source (Debian 13's prosody-modules, of April 2025, and a copy of January 2024), and of
 messages and iqs measured with the former under Prosody 0.12.3 (tests/servers/test_prosody_events.py):
 
 - 202 and 204 mean that the stanza is consumed. To an iq that asks, mod_rest then sends an empty result by itself, which
-  tells its sender that all went well; so one that nobody answers is refused with an error in a 200.
+  tells its sender that all went well; so one that is not answered is refused with an error in a 200.
 - Any other status: the body is read as a stanza if its type is one that mod_rest knows, text/plain included, which it
   would send to the user as a message; if not, the status decides (503: service-unavailable, of type cancel). JSON with
-  a member `error` and without `type` becomes an error to the sender of a message or presence. With `"type": "error"`
-  it would not, since Prosody replies to no error.
-- OPTIONS is asked once, when the module is loaded; `Accept` in the answer to it chooses what is posted.
+  a member `error` and without `type` becomes an error to the sender of a message or presence. With `"type": "error"` it
+  would not, since Prosody replies to no error.
+- OPTIONS is sent once, when the module is loaded; `Accept` in the answer to it chooses what is posted.
 - Nothing is posted twice: the sender is told, and may try again.
 """
 
@@ -30,7 +30,7 @@ TAKEN: Final = Answer(202)
 
 
 def read_json(body: bytes) -> dict[str, Json]:
-    """Return a stanza's members. Raise `MalformedEvent`."""
+    """Return the members of a stanza that was posted as JSON; raise `MalformedEvent` if it is no JSON object."""
     try:
         stanza = rubyjson.loads(body)
     except rubyjson.Unreadable as error:
@@ -42,7 +42,7 @@ def read_json(body: bytes) -> dict[str, Json]:
 
 
 def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEvent:
-    """Return the stanza of these members as an event. Raise `MalformedEvent`."""
+    """Return the stanza of these members as an event; raise `MalformedEvent` if its kind is unknown."""
     kind = stanza.get("kind")
     if not isinstance(kind, str) or kind not in xml_stanza.KINDS:
         raise MalformedEvent(f"its kind is not one of {', '.join(xml_stanza.KINDS)}")
@@ -65,12 +65,15 @@ def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEven
 
 
 def answer_refused(told: IncomingEvent) -> Answer:
-    """The sender of the iq gets an error."""
+    """Return the answer that has the sender of an iq get an error."""
     return _error(200, told, "cancel", condition="service-unavailable", text="There is no answer to such queries here.")
 
 
 def not_now(told: IncomingEvent, retry_after_s: int) -> Answer:
-    """The sender gets the error that Prosody also sends when nobody listens here; it is of the type wait."""
+    """Return the answer that sends the error (of type wait) that Prosody also sends if no one listens here.
+
+    Its `Retry-After` is `retry_after_s` seconds.
+    """
     answer = _error(
         503, told, "wait", condition="recipient-unavailable", text="This could not be accepted. Try again later."
     )
