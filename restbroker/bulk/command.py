@@ -33,7 +33,7 @@ from restbroker.operate.connect import open_store
 
 
 class Interrupted(BaseException):
-    """A signal came."""
+    """A signal came; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -41,7 +41,10 @@ class Interrupted(BaseException):
 
 
 def run(settings: Config, asked: BatchOptions) -> NoReturn:
-    """Raises `UsageError`. Ends with 0: all rows are pushed, with --wait done; 7: not all; 1: none; 6: no answer."""
+    """Push the rows and exit. Raise `UsageError`.
+
+    It exits with 0: all rows are pushed, and with --wait done; 7: not all; 1: none; 6: no answer.
+    """
     if asked.order.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
     typed = arguments.read(asked.words)
@@ -64,7 +67,7 @@ def run(settings: Config, asked: BatchOptions) -> NoReturn:
 
 
 def _dry_run(settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, table: Table) -> Summary:
-    """Reads and checks all rows. A server's version is asked of Redis, if it tells."""
+    """Read and check all rows. The server's version is taken from Redis, if it says it within a second."""
     with open_store(settings, 1.0) as client:
         makers = makers_of(settings, asked, typed, client=client, order=asked.order)
         require_right(makers, asked, table)
@@ -100,7 +103,7 @@ def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> No
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM raise `Interrupted`, once."""
+    """Make Ctrl-C and SIGTERM raise `Interrupted` in the block, once."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop(number: int, _frame: object) -> None:

@@ -1,6 +1,7 @@
-"""One batch of `enqueue --bulk` on its way: begun or gone on with, pushed, waited for. Called by `bulk.command`.
+"""One batch of `enqueue --bulk`: begun or continued, pushed, waited for. Called by `bulk.command`.
 
-Always holds: what Redis says is pushed counts, not what a file says; a finished batch is pushed again on demand only.
+Always holds: what Redis says is pushed counts, not what a file says; a finished batch is pushed again only with
+`--again`.
 """
 
 import hashlib
@@ -48,12 +49,12 @@ _LOOK_UP: Final = 500
 _FAILED_KEPT: Final = "failed"
 """The note that the rows whose jobs failed are in the rejects file."""
 EACH_ITS_OWN: Final = "-"
-"""In the place of a command: each row names its own."""
+"""It stands in the place of a command if each row names its own."""
 
 
 @attrs.frozen
 class BatchOptions:
-    """The command line. `order`: what all jobs have, its arguments and its token aside."""
+    """The options of the command line. `order`: what all jobs have, but for their arguments and token."""
 
     command: str
     words: Sequence[str]
@@ -73,7 +74,7 @@ class BatchOptions:
 
 @attrs.define(eq=False)
 class Batch:
-    """One batch on its way. `state`: which it is, once that is known."""
+    """One batch in the course of being pushed. `state`: which batch it is, once that is known."""
 
     settings: Config
     asked: BatchOptions
@@ -94,7 +95,7 @@ class Batch:
         return self.asked.order.wanted
 
     def run(self) -> Summary:
-        """Pushes what is left of it, and waits if that is wanted."""
+        """Push what is left of the batch, and wait for the answers if the options say so; return how it ended."""
         makers = makers_of(self.settings, self.asked, self.typed, client=self.client, order=self.asked.order)
         require_right(makers, self.asked, self.table)
         state, known = self._begin()
@@ -157,7 +158,7 @@ class Batch:
             output.say(f"{before}; going on behind row {known.row}.")
 
     def _rejects(self) -> Rejects:
-        """Where bad rows go. The file of a finished batch is left alone: somebody may be correcting it."""
+        """Return where bad rows go. The file of a finished batch is left alone: a person may be correcting it."""
         path, notes = self.asked.rejects, self.known.notes
         is_own = self.begun and path is not None and notes.get("rejects") == str(path.resolve())
         if path is not None and wants_failed(self.asked) and path.exists() and not is_own:
@@ -179,7 +180,7 @@ class Batch:
             self._hear(reader, shown)
 
     def _remember(self, row: int, rows: str, *, at_once: bool = False) -> None:
-        """Writes the state file now and then."""
+        """Write the state file now and then."""
         state = self.state
         assert state is not None  # noqa: S101 - it has begun
         if self.found.digest is None and row == state.row and state.rows not in ("", rows):
@@ -199,7 +200,7 @@ class Batch:
         save(self.found, self.state)
 
     def _hear(self, reader: push.Reader, shown: ProgressDisplay, *, is_read: bool = False) -> int:
-        """Counts answers that have come, and shows how far it is."""
+        """Count answers that have come, and show how far it is; return how many came."""
         heard = 0
         now_s = time.monotonic()
         # Of a row that was pushed before and is not read yet nobody knows the line.
@@ -219,7 +220,7 @@ class Batch:
         return heard
 
     def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> bulk.BatchRecord:
-        """Until all rows have ended, or none has for as long as somebody waits."""
+        """Wait until all rows have ended, or none has for as long as the time-out says."""
         heard_s, nap_s = time.monotonic(), 0.02
         while self.waits:
             if self._hear(reader, shown, is_read=True):
@@ -238,7 +239,7 @@ class Batch:
         return self.known
 
     def _reject_failed(self, rejects: Rejects, known: bulk.BatchRecord) -> None:
-        """Puts the rows whose jobs failed among the rejects as well, once all have ended; not what may have run."""
+        """Put the rows whose jobs failed among the rejects, once all have ended; not those that may have run."""
         if not wants_failed(self.asked) or not sum(known.failed.values()):
             return
         assert self.state is not None  # noqa: S101 - it has begun
@@ -258,7 +259,7 @@ class Batch:
         self.known = bulk.read_batch(self.client, self.state.batch) or self.known
 
     def _failed_rows(self, rows: Iterable[Read], batch: str) -> Iterator[Bad]:
-        """Those of the rows whose jobs failed."""
+        """Yield those of the rows whose jobs failed."""
         good = (row for row in rows if isinstance(row, Row))
         while part := list(islice(good, _LOOK_UP)):
             codes = bulk.failed_rows(self.client, batch, [row.number for row in part])
@@ -269,21 +270,21 @@ class Batch:
 
 
 def wants_failed(asked: BatchOptions) -> bool:
-    """Whether rows whose jobs fail are among the rejects."""
+    """Tell whether rows whose jobs fail are among the rejects."""
     return asked.rejects is not None and asked.order.wanted and not asked.dry_run
 
 
 def makers_of(
     settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, client: Client, order: Order
 ) -> Makers:
-    """What makes jobs of each command that a row may name."""
+    """Return what makes jobs of each command that a row may name."""
     return Makers(
         settings, asked.target, asked.queue, typed=typed, any_command=asked.any_command, order=order, client=client
     )
 
 
 def reader_of(makers: Makers, asked: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
-    """What reads the rows."""
+    """Return what reads the rows."""
     command = None if asked.command == EACH_ITS_OWN else asked.command
     return push.Reader(
         batch, table.rows, makers, command=command, are_cells=table.form == "csv", reject=rejects, rate=asked.rate
@@ -291,7 +292,7 @@ def reader_of(makers: Makers, asked: BatchOptions, table: Table, rejects: Reject
 
 
 def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
-    """Ends where no row can be right. Raises `UsageError`, or ends with 4."""
+    """Raise `UsageError` if no row can be right; exit with 4 if no token allows the command."""
     columns = [name for name in table.columns if name != ERROR]
     if asked.command == EACH_ITS_OWN:
         if table.form == "csv" and COMMAND_KEY not in columns:
@@ -312,11 +313,11 @@ def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
 
 
 def _what(asked: BatchOptions, typed: arguments.TypedArguments) -> str:
-    """What is asked for the input, as a text that is the same for the same."""
+    """Return what is to be done with the input, as a text that is the same for the same."""
     const: Json = dict(typed.values)
     return json.dumps([asked.command, const, asked.target, asked.queue], sort_keys=True)
 
 
 def rows_text(count: int) -> str:
-    """`1 row`, `5 rows`."""
+    """Return a number of rows in words: `1 row`, `5 rows`."""
     return "1 row" if count == 1 else f"{count} rows"

@@ -1,7 +1,7 @@
-"""The input of `enqueue --bulk`, and what its batch is called. Called by `bulk.command`.
+"""The input of `enqueue --bulk`, and the name of its batch. Called by `bulk.command`.
 
-Always holds: the same file with the same command is the same batch, whoever pushes it again; the name of a batch tells
-nothing of what is in the file to who does not have the token's secret.
+Always holds: the same file with the same command is the same batch, no matter who pushes it again; the name of a batch
+reveals nothing of what is in the file without the token's secret.
 """
 
 import errno
@@ -31,9 +31,9 @@ STDIN: Final = "-"
 
 @attrs.define(eq=False)
 class Input:
-    """An open input. `digest` None: it can be read once only. `size` None: nobody knows it. `state`: its state file.
+    """An open input. `digest` None: it can be read once only. `size` None: it is unknown. `state`: its state file.
 
-    `begins`: the place in its file; `copy`: what was read, where that can be done once only and is wanted again.
+    `begins`: the place in its file; `copy`: what was read, where that can be done once only and is needed again.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Input:
 
     @contextmanager
     def again(self) -> Iterator[Source | None]:
-        """The same from its beginning, which ends the first reading; None where the file was changed."""
+        """Yield the same input from its beginning, which ends the first reading; None if the file was changed."""
         if self.copy is not None:
             self.copy.seek(0)
             yield self.copy
@@ -61,7 +61,7 @@ class Input:
         source.detach()
 
     def done(self) -> int:
-        """How many bytes of it have been read."""
+        """Return how many bytes of it have been read; 0 if it can be read once only."""
         return self.raw.tell() if self.digest is not None else 0
 
 
@@ -73,7 +73,7 @@ class _Copying:
     copy: IO[str]
 
     def readline(self, size: int = -1, /) -> str:
-        """As `Source`."""
+        """Return the next line, as `Source` does, and keep a copy."""
         text = self.source.readline(size)
         self.copy.write(text)
         return text
@@ -86,7 +86,7 @@ def _as_text(raw: io.BufferedReader) -> io.TextIOWrapper:
 
 @contextmanager
 def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[Input]:
-    """The input; `twice`: it will be read again (`Input.again`). Raises `UsageError`."""
+    """Yield the input; `twice`: it will be read again (`Input.again`). Raise `UsageError` if it cannot be read."""
     name = "standard input" if str(file) == STDIN else str(file)
     try:
         with open(0 if str(file) == STDIN else file, "rb", closefd=str(file) != STDIN) as raw:
@@ -110,7 +110,10 @@ def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterat
 
 
 def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
-    """Which batch this is, begun before or not. `what`: what is asked for the input. Raises `UsageError`."""
+    """Return which batch this is, begun before or not. `what`: what is to be done with the input.
+
+    Raise `UsageError` if the state file belongs to another batch.
+    """
     source = hashlib.sha256(f"{found.digest}\n{what}".encode()).hexdigest()
     if again:
         return State(secrets.token_hex(BATCH_DIGITS // 2), source)
@@ -129,7 +132,7 @@ def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
 
 
 def save(found: Input, state: State) -> None:
-    """Writes the state file, if there is one; where it cannot be written, Redis knows enough alone."""
+    """Write the state file, if there is one; if it cannot be written, Redis knows enough alone."""
     if found.state is None:
         return
     try:

@@ -23,7 +23,10 @@ from restbroker.store.client import Client
 
 @attrs.define(eq=False)
 class Makers:
-    """Makes of a command's name the maker of its jobs. `order` is what all have. `client` None: nobody is asked."""
+    """Returns the maker of a command's jobs for its name. `order` is what all jobs have.
+
+    `client` None: Redis is not queried for the server's version.
+    """
 
     settings: Config
     target: str | None
@@ -37,7 +40,7 @@ class Makers:
     _warned: set[str] = attrs.field(factory=set)
 
     def __call__(self, command: str) -> Maker:
-        """The maker. Raises `UsageError` for a command that there is not."""
+        """Return the maker of this command's jobs. Raise `UsageError` for an unknown command."""
         if command not in self._made:
             try:
                 self._made[command] = self._make(command)
@@ -49,12 +52,12 @@ class Makers:
         return found
 
     def reorder(self, order: Order) -> None:
-        """From now on all jobs have this."""
+        """Use this order for all jobs from now on."""
         self.order = order
         self._made.clear()
 
     def version(self, command: str) -> str:
-        """Of which server its catalogue is: `ejabberd 24.12`."""
+        """Return which server's catalogue the command is from: `ejabberd 24.12`."""
         target = target_of(self.settings.targets, self.target, self.queue, command)
         return f"{target.kind} {registry.candidates_of(target, self._version(target), command)[-1].version}".strip()
 
@@ -106,7 +109,10 @@ class Makers:
 
 
 def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:
-    """Why no row of a table with these columns can be right. Shows none where all may be values of a first row."""
+    """Return why no row of a table with these columns can be right; None if one may be.
+
+    It shows no column's name if all may be values of a first row.
+    """
     spec = maker.checker.spec
     wrong = maker.checker.names(columns)
     if wrong is None or spec is None:

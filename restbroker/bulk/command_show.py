@@ -1,7 +1,7 @@
 """What `enqueue --bulk` shows: how far it is, the rejected rows, and the summary. Called by `bulk.command`.
 
-Always holds: the rejects file has all that its rows had, so nobody but its owner may read it; a file that somebody else
-wrote is left alone; on stdout is the summary alone.
+Always holds: the rejects file has all that its rows had, so only its owner may read it; a file that this batch did not
+write is left alone; on stdout is the summary alone.
 """
 
 import os
@@ -28,7 +28,7 @@ _MOST_KEPT: Final = 10_000
 
 @attrs.frozen
 class InputProgress:
-    """How far it is. `share`: of the input, 0 to 1; None: nobody knows. `answered` None: nobody waits for answers."""
+    """How far it is. `share`: of the input, 0 to 1; None: unknown. `answered` None: it does not wait for answers."""
 
     rows: int
     share: float | None
@@ -38,19 +38,19 @@ class InputProgress:
 
 
 class ProgressDisplay(Protocol):
-    """What shows it."""
+    """A display of the progress."""
 
     def show(self, far: InputProgress) -> None: ...  # noqa: D102  see above
 
 
 @attrs.define(eq=False)
 class Lines:
-    """A line now and then, where nobody looks on."""
+    """A line now and then, where there is no terminal."""
 
     told_s: float = attrs.Factory(time.monotonic)
 
     def show(self, far: InputProgress) -> None:
-        """Says it, if it is time."""
+        """Print how far it is, if five seconds have passed since the last time."""
         now_s = time.monotonic()
         if now_s - self.told_s < _TELL_EVERY_S:
             return
@@ -62,7 +62,7 @@ class Lines:
 
 @contextmanager
 def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
-    """A bar on a terminal; lines elsewhere."""
+    """Yield a bar on a terminal; lines elsewhere."""
     if not sys.stderr.isatty():
         yield Lines()
         return
@@ -92,7 +92,7 @@ def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
 class Rejects:
     """Where rejected rows go: a file that can be corrected and fed again, or else some of them to stderr.
 
-    `begun`: the file is one that this batch wrote before, and is to be written anew; `is_finished`: it is whole.
+    `begun`: the file is one that this batch wrote before, and is overwritten; `is_finished`: it is whole.
     """
 
     table: Table
@@ -103,7 +103,7 @@ class Rejects:
     _file: IO[str] | None = None
 
     def __call__(self, bad: Bad) -> None:
-        """One more. Raises `UsageError` where it cannot be kept."""
+        """Add one more bad row. Raise `UsageError` if it cannot be kept."""
         self.count += not bad.more
         if self.is_finished:
             return
@@ -117,7 +117,7 @@ class Rejects:
             raise _unwritten(self.path, error) from None
 
     def add(self, failed: Iterable[Bad]) -> None:
-        """Rows that were pushed, and failed: behind what is there, and all of them. Raises `UsageError`: none."""
+        """Append rows that were pushed and failed: all of them or, with `UsageError`, none."""
         assert self.path is not None  # noqa: S101 - or nobody wants them
         try:
             file = self._file or self._open(self.path)
@@ -135,7 +135,7 @@ class Rejects:
             raise _unwritten(self.path, error) from None
 
     def close(self) -> None:
-        """The end of the input, or of the command."""
+        """Close the file at the end of the input, or of the command."""
         if self._file is not None:
             self._file.close()
 
@@ -168,19 +168,19 @@ def _unwritten(path: Path, error: OSError) -> UsageError:
 
 
 def foreign(path: Path) -> UsageError:
-    """Why a rejects file that somebody else wrote is left alone."""
+    """Return why a rejects file that this batch did not write is left alone."""
     return UsageError(f"{path} exists already.", "Name another file for the rejects, or remove it.")
 
 
 @attrs.define(eq=False)
 class Failures:
-    """Tells of rows whose jobs were not done. `messages`: what is said of some, by their rows."""
+    """Shows rows whose jobs were not done. `messages`: what is said of some, by their rows."""
 
     told: int = 0
     messages: dict[int, str] = attrs.field(factory=dict)
 
     def tell(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
-        """Some of them; all are counted elsewhere."""
+        """Show some of them; all are counted elsewhere."""
         for one in ended:
             self.told += 1
             if self.told <= _MOST_KEPT:
@@ -194,9 +194,9 @@ class Failures:
 
 @attrs.frozen
 class Summary:
-    """How it ended. `pushed`: rows that are in Redis, earlier ones too. `done` None: nobody waited.
+    """How it ended. `pushed`: rows that are in Redis, earlier ones too. `done` None: it did not wait.
 
-    `failed` and `uncertain`: by their codes, the rows that were not done, and those of which nobody knows.
+    `failed` and `uncertain`: by their codes, the rows that were not done, and those that may have been.
     """
 
     batch: str
@@ -211,7 +211,7 @@ class Summary:
 
     @property
     def unanswered(self) -> int:
-        """Rows of which nobody has heard."""
+        """How many rows have no answer yet."""
         return 0 if self.done is None else max(self.pushed - self.done - self._not_done, 0)
 
     @property
@@ -219,7 +219,7 @@ class Summary:
         return sum(self.failed.values()) + sum(self.uncertain.values())
 
     def code(self) -> Exit:
-        """The exit code."""
+        """Return the exit code."""
         if self.unanswered:
             return Exit.WAITING
         bad = self.rejected + self._not_done
@@ -229,7 +229,7 @@ class Summary:
         return Exit.PARTLY if good else Exit.FAILED
 
     def show(self, *, as_json: bool) -> None:
-        """Prints it."""
+        """Print it to stdout."""
         kept = None if self.rejects is None else str(self.rejects)
         if as_json:
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,

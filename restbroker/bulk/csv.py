@@ -37,7 +37,10 @@ ODD_MARK: Final = "a quotation mark inside a cell: quote the whole cell, and dou
 
 
 def table_of(first: str, lines: Lines, mark: str) -> Table:
-    """The file behind this first line; `mark`: its byte order mark. Raises `BadFile`."""
+    """Return the file that begins with this line; `mark` is its byte order mark.
+
+    Raise `BadFile` if that names no columns.
+    """
     told = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own way to say it.
     if told is not None:
         lines.begin()
@@ -60,7 +63,7 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
 
 
 def guarded_row(text: str, separator: str) -> str:
-    """The row's letters with its cells guarded (`job.cells`); what is no proper row stays as it is."""
+    """Return the row's text with its cells guarded (`job.cells`); what is no proper row stays as it is."""
     form = _Form(separator, (), None)
     if form.proper().fullmatch(text) is None:
         return text
@@ -86,14 +89,17 @@ def _wrong_in(header: list[str]) -> str | None:
 
 @attrs.frozen
 class _Form:
-    """How the rows of a CSV file are written. `errors`: which column a rejects file had before all others."""
+    """How the rows of a CSV file are written.
+
+    `errors`: the index of the column that a rejects file adds; None: it has none.
+    """
 
     separator: str
     header: tuple[str, ...]
     errors: int | None
 
     def without_error(self, text: str, *, is_open: bool = False) -> str:
-        """The row's letters without the cell that said why it was rejected; `is_open`: as in `Bad`."""
+        """Return the row's text without the cell that said why it was rejected; `is_open`: as in `Bad`."""
         if self.errors is None:
             return text
         if self.errors == 0:
@@ -111,11 +117,11 @@ class _Form:
         return written.getvalue()
 
     def without_first(self, piece: str) -> str:
-        """A later line of such a row without the empty cell that a rejects file has there."""
+        """Return a later line of such a row without the empty cell that a rejects file has there."""
         return piece.removeprefix(self.separator) if self.errors == 0 else piece
 
     def proper(self) -> re.Pattern[str]:
-        """What a row looks like whose quotation marks are as they should be."""
+        """Return the pattern of a row whose quotation marks are as they should be."""
         mark = re.escape(self.separator)
         cell = _CELL.format(mark)
         return re.compile(f"{cell}(?:{mark}{cell})*+(?:\\r?\\n|\\r)?")

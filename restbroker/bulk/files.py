@@ -1,7 +1,7 @@
 """Files with one job in each row: CSV with a line that names its columns, or NDJSON. `enqueue --bulk` reads them.
 
-Always holds: however long the file or a line of it is, little of it is held; each row has its number, whatever
-becomes of the rows before it; what cannot be read is a `Bad` row with the line in which it begins and its very text.
+Always holds: however long the file or a line of it is, little of it is held; each row has its number, even after bad
+rows; what cannot be read is a `Bad` row with the line in which it begins and its very text.
 """
 
 import json
@@ -14,7 +14,7 @@ from restbroker.job import rubyjson
 
 
 def open_table(source: Source) -> Table:
-    """The file, with its form told by its first letter. Raises `BadFile`, also while its rows are read."""
+    """Return the file; its first letter decides its form. Raise `BadFile`, also while its rows are read."""
     lines = Lines(source)
     try:
         first = next((line for line in lines if line.strip(BOM + " \t\r\n")), "")
@@ -37,7 +37,7 @@ def open_table(source: Source) -> Table:
 
 
 def reject_text(table: Table, bad: Bad) -> str:
-    """What stands for the row in a rejects file, which can be corrected and read again."""
+    """Return what stands for the row in a rejects file, which can be corrected and read again."""
     if bad.more:
         return f"{table.separator}{bad.text}" if bad.is_open else bad.text
     why = f"line {bad.line}: {bad.why}"

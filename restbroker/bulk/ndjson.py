@@ -13,7 +13,7 @@ from restbroker.job.json_types import Json
 
 
 def rows_of(lines: Lines) -> Iterator[Read]:
-    """All rows; the first line is in progress."""
+    """Yield all rows, good and bad; the first line is already read into `lines`."""
     number = 0
     while True:
         text = lines.text()
@@ -36,7 +36,10 @@ def rows_of(lines: Lines) -> Iterator[Read]:
 
 
 def _member_of(text: str) -> dict[str, Json] | str:
-    """The object of a line, nothing for one that only says why the next was rejected; or why there is none."""
+    """Return the object of a line, or why there is none.
+
+    It is empty for a line that only says why the next one was rejected.
+    """
     try:
         value = rubyjson.loads(text.encode("utf-8", "surrogateescape"))
     except rubyjson.Unreadable as error:
@@ -53,7 +56,7 @@ def _member_of(text: str) -> dict[str, Json] | str:
 
 
 def stands_twice(text: str) -> bool:
-    """Whether some object in this JSON names a member twice."""
+    """Tell whether some object in this JSON names a member twice; also True for what is not JSON."""
     try:
         json.loads(text, object_pairs_hook=_require_once)
     except ValueError:

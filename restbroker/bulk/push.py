@@ -1,8 +1,7 @@
-"""Pushes the rows of a batch in their order, counts the answers to them, and tells how far that is. `bulk.command`
-asks.
+"""Pushes the rows of a batch in their order, counts the answers to them, and reports how far that is.
 
-Always holds: at most one chunk of rows is in memory; whoever stops asking stops it between two chunks, and whoever asks
-again goes on behind the last row that Redis has; a bad row costs no other.
+Called by `bulk.command`. Always holds: at most one chunk of rows is in memory; a caller that stops iterating stops it
+between two chunks, and a later call goes on behind the last row that Redis has; a bad row costs no other.
 """
 
 import time
@@ -27,14 +26,14 @@ _CHUNK_ROWS: Final = 500
 _CHUNK_BYTES: Final = 512 * 1024
 _CHUNKS_A_SECOND: Final = 10
 _PATIENCE_S: Final = 10.0
-"""So long Redis may be away in the middle of a batch: a restart, a failover."""
+"""So many seconds Redis may be away in the middle of a batch: a restart, a failover."""
 _PAUSE_S: Final = 0.5
 _ANSWERS: Final = 500
 NEGATIVE: Final = "negative"
 """The code of a server's "no" to a question."""
 
 Makers = Callable[[str], Maker]
-"""The maker of a command's jobs. Raises `UsageError`."""
+"""A function that returns the maker of a command's jobs. It raises `UsageError` for an unknown command."""
 
 
 @attrs.define
@@ -48,7 +47,7 @@ class Chunk:
     texts: list[str] = attrs.field(factory=list)
 
     def add(self, queue: str, raw: bytes) -> None:
-        """One more job."""
+        """Add one more job."""
         self.jobs.setdefault(queue, []).append(raw)
         self.size += len(raw)
 
@@ -82,10 +81,10 @@ class Reader:
     last: int = 0
     _made: dict[str, Maker] = attrs.field(factory=dict)
     _shifts: list[tuple[int, int]] = attrs.field(factory=lambda: [(0, 0)])
-    """From which row on its line is how far ahead: of a row that takes several lines, and of blank ones."""
+    """(row, how far its line number is ahead of it from there on), for rows of several lines and blank lines."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, as they come. Raises `BadFile`."""
+        """Yield all rows in chunks, as they come. Raise `BadFile`."""
         most_rows = _CHUNK_ROWS
         if self.rate is not None:
             most_rows = max(1, min(most_rows, int(self.rate / _CHUNKS_A_SECOND)))
@@ -99,7 +98,7 @@ class Reader:
             yield chunk
 
     def line_of(self, row: int) -> int:
-        """The line that a row begins in; the row has been read."""
+        """Return the line that a row begins in; the row has been read."""
         _, shift = self._shifts[bisect_right(self._shifts, row, key=itemgetter(0)) - 1]
         return row + shift
 
@@ -133,7 +132,7 @@ class Reader:
             chunk.add(maker.order.queue, raw)
 
     def _maker(self, values: dict[str, Json]) -> Maker:
-        """For a row with these values. Raises `BadRow`."""
+        """Return the maker for a row with these values. Raise `BadRow` if it names no known command."""
         command = self.command
         if command is None:
             named = values.pop(COMMAND_KEY, None)
@@ -155,9 +154,10 @@ class Reader:
 
 
 def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | None) -> None:
-    """Pushes the rows of a chunk that lie behind `before`. Waits while Redis is away for a moment.
+    """Push the rows of a chunk that lie behind `before`. Wait up to ten seconds while Redis is away.
 
-    Raises `StoreUnavailable`: all or none of them are pushed, as `bulk.known` will tell.
+    Raise `StoreUnavailable`: all or none of them are pushed, as `bulk.read_batch` will say. Raise `StoreRefused` if
+    Redis has lost rows, or if another process pushes the same batch.
     """
     began_s = time.monotonic()
     while True:
@@ -178,7 +178,10 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
 
 
 def hear(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
-    """Counts answers that have come: how many these were, and which rows were not done. Raises as the store does."""
+    """Count answers that have come; return how many these were, and which rows were not done.
+
+    Raise the store's errors.
+    """
     heard = bulk.answers(client, batch, _ANSWERS)
     if not heard:
         return 0, []
@@ -197,7 +200,7 @@ def hear(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
 
 
 def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
-    """With an empty code, where it was done."""
+    """Return the row's end as its answer says it, with an empty code if it was done."""
     outcome, error = details.get("outcome"), details.get("error")
     jid = str(details.get("jid"))
     if outcome == "delivered":
@@ -212,7 +215,7 @@ def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
 
 
 def last_known(client: Client, batch: str) -> bulk.BatchRecord | None:
-    """What Redis knows of the batch after whatever ended it; None where that cannot be told now."""
+    """Return what Redis knows of the batch after the error that ended it; None if that cannot be read now."""
     with suppress(RestbrokerError):
         return bulk.read_batch(client, batch) or bulk.BatchRecord()
     return None

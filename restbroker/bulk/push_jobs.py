@@ -1,8 +1,7 @@
-"""Jobs out of rows: for each command its target's queue, the token that allows it, and the payload. `bulk.command`
-asks.
+"""Jobs out of rows: for each command its target's queue, the token that allows it, and the payload.
 
-Always holds: a row's payload is, byte for byte, what `operate.enqueue.payload` would make of the same order; and its
-jid says which batch and which row it is of.
+Called by `bulk.command`. Always holds: a row's payload is, byte for byte, what `operate.enqueue.payload` would make of
+the same order; and its jid says which batch and which row it is of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +30,12 @@ COMMAND_KEY: Final = "command"
 
 
 def jid_of(batch: str, row: int) -> str:
-    """The id of a row's job: 24 hex digits, as Sidekiq's are."""
+    """Return the id of a row's job: 24 hex digits, as Sidekiq's are."""
     return f"{batch}{row:08x}"
 
 
 def row_of(batch: str, jid: Json) -> int | None:
-    """The row that this is the job of; None: it is none of this batch."""
+    """Return the row that this is the job of; None if it is none of this batch."""
     if not isinstance(jid, str) or len(jid) != BATCH_DIGITS + _ROW_DIGITS or not jid.startswith(batch):
         return None
     try:
@@ -57,19 +56,19 @@ class Tokens:
     queue: str
 
     def refusals(self, command: str) -> list[Reason]:
-        """Why no token allows the command, whatever its arguments are; nothing where one may."""
+        """Return why no token allows the command, with any arguments; nothing if one may."""
         reasons = [self._refusal(token, command) for token in self.tokens]
         return [reason for reason in reasons if reason is not None] if None not in reasons else []
 
     def fixed_token(self, command: str) -> Token | None:
-        """The token of all jobs of this command, where it does not depend on their arguments."""
+        """Return the token of all jobs of this command; None if it depends on their arguments, or none allows it."""
         for token in self.tokens:
             if self._refusal(token, command) is None:
                 return None if token.hosts else token
         return None
 
     def of(self, command: Command) -> Token:
-        """The token for this job. Raises `BadRow`."""
+        """Return the token for this job. Raise `BadRow` if none allows it."""
         wish = AccessRequest(
             command, self.spec, self.dangers, default_host=self.default_host, target=self.target, queue=self.queue
         )
@@ -88,7 +87,7 @@ class Tokens:
 
 @attrs.define(eq=False)
 class Maker:
-    """Makes the payloads of one command. `order` is what all have; its arguments and token are not looked at."""
+    """Makes the payloads of one command. `order` is what all have; its arguments and token are not used."""
 
     checker: Checker
     tokens: Tokens
@@ -97,7 +96,7 @@ class Maker:
     _parts: tuple[bytes, bytes, bytes] | None = None
 
     def payload(self, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
-        """The job of a row. Raises `BadRow`."""
+        """Return the job of a row. Raise `BadRow` if there can be none."""
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:
@@ -115,7 +114,7 @@ class Maker:
         return raw
 
     def _same_for_all(self, now_s: float) -> tuple[bytes, bytes, bytes] | None:
-        """What stands around the arguments and the jid; None where more of it is each row's own.
+        """Return what stands around the arguments and the jid; None if more of it is each row's own.
 
         A job without either is taken apart there. In the text of a token no quotation mark stands bare.
         """
@@ -129,7 +128,7 @@ class Maker:
 
 
 def _dumps(arguments: dict[str, Json]) -> bytes:
-    """As `rubyjson.dumps`, which looks at each value first: texts alone need no look."""
+    """Return what `rubyjson.dumps` does, which checks each value first: texts alone need no check."""
     if {*map(type, arguments.values())} == _TEXTS:
         try:
             return orjson.dumps(arguments)

@@ -1,6 +1,6 @@
 """The file in which a batch remembers what it is, beside its input. `bulk.command` reads and writes it.
 
-Always holds: nobody else may read it, and it is there as a whole or as it was before. It is a help, not the truth:
+Always holds: only its owner may read it, and it is there as a whole or as it was before. It is a help, not the truth:
 Redis notes what is pushed together with the jobs.
 """
 
@@ -22,8 +22,9 @@ _VERSION: Final = 1
 
 @attrs.frozen
 class State:
-    """`source`: a digest of the input and of what was asked for it. `rows`: that of the rows up to `row`, where the
-    input can be read once only.
+    """Which batch it is. `source`: a digest of the input and of what is to be done with it.
+
+    `rows`: a digest of the rows up to `row`, where the input can be read once only.
     """
 
     batch: str
@@ -34,7 +35,7 @@ class State:
 
 
 def read(path: Path) -> State | None:
-    """What the file says; None without a file. Raises `UsageError` for one that is something else."""
+    """Return what the file says; None without a file. Raise `UsageError` for one that is something else."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -51,13 +52,13 @@ def read(path: Path) -> State | None:
 
 
 def write(path: Path, state: State) -> None:
-    """Writes it in the place of what was there. Raises `OSError`."""
+    """Write the state in the place of what was there. Raise `OSError`."""
     document: Mapping[str, Json] = {"version": _VERSION, "batch": state.batch, "source": state.source,
         "row": state.row, "rows": state.rows, "complete": state.is_complete}  # fmt: skip
     private_file.replace(path, [rubyjson.dumps(document) + b"\n"])
 
 
 def digest(path: Path) -> str:
-    """Of a file's bytes. Raises `OSError`."""
+    """Return the digest of a file's bytes. Raise `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """Rows as they are read from a file of jobs, good and bad, and the lines that they are made of.
 
-`bulk.csv` and `bulk.ndjson` read them, `bulk.files` is the way in. Always holds: at most about
-`LONGEST` letters are held at a time.
+`bulk.csv` and `bulk.ndjson` read them, `bulk.files` is the way in. Always holds: at most about `LONGEST` characters are
+held at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ Form = Literal["csv", "ndjson"]
 ERROR: Final = "_error"
 """The column of a rejects file, or the key of its objects, that says why. It is left out when the file is read."""
 LONGEST: Final = 1024 * 1024
-"""No job may have more bytes, so no row has more letters."""
+"""No job may have more bytes, so no row has more characters."""
 BOM: Final = "\ufeff"
 ENDS: Final = ("\n", "\r")
 UNCLOSED: Final = "an unclosed quotation mark."
 
 
 class BadFile(ValueError):
-    """Nothing of the file can be read. `why` completes "the file …"."""
+    """Raised if nothing of the file can be read. `why` completes "the file …"."""
 
     def __init__(self, why: str, cure: str = "") -> None:
         super().__init__(why)
@@ -32,7 +32,7 @@ class BadFile(ValueError):
 
 
 class Source(Protocol):
-    """Where the letters come from: `io.TextIOWrapper` of UTF-8 with `surrogateescape` and `newline=""`."""
+    """Where the text comes from: `io.TextIOWrapper` of UTF-8 with `surrogateescape` and `newline=""`."""
 
     def readline(self, size: int = -1, /) -> str: ...  # noqa: D102  as there
 
@@ -49,9 +49,10 @@ class Row:
 
 @light
 class Bad:
-    """One that cannot. `text`: its letters as they stand in the file. `more`: no row of its own, but more of the last.
+    """One row that cannot be read. `text`: its characters as they stand in the file.
 
-    `is_open`: it has a quotation mark that is not closed, so other rows may be among its lines.
+    `more`: no row of its own, but more of the last. `is_open`: it has a quotation mark that is not closed, so other
+    rows may be among its lines.
     """
 
     number: int
@@ -77,17 +78,17 @@ class Table:
     separator: str
     opening: str
     rows: Iterator[Read]
-    """Nothing else may read the source meanwhile."""
+    """The rows, which are read from the source: nothing else may read it meanwhile."""
     is_rejects: bool = False
 
 
 class TooLong(Exception):
-    """A row has more letters than may be held."""
+    """A row has more characters than may be held."""
 
 
 @attrs.define(eq=False)
 class Lines:
-    """The lines of the source, those of the row in progress kept until `begin`."""
+    """The lines of the source; those of the present row are kept until `begin`."""
 
     source: Source
     taken: list[str] = attrs.field(factory=list)
@@ -95,11 +96,11 @@ class Lines:
     size: int = 0
 
     def __iter__(self) -> Iterator[str]:
-        """All that are left."""
+        """Return the iterator over all lines that are left."""
         return self
 
     def __next__(self) -> str:
-        """One more of the row in progress. Raises `TooLong`."""
+        """Return one more line of the present row. Raise `TooLong` if the row is longer than `LONGEST`."""
         line = self.source.readline(LONGEST)
         if not line:
             raise StopIteration
@@ -111,21 +112,21 @@ class Lines:
         return line
 
     def begin(self) -> None:
-        """A new row."""
+        """Begin a new row."""
         self.taken.clear()
         self.size = 0
 
     def text(self) -> str:
-        """The row in progress."""
+        """Return the text of the present row."""
         taken = self.taken
         return taken[0] if len(taken) == 1 else "".join(taken)
 
     def first(self) -> int:
-        """The line in which it begins."""
+        """Return the number of the line in which the present row begins."""
         return self.number - len(self.taken) + 1
 
     def rest(self, *, of_file: bool) -> Iterator[str]:
-        """What is left of the line, or of the file, in pieces."""
+        """Yield what is left of the line, or of the file, in pieces."""
         piece = self.taken[-1] if self.taken else ""
         while of_file or not piece.endswith(ENDS):
             piece = self.source.readline(LONGEST)
@@ -137,7 +138,7 @@ class Lines:
 def too_long(
     number: int, lines: Lines, own: Callable[[str], str] | None = None, more: Callable[[str], str] | None = None
 ) -> Iterator[Read]:
-    """What to say of a row with more letters than may be held, and all of it, piece by piece.
+    """Yield a bad row for one with more characters than may be held, and all of its text, piece by piece.
 
     `own` and `more`, of a format whose rows may have several lines, take out what a rejects file had put before it and
     before its other lines.

@@ -1,7 +1,7 @@
 """Batches of `enqueue --bulk`: pushing rows, how far that got, and the answers to them. Used by `bulk.push`.
 
-Always holds: a row is pushed together with the note that it was, so that it is pushed once however often somebody
-begins anew; an answer is counted together with being taken away; a batch that nobody touches any more is forgotten.
+Always holds: a row is pushed together with the note that it was, so that it is pushed once however often the batch is
+restarted; an answer is counted together with being taken away; a batch that is not touched for 30 days is forgotten.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,15 @@ from restbroker.store.replies import Argument, as_score, integer, items, mapping
 REMEMBERED_S: Final = 30 * 86_400
 _FAILED: Final = "x:"
 MAY_HAVE_RUN: Final = "?"
-"""Before the code of a row that was not done as far as is known, and may have run."""
+"""The prefix of the code of a row that was not done as far as is known, and may have run."""
 
 
 @attrs.frozen
 class BatchRecord:
-    """What Redis knows of a batch: the last row that was pushed, how many rows were (bad ones are left out), how many
-    of these are done, and of the others how many ended with which code: in `failed_rows` those that did not run, in
-    `uncertain` those that may have.
+    """What Redis knows of a batch: the last row that was pushed, and what became of the rows.
+
+    `pushed`: how many rows were pushed (bad ones are left out), `done`: how many of these are done. Of the others, how
+    many ended with which code: in `failed` those that did not run, in `uncertain` those that may have.
     """
 
     row: int = 0
@@ -36,12 +37,12 @@ class BatchRecord:
 
     @property
     def answered(self) -> int:
-        """Rows that have ended."""
+        """How many rows have ended."""
         return self.done + sum(self.failed.values()) + sum(self.uncertain.values())
 
 
 def read_batch(client: Client, batch: str) -> BatchRecord | None:
-    """What is known of this batch; None: nothing, or nothing any more. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Return what is known of this batch; None: nothing, or no longer. Raise `StoreUnavailable` or `StoreRefused`."""
     fields = mapping(client.command("HGETALL", client.keys.bulk(batch)))
     if not fields:
         return None
@@ -55,14 +56,17 @@ def read_batch(client: Client, batch: str) -> BatchRecord | None:
 
 
 def failed_rows(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
-    """Which of these rows failed, and with which code; not those that may have run. Raises as `read_batch`."""
+    """Return which of these rows failed, and with which code; not those that may have run.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     found = items(client.command("HMGET", client.keys.bulk_failed(batch), *rows)) if rows else []
     codes = {row: text(code) for row, code in zip(rows, found, strict=True) if code is not None}
     return {row: code for row, code in codes.items() if not code.startswith(MAY_HAVE_RUN)}
 
 
 def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
-    """Writes down something about the batch. Raises as `read_batch`."""
+    """Write notes about the batch. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.bulk(batch)
     fields = [word for name, value in notes.items() for word in (f"n:{name}", value)]
     client.transaction([("HSET", key, *fields), ("EXPIRE", key, REMEMBERED_S)])
@@ -71,10 +75,11 @@ def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
 def push(
     client: Client, batch: str, before: int, last: int, jobs: Mapping[str, Sequence[bytes]], at_s: float | None
 ) -> int:
-    """Pushes (or schedules) the jobs of the rows after `before` up to `last`, by their queues; the last row pushed now.
+    """Push (or schedule) the jobs of the rows after `before` up to `last`; return the last row that is pushed now.
 
-    Another row than `last`: nothing was done, since somebody else has pushed. May be called again with the same after
-    `StoreUnavailable`. Raises `StoreRefused` where Redis refuses a queue's key; nothing was pushed.
+    `jobs` has them by their queues. Another row than `last`: nothing was done, since another process has pushed. May be
+    called again with the same arguments after `StoreUnavailable`. Raise `StoreRefused` if Redis refuses a queue's key;
+    nothing was pushed.
     """
     keys = client.keys
     arguments: list[Argument] = [before, last, REMEMBERED_S, "" if at_s is None else as_score(at_s)]
@@ -89,15 +94,15 @@ def push(
 
 
 def answers(client: Client, batch: str, most: int) -> list[bytes]:
-    """The oldest answers that nobody has counted, the oldest first. They stay until they are."""
+    """Return the oldest answers that are not counted yet, the oldest first. They stay until they are."""
     found = items(client.command("LRANGE", client.keys.reply(reply_to(batch)), -most, -1))
     return [raw(answer) for answer in reversed(found)]
 
 
 def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
-    """Counts rows by their codes, and takes away the answers that said so. False: somebody else did.
+    """Count rows by their codes, and take away the answers that said so. Return False if another process did.
 
-    A code is "" for done, and has `MAY_HAVE_RUN` before it for what may have run.
+    A code is "" for done, and has `MAY_HAVE_RUN` before it for a row that may have run.
     """
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
@@ -106,5 +111,5 @@ def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tu
 
 
 def reply_to(batch: str) -> str:
-    """Where the answers to all rows of the batch go."""
+    """Return the key that the answers to all rows of the batch go to."""
     return f"{BATCH_PREFIX}{batch}"

@@ -1,9 +1,9 @@
 """Whether the arguments of a row are what its command takes. Pure; `enqueue --bulk` asks before it pushes a row.
 
 Always holds: what passes names only arguments that the command has, gives each that it needs, and has their types; no
-reason shows a value of a secret argument. A cell of a table that is empty is an empty text, or nothing: of an argument
-that may be left out it is left out, and where nobody can have meant an empty text (a number, a secret, a name, a host)
-the row is refused.
+reason shows a value of a secret argument. An empty cell of a table is an empty text, or nothing: an argument that may
+be left out is left out, and where an empty text cannot be meant (a number, a secret, a name, a host) the row is
+refused.
 """
 
 import re
@@ -26,12 +26,12 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 
 class BadRow(ValueError):
-    """Why a row cannot be pushed: the text completes "line 5: …"."""
+    """Raised with the reason why a row cannot be pushed: the text completes "line 5: …"."""
 
 
 @attrs.define(eq=False)
 class Checker:
-    """The rules of one command. `const`: what all rows have. `default_host` fills a missing `host`.
+    """The rules of one command. `const`: the arguments that all rows have. `default_host` fills a missing `host`.
 
     `spec` None: nothing is known of the command, and any arguments pass.
     """
@@ -42,7 +42,7 @@ class Checker:
     _seen: dict[tuple[str, ...], str | None] = attrs.field(factory=dict)
 
     def names(self, names: Iterable[str]) -> str | None:
-        """What is wrong with these names, for all rows that have them; None: nothing."""
+        """Return what is wrong with these names, for all rows that have them; None if nothing is."""
         given = tuple(names)
         if given not in self._seen:
             if len(self._seen) >= _SEEN_LIMIT:
@@ -51,7 +51,11 @@ class Checker:
         return self._seen[given]
 
     def arguments(self, values: dict[str, Json], *, are_cells: bool) -> dict[str, Json]:
-        """The command's arguments. `values` may be changed. Raises `BadRow`."""
+        """Return the command's arguments in its types, with those that all rows have.
+
+        `values` may be changed. `are_cells`: they are cells of a table, and an empty one may mean that it is left out.
+        Raise `BadRow` if a name or a value does not fit.
+        """
         if are_cells and "" in values.values():
             values = {name: cell for name, cell in values.items() if cell or not self._is_left_out(name)}
         given = tuple(values)
@@ -73,7 +77,10 @@ class Checker:
         return [(name, argument) for name, argument in self._typed_specs if argument.type != "string"]
 
     def _is_left_out(self, name: str) -> bool:
-        """Whether an empty cell gives nothing. Raises `BadRow` where it can mean neither that nor an empty text."""
+        """Tell whether an empty cell means that the argument is left out.
+
+        Raise `BadRow` if it can mean neither that nor an empty text.
+        """
         spec = self.spec
         argument = None if spec is None else spec.argument(name)
         if argument is None:
@@ -153,7 +160,7 @@ def _unknown_name(spec: CommandSpec, name: str) -> str:
 
 
 def shown_name(name: str) -> str:
-    """A name from a file of jobs, in quotes; of what is more than a name its length, since a secret may be in it."""
+    """Return a name from a file of jobs in quotes; if it is more than a name, only its length: it may hold a secret."""
     return repr(name) if _NAME.fullmatch(name) else f"(a text of {len(name)} characters)"
 
 

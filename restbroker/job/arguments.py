@@ -1,8 +1,8 @@
 """A job's `args` as producers write them: `[endpoint, arguments, token, reply_id?]` in all its shapes.
 
 The worker calls `read`. Always holds: values pass unchanged, and what is refused is refused with a reason that names
-what was found. The shapes come from the Go original (both of its revisions), its README's PHP example, and the
-clients listed in `docs/producers.md`.
+what was found. The shapes come from the Go original (both of its revisions), its README's PHP example, and the clients
+listed in `docs/producers.md`.
 """
 
 from typing import Final
@@ -25,14 +25,14 @@ _ARGUMENTS = (
 
 
 BARE: Final = ""
-"""The name under which a bare list stands."""
+"""The name under which a bare list stands among the arguments."""
 
 
 @light
 class Submission:
-    """What a producer asked for. `reply_id` is None where no reply is wanted; `token` is not checked yet.
+    """A producer's request. `reply_id` is None if it wants no reply; `token` is not checked yet.
 
-    `is_bare`: the arguments are a list of texts, under the name `BARE`; which argument that is, the command must say.
+    `is_bare`: the arguments are a list of texts, under the name `BARE`; the command says which argument that is.
     """
 
     command: Command
@@ -42,7 +42,7 @@ class Submission:
 
 
 def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
-    """The submission in `args`, or why there is none.
+    """Return the submission in `args`, or why there is none.
 
     `args` may itself be the JSON text of a list (some Node producers do that). A fifth element is ignored. `hide` takes
     secrets out of what is quoted of the endpoint.
@@ -70,7 +70,10 @@ def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
 
 
 def name_bare_list(submission: Submission, spec: CommandSpec | None) -> Submission | Reason:
-    """The submission with its bare list under the name of the command's argument; why not, if it takes none."""
+    """Return the submission with its bare list under the name of the command's argument, or why not, if it takes none.
+
+    A submission without a bare list is returned as it is.
+    """
     if not submission.is_bare:
         return submission
     if spec is None or spec.bare is None:
@@ -81,13 +84,16 @@ def name_bare_list(submission: Submission, spec: CommandSpec | None) -> Submissi
 
 
 def token(args: Json) -> Json:
-    """The token of `args`, whatever else is in it; None where there is none."""
+    """Return the token of `args`, even if the rest is odd; None where there is none."""
     listed = _parse_json(args) if isinstance(args, str) else args
     return listed[2] if isinstance(listed, list) and len(listed) > 2 else None
 
 
 def token_and_reply_id(args: Json) -> tuple[Json, str | int | float | None]:
-    """The token and the reply id of `args` that cannot be read otherwise, as far as they can be told."""
+    """Return the token and the reply id of `args` that cannot be read otherwise; None for what cannot be found.
+
+    Both are None if `args` has fewer than four elements.
+    """
     listed = _parse_json(args) if isinstance(args, str) else args
     if not isinstance(listed, list) or len(listed) < 4:
         return None, None
@@ -103,7 +109,7 @@ def _parse_json(text: str) -> Json:
 
 
 def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
-    """By name; a list of texts as it is."""
+    """Return the arguments by name, a list of texts as it is, or why they are refused."""
     value = _parse_json(given) if isinstance(given, str) else given
     match value:
         case None:

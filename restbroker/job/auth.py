@@ -16,7 +16,10 @@ from restbroker.job.reason import Reason
 
 
 class Grant(Protocol):
-    """What is allowed: commands, hosts, targets and queues by patterns (of the last three none: any)."""
+    """What a token allows: commands, hosts, targets and queues by patterns.
+
+    No patterns for hosts, targets or queues: any of them is allowed.
+    """
 
     @property
     def name(self) -> str: ...  # noqa: D102  see above
@@ -32,7 +35,7 @@ class Grant(Protocol):
 
 @attrs.frozen
 class AccessRequest:
-    """What a job asks for, and what is known of it. `spec` is None outside the catalogue.
+    """A job's request, and what is known of it. `spec` is None outside the catalogue.
 
     `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
     (`Catalogue.dangerous_in`). `default_host` fills a missing `host`. `target` and `queue` are where the job goes.
@@ -47,7 +50,7 @@ class AccessRequest:
 
 
 def refusal(grant: Grant, wish: AccessRequest) -> Reason | None:
-    """Why the token does not allow this; None if it does."""
+    """Return why the token does not allow this job; None if it does."""
     command = wish.command
     refused = refused_place(grant, wish.target, wish.queue)
     refused = refused or refused_command(grant, command.endpoint, wish.spec, wish.dangers)
@@ -55,7 +58,7 @@ def refusal(grant: Grant, wish: AccessRequest) -> Reason | None:
 
 
 def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
-    """The part of `refusal` that depends on where the job was pushed."""
+    """Return the part of `refusal` that depends on where the job was pushed; None if target and queue are allowed."""
     if grant.targets and not _fits(target, grant.targets):
         return Reason(
             "TargetNotAllowed",
@@ -72,7 +75,7 @@ def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
 
 
 def reaches(grant: Grant, target: str, queues: Sequence[str]) -> bool:
-    """Whether the token allows jobs in any of these queues of the target."""
+    """Tell whether the token allows jobs in any of these queues of the target."""
     return any(refused_place(grant, target, queue) is None for queue in queues)
 
 
@@ -84,14 +87,14 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
 def refused_command(
     grant: Grant, endpoint: str, spec: CommandSpec | None, dangers: Mapping[str, frozenset[str]]
 ) -> Reason | None:
-    """The part of `refusal` that is the same for all jobs of an endpoint."""
+    """Return the part of `refusal` that is the same for all jobs of an endpoint; None if the command is allowed."""
     return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, _name(endpoint, spec), dangers)
 
 
 def refused_arguments(
     grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None
 ) -> Reason | None:
-    """The part of `refusal` that depends on a job's arguments."""
+    """Return the part of `refusal` that depends on a job's arguments; None if these are allowed."""
     if spec is not None and spec.dangers_in is not None:
         refused = _refuse_dangers(grant, command.endpoint, spec.dangers_in(command.arguments))
         if refused is not None:

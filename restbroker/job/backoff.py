@@ -1,6 +1,7 @@
-"""How long a failed job waits for its next try. Used by `job.retry`, and by the configuration, which says which rule.
+"""How long a failed job waits for its next try.
 
-Always holds: it needs nothing else, for every command reads the configuration.
+Used by `job.retry`, and by the configuration, which says which rule applies. Always holds: it needs nothing else, for
+every command reads the configuration.
 """
 
 from typing import Final, TypeAlias, assert_never
@@ -13,12 +14,12 @@ COUNT_LIMIT: Final = 1000
 
 @attrs.frozen
 class SidekiqBackoff:
-    """n⁴ + 15 seconds, and up to 10·(n+1) - 1 more (Sidekiq 8; 6 and 7 spread a little less)."""
+    """After n retries n⁴ + 15 seconds, and up to 10·(n+1) - 1 more (Sidekiq 8; 6 and 7 spread a little less)."""
 
 
 @attrs.frozen
 class ExponentialBackoff:
-    """Anything from 0 to `base_s`·`factor`ⁿ seconds, at most `cap_s`: full jitter."""
+    """After n retries a random wait from 0 to `base_s`·`factor`ⁿ seconds, at most `cap_s`: full jitter."""
 
     base_s: float = 1.0
     factor: float = 2.0
@@ -29,7 +30,10 @@ Backoff: TypeAlias = SidekiqBackoff | ExponentialBackoff
 
 
 def delay_s(backoff: Backoff, retry_count: int, jitter: float) -> float:
-    """Seconds until the next try. `retry_count` is 0 after the first failure; `jitter` is in [0, 1)."""
+    """Return the seconds until the next try.
+
+    `retry_count` is 0 after the first failure; `jitter` is in [0, 1).
+    """
     count = min(max(retry_count, 0), COUNT_LIMIT)
     match backoff:
         case SidekiqBackoff():

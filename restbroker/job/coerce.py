@@ -1,7 +1,7 @@
 """Turns texts from a command line into the types that a command takes. Pure; called by `enqueue`.
 
-Always holds: a value that is no text is already typed and passes unchanged, as does an argument unknown to the
-command; jobs from producers never pass through here.
+Always holds: a value that is no text is already typed and passes unchanged, as does an argument unknown to the command;
+jobs from producers never pass through here.
 """
 
 import re
@@ -14,9 +14,10 @@ from restbroker.job.json_types import Json
 
 
 def coerce(spec: CommandSpec, given: Mapping[str, Json]) -> dict[str, Json]:
-    """The arguments with texts made integers and lists where the command wants these.
+    """Return the arguments with their texts turned into integers and lists where the command takes these.
 
-    `{"days": "30"}` becomes `{"days": 30}`, `{"groups": "a,b"}` becomes `{"groups": ["a", "b"]}`. Raises `UsageError`.
+    `{"days": "30"}` becomes `{"days": 30}`, `{"groups": "a,b"}` becomes `{"groups": ["a", "b"]}`. Raise `UsageError` if
+    a text is no integer where one is needed, or stands for a list of objects.
     """
     return {name: _value(spec, name, value) for name, value in given.items()}
 
@@ -47,7 +48,7 @@ def _integer(spec: CommandSpec, argument: ArgumentSpec, text: str) -> int:
 
 
 def _describe(text: str) -> str:
-    """The text where it is plainly a number that is written otherwise; whatever else it is may be a secret."""
+    """Return the text in quotes if it plainly is a number in another notation, else its length: it may be a secret."""
     if re.fullmatch(r"[+-]?[0-9][0-9.,_]{0,15} ?[A-Za-z%]{0,3}", text) is not None:
         return f'"{text}"'
     return f"a text of {len(text)} character{'' if len(text) == 1 else 's'}"

@@ -1,7 +1,7 @@
-"""What can be asked of a server: commands, their arguments, and a server's catalogue of them.
+"""What a server can do: commands, their arguments, and a server's catalogue of them.
 
-Used by connectors (which bring a catalogue), the worker (which makes a `Call` of a job) and the command line.
-Always holds: a catalogue is facts about a server version; what to do with them is decided elsewhere.
+Used by connectors (which bring a catalogue), the worker (which makes a `Call` of a job) and the command line. Always
+holds: a catalogue is facts about a server version; what to do with them is decided elsewhere.
 """
 
 import re
@@ -18,8 +18,8 @@ from restbroker.light import light
 Repeat = Literal["safe", "already_done", "unsafe"]
 """May a command be sent again when the first sending may have run?
 
-`safe`: yes, the effect is the same. `already_done`: yes, the server then says so (409 of `register`).
-`unsafe`: it would happen twice (a message).
+`safe`: yes, the effect is the same. `already_done`: yes, the server then says so (409 of `register`). `unsafe`: it
+would happen twice (a message).
 """
 
 ValueType = Literal["string", "integer", "list", "any"]
@@ -28,18 +28,18 @@ Place = Literal["host", "jid", "jids", "name"]
 """How an argument says which virtual host a command is about.
 
 `host`: it is one. `jid`: one JID, whose domain it is. `jids`: JIDs in a list, in objects, or in one text. `name`: a
-name of something on a host that another argument gives; with an `@` it is a JID.
+name of something on a host that another argument names; with an `@` it is a JID.
 """
 
 DANGEROUS = "dangerous:"
-"""How the tags begin that say what of the server itself a command touches."""
+"""The prefix of the tags that say what of the server itself a command touches."""
 
 
 @attrs.frozen(cache_hash=True)
 class ArgumentSpec:
     """One named argument. `secret`: its value never reaches logs, pages or messages.
 
-    `place`: how it says which virtual host the command is about; None if it does not. `optional`: nobody misses it.
+    `place`: how it says which virtual host the command is about; None if it does not. `optional`: it may be left out.
     """
 
     name: str
@@ -56,15 +56,15 @@ class ArgumentSpec:
 class CommandSpec:
     """One command of one server version.
 
-    `result` is the name of the result's shape as the server's own catalogue calls it (ejabberd: `rescode`,
-    `restuple`, …). `fields`: name and type of each part of the result, or of each item of its list, in the server's
-    order, where that matters. `api_version` is the version of the command's interface (ejabberd: 0 to 3).
-    `fills_host` and `fills_user`: the command takes these although its arguments do not list them
-    (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
-    takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
-    `bare`: the argument that a job may give as a bare list of texts in the place of all (`["refresh", ["john"]]`).
-    `unanswered`: code and cure of a job that was sent and not answered, where the command has its own. `dangers_in`:
-    what of the server itself a job touches by its arguments, as `Catalogue.dangerous_in` says it of endpoints.
+    `result` is the name of the result's shape in the server's own catalogue (ejabberd: `rescode`, `restuple`, …).
+    `fields`: name and type of each part of the result, or of each item of its list, in the server's order, where that
+    matters. `api_version` is the version of the command's interface (ejabberd: 0 to 3). `fills_host` and `fills_user`:
+    the command takes these although its arguments do not list them (ejabberd's policy `user`). `beyond`: it may reach
+    other hosts than its arguments name. `takes_more`: it takes any further arguments of a job. `timeout_s`: how long it
+    may take, where that is longer than the target's time-out. `bare`: the argument that a job may send as a bare list
+    of texts in the place of all (`["refresh", ["john"]]`). `unanswered`: code and cure of a job that was sent and not
+    answered, where the command has its own. `dangers_in`: what of the server itself a job touches by its arguments, as
+    `Catalogue.dangerous_in` says it of endpoints.
     """
 
     name: str
@@ -86,13 +86,13 @@ class CommandSpec:
     dangers_in: Callable[[Mapping[str, Json]], Mapping[str, frozenset[str]]] | None = None
 
     def argument(self, name: str) -> ArgumentSpec | None:
-        """The argument of this name or alias; None if the command has none."""
+        """Return the argument of this name or alias; None if the command has none."""
         return next((a for a in self.arguments if name == a.name or name in a.aliases), None)
 
 
 @attrs.frozen
 class Danger:
-    """Names of commands, of whichever version, that touch what `word` says: files, cluster, database, code, server."""
+    """Names of commands, of any version, that touch what `word` says: files, cluster, database, code, server."""
 
     word: str
     names: re.Pattern[str]
@@ -102,9 +102,9 @@ class Danger:
 class Catalogue:
     """The commands of one server version. `version` is the server's own text, e.g. "24.12".
 
-    `dangers` holds for every version: a server may have commands that are newer than what is known of it. But not one
-    whose catalogue `is_whole`: there is no command beside these. `is_dotted`: its names have a dot (MongooseIM's
-    `account.registerUser`), for which a slash may stand.
+    `dangers` holds for every version: a server may have commands that are newer than what is known of it. That is not
+    so for one whose catalogue `is_whole`: there is no command besides these. `is_dotted`: its names have a dot
+    (MongooseIM's `account.registerUser`), for which a slash may stand.
     """
 
     version: str
@@ -116,11 +116,11 @@ class Catalogue:
     is_dotted: bool = False
 
     def name_in(self, endpoint: str) -> str:
-        """The command's name in an endpoint, which may say more behind it (ejabberd's `register/v1`)."""
+        """Return the command's name in an endpoint, which may say more behind it (ejabberd's `register/v1`)."""
         return endpoint.replace("/", ".") if self.is_dotted else endpoint.partition("/")[0]
 
     def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
-        """Each segment that is a dangerous command's name, as it was written, with what that touches.
+        """Return each segment that is a dangerous command's name, as it was written, with what that command touches.
 
         Each segment counts: which one is the command is the server's choice (`register/v1`, but also `v1/register`).
         """
@@ -135,9 +135,10 @@ class Catalogue:
 def possible_versions(
     known: Sequence[str], number: Callable[[str | None], tuple[int, ...] | None], version: str | None
 ) -> Sequence[str]:
-    """Those of the known versions (oldest first) whose commands a server of this version may have.
+    """Return those of the known versions (oldest first) whose commands a server of this version may have.
 
-    One, where it is known; the two beside it, where it lies between them; all, where `version` is None or no version.
+    One, if it is known; the two beside it, if it lies between them; all, if `version` is None or no version. `number`
+    parses a version.
     """
     asked = number(version)
     if asked is None:
@@ -151,7 +152,7 @@ def possible_versions(
 
 @light
 class Command:
-    """What a job asks for. `endpoint` is checked and safe to put into a path (see `job.endpoint`)."""
+    """A job's command and its arguments. `endpoint` is checked and safe to put into a path (see `job.endpoint`)."""
 
     endpoint: str
     arguments: Mapping[str, Json]
@@ -161,10 +162,10 @@ class Command:
 class Call:
     """One delivery of a command.
 
-    `attempt` counts deliveries from 1; `maybe_run` says that an earlier sending may have been executed.
-    `host` is what a missing `host` argument becomes; None leaves it missing. `headers` are passed on as they are.
-    `ok_if_exists`: a create that finds its object counts as done. `identity` names the command to the server, the same
-    for each attempt (`Job.identity`).
+    `attempt` counts deliveries from 1; `maybe_run` says that an earlier sending may have been executed. `host` is what
+    a missing `host` argument becomes; None leaves it missing. `headers` are passed on as they are. `ok_if_exists`: a
+    create that finds its object counts as done. `identity` names the command to the server, the same for each attempt
+    (`Job.identity`).
     """
 
     command: Command

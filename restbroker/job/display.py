@@ -1,10 +1,9 @@
-"""What Sidekiq Web shows of a job: its command as its name, and a copy of a job in progress that anybody may look at.
+"""What Sidekiq Web shows of a job: its command as its name, and a safe copy of a job in progress.
 
 `broker.record` shows jobs in progress with `payload`; `with_command_name` is for everything that goes to `retry`,
-`schedule` and `dead`. `or_why` is for whoever shows a job, wherever: no job ends or breaks what shows it. Sidekiq from
-6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: what `payload`
-makes is a small object that every version of Sidekiq reads, whatever the job is made of, and no secret is in it, in
-whichever field a producer put one.
+`schedule` and `dead`. `or_why` is for all code that shows a job: no job ends or breaks what shows it. Sidekiq from 6.4
+on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: `payload` makes of any
+job a small object that every version of Sidekiq reads, and no secret is in it, in whichever field a producer put one.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +49,7 @@ _LIMITS = (_Limits(20, 8, 300), _Limits(8, 4, 60), _Limits(4, 1, 40))
 
 
 def or_why(show: Callable[[], T], instead: Callable[[str], T]) -> T:
-    """What `show` makes of a job; if it cannot, what `instead` makes of a line that says so, and why."""
+    """Return what `show` makes of a job; if it fails, what `instead` makes of a line that says so, and why."""
     try:
         return show()
     except _ODD as error:
@@ -60,7 +59,7 @@ def or_why(show: Callable[[], T], instead: Callable[[str], T]) -> T:
 
 
 def command_of(fields: Mapping[str, Json]) -> str | None:
-    """The command that a job's `args` name, whatever else is in them; None if they name none."""
+    """Return the command that a job's `args` name, even if the rest of them is odd; None if they name none."""
     args = fields.get("args")
     if fields.get("class") == retry.UNREADABLE_CLASS:
         return None
@@ -74,7 +73,7 @@ def command_of(fields: Mapping[str, Json]) -> str | None:
 
 
 def with_command_name(fields: Mapping[str, Json], command: str | None) -> Mapping[str, Json]:
-    """The payload with its command as its name, unless its producer gave it one or there is no command."""
+    """Return the payload with its command as its name, unless its producer named it or there is no command."""
     given = fields.get(DISPLAY_FIELD)
     # Sidekiq Web takes it for HTML.
     fit = isinstance(given, str) and bool(given) and repair.without_tags(given) == given
@@ -90,7 +89,7 @@ def payload(
     *,
     show_bodies: bool = False,
 ) -> bytes:
-    """A job as anybody may see it, in at most `LIMIT_BYTES`: for display only, it cannot be pushed again.
+    """Return a job as it may be shown to anyone, in at most `LIMIT_BYTES`: for display only, it cannot be pushed again.
 
     `command` may be empty where it is not known yet, `spec` is what the catalogue says of it; `secrets` are masked in
     every field, and so are the job's own.
@@ -117,8 +116,10 @@ def payload(
 
 
 def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled, args: str = MASK) -> bytes:
-    """A job of which nothing is shown but its command and its times: where looking through it would take too long, or
-    cannot be done. `args`: what stands for the rest.
+    """Return a job of which only its command, queue and times are shown.
+
+    It is for a job that would take too long to search for secrets, or cannot be shown. `args`: what stands for the
+    rest.
     """
     hide = hiding.hiding((), secrets)
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
@@ -156,7 +157,7 @@ def _numbers(fields: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _truncate(value: Json, limits: _Limits, levels: int) -> Json:
-    """Few enough entries to look through, whatever there is."""
+    """Return the value with few enough entries and levels to look through."""
     match value:
         case str():
             return _cut_text(value)

@@ -1,4 +1,4 @@
-"""Which endpoints a job may name. The worker asks before anything is sent.
+"""Which endpoints a job may name. The worker checks them before anything is sent.
 
 Always holds: an endpoint that passes can be appended to a target's path without escaping it.
 """
@@ -16,21 +16,21 @@ _LIMIT_CHARACTERS = 256
 _SHOWN_CHARACTERS = 40
 _QUOTED_CHARACTERS = 80
 Hide: TypeAlias = Callable[[str, int], str]
-"""Takes secrets out of a text, and cuts it to so many characters."""
+"""A function that takes secrets out of a text and cuts it to a number of characters."""
 
 
 def as_it_is(text: str, limit: int) -> str:
-    """The text cut: for who shows nothing of it, or knows no secrets."""
+    """Return the text cut, with nothing hidden: for callers that show none of it, or know no secrets."""
     return text[:limit]
 
 
 def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
-    """The endpoint itself if it is a safe relative path, else why it is refused.
+    """Return the endpoint itself if it is a safe relative path, else why it is refused.
 
-    `hide` is asked before any of it is quoted: the end of a token that was cut is not known for one any more.
+    `hide` is applied before any of it is quoted: the end of a token that was cut could not be recognised any more.
 
-    Safe means segments of letters, digits and `_ . ~ -`, joined by single slashes: no `..`, no query, no fragment,
-    no escapes, nothing absolute. (The Go original sent `../../admin/x?y=1` as it was.)
+    Safe means segments of letters, digits and `_ . ~ -`, joined by single slashes: no `..`, no query, no fragment, no
+    escapes, nothing absolute. (The Go original sent `../../admin/x?y=1` as it was.)
     """
     if not isinstance(endpoint, str):
         return _refuse(f"The endpoint (first argument) is {kind_of(endpoint)}, not a text.")
@@ -57,7 +57,7 @@ def _refuse(message: str) -> Reason:
 
 
 def kind_of(value: Json) -> str:
-    """What a JSON value is, in words for an error message."""
+    """Return what a JSON value is, in words for an error message: "a number"."""
     match value:
         case None:
             return "null"
@@ -74,8 +74,8 @@ def kind_of(value: Json) -> str:
 
 
 def quote(text: str) -> str:
-    """A text in an error message, in quotes; a long one is not shown.
+    """Return a text in quotes for an error message; of one longer than 80 characters only its length.
 
-    It is not cut: of a cut secret nobody would know that it is one.
+    It is not cut: a secret that is cut could not be recognised any more.
     """
     return repr(text) if len(text) <= _QUOTED_CHARACTERS else f"(of {len(text)} characters)"

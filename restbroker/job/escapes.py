@@ -1,6 +1,6 @@
-"""Reads what somebody wrote in place of characters, and knows where each stood.
+"""Reads what stands escaped in place of characters, and knows where each escape stood.
 
-Used by `job.hiding` and `job.names`. Always holds: nothing here raises, and the time grows with the length alone.
+Used by `job.hiding` and `job.finder`. Always holds: nothing here raises, and the time grows with the length alone.
 """
 
 import contextlib
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 MOST_ROUNDS = 4
-"""Escaped so often, one within the other, a text is read."""
+"""How many levels of escapes, one within the other, are read."""
 MOST_CHARACTERS = 65_536
-"""Of a longer text no escapes are read: it takes long where it is made for that."""
+"""In a longer text no escapes are read: that takes long if the text is made for it."""
 Places: TypeAlias = list[tuple[int, int, int, int]]
-"""Of each escape its beginning and end in the decoded line, and in the line."""
+"""Of each escape: its begin and end in the decoded line, then its begin and end in the line."""
 # What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
 # JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
 _ESCAPED = re.compile(
@@ -32,7 +32,10 @@ _PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
 
 
 def decode(line: str, base: int = 8) -> tuple[str, Places]:
-    """The line without escapes, and of each its place there, and in the line. `base`: of bytes that may be octal."""
+    """Return the line without escapes, and the place of each escape in both (see `Places`).
+
+    `base` is the base of escaped bytes that may be octal: 8 or 10.
+    """
     parts: list[str] = []
     places = []
     end = size = 0
@@ -48,7 +51,7 @@ def decode(line: str, base: int = 8) -> tuple[str, Places]:
 
 
 def forms(text: str) -> Iterator[str]:
-    """The text, and what it means where it is escaped, up to four times; of a long one only itself."""
+    """Yield the text, and what it means where it is escaped, up to four levels deep; of a long text only itself."""
     yield text
     if len(text) <= MOST_CHARACTERS:
         octal = list(_read(text, 8))
@@ -99,7 +102,7 @@ def _bytes(text: str, base: int) -> bytes:
 
 
 def text_of(raw: bytes) -> str:
-    """As UTF-8, else as Latin-1."""
+    """Return the bytes as text: as UTF-8, else as Latin-1."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -107,7 +110,7 @@ def text_of(raw: bytes) -> str:
 
 
 def place_of(span: tuple[int, int], places: Places) -> tuple[int, int]:
-    """Where in the line it is that was found there in the decoded one; of what was escaped together, all."""
+    """Return the span in the line for a span in the decoded one; what was escaped together is covered as a whole."""
     start, last = span[0], span[1] - 1
     ends = []
     for at, is_end in ((start, False), (last, True)):

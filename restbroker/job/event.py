@@ -1,7 +1,7 @@
-"""What a server tells of by itself, in one form for all servers: an event.
+"""What a server reports by itself, in one form for all servers: an event.
 
 `events` makes them of what a server sends, pushes a job for each and filters them. Always holds: pure; an event has all
-of its members, whatever the server left out.
+of its members, even those that the server left out.
 """
 
 import hashlib
@@ -28,18 +28,20 @@ EventType = Literal[
     "stanza",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
-"""`groupchat`: a message of a room. `error`: a stanza that came back, of whatever kind. `chatstate`: somebody writes or
-stops. `invitation`: into a room. `offer`: a question for an expert, and `offer-revoked` its end; `queue`:
-where one's own question stands. `notify`: what else a server tells. `stanza`: any one, as it came.
+"""All types of events.
+
+`groupchat`: a message of a room. `error`: a stanza of any kind that came back. `chatstate`: a user writes or stops.
+`invitation`: into a room. `offer`: a question for an expert, and `offer-revoked` its end; `queue`: where one's own
+question stands. `notify`: any other notice of a server. `stanza`: any stanza, as it came.
 """
 
 
 EVENT_MEMBERS: Final = (
     *("type", "from", "to", "id", "body", "room", "presence", "server", "source", "received_at", "raw"),
 )
-"""What each has in its job."""
+"""The members that each event has in its job."""
 PRESENCE: Final = {True: "available", False: "unavailable"}
-"""A presence in XMPP's words, where a server says of a user whether they are there."""
+"""A presence in XMPP's words, for a server that says of a user whether they are there."""
 
 
 _TEST: Final = "restbroker tests whether its events come: "
@@ -47,10 +49,11 @@ _TEST: Final = "restbroker tests whether its events come: "
 
 @light
 class ServerEvent:
-    """One event. `sender` and `receiver` are JIDs, `room` is the bare JID of a room; None: the server named none.
+    """One event. `sender` and `receiver` are JIDs, `room` is the bare JID of a room; None if the server named none.
 
-    `server`: the host there that took it in. `source`: its name in the configuration. `raw`: what the server sent.
-    `presence`: of a presence, whether the user is available, or what else its stanza's type is; None: it is not known.
+    `server`: the host there that took it in. `source`: the name of the source in the configuration. `raw`: what the
+    server sent. `presence`: of a presence, whether the user is available, or another type of its stanza; None if it is
+    not known.
     """
 
     type: EventType
@@ -67,7 +70,7 @@ class ServerEvent:
 
 
 def as_json(event: ServerEvent) -> dict[str, Json]:
-    """The event as the argument of its job."""
+    """Return the event as the argument of its job."""
     return {
         "type": event.type,
         "from": event.sender,
@@ -84,35 +87,35 @@ def as_json(event: ServerEvent) -> dict[str, Json]:
 
 
 def bare(jid: str) -> str:
-    """The JID without its resource."""
+    """Return the JID without its resource."""
     return jid.partition("/")[0]
 
 
 def domain(jid: str) -> str:
-    """The JID's host."""
+    """Return the JID's host."""
     return bare(jid).rpartition("@")[2]
 
 
 def own_mark(sender: str, receiver: str, body: str) -> str:
-    """What a message is known by that this broker sends itself, when a server tells of it.
+    """Return the mark by which a message that this broker sends itself is recognised when a server reports it.
 
-    Of the receiver only the name before the @ counts: MongooseIM's HTTP pusher tells no more of him.
+    Of the receiver only the name before the @ counts: MongooseIM's HTTP pusher reports no more.
     """
     what = ["own", address_of(sender), fold_case(bare(receiver).partition("@")[0]), body]
     return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
 
 
 def text_of_test(number: str) -> str:
-    """The text of a message by which restbroker tests whether events come; `number`: 32 hexadecimal digits."""
+    """Return the text of a message by which restbroker tests whether events come; `number` is 32 hexadecimal digits."""
     return f"{_TEST}{number}"
 
 
 def mark_of_test(body: str | None) -> str | None:
-    """What the event is known by that tells of such a message; None: it tells of another."""
+    """Return the mark of the test message that an event with this body reports; None if it reports another message."""
     found = None if body is None else re.fullmatch(f"{_TEST}([0-9a-f]{{32}})", body)
     return f"test-{found[1]}" if found else None
 
 
 def address_of(jid: str | None) -> str | None:
-    """The JID without its resource, as servers fold its case."""
+    """Return the JID without its resource and with its case folded as servers do; None for None."""
     return None if jid is None else fold_case(bare(jid))

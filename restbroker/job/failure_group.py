@@ -1,5 +1,4 @@
-"""The rule by which failed jobs that have one cause are put together: target, command, code, and what the message says
-whoever it is about.
+"""The rule that groups failed jobs by cause: target, command, code, and the message without the values of one job.
 
 Called by `operate.entry` for each job of the retry and dead sets. Always holds: pure; the same texts give the same
 group in each process and version of Python.
@@ -13,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 _MOST_CHARACTERS: Final = 500
-"""Of a message so many tell its cause, once the values are out; foreign ones may hold a stack trace."""
+"""So many characters of a message tell its cause, once the values are out; foreign ones may hold a stack trace."""
 _MOST_LOOKED_AT: Final = 2000
 _ID_DIGITS: Final = 10
 _QUOTES: Final = frozenset("\"'`“«")
@@ -37,9 +36,10 @@ _GROUPS_KEPT: Final = 1000
 
 @lru_cache(_GROUPS_KEPT)
 def group_id(target: str | None, command: str | None, code: str | None, cause: str) -> str:
-    """Return the group of a job that failed so: ten hexadecimal digits. `cause`: its message, generalised.
+    """Return the id of the group of failed jobs with these facts: ten hexadecimal digits.
 
-    `target`: None for queues that no target serves. `code`: its `error_class`.
+    `cause` is the job's message, generalised. `target` is None for queues that no target serves. `code` is the job's
+    `error_class`.
     """
     name = "\0".join((target or "", command or "", code or "", cause)).encode("utf-8", "surrogatepass")
     return hashlib.sha1(name, usedforsecurity=False).hexdigest()[:_ID_DIGITS]
@@ -48,7 +48,8 @@ def group_id(target: str | None, command: str | None, code: str | None, cause: s
 def generalise(message: str, values: Iterable[str] = ()) -> str:
     """Return the message with `<text>`, `<JID>`, `<host>`, `<number>` and `<duration>` in the place of such values.
 
-    `values`: texts of the job's own, such as its user. A single letter is a word of too many messages.
+    `values` are texts of the job's own, such as its user. Single letters are left, since too many messages have them as
+    words. At most 500 characters are returned, and the first 2000 of the message are read.
     """
     text = message[:_MOST_LOOKED_AT]
     found = [value for value in values if value in text and len(value) >= _SHORTEST]
@@ -70,13 +71,16 @@ def _without(text: str, value: str) -> str:
 
 
 def _goes_on(character: str) -> bool:
-    """Whether a word goes on with this character: a letter, a digit, an underscore, a dot or a hyphen."""
+    """Tell whether a word goes on with this character: a letter, a digit, an underscore, a dot or a hyphen."""
     return character.isalnum() or character in _IN_WORDS
 
 
 @lru_cache(_GROUPS_KEPT)
 def _in_general(text: str) -> str:
-    """Most messages are equal once the values of their jobs are out of them."""
+    """Return the text with the general kinds of values in their places.
+
+    It is cached, since most messages are equal once the values of their jobs are out of them.
+    """
     if not _QUOTES.isdisjoint(text):
         text = _QUOTED.sub("<text>", text)
     words = text.split()
@@ -90,7 +94,10 @@ def _in_general(text: str) -> str:
 
 @lru_cache(_WORDS_KEPT)
 def _general(word: str) -> str:
-    """Most words of messages come again and again."""
+    """Return the kind of value that a word is in its place, or the word itself.
+
+    It is cached, since most words of messages come again and again.
+    """
     if word.isalpha() or word == "<text>":
         return word
     # The user and the host of a JID may have been put in already.

@@ -34,22 +34,23 @@ class Finder:
     reads_escapes: bool
 
     def is_secret(self, name: str) -> bool:
-        """Return whether the member of this name is secret."""
+        """Tell whether a member of this name is secret."""
         return any(map(is_secret, self._forms(name)))
 
     def has_a_name(self, text: str) -> bool:
-        """Return whether a secret's name is in a text."""
+        """Tell whether a secret's name is in a text."""
         return any(map(_has_a_name, self._forms(text)))
 
     def names_a_secret(self, text: str) -> bool:
-        """Return whether a secret's name is in a text that has any sign but `. , ! ? - _ @` and the `/` of a JID: the
-        secret may be there, too, whatever the notation.
+        """Tell whether a text has a secret's name and a sign, so that the secret may stand there in any notation.
+
+        A sign is any but `. , ! ? - _ @` and the `/` of a JID at the beginning.
         """
         address = _ADDRESS.match(text)
         return SIGN.search(text, address.end() if address else 0) is not None and self.has_a_name(text)
 
     def is_a_name(self, text: str) -> bool:
-        """Return whether a secret's name is in a text that is one word, and no address."""
+        """Tell whether a secret's name is in a text that is one word and no address."""
         return self.has_a_name(text) and any(map(_WORD.fullmatch, self._forms(text)))
 
     def _forms(self, text: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What producers and brokers agree on beside a job's arguments: how large its bytes may be, and where its answers go.
+"""What producers and brokers agree on besides a job's arguments: how large it may be, and where its answers go.
 
 Used by the other rules, by the store and by `enqueue`. Always holds: it needs no other rule, so that a shell command
 that pushes one job loads little.
@@ -15,12 +15,15 @@ _REPLY_KEY: Final = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII
 
 @attrs.frozen
 class ResponseQueue:
-    """Where reply jobs of parked jobs go, and their class; a target without details has none."""
+    """The queue that the reply jobs of parked jobs go to, and their class; a target without details has none."""
 
     name: str
     job_class: str
 
 
 def is_reply_key(name: str) -> bool:
-    """Whether a producer may ask for an answer in this key. Anything else would let it write into any key."""
+    """Tell whether a producer may ask for an answer in this key.
+
+    Any other key is refused, or a producer could write into any key of Redis.
+    """
     return _REPLY_KEY.fullmatch(name) is not None

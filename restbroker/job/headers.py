@@ -18,18 +18,18 @@ _QUOTED = re.compile(r"""(["'])(.*?)\1""")
 _BETWEEN = re.compile(r"[\s;,]+")
 _PAIR = re.compile(r"\A[^=]++=(?!=*\Z)")
 _CODED = ("basic", "apikey")
-"""With these `user:secret` is in base64."""
+"""The schemes under which `user:secret` stands in base64."""
 # A header's value, which is more than a secret alone: with its scheme, or in pairs, as of a cookie.
 _HEADER = re.compile(r"(?i)(?:basic|bearer|token|digest|apikey) +\S|[\w.-]++=\S")
 
 
 def parts_of(secret: str) -> set[str]:
-    """What a server may repeat alone of a secret that is a header's value; nothing of any other."""
+    """Return what a server may repeat alone of a secret that is a header's value; an empty set for any other secret."""
     return alone(secret) if _HEADER.match(secret) else set()
 
 
 def alone(header: str) -> set[str]:
-    """What a server may repeat alone of a header's value."""
+    """Return what a server may repeat alone of a header's value: the credentials without scheme, and their parts."""
     scheme, _, credentials = header.partition(" ")
     behind = credentials.strip() if scheme.isalpha() else header
     # Not so in a header that somebody wrote by hand.
@@ -40,7 +40,7 @@ def alone(header: str) -> set[str]:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """What a server takes out of a header's value: `X` of `name=X`, `name="X"`, `X; Y` and `id:X`, also decoded."""
+    """Yield what a server takes from a header's value: `X` of `name=X`, `name="X"`, `X; Y` and `id:X`, also decoded."""
     between = (_PAIR.sub("", one, count=1).strip("\"'") for one in _BETWEEN.split(value))
     for part in chain((quoted for _, quoted in _QUOTED.findall(value)), between):
         for one in {part, unquote(part)}:

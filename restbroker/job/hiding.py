@@ -1,9 +1,9 @@
-"""Takes secrets that are known out of texts, in whichever spelling servers echo them.
+"""Takes known secrets out of texts, in all spellings in which servers echo them.
 
-Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always
-holds: no secret of six characters or more leaves here in a form that docs/appendix/security.md lists (plain, in
-base64, escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret; what is cut
-was masked before; and no text that is hidden for people can start a new line in a log.
+Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always holds:
+no secret of six characters or more leaves here in a form that docs/appendix/security.md lists (plain, in base64,
+escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret; what is cut was
+masked before; and no text that is hidden for people can start a new line in a log.
 """
 
 import re
@@ -32,13 +32,13 @@ from restbroker.job.spellings import (
 MASK = "***"
 EXCERPT_LIMIT = 500
 START_LIMIT = 16_384
-"""So much is read of a text of which people see the beginning: more of a hostile one would hold up all targets."""
+"""So many characters are read of a text whose beginning is shown: more of a hostile one would hold up all targets."""
 
 # A job of a megabyte could have so many that looking for them held up all others for ten seconds.
 MOST_SECRETS = 200
 _MOST_CHARACTERS = 20_000
 _MOST_LOOKS = 1_000_000
-"""So often a spelling is looked for in the texts of one job or answer: that takes a tenth of a second."""
+"""How often spellings are searched for in the texts of one job or answer: that takes a tenth of a second."""
 # Line breaks of every kind, other control characters, and what turns the direction of writing.
 _UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 # Behind the scheme a word of prose is none: "Basic training is over".
@@ -54,20 +54,23 @@ _CUT_MARK = re.compile(
     r"""(?:[\s+(]{0,2}\+?[0-9][0-9,]{0,10}[ +](?:more[ +])?[a-z]{1,10}+)?[\])}>]?["']?\s?["']?"""
 )
 _MOST_PIECES = 200
-"""Of a text with more marks of a cut all that lies between two of them may be of a secret."""
+"""In a text with more marks of a cut, all that lies between two of them may be of a secret."""
 _MAY_BE_ESCAPED = re.compile(r"[\\%&]")
 _LONGEST_ESCAPED = 8192
 Spelled: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
 _SHOWN = "(?!)"
-"""In a pattern's place: any six characters in a row of it are masked, or it is shown where it stands as a word."""
+"""These stand in a pattern's place.
+
+`_IN_PIECES`: any six characters of the text in a row are masked. `_SHOWN`: it is shown where it stands as a word.
+"""
 _OF_TEXTS = (_IN_PIECES, _SHOWN)
 _SHORTEST = 3
 _SHORT = re.compile(r"(?<!\w)(?=\w*\d)\w{3,5}(?!\w)")
 """Shorter words with a digit, as a PIN is, are masked where they stand alone, and so are short lines."""
 _WORD = re.compile(r"(?<!\w)\w{1,5}(?!\w)")
 _EDGE = re.compile(r"(?<!\w)|(?!\w)")
-"""No place within a word."""
+"""Matches at any place that is not within a word."""
 _CODED = re.compile(r"(?i)(?<!\w)(?:basic|apikey) +[a-z0-9+/=]{8,}")
 _NAMES = frozenset(
     name[start:end]
@@ -75,9 +78,9 @@ _NAMES = frozenset(
     for start in range(len(name))
     for end in range(start + SHORTEST_ANYWHERE, len(name) + 1)
 )
-"""No secrets where they stand alone, so that errors may name them."""
+"""Parts of these words are no secrets where they stand alone, so that errors may name them."""
 _AROUND = " '\"<>:@/"
-"""What may stand beside a word that is shown: blanks, quotes, brackets, and what parts a JID."""
+"""What may stand beside a word that is shown: blanks, quotes, brackets, and what separates parts of a JID."""
 _BETWEEN = re.compile("[@/]")
 _APART = "|"
 _LONGEST_LEFT = 2000
@@ -87,16 +90,17 @@ _MAY_CHANGE = (
     *("\\", "%", "&", "<<"),  # what is escaped
     *(f" {_APART}", f"{_APART} "),  # blanks at an end of a text
 )
-"""Where none of these is in texts of ASCII, small, masking has nothing to find in them but spellings."""
+"""Where none of these is in lower-case texts of ASCII, masking has nothing to find in them but spellings."""
 _ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
-"""Takes secrets out of a text, and cuts it to so many characters."""
+"""A function that takes secrets out of a text and cuts it to a number of characters."""
 
 
 @attrs.frozen
 class Text:
-    """Texts that name a secret, each on its line; nobody knows where in them that is. `shown`: what else the job shows,
-    each text on its line.
+    """Texts that name a secret, each on its line; where in them it stands is unknown.
+
+    `shown`: what else the job shows, each text on its line.
     """
 
     text: str
@@ -111,8 +115,10 @@ Secret: TypeAlias = str | Text
 
 @attrs.frozen
 class _Needles:
-    """What is masked: spellings, the longest first, and pieces of six characters of texts. What is `shown`: short
-    words, and of the pieces each between line breaks, and with one of them where a word begins or ends with it.
+    """What is masked, and what stays shown.
+
+    `spellings` are masked, the longest first, and `pieces` of six characters of texts. `shown`: short words, and of the
+    pieces each between line breaks, and with one of these where a word begins or ends with the piece.
     """
 
     spellings: list[Spelling]
@@ -124,7 +130,7 @@ _NOTHING = _Needles([], frozenset(), frozenset())
 
 
 def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) -> str:
-    """The message on one line without the secrets, at most `limit` characters, "…" at the end where it was cut.
+    """Return the message on one line without the secrets, at most `limit` characters, with "…" at the end if cut.
 
     `Basic` and `Bearer` credentials and passwords in URLs go as well.
     """
@@ -132,7 +138,10 @@ def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) ->
 
 
 def spellings_of(secrets: Iterable[Secret]) -> Spelled:
-    """All spellings of these secrets, and pieces of texts that name one: each takes 0.2 ms. Of very many: anything."""
+    """Return all spellings of these secrets, and pieces of texts that name one: each takes 0.2 ms.
+
+    If there are too many, return a pattern that masks everything.
+    """
     sought = frozenset(secrets)
     if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
         return _ANYTHING
@@ -141,9 +150,9 @@ def spellings_of(secrets: Iterable[Secret]) -> Spelled:
 
 
 def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
-    """The login in a request's headers and query, which its answer may repeat.
+    """Return the spellings of the login in a request's headers and query, which its answer may repeat.
 
-    In `also`: more names that are secret, in lower case.
+    `pairs` are names and values. `also`: more names that are secret, in lower case.
     """
     named = ((name.lower(), value) for name, value in pairs)
     logins = (_login(value) for name, value in named if name in also or is_secret(name))
@@ -151,21 +160,26 @@ def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = fro
 
 
 def without(message: str, known: Spelled, rounds: int = MOST_ROUNDS) -> str:
-    """The whole message as it came, but for what is known and for credentials. `rounds`: so often escapes are read."""
+    """Return the whole message as it came, but for known secrets and credentials.
+
+    `rounds`: how many levels of escapes are read.
+    """
     return _without(message, _needles(known), rounds)
 
 
 def beginning(text: str, known: Spelled, limit: int = START_LIMIT) -> str:
-    """The first `limit` characters of a text as they came, but for what `without` takes out. Where they are not all,
-    the last of them go, too: of a secret that is cut there, the beginning would be left.
+    """Return the first `limit` characters of a text as they came, but for what `without` takes out.
+
+    If the text is longer, the last of them go too: of a secret that is cut there, the beginning would be left.
     """
     return _beginning(text, _needles(known), limit)
 
 
 def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
-    """What `text` does, for the texts of one job or answer: their spellings are made once, or `known` already.
+    """Return a function that does what `text` does, for the texts of one job or answer.
 
-    Of very many texts with very many secrets the last are hidden as a whole.
+    The spellings are made once, or `known` already. With very many texts and secrets, the last texts are hidden as a
+    whole.
     """
     hidden = _needles(known | spellings_of(secrets))
     shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)
@@ -192,7 +206,7 @@ def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
 
 
 def leaves(texts: Iterable[str], secrets: Collection[str], known: Spelled) -> bool:
-    """Return whether it is certain that `hiding` leaves all of these texts as they are. It takes less than to hide."""
+    """Tell whether it is certain that `hiding` leaves all of these texts as they are. It is cheaper than hiding."""
     line = _APART.join(("", *texts, ""))
     if len(line) > _LONGEST_LEFT or len(secrets) > MOST_SECRETS or sum(map(len, secrets)) > _MOST_CHARACTERS:
         return False
@@ -205,7 +219,10 @@ def leaves(texts: Iterable[str], secrets: Collection[str], known: Spelled) -> bo
 
 
 def everywhere(value: Json, hide: Hide, limit: int) -> Json:
-    """The value without the secrets in any text, name of a member or number; each text as `hide` cuts it to `limit`."""
+    """Return the value without the secrets in any text, name of a member or number.
+
+    Each text is cut to `limit` by `hide`.
+    """
     match value:
         case str():
             return hide(value, limit)
@@ -237,7 +254,7 @@ def _without(line: str, hidden: _Needles, rounds: int) -> str:
 
 
 def _cover(line: str, spans: list[tuple[int, int]]) -> str:
-    """The line with a mask for each span, one where they overlap."""
+    """Return the line with a mask for each span, one where they overlap."""
     shown, end = [], 0
     for start, after in sorted(spans):
         if start >= end:
@@ -251,7 +268,7 @@ def _find_known(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int
 
 
 def _spans(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
-    """Where in the line a secret is, as it stands there or as somebody escaped it."""
+    """Return where in the line a secret is, as it stands there or escaped."""
     present = [pattern for spelling, pattern in hidden.spellings if spelling in line]
     # Each for itself: two may overlap.
     found = [one.span() for pattern in present for one in re.finditer(pattern, line)]
@@ -265,7 +282,7 @@ def _spans(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
 
 
 def _cut_off(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
-    """Where somebody left a beginning, an end or a piece of one: `sesame-47...`, `...same-4711`, `...same-4...`."""
+    """Yield where a beginning, an end or a piece of a secret is: `sesame-47...`, `...same-4711`, `...same-4...`."""
     edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
     if len(edges) == 2 or not hidden.spellings:
         return
@@ -285,7 +302,7 @@ def _cut_off(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
 
 
 def _unfinished_length(text: str, spellings: list[str], first: set[str]) -> int:
-    """How much of the text's end begins a spelling; `first` has the first characters of each."""
+    """Return how much of the text's end begins a spelling; `first` has the first characters of each."""
     for at in range(len(text) - SHORTEST_ANYWHERE + 1):
         if text[at : at + SHORTEST_ANYWHERE] in first:
             place = bisect_left(spellings, text[at:])
@@ -295,7 +312,7 @@ def _unfinished_length(text: str, spellings: list[str], first: set[str]) -> int:
 
 
 def _find_pieces(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
-    """Where six characters in a row or more are of texts, but for words that are shown."""
+    """Yield where six characters in a row or more are of texts that name a secret, but for words that are shown."""
     marks = bytearray(len(line))
     places = [at for at, piece in enumerate(_pieces(line)) if piece in hidden.pieces]
     for at in places:
@@ -312,7 +329,7 @@ def _find_pieces(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
 
 
 def _shown_words(line: str, places: list[int], shown: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Where whole words are that are whole words of what is shown: "bobsmith", and not in "bobsmith99"."""
+    """Yield where whole words are that are whole words of what is shown: "bobsmith", and not in "bobsmith99"."""
     marks = bytearray(len(line))
     for at in places:
         marks[at] = f"\n{line[at : at + SHORTEST_ANYWHERE]}\n" in shown
@@ -326,7 +343,7 @@ def _shown_words(line: str, places: list[int], shown: frozenset[str]) -> Iterato
 
 
 def _of_text(told: Text) -> Iterator[Spelling]:
-    """What is masked of texts that name a secret: nobody knows where in them that stands."""
+    """Yield what is masked of texts that name a secret: where in them it stands is unknown."""
     short: set[str] = set()
     shown = {line for line in told.shown.split("\n") if len(line) < SHORTEST_ANYWHERE}
     shown_words = set(_WORD.findall(told.shown))

@@ -1,8 +1,8 @@
-"""Which virtual hosts a command is about, as its arguments say it. For tokens that are bound to hosts.
+"""Which virtual hosts a command is about, as its arguments say. For tokens that are bound to hosts.
 
-`job.auth` calls `hosts_of`. Always holds: where it cannot be told, that is said; nothing is guessed in favour of a job.
-Case, compatible forms of letters and invisible characters do not count, as in XMPP's own preparation of addresses
-(RFC 6122: nodeprep, nameprep, resourceprep).
+`job.auth` calls `hosts_of`. Always holds: where it is unclear, that is said; nothing is guessed in favour of a job.
+Case, compatible forms of letters and invisible characters do not count, as in XMPP's own preparation of addresses (RFC
+6122: nodeprep, nameprep, resourceprep).
 """
 
 import re
@@ -26,15 +26,15 @@ _EVERYWHERE = "all-hosts"
 
 @attrs.frozen
 class HostsUnclear:
-    """It cannot be told which hosts the command is about. `why` completes "…, since"."""
+    """It is unclear which hosts the command is about. `why` completes "…, since"."""
 
     why: str
 
 
 def plain(host: str) -> str:
-    """A host's name, or another part of a JID, in the form in which it is compared.
+    """Return a host's name, or another part of a JID, in the form in which it is compared.
 
-    Without what a server maps to nothing (RFC 3454, table B.1: the soft hyphen, the zero width space, …).
+    It is without what a server maps to nothing (RFC 3454, table B.1: the soft hyphen, the zero width space, …).
     """
     if host.isascii():
         return host.lower()
@@ -43,8 +43,10 @@ def plain(host: str) -> str:
 
 
 def hosts_of(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> dict[str, str] | HostsUnclear:
-    """Every host that the command is about, in plain form, with how it is written: in messages, or a secret in it would
-    not be known for one. `default` is what fills a missing `host`.
+    """Return every host that the command is about: {plain form: as it is written}.
+
+    Messages need it as it is written, or a secret in it could not be recognised. `default` is what fills a missing
+    `host`. Return `HostsUnclear` if it is not certain that these are all.
     """
     if spec.beyond:
         return HostsUnclear("it may reach other hosts than its arguments name")
@@ -80,7 +82,7 @@ def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
 
 
 def _hosts(place: Place, value: Json) -> Iterator[str | HostsUnclear]:
-    """As they are written."""
+    """Yield the hosts as they are written."""
     match place:
         case "host":
             yield (
@@ -97,7 +99,7 @@ def _hosts(place: Place, value: Json) -> Iterator[str | HostsUnclear]:
 
 
 def _within(value: Json) -> Iterator[str | HostsUnclear]:
-    """The hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
+    """Yield the hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
     match value:
         case str():
             yield from (_domain(part) for part in _BETWEEN.split(value) if "@" in plain(part))
@@ -123,7 +125,10 @@ def _domain(jid: str) -> str | HostsUnclear:
 
 
 def _reaches_everybody(local: str, resource: str) -> bool:
-    """Whether this may be mod_announce's address for all hosts; all but plain text of a host's own resource may be."""
+    """Tell whether this may be mod_announce's address for all hosts.
+
+    All but plain text of a host's own resource may be.
+    """
     mapped = plain(resource)
     if local and not mapped.startswith(_ANNOUNCE):
         return False

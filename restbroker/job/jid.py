@@ -1,6 +1,6 @@
 """Addresses of users and servers, in the one form in which servers keep them (RFC 6122: nodeprep, nameprep).
 
-Used by the rules about rosters and events. Always holds: what is accepted, a server leaves as it is. Nothing is
+Used by the rules about rosters and events. Always holds: a server leaves an accepted address as it is. Nothing is
 rewritten silently: for what a server would rewrite, the error says what to write. Python's own tables are those that
 Prosody 0.12 uses; letters that are younger than these (Unicode 3.2) are made small here too, and may not mix
 directions, which is stricter.
@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 LONGEST_PART_BYTES: Final = 1023
-"""Of a local part, and of a domain (RFC 6122)."""
+"""The longest local part, and the longest domain (RFC 6122)."""
 _LONGEST_LABEL: Final = 63
 # Beside what nameprep refuses: RFC 3920, appendix A.5, and blanks and control characters.
 _NOT_IN_LOCAL_PARTS: Final = re.compile(r"[\x00-\x20\x7f\"&'/:<>@]")
@@ -34,7 +34,10 @@ _LONGEST_PLAIN: Final = 255
 
 
 class BadAddress(ValueError):
-    """No address in the form in which servers keep them. `why` completes "it …"; `instead`: what to write, or empty."""
+    """Not an address in the form in which servers keep them. `why` completes "it …".
+
+    `instead`: what to write, or empty.
+    """
 
     def __init__(self, why: str, instead: str = "") -> None:
         super().__init__(why)
@@ -43,7 +46,7 @@ class BadAddress(ValueError):
 
     @property
     def cure(self) -> str:
-        """A sentence; empty where nobody knows what was meant."""
+        """A sentence that says what to write; empty if it is not known what was meant."""
         return f"Write {printable(self.instead)}." if self.instead else ""
 
 
@@ -59,12 +62,12 @@ class BareJid:
 
 
 def is_plain(text: str) -> bool:
-    """Whether this is a user's bare JID as nearly all are, which needs no tables to be looked at."""
+    """Tell whether this is a user's bare JID of the usual form, which can be accepted without Unicode tables."""
     return len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text) is not None
 
 
 def read_bare(text: str) -> BareJid:
-    """The bare JID that this text is. Raises `BadAddress`."""
+    """Return the bare JID that this text is; raise `BadAddress` if it is none in the form that servers keep."""
     bare, slash, _ = text.partition("/")
     if slash:
         better = _try(lambda part: str(read_bare(part)), bare)
@@ -83,7 +86,7 @@ def read_bare(text: str) -> BareJid:
 
 
 def read_local(text: str) -> str:
-    """What is before the @: a user's name. Raises `BadAddress`."""
+    """Return the text if it is a user's name, as before the @; raise `BadAddress` if it is not."""
     if not text:
         raise BadAddress("has nothing before the @")
     prepared = _prepare(text)
@@ -94,7 +97,7 @@ def read_local(text: str) -> str:
 
 
 def read_domain(text: str) -> str:
-    """A server's name, or an IPv6 address in brackets. Raises `BadAddress`."""
+    """Return the text if it is a server's name or an IPv6 address in brackets; raise `BadAddress` if it is not."""
     if not text:
         raise BadAddress("has no domain")
     if text.startswith("["):
@@ -112,7 +115,7 @@ def read_domain(text: str) -> str:
 
 
 def fold_case(text: str) -> str:
-    """A JID, or a part or pattern of one, as servers fold its case, for comparing. Never raises."""
+    """Return a JID, or a part or pattern of one, with its case folded as servers do, for comparing. Never raises."""
     # Looked at before the tables, as in `_prepare`.
     if text.isascii() or len(text) > 3 * LONGEST_PART_BYTES:
         return text.lower()
@@ -123,7 +126,7 @@ def fold_case(text: str) -> str:
 
 
 def unprintable(text: str) -> str | None:
-    """The first character that no stanza can carry or no person can see for what it is; None: there is none.
+    """Return the first character that no stanza can carry or that cannot be seen for what it is; None if there is none.
 
     Control characters, half surrogate pairs, and what XML forbids.
     """
@@ -136,12 +139,12 @@ def unprintable(text: str) -> str | None:
 
 
 def name_character(character: str) -> str:
-    """A character as an error may show it."""
+    """Return a character as an error may show it: itself, or like U+0020."""
     return character if character.isprintable() and character != " " else f"U+{ord(character):04X}"
 
 
 def printable(text: str, longest: int = 80) -> str:
-    """A text as an error may show it: in one line, cut, without what terminals obey."""
+    """Return a text as an error may show it: in one line, cut to `longest` characters, without what terminals obey."""
     if len(text) <= longest and text.isprintable():
         return text
     plain = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:longest])
@@ -149,7 +152,7 @@ def printable(text: str, longest: int = 80) -> str:
 
 
 def visible(text: str) -> str:
-    """As `printable`, in quotes where it has blanks, which nobody would see as a part of it."""
+    """Return a text as `printable` does, in quotes if it has blanks, which could not be seen as a part of it."""
     return f'"{printable(text)}"' if " " in text else printable(text)
 
 
@@ -180,14 +183,14 @@ def _prepare(text: str) -> str:
 
 
 def _map(text: str) -> str:
-    """Raises `UnicodeError`."""
+    """Return the text with its case folded by nameprep; raise `UnicodeError` for forbidden characters."""
     # What mends CVE-2026-17084 in Python leaves younger letters large; before, Python made them small by itself.
     # Twice: a letter that is made small may be put together anew.
     return idna.nameprep(idna.nameprep(text).lower())
 
 
 def _mixes_directions(text: str) -> bool:
-    """As nameprep asks, by today's tables."""
+    """Tell whether the text mixes directions of writing as nameprep forbids, by today's tables."""
     kinds = [unicodedata.bidirectional(one) for one in text]
     leftward = [kind in _LEFTWARD for kind in kinds]
     return any(leftward) and ("L" in kinds or not (leftward[0] and leftward[-1]))

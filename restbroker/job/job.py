@@ -1,7 +1,7 @@
 """One Sidekiq-format payload, read as tolerantly as producers need and no more.
 
-The worker calls `read` with what the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed form
-in the same order; nothing is encoded back unless a field must change.
+The worker calls `read` with what the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed form in
+the same order; nothing is encoded back unless a field must change.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ _WEIGHED_FROM_BYTES = 16 * 1024
 # What was parked for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
 _WRAPPED = f'"class":"{retry.UNREADABLE_CLASS}"'.encode()
 UNCERTAIN_FIELD = "restbroker_uncertain"
-"""How often this job was sent without an answer, kept in the payload across retries."""
+"""The field that counts how often this job was sent without an answer, kept in the payload across retries."""
 _MOST_UNCERTAIN = 1_000_000
 MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
-"""What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
+"""What remains of that count in a parked job: a person who retries it decides, and the count restarts at zero."""
 EFFECTED_FIELD = "restbroker_effected"
-"""A part of what this job asks for was done, and the server said so: it meets that part when it is sent again."""
+"""A part of what this job wants was done, and the server said so: the job meets that part when it is sent again."""
 REVISION_FIELD = "restbroker_revision"
-"""How often a person made another command of this job, which keeps its jid."""
+"""The field that counts how often a person made another command of this job, which keeps its jid."""
 _MOST_REVISIONS = 1_000_000
 
 
@@ -45,7 +45,7 @@ class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 
     `attempt`: which execution this is, from 1. `maybe_run`: how often it may have run without an answer, over retries
-    and crashes; it begins anew when a person retries a parked job.
+    and crashes; it restarts at zero when a person retries a parked job.
     """
 
     raw: bytes
@@ -58,12 +58,12 @@ class Job:
 
     @property
     def rule(self) -> retry.RetryRule:
-        """What it says about its failures."""
+        """What the job says about its failures."""
         return retry.read_rule(self.fields)
 
     @property
     def identity(self) -> str:
-        """What names the command to a server, the same for each attempt: the jid, and from an edit on its revision too.
+        """What names the command to a server, the same for each attempt: the jid, and after an edit its revision too.
 
         So no server takes the edited command for a repetition of the one that it had before.
         """
@@ -77,12 +77,12 @@ class Job:
 
     @property
     def ok_if_exists(self) -> bool:
-        """The producer said that a create which finds its object counts as done."""
+        """Whether the producer said that a create which finds its object counts as done."""
         return self.fields.get("ok_if_exists") is True
 
     @property
     def traceparent(self) -> str | None:
-        """The trace context to pass on, if it has the form that the W3C gives it."""
+        """The trace context to pass on; None unless it has the form that the W3C defines."""
         value = self.fields.get("traceparent")
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
@@ -102,30 +102,30 @@ class NotAJob:
 
 
 def ran_before(fields: Mapping[str, Json]) -> bool:
-    """Whether a payload says that it may have run before the sendings that are counted, or ran in part."""
+    """Tell whether a payload says that it may have run before the sendings that are counted, or ran in part."""
     return fields.get(MAY_HAVE_RUN_FIELD) is True or fields.get(EFFECTED_FIELD) is True
 
 
 def revision_of(fields: Mapping[str, Json]) -> int:
-    """How often a person made another command of the job; 0: never."""
+    """Return how often a person made another command of the job; 0: never."""
     times = fields.get(REVISION_FIELD)
     return int(min(times, _MOST_REVISIONS)) if isinstance(times, int) and times > 0 else 0
 
 
 def spare_jid(identity: str, ticket: str) -> str:
-    """A jid for a payload without one: 24 hex digits, the same for the same ticket."""
+    """Return a jid for a payload without one: 24 hex digits, the same for the same ticket."""
     return hashlib.sha1(f"{identity}/{ticket}".encode(), usedforsecurity=False).hexdigest()[:24]
 
 
 def digest(raw: bytes) -> str:
-    """The name under which a payload is counted after crashes."""
+    """Return the name under which a payload is counted after crashes."""
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
 def memory_bytes(raw: bytes) -> int:
-    """About how much memory a payload takes in progress, where it is read as well: `[[],[],…]` twenty times its bytes.
+    """Return about how much memory a payload takes in progress, in bytes: `[[],[],…]` takes twenty times its length.
 
-    Of a small one, of which as many are read at once as there are workers, it is its bytes.
+    For a small one it is its length, since only as many are read at once as there are workers.
     """
     if len(raw) < _WEIGHED_FROM_BYTES:
         return len(raw)
@@ -134,9 +134,9 @@ def memory_bytes(raw: bytes) -> int:
 
 
 def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJob:
-    """The job in `raw`; `spare` becomes its jid if it has none, `recovered` counts its runs before crashes.
+    """Return the job in `raw`. `spare` becomes its jid if it has none, `recovered` counts its runs before crashes.
 
-    Never raises: what is no JSON object, is too large or holds what Ruby cannot read comes back as `NotAJob`.
+    Never raises: bytes that are no JSON object, are too large or hold what Ruby cannot read come back as `NotAJob`.
     """
     if len(raw) > PAYLOAD_LIMIT_BYTES and not _was_stored(raw):
         return attrs.evolve(too_large(len(raw), queue, spare), raw=raw, is_kept=False)
@@ -153,7 +153,7 @@ _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
 
 
 def too_large(size_bytes: int, queue: str, spare: str) -> NotAJob:
-    """What a payload of so many bytes is that the store kept to itself."""
+    """Return what stands for a payload of so many bytes that the store did not hand out."""
     message = f"The payload has {size_bytes} bytes; {PAYLOAD_LIMIT_BYTES} are the limit."
     return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), is_kept=True)
 

@@ -1,7 +1,7 @@
 """What became of a delivery: the six outcomes, and the probe's answer.
 
-Connectors return an outcome; `job.settle` turns it into a settlement. Always holds: a `Reason.code` is stable
-(it becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
+Connectors return an outcome; `job.settle` turns it into a settlement. Always holds: a `Reason.code` is stable (it
+becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
 """
 
 from typing import TypeAlias
@@ -19,9 +19,9 @@ __all__ = ["Deferred", "Delivered", "Denied", "Outcome", "Probe", "Reason", "Rej
 class Delivered:
     """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is no JSON).
 
-    `negative`: the server answered "no" to a question (ejabberd's `check_account` with 1).
-    `note`: how, where it is not plain ("already done", "answer truncated").
-    `by_us`: the server was not asked, so that nothing follows about its health.
+    `negative`: the server answered "no" to a question (ejabberd's `check_account` with 1). `note`: how it was done,
+    where that is not plain ("already done", "answer truncated"). `by_us`: nothing was sent to the server, so that
+    nothing follows about its health.
     """
 
     text: str
@@ -34,7 +34,10 @@ class Delivered:
 
 @attrs.frozen
 class Rejected:
-    """Repeating cannot cure it. The job is parked. `text` is the server's answer, if there was one."""
+    """The server refused it and repeating cannot cure it: the job is parked.
+
+    `text` is the server's answer, if there was one.
+    """
 
     reason: Reason
     text: str | None = None
@@ -42,12 +45,12 @@ class Rejected:
 
 @attrs.frozen
 class Deferred:
-    """Not now. `counts`: it uses up a try. `retry_after_s`: what the server asked for, in seconds.
+    """Not now. `counts`: it uses up a try. `retry_after_s`: the wait in seconds that the server wants.
 
-    `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3).
-    `pause_target`: the whole target is unwell (starting, stopping, overloaded), not this command. `of_job`: the target
-    is well and answered as it should; it is somebody behind it who is not to be reached, say. `maybe_run`: it answered
-    that it failed, and may have done it all the same; the command may be repeated, or it would be `Uncertain`.
+    `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3). `pause_target`: the
+    whole target is unwell (starting, stopping, overloaded), not this command. `of_job`: the target is well and answered
+    as it should; for example, a third party behind it cannot be reached. `maybe_run`: it answered that it failed, and
+    may have done it all the same; the command is one that may be repeated, or the outcome would be `Uncertain`.
     """
 
     reason: Reason
@@ -62,7 +65,7 @@ class Deferred:
 
 @attrs.frozen
 class Uncertain:
-    """Sent and not answered: it may or may not have run. `pause_target`: since the target is found to be unwell."""
+    """Sent and not answered: it may or may not have run. `pause_target`: the target is unwell, as was found since."""
 
     reason: Reason
     pause_target: bool = False
@@ -88,9 +91,9 @@ Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Deni
 
 @attrs.frozen
 class Probe:
-    """A harmless question to the target. `ok`: it works for us; `denied`: it works, but not for us.
+    """The answer to a harmless question to the target. `ok`: it works for us; `denied`: it works, but not for us.
 
-    `version` is the server's version text where it tells one; `detail` says in words what was found, `cure` what to do
+    `version` is the server's version text if it says one; `detail` says in words what was found, `cure` what to do
     where it does not work.
     """
 

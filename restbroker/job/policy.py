@@ -1,4 +1,4 @@
-"""What settling goes by: the operator's choices, and the facts of one settling."""
+"""What a settlement depends on: the operator's choices, and the facts of one job."""
 
 import attrs
 
@@ -12,7 +12,7 @@ class Policy:
     """The operator's choices. `reply_queue` None: there is no response queue.
 
     `reply_details`: replies carry a third element with status and error, and parked jobs are answered too.
-    `uncertain_retries`: how often a command that is not repeat-safe is sent again after an unanswered sending.
+    `uncertain_retries`: how often a command that is not repeat-safe is sent again after it was sent and not answered.
     """
 
     backoff: Backoff
@@ -23,7 +23,7 @@ class Policy:
 
     @property
     def responses(self) -> ResponseQueue | None:
-        """Where reply jobs of parked jobs go, if there are any."""
+        """The queue that reply jobs of parked jobs go to; None if no queue is named or no details are sent."""
         if self.reply_queue is None or not self.reply_details:
             return None
         return ResponseQueue(self.reply_queue, self.reply_class)
@@ -31,10 +31,10 @@ class Policy:
 
 @light
 class Context:
-    """The facts of one settling. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
+    """The facts of one settlement. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
 
-    `reply_jid` is the same whenever the same ticket is settled again; only a job with a `reply_id` needs one.
-    `duration_s` is the delivery's. `queues` are those of the job's target: a `retry_queue` counts among them only.
+    `reply_jid` is the same each time the same ticket is settled; only a job with a `reply_id` needs one. `duration_s`
+    is the delivery's. `queues` are those of the job's target: a `retry_queue` counts only if it is among them.
     """
 
     policy: Policy

@@ -1,7 +1,7 @@
-"""Why something did not work, as jobs, logs and people are told it. Used by the outcomes and by all rules that refuse.
+"""Why something did not work, as jobs, logs and people read it.
 
-Always holds: a `Reason.code` is stable (it becomes `error_class` in Sidekiq's sets), and neither message nor cure holds
-a secret.
+Used by the outcomes and by all rules that refuse. Always holds: a `Reason.code` is stable (it becomes `error_class` in
+Sidekiq's sets), and neither message nor cure holds a secret.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,10 @@ import attrs
 
 @attrs.frozen
 class Reason:
-    """Why something did not work: `code` for machines, `message` for people, `cure` for what to do."""
+    """Why something did not work: `code` for machines, `message` for people, `cure` for what to do about it.
+
+    `status` is the HTTP status, where there was one.
+    """
 
     code: str
     message: str
@@ -19,12 +22,18 @@ class Reason:
     status: int | None = None
 
     def hidden(self, hide: Callable[[str, int], str], limit: int) -> "Reason":
-        """The same without what `hide` takes out; either text is cut to `limit`. A cure may name an argument, too."""
+        """Return the same reason with message and cure passed through `hide`, each cut to `limit` characters.
+
+        A cure may name an argument too.
+        """
         cure = None if self.cure is None else hide(self.cure, limit)
         return attrs.evolve(self, message=hide(self.message, limit), cure=cure)
 
     @property
     def text(self) -> str:
-        """HTTP status, what happened and what to do, as Sidekiq's `error_message` has it: its pages show no more."""
+        """HTTP status, what happened and what to do, in one text for Sidekiq's `error_message`.
+
+        Sidekiq's pages show no more.
+        """
         ended = self.message if self.message.endswith((".", "!", "?", "…")) else f"{self.message}."
         return " ".join(str(part) for part in (self.status, ended, self.cure) if part is not None)

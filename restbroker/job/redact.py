@@ -1,10 +1,10 @@
-"""What of a job is secret, and the job as it may be shown. What is known to be secret is hidden by `job.hiding`.
+"""What of a job is secret, and the job as it may be shown. `job.hiding` takes the secrets found here out of texts.
 
 Called by connectors for the secrets of a call, by `job.display`, the stats page and the command line for jobs. Always
 holds: what the catalogue or an argument's name says to be secret is masked wherever it stands, of an argument that
 names a secret otherwise nothing is shown, and message texts are masked unless they are requested. Where a command lacks
-a secret that it takes, or has an empty one, somebody may have misspelt its name: then every argument that the command
-does not have is masked. So is a list of arguments without names, where the command takes a secret.
+a secret that it takes, or has an empty one, its name may be misspelt: then every argument that the command does not
+have is masked. So is a list of arguments without names, where the command takes a secret.
 """
 
 import contextlib
@@ -26,19 +26,21 @@ from restbroker.job.reason import Reason
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
-"""Sidekiq's fields of a job that are texts, and no producer's."""
+"""The fields of a job that are texts and Sidekiq's own, not a producer's."""
 _MOST_KEPT = 1000
-"""Of names with more characters in all it is not kept which of them are secret."""
+"""Of names with more characters in all it is not cached which of them are secret."""
 _HOST, _USER = ("host",), ("user",)
-"""What some commands take although they do not list it."""
+"""Arguments that some commands take although they do not list them."""
 _EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
-"""Values that are no secret, whatever the name."""
+"""Values that are no secret, under any name."""
 
 
 @attrs.frozen
 class _Names:
-    """Names of arguments in their order, as they may be `shown`. Secret are the values of those in `by_name`, whatever
-    command it is, and in `secret`, of this one; those in `held` are if another argument names a secret.
+    """Names of arguments in their order, as they may be `shown`, and which of them have secret values.
+
+    Secret are the values of those in `by_name`, for any command, and in `secret`, for this one; those in `held` are if
+    another argument names a secret.
     """
 
     by_name: frozenset[str]
@@ -63,7 +65,7 @@ class _View:
     show_bodies: bool
 
     def arguments(self, values: Mapping[str, Json], also: frozenset[str] = frozenset()) -> list[tuple[str, Json]]:
-        """Return each with its name, in order."""
+        """Return each argument with its name, in order, masked as needed."""
         names = _names_of(self.finder, self.spec, values, also)
         secret = names.secret_among(self.finder, values)
         return [
@@ -72,11 +74,11 @@ class _View:
         ]
 
     def argument(self, value: Json) -> Json:
-        """Return one that is not secret by its name."""
+        """Return an argument that is not secret by its name, masked as needed."""
         return MASK if _names_a_secret(self.finder, value) else self._mask_nested(value)
 
     def by_name(self, members: Mapping[str, Json]) -> dict[str, Json]:
-        """Return the members of an object."""
+        """Return the members of an object, masked as needed."""
         return {
             _name(self.finder, name): MASK
             if self.finder.is_secret(name) or self._is_hidden(name)
@@ -85,7 +87,7 @@ class _View:
         }
 
     def args(self, args: list[Json], hide: Hide) -> list[Json]:
-        """Return a job's `args`, the endpoint as `hide` shows it."""
+        """Return a job's `args` as they may be shown, the endpoint as `hide` shows it."""
         shown = [self.argument(one) for one in args[3:]]
         if len(args) > 2:
             shown.insert(0, MASK if signing.read(args[2]) is None else args[2])
@@ -111,7 +113,7 @@ class _View:
                 return value
 
     def _mask_form(self, raw: Json) -> Json:
-        """Return a job's arguments in the form that they have."""
+        """Return a job's arguments, masked, in the form that they have."""
         given = _parse_json(raw) if isinstance(raw, str) else raw
         named = _as_object(given)
         if (given is None and raw is not None) or _is_odd(given) or _may_have_a_secret(self.spec, given):
@@ -137,7 +139,7 @@ class _View:
 class _Collection:
     """Collects what is to be taken out of answers: `secrets`, and `texts` that name one.
 
-    Of very many nothing is shown (`hiding`): no more are collected then.
+    With very many nothing is shown (`hiding`): no more are collected then.
     """
 
     finder: Finder
@@ -146,7 +148,10 @@ class _Collection:
     texts: set[str] = attrs.field(factory=set)
 
     def all(self, shown: Callable[[], Json]) -> frozenset[Secret]:
-        """Return the secrets, and the texts, of few with what is `shown` anyway: errors speak of it."""
+        """Return the secrets, and the texts that name one.
+
+        If they are few, the texts come with what is `shown` anyway: errors speak of it.
+        """
         if not self.texts or len(self.texts) > MOST_SECRETS:
             return frozenset(chain(self.secrets, map(hiding.Text, self.texts)))
         # To go through a large job once more would take as long as all the rest.
@@ -163,13 +168,13 @@ class _Collection:
                 self.argument(value)
 
     def argument(self, value: Json) -> None:
-        """Of one that is not secret by its name."""
+        """Collect from an argument that is not secret by its name."""
         self._value(value, secret=False)
         if len(self.texts) <= MOST_SECRETS and _names_a_secret(self.finder, value):
             self._whole(value)
 
     def behind(self, args: list[Json]) -> None:
-        """What is secret behind the endpoint."""
+        """Collect what is secret behind the endpoint."""
         if len(args) > 1:
             self._collect(args[1])
         if len(args) > 2 and signing.read(args[2]) is None:
@@ -219,12 +224,15 @@ class _Collection:
                 self._value(inner, secret=True)
 
     def _whole(self, value: Json) -> None:
-        """All of an object or list: its texts, and on one line its names: short ones are words of any error."""
+        """Add all of an object or list: its texts, and on one line its names.
+
+        Short names are words of any error, so they are no lines of their own.
+        """
         names = "\0".join(("", *dict.fromkeys(_names(value))))
         self.texts.add("\n".join((*_texts(value), names) if names else _texts(value)))
 
     def _text(self, text: str) -> None:
-        """A text that is not secret by its own name."""
+        """Add a text that is not secret by its own name, if it names a secret."""
         if len(self.texts) <= MOST_SECRETS and self.finder.names_a_secret(text):
             self.texts.add(text)
 
@@ -235,8 +243,8 @@ def arguments(
     """Return the arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
 
     What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …, and those
-    in `also`), of members at any depth. Of an argument that names a secret otherwise, in whichever notation, nothing
-    is shown.
+    in `also`), of members at any depth. Of an argument that names a secret otherwise, in any notation, nothing is
+    shown.
     """
     return dict(_View(_finder(values), spec, show_bodies).arguments(values, also))
 
@@ -244,9 +252,10 @@ def arguments(
 def secret_values(
     spec: CommandSpec | None, values: Mapping[str, Json], *, with_texts: bool = True
 ) -> frozenset[Secret]:
-    """Return the secrets in the arguments, to be taken out of what the server answers; of one that names a secret, all.
+    """Return the secrets in the arguments, to be taken out of the server's answers.
 
-    Without the latter unless `with_texts`: in an answer that is its producer's, pieces of a text are there by chance.
+    An argument that names a secret counts as a whole, but only `with_texts`: in an answer that is its producer's,
+    pieces of a text are there by chance.
     """
     found = _Collection(_finder(values), spec)
     found.arguments(values)
@@ -262,10 +271,10 @@ def job(
     show_bodies: bool = False,
     hides: tuple[Hide, Hide] | None = None,
 ) -> dict[str, Json]:
-    """Return a payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
+    """Return a payload as it may be shown: token and secret arguments masked, for any form of its `args`.
 
     `spec`: what the catalogue says of its command, where that is known. The secrets are taken out of its error message
-    and attempts too, by the first of `hides` if they are given, and by the second out of its endpoint. A wrapped
+    and attempts too, by the first of `hides` if there are any, and by the second out of its endpoint. A wrapped
     unreadable payload shows no args. A signature in the token's place is shown: it says whose the job is, and is of no
     use for any other.
     """
@@ -292,10 +301,11 @@ def in_the_open(
     size_bytes: int,
     known: Spelled = frozenset(),
 ) -> list[Json] | None:
-    """Return a payload's `args` as they are shown, if it is certain that masking by names is all that hides anything in
-    them and in its texts: most jobs are so, and it takes a tenth of looking for their secrets. None if it is not.
+    """Return a payload's `args` as they are shown, if masking by names certainly is enough; None if it may not be.
 
-    The payload has `size_bytes` of JSON. Nothing that somebody looks for decides how long it takes.
+    It is enough if nothing else is to be hidden in them and in the payload's texts: that is so for most jobs, and it
+    takes a tenth of the time of looking for their secrets. The payload has `size_bytes` of JSON. How long it takes does
+    not depend on what is searched for.
     """
     args = fields.get("args")
     # No number or text is eight times as long as in JSON.
@@ -316,13 +326,18 @@ def in_the_open(
 
 
 def hides_of(secrets: frozenset[Secret], known: Spelled = frozenset()) -> tuple[Hide, Hide]:
-    """Return what hides them in answers, and in what else is shown of their job: there, pieces of texts say nothing."""
+    """Return the functions that hide these secrets in answers, and in what else is shown of their job.
+
+    The second leaves out pieces of texts: there they say nothing.
+    """
     return hiding.hiding(secrets, known), hiding.hiding((one for one in secrets if isinstance(one, str)), known)
 
 
 def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[Secret]:
-    """Return the secrets in a payload's `args`, whatever form these have: the token, and arguments that are secret by
-    their names or by what the catalogue says of its command (`spec`).
+    """Return the secrets in a payload's `args`, in any form of these.
+
+    They are the token, and arguments that are secret by their names or by what the catalogue says of its command
+    (`spec`).
     """
     if fields.get("class") == UNREADABLE_CLASS:
         return frozenset()
@@ -347,7 +362,10 @@ def _as_it_is(text: str, _limit: int) -> str:
 
 
 def _finder(value: Json | Mapping[str, Json]) -> Finder:
-    """Return what finds names in it: to read the escapes of long texts takes long where they are made for that."""
+    """Return what finds names of secrets in the value.
+
+    It does not read escapes of long texts: that takes long where they are made for it.
+    """
     size = 0
     for text in _texts(value, with_names=True):
         size += len(text)
@@ -357,7 +375,7 @@ def _finder(value: Json | Mapping[str, Json]) -> Finder:
 
 
 def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Iterator[str]:
-    """Yield all texts and numbers in a value, however deep."""
+    """Yield all texts and numbers in a value, at any depth."""
     left: list[object] = [value]
     while left:
         match left.pop():
@@ -376,7 +394,7 @@ def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Ite
 
 
 def _names(value: Json) -> Iterator[str]:
-    """Yield the names of all members in a value, however deep."""
+    """Yield the names of all members in a value, at any depth."""
     left = [value]
     while left:
         one = left.pop()
@@ -386,8 +404,9 @@ def _names(value: Json) -> Iterator[str]:
 
 
 def _names_a_secret(finder: Finder, value: Json) -> bool:
-    """Return whether a secret's name stands in an object or list otherwise than as the name of a member: in a pair, a
-    field, a document, XML as JSON. Texts of one list say nothing of each other, but for words.
+    """Tell whether a secret's name stands in an object or list otherwise than as the name of a member.
+
+    That is in a pair, a field, a document, XML as JSON. Texts of one list say nothing of each other, but for words.
     """
     if not isinstance(value, dict | list):
         return False
@@ -423,7 +442,7 @@ def _select_names(
 
 
 def _name(finder: Finder, name: str) -> str:
-    """Return the name, but for one that holds more than a name."""
+    """Return the name, or a mask for one that holds more than a name."""
     return MASK if finder.names_a_secret(name) else name
 
 
@@ -436,7 +455,7 @@ def _unknown_arguments(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
 
 
 def _lacks_a_secret(spec: CommandSpec, filled: Collection[str]) -> bool:
-    """Return whether the command takes a secret that none of these arguments is."""
+    """Tell whether the command takes a secret that none of these arguments is."""
     return any(_is_secret(one) and not {one.name, *one.aliases}.intersection(filled) for one in spec.arguments)
 
 
@@ -445,7 +464,7 @@ def _is_secret(one: ArgumentSpec) -> bool:
 
 
 def _may_have_a_secret(spec: CommandSpec | None, given: Json) -> bool:
-    """Return whether it is a list without names, for a command that takes a secret: nobody knows which one that is."""
+    """Tell whether this is a list without names for a command that takes a secret: any entry may be that one."""
     takes = spec is not None and any(map(_is_secret, spec.arguments))
     return takes and isinstance(given, list) and bool(given) and _as_object(given) is None
 
@@ -465,7 +484,7 @@ def _as_object(given: Json) -> dict[str, Json] | None:
 
 
 def _is_odd(given: Json) -> bool:
-    """Return whether it is a list in no form of arguments: nobody knows what is a name in it."""
+    """Tell whether this is a list in no form of arguments, so that it is unknown what is a name in it."""
     return isinstance(given, list) and not all(isinstance(one, str) for one in given) and _as_object(given) is None
 
 

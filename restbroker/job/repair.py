@@ -1,10 +1,10 @@
-"""Makes a payload safe to lie in Sidekiq's sets, whatever its producer wrote.
+"""Makes any producer's payload safe to lie in Sidekiq's sets.
 
-Called by `job.retry` and `job.settle` for what goes to a set, by `job.display` for what is shown, and where
-`enqueue` and `migrate` write jobs. Always holds: what comes out is shown by every page of Sidekiq Web and survives
-Ruby's poller, which takes an entry out first and then refuses what is not to its liking (no class, args that are no
-list, a wrong `at`, `tags` or `retry_for`): such a job is lost. Read in the sources of 6.4.1 and 8, and measured on
-6.4.1, 7.3.2, 8.0.10 and 8.1.7 where pages are concerned.
+Called by `job.retry` and `job.settle` for what goes to a set, by `job.display` for what is shown, and where `enqueue`
+and `migrate` write jobs. Always holds: a repaired payload is shown by every page of Sidekiq Web and survives Ruby's
+poller, which takes an entry out first and then refuses what is not to its liking (no class, args that are no list, a
+wrong `at`, `tags` or `retry_for`): such a job is lost. Read in the sources of 6.4.1 and 8, and measured on 6.4.1,
+7.3.2, 8.0.10 and 8.1.7 where pages are concerned.
 """
 
 import math
@@ -33,10 +33,10 @@ _MAIL = "ActionMailer::MailDeliveryJob"
 
 
 def repair(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
-    """A copy that Sidekiq can show and move; `queue` is where it goes from there. The order of keys is kept.
+    """Return a copy that Sidekiq can show and move; `queue` is where it goes from there. The order of keys is kept.
 
     Times become seconds with a fraction: Sidekiq 8 takes whole numbers for milliseconds, Sidekiq 7 does not know
-    milliseconds. What cannot be repaired and is not needed goes away.
+    milliseconds. Fields that cannot be repaired and are not needed are removed.
     """
     safe = dict(fields)
     safe["queue"] = queue
@@ -52,16 +52,19 @@ def repair(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
 
 
 def is_fit(fields: Mapping[str, Json], queue: str) -> bool:
-    """Whether a set can hold these as they are, and leads them to `queue`. Times count as fit in every unit."""
+    """Tell whether a set can hold these fields as they are, and leads them to `queue`.
+
+    Times count as fit in every unit.
+    """
     safe = repair(fields, queue)
     return safe.keys() == fields.keys() and all(safe[name] == fields[name] for name in safe if name not in _TIMES)
 
 
 def seconds(value: Json) -> float | None:
-    """A time as real producers write it, in seconds with a fraction; None if it is none.
+    """Return a time as real producers write it, in seconds with a fraction; None if it is none.
 
-    Seconds, milliseconds (Sidekiq 8, JavaScript), numbers as text, and dates as text ("2006-01-02 15:04:05 UTC",
-    as go-workers writes them, or ISO).
+    Seconds, milliseconds (Sidekiq 8, JavaScript), numbers as text, and dates as text ("2006-01-02 15:04:05 UTC", as
+    go-workers writes them, or ISO).
     """
     match value:
         case bool() | None:
@@ -75,7 +78,7 @@ def seconds(value: Json) -> float | None:
 
 
 def duration_s(value: Json) -> float | None:
-    """`retry_for` in seconds; None if it is not a number that Sidekiq takes for a duration."""
+    """Return `retry_for` in seconds; None if it is not a number that Sidekiq takes for a duration."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value > _RETRY_FOR_LIMIT_S:
         return None
     # Below it is over at once in any case, and a number of hundreds of digits is no float.
@@ -83,9 +86,9 @@ def duration_s(value: Json) -> float | None:
 
 
 def fractional(moment_s: float) -> float:
-    """The same moment to the microsecond, never a whole number, and different for different microseconds.
+    """Return the same moment to the microsecond, never a whole number, and different for different microseconds.
 
-    A whole number would become an integer in the next PHP or JavaScript hand and 1970 in Sidekiq 8.
+    A whole number would become an integer when PHP or JavaScript next writes it, and 1970 in Sidekiq 8.
     """
     moment_s = round(float(moment_s), 6)
     # Far in the future a double tells microseconds no longer apart.
@@ -93,9 +96,9 @@ def fractional(moment_s: float) -> float:
 
 
 def parse_list(text: str) -> list[Json] | None:
-    """The list that a producer sent as JSON text; None if it is none, or nests too deep beside its arguments.
+    """Return the list that a producer sent as JSON text; None if it is none, or nests too deep besides its arguments.
 
-    Its second element, the arguments, stays JSON text where it is too deep for what will be around it.
+    Its second element, the arguments, stays JSON text if it is too deep for what will be around it.
     """
     try:
         raw = text.encode()
@@ -110,12 +113,12 @@ def parse_list(text: str) -> list[Json] | None:
 
 
 def scrub(text: str) -> str:
-    """The text without half surrogate pairs, which no JSON for Ruby may hold."""
+    """Return the text without half surrogate pairs, which no JSON for Ruby may hold."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def without_tags(text: str) -> str:
-    """The text with ‹ and › for < and >, for the places where Sidekiq Web takes text for HTML.
+    """Return the text with ‹ and › for < and >, for the places where Sidekiq Web takes text for HTML.
 
     Its pages do so with names of classes, job ids and queues, the details with each field that they do not know (seen
     in 6.4.1; 8 has it in its templates).

@@ -1,7 +1,7 @@
-"""The answers a producer gets: the reply job on the response queue, and the details for whoever waits.
+"""The answers that a producer gets: the reply job on the response queue, and the details for a waiting client.
 
-`job.settle` calls `make_replies`. Always holds: a reply is made for a delivered job that named a reply id, for a
-parked one only where details are wanted, and for `reply_to` whenever the job has come to its end.
+`job.settle` calls `make_replies`. Always holds: a reply is made for a delivered job that named a reply id, for a parked
+one only if details are configured, and for `reply_to` whenever the job has come to its end.
 """
 
 from restbroker.job import rubyjson
@@ -16,16 +16,19 @@ from restbroker.light import light
 REPLY_LIMIT_BYTES = 1024 * 1024
 REPLY_TTL_S = 3600
 BATCH_PREFIX = "restbroker:reply:bulk-"
-"""How the keys begin that a batch's answers go to, all to one."""
+"""How the keys begin that all answers of a batch go to."""
 BATCH_TTL_S = 86_400
-"""Whoever waits for a batch may be cut off, and come back the next morning."""
+"""Long, since a client that waits for a batch may be cut off, and come back the next morning."""
 _REPLY_LEVELS = 4
 _LONGEST_LETTER_BYTES = 4
 
 
 @light
 class Answer:
-    """What is told. `outcome` is delivered, negative, rejected, failed or uncertain; `error` None if it was done."""
+    """The content of an answer. `outcome` is delivered, negative, rejected, failed or uncertain.
+
+    `error` is None if the job was done.
+    """
 
     outcome: str
     text: str
@@ -36,17 +39,17 @@ class Answer:
 
 
 def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
-    """The answer for a job that will not be done."""
+    """Return the answer for a job that will not be done."""
     return Answer(outcome, text or "", None, status=reason.status, error=reason)
 
 
 def is_answered(job: Job, reply_id: Json) -> bool:
-    """Whether anybody asks for an answer; if not, `make_replies` makes none."""
+    """Tell whether a job asks for an answer; if not, `make_replies` makes none."""
     return reply_id is not None or job.reply_to is not None
 
 
 def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...]:
-    """None, one or two replies: the reply job on the response queue, and the details under `reply_to`."""
+    """Return zero to two replies: the reply job for the response queue, and the details for the key `reply_to`."""
     replies: list[Reply] = []
     policy = context.policy
     wanted = answer.error is None or policy.reply_details
@@ -100,7 +103,7 @@ def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dic
 
 
 def _can_be_written(body: Json) -> bool:
-    """Whether Ruby could read it: it may nest too deeply, above all within a reply."""
+    """Tell whether Ruby could read it: it may nest too deep, above all within a reply."""
     try:
         return rubyjson.nests_at_most(rubyjson.MAX_NESTING - _REPLY_LEVELS, rubyjson.dumps(body))
     except ValueError:

@@ -1,8 +1,8 @@
 """Sidekiq's rules for failed jobs: how often, when, and what is written into the payload.
 
-Called by `job.job` and `job.settle`. Always holds: nothing vanishes that does not say `"dead": false` itself, and
-what is written is safe to lie in `retry` and `dead` (see `job.repair`). Measured on Sidekiq 6.4.1 and 8.1.7, which
-agree wherever nothing else is said.
+Called by `job.job` and `job.settle`. Always holds: nothing vanishes that does not say `"dead": false` itself, and what
+is written is safe to lie in `retry` and `dead` (see `job.repair`). Measured on Sidekiq 6.4.1 and 8.1.7, which agree
+wherever nothing else is said.
 """
 
 import base64
@@ -30,8 +30,8 @@ _COUNT_TEXT = re.compile(r"-?\d{1,9}", re.ASCII)
 class RetryRule:
     """What a job says about its failures. `max_retries` 0: parked at once.
 
-    `retry_for_s`: tried until that long after the first failure, whatever the count (Sidekiq 8.1); None: by count.
-    `to_dead` False: it vanishes when its tries are used up.
+    `retry_for_s`: the job is tried until so many seconds after the first failure, however often (Sidekiq 8.1); None:
+    the count decides. `to_dead` False: it vanishes when its tries are used up.
     """
 
     max_retries: int = DEFAULT_RETRIES
@@ -48,7 +48,7 @@ class FailedTry:
 
 
 def read_rule(fields: Mapping[str, Json]) -> RetryRule:
-    """The rule in a payload's `retry`, `retry_for` and `dead`.
+    """Return the rule in a payload's `retry`, `retry_for` and `dead`.
 
     `false` means no retry, but unlike with Sidekiq the job is parked. Missing, null, and everything that is neither
     `false` nor an integer ("false" as text, 3.7) mean 25, as with Sidekiq. Only JSON's `false` in `dead` counts.
@@ -66,7 +66,7 @@ def read_rule(fields: Mapping[str, Json]) -> RetryRule:
 
 
 def read_count(fields: Mapping[str, Json]) -> int | None:
-    """`retry_count`: None before the first failure, 0 after it, -1 after it and Sidekiq Web's "Retry".
+    """Return `retry_count`: None before the first failure, 0 after it, -1 after it and Sidekiq Web's "Retry".
 
     Text is read as a number (Sidekiq loses such a job). A 0 without `failed_at` means "never failed": exq writes it
     from the start. Never below -1.
@@ -79,10 +79,10 @@ def read_count(fields: Mapping[str, Json]) -> int | None:
 
 
 def read_queue(fields: Mapping[str, Json], queue: str, served: Collection[str]) -> str:
-    """The queue that a job of `queue` is tried again from: its `retry_queue`, if that is one of its target's.
+    """Return the queue that a job of `queue` is tried again from: its `retry_queue` if that is served, else `queue`.
 
-    `served` are these. Any other would let a producer reach queues that Redis does not let it write to. A job whose
-    signature covers the queue must be let in there once before another one counts.
+    `served` are the queues of its target. Any other would let a producer reach queues that Redis does not let it write
+    to. A job whose signature covers the queue must be let in there once before another one counts.
     """
     named = fields.get("retry_queue")
     if not isinstance(named, str) or named not in served:
@@ -92,15 +92,15 @@ def read_queue(fields: Mapping[str, Json], queue: str, served: Collection[str]) 
 
 
 def names_foreign_queue(fields: Mapping[str, Json], served: Collection[str]) -> bool:
-    """Whether it names a `retry_queue` that does not count, since its target does not serve it."""
+    """Tell whether the payload names a `retry_queue` that does not count, since its target does not serve it."""
     named = fields.get("retry_queue")
     return isinstance(named, str) and bool(named) and named not in served
 
 
 def stamp(moment_s: float, unique: int) -> float:
-    """A time for a payload, `unique` microseconds later: different for different `unique`.
+    """Return a time for a payload, `unique` microseconds later: different for different `unique`.
 
-    A sorted set keeps equal members once: two equal jobs failing in one batch would become one.
+    A sorted set keeps equal members once: two equal jobs that fail in one batch would become one.
     """
     return fractional(moment_s + unique / 1_000_000)
 
@@ -117,7 +117,7 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
     backoff: Backoff,
     unique: int = 0,
 ) -> FailedTry:
-    """The payload after one more failure, as Sidekiq writes it, and when to try again.
+    """Return the payload after one more failure, as Sidekiq writes it, and when to try again.
 
     `fields` has its `jid`; `queue` is the one that it is tried again from; `unique` is in microseconds. Never raises
     for what `rubyjson.loads` returned, and `rubyjson.dumps` takes the result.
@@ -140,7 +140,7 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
 
 
 def wrap_unreadable(raw: bytes, queue: str, jid: str, reason_code: str, message: str, now_s: float) -> dict[str, Json]:
-    """A job that holds bytes which are none, for the dead set: anything but an object breaks Sidekiq Web.
+    """Return a job for the dead set that holds bytes which are no job: anything but an object breaks Sidekiq Web.
 
     `args` is the text itself, or, where it is not UTF-8, its base64 and a note.
     """
@@ -164,7 +164,7 @@ def wrap_unreadable(raw: bytes, queue: str, jid: str, reason_code: str, message:
 
 
 def attempts(fields: Mapping[str, Json], entry: Mapping[str, Json]) -> list[Json]:
-    """The last ten attempts, `entry` being the newest: `{at, status, outcome, code, ms, excerpt}`."""
+    """Return the last ten attempts, with `entry` as the newest: `{at, status, outcome, code, ms, excerpt}`."""
     earlier = fields.get(ATTEMPTS_FIELD)
     known: list[Json] = [item for item in earlier if isinstance(item, dict)] if isinstance(earlier, list) else []
     return [*known, {name: _plain(value) for name, value in entry.items()}][-ATTEMPTS_KEPT:]

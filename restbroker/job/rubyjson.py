@@ -1,9 +1,9 @@
 """JSON as Ruby reads and writes it, byte for byte.
 
-Called for every payload that is read and for every one that must change. Always holds: what `loads` accepts, `dumps`
-writes, and Ruby's `JSON.parse` reads; a payload that Ruby's poller cannot read would be taken out of `retry` or
-`schedule` and lost. Sidekiq Web finds an entry again by parsing and writing it anew, so one byte of difference
-doubles the job (`reschedule`, versions 6 to 8).
+Called for every payload that is read and for every one that must change. Always holds: `dumps` writes what `loads`
+accepts, and Ruby's `JSON.parse` reads it; a payload that Ruby's poller cannot read would be taken out of `retry` or
+`schedule` and lost. Sidekiq Web finds an entry again by parsing and rewriting it, so one byte of difference doubles the
+job (`reschedule`, versions 6 to 8).
 
 Measured with Ruby 3.1.2 and json 2.6.1; json 2.9.1 is equal.
 """
@@ -47,15 +47,15 @@ _quoted = json.encoder.encode_basestring
 
 
 class Unreadable(ValueError):
-    """The bytes are not JSON that Ruby could read and write again. The text says what is wrong and where."""
+    """Raised for bytes that are not JSON that Ruby could read and write again; it says what is wrong and where."""
 
 
 def loads(raw: bytes) -> Json:
-    """The value that `raw` describes. Raises `Unreadable`, and nothing else, for any bytes.
+    """Return the value that `raw` describes; raise `Unreadable`, and nothing else, for bytes that describe none.
 
-    A byte order mark is skipped (Ruby refuses it). Of equal keys the last wins, integers stay exact. Refused are
-    NaN, Infinity, numbers beyond the range of a double, half surrogate pairs, nesting beyond 100, comments, and
-    integers of more than 4300 digits.
+    A byte order mark is skipped (Ruby refuses it). Of equal keys the last wins, integers stay exact. Refused are NaN,
+    Infinity, numbers beyond the range of a double, half surrogate pairs, nesting beyond 100, comments, and integers of
+    more than 4300 digits.
     """
     text = raw.removeprefix(_BOM)
     simplified = text.translate(_SIMPLIFIED)
@@ -74,7 +74,7 @@ def loads(raw: bytes) -> Json:
 
 
 def object_of(raw: bytes) -> dict[str, Json] | None:
-    """The object that `raw` describes; None where it describes another value, or is unreadable."""
+    """Return the object that `raw` describes; None if it describes another value, or is unreadable."""
     try:
         value = loads(raw)
     except Unreadable:
@@ -83,9 +83,11 @@ def object_of(raw: bytes) -> dict[str, Json] | None:
 
 
 def dumps(value: Json) -> bytes:
-    """What Ruby's `JSON.generate` writes: no blanks, raw UTF-8, key order kept. `value` is made of dict and list.
+    """Return what Ruby's `JSON.generate` writes: no blanks, raw UTF-8, key order kept.
 
-    Raises `ValueError` for what Ruby refuses: NaN, Infinity, lone surrogates, nesting beyond 100.
+    `value` is made of dict and list.
+
+    Raise `ValueError` for what Ruby refuses: NaN, Infinity, lone surrogates, nesting beyond 100.
     """
     if _is_usual((value,), MAX_NESTING):
         try:
@@ -107,7 +109,10 @@ def dumps(value: Json) -> bytes:
 
 
 def _is_usual(values: Iterable[Json], levels: int) -> bool:
-    """Whether orjson, which takes a twentieth of the time, writes these as Ruby does, and they nest at most so deep."""
+    """Tell whether orjson writes these values as Ruby does, and they nest at most `levels` deep.
+
+    orjson takes a twentieth of the time.
+    """
     for value in values:
         if type(value) in _USUAL_LEAVES:
             continue
@@ -125,7 +130,7 @@ def _is_usual(values: Iterable[Json], levels: int) -> bool:
 
 
 def nests_at_most(levels: int, text: bytes) -> bool:
-    """Whether JSON text nests lists and objects at most this deep. `text` is known to be JSON."""
+    """Tell whether JSON text nests lists and objects at most `levels` deep. `text` is known to be JSON."""
     if text.count(b"[") + text.count(b"{") <= levels:
         return True
     brackets = _TEXT.sub(b"", text).translate(None, _NO_BRACKETS)
@@ -133,7 +138,7 @@ def nests_at_most(levels: int, text: bytes) -> bool:
 
 
 def float_text(number: float) -> str:
-    """A finite float as Ruby's `Float#to_s` writes it: always with a fraction, the exponent with two digits.
+    """Return a finite float as Ruby's `Float#to_s` writes it: always with a fraction, the exponent with two digits.
 
     Both languages write the shortest digits that read back equal; they differ in where the exponent begins. Ruby's
     begins at 1e16, and for whole numbers at 1e15 already.

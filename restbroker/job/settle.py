@@ -1,6 +1,6 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
-The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturb` when Redis
+The worker calls `settle` for every job that it is done with, the committer `reply_refused` and `perturb` when Redis
 objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in progress. Always holds: every
 job gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
@@ -23,12 +23,12 @@ from restbroker.job.reply import Answer, failed_answer, is_answered, make_replie
 from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Reply, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
-"""How often this job was put off without using up a try."""
+"""The field that counts how often this job was deferred without using up a try."""
 FREE_DEFERRALS = 5
-"""So often may a job be put off for nothing; then each "not now" is a try, or one sick command would never end."""
+"""So often a job may be deferred for free; then each "not now" is a try, or one sick command would never end."""
 DEFERRED_AT_FIELD = "restbroker_deferred_at"
 CROWDED_FIELD = "restbroker_crowded"
-"""How often this job found its slot full."""
+"""The field that counts how often this job found its slot full."""
 _CROWDED_LIMIT = 20
 _CROWDED_LONGEST_S = 60.0
 
@@ -36,11 +36,14 @@ _CROWDED_LONGEST_S = 60.0
 Final = Delivered | Rejected | Deferred | Uncertain
 """The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
 Specs = Callable[[str], CommandSpec | None]
-"""What a target says of the command of this name."""
+"""A function that returns what a target's catalogue says of the command of a name."""
 
 
 def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context) -> Settlement:
-    """What to do with `job`. `spec` is the command's, None outside the catalogue (then it is not repeat-safe)."""
+    """Return what to do with `job`.
+
+    `spec` is the command's, None outside the catalogue (then it is not repeat-safe).
+    """
     match outcome:
         case Delivered():
             return Ack(make_replies(job, _answer_of(outcome), context))
@@ -55,14 +58,20 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
 
 
 def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
-    """Why nobody knows whether this command has run: the same, or with the command's own code and cure."""
+    """Return why it is unknown whether this command has run.
+
+    It is `reason`, with the command's own code and cure if it has them.
+    """
     if spec is None or spec.unanswered is None:
         return reason
     return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
 
 
 def acknowledge(job: Job, reply_id: Json) -> Ack | None:
-    """The settlement of a delivered job whose answer nobody wants; it depends on nothing else. None: somebody does."""
+    """Return the settlement of a delivered job that wants no answer; None if it wants one.
+
+    Such a settlement depends on nothing else.
+    """
     return None if is_answered(job, reply_id) else _ACK
 
 
@@ -70,14 +79,17 @@ _ACK = Ack()
 
 
 def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
-    """Parks a job that a person cancelled while it was in progress; whoever retries it learns that it may have run."""
+    """Park a job that a person cancelled while it was in progress.
+
+    If it was sent, it is parked as one that may have run, so that the person who retries it learns of it.
+    """
     if not was_sent:
         return _to_dead(job, reason, None, context, "cancelled")
     return _to_dead(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
 
 
 def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
-    """Settles a job that was sent and not answered when its process was told to stop.
+    """Settle a job that was sent and not answered when its process was ordered to stop.
 
     Ruby puts such a job back without a try. So does this, if it is safe to repeat; and the job remembers that it may
     have run, or it would take its own effect for an error.
@@ -88,7 +100,10 @@ def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context
 
 
 def requeue_begun(job: Job) -> Back:
-    """Gives a job back that may have run, or of which a part was done: no try, and as `job` says what is known."""
+    """Put back a job that may have run, or of which a part was done.
+
+    No try is used up, and the job keeps what `job` says of its runs.
+    """
     fields = {**job.fields, "jid": job.jid}
     if job.maybe_run:
         fields[UNCERTAIN_FIELD] = job.maybe_run
@@ -96,7 +111,7 @@ def requeue_begun(job: Job) -> Back:
 
 
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
-    """Parks bytes that are no job, wrapped as one that Sidekiq Web can show."""
+    """Park bytes that are no job, wrapped as one that Sidekiq Web can show."""
     fields = retry.wrap_unreadable(
         entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.text, context.now_s
     )
@@ -106,19 +121,23 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
 
 
 def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:
-    """The settlement of a job that was about to be sent, at most once, when its process died."""
+    """Return the settlement of an at-most-once job that was about to be sent when its process died.
+
+    `specs` says what its target's catalogue knows of a command.
+    """
     return _after_crash(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
 
 
 def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
-    """The settlement of a job whose process died again and again, at last with nothing else in progress."""
+    """Return the settlement of a job whose process died again and again, at last with nothing else in progress."""
     return _after_crash(fallen, now_s, lambda _: _POISON)
 
 
 def leads_back(raw: bytes, queue: str) -> bool:
-    """Whether a set leads the job in these bytes back to `queue`: it names it, and nothing in it has to be repaired.
+    """Tell whether a set leads the job in these bytes back to `queue`.
 
-    Ruby's poller, which may take it from there, would lose one without a class, and show one with odd fields.
+    It does if it names the queue and nothing in it has to be repaired. Ruby's poller, which may take it from there,
+    would lose one without a class, and show one with odd fields.
     """
     fields = None if raw.startswith(BOM_UTF8) else rubyjson.object_of(raw)
     return fields is not None and is_fit(fields, queue)
@@ -140,7 +159,7 @@ def _after_crash(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], 
 
 
 def answers_of_killed(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:
-    """What is answered for a job that a person takes out of its queue into the dead set; nothing for what is no job.
+    """Return the answers for a job that a person takes out of its queue into the dead set; none for what is no job.
 
     Without `killed.responses` nothing goes to the response queue.
     """
@@ -179,19 +198,19 @@ _POISON = Reason(
 
 
 def may_send(job: Job, spec: CommandSpec | None, uncertain_retries: int, *, at_most_once: bool = False) -> bool:
-    """Whether a job that may have run already may be sent once more."""
+    """Tell whether a job that may have run already may be sent once more."""
     if at_most_once:
         return job.maybe_run == 0
     return job.maybe_run <= uncertain_retries or repeat_safe(spec)
 
 
 def repeat_safe(spec: CommandSpec | None) -> bool:
-    """Whether sending a command twice does no harm."""
+    """Tell whether sending a command twice does no harm; False for a command outside the catalogue."""
     return spec is not None and spec.repeat != "unsafe"
 
 
 def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
-    """The settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
+    """Return the settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
 
     A delivered job is parked, since repeating its push would fail forever and its answer must not vanish silently.
     """
@@ -206,7 +225,7 @@ def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, co
 
 
 def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
-    """The same settlement a few microseconds later, for a set that already holds an equal member."""
+    """Return the same settlement a few microseconds later, for a set that already holds an equal member."""
     fields = rubyjson.loads(settlement.payload)
     assert isinstance(fields, dict)  # noqa: S101 - our own payload
     for name in (DEFERRED_AT_FIELD, "retried_at", "failed_at"):
@@ -218,7 +237,7 @@ def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
 
 
 def defer_crowded(job: Job, context: Context) -> Schedule:
-    """Puts a job off since its slot is full here: no try, however often it happens, but each time for longer.
+    """Defer a job since its slot is full here: no try, however often it happens, but each time for longer.
 
     Each round costs Redis work and a share of the rate limit, and the job comes before others when it is due.
     """

@@ -1,7 +1,7 @@
-"""What the store is told to do with a job in progress. Made by `job.settle`, executed by `store.settling`; of a dead
-process' jobs by `store.heartbeats`.
+"""What the store does with a job in progress.
 
-Always holds: exactly one settlement per ticket, and it is idempotent in the store.
+Made by `job.settle`, executed by `store.settling`; for jobs of a dead process by `store.heartbeats`. Always holds:
+exactly one settlement per ticket, and it is idempotent in the store.
 """
 
 from typing import TypeAlias
@@ -16,9 +16,9 @@ from restbroker.light import light
 class Reply:
     """One answer to push, atomically with the settlement. `payload` is the bytes to push.
 
-    Either a complete Sidekiq job for `queue` (then the queue's name is added to the set of queues), or the
-    detailed answer for the list `key`, which expires after `ttl_s` seconds. Exactly one of `queue`, `key` is set;
-    both are names without a namespace.
+    Either a complete Sidekiq job for `queue` (then the queue's name is added to the set of queues), or the detailed
+    answer for the list `key`, which expires after `ttl_s` seconds. Exactly one of `queue`, `key` is set; both are names
+    without a namespace.
     """
 
     payload: bytes
@@ -29,8 +29,9 @@ class Reply:
 
 @attrs.frozen
 class OrphanedJob:
-    """A job that a dead identity had in progress. `responses` and `queues`, its target's, as it wrote them at its
-    start.
+    """A job that a dead identity had in progress.
+
+    `responses` and `queues` are those of its target, as the identity wrote them down at its start.
     """
 
     identity: str
@@ -45,7 +46,7 @@ class OrphanedJob:
 class Fingerprint:
     """What stays of a signed job that is done, for `keep_s` seconds, so that a copy of it is not done again.
 
-    `text` is of its signature, `queue` the one from which it was let in first.
+    `text` is that of its signature, `queue` the one from which it was let in first.
     """
 
     queue: str
@@ -72,9 +73,9 @@ class Retry:
 
 @attrs.frozen
 class Dead:
-    """To the dead set, `at_s` (epoch seconds) now: counted as processed and failed.
+    """To the dead set, with the present time `at_s` (epoch seconds): counted as processed and failed.
 
-    `wraps`: the store puts the job's own bytes, which nobody else has, into the empty `args` of the payload.
+    `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload.
     """
 
     at_s: float
@@ -100,9 +101,9 @@ class Schedule:
 
 @attrs.frozen
 class Back:
-    """Back to the end of its queue that is taken from first: not a try, not counted.
+    """Back to the end of its queue from which jobs are taken first: not a try, not counted.
 
-    `payload` in the place of what came, where more is known of the job by now; empty: as it came.
+    `payload` replaces the job's bytes, where more is known of the job by now; empty: it goes back as it came.
     """
 
     payload: bytes = b""
@@ -112,12 +113,15 @@ Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back
 
 
 def goes_back_as_it_came(settlement: Settlement | None) -> bool:
-    """Whether the very bytes that came are in their queue again."""
+    """Tell whether the settlement puts the very bytes that came back into their queue."""
     return isinstance(settlement, Back) and not settlement.payload
 
 
 def by_other_clock(settlement: Settlement, ahead_s: float) -> Settlement:
-    """The same, due at the same moment by a clock that is ahead of ours by `ahead_s` seconds (behind: negative)."""
+    """Return the same settlement, due at the same moment by a clock that is `ahead_s` seconds ahead of ours.
+
+    Behind is negative. Only `Retry` and `Schedule` change.
+    """
     if isinstance(settlement, Retry | Schedule):
         return attrs.evolve(settlement, at_s=settlement.at_s + ahead_s)
     return settlement

@@ -2,15 +2,15 @@
 
 A signature is `v1:NAME:TIMESTAMP:HEX`: the token's name, epoch seconds, and HMAC-SHA256 over the canonical text of
 `["v1", NAME, TIMESTAMP, JID, ENDPOINT, ARGUMENTS, REPLY_ID]`. One that begins with `v1q` covers the queue too, which is
-then the last of these. The broker's admission verifies, `restbroker enqueue`
-signs. Always holds: what is signed is what the job means, not how it is written, so that Ruby may write a job anew in
-between, and each form of the arguments verifies, a bare list as the list that it is; comparisons take constant time.
+then the last of these. The broker's admission verifies, `restbroker enqueue` signs. Always holds: the signature covers
+what the job means, not how it is written, so that Ruby may rewrite a job in between, and each form of the arguments
+verifies, a bare list as the list that it is; comparisons take constant time.
 
 The canonical text is JSON in UTF-8 without blanks; the keys of each object are sorted by code point; in texts only
 quotes, backslashes and control characters are escaped (the short forms where JSON has them, else four lower-case hex
 digits); numbers are written in full, without exponent and without a fraction that is zero (1.0 is 1).
 
-Anybody may push any job with the form of a signature, and while it is looked at nothing else runs: so the text is made
+Anybody may push any job with the form of a signature, and nothing else runs while it is verified: so the text is made
 once for all secrets, and none is made of a job with more than `VALUES_LIMIT` values. (Without these bounds one of 1 MiB
 held a broker up for 20 s.)
 """
@@ -28,10 +28,12 @@ from restbroker.job.arguments import BARE, Submission
 from restbroker.job.json_types import Json
 
 ACCEPTED_FIELD: Final = "restbroker_accepted"
-"""In the payload: this job's signature was seen in time, and in which queue, so that its retries are not held against
-the clock, nor against another queue that they come from."""
+"""The payload's field that says that this job's signature was seen in time, and in which queue.
+
+So its retries are not held against the clock, nor against another queue that they come from.
+"""
 AHEAD_S: Final = 60.0
-"""So far may a signature's time be ahead of the broker's clock."""
+"""How many seconds a signature's time may be ahead of the broker's clock."""
 
 VALUES_LIMIT: Final = 10_000
 """The arguments of a signed job hold no more values than this, at all depths; a long integer counts as several."""
@@ -49,7 +51,10 @@ _FORM: Final = re.compile(r"v1(q?):([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})",
 
 @attrs.frozen
 class Signature:
-    """What a job's third argument says. `text` is the whole of it. `covers_queue`: it fits in one queue only."""
+    """The signature in a job's third argument, in parts. `text` is the whole of it.
+
+    `at_s` is its time in epoch seconds. `covers_queue`: it fits in one queue only.
+    """
 
     text: str
     token: str
@@ -58,13 +63,13 @@ class Signature:
 
 
 def read(given: Json) -> Signature | None:
-    """The signature in a job's third argument; None if it has not the form of one."""
+    """Return the signature in a job's third argument; None if it does not have the form of one."""
     found = _FORM.fullmatch(given) if isinstance(given, str) else None
     return None if found is None else Signature(found[0], found[2], int(found[3]), bool(found[1]))
 
 
 def is_signable(submission: Submission) -> bool:
-    """Whether the job has no more values than a signature may stand for."""
+    """Tell whether the job has no more values than a signature may cover (`VALUES_LIMIT`)."""
     left: int = VALUES_LIMIT
     waiting: list[Json] = [submission.command.arguments, submission.reply_id]
     while waiting and left >= 0:
@@ -83,10 +88,10 @@ def is_signable(submission: Submission) -> bool:
 
 
 def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, queue: str | None = None) -> str:
-    """The third argument of a job. `at_s` is now or, for a job that is to run later, when it is due. With a `queue`, it
-    is for that one alone.
+    """Return the third argument of a job: its signature. With a `queue`, it is for that one alone.
 
-    To be asked for what `is_signable` only: no other is let in.
+    `at_s` is now or, for a job that is to run later, when it is due, in epoch seconds. Call it only for what
+    `is_signable`: no other job is let in.
     """
     version = _version(covers_queue=queue is not None)
     return _format(
@@ -95,7 +100,7 @@ def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, q
 
 
 def content(signature: Signature, jid: str, submission: Submission, queue: str) -> bytes | None:
-    """What the signature of this job must have been made over; None if a signature cannot stand for so much."""
+    """Return the bytes that the signature of this job must cover; None if a signature cannot cover so much."""
     covered = queue if signature.covers_queue else None
     return (
         _content(signature.token, signature.at_s, jid, submission=submission, queue=covered)
@@ -105,9 +110,9 @@ def content(signature: Signature, jid: str, submission: Submission, queue: str) 
 
 
 def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | None:
-    """The place of the secret that made the signature over just this; None if none did.
+    """Return the index of the secret that made the signature over exactly `signed`; None if none did.
 
-    Tries all of them; where `signed` is large, only as many of the first as take no notable time, two at least.
+    Try all of them; where `signed` is large, only as many of the first as take no notable time, two at least.
     """
     offered = signature.text.encode()
     tried = secrets[: max(2, _HASHED_LIMIT_BYTES // len(signed))]
@@ -118,9 +123,9 @@ def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | 
 
 
 def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
-    """The place of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
+    """Return the index of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
 
-    Compares with all of them in constant time, so that nothing can be learnt from how long it takes.
+    Compare with all of them in constant time, so that the time tells nothing.
     """
     if not isinstance(given, str) or not given:
         return None
@@ -132,26 +137,26 @@ def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
 
 
 def fingerprint(signature: Signature) -> str:
-    """What stands for the signature, and with it for the one job that it fits, among those that were done."""
+    """Return what stands for the signature, and so for the one job that it fits, among those that were done."""
     return signature.text[-64:-32]
 
 
 def acceptance(secret: str, signature: Signature, queue: str) -> str:
-    """What is written under `ACCEPTED_FIELD` of a job that is let in from this queue for the first time.
+    """Return the value of `ACCEPTED_FIELD` for a job that is let in from this queue for the first time.
 
-    Only who has the secret can make it, and it fits one signature.
+    It can be made only with the secret, and it fits one signature.
     """
     return f"{_digest(secret, f'accepted:{signature.text}:{queue}'.encode())}:{queue}"
 
 
 def accepted_in(fields: Mapping[str, Json]) -> str | None:
-    """The queue from which this job was let in for the first time, as it says itself; None: it does not."""
+    """Return the queue from which this job was let in for the first time, as it says itself; None if it says none."""
     value = fields.get(ACCEPTED_FIELD)
     return value.partition(":")[2] or None if isinstance(value, str) else None
 
 
 def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
-    """Whether a broker has let this job in before."""
+    """Tell whether a broker has let this job in before."""
     value, queue = fields.get(ACCEPTED_FIELD), accepted_in(fields)
     if not isinstance(value, str):
         return False
@@ -162,13 +167,13 @@ def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -
 
 
 def bound(fields: Mapping[str, Json]) -> Signature | None:
-    """The job's signature, if it covers the queue, so that no other one lets the job in for the first time."""
+    """Return the job's signature if it covers the queue, so that it must be let in from that one first; else None."""
     signature = read(arguments.token(fields.get("args")))
     return signature if signature is not None and signature.covers_queue else None
 
 
 def canonical(value: Json) -> str:
-    """The canonical text of a value; see above."""
+    """Return the canonical text of a value, as this module's docstring defines it."""
     text = _plain(value)
     return _canonical_text(value) if _FRACTION.search(text) else text
 

@@ -1,13 +1,13 @@
-"""How a secret may be written: in whichever spelling servers echo it, and the pattern that finds that in a text.
+"""How a secret may be written: in all spellings in which servers echo it, with patterns that find these in a text.
 
-Used by `job.hiding`; what somebody escaped otherwise `job.escapes` reads. Always holds: a secret of six characters or
-more is found anywhere (plain, in base64, escaped as URLs, JSON, XML and bytes are).
+Used by `job.hiding`; `job.escapes` reads other escapes. Always holds: a secret of six characters or more is found
+anywhere (plain, in base64, escaped as URLs, JSON, XML and bytes are).
 
 A shorter secret is masked in texts only where it stands as a whole word, with no letter, digit or underscore beside it.
 A part of a longer word is mostly there by chance: the password "bob" in "bobby@example.org". A mask there would hide
-nothing, and "***by" next to the name would tell the password. As a whole word it is masked even at the risk of such a
-guess, since a server that quotes a password quotes it whole. In base64, which nobody takes for a word, four characters
-are enough. Where its argument is shown, it is masked in any case.
+nothing, and "***by" next to the name would give the password away. As a whole word it is masked even at the risk of
+such a guess, since a server that quotes a password quotes it whole. In base64, which is not mistaken for a word, four
+characters are enough. Where its argument is shown, it is masked in any case.
 """
 
 import base64
@@ -54,14 +54,14 @@ _OF_URLS = str.maketrans("+/", "-_")
 
 
 def spellings(secret: str) -> Iterator[Spelling]:
-    """All of one secret."""
+    """Yield all spellings of one secret."""
     for spelling in _escaped_spellings(secret) - {secret}:
         yield spelling, _whole(secret).format(re.escape(spelling))
     yield from unescaped_spellings(secret)
 
 
 def unescaped_spellings(secret: str) -> Iterator[Spelling]:
-    """Those of one secret in which nothing is escaped, but for what is so in the secret itself."""
+    """Yield the spellings of one secret in which nothing is escaped but what is so in the secret itself."""
     whole = _whole(secret)
     if secret.strip():
         yield secret, whole.format(re.escape(secret))
@@ -86,7 +86,10 @@ def unescaped_spellings(secret: str) -> Iterator[Spelling]:
 
 
 def _read(secret: str, forms: set[str]) -> Iterator[Spelling]:
-    """What looks like an escape in it is read as one beside the escapes around it, or by the server."""
+    """Yield what a secret means whose own text looks escaped.
+
+    It is unescaped with the escapes around it, or by the server.
+    """
     for read in {read for form in (secret, *forms) for read in escapes.forms(form)} - {secret, *forms}:
         if read.strip():
             yield read, _whole(read).format(re.escape(read))
@@ -97,7 +100,7 @@ def _whole(spelling: str) -> str:
 
 
 def _numbers(secret: str) -> set[str]:
-    """A number with a fraction or exponent, as other languages write it: `1.0e+21` of Ruby is `1e21` or `1.0E21`."""
+    """Return the other spellings of a number with a fraction or exponent: `1.0e+21` of Ruby is `1e21` or `1.0E21`."""
     if not FLOAT.fullmatch(secret):
         return set()
     from decimal import Decimal  # slow to load, and few secrets are numbers
@@ -112,7 +115,7 @@ def _numbers(secret: str) -> set[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """The same text as other programs have it: in other code points, and with what they could not read or write."""
+    """Return the text as other programs have it: in other code points, and with what they could not read or write."""
     composed = unicodedata.normalize("NFC", secret)
     found = {composed, *(unicodedata.normalize(form, secret) for form in ("NFD", "NFKC", "NFKD"))}
     for coding in ("latin-1", "ascii"):
@@ -172,7 +175,7 @@ def _encoded_again(once: str) -> set[str]:
 
 
 def base64_spellings(raw: bytes) -> set[str]:
-    """The same in base64, wherever it begins in what is encoded."""
+    """Return the bytes in base64, for each place where they may begin in what is encoded."""
     # In base64 of "user:secret" the secret has one of three alignments. The characters at its ends mix with those of
     # its neighbours: what lies between is searched for.
     found = set[str]()

@@ -1,7 +1,7 @@
 """Which entries of Sidekiq's sets wait for a queue that this configuration does not serve.
 
-The scheduler leaves them where they are, `check` counts them, and people's verbs ask before they push there. Always
-holds: only what restbroker wrote is judged; entries of other programs, which share the sets, are theirs.
+The scheduler leaves them where they are, `check` counts them, and the commands that people call ask before they push
+there. Always holds: only what restbroker wrote is judged; entries of other programs, which share the sets, are theirs.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,14 +12,14 @@ from restbroker.job.json_types import Json
 from restbroker.job.settle import DEFERRED_AT_FIELD, DEFERRED_FIELD
 
 OVERDUE_S: Final = 60.0
-"""For so long a restbroker of another configuration may be about to move what is due: nothing is said of it."""
+"""Nothing is said of an entry that is overdue by fewer seconds: another restbroker may be about to move it."""
 _WRITTEN: Final = (retry.ATTEMPTS_FIELD, DEFERRED_FIELD, DEFERRED_AT_FIELD)
 _NAMED: Final = 5
 _NAME_LIMIT: Final = 100
 
 
 def unserved_queue(fields: Mapping[str, Json], served: Collection[str]) -> str | None:
-    """The queue of an entry that restbroker wrote, if it is not among `served`; None: it may go to its queue."""
+    """Return the queue of an entry that restbroker wrote, if it is not among `served`; None if it may go there."""
     queue = fields.get("queue")
     if not isinstance(queue, str) or queue in served or not any(name in fields for name in _WRITTEN):
         return None
@@ -27,7 +27,7 @@ def unserved_queue(fields: Mapping[str, Json], served: Collection[str]) -> str |
 
 
 def counts_text(jobs: Mapping[str, int]) -> str:
-    """Queues and how many jobs each has, the most first: "'default' (10), 'mail' (2)"."""
+    """Return a text of queues and their numbers of jobs, the most first, at most five: "'default' (10), 'mail' (2)"."""
     most = sorted(jobs, key=lambda queue: (-jobs[queue], queue))
     named = ", ".join(f"{queue[:_NAME_LIMIT]!r} ({jobs[queue]})" for queue in most[:_NAMED])
     more = len(most) - _NAMED

@@ -1,8 +1,8 @@
-"""Retries, deletes, kills, reschedules, moves and edits jobs of a set: one, several, or all for which conditions hold.
+"""Retries, deletes, kills, reschedules, moves and edits jobs of a set: one, several, or all that match conditions.
 
-Called by the command line and the pages. Always holds: every job is at its old place or at its new one, whatever
-breaks; between two batches it can be stopped, and the same call again goes on, since what was done is no longer there;
-what is done is written to the audit stream, before the first batch and after each.
+Called by the command line and the pages. Always holds: every job is at its old place or at its new one, even after a
+crash; between two batches it can be stopped, and the same call again goes on, since finished jobs are no longer there;
+what is done is written to the audit log, before the first batch and after each.
 """
 
 import time
@@ -32,7 +32,7 @@ from restbroker.store.sets import Placing
 __all__ = ["VERBS", "Action", "Progress", "ResumePoint", "Selection", "Verb", "perform"]
 
 BATCH: Final = 100
-"""Jobs between two moments at which it can be stopped."""
+"""How many jobs are done between two moments at which it can be stopped."""
 _NOT_AS_SHOWN: Final = (
     "It has changed since it was shown: someone else was faster, or it failed again. Look at it, and run the "
     "command again if it is still needed."
@@ -44,10 +44,10 @@ _NOT_IN_TIME: Final = (
 
 @attrs.frozen
 class Selection:
-    """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold.
+    """Which jobs: those with these job ids or keys (`Entry.key`), or else all that match the conditions.
 
-    `rest`: of these, what an action that was stopped left (`Progress.rest`). `inventory`: only what was in the set, and
-    as it was, when somebody was asked (`Progress.inventory` of a dry run); None: when this begins.
+    `rest`: of these, only what a stopped action left (`Progress.rest`). `inventory`: only what was in the set, and as
+    it was, when a person was shown it (`Progress.inventory` of a dry run); None: what is there when this begins.
     """
 
     names: tuple[str, ...] = ()
@@ -67,12 +67,12 @@ def perform(
     rate_per_s: float | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Progress]:
-    """Does it, batch by batch; yields after each how far it came, and at the end once more with `ended`.
+    """Act on the jobs, batch by batch; yield the progress after each batch, and at the end once more with `ended`.
 
-    Who stops iterating stops it; `rest` and `inventory` of the last progress are where it goes on. Jobs that come into
-    the set meanwhile are left alone. With `rate_per_s` it does no more than that on average. Raises `UsageError` for
-    what makes no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again
-    for the rest.
+    A caller that stops iterating stops the action; `rest` and `inventory` of the last progress are where it goes on.
+    Jobs that come into the set meanwhile are left alone. With `rate_per_s` it acts on no more jobs a second on average.
+    Raise `UsageError` for what makes no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is
+    done, call it again for the rest.
     """
     require_sense(zset, action)
     tally = Tally(client, zset, action, known=known, where=_describe(action, chosen, known), dry_run=dry_run)
@@ -103,7 +103,7 @@ def _describe(action: Action, chosen: Selection, known: ConfigContext) -> str:
 
 @attrs.define(eq=False)
 class _Run:
-    """One action on its way."""
+    """One action in the course of being carried out."""
 
     zset: SortedSet
     tally: Tally
@@ -111,7 +111,7 @@ class _Run:
     _planned: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """Goes on with what was counted before a stop."""
+        """Go on with what was counted before a stop."""
         if (rest := self.chosen.rest) is not None:
             self._planned = rest.planned
             self.tally.progress = Progress(rest.jobs, matched=rest.done, done=rest.done, run=rest.run)
@@ -120,7 +120,7 @@ class _Run:
         self.tally.progress = attrs.evolve(self.tally.progress, began_s=time_s(self.tally.client))
 
     def act_on_names(self, names: Sequence[str], batch: int) -> Iterator[None]:
-        """Does those of these names."""
+        """Act on the jobs with these names; yield after each batch."""
         each, shown, found_now = list(dict.fromkeys(names)), self.chosen.inventory, Inventory(self.zset)
         for start in range(0, len(each), batch):
             looks, missing = [], []
@@ -146,7 +146,10 @@ class _Run:
             yield
 
     def matching(self, where: Where, batch: int) -> Iterator[None]:
-        """Does those for which all conditions hold, `batch` at a time, however many have to be looked at for them."""
+        """Act on the jobs that match all conditions, at most `batch` between two yields.
+
+        Any number of jobs may be read to find them.
+        """
         client, dry_run = self.tally.client, self.tally.dry_run
         place = Cursor.of(self.chosen.rest.after) if self.chosen.rest is not None else None
         # A dry run tells what it met.
@@ -174,7 +177,7 @@ class _Run:
     def _matching(
         self, looks: Sequence[JobView], there: Sequence[int], where: Where, batch: int
     ) -> tuple[int, list[int]]:
-        """How many of those that are `there` were looked at, and which of them are to be done: at most `batch`."""
+        """Return how many of those that are `there` were checked, and which of them are to be done: at most `batch`."""
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
             if not is_there(looks[n], self.tally.action) and looks[n].matches(where):
@@ -184,7 +187,7 @@ class _Run:
         return len(there), matched
 
     def _act_on(self, looks: Sequence[JobView], looked_at: int) -> list[Outcome]:
-        """Does these; what became of each."""
+        """Act on these jobs; return what became of each."""
         edited: dict[str, JobView] = {}
         now_s = self.tally.progress.began_s if self.tally.dry_run or not looks else time_s(self.tally.client)
 

@@ -1,6 +1,6 @@
 """Carries out what is planned for some jobs of a set, in one step. Called by `operate.act`.
 
-Always holds: a job that cannot go where it should stays where it is, and the reason is told.
+Always holds: a job that cannot go where it should stays where it is, and the reason is returned.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +28,10 @@ def carry_out(
     plan: Callable[[JobView], Placing | Unchanged],
     before: Callable[[], None],
 ) -> list[Outcome]:
-    """What became of each. `plan` is asked again, for other bytes, where a set holds an equal job already; `before` is
-    called before anything is changed.
+    """Carry out the plan for each job and return what became of each.
 
-    Raises `StoreUnavailable`: any of them may have been done.
+    `plan` is called again, for other bytes, where a set holds an equal job already; `before` is called before anything
+    is changed. Raise `StoreUnavailable` if Redis does not answer: any of the jobs may have been done.
     """
     outcomes: dict[int, Outcome] = {}
     pending = list(range(len(looks)))
@@ -52,8 +52,10 @@ def carry_out(
 
 
 def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
-    """Of those that were done, or were left for this reason, the queues that this configuration does not serve, without
-    a token that a producer put into a name.
+    """Yield the unserved queues of the jobs that were led there, or were left because they would be.
+
+    Unserved are the queues that no target of this configuration serves. A token that a producer put into a queue's name
+    is taken out.
     """
     for look, outcome in zip(looks, outcomes, strict=True):
         queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
@@ -62,7 +64,7 @@ def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Acti
 
 
 def why_left(outcome: Outcome) -> str | None:
-    """Why a job stays where it is; "": it is where it should be. None: it does not stay there."""
+    """Return why a job stays where it is; "": it is where it should be. None: it does not stay there."""
     match outcome:
         case Unchanged(why):
             return why

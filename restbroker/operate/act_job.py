@@ -1,8 +1,8 @@
 """What becomes of one job that a person retries, deletes, kills, reschedules, moves or edits. Called by `operate.act`.
 
-Always holds: what goes to a queue or a set is written as Ruby writes it, so that Sidekiq finds it again; what is no job
-is only ever deleted; unless that was asked for, nothing is led to a queue that this configuration does not serve, and
-what may have run, and does harm when it runs twice, is not sent again.
+Always holds: what goes to a queue or a set is written as Ruby writes it, so that Sidekiq finds it again; bytes that are
+no job can only be deleted; unless the action says so, nothing is led to a queue that this configuration does not serve,
+and a job that may have run, and does harm when it runs twice, is not sent again.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ VERBS: Final[Mapping[SortedSet, tuple[Verb, ...]]] = {
     "schedule": get_args(Verb),
     "dead": ("retry", "delete", "reschedule", "move", "edit"),
 }
-"""What makes sense in each set."""
+"""The verbs that make sense in each set."""
 REPLAYS: Final = frozenset({"retry", "reschedule"})
 
 
 @attrs.frozen
 class Action:
-    """What is to be done, and who wants it. `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for
-    that.
+    """What is to be done, and who does it.
 
-    `retry` runs a job now. `reschedule` gives it another time; a parked job then waits in the retry set. `why` is
-    written down, and into a job that is killed. `repeat_unsafe`: also what may have run and is not safe to repeat.
-    `foreign_queues`: also what leads to a queue that this configuration does not serve.
+    `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry` runs a job now.
+    `reschedule` sets another time; a parked job then waits in the retry set. `why` is written down, and into a job that
+    is killed. `repeat_unsafe`: also do it to jobs that may have run and are not safe to repeat. `foreign_queues`: also
+    do it where it leads to a queue that this configuration does not serve.
     """
 
     verb: Verb
@@ -52,12 +52,12 @@ class Action:
 
     @property
     def name(self) -> str:
-        """What it is called where it is written down."""
+        """The action's name in the audit log."""
         return "edit and retry" if self.edit is not None and self.edit.retry else self.verb
 
     @property
     def details(self) -> str:
-        """What is to be known of it besides, where it is written down: " (to urgent)", or nothing."""
+        """What the audit log says of it besides: " (to urgent)", or nothing."""
         if self.edit is not None:
             return f" ({self.edit})"
         if self.queue is not None:
@@ -69,7 +69,7 @@ class Action:
 
 @attrs.frozen
 class Unchanged:
-    """It stays where it is. `why` is for people; "": it is where it should be already."""
+    """The job stays where it is. `why` is for people; "": it is where it should be already."""
 
     why: str
 
@@ -99,7 +99,7 @@ SHOWN_THERE: Final = Unchanged(
 
 
 def require_sense(zset: SortedSet, action: Action) -> None:
-    """Raises `UsageError` for what makes no sense in this set."""
+    """Raise `UsageError` if the action makes no sense in this set."""
     if action.verb not in VERBS[zset]:
         raise UsageError(f"Jobs of the {zset} set do not support {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
     if action.verb == "reschedule" and action.at_s is None:
@@ -116,7 +116,10 @@ def require_sense(zset: SortedSet, action: Action) -> None:
 
 
 def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
-    """Where the job goes. `unique` (microseconds) keeps equal jobs, and the scores of one action, apart."""
+    """Return where the job goes, or why it stays.
+
+    `unique` (microseconds) keeps equal jobs, and the scores of one action, apart.
+    """
     if action.verb == "delete":
         return Placing(look.raw)
     fields = look.fields
@@ -140,7 +143,7 @@ def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: i
 
 
 def foreign_queue(look: JobView, action: Action) -> str | None:
-    """The queue that this leads the job to, at once or when it is due, if this configuration does not serve it."""
+    """Return the queue that this leads the job to, now or when it is due, if this configuration does not serve it."""
     queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
     return queue if queue and look.known.target(queue) is None else None
 
@@ -152,7 +155,7 @@ def _refusal(look: JobView, action: Action) -> Unchanged | None:
 
 
 def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placing:
-    """As Sidekiq's `SortedEntry#retry`, or `add_to_queue` for what is scheduled."""
+    """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
     again = _after_decision(fields, look) if zset == "schedule" else _counted_back(_after_decision(fields, look), look)
     again.pop("at", None)
     again["enqueued_at"] = fractional(now_s)
@@ -173,7 +176,7 @@ def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: floa
 
 
 def words_of_kill(action: Action) -> str:
-    """Why a job is dead that a person killed."""
+    """Return why a job is dead that a person killed, as a sentence."""
     return f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
 
 
@@ -223,9 +226,7 @@ def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> Edi
 
 
 def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
-    """The same for a job that waits in a queue, which is deleted, killed, moved to another queue, or edited in
-    its place.
-    """
+    """Return where a job that waits in a queue goes, or why it stays; an edited one stays in its place."""
     if action.verb == "delete":
         return Placing(look.raw)
     fields = look.fields
@@ -245,8 +246,9 @@ def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Pl
 
 
 def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchanged | None:
-    """Why a job cannot be moved to this queue, since its signature covers another one, or since what is hidden of it
-    would be shown there; None: it can.
+    """Return why a job cannot be moved to this queue; None if it can.
+
+    It cannot if its signature covers another queue, or if what is hidden of it would be shown there.
     """
     if _is_shown_there(look, fields, action):
         return SHOWN_THERE
@@ -262,7 +264,7 @@ def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchang
 
 
 def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -> bool:
-    """Whether a value that is hidden, by what the target of its queue takes, would be shown by what the other takes."""
+    """Tell whether the new queue's target would show a value that the target of its present queue hides."""
     specs = [look.known.spec(queue, look.command) for queue in (look.queue, action.queue)]
     if specs[0] == specs[1]:
         return False
@@ -272,7 +274,7 @@ def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -
 
 
 def is_there(look: JobView, action: Action) -> bool:
-    """Whether it has been moved, by this action or before it: it stays in its set, and may be met again."""
+    """Tell whether it has been moved, by this action or before it: it stays in its set, and may be met again."""
     fields = look.fields
     if action.verb != "move" or fields is None or not look.is_job:
         return False
@@ -280,7 +282,10 @@ def is_there(look: JobView, action: Action) -> bool:
 
 
 def _after_decision(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
-    """A person decided: how often it may have run is counted anew, that it may have is kept; and it has a job id."""
+    """Return the fields after a person's decision, with a job id.
+
+    The count of how often it may have run restarts, but the fact that it may have run is kept.
+    """
     again = dict(fields)
     if again.pop(UNCERTAIN_FIELD, None):
         again[MAY_HAVE_RUN_FIELD] = True
@@ -292,7 +297,7 @@ def _with_jid(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
 
 
 def _counted_back(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
-    """A retry that a person asks for costs no try."""
+    """Lower the retry count by one, since a retry that a person orders costs no try."""
     if look.count is not None:
         fields["retry_count"] = max(look.count - 1, -1)
     return fields

@@ -1,9 +1,9 @@
-"""Deletes, kills, moves or edits jobs that wait in a queue, those for which conditions hold; all others, and those that
-are edited, keep their places.
+"""Deletes, kills, moves or edits jobs that wait in a queue and match conditions; all other jobs keep their places.
 
-Called by `restbroker queues`. Always holds: only what waited when the command began is meant, so that what a dry run
-showed is the most that is done; a job that a process took meanwhile is not touched; every job is in its queue or at its
-new place, whatever breaks, and the same command again goes on with the rest; what is done is in the audit stream.
+Edited jobs keep theirs too. Called by `restbroker queues`. Always holds: only jobs that waited when the command began
+are meant, so that what a dry run showed is the most that is done; a job that a process took meanwhile is not touched;
+every job is in its queue or at its new place, even after a crash, and the same command again goes on with the rest;
+what is done is in the audit log.
 """
 
 import time
@@ -41,11 +41,14 @@ from restbroker.store.server import time_s
 from restbroker.store.waiting import MOST_TAKEN, Line, TakeRequest
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
-"""What takes them out; `edit` leaves them there."""
+"""The verbs that take jobs out; `edit` leaves them there."""
 _PIECE: Final = 250
 _PIECES: Final = 80
 _MOST_REMEMBERED: Final = 10_000
-"""So many are read before what was found in them is taken out, however little it is."""
+"""The newest so many of the jobs that were taken are remembered.
+
+After `_PIECES` pieces the jobs found in them are taken out, however few, before more are read.
+"""
 _LONGEST_REST_S: Final = 0.2
 _TOO_LARGE: Final = Unchanged(
     "It is too large to read. restbroker moves such a job to the dead set when it fetches it."
@@ -60,9 +63,10 @@ _EDITED_SINCE: Final = Unchanged(
 
 @attrs.frozen
 class WaitingSelection:
-    """Which jobs: of those in `queue` that are in `line` (`select`) all for which `where` holds, the oldest first, and
-    at most `limit`; with `keys` only these (`Look.key`), and of equal ones as many as are named. `since_s`: by Redis'
-    clock, epoch seconds.
+    """Which jobs: of those in `queue` that are in `line` (`select`), all that match `where`, the oldest first.
+
+    At most `limit` of them; with `keys` only these (`JobView.key`), and of equal ones as many as are named. `since_s`:
+    by Redis' clock, epoch seconds.
     """
 
     queue: str
@@ -76,7 +80,10 @@ class WaitingSelection:
 def select(
     client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
 ) -> WaitingSelection:
-    """Return the jobs that wait in a queue. Raise `UsageError` for a key of another type and conditions on failures."""
+    """Return the selection of jobs that wait in a queue now; with `keys`, only those.
+
+    Raise `UsageError` for a queue's key of another type and for conditions on failures.
+    """
     require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
@@ -98,11 +105,11 @@ def perform(
     dry_run: bool = False,
     rest: Callable[[float], None] = time.sleep,
 ) -> Iterator[Progress]:
-    """Does it, batch by batch; yields after each how far it came, and at the end once more with `ended`.
+    """Act on the jobs, batch by batch; yield the progress after each batch, and at the end once more with `ended`.
 
-    Who stops iterating stops it. Between two batches it rests as long as the last one took, so that Redis has time for
-    others. Raises `UsageError` for what makes no sense; `StoreUnavailable` and `StoreRefused`: what was done until then
-    is done, call it again for the rest.
+    A caller that stops iterating stops the action. Between two batches it rests as long as the last one took, so that
+    Redis has time for others. Raise `UsageError` for what makes no sense; `StoreUnavailable` and `StoreRefused`: what
+    was done until then is done, call it again for the rest.
     """
     require_sense(meant.queue, action, known)
     described = hiding.without("; ".join(map(with_fixed_time, meant.where)) or "all", known.secrets)
@@ -126,7 +133,7 @@ def perform(
 
 
 def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
-    """Raises `UsageError` for what makes no sense, and for a queue that nobody here serves, unless that is meant."""
+    """Raise `UsageError` for what makes no sense, and for a queue that no target here serves, unless that is meant."""
     if action.verb not in (*VERBS, "edit"):
         raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
     if action.verb == "edit" and action.edit is None:
@@ -152,7 +159,7 @@ def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
 
 @attrs.define(eq=False)
 class _Run:
-    """One action on its way."""
+    """One action in the course of being carried out."""
 
     meant: WaitingSelection
     tally: Tally
@@ -160,7 +167,7 @@ class _Run:
     tokens: Tokens
     _planned: int = 0
     _taken: dict[bytes, None] = attrs.field(factory=dict)
-    """The newest that were taken: where others take many newer ones out meanwhile, some are read twice."""
+    """The newest jobs that were taken: if others take many newer ones out meanwhile, some are read twice."""
     _unmet: Counter[str] = attrs.field(init=False)
     """How many of each key are still to be found."""
 
@@ -169,7 +176,7 @@ class _Run:
         return Counter(self.meant.keys)
 
     def batches(self) -> Iterator[float]:
-        """Does them; yields again and again how long Redis was kept busy since the last time, in seconds."""
+        """Act on the jobs; yield again and again for how many seconds Redis was kept busy since the last time."""
         rank, pieces = self.meant.line.size - 1, 0
         found: list[tuple[int, JobView]] = []
         while rank >= 0 and not self._is_enough(found):
@@ -201,7 +208,7 @@ class _Run:
             yield self._act_on(found)
 
     def _miss(self, jobs: int, pending: int) -> None:
-        """Counts jobs that others took before they were read: without conditions they were meant, up to the limit."""
+        """Count jobs that others took before they were read: without conditions they were meant, up to the limit."""
         if self.meant.where or self.meant.keys is not None:
             self.tally.miss(unseen=jobs)
         elif self.meant.limit is None:
@@ -211,7 +218,7 @@ class _Run:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Keys of those that were named and not found."""
+        """The keys of those that were named and not found."""
         return tuple(self._unmet.elements())
 
     def _is_enough(self, found: Sequence[tuple[int, JobView]]) -> bool:
@@ -227,7 +234,7 @@ class _Run:
         return True
 
     def _act_on(self, found: Sequence[tuple[int, JobView]]) -> float:
-        """Does these; how long it took, in seconds."""
+        """Act on these jobs; return how long it took, in seconds."""
         client = self.tally.client
         looks = [look for _, look in found]
         began_s = time.monotonic()
@@ -254,7 +261,7 @@ class _Run:
         return time.monotonic() - began_s
 
     def _once(self, look: JobView, outcome: Outcome) -> Outcome:
-        """Return what became of it; nothing is to be said of one that was read twice, and taken once."""
+        """Return what became of a job; nothing is said of one that was read twice and taken once."""
         return Unchanged("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
 
     def _remember(self, raws: Sequence[bytes]) -> None:
@@ -279,7 +286,7 @@ class _Run:
         return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
 
     def _refused_there(self, look: JobView) -> Unchanged | None:
-        """Why a broker would not let the job in there, by its token; None: it would, or its token is nobody's."""
+        """Return why a broker would refuse the job's token there; None if it would not, or if the token is unknown."""
         action = self.tally.action
         target = self.tally.known.target(action.queue)
         proof = proof_of(self.tokens, look.fields or {}, self.meant.queue)
@@ -299,7 +306,7 @@ class _Run:
         return answers_of_killed(killed, now_s, reason)
 
     def _within_dead_limit(self, planned: Sequence[TakeRequest | Unchanged]) -> list[TakeRequest | Unchanged]:
-        """The same; without those for which the dead set has no room."""
+        """Return the plans, with those for which the dead set has no room refused."""
         limit = self.config.dead_limit
         if self.tally.action.verb != "kill" or not limit:
             return list(planned)

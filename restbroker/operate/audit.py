@@ -1,9 +1,9 @@
-"""Audit log, and when: each action of a person is written down before it begins and while it goes on.
+"""The audit log: each action of a person is written down before it begins and while it goes on.
 
-Called by `operate.act` and whatever else changes something for a person; read by `restbroker audit`, `operate.explain`
-and the pages. Always holds: nothing is done of which there is no entry, since the first one is written before; so an
-action that a crash cut short has an entry `begun` and none that ends it. How far it came is written behind what was
-done: an entry before it would claim what was not. No entry holds a secret: whoever writes one leaves them out.
+Called by `operate.act` and all other code that changes something for a person; read by `restbroker audit`,
+`operate.explain` and the pages. Always holds: nothing is done without an entry, since the first one is written before;
+so an action that a crash cut short has an entry `begun` and none that ends it. How far it came is written after what
+was done: an entry before it would claim what was not. No entry holds a secret: the writers leave them out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,24 +16,24 @@ from restbroker.store import audit as store
 from restbroker.store.client import Client
 
 State: TypeAlias = Literal["begun", "going on", "ended", "interrupted", "done"]
-"""`done`: the whole of a small action, in one entry; the others are of an action that has several."""
+"""The state of an action. `done`: the whole of a small action, in one entry; the others are of one that has several."""
 MOST_JIDS: Final = 100
-"""In one entry."""
+"""The most job ids in one entry."""
 MOST_BEHIND: Final = 1000
 _PAGE: Final = 200
 _RUN_PAGE: Final = 1000
 _RUN_PAGES: Final = 10
-"""So far behind its beginning an action is looked for: others may write meanwhile."""
+"""So many pages after its beginning an action's entries are searched for: others may write meanwhile."""
 _STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
 
 
 @attrs.frozen(kw_only=True)
 class AuditEntry:
-    """What is written. `place` is what it was about: a set, `queue:NAME`, `target:NAME`, `process:NAME`.
+    """What one entry says. `place` is what the action was about: a set, `queue:NAME`, `target:NAME`, `process:NAME`.
 
     `run` is the name of the entry that began the action, "" in that one itself. `where`: the conditions, or `all`, or
     how many were named. `done`, `refused`, `gone`: jobs so far. `jids`: of those that were done since the last entry.
-    `elsewhere`: those of `jids` that were led to queues which nobody here served. `changes`: what an edit changed of
+    `elsewhere`: those of `jids` that were led to queues that no target here served. `changes`: what an edit changed of
     the first jobs, secrets masked.
     """
 
@@ -64,7 +64,7 @@ class AuditEntry:
 
 @attrs.frozen
 class StoredEntry:
-    """A note as it was written. `at_s`: Redis' clock, epoch seconds."""
+    """An entry as it was written. `at_s`: Redis' clock, epoch seconds."""
 
     name: str
     at_s: float
@@ -72,9 +72,9 @@ class StoredEntry:
 
 
 def write(client: Client, note: AuditEntry) -> str:
-    """Writes it; the entry's name, which is the `run` of those that follow.
+    """Write the entry; return its name, which is the `run` of those that follow.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     shown = {
         name: text(value, (), EXCERPT_LIMIT) for name, value in attrs.asdict(note).items() if isinstance(value, str)
@@ -87,9 +87,9 @@ def write(client: Client, note: AuditEntry) -> str:
 
 
 def behind(client: Client, name: str) -> Sequence[StoredEntry]:
-    """The first notes behind this entry (""; of all), at most `MOST_BEHIND`, oldest first.
+    """Return the first entries after the entry `name`, or of all if it is "", at most `MOST_BEHIND`, oldest first.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     page = store.entries_after(client, MOST_BEHIND, f"({name}" if name else "-")
     return [StoredEntry(entry.name, entry.at_s, _read_entry(entry)) for entry in page]
@@ -100,9 +100,9 @@ def _join(jids: Sequence[str]) -> str:
 
 
 def entries(client: Client, limit: int, before: str = "") -> Iterator[StoredEntry]:
-    """At most `limit` notes, newest first; those older than the entry `before` if one is given.
+    """Yield at most `limit` entries, newest first; with `before`, only those older than the entry of this name.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     while limit > 0:
         page = store.newest(client, min(_PAGE, limit), before)
@@ -113,9 +113,9 @@ def entries(client: Client, limit: int, before: str = "") -> Iterator[StoredEntr
 
 
 def of_run(client: Client, name: str) -> Sequence[StoredEntry]:
-    """The notes of the action that began with this entry, in their order; none where it is not kept any more.
+    """Return the entries of the action that began with this entry, in their order; none if that is no longer kept.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     found: list[StoredEntry] = []
     page = store.entries_after(client, _RUN_PAGE, name)

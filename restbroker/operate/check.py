@@ -1,7 +1,7 @@
-"""Looks at everything that must be right for jobs to arrive: configuration, Redis, what is served, each target.
+"""Checks everything that must be right for jobs to arrive: configuration, Redis, what is served, each target.
 
-Called by `restbroker check`. Always holds: each part is looked at whatever became of the others; nothing is changed
-anywhere; no finding holds a secret.
+Called by `restbroker check`. Always holds: each part is checked even if others fail; nothing is changed anywhere; no
+finding holds a secret.
 """
 
 import re
@@ -39,11 +39,11 @@ _MEMBERS: Mapping[str, str] = {
     "ApiVersion": "Options.ApiVersion",
 }
 _FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
-"""Flat keys in what is found, and the members of a target that stand for them."""
+"""Matches flat keys in findings, in whose place the members of a target are named."""
 
 
 def check(loaded: LoadedConfig) -> list[Finding]:
-    """Everything. Takes some seconds when something is down."""
+    """Return all findings. It takes some seconds when something is down."""
     return [
         *check_config(loaded),
         *check_store(loaded.config),
@@ -53,7 +53,7 @@ def check(loaded: LoadedConfig) -> list[Finding]:
 
 
 def unloadable(error: ConfigError) -> Finding:
-    """The finding that ends the check: without a configuration there is nothing to look at."""
+    """Return the finding that ends the check: without a configuration there is nothing to check."""
     return Finding(
         "problem",
         AREA,
@@ -66,7 +66,10 @@ def unloadable(error: ConfigError) -> Finding:
 
 
 async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
-    """In the order of the configuration, but asked at once: each that is down takes seconds."""
+    """Return the findings of all targets, in the order of the configuration.
+
+    The targets are checked at the same time: each that is down takes seconds.
+    """
     found: dict[str, list[Finding]] = {target.name: [] for target in targets}
 
     async def look(target: Target) -> None:
@@ -95,7 +98,10 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
 
 
 def _in_words_of(target: Target, finding: Finding) -> Finding:
-    """Names the keys as they are for a target of `Targets`; the flat ones are only those of the first kind's own."""
+    """Return the finding with the keys as they are for a target of `Targets`.
+
+    The flat keys are only those of the first kind's own target.
+    """
     if target.name == registry.KINDS[0]:
         return finding
 
@@ -107,7 +113,7 @@ def _in_words_of(target: Target, finding: Finding) -> Finding:
 
 
 def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
-    """The configuration's notes, and whether others may read its secrets."""
+    """Yield the configuration's notices, and whether others may read its secrets."""
     place = "the environment" if loaded.path is None else str(loaded.path)
     yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
     yield from (_as_finding(note) for note in loaded.notes)
@@ -160,7 +166,7 @@ def _secret_files(config: Config) -> set[Path]:
 
 
 def _holds_secrets(path: Path) -> bool:
-    """Whether the file itself has one, and not only the environment."""
+    """Tell whether the file itself holds a secret, and not only the environment."""
     given, kinds, of_sources = collect(path, {}, {}).given, registry.kinds(), sources.kinds()
     keys = [key for key in all_keys().values() if key.name in given]
     return any(mask(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)

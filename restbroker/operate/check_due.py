@@ -1,4 +1,4 @@
-"""Looks for due jobs that stay in their set, since no target of this configuration serves their queue.
+"""Finds due jobs that stay in their set, since no target of this configuration serves their queue.
 
 Called by `operate.check_store`. Always holds: nothing is written, and it takes some seconds at most.
 """
@@ -24,7 +24,7 @@ _SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 
 
 def check_due(client: Client, config: Config) -> Iterator[Finding]:
-    """The jobs of both sets. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Yield a finding for each set with such jobs. Raise `StoreUnavailable` or `StoreRefused`."""
     for zset, command in _SETS.items():
         found, whole = _waiting(client, zset, frozenset(config.queues))
         if found:
@@ -42,7 +42,7 @@ def check_due(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def _waiting(client: Client, zset: _Zset, served: frozenset[str]) -> tuple[Counter[str], bool]:
-    """How many wait for each queue; False: there was no time to look at all that is due."""
+    """Return how many wait for each queue, and whether there was time to read all that is due."""
     until_s = time.monotonic() + _LOOK_S
     found: Counter[str] = Counter()
     after = sets.BEGINNING

@@ -1,8 +1,8 @@
-"""Has servers emit an event, and waits for it at each source: which half is broken is a finding.
+"""Makes servers emit an event, and waits for it at each source: which half is broken is a finding.
 
-Called by `restbroker check --events`, and by the page that tests a source. Always holds: the event becomes no job,
-nor does one that comes up to an hour later; nobody is sent anything but whom the kind of source or the operator
-names; no finding holds a secret.
+Called by `restbroker check --events`, and by the page that tests a source. Always holds: the event becomes no job, nor
+does one that comes up to an hour later; messages go only to addresses that the kind of source or the operator names; no
+finding holds a secret.
 """
 
 import json
@@ -52,7 +52,7 @@ class Ask(Protocol):
 
 @attrs.frozen
 class EventTest:
-    """What is asked for. `targets`: by which the servers are made to tell something; empty: whichever fit."""
+    """How to test. `targets`: the servers that are made to emit an event; empty: those that fit."""
 
     parties: Parties
     targets: Sequence[str] = ()
@@ -60,7 +60,7 @@ class EventTest:
 
 
 def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
-    """What became of an event of each source. Each takes as long as its command, and `within_s`."""
+    """Yield what became of an event of each source. Each takes as long as its command, and `within_s`."""
     if config.events is None:
         why = "There is nothing to test."
         yield Finding(
@@ -91,7 +91,7 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     """Return whether an event of this source arrives. Raise what `ask` raises.
 
     It takes as long as its command, and at most `within_s` more. Cancelled, it leaves nothing but the mark in Redis by
-    which the event would be known, for an hour.
+    which the event would be recognised, for an hour.
     """
     kind = sources.emits(source.kind)
     if kind is None:
@@ -156,7 +156,7 @@ def _failure(source: EventSource, target: Target, message: str, cure: str | None
 
 
 async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping[str, object] | None:
-    """Return what is noted of the event; None: none came to this source by then."""
+    """Return what is recorded of the event; None if none came to this source in time."""
     with trio.move_on_after(within_s):
         while True:
             for line in await ask(partial(store.came, test_mark=mark)):

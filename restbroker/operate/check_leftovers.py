@@ -1,6 +1,6 @@
-"""Looks for jobs that nobody works on: those of processes that are gone, and what the Go original left.
+"""Finds jobs that no process works on: those of processes that are gone, and what the Go original left.
 
-Called by `operate.check_store`. Always holds: nothing is written, and no more keys are looked at than the store's own
+Called by `operate.check_store`. Always holds: nothing is written, and no more keys are read than the store's own
 searches do.
 """
 
@@ -16,11 +16,11 @@ from restbroker.store.survey import Orphan
 
 AREA = "redis"
 SILENT_S = 30.0
-"""A process that has not beaten for so long is dead: it beats every 2.5 s and is fenced after 20 s."""
+"""A process without a heartbeat for so long is dead: it sends one every 2.5 s and is fenced after 20 s."""
 
 
 def check_unfinished(client: Client) -> Iterator[Finding]:
-    """Jobs in progress of processes that are gone. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Yield the jobs in progress of processes that are gone. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
     living = any(not is_dead(lane) for lane in seen.lanes)
     yield from (_left_by(lane, living=living) for lane in seen.lanes if lane.in_hand and is_dead(lane))
@@ -29,7 +29,7 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
 
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
-    """What the Go original had in progress or would try again. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Yield what the Go original had in progress or would try again. Raise `StoreUnavailable` or `StoreRefused`."""
     where = migrate.sources(client, config.queues, ())
     states = migration.states(client, where.lists)
     sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
@@ -48,7 +48,7 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def is_dead(lane: LaneView) -> bool:
-    """Whether it is fenced or silent for so long that it cannot come back."""
+    """Tell whether a process is fenced or silent for so long that it cannot come back."""
     return lane.dying or lane.age_s is None or lane.age_s > SILENT_S
 
 

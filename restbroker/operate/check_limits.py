@@ -1,6 +1,6 @@
-"""Looks at what bounds the targets, what the tokens allow, and what of it others undo. Called by `check` and its parts.
+"""Checks what bounds the targets, what the tokens allow, and what of it others undo. Called by `check` and its parts.
 
-Always holds: nothing is written; what is meant so is a note, what keeps jobs waiting or loses them is more.
+Always holds: nothing is written; what is intended is a note, what keeps jobs waiting or loses them is more.
 """
 
 import shlex
@@ -17,11 +17,11 @@ from restbroker.store.pauses import OPERATOR, Pause, paused_targets
 from restbroker.store.sets import size
 
 RUBY_DEAD_LIMIT = 9_999
-"""So many jobs Ruby's Sidekiq leaves in the dead set (`dead_max_jobs` 10,000; versions 5 to 8)."""
+"""How many jobs Ruby's Sidekiq leaves in the dead set (`dead_max_jobs` 10,000; versions 5 to 8)."""
 
 
 def check_tokens(config: Config) -> Iterator[Finding]:
-    """What tokens allow beyond ordinary commands, and tokens that are of no use."""
+    """Yield what tokens allow beyond ordinary commands, and tokens that are of no use."""
     for token in config.tokens:
         if not any(reaches(token, target.name, target.queues) for target in config.targets):
             yield Finding(
@@ -46,7 +46,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
 
 
 def check_limits(target: Target) -> Iterator[Finding]:
-    """The limits of a target, and whether one of them makes another one pointless."""
+    """Yield the limits of a target, and whether one of them makes another one pointless."""
     told = []
     if target.rate is not None:
         told.append(f"{target.rate.per_s:g} jobs a second are started (up to {target.rate.burst} at once after a rest)")
@@ -68,7 +68,7 @@ def check_limits(target: Target) -> Iterator[Finding]:
 
 
 def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
-    """Targets that get no jobs because somebody, or the server itself, asked for a pause."""
+    """Yield the targets that get no jobs because a person, or the server itself, paused them."""
     found = paused_targets(client, [target.name for target in config.targets])
     for target in config.targets:
         yield from (_pause(target.name, pause) for pause in found.get(target.name, ()))
@@ -84,7 +84,10 @@ def _pause(name: str, pause: Pause) -> Finding:
 
 
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
-    """Whether parked jobs are safe in the dead set. `ruby`: a Sidekiq process works on this database, and trims it."""
+    """Yield whether parked jobs are safe in the dead set.
+
+    `ruby`: a Sidekiq process uses this database, and trims it.
+    """
     parked, limit = size(client, "dead"), config.dead_limit
     if limit and parked >= limit:
         yield Finding(

@@ -1,4 +1,4 @@
-"""Looks at the configured queues: is each known, served, not paused, or do producers push elsewhere?
+"""Checks the configured queues: is each known, served, not paused, or do producers push elsewhere?
 
 Called by `operate.check_store`. Always holds: nothing is written.
 """
@@ -23,7 +23,7 @@ AREA = "redis"
 
 
 def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator[Finding]:
-    """Each queue of each target. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Yield the findings for each queue of each target. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.seen}
     paused = paused_queues(client)

@@ -1,4 +1,4 @@
-"""Judges what the Redis server tells of itself. Pure.
+"""Judges what the Redis server says of itself. Pure.
 
 Called by `operate.check_store`. Always holds: what a managed Redis hides is a note, not a guess.
 """
@@ -17,7 +17,7 @@ CLOCK_S = 1.0
 
 
 def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[Finding]:
-    """Findings about this server; `offset_s` is how many seconds its clock is ahead of ours."""
+    """Yield the findings about this server; `offset_s` is how many seconds its clock is ahead of ours."""
     if facts.is_supported:
         yield ok(AREA, "Version", f"{facts.product} answers at {address}.")
     else:

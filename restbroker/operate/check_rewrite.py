@@ -1,6 +1,6 @@
-"""Looks whether Redis may be asked to write its append-only file again. Called by `operate.check_store`.
+"""Checks whether this user may have Redis rewrite its append-only file. Called by `operate.check_store`.
 
-Always holds: nothing is asked for, and nothing is written.
+Always holds: no rewrite is started, and nothing is written.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _AREA = "redis"
 
 
 def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
-    """What a power loss of Redis may cost besides what was not saved."""
+    """Yield what a power loss of Redis may cost besides what was not saved."""
     if not facts.aof_enabled:
         return
     if may_rewrite(client):

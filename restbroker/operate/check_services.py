@@ -1,8 +1,8 @@
-"""Looks whether what others reach restbroker by is there: rosters for Prosody, the paths for events, and whence others
-are fetched; what the processes say that fetch them is read in Redis.
+"""Checks whether restbroker's own services are there: rosters for Prosody, and the ways by which events come.
 
-Called by `operate.check`. Always holds: no event is posted, and what is read of a roster is thrown away; the secrets go
-to the configured address only, and into no finding.
+Those are the paths to which events are posted, and the places from which others are fetched; what the processes that
+fetch them say is read in Redis. Called by `operate.check`. Always holds: no event is posted, and what is read of a
+roster is thrown away; the secrets go to the configured address only, and into no finding.
 """
 
 import base64
@@ -30,7 +30,7 @@ _ANYWHERE: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # n
 
 
 def check_services(config: Config) -> Iterator[Finding]:
-    """What is configured to be served here."""
+    """Yield the findings on what is configured to be served here."""
     if config.roster is not None:
         yield _roster(config.roster)
     if config.events is not None:
@@ -72,7 +72,7 @@ def _roster(roster: Roster) -> Finding:
 
 
 def _states(config: Config) -> list[SourceState]:
-    """How the reading of sources stands, as the processes say."""
+    """Return how the reading of sources stands, as the processes say; empty if Redis does not answer."""
     # What Redis says instead is a finding of `check_store`.
     with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
         return listed(client)
@@ -119,7 +119,7 @@ def _ascii(secret: Secret) -> str:
 def _status(
     bind: tuple[str, int], method: str, path: str, headers: Mapping[str, str], *, is_secured: bool = False
 ) -> int:
-    """Raises `OSError` or `HTTPException` when nobody answers."""
+    """Return the status of one request; raise `OSError` or `HTTPException` if there is no answer."""
     host, port = bind
     where = _ANYWHERE.get(host, host)
     if is_secured:
@@ -134,7 +134,10 @@ def _status(
 
 
 def _unverified_context() -> ssl.SSLContext:
-    """The address is our own, and the certificate has the name that others know it by."""
+    """Return a TLS context that checks no certificate.
+
+    The address is our own, and the certificate has the name that others use for it.
+    """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -1,4 +1,4 @@
-"""Looks at Redis: the server, who else uses it; with what its neighbours here find, all of Redis.
+"""Checks Redis: the server and who else uses it, and with the modules beside this one, all of Redis.
 
 Called by `operate.check`. Always holds: nothing is written, and one question that Redis refuses does not end the
 others.
@@ -35,11 +35,11 @@ ONLY_ASKED_HERE = frozenset(
         *("client|list", "client|info"),
     }
 )
-"""What `run` never asks Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
+"""Commands that `run` never sends to Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
 
 
 def check_store(config: Config) -> list[Finding]:
-    """Everything about Redis. Never raises what a person can act on: that is a finding."""
+    """Return all findings about Redis. Never raises what a person can act on: that is a finding."""
     found: list[Finding] = []
     with open_store(config) as client:
         try:
@@ -90,7 +90,7 @@ def _refusal(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
 
 
 def _offset_s(client: Client) -> float:
-    """How far Redis' clock is ahead of ours in seconds, at least: the time the question took is in its favour."""
+    """Return how many seconds Redis' clock is ahead of ours, at least: the time of the question is in its favour."""
     before_s = time.time()
     redis_s = time_s(client)
     after_s = time.time()
@@ -98,7 +98,7 @@ def _offset_s(client: Client) -> float:
 
 
 def _that_fit(target: Target) -> Iterator[str]:
-    """The patterns of `AtMostOnce` that a command may fit."""
+    """Yield the patterns of `AtMostOnce` that a command may fit."""
     catalogue = registry.catalogue_of(target, None)
     for pattern in target.at_most_once:
         if not catalogue.is_whole or fnmatch.filter(catalogue.commands, pattern):
@@ -134,7 +134,7 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def _key_types(client: Client, config: Config) -> Iterator[Finding]:
-    """Keys of another type than needed: whatever touches them is refused by Redis."""
+    """Yield the keys of another type than needed: Redis refuses every command on them."""
     for one in find_misused(client, [target.name for target in config.targets], config.queues):
         yield Finding(
             "problem",

@@ -8,7 +8,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 
 
 def store_settings(config: Config, client_name: str = "restbroker") -> StoreSettings:
-    """The store's settings; `client_name` is what `CLIENT LIST` shows."""
+    """Return the store's settings; `client_name` is what `CLIENT LIST` shows."""
     return StoreSettings(
         url=config.redis_url,
         namespace=config.namespace,
@@ -22,7 +22,10 @@ def store_settings(config: Config, client_name: str = "restbroker") -> StoreSett
 
 @contextmanager
 def open_store(config: Config, timeout_s: float = 3.0) -> Iterator[Client]:
-    """A client for one command, which connects when first used. `timeout_s` bounds connecting, and each answer."""
+    """Yield a client for one command, which connects when first used, and close it at the end.
+
+    `timeout_s` bounds connecting, and each answer.
+    """
     client = open_client(store_settings(config, "restbroker-cli"), timeout_s)
     try:
         yield client

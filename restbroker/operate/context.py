@@ -1,8 +1,7 @@
-"""What the configuration knows of a job that lies in Redis: which target would serve it, what its command is, and what
-of it is secret.
+"""What the configuration knows of a job in Redis: which target serves it, what its command is, what of it is secret.
 
-Made once by whoever shows jobs or acts on them, for `find`, `act` and `explain`. Always holds: what nobody knows is not
-safe to repeat.
+Made once by any code that shows jobs or acts on them, for `find`, `act` and `explain`. Always holds: a command that is
+unknown is not safe to repeat.
 """
 
 from collections.abc import Mapping
@@ -25,9 +24,10 @@ _LIMIT: Final = 1000
 
 @attrs.define
 class ConfigContext:
-    """`secrets`: those of the configuration, in all spellings. `show_bodies`: message texts are shown.
+    """What the configuration knows of jobs. `secrets`: those of the configuration, in all spellings.
 
-    Equal are two that say the same of jobs, whatever they have been asked.
+    `targets`: {queue: target that serves it}. `show_bodies`: message texts are shown. Two are equal if they say the
+    same of jobs, even if one has cached more.
     """
 
     targets: Mapping[str, Target]
@@ -37,16 +37,16 @@ class ConfigContext:
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """Arguments that nobody gets to see, and by which nobody searches."""
+        """Arguments that are never shown, and that no search may use."""
         return () if self.show_bodies else tuple(sorted(BODY_NAMES))
 
     def target(self, queue: str | None) -> str | None:
-        """The name of the target that serves this queue; None: none of the configuration does."""
+        """Return the name of the target that serves this queue; None if none of the configuration does."""
         found = self.targets.get(queue or "")
         return None if found is None else found.name
 
     def spec(self, queue: str | None, endpoint: str | None) -> CommandSpec | None:
-        """What the catalogue of this queue's target has about a command; None: nothing."""
+        """Return what the catalogue of this queue's target has about a command; None if it has nothing."""
         target = self.targets.get(queue or "")
         if target is None or endpoint is None:
             return None
@@ -58,7 +58,7 @@ class ConfigContext:
         return self._specs[place]
 
     def repeats(self, queue: str | None, endpoint: str | None) -> bool:
-        """Whether a command that may have run does no harm when it is sent again."""
+        """Tell whether a command that may have run does no harm when it is sent again."""
         target = self.targets.get(queue or "")
         if target is None or endpoint is None:
             return False
@@ -69,7 +69,7 @@ class ConfigContext:
 
 
 def context_of(config: Config) -> ConfigContext:
-    """What this configuration knows. Raises `ConfigError` if a secret's file cannot be read."""
+    """Return what this configuration knows of jobs. Raise `ConfigError` if a secret's file cannot be read."""
     targets = {queue: target for target in config.targets for queue in target.queues}
     secrets = {secret.reveal() for token in config.tokens for secret in token.secrets}
     return ConfigContext(targets, spellings_of(secrets), config.show_bodies)

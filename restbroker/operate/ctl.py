@@ -1,4 +1,4 @@
-"""What `restbroker ctl` does with Redis beyond pushing and waiting: takes back a job whose refusal it has told.
+"""What `restbroker ctl` does with Redis beyond pushing and waiting: takes back a job whose refusal it has shown.
 
 Always holds: a job that may have run stays where it is.
 """
@@ -12,14 +12,16 @@ from restbroker.store.codes import Applied
 from restbroker.store.sets import Placing
 
 _NEWEST: Final = 100
-"""The job was parked a moment ago; it is looked for among so many."""
+"""The job was parked a moment ago; it is searched for among so many of the newest."""
 
 
 def take_back(client: Client, jid: str) -> bool:
-    """Removes a job that was just parked from the dead set: whoever waits has its refusal. False: it was not seen.
+    """Remove a job that was just parked from the dead set: the caller has its refusal.
 
-    Otherwise a script that registers who may exist already, thousands of times, would fill the set, with passwords.
-    Raises `StoreUnavailable` and `StoreRefused`.
+    Return False if it was not found.
+
+    Otherwise a script that registers users who may exist already, thousands of times, would fill the set, with
+    passwords. Raise `StoreUnavailable` and `StoreRefused`.
     """
     for raw, _ in sets.listed(client, "dead", 0, _NEWEST, newest_first=True):
         if jid.encode() not in raw:

@@ -1,4 +1,4 @@
-"""What a job is once a person gave it another command, other arguments or another queue. Called by `operate.act_job`.
+"""What a job is once a person changed its command, arguments or queue. Called by `operate.act_job`.
 
 Always holds: an edited job is admitted as a new one would be, by the token that it came with and by what that token
 allows now; no job gains a right by an edit, so what its producer signed is not edited, and what restbroker sealed is
@@ -39,7 +39,7 @@ from restbroker.operate.entry import EDITED, MOVED, Entry, JobView
 from restbroker.servers import registry
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
-"""What failed so was not let in, and no edit lets it in."""
+"""A job that failed with one of these was not let in, and no edit lets it in."""
 _OF_ITS_RUN: Final = (UNCERTAIN_FIELD, MAY_HAVE_RUN_FIELD, EFFECTED_FIELD, DEFERRED_FIELD, CROWDED_FIELD)
 _WHOLE: Final = 1_048_576
 _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
@@ -47,11 +47,11 @@ _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
 
 @attrs.frozen(kw_only=True)
 class Edit:
-    """What is to be changed. `values`: arguments that it gets, `unset`: those that it loses, `renames`: the new name of
-    each that keeps its value under another one. None: stays as it is.
+    """What is to be changed. None: it stays as it is.
 
-    `retry`: it goes to its queue at once. `any_command`: also one that no catalogue knows. `version`: what a running
-    process of this queue found its server to be, if one did.
+    `values`: arguments that it gets, `unset`: those that it loses, `renames`: the new name of each that keeps its value
+    under another one. `retry`: it goes to its queue at once. `any_command`: also one that no catalogue knows. `version`
+    returns, for a queue, which version of its server a running process found, if one did.
     """
 
     tokens: Tokens = attrs.field(repr=False)
@@ -65,7 +65,7 @@ class Edit:
     any_command: bool = False
 
     def __str__(self) -> str:
-        """For the audit: no value of an argument is in it."""
+        """Return the changes in words for the audit log: no value of an argument is in them."""
         words = [f"set {name}" for name in self.values] + [f"unset {name}" for name in self.unset]
         words += [f"rename {name} to {new}" for name, new in self.renames.items()]
         words += [f"command {self.command}"] if self.command else []
@@ -73,7 +73,7 @@ class Edit:
         return ", ".join([*words, *(["retry"] if self.retry else [])])
 
     def left_of(self, given: Mapping[str, Json]) -> dict[str, Json] | str:
-        """Return what stays of these arguments, by the names that they have then; or why they cannot have them."""
+        """Return what stays of these arguments, by their new names; or why they cannot have them."""
         left: dict[str, Json] = {}
         for name, value in given.items():
             if name in self.unset:
@@ -95,7 +95,10 @@ class EditedJob:
 
 
 def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tuple[str, str, str]]:
-    """What two forms of a job differ in, by name. Of what is masked it is not told whether what was given is new."""
+    """Return what two forms of a job differ in: (name, before, after).
+
+    `given` are the names of arguments with new values. If such a value is masked, it is not said whether it differs.
+    """
     found = [
         (name, was or "-", now or "-")
         for name, was, now in (("command", before.command, after.command), ("queue", before.queue, after.queue))
@@ -113,7 +116,7 @@ def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tup
 
 
 def same_for_all(previews: Collection[tuple[Entry, Entry]], given: Collection[str]) -> list[str]:
-    """Return the hidden arguments that get one value in all these jobs, of which each may have had its own."""
+    """Return the hidden arguments that get one value in all these jobs, though each may have had its own."""
     shown = [after.arguments for _, after in previews if isinstance(after.arguments, dict)]
     return [name for name in given if any(one.get(name) == MASK for one in shown)]
 
@@ -124,7 +127,7 @@ def _text(value: Json) -> str:
 
 @attrs.frozen
 class _EditPlan:
-    """A command with its arguments, and where it goes. `names`: what of it is not as it was."""
+    """A command with its arguments, and where it goes. `names`: which parts of it change."""
 
     target: Target
     queue: str
@@ -134,7 +137,7 @@ class _EditPlan:
 
 
 def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | str | None:
-    """The job with these changes, or why it cannot have them; None: they change nothing."""
+    """Return the job with these changes, or why it cannot have them; None if they change nothing."""
     fields = look.fields or {}
     target = look.known.targets.get(look.queue or "")
     if target is None or look.queue is None:
@@ -174,7 +177,7 @@ def _reason_text(reason: Reason) -> str:
 
 
 def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
-    """What lets the job in as it is, if that also lets in what a person makes of it."""
+    """Return what lets the job in as it is, if that also lets in what a person makes of it; else why it does not."""
     fields, queue = look.fields or {}, look.queue or ""
     code = fields.get("error_class")
     if isinstance(code, str) and code in NEVER_EDITED:
@@ -196,7 +199,7 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
 
 
 def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan | str | None:
-    """The command that is asked for, as its server takes it; None: it is the one that is there."""
+    """Return the requested command as its server takes it, or why it is refused; None if nothing changes."""
     queue = edit.queue or look.queue or ""
     goes_to = look.known.targets.get(queue)
     if goes_to is None:
@@ -233,7 +236,7 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
 
 
 def keeps_hidden(was: Json, now: Json) -> bool:
-    """Return whether what is masked in a value as it is shown is masked as well where it is shown otherwise."""
+    """Tell whether everything that is masked in `was` is masked in `now` as well: one value, shown in two ways."""
     if now in (was, MASK):
         return True
     if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
@@ -245,8 +248,9 @@ def keeps_hidden(was: Json, now: Json) -> bool:
 
 @attrs.frozen
 class _Forms:
-    """A command, what an edit makes of it, and what the catalogue says of each. `before` and `after`: the arguments as
-    they may be shown by their names alone.
+    """A command, what an edit makes of it, and what the catalogue says of each.
+
+    `before` and `after`: the arguments as they may be shown by their names alone.
     """
 
     edit: Edit
@@ -267,8 +271,9 @@ class _Forms:
         return redact.arguments(self.now_spec, self.now.arguments, show_bodies=self.known.show_bodies)
 
     def changed_names(self) -> list[str]:
-        """Return the names of the arguments that change. One that is hidden always does, or a guess would be
-        answered.
+        """Return the names of the arguments that change.
+
+        A hidden one with a new value always counts as changed, or a guess of its value could be tested.
         """
         was, now = self.was.arguments, self.now.arguments
         return [
@@ -281,7 +286,7 @@ class _Forms:
         ]
 
     def revealed_reason(self) -> str | None:
-        """Return why it cannot be: of an argument that keeps its value more would be shown than before; None: none."""
+        """Return why the edit is refused, as it would show more of an argument that keeps its value; None if not."""
         # Not by what was typed: a guess that hides the same value elsewhere would be told to be right.
         typed = {name: value and MASK for name, value in self.edit.values.items()}
         hide_before = self._hide(self.was_spec, self.was.arguments)
@@ -312,7 +317,7 @@ def _fields_of(name: str, new: str) -> str:
 
 
 def _fit(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:
-    """The command as the newest version takes it that takes it at all, or why none does."""
+    """Return the command as the newest version takes it that takes it at all, or why none does."""
     catalogues = registry.candidates_of(target, edit.version(queue), command.endpoint)
     name = catalogues[-1].name_in(command.endpoint)
     specs = [one.commands[name] for one in reversed(catalogues) if name in one.commands]
@@ -345,7 +350,7 @@ def _unknown_name(target: Target, name: str, known: list[str], instead: str | No
 
 
 def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str, Json]) -> EditedJob | str:
-    """The job with what is wanted, and a note of it; sealed again where it was."""
+    """Return the job with the changes and a note of them, sealed again if it was; or why it cannot be stored."""
     fields = dict(look.fields or {})
     given = fields.get("args")
     args = repair.parse_list(given) if isinstance(given, str) else given
@@ -374,7 +379,7 @@ def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str
 
 
 def _history_entry(wanted: _EditPlan, who: str, now_s: float) -> dict[str, Json]:
-    """One more entry of the job's history."""
+    """Return one more entry for the job's history."""
     outcome, code = (EDITED, "Edited") if wanted.is_another else (MOVED, "Moved")
     said = f"{who} changed {', '.join(wanted.names)}."[:200]
     return {"at": now_s, "status": None, "outcome": outcome, "code": code, "ms": 0.0, "excerpt": said}

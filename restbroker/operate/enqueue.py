@@ -1,8 +1,8 @@
 """Pushes one command as a complete Sidekiq job, signed or with its token, and waits for its answer.
 
-Called by `restbroker enqueue`. Always holds: what is pushed is what a Ruby client would push (byte for byte as Ruby
-writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), so that Sidekiq Web can show, delete
-and reschedule it.
+Called by `restbroker enqueue`. Always holds: it pushes what a Ruby client would push (byte for byte as Ruby writes
+JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), so that Sidekiq Web can show, delete and
+reschedule it.
 """
 
 from collections.abc import Mapping
@@ -33,14 +33,14 @@ _LIMITS: Mapping[str, str] = {
 """What holds all jobs of a target back for longer than a moment."""
 
 JOB_CLASS = "Restbroker"
-"""Nothing looks the class up; Sidekiq Web shows `display_class` in its place."""
+"""No program looks up this class; Sidekiq Web shows `display_class` in its place."""
 
 
 @attrs.frozen
 class Order:
-    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: somebody will wait for the answer.
+    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: a client will wait for the answer.
 
-    `reply_to`: the key that it goes to; None: one of the job's own.
+    `reply_to`: the key that the answer goes to; None: one of the job's own.
     """
 
     command: str
@@ -56,7 +56,7 @@ class Order:
 
 
 def payload(order: Order, jid: str, now_s: float) -> bytes:
-    """The job's bytes. Raises `UsageError` for arguments that JSON cannot hold, and for a job that is too large.
+    """Return the job's bytes. Raise `UsageError` for arguments that JSON cannot hold, and for a job that is too large.
 
     A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
     """
@@ -89,7 +89,7 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
 
 
 def _token(order: Order, jid: str, now_s: float) -> str:
-    """The secret or, for a token whose jobs are signed, a signature for the time at which the job may run."""
+    """Return the secret or, for a token whose jobs are signed, a signature for the time at which the job may run."""
     secret = order.token.secrets[0].reveal()
     if not order.token.signed:
         return secret
@@ -107,7 +107,7 @@ def _token(order: Order, jid: str, now_s: float) -> str:
 
 
 def push(client: Client, order: Order, jid: str, now_s: float) -> None:
-    """Pushes or schedules the job. Raises `StoreNotNow`: it was not pushed; other errors of the store: perhaps."""
+    """Push or schedule the job. Raise `StoreNotNow` if it was not pushed; after other errors of the store it may be."""
     raw = payload(order, jid, now_s)
     try:
         if order.at_s is None:
@@ -125,9 +125,9 @@ def push(client: Client, order: Order, jid: str, now_s: float) -> None:
 
 @attrs.frozen
 class Serving:
-    """A living process for a queue: its server's version, and why that gets no jobs now and what to do, if told.
+    """A living process for a queue: its server's version, and why that gets no jobs now and what to do, if it says so.
 
-    `quiet`: it was told to take no more jobs; nothing but a restart changes that.
+    `quiet`: it was ordered to take no more jobs; nothing but a restart changes that.
     """
 
     server_version: str | None
@@ -136,14 +136,14 @@ class Serving:
 
 
 _UNKNOWN = Serving(server_version=None, held_up=None, quiet=False)
-"""Redis does not tell: a process may serve the queue, and nobody knows of which version its server is."""
+"""Redis does not say: a process may serve the queue, and the version of its server is unknown."""
 
 
 def serving(client: Client, queue: str) -> Serving | None:
-    """A living process for this queue, a quiet one if there is no other; None: nobody. Raises `StoreUnavailable`.
+    """Return a living process for this queue, a quiet one if there is no other; None if there is none.
 
-    A process whose record is damaged, or refused, may be one: nothing is known of it. Raises `StoreRefused` where Redis
-    does not tell who lives.
+    A process whose record is damaged, or refused, may be one: nothing is known of it. Raise `StoreUnavailable`, and
+    `StoreRefused` if Redis does not say which processes live.
     """
     found: Serving | None = None
     for identity in identities.live(client):
@@ -167,7 +167,7 @@ def serving(client: Client, queue: str) -> Serving | None:
 
 
 def serving_if_told(client: Client, queue: str) -> Serving | None:
-    """The same for those who push: where Redis refuses to tell a producer, a process may serve the queue."""
+    """Return the same for producers: if Redis refuses to say it to one, a process may serve the queue."""
     try:
         return serving(client, queue)
     except StoreRefused:
@@ -176,7 +176,10 @@ def serving_if_told(client: Client, queue: str) -> Serving | None:
 
 @attrs.frozen
 class PauseNotice:
-    """A person's pause of `what`, "queue" or "target", of this name: by whom and why."""
+    """A person's pause of the queue or target of this name. `what` is "queue" or "target".
+
+    `told` says in a sentence by whom and why.
+    """
 
     what: str
     name: str
@@ -184,14 +187,17 @@ class PauseNotice:
 
     @property
     def onward(self) -> str:
-        """The command that ends it."""
+        """The command that ends the pause."""
         import shlex
 
         return f"restbroker {self.what}s resume {shlex.quote(self.name)}"
 
 
 def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
-    """What a person paused of these two; None: neither, or Redis does not tell. Raises `StoreUnavailable`."""
+    """Return which of these two a person paused; None if neither, or if Redis does not say.
+
+    Raise `StoreUnavailable`.
+    """
     with suppress(StoreRefused):
         if (pause := paused_queues(client).get(queue)) is not None:
             return PauseNotice("queue", queue, pauses.of_queue(queue, pause))
@@ -208,11 +214,11 @@ def _text(snapshot: Mapping[str, Json], name: str) -> str | None:
 
 
 def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
-    """The answer to a job pushed with `wanted`, within `timeout_s` seconds; None: not yet, it is still queued.
+    """Return the answer to a job pushed with `wanted`, within `timeout_s` seconds; None if it is still queued then.
 
-    The keys are jid, command, text, status, outcome, answer, error, attempts and duration_ms. Raises
-    `StoreUnavailable` or `StoreRefused` when it cannot wait, and `RestbrokerError` for an answer that cannot be read;
-    when interrupted, the answer stays in Redis until it expires.
+    The keys are jid, command, text, status, outcome, answer, error, attempts and duration_ms. Raise `StoreUnavailable`
+    or `StoreRefused` if it cannot wait, and `RestbrokerError` for an answer that cannot be read; when interrupted, the
+    answer stays in Redis until it expires.
     """
     raw = queues.wait_reply(client, jid, timeout_s)
     if raw is None:

@@ -1,8 +1,8 @@
 """One job of a set or a queue, as a person may see it, and whether conditions hold for it.
 
 Called by `find`, `act` and `explain`. Always holds: what is shown has neither tokens nor secret arguments, and message
-texts only under `ShowBodies`; a condition that holds for what is hidden holds for nobody, so that nothing can be
-guessed by searching; what is costly (taking secrets out of texts) is done only where it is asked for.
+texts only under `ShowBodies`; a condition on what is hidden holds for no job, so that nothing can be guessed by
+searching; what is costly (taking secrets out of texts) is done only where it is needed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +35,7 @@ _MOST_VALUES: Final = 200
 _LARGEST: Final = 10**18
 EDITED: Final = "edited"
 MOVED: Final = "moved"
-"""What a person did to a job, in its history: it became another command, or only goes to another queue."""
+"""What a person did to a job, in its history: it became another command (`EDITED`), or only goes to another queue."""
 _BY_PEOPLE: Final = ("killed", EDITED, MOVED)
 _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
@@ -43,12 +43,12 @@ _RAN: Final = ("uncertain", "delivered")
 
 @attrs.frozen
 class Entry:
-    """One job as it may be shown. Times are epoch seconds; None where the job does not tell.
+    """One job as it may be shown. Times are epoch seconds; None where the job does not say.
 
-    `key` names it again, in its set, and tells nothing of it. `at_s`: when it was parked, is due, or was pushed.
+    `key` names it again, in its set, and reveals nothing of it. `at_s`: when it was parked, is due, or was pushed.
     `attempts`: how often it was tried. `arguments`: an object by name, or what is there instead; secrets are masked.
     `history`: the last tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: these bytes are no
-    job, or one that was wrapped since nobody could read it. `target`: None if none of the configuration serves the
+    job, or one that was wrapped since it could not be read. `target`: None if none of the configuration serves the
     queue. `repeat_safe`: to send it again does no harm even if it ran.
     """
 
@@ -91,7 +91,7 @@ class _Once(Generic[T]):
 
 @attrs.frozen(eq=False, slots=False)
 class JobView:
-    """A job's bytes, looked at as far as needed. `in_queue`: the list that it is in, or was taken from."""
+    """A job's bytes, parsed as far as needed. `in_queue`: the list that it is in, or was taken from."""
 
     raw: bytes = attrs.field(repr=False)
     score: float
@@ -100,32 +100,32 @@ class JobView:
 
     @_Once
     def fields(self) -> Mapping[str, Json] | None:
-        """None: it is no job."""
+        """Return the parsed payload; None if it is no job."""
         return rubyjson.object_of(self.raw)
 
     @property
     def key(self) -> str:
-        """Names it again without telling anything of it."""
+        """A name by which it can be found again, which reveals nothing of it."""
         return f"{self.score!r}-{digest_of(self.raw)}"
 
     @property
     def jid(self) -> str | None:
-        """The job's own."""
+        """The job's own id; None if it has none."""
         return self._text("jid")
 
     @property
     def jid_then(self) -> str:
-        """What the job is called once a person has sent it anywhere: one that has no id gets one."""
+        """The job's id once a person has sent it anywhere: one that has no id gets one."""
         return self.jid or digest_of(self.raw)[:24]
 
     @property
     def shown_jid(self) -> str | None:
-        """The same, as it may be shown."""
+        """The job's own id, as it may be shown."""
         return self._display(self.jid, _WORD_LIMIT)
 
     @property
     def queue(self) -> str | None:
-        """The queue that it is in, or that a set leads to (as a poller has it, `default` where none is named)."""
+        """The queue that it is in, or that a set leads to (as a poller reads it, `default` where none is named)."""
         named = (self.fields or {}).get("queue", "default")
         return self.in_queue or (named if isinstance(named, str) and named else None)
 
@@ -136,12 +136,12 @@ class JobView:
 
     @property
     def command(self) -> str | None:
-        """What it asks for, where that is plain."""
+        """The command that it names, where that is plain; else None."""
         return command_of(self.fields or {})
 
     @property
     def group(self) -> str | None:
-        """The id of the jobs that failed for the same cause; None: it did not fail."""
+        """The id of the group of jobs that failed for the same cause; None if it did not fail."""
         code, message = self._text("error_class"), self._text("error_message")
         if code is None and message is None:
             return None
@@ -150,7 +150,7 @@ class JobView:
 
     @property
     def shown_command(self) -> str | None:
-        """What it asks for, or else its class, as it may be shown."""
+        """Its command, or else its class, as it may be shown."""
         return self._display(self.command or self._text("class"), _WORD_LIMIT, self._hides[1])
 
     @property
@@ -165,7 +165,7 @@ class JobView:
 
     @property
     def attempts(self) -> int:
-        """How often it was tried, as far as it tells: a person's `retry` takes one off the count, not off the tries."""
+        """How often it was tried, as far as it says: a person's `retry` takes one off the count, not off the tries."""
         tries = sum(one.get("outcome") not in _BY_PEOPLE for one in self._tries)
         return 0 if self.count is None else max(self.count + 1, 1, tries)
 
@@ -183,24 +183,25 @@ class JobView:
         return self.known.repeats(self.queue, self.command)
 
     def matches(self, where: Where) -> bool:
-        """Whether all conditions hold for the job as it may be seen."""
+        """Tell whether all conditions hold for the job as it may be seen."""
         return display.or_why(lambda: self._matches(where), lambda _line: False)
 
     @property
     def open_text(self) -> bytes | None:
-        """Its id, command, arguments and reason of failure, as they are shown, as JSON in small letters; None where it
-        takes longer to know how these are shown.
+        """Its id, command, arguments and reason of failure, as they are shown, as JSON in small letters.
+
+        None where it takes longer to find out how these are shown.
         """
         if self._open is None:
             return None
         return rubyjson.dumps([self.jid, self._text("error_class"), self._text("error_message"), *self._open]).lower()
 
     def says(self, text: str) -> bool:
-        """Whether this is in its id, command, values of arguments or reason of failure, as these are shown in lists."""
+        """Tell whether this is in its id, command, values of arguments or reason of failure, as lists show these."""
         return display.or_why(lambda: self._says(text.casefold()), lambda _line: False)
 
     def without_secrets(self, words: Json) -> Json:
-        """What was said of it, without the secrets that it has."""
+        """Return words about it without the secrets that it has."""
         return hiding.everywhere(words, self._hides[0], _WHOLE)
 
     @property
@@ -210,27 +211,27 @@ class JobView:
 
     @property
     def since_pushed(self) -> "JobView":
-        """The same, with when it was pushed for its time, as one that waits has it."""
+        """The same job with the time at which it was pushed as its score, as a waiting one has it."""
         return attrs.evolve(self, score=self.moment("enqueued_at") or self.moment("created_at") or 0.0)
 
     def moment(self, field: str) -> float | None:
-        """One of its times."""
+        """Return the time in this field, in epoch seconds; None if it has none."""
         return seconds((self.fields or {}).get(field))
 
     @property
     def last_failure_s(self) -> float:
-        """When it failed or was put off last; 0 if never."""
+        """When it last failed or was deferred, in epoch seconds; 0 if never."""
         moments = (self.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
     @property
     def last_edit_s(self) -> float:
-        """When a person edited it last, as far as its history goes back; 0 if nobody did."""
+        """When a person last edited it, in epoch seconds, as far as its history goes back; 0 if never."""
         moments = (seconds(one.get("at")) for one in self._tries if one.get("outcome") in (EDITED, MOVED))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
     def entry(self) -> Entry:
-        """All that may be shown."""
+        """Return all of it that may be shown."""
         return display.or_why(self._entry, self._hidden_entry)
 
     def _matches(self, where: Where) -> bool:
@@ -246,7 +247,7 @@ class JobView:
         return any(folded in word.casefold() for word in (*words, *values) if word)
 
     def _hidden_entry(self, line: str) -> Entry:
-        """What can be told of a job that cannot be shown."""
+        """Return what can be said of a job that cannot be shown."""
         return Entry(
             key=self.key,
             at_s=self.score,
@@ -295,7 +296,7 @@ class JobView:
 
     @property
     def arguments_as_they_are(self) -> Mapping[str, Json]:
-        """Those of which nothing is hidden, by name."""
+        """The arguments of which nothing is hidden, by name."""
         shown = self.entry().arguments
         given = shown if isinstance(shown, dict) else {}
         return {name: value for name, value in self._arguments.items() if name in given and given[name] == value}
@@ -337,7 +338,7 @@ class JobView:
 
     @_Once
     def _arguments(self) -> Mapping[str, Json]:
-        """By name; none where they cannot be told."""
+        """Return the arguments by name; none where they cannot be read."""
         fields = self.fields or {}
         read = arguments.read(fields.get("args")) if self.is_job else None
         if isinstance(read, Submission):
@@ -346,7 +347,7 @@ class JobView:
 
     @_Once
     def _masked_arguments(self) -> dict[str, Json]:
-        """All at once: one may say of another that it is secret."""
+        """Return the arguments masked, all at once: one may say of another that it is secret."""
         spec = self.known.spec(self.queue, self.command)
         return redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
 
@@ -369,7 +370,7 @@ class JobView:
         return (hide or self._hides[0])(text, limit)
 
     def _clean(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Of what a producer may have put there, only what a try has."""
+        """Return the parts that a try has, without what else a producer may have put there."""
         return {name: self._visible(one[name]) for name in _TRY_FIELDS if name in one}
 
     def _visible(self, value: Json) -> Json:
@@ -396,7 +397,7 @@ class JobView:
 
     @_Once
     def _open(self) -> list[Json] | None:
-        """Its `args` as they are shown, where that is known without looking for its secrets in each of its texts."""
+        """Return its `args` as they are shown; None where that takes a search for its secrets in each of its texts."""
         words = (self.jid, self.command, self._text("error_class"), self.queue)
         if any(len(word) > _WORD_LIMIT for word in words if word is not None):
             return None
@@ -405,7 +406,7 @@ class JobView:
         return redact.in_the_open(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
 
     def _actual(self, condition: Condition) -> Json:
-        """What the condition is about, as it is."""
+        """Return what the condition is about, as it is."""
         if condition.argument is not None:
             return self._arguments.get(condition.argument)
         match condition.field:
@@ -436,7 +437,7 @@ class JobView:
                 return self.jid
 
     def _visible_value(self, condition: Condition) -> Json:
-        """What the condition is about, as it may be shown."""
+        """Return what the condition is about, as it may be shown."""
         found = self._actual(condition)
         name = condition.argument
         if name is not None and found is not None:
@@ -457,13 +458,16 @@ class JobView:
                 return found
 
     def _plain(self, text: str) -> str:
-        """For a word: its job's own secrets are not looked for, which would cost much for each of a million."""
+        """Return a word as it may be shown.
+
+        Its job's own secrets are not searched for, which would cost much for each of a million.
+        """
         shown = hiding.without(text, self.known.secrets)
         return text if shown == text else MASK
 
 
 def _texts(value: Json) -> Iterator[str]:
-    """The texts in this at any depth, without names; and the rest as JSON has it."""
+    """Yield the texts in this value at any depth, without names; and all other values as JSON writes them."""
     left: list[Json] = [value]
     while left:
         match left.pop():

@@ -1,6 +1,6 @@
-"""What servers told of lately, for a person who looks. Called by `restbroker events tail`.
+"""What servers reported lately, for a person who watches. Called by `restbroker events tail`.
 
-Always holds: it changes nothing, and no text of a message is there to be shown; what somebody else wrote into the
+Always holds: it changes nothing, and no text of a message is there to be shown; what other programs wrote into the
 stream is shown as far as it can be read.
 """
 
@@ -32,9 +32,9 @@ class RecentEvent:
 
 @attrs.define(eq=False)
 class Tail:
-    """The stream, from the last event that was looked at. `source`: the only one that is wanted; None: all.
+    """The stream, from the last event that was read. `source`: only events of this source are returned; None: all.
 
-    `sources`: those that were met, wanted or not.
+    `sources`: those that were met, also those that are not returned.
     """
 
     client: Client
@@ -43,9 +43,9 @@ class Tail:
     _last: str = ""
 
     def read_new(self) -> Iterator[RecentEvent]:
-        """Those that came since the last look; at the first, all that are remembered; the oldest first.
+        """Yield the events that came since the last call, the oldest first; at the first call, all that are remembered.
 
-        Raises `StoreUnavailable` or `StoreRefused`.
+        Raise `StoreUnavailable` or `StoreRefused`.
         """
         for noted in events.newest(self.client, self._last):
             self._last = noted.name

@@ -1,8 +1,8 @@
 """A job's story: where it is now or how it ended, what became of its tries, and what people did with it.
 
-Called by `restbroker explain` and by a job's page. Always holds: changes nothing; looks at no more than its bounds
-allow, and says where it did not look to the end; shows nothing that must stay hidden. Where Redis refuses one question,
-as for a key of another type, the rest is told, and that.
+Called by `restbroker explain` and by a job's page. Always holds: changes nothing; reads no more than its limits allow,
+and says where it did not search to the end; shows nothing that must stay hidden. If Redis refuses one question, as for
+a key of another type, the rest is returned, and the refusal.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,17 +25,16 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
 _LARGEST: Final = 10**15
-"""What is higher is no time that a process tells."""
+"""A higher number is no time that a process writes."""
 
 
 @attrs.frozen
 class Location:
-    """Where it is. `name`: of the queue, or of the process that has it in progress. `entry.at_s`: when it is due, or
-    was parked.
+    """Where a job is. `name`: of the queue, or of the process that has it in progress.
 
-    `ahead`: so many jobs are taken before it. `since_s`: when its process took it up (epoch seconds), if it tells.
-    `served`: what is known of a process that serves its queue, None: nobody does, or it is in no queue. `pause`,
-    `target_pauses`: why its queue and its target get no jobs taken.
+    `entry.at_s`: when it is due, or was parked. `ahead`: so many jobs are taken before it. `since_s`: when its process
+    took it up (epoch seconds), if it says so. `served`: what is known of a process that serves its queue; None if no
+    process does, or if it is in no queue. `pause`, `target_pauses`: why no jobs are taken for its queue and its target.
     """
 
     kind: Kind
@@ -49,24 +48,24 @@ class Location:
 
     @property
     def pause_texts(self) -> tuple[str, ...]:
-        """In words: who paused its queue or its target, until when and why."""
+        """The pauses in words: who paused its queue or its target, until when and why."""
         of_queue = () if self.pause is None else (pauses.of_queue(self.name, self.pause),)
         target = self.entry.target or "?"
         return (*of_queue, *(pauses.of_target(target, pause) for pause in self.target_pauses))
 
     @property
     def held_up(self) -> str | None:
-        """Why its target gets no jobs now; for why that is paused there is `paused`, where it is known."""
+        """Why its target gets no jobs now; if it is paused, `pause_texts` says why, where that is known."""
         why = None if self.served is None else self.served.held_up
         return "it is paused." if why == PAUSED and self.pause_texts else why
 
 
 @attrs.frozen
 class Timeline:
-    """What was found. `places` has more than one where a job was pushed twice, or moved while it was looked for.
+    """What was found. `places` has more than one if a job was pushed twice, or moved during the search.
 
-    `acts`: what people did with it, newest first. `unseen`: where was not looked to the end. `ends`: how it ended,
-    where that is kept and it is nowhere, or parked (a copy of what was delivered can be put back); newest first.
+    `acts`: what people did with it, newest first. `unseen`: where the search did not reach the end. `ends`: how it
+    ended, where that is kept and it is nowhere, or parked (a copy of what was delivered can be put back); newest first.
     `refused`: what Redis did not let be read, and what to do.
     """
 
@@ -79,7 +78,7 @@ class Timeline:
 
 
 def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits | None = None) -> Timeline:
-    """Looks for the job of this id. Raises `StoreUnavailable`."""
+    """Search for the job of this id and return its story. Raise `StoreUnavailable`."""
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
@@ -95,7 +94,7 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:
-    """What people did with this job by its name, newest first, among the last `notes` notes of what people did."""
+    """Return what people did with this job by its id, newest first, among the last `notes` entries of the audit log."""
     return tuple(written for written in audit.entries(client, notes) if jid in written.note.jids)
 
 
@@ -115,12 +114,12 @@ class _Search:
     jid: str
 
     def sorted_sets(self) -> Iterator[Location]:
-        """Those where Sidekiq keeps jobs by their times."""
+        """Yield where it is in the sets in which Sidekiq keeps jobs by their times."""
         for zset in SETS:
             yield from self.walk.readable(self._in_set(zset))
 
     def places(self, met: Iterable[Match]) -> Iterator[Location]:
-        """Where it was met, with what is known of that."""
+        """Yield where it was met, with what is known of that."""
         for one in met:
             place = Location(one.kind, one.name, one.look.entry())
             match one.kind:
@@ -140,7 +139,7 @@ class _Search:
             self.walk.unseen.append(f"the {zset} set")
 
     def _waits(self, place: Location) -> Location:
-        """With what holds its queue up, as far as that can be read."""
+        """Return the location with what holds its queue up, as far as that can be read."""
         target, ask = place.entry.target, self.walk.ask
         of_targets: Mapping[str, tuple[Pause, ...]] = {}
         if target is not None:
@@ -151,7 +150,7 @@ class _Search:
         return attrs.evolve(place, served=served, pause=of_queues.get(place.name), target_pauses=of_target)
 
     def acts(self) -> Iterator[StoredEntry]:
-        """What people did with it by its name; what was done to very many at once names only the first of them."""
+        """Yield what people did with it by its id; what was done to very many at once names only the first of them."""
         notes = self.walk.bounds.notes
         for seen, written in enumerate(audit.entries(self.walk.client, notes + 1)):
             if seen == notes or not self.walk.left_s:
@@ -161,7 +160,7 @@ class _Search:
                 yield written
 
     def _since(self, client: Client) -> float | None:
-        """When its process began with it, as its record for Sidekiq's pages says."""
+        """Return when its process began with it, as its record for Sidekiq's pages says; None if it does not."""
         for shown in processes.at_work(client):
             work = rubyjson.object_of(shown) or {}
             payload, run_at = work.get("payload"), work.get("run_at")
@@ -172,7 +171,7 @@ class _Search:
 
 
 def _moment(value: Json) -> float | None:
-    """As epoch seconds; Sidekiq 8 writes milliseconds."""
+    """Return a time as epoch seconds, None if it is none; Sidekiq 8 writes milliseconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
         return None
     return value / 1000 if value >= queues.LEAST_MILLISECONDS else float(value)

@@ -1,7 +1,7 @@
 """Finding jobs in the retry, schedule and dead sets, and in queues, by conditions, page by page.
 
 Called by the command line and the pages. Always holds: changes nothing; reads no more than its budget allows and then
-says where to go on; what a page costs has nothing to do with how deep it lies or how large the set is.
+says where to go on; the cost of a page does not depend on how deep it lies or how large the set is.
 """
 
 import math
@@ -24,14 +24,14 @@ from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.paging import Cursor, Member, Piece, digest_of
 
 SLICE: Final = 200
-"""Members looked at with one question to Redis; fewer where they are large."""
+"""How many members are read with one question to Redis; fewer where they are large."""
 _KEY: Final = re.compile(r"([0-9a-z.+-]{1,40})-([0-9a-f]{40})", re.ASCII)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 
 @attrs.frozen
 class Budget:
-    """How much a search may look at before it says where to go on.
+    """How much a search may read before it says where to go on.
 
     `gives_way`: it is not alone in its process, and rests as long as it works.
     """
@@ -45,7 +45,7 @@ class Budget:
 class Page:
     """What was found. `after` leads to the next page, None: the end was reached. `total`: size of the whole set.
 
-    `looked_at`: how many jobs were looked at for it. A page may be empty and have an `after`: the budget was used up.
+    `looked_at`: how many jobs were read for it. A page may be empty and have an `after`: the budget was used up.
     """
 
     entries: tuple[Entry, ...]
@@ -56,14 +56,14 @@ class Page:
 
 @attrs.frozen
 class FoundJob:
-    """A job's bytes and score, if it was found. `complete` False: time was up before everything was looked at."""
+    """A job's bytes and score, if it was found. `complete` False: time was up before everything was searched."""
 
     member: Member | None
     complete: bool = True
 
 
 def is_key(name: str) -> bool:
-    """Whether this is the key of an entry, which is found without a search, not a job id."""
+    """Tell whether this is the key of an entry, which is found without a search, and not a job id."""
     return _parse_key(name) is not None
 
 
@@ -77,9 +77,9 @@ def page(
     limit: int = PAGE,
     budget: Budget | None = None,
 ) -> Page:
-    """At most `limit` jobs for which all conditions hold, behind the place `after` of an earlier page.
+    """Return at most `limit` jobs that match all conditions, behind the place `after` of an earlier page.
 
-    Parked jobs come newest first, the others next due first. Raises `UsageError` for an `after` that is none,
+    Parked jobs come newest first, the others next due first. Raise `UsageError` for an `after` that is none,
     `StoreUnavailable`, `StoreRefused`.
     """
     allowed = budget or Budget()
@@ -115,9 +115,9 @@ def waiting(
     limit: int = PAGE,
     budget: Budget | None = None,
 ) -> Page:
-    """The same for the jobs that wait in a queue, next one first; they stay where they are.
+    """Return the same for the jobs that wait in a queue, next one first; they stay where they are.
 
-    `after` is a number of jobs: those that are taken meanwhile shift what follows. Raises as `page`.
+    `after` is a number of jobs: those that are taken meanwhile shift what follows. Raise the errors of `page`.
     """
     require_waiting(where)
     allowed = budget or Budget()
@@ -144,8 +144,9 @@ def waiting(
 def first_waiting(
     client: Client, queue: str, where: Where, known: ConfigContext, budget: Budget, keys: Collection[str] = ()
 ) -> JobView | None:
-    """The next job of a queue for which all conditions hold, or that has one of these keys; None: there is none, or
-    none among as many as the budget allows. Raises as `page`.
+    """Return the next job of a queue that matches all conditions, or that has one of these keys.
+
+    None if there is none, or none among as many as the budget allows. Raise the errors of `page`.
     """
     require_waiting(where)
     deadline = time.monotonic() + budget.seconds
@@ -162,22 +163,22 @@ def first_waiting(
 
 
 def look_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
-    """A job that waits in this queue; its moment is when it was pushed."""
+    """Return the view of a job that waits in this queue; its score is the time at which it was pushed."""
     look = JobView(raw, 0.0, known, queue)
     return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
 
 
 def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> Entry | None:
-    """The job of this key or job id; None if there is none (any more), or none was found in `seconds`.
+    """Return the job of this key or job id; None if there is none (any more), or none was found in `seconds`.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     found = locate(client, zset, name, seconds).member
     return None if found is None else JobView(*found, known).entry()
 
 
 def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> FoundJob:
-    """The same, with the job's bytes, for who acts on it. Raises as `one`."""
+    """Return the job of this key or job id with its bytes, for code that acts on it. Raise the errors of `one`."""
     key = _parse_key(name)
     if key is not None:
         return _of_key(client, zset, *key, time.monotonic() + seconds)
@@ -185,7 +186,7 @@ def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) ->
 
 
 def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> FoundJob:
-    """A job of this id, whatever the id looks like. Raises as `one`."""
+    """Return a job of this id, which may be any text. Raise the errors of `one`."""
     deadline = time.monotonic() + seconds
     # JSON may write other characters in several ways; then each entry that has any jid is looked at.
     word = jid if _PLAIN.fullmatch(jid) else '"jid"'
@@ -217,7 +218,7 @@ def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline
 
 
 def _parse_key(name: str) -> tuple[float, str] | None:
-    """The score and the digest that a key is made of; None: it is no key."""
+    """Return the score and the digest that a key is made of; None if it is no key."""
     found = _KEY.fullmatch(name)
     if found is None:
         return None
@@ -229,7 +230,7 @@ def _parse_key(name: str) -> tuple[float, str] | None:
 
 
 def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | None:
-    """Where the next page begins, unless nothing comes any more."""
+    """Return where the next page begins; None if nothing follows."""
     behind = part.behind(number)
     rest = number < len(part.members)
     if not rest and not paging.piece(client, zset, behind, 1, newest_first=zset == "dead").members:

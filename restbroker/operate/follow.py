@@ -1,7 +1,7 @@
-"""What became of jobs that a person sent again: done, failed once more and of what, or still on their way.
+"""What became of jobs that a person sent again: done, failed once more and for what cause, or still on their way.
 
 Called by `retry --wait`, `edit --retry --wait` and the page of an action. Always holds: changes nothing; a job counts
-as gone only where a walk through all places met it nowhere, twice; what was not looked through to the end is told.
+as gone only if a walk through all places met it nowhere, twice; places that were not searched to the end are named.
 """
 
 import re
@@ -22,19 +22,19 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
 SENT: Final = frozenset({"retry", "edit and retry"})
-"""Actions that send jobs to their queues at once, as the audit names them."""
+"""Actions that send jobs to their queues at once, as the audit log names them."""
 KILLED: Final = "Killed"
 _JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
 _MOST_CAUSES: Final = 20
 _CLOCKS_APART_S: Final = 60.0
-"""So far a broker's clock may be behind Redis'."""
+"""A broker's clock may be so many seconds behind Redis'."""
 
 
 @attrs.frozen
 class FailureCount:
     """Jobs that failed again for one cause: how many, and where they are. `message` is of one of them.
 
-    `code` is `KILLED` of those that somebody killed since, whatever they failed of before.
+    `code` is `KILLED` for those that a person killed since, even if they failed before.
     """
 
     zset: SortedSet
@@ -46,14 +46,13 @@ class FailureCount:
 
 @attrs.frozen(kw_only=True)
 class ActionResult:
-    """How many of `jobs` are where. `done`: delivered. `dropped`: ended without it, as they themselves ask for.
+    """How many of `jobs` are where. `done`: delivered. `dropped`: ended without delivery, as they themselves say.
 
-    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `deleted`:
-    they are nowhere, and it is kept how jobs end, but not of these: somebody took them out. `taken`:
-    they are nowhere, and were in queues that nobody here serves: another program took them, which tells us nothing.
-    `waiting`: in a queue, for the server, or for the time that somebody gave them instead; `queues`: some of those that
-    they wait in. `unknown`: not met, and not everything was looked through (`unseen`, `refused`). `failed` has most
-    jobs first.
+    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless a person deleted them. `deleted`:
+    they are nowhere, and it is kept how jobs end, but not of these: a person took them out. `taken`: they are nowhere,
+    and were in queues that no target here serves: another program took them, which says nothing to us. `waiting`: in a
+    queue, for the server, or for another time that a person set; `queues`: some of those that they wait in. `unknown`:
+    not met, and not everything was searched (`unseen`, `refused`). `failed` has most jobs first.
     """
 
     jobs: int
@@ -77,7 +76,7 @@ class ActionResult:
 
     @property
     def killed_jobs(self) -> int:
-        """How many somebody killed meanwhile."""
+        """How many were killed meanwhile."""
         return sum(one.jobs for one in self.failed if one.code == KILLED)
 
     @property
@@ -88,8 +87,10 @@ class ActionResult:
 
 @attrs.frozen
 class Run:
-    """An action as the audit has it. `note` is the newest, of `noted_s`; `jids` are those that it names, of `note.done`
-    jobs, and `elsewhere` those of them that it led to queues which nobody here served.
+    """An action as the audit log has it. `note` is the newest entry, of `noted_s`.
+
+    `jids` are those that its entries name, of `note.done` jobs, and `elsewhere` those of them that it led to queues
+    that no target here served.
     """
 
     name: str
@@ -101,9 +102,9 @@ class Run:
 
 
 def run(client: Client, name: str) -> Run | None:
-    """The action that began with this entry of the audit; None: there is none, any more.
+    """Return the action that began with this entry of the audit log; None if there is none, any more.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     found = audit.of_run(client, name)
     if not found:
@@ -125,10 +126,10 @@ def follow(
     elsewhere: Collection[str] = frozenset(),
     keeps_ends: bool = False,
 ) -> ActionResult:
-    """Looks where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later, and `elsewhere`
-    to queues that nobody here serves. `keeps_ends`: brokers write down how each job ends (`History`).
+    """Return where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
 
-    Raises `StoreUnavailable`.
+    `elsewhere`: those that were sent to queues that no target here serves. `keeps_ends`: brokers write down how each
+    job ends (`History`). Raise `StoreUnavailable`.
     """
     wanted = frozenset(jids)
     first = _search(client, known, bounds, wanted)
@@ -175,13 +176,13 @@ def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: fr
 
 
 def _last_matches(walk: JobSearch, since_s: float) -> dict[str, Match]:
-    """Where each was met last, in the order in which a job goes: one that moves meanwhile is met at its next place."""
+    """Return where each was met last, in the order in which a job goes: one that moves is met at its next place."""
     found = chain(walk.waiting(), walk.in_hand(), walk.sorted_sets())
     return {one.look.jid or "": one for one in found if not _is_anothers(one, since_s)}
 
 
 def _is_anothers(met: Match, since_s: float) -> bool:
-    """Whether it was pushed and failed before these jobs were sent, so that it only has the jid of one of them."""
+    """Tell whether it was pushed and failed before these jobs were sent, so that it only has the jid of one of them."""
     if met.kind not in ("retry", "dead"):
         return False
     moments_s = [met.look.last_failure_s, met.look.last_edit_s, met.look.moment("enqueued_at") or 0.0]
@@ -190,17 +191,17 @@ def _is_anothers(met: Match, since_s: float) -> bool:
 
 
 def _has_failed(look: JobView) -> bool:
-    """Whether it failed since it was sent."""
+    """Tell whether it failed since it was sent."""
     return look.last_failure_s >= (look.moment("enqueued_at") or 0.0) - _CLOCKS_APART_S
 
 
 def _is_put_off(met: Match) -> bool:
-    """Whether somebody gave it another time before it was tried."""
+    """Tell whether a person set another time for it before it was tried."""
     return met.kind == "retry" and not _has_failed(met.look)
 
 
 def _is_killed(look: JobView) -> bool:
-    """Whether somebody killed it, and it did not fail since."""
+    """Tell whether a person killed it, and it did not fail since."""
     history = look.entry().history if b'"killed"' in look.raw else ()
     return not _has_failed(look) or (bool(history) and history[-1].get("outcome") == "killed")
 
@@ -217,7 +218,7 @@ def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
 
 
 def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
-    """Of those that failed again, by cause."""
+    """Yield those that failed again, by cause."""
     failed = [one for one in met if one.kind in ("retry", "dead") and not _is_put_off(one)]
     example = {_cause(one): one.look for one in failed}
     for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):

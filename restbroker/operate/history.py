@@ -1,6 +1,7 @@
-"""How many jobs were done, minute by minute, and how long they took: what all processes wrote for Sidekiq's metrics.
+"""How many jobs were done, minute by minute, and how long they took, as all processes write it for Sidekiq's metrics.
 
-Called by the web pages. Always holds: what is over is read once a minute at most, the newest minutes at each look.
+Called by the web pages. Always holds: minutes that are over are read once a minute at most, the newest minutes at each
+call.
 """
 
 from collections.abc import Sequence
@@ -21,12 +22,12 @@ _UNSETTLED = 2
 
 @attrs.define(eq=False)
 class History:
-    """The last hours. One for a connection."""
+    """The minutes of the last hours, kept between calls. Use one for each connection."""
 
     _known: dict[int, Minute] = attrs.field(factory=dict)
 
     def read(self, client: Client, now_s: float) -> Sequence[Minute]:
-        """The last `MINUTES`, the one that has just begun the last. Raises `StoreUnavailable` or `StoreRefused`."""
+        """Return the last `MINUTES` minutes, the current one last. Raise `StoreUnavailable` or `StoreRefused`."""
         newest_s = int(now_s) // _MINUTE_S * _MINUTE_S
         wanted = range(newest_s - (MINUTES - 1) * _MINUTE_S, newest_s + 1, _MINUTE_S)
         again = wanted[-_UNSETTLED:] if newest_s in self._known else wanted
@@ -36,7 +37,7 @@ class History:
 
 
 def percentile_ms(histogram: Sequence[int], share: float) -> float | None:
-    """About the time below which this share (0 to 1) of the executions lies; None without any.
+    """Return about the time in ms below which this share (0 to 1) of the executions lies; None without any.
 
     As exact as the buckets are: neighbouring limits differ by half.
     """

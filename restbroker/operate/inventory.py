@@ -1,7 +1,8 @@
-"""Which members a sorted set has at a moment: when a person was asked, or when an action began. Nothing else is meant.
+"""Which members a sorted set has at a moment: when a person was shown them, or when an action began.
 
-Made by `operate.act`, and kept by who asks until there is an answer. Always holds: no clock and no field of a job says
-when that came into the set; a member with other bytes or another score is another member.
+The action means nothing else. Made by `operate.act`, and kept by its caller until the person answers. Always holds: it
+needs no clock and no field of a job to know when that came into the set; a member with other bytes or another score is
+another member.
 """
 
 import math
@@ -19,7 +20,7 @@ _PIECE: Final = 250
 
 
 class Inventory:
-    """The members of a set that were looked at, in its order, eight bytes for each."""
+    """The members of a set that were read, in its order, eight bytes for each."""
 
     def __init__(self, zset: SortedSet) -> None:
         self._is_newest_first = zset == "dead"
@@ -29,7 +30,7 @@ class Inventory:
         self._is_sorted = True
 
     def add(self, members: Iterable[Member]) -> None:
-        """Add the next ones."""
+        """Add the next members."""
         for member in members:
             self._digests.append(hash(member))
             self._last = member[1]
@@ -46,14 +47,14 @@ class Inventory:
         return at < len(self._digests) and self._digests[at] == digest
 
     def is_behind(self, score: float) -> bool:
-        """Whether nothing of this score, nor what follows it in the set, is in here."""
+        """Tell whether nothing of this score, nor what follows it in the set, is in here."""
         return score < self._last if self._is_newest_first else score > self._last
 
 
 def inventory(client: Client, zset: SortedSet, after: Cursor | None = None) -> Inventory:
-    """Return all that the set has behind a place (None: from its beginning). Raises `StoreUnavailable`, `StoreRefused`.
+    """Return all that the set has behind a place (None: from its beginning). Raise `StoreUnavailable`, `StoreRefused`.
 
-    No job is read for that: a hundred thousand take half a second (measured: 200,000 of 250 bytes took 0.8 s, 13 MB).
+    No job is parsed for that: a hundred thousand take half a second (measured: 200,000 of 250 bytes took 0.8 s, 13 MB).
     """
     found, place = Inventory(zset), after
     while (part := paging.piece(client, zset, place, _PIECE, newest_first=zset == "dead")).members:

@@ -1,8 +1,7 @@
-"""A walk through all places where jobs are, within bounds: sets, queues, what is in progress, copies, and finished
-jobs.
+"""A walk through all places where jobs are, within limits: sets, queues, jobs in progress, copies, finished jobs.
 
-Used by `explain`, for the job of an id, and by `search`, for what a person typed. Always holds: changes nothing; what
-was not looked through to the end is noted, and so is what Redis does not let be read.
+Used by `explain`, for the job of an id, and by `search`, for what a person typed. Always holds: changes nothing; places
+that were not searched to the end are recorded, and so is what Redis does not let be read.
 """
 
 import time
@@ -30,7 +29,10 @@ Kind: TypeAlias = Literal["queue", "in progress", "retry", "schedule", "dead", "
 SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
 _PIECE: Final = 200
 _QUEUED: Final = 50
-"""To read from the middle of a list of a million costs Redis most of a millisecond for each twenty."""
+"""How many jobs of a queue are read at once.
+
+To read from the middle of a list of a million costs Redis most of a millisecond for each twenty.
+"""
 _ENDS_PAGE: Final = 1000
 _NAMED: Final = 10
 """So many places that there was no time for are named, the others counted."""
@@ -38,10 +40,10 @@ _NAMED: Final = 10
 
 @attrs.frozen
 class SearchLimits:
-    """How far is looked: `seconds` in all, so many jobs of each queue and set, ends and copies of jobs, and notes of
-    people; no further in a place where so many `hits` were found.
+    """How far is searched: `seconds` in all, and at most so many `jobs` of each queue and set.
 
-    `gives_way`: it is not alone in its process, and rests as long as it works.
+    Also at most so many `ends` and `copies` of jobs, and `notes` of people; no further in a place where so many `hits`
+    were found. `gives_way`: it is not alone in its process, and rests as long as it works.
     """
 
     seconds: float = 10.0
@@ -55,7 +57,7 @@ class SearchLimits:
 
 @attrs.frozen
 class End:
-    """How and when (epoch seconds, Redis' clock) it ended, so that it is nowhere any more. As of `store.history`."""
+    """How and when (epoch seconds, Redis' clock) a job ended that is nowhere any more, as `store.history` keeps it."""
 
     at_s: float
     ending: JobEnd
@@ -63,8 +65,9 @@ class End:
 
 @attrs.frozen(eq=False)
 class SearchQuery:
-    """What is looked for. `may_be_in` tells of most jobs' bytes quickly that it is not in them; `may_be_end` of the
-    record of an end, in which nothing is hidden.
+    """What is searched for. `may_be_in` tells quickly from a job's bytes if it is none of these.
+
+    `may_be_end` tells so from the record of an end, in which nothing is hidden.
     """
 
     may_be_in: Callable[[bytes], bool]
@@ -75,7 +78,7 @@ class SearchQuery:
 
 @attrs.frozen(eq=False)
 class Match:
-    """A job that was sought, where it was met. `name`: of the queue or set, or of the process that has it in progress.
+    """A job that matches, where it was met. `name`: of the queue or set, or of the process that has it in progress.
 
     `number`: so many jobs come before it there.
     """
@@ -88,7 +91,10 @@ class Match:
 
 @attrs.define(eq=False)
 class JobSearch:
-    """`unseen`: what was not looked through to the end. `refused`: what cannot be read. `looked_at`: jobs, by place."""
+    """One search. `unseen`: what was not searched to the end. `refused`: what cannot be read.
+
+    `looked_at`: how many jobs were read, by place.
+    """
 
     client: Client
     known: ConfigContext
@@ -101,36 +107,36 @@ class JobSearch:
     _pace: Pace | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """The time runs from now on."""
+        """Start the time of the search."""
         self._deadline = time.monotonic() + self.bounds.seconds
         self._pace = Pace() if self.bounds.gives_way else None
 
     @property
     def left_s(self) -> float:
-        """How much of its time is left."""
+        """How many seconds are left."""
         return max(0.0, self._deadline - time.monotonic())
 
     def sorted_sets(self) -> Iterator[Match]:
-        """Those where Sidekiq keeps jobs by their times: parked ones newest first, the others next due first."""
+        """Yield matches in Sidekiq's sorted sets: parked jobs newest first, the others next due first."""
         for zset in SETS:
             yield from self._matches(zset, zset, f"the {zset} set", most=self.bounds.jobs, pieces=self._members(zset))
 
     def waiting(self) -> Iterator[Match]:
-        """Those in queues that anybody named or the configuration serves."""
+        """Yield matches in queues that are known to Redis or that the configuration serves."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         odd: Mapping[str, QueueName] = self.ask(queues.unreadable, {})
         for queue in self._in_time("queues", "the queue {}", announced | set(self.known.targets)):
             yield from self._in_queue(queue, odd.get(queue, queue))
 
     def in_unlisted_queues(self) -> Iterator[Match]:
-        """Those in queues that somebody made with a push alone. To find them takes a look at all keys."""
+        """Yield matches in queues that were made with a push alone. To find them takes a look at all keys."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         found: frozenset[str] = self.ask(survey.lists, frozenset())
         for queue in self._in_time("queues", "the queue {}", found - announced - set(self.known.targets)):
             yield from self._in_queue(queue, queue)
 
     def in_hand(self) -> Iterator[Match]:
-        """What the processes of restbroker have taken."""
+        """Yield matches among the jobs that restbroker's processes have taken."""
         alive: Mapping[str, int] = self.ask(identities.live, {})
         dying: Mapping[str, int] = self.ask(identities.dying, {})
         for identity in self._in_time("processes", "jobs in progress of {}", {*alive, *dying}):
@@ -143,25 +149,25 @@ class JobSearch:
             )
 
     def copies(self) -> Iterator[Match]:
-        """Copies of dead jobs, newest first, wherever the jobs are now, however many are found."""
+        """Yield matching copies of dead jobs, newest first, wherever the jobs are now, however many are found."""
         most = self.bounds.copies
         found = self._through("copies of dead jobs", most, self._copies(), self._if_wanted, hits=most)
         return (Match("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
-        """What was written of jobs when they were settled for good, newest first, back to that moment."""
+        """Yield the records of jobs that were settled for good, newest first, back to `since_s` (epoch seconds)."""
         found = self._through("finished jobs", self.bounds.ends, self._endings(since_s), self._end)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
-        """These, as far as Redis lets them be read."""
+        """Yield these, as far as Redis lets them be read."""
         try:
             yield from found
         except StoreRefused as error:
             self._note(error)
 
     def ask(self, question: Callable[[Client], T], instead: T) -> T:
-        """The answer, or what stands for it where Redis refuses."""
+        """Return the answer, or `instead` if Redis refuses."""
         try:
             return question(self.client)
         except StoreRefused as error:
@@ -169,7 +175,7 @@ class JobSearch:
             return instead
 
     def _in_time(self, all_of: str, one: str, names: Collection[str]) -> Iterator[str]:
-        """These, until the time is up: of thousands, one question each would take long."""
+        """Yield these until the time is up: of thousands, one question each would take long."""
         left = sorted(names)
         while left and self.left_s:
             yield left.pop(0)
@@ -202,7 +208,7 @@ class JobSearch:
         *,
         hits: int | None = None,
     ) -> Iterator[tuple[int, R]]:
-        """What is picked of these, each with its number, until it is enough."""
+        """Yield what is picked of these, each with its number, until it is enough."""
         seen, left = 0, self.bounds.hits if hits is None else hits
         for piece in pieces:
             for found in piece:
@@ -251,7 +257,7 @@ class JobSearch:
         return self.ask(lambda client: identities.read(client, identity), None)
 
     def _in_progress(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[JobView]]:
-        """What a lane has in progress, with the queue that each came from, which it need not name."""
+        """Yield what a lane has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
             yield [JobView(raw, 0.0, self.known, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
 

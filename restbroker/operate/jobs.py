@@ -14,7 +14,7 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
 PAGE = 20
-"""Members at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
+"""Members read at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 _WORD_LIMIT = 120
 
 
@@ -30,16 +30,16 @@ class StoredJob:
 
 
 def list_jobs(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]) -> Iterator[StoredJob]:
-    """At most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
+    """Yield at most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
 
-    Raises `StoreUnavailable`.
+    Raise `StoreUnavailable`.
     """
     members = read(client, zset, limit, newest_first=zset == "dead")
     return (display_job(raw, at_s, secrets) for raw, at_s in members)
 
 
 def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
-    """At most `limit` members of a set, with their scores. Raises `StoreUnavailable`."""
+    """Yield at most `limit` members of a set, with their scores. Raise `StoreUnavailable`."""
     skip = 0
     while skip < limit and (
         page := sets.listed(client, zset, skip, min(PAGE, limit - skip), newest_first=newest_first)
@@ -49,7 +49,7 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
 
 
 def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
-    """What may be shown of a job's bytes."""
+    """Return what may be shown of a job's bytes."""
     return display.or_why(
         lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, error_class=None, message=line)
     )

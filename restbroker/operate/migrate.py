@@ -21,7 +21,7 @@ from restbroker.store.migration import Transfer
 from restbroker.store.server import time_s
 
 DEFAULT_PROCESS_ID = "1"
-"""The original's own default; most installations never changed it (its README asks for a text, and shows none)."""
+"""The original's own default; most installations never changed it (its README wants a text, and shows none)."""
 _WATCH_EVERY_S = 0.1
 _MOST_CLASHES = 20
 
@@ -34,7 +34,7 @@ class Sources:
     """Where to look: the configured queues, and each list of jobs in progress as queue and process id.
 
     `unclear`: keys that may belong to one of the queues or to another one; they are left alone. `complete`: Redis had
-    few enough keys to look at all of them.
+    few enough keys to read all of them.
     """
 
     queues: tuple[str, ...]
@@ -45,7 +45,7 @@ class Sources:
 
 @attrs.frozen
 class Part:
-    """Some jobs with one way to go. `queue` is None where nothing tells it; `source` is the key that they are in.
+    """Some jobs with one way to go. `queue` is None if nothing names it; `source` is the key that they are in.
 
     `repaired` must be changed so that Sidekiq and its web pages can read them. `unreadable` are no jobs: those in
     progress go back byte for byte, and the broker parks them; those of the retry set are parked at once.
@@ -91,7 +91,7 @@ class _Tally:
     refused: Counter[str] = attrs.field(factory=Counter)
 
     def add(self, source: str, planned: Plan) -> None:
-        """Counts one member of the retry set."""
+        """Count one member of the retry set."""
         match planned:
             case Retry():
                 place: _Place = (source, planned.queue, "retry")
@@ -104,7 +104,7 @@ class _Tally:
         self.jobs[place] += 1
 
     def takeover(self) -> Takeover:
-        """The whole: jobs in progress, then what goes to be retried, what is parked, and what stays."""
+        """Return the whole: jobs in progress, then what goes to be retried, what is parked, and what stays."""
         places = sorted(self.jobs, key=lambda place: (_WAYS.index(place[2]), place[0], place[1] or ""))
         parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
         return Takeover(tuple(parts), tuple(self.refused.items()))
@@ -131,9 +131,9 @@ def sources(client: Client, queues: Sequence[str], process_ids: Collection[str])
 
 
 def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep) -> OriginalSigns:
-    """Whether the original seems to run still, after `watch_s` seconds at most.
+    """Return signs that the original still runs, after `watch_s` seconds at most.
 
-    It shows no sign of life in Redis, so that only what it does can be seen: taking jobs, and lists that change.
+    It writes no heartbeat to Redis, so that only what it does can be seen: taking jobs, and lists that change.
     """
     before = migration.states(client, where.lists)
     deadline_s = time.monotonic() + watch_s
@@ -151,7 +151,7 @@ def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float
 
 
 def preview(client: Client, where: Sources) -> Takeover:
-    """What `move` would do; changes nothing. Raises `StoreUnavailable`."""
+    """Return what `move` would do; change nothing. Raise `StoreUnavailable`."""
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
         if state.size:
@@ -168,7 +168,7 @@ def preview(client: Client, where: Sources) -> Takeover:
 
 
 def move(client: Client, where: Sources) -> Takeover:
-    """Moves everything; what is returned tells what was moved. Raises `StoreUnavailable` half way: call it again."""
+    """Move everything and return what was moved. Raise `StoreUnavailable`, perhaps half way: call it again."""
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
         if state.size:
@@ -185,7 +185,7 @@ def move(client: Client, where: Sources) -> Takeover:
 
 
 def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tally: _Tally) -> int:
-    """Moves these members of the retry set; how many of them stay there."""
+    """Move these members of the retry set; return how many of them stay there."""
     source, now_s, stay = client.keys.go_retry, time_s(client), 0
     pending = list(page)
     for nudge in range(_MOST_CLASHES):
@@ -212,7 +212,7 @@ def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tal
 
 
 def _transfer(client: Client, planned: dict[bytes, Plan], now_s: float) -> Iterator[tuple[bytes, Code | None]]:
-    """What became of each; None for those that stay on purpose."""
+    """Yield each member with what became of it; None for those that stay on purpose."""
     transfers: list[Transfer] = []
     for raw, one in planned.items():
         match one:
@@ -228,7 +228,7 @@ def _transfer(client: Client, planned: dict[bytes, Plan], now_s: float) -> Itera
 
 
 def _unreadable(client: Client, queue: str, process_id: str) -> int:
-    """How many of these jobs in progress are none. The original keeps such entries forever (measured)."""
+    """Return how many of these jobs in progress are none. The original keeps such entries forever (measured)."""
     count = skip = 0
     while page := migration.in_progress(client, queue, process_id, skip=skip, limit=PAGE):
         count += sum(isinstance(job.read(raw, queue, ""), job.NotAJob) for raw in page)
@@ -237,5 +237,5 @@ def _unreadable(client: Client, queue: str, process_id: str) -> int:
 
 
 def _of_another(queue: str, process_id: str, known: Collection[str]) -> bool:
-    """Whether a longer name of a known queue explains this key better."""
+    """Tell whether a longer name of a known queue explains this key better."""
     return any(f"{queue}:{process_id}".startswith(f"{name}:") for name in known if name.startswith(f"{queue}:"))

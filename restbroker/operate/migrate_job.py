@@ -1,8 +1,8 @@
 """What becomes of one member of the Go original's retry set. Called by `operate.migrate`; pure.
 
-Always holds: what goes to `retry` is shown by Sidekiq Web, survives Ruby's poller and has a jid. What go-workers
-writes there does neither: its `failed_at` and `retried_at` are dates as text ("2006-01-02 15:04:05 UTC", measured),
-which end the pages of Sidekiq Web with an error, and its `queue` begins with the namespace.
+Always holds: what goes to `retry` is shown by Sidekiq Web, survives Ruby's poller and has a jid. What go-workers writes
+there does neither: its `failed_at` and `retried_at` are dates as text ("2006-01-02 15:04:05 UTC", measured), which end
+the pages of Sidekiq Web with an error, and its `queue` begins with the namespace.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from restbroker.job.retry import stamp, wrap_unreadable
 
 @attrs.frozen
 class Retry:
-    """Goes to `retry`. `repaired`: its bytes had to change."""
+    """The member goes to `retry`. `repaired`: its bytes had to change."""
 
     payload: bytes
     queue: str
@@ -28,14 +28,14 @@ class Retry:
 
 @attrs.frozen
 class Park:
-    """Goes to the dead set, wrapped: it is no job."""
+    """The member goes to the dead set, wrapped: it is no job."""
 
     payload: bytes
 
 
 @attrs.frozen
 class Keep:
-    """Stays, since it belongs to a queue that is not ours: another go-workers program may share the set."""
+    """The member stays, since it belongs to a queue that is not ours: another go-workers program may share the set."""
 
     queue: str
 
@@ -44,7 +44,10 @@ Plan: TypeAlias = Retry | Park | Keep
 
 
 def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge: int = 0) -> Plan:
-    """What to do with a member. `nudge` (microseconds) makes it different from an equal one that is there already."""
+    """Return what to do with a member.
+
+    `nudge` (microseconds) makes it different from an equal one that is there already.
+    """
     # From the bytes, so that a second attempt makes the same one.
     spare = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
     read = job.read(raw, queues[0], spare)

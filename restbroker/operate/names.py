@@ -1,6 +1,7 @@
-"""Whether a queue, target, source of events or process of this name is known; where it is not, which one is nearest.
+"""Whether a queue, target, source of events or process of this name is known; if not, which one is nearest.
 
-Called before something is done with it, by the commands and by `queues` and `find`. Always holds: nothing is done here.
+Called before something is done with it, by the commands and by `queues` and `find`. Always holds: nothing is changed
+here.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,7 +17,7 @@ _ALIKE = 0.7
 
 
 def require(kind: str, name: str, known: Collection[str]) -> None:
-    """Raises `UsageError`, naming the nearest known name, unless `name` is one of them."""
+    """Raise `UsageError`, naming the nearest known name, unless `name` is one of them."""
     if name in known:
         return
     near = get_close_matches(name, sorted(known), n=3)
@@ -24,7 +25,7 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The queue that is called nearly as `name`, which whoever pushed there may have meant; None: none is."""
+    """Return the known queue with a similar name, which the producer may have meant; None if there is none."""
     plain = {other.casefold(): other for other in sorted(known)}
     # Whoever pushes by hand may have written the key's beginning twice.
     found = get_close_matches(name.casefold().removeprefix("queue:").strip(), plain, n=1, cutoff=_ALIKE)
@@ -32,9 +33,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def exact(client: Client, queue: str) -> QueueName:
-    """The queue's own name, where this is how one is shown that is no UTF-8.
+    """Return the queue's own name: `queue`, or the bytes of a name that is not UTF-8 and is shown like this.
 
-    Raises `UsageError` where two are shown so.
+    Raise `UsageError` if two queues are shown like this.
     """
     # Only such a name is shown with this, so that nothing is asked for others.
     meant = queues.unreadable(client).get(queue) if "\\x" in queue else None

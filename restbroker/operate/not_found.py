@@ -1,6 +1,6 @@
-"""What can be told of a job that is nowhere: where it was looked for, and where it may be, or may have gone, instead.
+"""What can be said of a job that is nowhere: where it was searched for, and where it may be, or may have gone.
 
-Called by `restbroker explain`. Always holds: it changes nothing; where Redis refuses a question, the rest is told.
+Called by `restbroker explain`. Always holds: it changes nothing; if Redis refuses a question, the rest is returned.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +21,12 @@ S = TypeVar("S")
 T = TypeVar("T")
 _MOST_QUEUES: Final = 1000
 _LOOKED_AT: Final = 1000
-"""Copies of dead jobs that are compared with the dead set."""
+"""How many copies of dead jobs are compared with the dead set."""
 
 
 @attrs.frozen
 class SearchedPlace:
-    """A place that was looked through, and how many jobs are there now; None: Redis does not let it be read."""
+    """A place that was searched, and how many jobs are there now; None: Redis does not let it be read."""
 
     place: str
     jobs: int | None
@@ -34,7 +34,7 @@ class SearchedPlace:
 
 @attrs.frozen
 class UnservedQueue:
-    """A queue with jobs in it that no process serves and no target has. `meant`: a queue that is called nearly so."""
+    """A queue with jobs in it that no process serves and no target has. `meant`: a queue with a similar name."""
 
     name: str
     jobs: int
@@ -63,7 +63,7 @@ class KeptHistory:
 
 @attrs.frozen
 class NotFound:
-    """What was found out. `namespaces`: others on this Redis in which somebody keeps queues, "" for none."""
+    """What was found out. `namespaces`: others on this Redis in which there are queues, "" for none."""
 
     searched: tuple[SearchedPlace, ...]
     unserved: tuple[UnservedQueue, ...]
@@ -73,7 +73,7 @@ class NotFound:
 
 
 def not_found(client: Client, config: Config) -> NotFound:
-    """Looks where else it may be. Raises `StoreUnavailable`."""
+    """Return where else the job may be. Raise `StoreUnavailable`."""
     lists = _try(lambda: survey.lists(client), frozenset[str]())
     seen = _try(lambda: overview(client, {*config.queues, *lists}, _MOST_QUEUES), None)
     copies = _try(lambda: parked.size(client), None)
@@ -120,7 +120,7 @@ def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
 
 
 def _served_by_others(client: Client) -> frozenset[str]:
-    """Queues that Ruby's Sidekiq serves, and restbroker, by its records."""
+    """Return the queues that Ruby's Sidekiq serves, and restbroker, by their records."""
     records: Sequence[ProcessRecord] = _try(lambda: processes.read_all(client, with_work=False), ())
     return frozenset(queue for one in records for queue in one.queues)
 

@@ -1,7 +1,7 @@
 """The figures of the whole system as one plain value: totals, queues, and processes with their targets.
 
-Called by `restbroker stats`. Always holds: a process' own figures (its snapshot) are another version's perhaps, so
-every field of them may be missing.
+Called by `restbroker stats`. Always holds: a process' own figures (its snapshot) may be another version's, so every
+field of them may be missing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -43,17 +43,20 @@ SNAPSHOT_FIELDS = (
     "quiet",
     "finishing",
 )
-"""`at_work`: jobs that the server has been sent and did not answer yet, of as many as there are `workers` (Concurrency
-and the places of Slots) at most. `ahead`: those that wait in the process. `limit`: how many jobs the target is
-given at once now, `limits` that and what is configured. `limited`: what held the last fetch back (rate, in_flight,
-dead, paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it
-has, since the process took a new configuration or stops.
+"""The fields of a process' snapshot that are shown.
+
+`at_work`: jobs that were sent to the server and are not answered yet, at most as many as there are `workers`
+(Concurrency and the places of Slots). `ahead`: those that wait in the process. `limit`: how many jobs the target gets
+at once now, `limits` that and what is configured. `limited`: what held the last fetch back (rate, in_flight, dead,
+paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it has,
+since the process took a new configuration or stops.
 """
 
 
 class SystemStats(TypedDict):
-    """Ready for JSON. `lanes` has one row for each target in each process; `sources` one for each source of events in
-    each process that reads it, and for each user whose stream that is.
+    """Ready for JSON. `lanes` has one row for each target in each process.
+
+    `sources` has one for each source of events in each process that reads it, and for each user whose stream that is.
     """
 
     totals: dict[str, int]
@@ -63,15 +66,15 @@ class SystemStats(TypedDict):
 
 
 def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
-    """All figures, also of the queues `wanted`, whoever knows these.
+    """Return all figures, also of the queues `wanted`, even if no process or Redis knows these.
 
-    Times are seconds unless their names say ms. Raises `StoreUnavailable`.
+    Times are seconds unless their names say ms. Raise `StoreUnavailable`.
     """
     return system_stats_of(client, overview(client, wanted))
 
 
 def system_stats_of(client: Client, seen: Overview) -> SystemStats:
-    """The same of what was read already. Raises `StoreUnavailable`."""
+    """Return the same of what was read already. Raise `StoreUnavailable`."""
     targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
@@ -102,10 +105,10 @@ def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
 
 
 def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
-    """One target in one process. `in_hand` is what Redis counts, not what the process said last.
+    """Return one target in one process. `in_hand` is what Redis counts, not what the process said last.
 
-    `paused` has why its target is paused, and for how many seconds more (None: until someone resumes it); `pauses`
-    tells more of the same.
+    `paused` has why its target is paused, and for how many seconds more (None: until someone resumes it); `pauses` says
+    more of the same.
     """
     known = lane.registered
     pauses = () if known is None else all_pauses.get(known.facts.target, ())

@@ -1,9 +1,9 @@
 """Lets deliveries go on beside a thread that computes for long. Used by `find` for the pages, and by `web.render`.
 
 Python runs one thread at a time. A thread that computes without a break takes five milliseconds at each turn, and the
-thread that delivers has to wait for its turn behind every answer that it reads or sends: deliveries would all but stop
-while a million jobs are looked through. Always holds: who steps often rests as long as he worked, a millisecond at a
-time; what a single step takes, nothing divides.
+thread that delivers has to wait for its turn before every answer that it reads or sends: deliveries would all but stop
+while a million jobs are searched. Always holds: code that calls `step` often rests as long as it worked, a millisecond
+at a time; a single step is never divided.
 """
 
 import time
@@ -16,12 +16,15 @@ T = TypeVar("T")
 _WORK_S = 0.001
 _LONGEST_REST_S = 0.05
 _EACH = 16
-"""To look at the clock takes a third of a microsecond."""
+"""Steps are made after so many items, since reading the clock takes a third of a microsecond."""
 
 
 @attrs.define(eq=False)
 class Pace:
-    """One for a piece of work, in one thread. `worked_s`: the CPU time of this thread; `rest` lets others run."""
+    """The pace of one piece of work, in one thread.
+
+    `worked_s` returns this thread's CPU time; `rest` lets others run.
+    """
 
     worked_s: Callable[[], float] = time.thread_time
     rest: Callable[[float], None] = time.sleep
@@ -31,7 +34,7 @@ class Pace:
         self._rested_at_s = self.worked_s()
 
     def step(self) -> None:
-        """Rests if it is time to."""
+        """Rest if it is time to."""
         worked_s = self.worked_s() - self._rested_at_s
         if worked_s >= _WORK_S:
             self.rest(min(worked_s, _LONGEST_REST_S))
@@ -39,7 +42,7 @@ class Pace:
 
 
 def pace_items(items: Iterable[T], pace: Pace) -> Iterator[T]:
-    """The same items, with a step behind every few of them."""
+    """Yield the same items, with a step after every few of them."""
     for number, item in enumerate(items, start=1):
         yield item
         if number % _EACH == 0:

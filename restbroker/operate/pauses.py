@@ -5,21 +5,21 @@ from restbroker.store.pauses import Pause
 
 
 def _until(pause: Pause) -> str:
-    """By whom something is paused, and until when; begins with a blank."""
+    """Return by whom something is paused, and until when; the text begins with a blank."""
     by = "" if pause.who is None else f" by {pause.who}"
     return f"{by} until someone resumes it" if pause.left_s is None else f"{by} for {duration_text(pause.left_s)} more"
 
 
 def _reason(pause: Pause) -> str:
-    """Why it is paused, in that person's own words; empty if nobody said it."""
+    """Return why it is paused, in that person's own words; empty if there are none."""
     return "" if pause.why is None else f': "{pause.why}"'
 
 
 def of_target(name: str, pause: Pause) -> str:
-    """One reason why a target is paused."""
+    """Return one reason why a target is paused, as a sentence."""
     return f"The target {name} is paused{_until(pause)} ({pause.reason}){_reason(pause)}."
 
 
 def of_queue(name: str, pause: Pause) -> str:
-    """Why a queue is paused."""
+    """Return why a queue is paused, as a sentence."""
     return f"The queue {name} is paused{_until(pause)}{_reason(pause)}."

@@ -1,7 +1,7 @@
 """Processes as an operator sees and steers them: restbroker's and Ruby's Sidekiq on the same Redis.
 
 Called by `restbroker processes` and the pages. Always holds: requests go the way of Sidekiq's own API, so that each
-process takes them as if Sidekiq Web had asked; jobs in progress are shown without arguments and without a token.
+process takes them as if they came from Sidekiq Web; jobs in progress are shown without arguments and without a token.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
 _WORD_LIMIT = 120
 _LARGEST = 10**15
-"""What is higher is none of the numbers that processes tell of themselves."""
+"""A higher number is none that processes write of themselves."""
 _SILENT_S: Final = {True: 15.0, False: 30.0}
 """Three records of ours (True), or of Ruby's, that did not come: Redis keeps that of a killed process for a minute."""
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
@@ -37,7 +37,7 @@ _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 class InHand:
     """A job that a process has in delivery: `job.at_s` says since when (epoch seconds); `name` is its command or class.
 
-    None: it does not tell. `thread` names it among those of its process.
+    `name` None: it does not say. `thread` names it among those of its process.
     """
 
     thread: str
@@ -48,11 +48,11 @@ class InHand:
 
 @attrs.frozen
 class Process:
-    """One process. `name` is `host:pid:nonce`, by which it is asked; `host:pid` where it wrote no record: it cannot be.
+    """One process. `name` is `host:pid:nonce`, to which requests are addressed.
 
-    `version` is what it says of itself (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_hand`: how many jobs
-    Redis lists as its own, for Ruby's how many it says; of `jobs` it shows a thousand at most. `beat_age_s`: since its
-    last sign of life.
+    It is `host:pid` if the process wrote no record: then no request reaches it. `version` is what it says of itself
+    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_hand`: how many jobs Redis lists as its own, for Ruby's how
+    many it says; of `jobs` it shows a thousand at most. `beat_age_s`: seconds since its last heartbeat.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Process:
 
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:
-        """Silent: it was killed, or hangs, or cannot reach Redis."""
+        """Whether it runs or is quiet. Silent: it was killed, or hangs, or cannot reach Redis."""
         if (self.beat_age_s or 0.0) > _SILENT_S[self.is_restbroker]:
             return "silent"
         return "quiet" if self.quiet else "running"
@@ -84,9 +84,9 @@ class Process:
 def processes(
     client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Overview | None = None
 ) -> list[Process]:
-    """Every process that lives, by name; none of `secrets` is shown. `seen`: what was read already.
+    """Return every process that lives, by name; none of `secrets` is shown. `seen`: what was read already.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     seen = seen or stats.overview(client)
     lanes: dict[str, list[LaneView]] = {}
@@ -101,16 +101,15 @@ def processes(
 
 
 def quiet(client: Client, process: str, who: str, why: str = "") -> None:
-    """Has a process take no more jobs, for good; what it has in progress it finishes. It obeys within five seconds or
-    so.
+    """Order a process to take no more jobs, for good; it finishes what it has in progress.
 
-    Raises `RestbrokerError` if there is no such process.
+    It obeys within about five seconds. Raise `RestbrokerError` if there is no such process.
     """
     _ask(client, process, "TSTP", who=who, why=why)
 
 
 def stop(client: Client, process: str, who: str, why: str = "") -> None:
-    """Has a process finish what it has in progress, within its time-out, and end. As `quiet` otherwise.
+    """Order a process to finish what it has in progress, within its time-out, and to end. As `quiet` otherwise.
 
     A worker of `run --processes` is started again by its supervisor, and so are most services.
     """
@@ -118,10 +117,10 @@ def stop(client: Client, process: str, who: str, why: str = "") -> None:
 
 
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
-    """Has a process of restbroker end the delivery of the job that it shows as `thread` (`InHand`), in five seconds.
+    """Order a process of restbroker to end the delivery of the job that it shows as `thread` (`InHand`).
 
-    The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
-    Raises `RestbrokerError` if there is no such process, or Ruby runs it.
+    It obeys within five seconds. The job is parked as `Cancelled`, with whether it may have run; if it ends by itself
+    before, it is settled as ever. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
     """
     found = next((one for one in stored.read_all(client) if one.name == process), None)
     if found is None:
@@ -155,7 +154,7 @@ def _gone(process: str) -> RestbrokerError:
 
 
 def _is_own(info: Mapping[str, Json]) -> bool:
-    """Whether this is the record of a process of restbroker, by what it says of itself."""
+    """Tell whether this is the record of a process of restbroker, by what it says of itself."""
     return (_text(info, "version") or "").startswith("restbroker ")
 
 
@@ -185,7 +184,7 @@ def _from_record(one: ProcessRecord, lanes: Sequence[LaneView], now_s: float, se
 
 
 def _without_record(name: str, lanes: Sequence[LaneView]) -> Process:
-    """One that may not write for Sidekiq Web, or has just begun."""
+    """Return one that may not write for Sidekiq Web, or has just begun."""
     host, _, pid = name.rpartition(":")
     ages = [lane.age_s for lane in lanes if lane.age_s is not None]
     queues = {queue: None for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
@@ -215,7 +214,7 @@ def _targets(lanes: Sequence[LaneView]) -> tuple[str, ...]:
 
 
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[InHand]:
-    """The oldest first. Others may write there too: what cannot be read is left out."""
+    """Return the jobs, the oldest first. Others may write there too: what cannot be read is left out."""
     found: list[InHand] = []
     for thread, raw in work.items():
         with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError, OverflowError):

@@ -1,8 +1,8 @@
-"""Queues as an operator sees and steers them: what waits, who serves it, who paused it; pausing, looking, clearing.
+"""Queues as an operator sees and steers them: what waits, who serves it, who paused it; pausing, peeking, clearing.
 
 Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
-Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
-counted; a name that is no UTF-8 is given as it is shown, and nothing is done where two are shown so (`names.exact`).
+Sidekiq Pro's set; peeking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
+counted; a name that is not UTF-8 is passed as it is shown, and nothing is done if two are shown alike (`names.exact`).
 """
 
 import time
@@ -32,15 +32,16 @@ from restbroker.store.server import time_s
 from restbroker.store.stats import Overview
 
 BATCH: Final = 1000
-"""Jobs that are deleted between two moments at which clearing a queue can be stopped."""
+"""How many jobs are deleted between two moments at which clearing a queue can be stopped."""
 _NOTE_EVERY_S: Final = 1.0
 
 
 @attrs.frozen
 class Queue:
-    """A queue: jobs waiting (None: its key is not a list), and how long the next one has been (None: it does not tell).
+    """A queue: how many jobs wait, and how many seconds the next one has been waiting (None: it does not say).
 
-    `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None where jobs are taken.
+    `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
+    where jobs are taken.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Queue:
 
 @attrs.frozen
 class Waiting:
-    """A job in a queue: `place` 0 is taken next; how long it has been waiting, None if it does not tell."""
+    """A job in a queue: `place` 0 is taken next; how long it has been waiting in seconds, None if it does not say."""
 
     place: int
     waited_s: float | None
@@ -70,9 +71,9 @@ class ClearProgress:
 
 
 def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
-    """Every queue that Redis, a process or `wanted` knows, or that is paused.
+    """Return every queue that Redis, a process or `wanted` knows, or that is paused.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     records, paused = processes.read_all(client, with_work=False), pauses.paused_queues(client)
     seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
@@ -91,10 +92,10 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
 
 
 def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = None) -> bool:
-    """Has no process take jobs of a queue; None: until `resume`. Jobs in progress still run. It replaces an earlier
-    pause.
+    """Pause a queue for all processes, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
 
-    False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
+    Jobs in progress still run. Return False if it was paused already. Raise `StoreUnavailable`: it may be paused; the
+    same call again is right.
     """
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=lasting(for_s), why=why))
@@ -102,14 +103,14 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
 
 
 def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
-    """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
+    """Let jobs of a queue be taken again, no matter who paused it. Return False if it was not paused."""
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="resume", place=place_of(queue), why=why))
     return pauses.resume_queue(client, own)
 
 
 def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[Waiting]:
-    """At most `limit` jobs behind the first `skip`, the one to be taken next first; none of `secrets` is shown."""
+    """Yield at most `limit` jobs behind the first `skip`, the next to be taken first; none of `secrets` is shown."""
     own = exact(client, queue)
     now_s = time_s(client)
     start, end = skip, skip + limit
@@ -121,7 +122,7 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
 
 
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
-    """Deletes all jobs that wait in a queue, as `clearing` does; how many. `dry_run`: only counts."""
+    """Delete all jobs that wait in a queue, as `clearing` does, and return how many. `dry_run`: only count them."""
     if dry_run:
         return size_of(client, exact(client, queue))
     done = 0
@@ -131,10 +132,10 @@ def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool 
 
 
 def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
-    """Deletes all jobs that wait in a queue now, the oldest first; yields after each batch how far it came.
+    """Delete all jobs that wait in a queue now, the oldest first; yield after each batch how far it came.
 
-    They are gone: nothing keeps a copy. Jobs in progress still run; what is pushed meanwhile stays. Who stops iterating
-    stops it, and the same call again goes on with the rest. Raises `UsageError` if the key is no list;
+    They are gone: nothing keeps a copy. Jobs in progress still run; what is pushed meanwhile stays. A caller that stops
+    iterating stops it, and the same call again goes on with the rest. Raise `UsageError` if the key is no list;
     `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
     """
     own = exact(client, queue)
@@ -162,7 +163,7 @@ def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[C
 
 
 def size_of(client: Client, queue: QueueName) -> int:
-    """How many jobs wait in it. Raises `UsageError` if the key is no list."""
+    """Return how many jobs wait in it. Raise `UsageError` if the key is no list."""
     size = stored.size(client, queue)
     if size is None:
         key = client.keys.queue_of(queue)
@@ -172,12 +173,12 @@ def size_of(client: Client, queue: QueueName) -> int:
 
 
 def lasting(for_s: float | None) -> str:
-    """How long a pause is meant to last, for the record of what people did."""
+    """Return how long a pause is to last, in words for the audit log."""
     return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
 def place_of(queue: str) -> str:
-    """What an action on a queue is about, as the audit stream has it."""
+    """Return the `place` of an action on a queue, as the audit log has it."""
     return f"queue:{queue}"
 
 

@@ -1,8 +1,8 @@
-"""Finds jobs by a text or by conditions, wherever they are, and those that have ended.
+"""Finds jobs by a text or by conditions, in all places where jobs are, and those that have ended.
 
-Called by `restbroker find` and the pages' search box. Always holds: changes nothing; looks at no more than its bounds
-allow, and says where it did not look; what is hidden is not found, neither by a text nor by a condition, and neither
-the time nor what was looked at depends on it.
+Called by `restbroker find` and the pages' search box. Always holds: changes nothing; reads no more than its limits
+allow, and says where it did not search; what is hidden is not found, neither by a text nor by a condition, and neither
+the time nor what was read depends on it.
 """
 
 import re
@@ -25,7 +25,7 @@ _MOST: Final = 1000
 _PLAIN: Final = re.compile(r"[a-z0-9_.:@ -]*[a-df-z_@][a-z0-9_.:@ -]*", re.ASCII)
 """What JSON writes in one way only, once it is ASCII without escapes; a number may be written in several."""
 _INSTEAD: Final = "not shown"
-"""What is shown in the place of what is too large has these words, which do not stand in the job."""
+"""The words that stand for what is too large to show; they are not in the job."""
 _IN_BYTES: Final = ("jid", "command", "error", "message")
 """Fields that stand in a job as they are."""
 _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
@@ -33,8 +33,9 @@ _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 
 @attrs.frozen
 class SearchHit:
-    """A job, and where it is. `name`: of the queue or set, or of the process that has it in progress. `number`: so many
-    come before it there. `entry.at_s`: when it is due, was parked or was pushed.
+    """A job, and where it is. `name`: of the queue or set, or of the process that has it in progress.
+
+    `number`: so many come before it there. `entry.at_s`: when it is due, was parked or was pushed.
     """
 
     kind: Kind
@@ -45,8 +46,9 @@ class SearchHit:
 
 @attrs.frozen
 class SearchResult:
-    """`ends`: finished jobs, newest first. `looked_at`: how many of each place. `unseen`: what was not looked at, or
-    not to the end. `refused`: what Redis did not let be read, and what to do.
+    """What was found. `ends`: finished jobs, newest first. `looked_at`: how many jobs were read of each place.
+
+    `unseen`: what was not searched, or not to the end. `refused`: what Redis did not let be read, and what to do.
     """
 
     hits: tuple[SearchHit, ...]
@@ -63,7 +65,7 @@ class SearchResult:
 
 
 def search(client: Client, sought: where.SearchTerms, known: ConfigContext, bounds: SearchLimits) -> SearchResult:
-    """Looks everywhere for jobs that have all texts and for which all conditions hold. Raises `StoreUnavailable`."""
+    """Search everywhere for jobs that have all texts and match all conditions. Raise `StoreUnavailable`."""
     asked = _Query(sought, tuple(_words(sought)), any(one.field == "at" for one in sought.where))
     walk = JobSearch(
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
@@ -94,7 +96,10 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
 
 @attrs.define(eq=False)
 class _Query:
-    """`gone`: ids of jobs of which a copy was found; `only_gone`: of no others it is looked how they ended."""
+    """What is searched for. `gone`: ids of jobs of which a copy was found.
+
+    `only_gone`: only for these it is searched how they ended.
+    """
 
     sought: where.SearchTerms
     words: tuple[bytes, ...]
@@ -105,24 +110,24 @@ class _Query:
     _unread: int = 0
 
     def note(self, raw: bytes) -> bool:
-        """Counts what cannot be looked through. True: nothing is left out for its bytes, in which secrets are."""
+        """Count what cannot be searched. Return True: nothing is left out for its bytes, in which secrets are."""
         self._large += bool(self.sought.texts) and len(raw) > SHOWN_BYTES
         self._unread += raw[:1] not in b"{[ \t\r\n"
         return True
 
     def may_have_ended(self, record: bytes) -> bool:
-        """Whether the record of an end may be of one that is looked for."""
+        """Tell whether the record of an end may be of a job that matches."""
         return bool(self.gone) or self._may_have(record.lower())
 
     def is_job(self, look: JobView) -> bool:
-        """Whether it is one of the jobs that are looked for."""
+        """Tell whether it is one of the jobs that are searched for."""
         if self.words and (shown := look.open_text) is not None and not self._may_have(shown):
             return False
         timed = _with_time(look) if self.is_timed else look
         return timed.matches(self.sought.where) and all(timed.says(text) for text in self.sought.texts)
 
     def is_end(self, end: End) -> bool:
-        """Whether a job ended so. `end` is as it may be shown."""
+        """Tell whether a job that matches ended so. `end` is as it may be shown."""
         one = end.ending
         if one.jid in self.gone or self.only_gone:
             return one.jid in self.gone
@@ -135,7 +140,7 @@ class _Query:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
 
     def passed_over(self) -> Iterator[str]:
-        """What lies there and could not be looked through."""
+        """Yield what lies there and could not be searched."""
         if self._large:
             yield f"the arguments of {self._large} jobs that have more than {SHOWN_BYTES // 1024} KiB"
         if self._unread:
@@ -143,7 +148,7 @@ class _Query:
 
 
 def _words(sought: where.SearchTerms) -> Iterator[bytes]:
-    """What must stand in the open text of a job that is meant."""
+    """Yield what must stand in the open text of a job that matches."""
     for word in chain(sought.texts, *map(_word_of, sought.where)):
         if _PLAIN.fullmatch(word.lower()) and word.lower() not in _INSTEAD:
             yield word.lower().encode()
@@ -156,7 +161,7 @@ def _word_of(condition: Condition) -> Iterator[str]:
 
 
 def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
-    """Copies of dead jobs that are nowhere else any more."""
+    """Return copies of dead jobs that are nowhere else any more."""
     found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
     # A job that died several times has a copy of each time: the newest tells most.
     newest: dict[str, SearchHit] = {}

@@ -1,4 +1,4 @@
-"""What a process says of itself with each beat, its snapshot: for display, and for who pushes a job.
+"""What a process says of itself with each heartbeat, its snapshot: for display, and for code that pushes a job.
 
 Used by the figures, `check`, `stats --watch` and `enqueue`. Always holds: another version may have written it, so every
 field may be missing.
@@ -11,10 +11,10 @@ from restbroker.job.json_types import Json
 
 
 def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
-    """Whether a lane with this snapshot takes jobs, as far as its process is concerned; its gate may be closed."""
+    """Tell whether a lane with this snapshot takes jobs, as far as its process is concerned; its gate may be closed."""
     return snapshot.get("quiet") is not True and snapshot.get("finishing") is not True
 
 
 def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
-    """What a process told of a lane with its last beat; empty if it told nothing that can be read."""
+    """Return what a process said of a lane with its last heartbeat; empty if it said nothing that can be read."""
     return rubyjson.object_of(raw or b"") or {}

@@ -1,6 +1,7 @@
 """What the servers' own configuration should say, so that it allows what the tokens allow and no more.
 
-Called by `restbroker check --suggest`. Always holds: no server is asked, nothing is changed, and no text has a secret.
+Called by `restbroker check --suggest`. Always holds: no request goes to a server, nothing is changed, and no text has a
+secret.
 """
 
 from collections.abc import Collection
@@ -17,7 +18,10 @@ from restbroker.servers.allowed import allowed_commands
 
 @attrs.frozen
 class Suggestion:
-    """`text`: lines for a file of that server, or what to set there; None: a target of this kind needs nothing."""
+    """The suggestion for one target. `text`: lines for a file of its server, or what to set there.
+
+    `text` None: a target of this kind needs nothing.
+    """
 
     target: str
     kind: str
@@ -25,9 +29,10 @@ class Suggestion:
 
 
 def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestion]:
-    """One for each target, or for each of these. Commands are those of the version that a running process found.
+    """Return one suggestion for each target, or for each of `targets`.
 
-    Raises `UsageError` for a target that is not configured.
+    Commands are those of the version that a running process found. Raise `UsageError` for a target that is not
+    configured.
     """
     known = [target.name for target in config.targets]
     for name in targets:

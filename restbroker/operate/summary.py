@@ -3,10 +3,10 @@
 Called by the command line and the pages. Always holds: changes nothing; what was read once is read again only where the
 number of jobs has changed, or a person changed jobs in their places; what is shown has no secrets.
 
-The set is cut into slices by score. Redis counts a slice in microseconds, and only one whose count is another than it
-was is read again; all are after an edit or a move, which the audit stream tells: it has an entry behind each batch that
-was changed. Equal counts of other jobs are taken for the same: in the dead set, whose new jobs come on top, that
-needs somebody who puts an older one back while another one goes.
+The set is cut into slices by score. Redis counts a slice in microseconds, and only one whose count has changed is read
+again; all are after an edit or a move, which the audit log shows: it has an entry after each batch that was changed.
+Equal counts of other jobs are taken for the same: in the dead set, whose new jobs come on top, that can only happen if
+an older one is put back while another one goes.
 """
 
 import time
@@ -34,14 +34,14 @@ _MOST_CAUSES: Final = 1000
 """Producers can invent commands, and messages may be of all kinds: jobs of further causes are only counted."""
 _NOT_READ: Final = -1
 _IN_PLACE: Final = ("edit", "move")
-"""Actions, as the audit names them, behind which as many jobs have the same scores."""
+"""Actions, as the audit log names them, after which as many jobs have the same scores."""
 _ALL: Final = 10**9
-"""Behind so many members of a score are all of it."""
+"""More than the members of any one score: a place behind so many is behind all of them."""
 
 
 @attrs.define
 class Cause:
-    """A group with how many jobs it has. `first_s`, `last_s`: between when they died or failed last (epoch seconds).
+    """A group with how many jobs it has. `first_s`, `last_s`: between when they died or last failed (epoch seconds).
 
     The rest is of the newest of them, as it may be shown: `key` names it, as a job id does; `command` is its class
     where it has none, `code` its `error_class`.
@@ -66,10 +66,10 @@ class Cause:
 
 @attrs.frozen
 class Summary:
-    """`causes`: those of most jobs first; other jobs that were looked at are of too many more causes, or did not fail.
+    """`causes`: those of most jobs first; other jobs that were read are of too many more causes, or did not fail.
 
-    `meant`: for so many of those that were looked at the conditions hold. `looked_at` is less than `total` where time
-    was up.
+    `meant`: how many of the jobs that were read match the conditions. `looked_at` is less than `total` where time was
+    up.
     """
 
     causes: tuple[Cause, ...]
@@ -79,7 +79,7 @@ class Summary:
 
     @property
     def main(self) -> Sequence[Cause]:
-        """The fewest causes that make 95 % of the jobs that are meant; all where they do not."""
+        """The fewest causes that make up 95 % of the jobs that are meant; all causes if they make up less."""
         jobs = 0
         for number, cause in enumerate(self.causes, start=1):
             jobs += cause.jobs
@@ -102,8 +102,9 @@ class _Slice:
 
 @attrs.define(eq=False)
 class Summaries:
-    """The causes of the jobs of a set for which conditions hold, each time as they are. `gives_way`: it is not alone
-    in its process.
+    """The causes of the jobs of a set that match conditions, always up to date.
+
+    `gives_way`: it is not alone in its process.
     """
 
     zset: SortedSet
@@ -112,12 +113,12 @@ class Summaries:
     where: Where = ()
     _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
     _noted: str | None = None
-    """The newest entry of the audit stream that was seen."""
+    """The newest entry of the audit log that was seen."""
 
     def now(self, client: Client, seconds: float = 60.0) -> Summary:
-        """Return what is there, as far as it can be read in that time; the next call goes on.
+        """Return what is there, as far as it can be read in `seconds`; the next call goes on.
 
-        Raises `StoreUnavailable` or `StoreRefused`.
+        Raise `StoreUnavailable` or `StoreRefused`.
         """
         deadline = time.monotonic() + seconds
         if self._was_changed(client):
@@ -138,7 +139,7 @@ class Summaries:
         return self._summary(sum(counts))
 
     def _was_changed(self, client: Client) -> bool:
-        """Whether a person changed jobs of the set in their places since this was asked last, as far as can be seen."""
+        """Tell whether a person changed jobs of the set in their places since the last call, as far as can be seen."""
         try:
             found = [*audit.entries(client, 1)] if self._noted is None else audit.behind(client, self._noted)
         except StoreRefused:
@@ -170,7 +171,7 @@ class Summaries:
         yield part
 
     def _members(self, client: Client, part: _Slice) -> Iterator[Member]:
-        """Yield those of a slice, the highest score first."""
+        """Yield the members of a slice, the highest score first."""
         place = None if part.high == inf else Cursor(part.high, _ALL)
         while members := (piece := paging.piece(client, self.zset, place, _PIECE, newest_first=True)).members:
             for member in members:

@@ -1,7 +1,7 @@
-"""How far an action of a person on many jobs has come, and what is written of it in the audit stream.
+"""How far an action of a person on many jobs has come, and what is written of it in the audit log.
 
 Called by `operate.act` and `operate.act_waiting`. Always holds: the entry that an action began is written before
-anything is changed, and how far it came behind what was done; no secret is in any.
+anything is changed, and how far it came after what was done; no secret is in any.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ from restbroker.store.paging import Cursor
 
 EXAMPLES: Final = 5
 _NAMED_JIDS: Final = 1000
-"""So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
+"""So many jobs of one action are named in the audit log; of a million, the counts are enough."""
 _NOTE_EVERY_S: Final = 1.0
-"""From then on. With each batch, ten million jobs would push out what all others did."""
+"""How often an entry is written from then on. With each batch, ten million jobs would push out what all others did."""
 _REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|-) (\S{1,100})", re.ASCII)
 
 
@@ -50,12 +50,12 @@ class ResumePoint:
     run: str = ""
 
     def __str__(self) -> str:
-        """As a form may carry it: it tells nothing of any job."""
+        """Return it as a form may carry it: it reveals nothing of any job."""
         return f"{self.jobs} {self.planned} {self.done} {self.run or '-'} {self.after}"
 
     @classmethod
     def of(cls, written: str) -> Self:
-        """The one that was written so. Raises `UsageError` for any other text."""
+        """Return the one that was written so. Raise `UsageError` for any other text."""
         found = _REST.fullmatch(written)
         if found is None:
             raise UsageError("The place where this action should continue cannot be read.", "Start it again.")
@@ -65,17 +65,17 @@ class ResumePoint:
 
 @attrs.frozen
 class Progress:
-    """How far it came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
+    """How far an action came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
 
     `done`: with a dry run, what would be done. `gone`: someone else was faster. `refused`: why jobs stay where they
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
     leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
-    of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long
-    as it goes on; `rest` is where, unless jobs were named. `inventory`: what is meant, as far as it was looked
-    at. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
-    entry that it began with, "" where nothing was done. `jids`: what the jobs of the last batch that were done are
-    called by, `elsewhere` those of them that were led to queues which this configuration does not serve.
-    `unseen`: jobs that others took, or hid by taking the newest, before anybody knew whether they are meant.
+    of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long as it
+    goes on; `rest` is where, unless jobs were named. `inventory`: what is meant, as far as it was read. `began_s`: by
+    Redis' clock, epoch seconds. `run`: the audit entry that it began with, "" where nothing was done. `jids`: the ids
+    of the jobs of the last batch that were done, `elsewhere` those of them that were led to queues which this
+    configuration does not serve. `unseen`: jobs that others took, or hid by taking the newest, before it was known
+    whether they are meant.
     """
 
     total: int
@@ -100,7 +100,9 @@ class Progress:
 
 @attrs.define(eq=False)
 class Tally:
-    """Of one action. `place` is the set, or `queue:NAME`; `where`, which jobs are meant, as the entries tell it.
+    """The count of one action.
+
+    `place` is the set, or `queue:NAME`; `where`, which jobs are meant, as the entries say it.
 
     `just_done`: jobs of the last batch. `refused`: why jobs stay where they are, and how many.
     """
@@ -118,24 +120,27 @@ class Tally:
     _noted_s: float = -_NOTE_EVERY_S
 
     def begin(self) -> None:
-        """Writes that it begins, unless that is written."""
+        """Write that it begins, unless that is written."""
         if not self.progress.run:
             self.progress = attrs.evolve(self.progress, run=self._note("begun"))
 
     def conclude(self, state: State) -> None:
-        """Writes down how it ended, if it began; an outage of Redis is told by what ended it."""
+        """Write down how it ended, if it began.
+
+        If Redis does not answer, the error that ended the action says so.
+        """
         if self.progress.run and not self.dry_run:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 self._note(state)
 
     def preview(self, before: JobView, after: JobView) -> None:
-        """Keeps what an edit makes of a job, if it is one of the first."""
+        """Keep what an edit makes of a job, if it is one of the first."""
         kept = self.progress.previews
         if len(kept) < EXAMPLES:
             self.progress = attrs.evolve(self.progress, previews=(*kept, (before.entry(), after.entry())))
 
     def count(self, looks: Sequence[JobView], outcomes: Sequence[Outcome], looked_at: int) -> None:
-        """Counts what became of these, of so many that were looked at, and writes how far it came."""
+        """Count what became of these jobs, and write how far it came. `looked_at`: so many were read for them."""
         so_far = self.progress
         done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         reasons = [why for outcome in outcomes if (why := why_left(outcome)) is not None]
@@ -161,7 +166,7 @@ class Tally:
             self._note("going on", self._hidden(jids), self._hidden(self.progress.elsewhere if jids else ()))
 
     def miss(self, *, gone: int = 0, unseen: int = 0) -> None:
-        """Counts jobs that nobody could look at: `gone` are those that were meant."""
+        """Count jobs that could not be read: `gone` are those that were meant."""
         so_far = self.progress
         self.progress = attrs.evolve(
             so_far, matched=so_far.matched + gone, gone=so_far.gone + gone, unseen=so_far.unseen + unseen
@@ -190,7 +195,7 @@ class Tally:
         return audit.write(self.client, note)
 
     def _changes(self) -> Iterator[str]:
-        """What was changed of the first jobs, as it may be shown."""
+        """Yield what was changed of the first jobs, as it may be shown."""
         given = () if self.action.edit is None else self.action.edit.values
         for before, after in self.progress.previews:
             told = (f"{name}: {was} → {now}" for name, was, now in differences(before, after, given))

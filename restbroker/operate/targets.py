@@ -1,7 +1,7 @@
 """Targets as an operator sees and steers them, over all processes: how they are, what bounds them, who paused them.
 
 Called by `restbroker targets` and the pages. Always holds: a pause holds in all processes, and jobs in progress still
-run; what processes say of themselves is up to a beat old, and another version's perhaps, so that any of it may be
+run; what processes say of themselves is up to a heartbeat old, and perhaps another version's, so that any of it may be
 missing.
 """
 
@@ -28,11 +28,11 @@ class Target:
     """A target over all its processes, which are `lanes` (rows as of `overview.system_stats`, without those that died).
 
     `gate` (open, closed, denied), `reason`, `cure` and `closed_for_s` are of the worst of them, `closed_in` says in how
-    many it is not open; None: no process serves it, or none tells. `pauses`: why it gets no jobs anywhere.
-    `concurrency`, `limit` (how many it is given at once now), `at_work`, `ahead`, `in_hand`, `rate_per_s`, `delivered`
+    many it is not open; None: no process serves it, or none says. `pauses`: why it gets no jobs anywhere.
+    `concurrency`, `limit` (how many jobs it gets at once now), `at_work`, `ahead`, `in_hand`, `rate_per_s`, `delivered`
     and `failed` (since each process' start) are sums. `p50_ms` to `p99_ms`, of the last minute, are those of the
     process that fares worst. `rate_limit_per_s` and `max_in_flight` hold for all together. `limited`: what held a
-    process' last fetch back. `outcomes`: how many tries ended as which, where processes tell.
+    process' last fetch back. `outcomes`: how many tries ended as which, where processes say.
     """
 
     name: str
@@ -65,12 +65,15 @@ class Target:
 
 
 def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
-    """Every target that a process serves, that somebody paused, or that is `wanted`. Raises `StoreUnavailable`."""
+    """Return every target that a process serves, that a person paused, or that is `wanted`.
+
+    Raise `StoreUnavailable`.
+    """
     return of_lanes(client, system_stats(client, ())["lanes"], wanted)
 
 
 def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
-    """The same of these rows, which `overview.system_stats` made. Raises `StoreUnavailable`."""
+    """Return the targets of these rows, which `overview.system_stats` made. Raise `StoreUnavailable`."""
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
     for lane in lanes:
         if isinstance(name := lane["target"], str):
@@ -81,17 +84,16 @@ def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collec
 
 
 def pause(client: Client, target: str, who: str, why: str, for_s: float | None = None) -> None:
-    """Has no process take jobs for a target; None: until `resume`. Jobs in progress still run. It replaces an earlier
-    one.
+    """Pause a target in all processes, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
 
-    Raises `StoreUnavailable`: it may be paused; the same call again is right.
+    Jobs in progress still run. Raise `StoreUnavailable`: it may be paused; the same call again is right.
     """
     audit.write(client, AuditEntry(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
     pauses.pause_target(client, target, who, why=why, for_s=for_s)
 
 
 def resume(client: Client, target: str, who: str, why: str = "") -> bool:
-    """Ends a person's pause of a target; it stays paused for other reasons. False: nobody had paused it."""
+    """End a person's pause of a target; it stays paused for other reasons. Return False if no person had paused it."""
     audit.write(client, AuditEntry(who=who, action="resume", place=f"target:{target}", why=why))
     return pauses.resume_target(client, target)
 

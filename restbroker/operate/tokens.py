@@ -1,7 +1,7 @@
 """Which tokens the jobs that wait carry. Called by `restbroker token list`, and by `operate.act_waiting`.
 
-Always holds: reads page by page and never a whole queue, changes nothing, and shows no secret. While jobs come and go
-a few may be counted twice or not at all.
+Always holds: reads page by page and never a whole queue, changes nothing, and shows no secret. While jobs come and go a
+few may be counted twice or not at all.
 """
 
 from collections import Counter
@@ -20,9 +20,11 @@ from restbroker.store.client import Client
 
 @attrs.frozen
 class Waiting:
-    """Jobs by the name of their token; None stands for an unknown one. `previous`: those of a secret that is replaced.
+    """Jobs by the name of their token; None stands for an unknown one.
 
-    `skipped`: jobs beyond the limit, that nobody looked at.
+    `previous`: those with a secret that is replaced.
+
+    `skipped`: how many jobs beyond the limit were not read.
     """
 
     jobs: Counter[str | None]
@@ -31,9 +33,9 @@ class Waiting:
 
 
 def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> Waiting:
-    """Looks at the next `limit` jobs of each queue, of the retry set and of the schedule set.
+    """Count the tokens of the next `limit` jobs of each queue, of the retry set and of the schedule set.
 
-    Of the sets only what goes to one of these queues counts. Raises `StoreUnavailable`.
+    Of the sets only what goes to one of these queues counts. Raise `StoreUnavailable`.
     """
     jobs: Counter[str | None] = Counter()
     previous: Counter[str] = Counter()
@@ -51,7 +53,7 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
 
 
 def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | None:
-    """Whose token the job in this queue carries, as configured now; None: nobody's."""
+    """Return which token, as configured now, the job in this queue carries; None if it carries none of these."""
     submission = arguments.read(fields.get("args"))
     read = submission if isinstance(submission, Submission) else None
     given = arguments.token_and_reply_id(fields.get("args"))[0] if read is None else read.token
@@ -60,7 +62,7 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
 
 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
-    """Each with its queue. What is no job is left out: it would be parked whatever its token."""
+    """Yield each job with its queue. What is no job is left out: it would be parked with any token."""
     for queue in served:
         skip = 0
         while skip < limit and (page := queues.peek(client, queue, skip, min(PAGE, limit - skip))):

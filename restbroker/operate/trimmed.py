@@ -27,11 +27,11 @@ from restbroker.store.parked import Copy
 from restbroker.store.tickets import MAX_BYTES
 
 _PAGES: Final = 50
-"""So many pages of copies are looked through for one of those that are missing."""
+"""So many pages of copies are searched for those that are missing from the dead set."""
 
 
 def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[StoredJob]:
-    """At most `limit` of them, newest first; none of `secrets` is shown. Raises `StoreUnavailable`."""
+    """Return at most `limit` of them, newest first; none of `secrets` is shown. Raise `StoreUnavailable`."""
     return [display_job(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
 
 
@@ -46,7 +46,7 @@ class DeadCopy:
 
 @attrs.frozen
 class Copies:
-    """Some of them, newest first. `after` leads to those that follow; None: there are none."""
+    """Some of the copies, newest first. `after` leads to those that follow; None: there are none."""
 
     shown: tuple[DeadCopy, ...]
     after: str | None
@@ -55,10 +55,10 @@ class Copies:
 def copies(
     client: Client, known: ConfigContext, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
 ) -> Copies:
-    """The newest `PAGE` copies of those older than the copy `before` if given; with `only_missing` of the next
-    thousand those that the dead set does not have. Fewer where that takes so many seconds, but one.
+    """Return the newest `PAGE` copies; with `before` only those older than the copy of this name.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    With `only_missing`, of the next thousand those that the dead set does not have. Fewer if that takes `seconds`, but
+    at least one. Raise `StoreUnavailable` or `StoreRefused`.
     """
     until_s = time.monotonic() + seconds
     shown: list[DeadCopy] = []
@@ -80,10 +80,10 @@ def copies(
 
 
 def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
-    """The newest copy of a job that is not in the dead set, which `restore` would put back. Changes nothing.
+    """Return the newest copy of a job that is not in the dead set, which `restore` would put back. Change nothing.
 
-    Raises `UsageError` if there is none, if the job waits for its next try (whoever retries all would run it twice), or
-    if that cannot be told in so many seconds. Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `UsageError` if there is none, if the job waits for its next try (a retry of all would run it twice), or if
+    that cannot be found out in `seconds`. Raise `StoreUnavailable` or `StoreRefused`.
     """
     until_s = time.monotonic() + seconds
     if _is_in(client, "retry", jid, until_s):
@@ -98,11 +98,10 @@ def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
 
 
 def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
-    """Puts the newest copy of a job back into the dead set, and writes down who did.
+    """Put the newest copy of a job back into the dead set, and write to the audit log who did.
 
-    It says that it may have run: it may have been retried and delivered since it was parked.
-
-    Raises as `newest`; `StoreUnavailable` if it may be back all the same.
+    It says that it may have run: it may have been retried and delivered since it was parked. Raise the errors of
+    `newest`; `StoreUnavailable` if it may be back all the same.
     """
     found = newest(client, jid, seconds)
     audit.write(client, AuditEntry(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
@@ -147,7 +146,7 @@ def _too_late(jid: str, where: str) -> UsageError:
 
 
 def _missing(client: Client) -> Iterator[Copy]:
-    """The newest copy of each job that the dead set does not have, newest first.
+    """Yield the newest copy of each job that the dead set does not have, newest first.
 
     A job that was retried and parked again is there with other bytes than its older copies have.
     """
@@ -165,7 +164,7 @@ def _missing(client: Client) -> Iterator[Copy]:
 
 
 def _jids(client: Client, zset: SortedSet) -> set[str]:
-    """Of all jobs in one of Sidekiq's sets."""
+    """Return the ids of all jobs in one of Sidekiq's sets."""
     members = read(client, zset, sys.maxsize, newest_first=True)
     return {jid for payload, _ in members if (jid := _jid(payload)) is not None}
 

@@ -13,7 +13,7 @@ _QUICK_S: Final = 0.5
 
 
 def running(config: Config, target: Target) -> str | None:
-    """The version that a running process found, if Redis tells it quickly."""
+    """Return the version that a running process found; None if there is none, or Redis does not say it quickly."""
     # The store is slow to import, and of no use without a configuration.
     from restbroker.operate.connect import open_store
     from restbroker.operate.enqueue import serving

@@ -1,10 +1,10 @@
 """Conditions on jobs, `FIELD OP VALUE`, as the command line's `--where` and the pages' filters take them.
 
-`operate.find` reads them and asks `Condition.holds`; repeated conditions all must hold. Always holds: what looks like a
-secret's name is refused, since a password could be guessed letter by letter with it, and a value that is masked
-satisfies no condition.
+`operate.find` reads them and calls `Condition.holds`; repeated conditions all must hold. Always holds: a field that
+looks like a secret's name is refused, since a password could be guessed letter by letter with it, and a value that is
+masked satisfies no condition.
 
-Times: an ISO date or time (UTC where no zone is given), `today` or `yesterday`. A day stands for its beginning with `<`
+Times: an ISO date or time (UTC where no zone is named), `today` or `yesterday`. A day stands for its beginning with `<`
 and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused: `failed_at < 2m`
 is true of what is older than two minutes, and is read as the opposite; `older` and `bound` make conditions of spans. In
 texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
@@ -34,7 +34,7 @@ NUMBERS: Final = ("attempts",)
 TIMES: Final = ("at", "failed_at", "enqueued_at")
 FIELDS: Final = (*TEXTS, *NUMBERS, *TIMES)
 ARGUMENT: Final = "arg."
-"""Before the name of an argument that is called as one of the fields, or nearly."""
+"""The prefix for the name of an argument that is called as one of the fields, or nearly."""
 
 _FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>)\s*(.*?)\s*", re.DOTALL)
 _NAME: Final = re.compile(r"[\w.-]{1,100}")
@@ -47,9 +47,9 @@ _VALUE_LIMIT: Final = 500
 _SOUGHT: Final = "Give a text, a condition such as user=bob, or both; all must hold."
 _SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
-"""As the command line takes them."""
+"""Examples as the command line takes them."""
 OPTIONS: Final = "; for dead and retries also"
-"""Before the options in a cure, which the command line has and a page has not."""
+"""It stands in a cure before options that the command line has and a page has not."""
 
 
 @attrs.frozen
@@ -78,7 +78,10 @@ class Condition:
         return self.field.removeprefix(ARGUMENT) if self.field.startswith(ARGUMENT) else None
 
     def holds(self, found: Json) -> bool:
-        """Whether it holds for what a job has there: None where it has nothing. Nothing holds for what is masked."""
+        """Tell whether it holds for what a job has there: None where it has nothing.
+
+        Nothing holds for what is masked.
+        """
         if found == MASK:
             return False
         match self.value:
@@ -134,11 +137,11 @@ class Condition:
 
 
 Where: TypeAlias = tuple[Condition, ...]
-"""All of them must hold; none of them: every job is meant."""
+"""Conditions that must all hold; if there are none, every job is meant."""
 
 
 def require_waiting(where: Where) -> None:
-    """Raises `UsageError` for what jobs that wait in a queue cannot be chosen by."""
+    """Raise `UsageError` for conditions by which jobs that wait in a queue cannot be chosen."""
     if any(condition.field == "failure_group" for condition in where):
         raise UsageError(
             "failure_group is only for failed jobs; jobs that wait in a queue have none.",
@@ -147,26 +150,26 @@ def require_waiting(where: Where) -> None:
 
 
 def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Sequence[str] = ()) -> Where:
-    """The conditions that were typed. Raises `UsageError`, which says what is wrong and what is allowed.
+    """Return the conditions that were typed. Raise `UsageError`, which says what is wrong and what is allowed.
 
-    `ahead`: `at` is when a job is due, so that `2h` is two hours from now. `hidden`: arguments whose values are shown
-    to nobody (message texts, unless `ShowBodies`).
+    `ahead`: `at` is when a job is due, so that `2h` is two hours from now. `hidden`: arguments whose values are never
+    shown (message texts, unless `ShowBodies`).
     """
     return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
 
 
 @attrs.frozen
 class SearchTerms:
-    """What a person looks for: `texts` that are all to be in a job, in capitals or not, and conditions."""
+    """What a person searches for: `texts` that must all be in a job, in upper or lower case, and conditions."""
 
     texts: tuple[str, ...]
     where: Where
 
 
 def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = ()) -> SearchTerms:
-    """Each of these is a condition if an operator follows a name, and else a text; one in quotes always is a text.
+    """Return the terms: each is a condition if an operator follows a name, else a text; one in quotes always is a text.
 
-    Raises `UsageError`.
+    Raise `UsageError`.
     """
     given = [one.strip() for one in typed if one.strip()]
     conditions = [one for one in given if _CONDITION.match(one)]
@@ -179,16 +182,16 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
 
 
 def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
-    """A condition on a time, for an option that says before or after which: here `value` may be a span as well.
+    """Return a condition on a time, for an option that says before or after which: `value` may be a span here.
 
-    So long ago, or with `ahead` for `at` from now on; a sign says which. Raises `UsageError`.
+    A span means so long ago, or with `ahead` for `at` from now on; a sign decides. Raise `UsageError`.
     """
     span = _time(field, _unquote(value), now_s, ahead=ahead and field == "at")
     return with_fixed_time(Condition(field, op, span, f"{field} {op} {value}"))
 
 
 def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
-    """A condition on a time that lies longer ago than a span, or not so long; None: that is no span."""
+    """Return a condition on a time that lies longer ago than a span, or less long; None if `length` is no span."""
     found = _SPAN.fullmatch(length)
     if found is None or found[1]:
         return None
@@ -196,7 +199,7 @@ def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | Non
 
 
 def with_fixed_time(condition: Condition) -> str:
-    """The condition as a text that means the same whenever it is read: a date in the place of `2h` or `yesterday`."""
+    """Return the condition as a text that always means the same: a date in the place of `2h` or `yesterday`."""
     match condition.value:
         case Span(begin_s, end_s):
             with suppress(ValueError, OverflowError, OSError):  # beyond all dates, as nothing is
@@ -224,7 +227,7 @@ def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Co
 
 
 def _unquote(value: str) -> str:
-    """The value without quotes around it: many a language of searches has them there."""
+    """Return the value without quotes around it: many search languages have them there."""
     quote, inside = value[:1], value[1:-1]
     is_quoted = len(value) > 1 and quote in ("'", '"') and value.endswith(quote) and quote not in inside
     return inside if is_quoted else value
@@ -286,7 +289,7 @@ def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
 
 
 def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
-    """Why a span is refused, with what may have been meant instead."""
+    """Return why a span is refused, with what may have been meant instead."""
     whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
     before, after = (with_fixed_time(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
     length = value.lstrip("+-")
@@ -326,12 +329,12 @@ def _number(value: str | float) -> float | None:
 
 
 def _as_text(found: Json) -> str:
-    """What is no text as JSON has it: true, 5, ["a","b"]."""
+    """Return a value that is no text as JSON has it: true, 5, ["a","b"]."""
     return rubyjson.dumps(found).decode()
 
 
 def _fits(pattern: str, text: str) -> bool:
-    """Whether the text is the pattern, in which `*` stands for anything."""
+    """Tell whether the text is the pattern, in which `*` stands for anything."""
     if "*" not in pattern:
         return pattern == text
     first, *middle, last = pattern.split("*")
