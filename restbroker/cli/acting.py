@@ -1,7 +1,7 @@
-"""Retries, deletes, kills, reschedules, moves and edits jobs for a person, and tells how it went.
+"""Retry, delete, kill, reschedule, move and edit jobs for a person, and report how it went.
 
-Called by the verbs of `dead`, `retries` and `scheduled`. Always holds: stdout has only what was asked for with `--json`
-or `--dry-run`; who stops it is told how far it came.
+Called by the verbs of `dead`, `retries` and `scheduled`. Always holds: stdout has only what `--json` or `--dry-run`
+requests; a person who stops it learns how far it came.
 """
 
 import sys
@@ -44,12 +44,12 @@ _DONE: Final[dict[Verb, str]] = {
 }
 _TELL_EVERY_S: Final = 2.0
 Follow: TypeAlias = Callable[[Progress, Sequence[str]], ActionResult]
-"""Waits for what becomes of these jobs."""
+"""Waits for the jobs with these ids and returns what became of them."""
 
 
 @attrs.frozen(kw_only=True)
 class ActOptions:
-    """What a person may say besides. `wait_s`: for so long the jobs are followed, which are then on their way."""
+    """Further options of a person; `wait_s` is how many seconds to follow jobs that were sent (None: not at all)."""
 
     dry_run: bool = False
     yes: bool = False
@@ -60,7 +60,7 @@ class ActOptions:
 
 @attrs.frozen
 class Operation:
-    """Something that can be done, or tried: `run` with True. `place`: where the jobs are, for people."""
+    """An action that can be done, or only tried, by `run(True)`; `place` says in words where the jobs are."""
 
     action: Action
     place: str
@@ -70,7 +70,10 @@ class Operation:
 def act(
     settings: Config, zset: SortedSet, action: Action, chosen: Selection, known: ConfigContext, how: ActOptions
 ) -> None:
-    """Does it, asking first where that is due. Ends with FAILED if nothing could be done, PARTLY if not everything."""
+    """Do the action, after asking if it is risky; with `wait_s`, wait until the jobs have ended or the time is up.
+
+    End the command with FAILED if nothing could be done, with PARTLY if not everything.
+    """
     with open_store(settings) as client:
 
         def doing(meant: Selection) -> Operation:
@@ -94,7 +97,10 @@ def act(
 
 
 def carry_out(doing: Operation, how: ActOptions, ask: Callable[[], object]) -> None:
-    """The same, of anything that can be done; `ask` is called unless it was said already."""
+    """Do an operation, or with `dry_run` show what it would do; call `ask` first unless the answer was given (`yes`).
+
+    End the command with FAILED if nothing could be done, with PARTLY if not everything.
+    """
     if how.dry_run:
         _tell_plan(_last(doing, dry_run=True)[0], doing, as_json=how.as_json)
         return
@@ -105,7 +111,7 @@ def carry_out(doing: Operation, how: ActOptions, ask: Callable[[], object]) -> N
 
 
 def ask_for(doing: Operation) -> Progress:
-    """Shows what would be done, which it returns, and asks whether it is to be."""
+    """Show what would be done, ask whether to do it, and return what would be done; end the command without a yes."""
     seen, _ = _last(doing, dry_run=True)
     if sys.stdin.isatty():
         entries.print_entries(seen.examples)
@@ -123,9 +129,9 @@ def _done(doing: Operation) -> tuple[Progress, Sequence[str]]:
 
 
 def _last(doing: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
-    """How it went in the end, with all that were led elsewhere, and the ids of the first jobs that were done.
+    """Return how far it came in the end, with all jobs that went elsewhere, and the ids of the first jobs done.
 
-    Tells on a terminal how far it is, and when it is stopped, how far it came.
+    On a terminal it prints the progress meanwhile, and, when it is stopped, how far it came.
     """
     action, step = doing.action, Progress(0)
     jids: list[str] = []
@@ -150,7 +156,7 @@ def _last(doing: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
 
 
 def _confirm(client: Client, zset: SortedSet, doing: Operation, chosen: Selection, how: ActOptions) -> Inventory | None:
-    """Ask where that is due; return what the set had then, as far as it was asked about. None: nobody was asked."""
+    """Ask if the action is risky; return the jobs of the set that the question was about, None without a question."""
     action = doing.action
     if action.edit is not None:
         return None if how.yes and not chosen.names else ask_for_edit(doing, how).inventory
@@ -169,7 +175,7 @@ def _confirm(client: Client, zset: SortedSet, doing: Operation, chosen: Selectio
 
 
 def ask_for_edit(doing: Operation, how: ActOptions) -> Progress:
-    """Shows what an edit would change, which it returns, and asks. Ends the command where nothing would be changed."""
+    """Show what an edit would change, ask whether to do it, and return that; end the command if it changes nothing."""
     action, (seen, _) = doing.action, _last(doing, dry_run=True)
     if not seen.done:
         _conclude(seen, (), action, how=how, follow=None)
@@ -186,7 +192,7 @@ def ask_for_edit(doing: Operation, how: ActOptions) -> Progress:
 
 
 def _changes(seen: Progress, action: Action) -> Iterator[str]:
-    """What an edit would change of the first jobs, a line for each difference; secrets are masked."""
+    """Yield what an edit would change in the first jobs, a line for each difference; secrets are masked."""
     assert action.edit is not None  # noqa: S101 - previews are of edits only
     for before, after in seen.previews:
         yield f"{before.jid or before.key} ({before.command or '-'})"
@@ -197,7 +203,7 @@ def _changes(seen: Progress, action: Action) -> Iterator[str]:
 
 
 def _warn(seen: Progress, action: Action) -> None:
-    """Says of secrets that they will be the same in all jobs: what each had is lost with that."""
+    """Warn about secrets that become the same in all jobs, since the value that each had is lost then."""
     if action.edit is not None and seen.done > 1:
         for name in same_for_all(seen.previews, action.edit.values):
             output.say(
@@ -255,7 +261,7 @@ def _conclude(last: Progress, jids: Sequence[str], action: Action, how: ActOptio
 
 
 def _code(last: Progress, action: Action) -> Exit:
-    """How the command ends, whether it did it or tried."""
+    """Return the exit code for this result, of a real or a trial run."""
     if last.refused or last.missing or (last.gone and action.edit is not None):
         return Exit.PARTLY if last.done else Exit.FAILED
     return Exit.OK

@@ -1,4 +1,4 @@
-"""The command group: knows every command by name, loads a command's module only when it is run.
+"""The command group: it knows every command by name and loads a command's module only when it is run.
 
 Called by `__main__`. Always holds: `--help`, completion of names and "did you mean" load no command. A command's module
 has `app`, a `typer.Typer(add_completion=False)`, and imports at its top only what every use of it needs.
@@ -71,7 +71,7 @@ class LazyGroup(Group):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
     def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
-        """Every command of the table, in the table's order."""
+        """Return the names of all commands of the table, in the table's order."""
         for name, line in COMMANDS.items():
             # "Did you mean" reads `self.commands` itself, so the stand-ins must be there, not only be made on demand.
             if name not in self.commands:
@@ -79,12 +79,12 @@ class LazyGroup(Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: _Context, cmd_name: str) -> _Command:
-        """The stand-in of this name, or None."""
+        """Return the stand-in of this name, or None."""
         self.list_commands(ctx)
         return super().get_command(ctx, cmd_name)
 
     def real_command(self, ctx: _Context, name: str) -> _Command:  # noqa: ARG002  as above
-        """The real command of this name."""
+        """Return the real command of this name, loaded now."""
         return load(name)
 
     def format_commands(self, ctx: _Context, formatter: Any) -> None:  # noqa: ANN401, ARG002  as `_Context`; as above
@@ -92,13 +92,16 @@ class LazyGroup(Group):
         panels.write(formatter, {heading: list(commands.items()) for heading, commands in PANELS.items()})
 
     def resolve_command(self, ctx: _Context, args: list[str]) -> tuple[str | None, _Command, list[str]]:
-        """The real command in place of its stand-in. Raises click's UsageError, with a suggestion, for others."""
+        """Return the real command in place of its stand-in.
+
+        Raise click's UsageError, with a suggestion, for an unknown one.
+        """
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
 
 
 def load(name: str) -> examples.Command:
-    """Imports the command of this name, which must be in the table."""
+    """Import and return the command of this name, which must be in the table."""
     app: typer.Typer = import_module(f"restbroker.cli.{name.replace('-', '_')}").app
     gc.freeze()  # what is imported stays: to look through it again and again costs a quick command a tenth of its CPU
     gc.enable()
@@ -135,7 +138,7 @@ def _exit_codes() -> str:
 
 
 def command_line() -> TyperGroup:
-    """The whole command line, ready for `.main(args)`."""
+    """Return the whole command line, ready for `.main(args)`."""
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(
         cls=LazyGroup,

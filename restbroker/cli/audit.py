@@ -1,4 +1,4 @@
-"""`restbroker audit`: who did what with this Redis' jobs, newest first. Always holds: it changes nothing."""
+"""`restbroker audit`: who did what with the jobs in this Redis, newest first. Always holds: it changes nothing."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ def _fields(written: StoredEntry) -> dict[str, Json]:
 
 
 def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
-    """Of each action the newest entry; they come newest first."""
+    """Yield the newest entry of each action; `entries` must come newest first."""
     runs: set[str] = set()
     for written in entries:
         run = written.note.run or written.name
@@ -75,7 +75,7 @@ def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
 
 
 def _draw(found: Iterable[StoredEntry]) -> None:
-    """For people: a line or two for each."""
+    """Print one or two lines for each entry, for people."""
     for written in found:
         note = written.note
         counts = "  " + output.jobs(note.done) if note.counts else ""

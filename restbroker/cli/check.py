@@ -1,4 +1,4 @@
-"""`restbroker check`: looks at the configuration, Redis and the targets, and says what to change."""
+"""`restbroker check`: test the configuration, Redis and the targets, and say what to change."""
 
 import sys
 from collections import Counter
@@ -85,7 +85,7 @@ def check(
 def report(
     config: ConfigOption, *, as_json: bool, look: Callable[[LoadedConfig], Sequence[Finding]] | None = None
 ) -> Exit:
-    """Prints what `look` finds, or all; returns what to end with. Called by `config init` as well."""
+    """Print what `look` finds (by default, all tests), and return the exit code; also used by `config init`."""
     found = _findings(config, look)
     cause = worst_cause(found)
     code = Exit.OK if cause is None else _EXITS[cause]

@@ -1,6 +1,6 @@
-"""`restbroker commands`: what the server can be asked to do, from the catalogue.
+"""`restbroker commands`: what commands the server takes, from the catalogue.
 
-It needs neither server, Redis nor configuration; where these are there, it lists the commands of the version in use.
+It needs neither a server, Redis nor a configuration; with them, it lists the commands of the version in use.
 """
 
 import sys
@@ -110,7 +110,7 @@ def commands(
 
 
 def _list_kinds(*, as_json: bool) -> None:
-    """Every kind, also one that cannot be used. Raises `ConfigError` behind the list if there is such a one."""
+    """Print every kind of server, also one that cannot be used; raise `ConfigError` after the list if there is one."""
     found = list(registry.packages())
     if as_json:
         output.as_json([_kind_as_json(*one) for one in found])
@@ -134,8 +134,11 @@ def _kind_as_json(kind: str, package: Package, error: ConfigError | None) -> Jso
 def _of_server(
     kind: str | None, name: str | None, path: Path | None, command: str | None
 ) -> tuple[str, Sequence[Catalogue]]:
-    """The kind and catalogue of the first such target, rather of one that has the command; several, oldest first, where
-    it is not known which version answers, or there is no configuration that can be used.
+    """Return the kind and catalogues of the first matching target, preferably of one that has the command.
+
+    There are several catalogues, the oldest version first, if it is not known which version answers, or no
+    configuration can be used. Raise `UsageError` for an unknown target, and `ConfigError` if `path` or `name` needs a
+    configuration.
     """
     newest = kind or registry.KINDS[0]
     try:
@@ -156,7 +159,10 @@ def _of_server(
 
 
 def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | None) -> CommandSpec:
-    """What the newest version that has it takes; it is said where others take something else."""
+    """Return what the newest version with the command takes, and print a note if versions differ.
+
+    Raise `UsageError` if none has it.
+    """
     signatures = Signatures(kind, name, {one.version: one.commands.get(name) for one in catalogues})
     catalogue, spec = catalogues[-1], signatures.newest
     if spec is None:

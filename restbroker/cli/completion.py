@@ -1,10 +1,10 @@
-"""`restbroker completion`: the script that has a shell ask restbroker at the Tab key.
+"""`restbroker completion`: the script that makes a shell call restbroker at the Tab key.
 
-A script asks as Typer's own do (`_RESTBROKER_COMPLETE` and the line so far), takes one candidate from each line of the
-answer (zsh and fish: a tab in front of a description), and shows nothing of stderr. Always holds: nothing of the answer
-is run by the shell.
+A script calls it as Typer's own do (`_RESTBROKER_COMPLETE` and the line so far), takes one candidate from each line of
+the answer (zsh and fish: a tab in front of a description), and shows nothing of stderr. Always holds: the shell
+executes nothing of the answer.
 
-Typer's scripts end an argument's name with a blank, take `user=b` apart in bash, and have zsh evaluate the answer.
+Typer's scripts end an argument's name with a blank, split `user=b` in bash, and make zsh evaluate the answer.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`restbroker config`: makes a configuration file, shows what counts, prints the schema."""
+"""`restbroker config`: create a configuration file, show the values in effect, print the schema."""
 
 import json as json_text  # `json` is an option of the commands
 import os
@@ -121,7 +121,7 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 
 def _as_written(value: Json) -> str:
-    """As it stands in the file, but texts without their quotes."""
+    """Return a value as it stands in the file, but a text without its quotes."""
     if value is None or isinstance(value, str):
         return value or ""
     return json_text.dumps(value, ensure_ascii=False)

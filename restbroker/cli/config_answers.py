@@ -1,6 +1,6 @@
-"""What may be answered to a question of `restbroker config init`, or said by its options. Called by `cli.config_init`.
+"""Valid answers to the questions of `restbroker config init`, or values of its options; called by `cli.config_init`.
 
-Always holds: what is returned, `restbroker run` takes; an error says what is wrong with this one answer, and shows no
+Always holds: `restbroker run` accepts what is returned; an error says what is wrong with this one answer, and shows no
 password.
 """
 
@@ -18,9 +18,9 @@ _OTHERS: Final = "For any other server, write a target of kind http by hand (doc
 
 
 def kind(name: str, kinds: Mapping[str, Members]) -> str:
-    """The kind that is meant: `prosody` stands for `prosody-rest`. Raises `UsageError`.
+    """Return the kind that a name means (`prosody` stands for `prosody-rest`); raise `UsageError` if there is none.
 
-    One that a package of others brings is not listed, and can be named.
+    A kind that another package provides is not listed in that error, but can be named.
     """
     known = [one for one, members in kinds.items() if defaults_of(members).url]
     for one in (name, f"{name}-rest"):
@@ -33,7 +33,7 @@ def kind(name: str, kinds: Mapping[str, Members]) -> str:
 
 
 def url(text: str) -> str:
-    """The server's address, without a login in it. Raises `UsageError`."""
+    """Return the server's address; raise `UsageError` if it is unusable or has a login in it."""
     try:
         found = rest_address(text)
     except BadUrl as bad:
@@ -46,7 +46,7 @@ def url(text: str) -> str:
 
 
 def redis(text: str) -> str:
-    """The address of Redis. Raises `UsageError`."""
+    """Return the address of Redis; raise `UsageError` if it is unusable."""
     try:
         redis_address(text)
     except BadUrl as bad:
@@ -55,7 +55,7 @@ def redis(text: str) -> str:
 
 
 def login(text: str, members: Members) -> str:
-    """The user that logs in at a server of this kind. Raises `UsageError`."""
+    """Return the user to log in as at a server of this kind; raise `UsageError` if that is no possible name there."""
     usual = defaults_of(members).login or ""
     if ":" in text or not is_plain(text):
         raise UsageError(
@@ -72,14 +72,14 @@ def login(text: str, members: Members) -> str:
 
 
 def password(text: str) -> str:
-    """A password that a file can hold on one line. Raises `UsageError`."""
+    """Return the password; raise `UsageError` if a file cannot hold it on one line."""
     if not text.strip() or not is_plain(text):
         raise UsageError("A password is one line, not blank, without control characters.")
     return text
 
 
 def domain(text: str) -> str:
-    """A virtual host. Raises `UsageError`."""
+    """Return the virtual host; raise `UsageError` if it is no domain."""
     try:
         return read_domain(text)
     except BadAddress as bad:
@@ -87,7 +87,7 @@ def domain(text: str) -> str:
 
 
 def queue(text: str) -> str:
-    """A queue's name as producers say it. Raises `UsageError`."""
+    """Return a queue's name as producers use it; raise `UsageError` if it is none."""
     plain = text.strip().removeprefix("queue:")
     if not plain or plain != text or "://" in text or not is_plain(text):
         cure = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"

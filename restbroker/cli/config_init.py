@@ -1,8 +1,8 @@
-"""The questions of `restbroker config init`, and the files that their answers become. Called by `cli.config`.
+"""The questions of `restbroker config init`, and the files that are made of the answers; called by `cli.config`.
 
-Always holds: an answer that cannot be is asked for again at once, with what is wrong; nothing is written before the
-last answer, nor anything that `restbroker run` would refuse; nothing is overwritten; a password is read without being
-shown, and neither it nor the token is ever printed.
+Always holds: after an unusable answer the question is repeated at once, with what is wrong; nothing is written before
+the last answer, and nothing that `restbroker run` would refuse; nothing is overwritten; a password is read without
+being shown, and neither it nor the token is ever printed.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ from restbroker.events import registry as sources
 from restbroker.servers import registry
 
 _Read: TypeAlias = Callable[[str], str]
-"""Returns what an answer means. Raises `UsageError` for one that cannot be."""
+"""Returns the meaning of an answer; raises `UsageError` for an unusable one."""
 _TOKEN_BYTES: Final = 24
 _QUEUE: Final = "rest"
 
 
 @attrs.frozen(kw_only=True)
 class InitOptions:
-    """What was said by options; None: it was not."""
+    """The options of the command line; None: the option was not used."""
 
     server: str | None = None
     url: str | None = None
@@ -53,15 +53,15 @@ class InitOptions:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether no option was given."""
+        """Whether no option was used."""
         return all(value is None for value in attrs.astuple(self, recurse=False))
 
 
 def make(path: Path, given: InitOptions, *, ask: bool) -> None:
-    """Makes the files. `ask`: what was not given is asked for on the terminal; else it is as by default.
+    """Write the files; with `ask`, ask on the terminal for what no option says, otherwise use the defaults.
 
-    Raises `UsageError` for an option that cannot be, or where a file is there already or its folder is not. Ends as
-    `restbroker check` does where that is wanted on the terminal.
+    Raise `UsageError` for an unusable option, or if a file exists already or its folder does not. If the person then
+    wants a test, end with the exit code of `restbroker check`.
     """
     require_folder(path)
     _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
@@ -80,7 +80,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
 
 
 def _require_right(given: InitOptions) -> None:
-    """Raises `UsageError` for an option that is wrong by itself, before anything is asked."""
+    """Raise `UsageError` for an option that is wrong by itself, before the first question."""
     for value, read in (
         (given.url, config_answers.url),
         (given.domain, config_answers.domain),
@@ -164,12 +164,12 @@ def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
 
 @attrs.frozen
 class _Questions:
-    """Asks one after the other, each with its number."""
+    """Asks questions one after the other, each with its number."""
 
     numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
     def __call__(self, given: str | None, question: str, default: str, read: _Read) -> str:
-        """What was given by an option, else what is answered; asked again until it can be."""
+        """Return the value of the option, otherwise the answer; the question is repeated until its answer is usable."""
         if given is not None:
             return read(given)
         numbered = f"{next(self.numbers)}. {question}"
@@ -194,12 +194,12 @@ def _password(login: str) -> str:
 
 
 def _if_any(read: _Read) -> _Read:
-    """Takes an empty answer, too."""
+    """Return a reader that also accepts an empty answer."""
     return lambda text: read(text) if text else text
 
 
 def _name_of(login: str | None, kind: Members) -> str | None:
-    """The login as servers of this kind take it: some refuse a whole JID."""
+    """Return the login as servers of this kind take it, since some refuse a whole JID; None without a login."""
     usual = defaults_of(kind).login
     if login is None or usual is None or "@" in usual or "@" not in login:
         return login
@@ -228,7 +228,7 @@ def _refuse_existing(paths: Sequence[Path]) -> None:
 
 
 def _write(path: Path, planned: Setup) -> None:
-    """All files or none. The configuration is the last: who finds it finds its secrets, too."""
+    """Write all files or none, the configuration last: once it is there, so are its secrets."""
     files = {path.with_name(name): f"{secret}\n" for name, secret in planned.secrets.items()}
     files[path] = json.dumps(planned.document, indent=2) + "\n"
     written: list[Path] = []
@@ -251,7 +251,7 @@ def _write(path: Path, planned: Setup) -> None:
 
 
 def _offer_test(path: Path) -> Exit:
-    """Returns what `restbroker check` ends with, or 0 where nobody wants it."""
+    """Return the exit code of `restbroker check`, or 0 if the person wants no test."""
     if not typer.confirm("Test the connection to Redis and to the server now?", default=True, err=True):
         return Exit.OK
     from restbroker.cli.check import report  # it loads Trio and the server's connector

@@ -1,7 +1,7 @@
-"""`restbroker ctl`: in the place of `ejabberdctl` or `mongooseimctl`, with a queue underneath.
+"""`restbroker ctl`: a replacement for `ejabberdctl` or `mongooseimctl`, with a queue underneath.
 
-Always holds: neither Trio nor an HTTP client is imported; stdout and exit code are those of the program whose place it
-takes, stderr is ours; nothing is pushed that this program would refuse by itself.
+Always holds: neither Trio nor an HTTP client is imported; stdout and exit code are those of the program that it
+replaces, stderr is ours; nothing is pushed that this program would refuse by itself.
 """
 
 import sys
@@ -60,7 +60,7 @@ TheirOwn = Annotated[
 _STATE: Final = ("status", "started")
 _STATE_S: Final = 10.0
 _DOWN: Final = 3
-"""What ejabberdctl ends with where there is no such node."""
+"""The exit code of ejabberdctl if there is no such node."""
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -123,7 +123,7 @@ def ctl(
 
 @attrs.frozen
 class _Exchange:
-    """From a command to what is printed of its answer."""
+    """One exchange with the server through the queue, from a command to the output for its answer."""
 
     client: Client
     settings: Config
@@ -132,7 +132,10 @@ class _Exchange:
     catalogue: Catalogue
 
     def result(self, asked: CtlCommand, found: Serving | None, timeout_s: float | None) -> CtlOutput:
-        """Pushes, waits and says what to print. Ends with an exit code of its own where no answer comes."""
+        """Push the command, wait for its answer, and return what to print.
+
+        End with an exit code of its own if no answer comes, or the job was not done.
+        """
         answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s)
         printed = self.manner.write(self.catalogue, asked, answer.answered)
         if printed is None:
@@ -141,7 +144,7 @@ class _Exchange:
         return printed
 
     def order(self, asked: CtlCommand) -> Order:
-        """What is pushed. Ends with 4 where no token allows it."""
+        """Return the job to push; end with 4 if no token allows it."""
         command = Command(asked.endpoint, asked.arguments)
         spec = self.catalogue.commands.get(asked.name)
         queue = self.place.queues[0]
@@ -150,7 +153,7 @@ class _Exchange:
 
 
 def _tell_state(way: _Exchange, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:
-    """`status`: at once what is known; `started`: waits for it, and prints nothing."""
+    """End with the server's state: `status` prints what is known at once, `started` waits for it and prints nothing."""
     is_status = word == "status"
     asked = CtlCommand(way.manner.asks_state or word, way.manner.asks_state or word, {}, word)
     if is_status and (found is None or found.quiet or found.held_up is not None):
@@ -178,7 +181,10 @@ def _end(printed: CtlOutput) -> NoReturn:
 
 
 def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[str]) -> tuple[Target, CtlDialect]:
-    """The named target; else the only one whose kind has the command, the flat one, or the only one."""
+    """Return the target `name` and its dialect; else the only one with the command, the flat one, or the only one.
+
+    Raise `UsageError` if there is no such target, or several would do.
+    """
     able = [(target, manner) for target in targets if (manner := registry.ctl_dialect(target.kind)) is not None]
     names = ", ".join(target.name for target, _ in able)
     if not able:
@@ -204,13 +210,16 @@ def _knows(target: Target, word: str) -> bool:
 
 
 def _catalogue(place: Target, found: Serving | None, version: str | None) -> Catalogue:
-    """The commands of the version that a running process found, in the version of the interface that is asked for."""
+    """Return the commands of the server version that a running process found, in this version of the interface."""
     pinned = f"ctl/v{version}" if version is not None and version.isascii() and version.isdigit() else ""
     return registry.catalogue_of(place, None if found is None else found.server_version, pinned[:8])
 
 
 def _with_secret(asked: CtlCommand, spec: CommandSpec | None, path: Path | None) -> CtlCommand:
-    """The same with what `--secret-file` holds, where a secret was written as `-`."""
+    """Return the command with the content of `--secret-file` in place of each secret that was written as `-`.
+
+    Raise `UsageError` if there is such a file and no such secret.
+    """
     secret = {argument.name for argument in spec.arguments if argument.secret} if spec is not None else set()
     given = sorted(secret & asked.arguments.keys())
     if path is None:

@@ -1,7 +1,7 @@
-"""The waiting of `restbroker ctl`: pushes one job, waits for its end, and says on stderr what the other program cannot.
+"""How `restbroker ctl` waits: push one job, wait for its end, and print on stderr what the other program cannot.
 
-Always holds: whoever is not told how a job ended is told that it is queued, with its id; a refusal that was told is not
-kept in the dead set as well, unless the job may have run.
+Always holds: a person who does not learn how a job ended learns that it is queued, and its id; the job of a refusal
+that was printed does not stay in the dead set, unless it may have run.
 """
 
 import secrets
@@ -26,15 +26,15 @@ from restbroker.servers.ctl import JobReply, read_reply
 from restbroker.store.client import Client
 
 _PATIENCE_S: Final = 2.0
-"""So long nothing is said. A process tells of a closed gate with its next beat, 2.5 s later at most."""
+"""How many seconds to print nothing: a process reports a closed gate with its next heartbeat, at most 2.5 s later."""
 _ROUND_S: Final = 30.0
-"""Without a time-out it is asked again and again."""
+"""How many seconds one wait lasts if there is no time-out; it is repeated."""
 _KEPT: Final = frozenset({"uncertain"})
 
 
 @attrs.frozen
 class Answer:
-    """A job's end, and the job."""
+    """How a job ended, with its id and the details of the answer."""
 
     jid: str
     answered: JobReply
@@ -42,7 +42,11 @@ class Answer:
 
 
 def answer(client: Client, order: Order, found: Serving | None, timeout_s: float | None) -> Answer:
-    """Pushes the job and waits for its end. Ends with 6, and the job's id, where none comes in time."""
+    """Push the job, wait for its end, and return it.
+
+    End the command with 6 and print the job's id if no end comes within `timeout_s` (None: no limit); at Ctrl-C end
+    with 130, and the job stays queued.
+    """
     if found is None:
         output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
     jid = _push(client, order)
@@ -63,14 +67,14 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
 
 
 def perhaps(client: Client, order: Order, timeout_s: float | None) -> Answer | None:
-    """The same for a question that does no harm: None where no answer comes in time."""
+    """Push a harmless job and return its end; None if it does not come within `timeout_s` (None: no limit)."""
     jid = _push(client, order)
     details = _wait(client, order.queue, jid, timeout_s, told=True)
     return None if details is None else Answer(jid, read_reply(details), details)
 
 
 def refuse(answer: Answer) -> NoReturn:
-    """Tells of a job that was not done for a reason that the other program does not know. Ends with 1 or 4."""
+    """Print why a job was not done, for a reason that the other program does not have; end the command with 1 or 4."""
     error = answer.details.get("error")
     if isinstance(error, Mapping):
         output.say(f"{error.get('code')}: {error.get('message')}")
@@ -81,7 +85,7 @@ def refuse(answer: Answer) -> NoReturn:
 
 
 def take_back(client: Client, answer: Answer) -> None:
-    """Removes the parked job of a refusal that is being told."""
+    """Remove the job of a refusal from the dead set, since the person learns of it now."""
     if answer.answered.is_done or answer.answered.outcome in _KEPT:
         return
     try:
@@ -91,7 +95,10 @@ def take_back(client: Client, answer: Answer) -> None:
 
 
 def secret_of(path: Path) -> str:
-    """What a file, or standard input for `-`, holds, without its last line break. Raises `UsageError`."""
+    """Return the content of a file, or of standard input for `-`, without its last line break.
+
+    Raise `UsageError` if it cannot be read.
+    """
     try:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
@@ -108,7 +115,7 @@ def _push(client: Client, order: Order) -> str:
 
 
 def _wait(client: Client, queue: str, jid: str, timeout_s: float | None, *, told: bool) -> Mapping[str, Json] | None:
-    """The answer; None when it does not come in time. Says once, and not at once, why the server gets no jobs."""
+    """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
     ends_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         left_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)

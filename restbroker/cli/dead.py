@@ -1,6 +1,6 @@
-"""`restbroker dead`: the parked jobs, newest first; those that others have trimmed from the dead set; and the verbs.
+"""`restbroker dead`: the dead jobs, newest first; those that others have trimmed from the dead set; and the verbs.
 
-Always holds: without a verb nothing is changed, but by `--restore`.
+Always holds: without a verb nothing is changed, except by `--restore`.
 """
 
 from typing import Annotated

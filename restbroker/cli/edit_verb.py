@@ -1,6 +1,6 @@
-"""`restbroker dead edit`, and of `retries` and `scheduled`: another command, other arguments or another queue for jobs.
+"""`restbroker dead edit`, and that of `retries` and `scheduled`: change the command, arguments or queue of jobs.
 
-Always holds: nothing is changed before it was shown what would be, secrets masked, and somebody agreed.
+Always holds: before anything is changed, the changes are shown, with secrets masked, and a person agrees.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ AnyOption = Annotated[
 
 
 def add_edit(app: typer.Typer, zset: SortedSet) -> None:
-    """Gives the command of this set its verb."""
+    """Add the verb `edit` to the command of this set."""
 
     @app.command()
     def edit(
@@ -154,7 +154,7 @@ def edit_of(
     *,
     any_command: bool,
 ) -> "Edit":
-    """The change that was typed."""
+    """Return the change that was typed; raise `UsageError` if a `rename` is not of the form OLD=NEW."""
     from restbroker.broker.delivery.tokens import Tokens
     from restbroker.operate.edit import Edit
 
@@ -177,7 +177,7 @@ def _read_rename(typed: str) -> tuple[str, str]:
 
 
 def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.TypedArguments]:
-    """The job's id, if one is to be named, and the arguments."""
+    """Return the job's id, if one is to be named, and the arguments; raise `UsageError` if the words do not fit."""
     if not is_named:
         return [], arguments.read(words)
     if not words or arguments.is_named(words[0]):
@@ -189,7 +189,10 @@ def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], argument
 
 
 def require_change(change: "Edit", others: str) -> None:
-    """Raises `UsageError` where nothing is to be changed. `others`: what may be given besides arguments."""
+    """Raise `UsageError` if there is nothing to change, or if two changes of one argument contradict each other.
+
+    `others` names what may be changed besides arguments.
+    """
     if not (change.values or change.unset or change.renames or change.command or change.queue):
         raise UsageError("There is nothing to change.", f"Give NAME=TEXT, {others}.")
     if both := next((name for name in change.unset if name in {*change.values, *change.renames}), None):
@@ -201,7 +204,7 @@ def require_change(change: "Edit", others: str) -> None:
 
 
 def note_secrets(typed: arguments.TypedArguments) -> None:
-    """Says which secrets others could read in the command line."""
+    """Print a note on each secret that others could read in the command line."""
     from restbroker.job import redact
 
     for name in sorted(typed.in_the_open):
@@ -211,7 +214,10 @@ def note_secrets(typed: arguments.TypedArguments) -> None:
 
 
 def _versions(settings: Config) -> Callable[[str], str | None]:
-    """What a running process of a queue found its server to be; asked once for each queue."""
+    """Return a function that returns the server's version as a running process of a queue reports it.
+
+    It reads Redis once for each queue; None: not known.
+    """
     from restbroker.operate.enqueue import serving_if_told
 
     @cache

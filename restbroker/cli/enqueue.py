@@ -1,7 +1,7 @@
-"""`restbroker enqueue`: one command into the queue, and with --wait the server's answer out of it.
+"""`restbroker enqueue`: push one command into the queue, and with --wait print the server's answer.
 
-Always holds: neither Trio nor an HTTP client is imported, so that it may stand in a shell loop; nothing is pushed
-when the command line has a mistake in it.
+Always holds: neither Trio nor an HTTP client is imported, so that it may stand in a shell loop; nothing is pushed if
+the command line has a mistake in it.
 """
 
 import os
@@ -33,7 +33,7 @@ from restbroker.store.client import Client
 app = typer.Typer(add_completion=False)
 
 Place = tuple[str, str]
-"""A queue, and the target that it is of."""
+"""A queue, and the name of its target."""
 
 CommandWord = Annotated[
     str,
@@ -101,7 +101,7 @@ AgainOption = Annotated[
 ]
 
 _PATIENCE_S = 2.0
-"""So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
+"""How many seconds to print nothing while waiting: a process reports a closed gate at most 2.5 s later."""
 
 
 @app.command()
@@ -272,7 +272,10 @@ def _push(
 
 @contextmanager
 def _surely_told(jid: str) -> Iterator[None]:
-    """Around what is printed of a job that was pushed: whoever saw no more than a full disk would push it again."""
+    """Make sure that the person learns in the block that the job was pushed, even if stdout cannot be written.
+
+    Seeing only a full disk, they would push it again. End the command with 6 then.
+    """
     try:
         with output.whole():
             yield
@@ -284,7 +287,7 @@ def _surely_told(jid: str) -> Iterator[None]:
 def _answer(
     client: Client, place: Place, jid: str, timeout_s: float, *, told: bool, as_json: bool
 ) -> Mapping[str, Json]:
-    """The answer to what was pushed. Ends with an exit code of its own, and says what became of the job, without it."""
+    """Return the answer to the job; without one, print what became of the job and end with an exit code of its own."""
     queue, _ = place
     try:
         details = _wait(client, queue, jid, timeout_s, told=told)
@@ -313,7 +316,7 @@ def _answer(
 
 
 def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool) -> Mapping[str, Json] | None:
-    """The answer; None when it does not come in time. Says once, and not at once, why the server gets no jobs."""
+    """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         left_s = max(deadline_s - time.monotonic(), 0.0)
@@ -329,7 +332,7 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool)
 
 
 def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
-    """Prints the answer, or everything known of it. Ends with its exit code."""
+    """Print the answer, or everything that is known of it, and end with its exit code."""
     error = details.get("error")
     if as_json:
         output.as_json(details)
@@ -346,8 +349,9 @@ def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
 
 
 def _plain(details: Mapping[str, Json]) -> str:
-    """What a script wants: a number or a text alone, also out of the envelope that ejabberd up to 23.10 puts it in
-    (`{"num_sessions":3}`); anything else as the server sent it.
+    """Return the answer as a script wants it: a number or a text alone, anything else as the server sent it.
+
+    A number or text is also taken out of the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`).
     """
     answer = details.get("answer")
     if isinstance(answer, Mapping) and len(answer) == 1:

@@ -1,6 +1,6 @@
-"""Shows jobs that were searched for: in lines for people, in columns or JSON for programs; and one with all there is.
+"""Show jobs that were searched for: in lines for people, in columns or JSON for programs; and one job in full.
 
-Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: it is given only what may be
+Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: callers pass only what may be
 shown.
 """
 
@@ -15,7 +15,7 @@ from restbroker.operate.entry import Entry
 
 
 def write(found: Sequence[Entry], *, as_json: bool) -> None:
-    """Shows these jobs on stdout; in a pipe with the columns of `restbroker dead`."""
+    """Print these jobs on stdout; in a pipe, with the columns of `restbroker dead`."""
     if as_json:
         output.as_json([fields(entry) for entry in found])
     elif sys.stdout.isatty():
@@ -28,13 +28,13 @@ def write(found: Sequence[Entry], *, as_json: bool) -> None:
 
 
 def print_entries(found: Sequence[Entry]) -> None:
-    """The same to the person at the terminal."""
+    """Print these jobs on stderr, for people."""
     for line in _lines(found):
         output.say(line)
 
 
 def fields(entry: Entry) -> dict[str, Json]:
-    """What programs get of a job."""
+    """Return a job's fields for programs."""
     return {
         "when": utc(entry.at_s),
         "jid": entry.jid,
@@ -54,12 +54,12 @@ def fields(entry: Entry) -> dict[str, Json]:
 
 
 def whole(entry: Entry) -> dict[str, Json]:
-    """The same, with the last tries."""
+    """Return a job's fields for programs, with its last tries and its size."""
     return {**fields(entry), "history": [dict(one) for one in entry.history], "size_bytes": entry.size_bytes}
 
 
 def properties(entry: Entry) -> Iterator[tuple[str, str]]:
-    """One job, a line for each thing that is known of it."""
+    """Yield what is known of one job, as pairs of name and text."""
     served = "served by no target of this configuration" if entry.target is None else f"target {entry.target}"
     yield "job", entry.jid or "-"
     yield "command", entry.command or "-"
@@ -83,7 +83,7 @@ def properties(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
-    """A line for each of the last tries."""
+    """Yield a line for each of the last tries."""
     for one in history:
         at, status = one.get("at"), one.get("status")
         words = (
@@ -98,7 +98,7 @@ def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
 
 
 def _lines(found: Sequence[Entry]) -> Iterator[str]:
-    """Two for each job, for a table would not fit."""
+    """Yield two lines for each job, since a table would not fit."""
     for entry in found:
         words = (entry.command, entry.error_class, entry.jid)
         yield f"{local(entry.at_s)}  " + "  ".join(word for word in words if word is not None)
@@ -107,7 +107,7 @@ def _lines(found: Sequence[Entry]) -> Iterator[str]:
 
 
 def text(value: Json) -> str:
-    """A value on one line: a text as it is, the rest as JSON."""
+    """Return a value on one line: a text as it is, other values as JSON, `-` for None."""
     match value:
         case None:
             return "-"

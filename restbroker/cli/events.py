@@ -1,4 +1,4 @@
-"""`restbroker events`: watch what servers tell of. Always holds: it changes nothing, and shows no text of a message."""
+"""`restbroker events`: watch events from servers. Always holds: it changes nothing, and shows no message text."""
 
 import select
 import sys
@@ -95,7 +95,7 @@ def _words(seen: RecentEvent) -> Mapping[str, str | None]:
 
 
 def _wait() -> None:
-    """Until the next look is due. Raises `OutputLost` when the reader of a pipe went away."""
+    """Wait until the next read is due; raise `OutputLost` if the reader of a pipe went away."""
     reader = select.poll()
     # Errors are always told of.
     reader.register(sys.stdout.fileno(), 0)

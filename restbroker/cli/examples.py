@@ -1,7 +1,7 @@
 """The examples in every `--help` and on the man pages, read from `examples.txt` beside this file.
 
-Called by `cli.app` when a command is loaded. Always holds: a command's help has them as its epilog, which is made when
-it is asked for; a test has each line read by its own command.
+Called by `cli.app` when a command is loaded. Always holds: a command's help has them as its epilog, which is made only
+then; a test makes each line be read by its own command.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ from typer.core import TyperCommand, TyperGroup
 _FILE: Final = Path(__file__).with_name("examples.txt")
 Command = TyperCommand | TyperGroup
 _AS_IT_IS: Final = "\b\n"
-"""What has click keep the line breaks of a paragraph."""
+"""The mark that makes click keep the line breaks of a paragraph."""
 
 
 def add(command: Command, path: str) -> None:
-    """Gives the command of this path (`dead retry`), and those below it, their examples."""
+    """Add the examples to the help of the command with this path (such as `dead retry`), and of those below it."""
     found = examples()
     for name, one in walk(command, path):
         lines = found.get(name)
@@ -27,21 +27,21 @@ def add(command: Command, path: str) -> None:
 
 
 def walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:
-    """The command and all below it, each with its path."""
+    """Yield the command and all below it, each behind its path."""
     yield path, command
     for name, part in parts(command).items():
         yield from walk(part, f"{path} {name}")
 
 
 def parts(command: Command) -> Mapping[str, Command]:
-    """The commands right below this one, by their names."""
+    """Return the commands directly below this one, by their names."""
     found: Mapping[str, Any] = command.commands if isinstance(command, TyperGroup) else {}
     return found
 
 
 @cache
 def examples() -> dict[str, tuple[str, ...]]:
-    """The lines of each command, by its path; a line that begins with `#` is a remark on the next one."""
+    """Return the example lines of each command by its path; a line with `#` in front is a comment on the next one."""
     found: dict[str, list[str]] = {}
     lines: list[str] | None = None
     for line in _FILE.read_text("utf-8").splitlines():
@@ -53,5 +53,5 @@ def examples() -> dict[str, tuple[str, ...]]:
 
 
 def epilog(heading: str, lines: tuple[str, ...]) -> str:
-    """Lines below a heading, which click leaves as they are."""
+    """Return the lines below a heading, in a form that click leaves as it is."""
     return _AS_IT_IS + "\n".join([heading, *(f"  {line}" for line in lines)])

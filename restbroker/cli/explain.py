@@ -1,6 +1,6 @@
 """`restbroker explain`: where a job is or how it ended, what became of its tries, and what people did with it.
 
-Always holds: it changes nothing, and says where it did not look to the end.
+Always holds: it changes nothing, and says which places it did not search to the end.
 """
 
 import sys

@@ -36,7 +36,7 @@ _SECONDS: Final = 600.0
 
 
 def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
-    """Gives the command of this set the verb."""
+    """Add the verb `summary` to the command of this set."""
 
     @app.command()
     def summary(

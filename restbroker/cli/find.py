@@ -1,6 +1,6 @@
-"""`restbroker find`: jobs in which a text is, or for which conditions hold, wherever they are.
+"""`restbroker find`: jobs in all places that contain a text or match conditions.
 
-Always holds: it changes nothing, finds nothing by what is hidden, and says where it did not look.
+Always holds: it changes nothing, finds nothing by hidden values, and says where it did not search.
 """
 
 import sys
@@ -82,14 +82,14 @@ def _tell(found: SearchResult) -> None:
 
 
 def _most(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
-    """Of many places those with most jobs."""
+    """Return, of too many places, those with the most jobs, and one row that sums up the others."""
     found = sorted(looked_at.items(), key=lambda one: -one[1])
     rest = found[_MOST_LINES:]
     return [*found[:_MOST_LINES], *([(f"{len(rest)} places more", sum(jobs for _, jobs in rest))] if rest else [])]
 
 
 def _lines(found: SearchResult) -> Iterator[str]:
-    """For people, in the terminal's own time."""
+    """Yield a line for each result, for people, with local times."""
     for hit in found.hits:
         entry = hit.entry
         words = (_where(hit), local(entry.at_s), entry.jid, entry.command, entries.text(entry.arguments))
@@ -100,7 +100,7 @@ def _lines(found: SearchResult) -> Iterator[str]:
 
 
 def _rows(found: SearchResult) -> Iterator[Sequence[str | None]]:
-    """For programs."""
+    """Yield a row for each result, for programs."""
     for hit in found.hits:
         one = hit.entry
         cells = (one.jid, one.queue, one.target, one.command, entries.text(one.arguments))

@@ -1,7 +1,7 @@
-"""Waits until what a person sent again was done, or failed once more, and tells of it.
+"""Wait until jobs that a person sent again are done, or have failed once more, and report that.
 
-Called by `retry --wait` and `edit --retry --wait`. Always holds: it only looks; a job that is still on its way when the
-time is up is told as such, never as done.
+Called by `retry --wait` and `edit --retry --wait`. Always holds: it only reads; a job that has not ended when the time
+is up is reported as such, never as done.
 """
 
 import sys
@@ -23,21 +23,20 @@ from restbroker.operate.tally import Progress
 from restbroker.store.client import Client
 
 MOST: Final = 100_000
-"""So many jobs are followed: their ids are kept in memory."""
+"""How many jobs are followed at most, since their ids are kept in memory."""
 _FIRST_S: Final = 0.2
 _LONGEST_S: Final = 10.0
 _REST: Final = 4
-"""So many times as long as a look took, nobody is asked."""
+"""After each read, Redis is left alone for this many times as long as it took."""
 _LISTS: Final = {"dead": "dead", "retry": "retries"}
 
 
 def wait(
     client: Client, jids: Sequence[str], sent: Progress, known: ConfigContext, timeout_s: float, *, keeps_ends: bool
 ) -> ActionResult:
-    """Looks again and again, until none of those that were `sent` is on its way any more or the time is up; the last
-    look.
+    """Wait until all jobs that were `sent` have ended, or `timeout_s` is over; return the last result.
 
-    Raises `StoreUnavailable`.
+    It prints why jobs wait, and on a terminal how far they are. Raise `StoreUnavailable` if Redis is away.
     """
     deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
     reasons: set[str] = set()
@@ -80,7 +79,7 @@ def _held_up(client: Client, became: ActionResult, known: ConfigContext) -> Iter
 
 
 def tell(became: ActionResult, timeout_s: float) -> None:
-    """Says it."""
+    """Print what became of the jobs."""
     output.say(f"{_so_far(became)}.")
     for one in became.failed:
         name, group = _LISTS[one.zset], f" --group {one.group}" if one.group is not None else ""
@@ -112,7 +111,7 @@ def tell(became: ActionResult, timeout_s: float) -> None:
 
 
 def exit_code(became: ActionResult) -> Exit:
-    """How the command ends."""
+    """Return the exit code for what became of the jobs."""
     if not became.is_over:
         return Exit.WAITING
     if became.failed or became.dropped or became.deleted:
@@ -121,7 +120,7 @@ def exit_code(became: ActionResult) -> Exit:
 
 
 def fields(became: ActionResult) -> dict[str, Json]:
-    """The same for `--json`."""
+    """Return what became of the jobs, for `--json`."""
     told = {**attrs.asdict(became, recurse=False), "queues": list(became.queues)}
     failed: list[Json] = [
         {"place": _LISTS[one.zset], "group": one.group, "error": one.code, "message": one.message, "jobs": one.jobs}

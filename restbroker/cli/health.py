@@ -1,6 +1,6 @@
-"""`restbroker health`: asks the broker that runs beside it how it is, for what supervises containers.
+"""`restbroker health`: ask the local broker for its health, for supervisors of containers.
 
-Always holds: nothing but the configured HealthBind is asked, or without it the port of the pages, for a few seconds at
+Always holds: only the configured HealthBind is requested, or without it the port of the pages, for a few seconds at
 most; no proxy is used.
 """
 
@@ -48,7 +48,7 @@ def health(
 
 
 def _request(host: str, port: int, path: str) -> tuple[int, str]:
-    """The status and the body; 0 and why, where there is no answer."""
+    """Return the status and the body of the answer; 0 and the reason if there is none."""
     connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -61,7 +61,7 @@ def _request(host: str, port: int, path: str) -> tuple[int, str]:
 
 
 def _reachable_host(host: str) -> str:
-    """Where a server is reached that listens on this address: one for all addresses on the loopback one."""
+    """Return the address at which a server that listens on `host` is reached: loopback if it listens on all."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

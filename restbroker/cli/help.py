@@ -1,4 +1,4 @@
-"""`restbroker help`: what `--help` behind a command says."""
+"""`restbroker help`: show the same as `--help` behind a command."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -37,9 +37,9 @@ def help_(
 
 
 def _find_command(ctx: typer.Context, words: Sequence[str]) -> tuple[list[str], Any]:
-    """Return the words that name a command, up to the first that names none, and the last command that there is.
+    """Return the words that name a command, up to the first that names none, and the last command that exists.
 
-    What stands behind is left out: `ctl` would take `--help` there for a word of the other program.
+    The words behind are left out: `ctl` would take `--help` there for a word of the other program.
     """
     path: list[str] = []
     command: Any = ctx.find_root().command

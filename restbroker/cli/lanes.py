@@ -1,6 +1,6 @@
-"""What is said of one target in one process, in words. Used by `restbroker stats` and its live screen.
+"""One target in one process, in words; used by `restbroker stats` and its live screen.
 
-`row` is one of `Figures.lanes`. Always holds: what a process did not tell is a dash, never an error.
+`row` is one of the `lanes` of `SystemStats`. Always holds: what a process did not report is a dash, never an error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ _LIMITS = {
 
 
 def name(row: Mapping[str, Json]) -> str:
-    """The process as people know it; its identity if it told nothing else."""
+    """Return the process as people know it, or its identity if it reported nothing else."""
     return text(row["process"] or row["identity"])
 
 
 def gate(row: Mapping[str, Json]) -> str:
-    """The state of the gate, or what is more than that: it is gone, ends or is quiet."""
+    """Return the state of the gate, or a state that matters more: the process is gone, ends, or is quiet."""
     if row["dying"]:
         return "gone; its jobs return to their queues"
     if row["finishing"] is True:
@@ -32,7 +32,7 @@ def gate(row: Mapping[str, Json]) -> str:
 
 
 def pauses(row: Mapping[str, Json]) -> Iterator[str]:
-    """Each reason why the target is paused, by whom, for how long and why."""
+    """Yield each pause of the target in words: the reason, by whom, for how long and why."""
     for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
         left_s = cast("float | None", pause["left_s"])
         left = "until resumed" if left_s is None else f"for {duration_text(left_s)} more"
@@ -41,7 +41,7 @@ def pauses(row: Mapping[str, Json]) -> Iterator[str]:
 
 
 def about(pause: Mapping[str, Json]) -> str:
-    """Who paused a queue, for how long and why, as far as it is known; "" if nothing is."""
+    """Return who paused a queue, for how long and why, as far as that is known; "" if nothing is."""
     left_s = cast("float | None", pause["left_s"])
     by, why = _pause_reason(pause)
     return f"{by}{'' if left_s is None else f' for {duration_text(left_s)} more'}{why}".strip()
@@ -53,7 +53,7 @@ def _pause_reason(pause: Mapping[str, Json]) -> tuple[str, str]:
 
 
 def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
-    """What keeps the number of jobs at work down, if anything does."""
+    """Return what keeps the number of requests in progress down; empty if nothing does."""
     limit, concurrency = row["limit"], row["concurrency"]
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
@@ -62,12 +62,12 @@ def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
 
 
 def fetch_limits(row: Mapping[str, Json]) -> list[str]:
-    """What held the last fetch back, if anything did."""
+    """Return what limited the last fetch; empty if nothing did."""
     return [words for reason, words in _LIMITS.items() if row["limited"] == reason]
 
 
 def text(value: Json, unit: str = "") -> str:
-    """A value as it is shown."""
+    """Return a value as it is shown, with its unit; `-` for None."""
     match value:
         case None:
             return "-"

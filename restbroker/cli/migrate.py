@@ -1,4 +1,4 @@
-"""`restbroker migrate`: takes over what the Go original, ejabberd-restbroker, left in Redis."""
+"""`restbroker migrate`: take over what the Go original, ejabberd-restbroker, left in Redis."""
 
 import sys
 from typing import Annotated
@@ -21,7 +21,7 @@ from restbroker.store.server import require_supported
 app = typer.Typer(add_completion=False)
 
 WATCH_S = 1.5
-"""Longer than go-workers waits for a job (1 s), so that it is seen between two waits."""
+"""Seconds to watch for the original; longer than go-workers waits for a job (1 s), so that it is seen between waits."""
 _HEADER = ("SOURCE", "QUEUE", "GOES TO", "JOBS", "REPAIRED", "UNREADABLE")
 ProcessIdOption = Annotated[
     list[str] | None,
@@ -73,7 +73,7 @@ def _tell_left_out(where: Sources) -> None:
 
 
 def _mind(watched: OriginalSigns, *, only_warn: bool) -> None:
-    """Raises `RestbrokerError` if the original may still run, or warns."""
+    """Raise `RestbrokerError` if the original may still run, or print a warning with `only_warn`."""
     if watched.blind:
         output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
     if not watched.signs:
@@ -88,7 +88,7 @@ def _mind(watched: OriginalSigns, *, only_warn: bool) -> None:
 
 
 def _ask(seen: Takeover, *, as_json: bool) -> None:
-    """Asks on a terminal; raises `UsageError` elsewhere."""
+    """Ask on a terminal whether to move; end the command without a yes. Raise `UsageError` without a terminal."""
     if not sys.stdin.isatty():
         raise UsageError(
             f"{output.jobs(seen.moving)} would be moved, and there is no one to ask.",
@@ -117,7 +117,7 @@ def _tell_staying(takeover: Takeover) -> None:
 
 
 def _conclude(moved: Takeover) -> None:
-    """Tells how it went; ends with `PARTLY` or `FAILED` if jobs stay where they should not."""
+    """Print how it went; end with `PARTLY` or `FAILED` if jobs stay where they should not."""
     output.say(f"{output.jobs(moved.moving)} moved.")
     _tell_staying(moved)
     for why, number in moved.refused:

@@ -1,6 +1,6 @@
-"""Tells of a job that is nowhere: where it was looked for, and what to do next. Called by `restbroker explain`.
+"""Report a job that is nowhere: what was searched, and what to do next; called by `restbroker explain`.
 
-Always holds: where it was looked for is data, on stdout; what may have become of it is talk.
+Always holds: the places that were searched are data, on stdout; what may have become of the job goes to stderr.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from restbroker.operate.not_found import KeptHistory, NotFound, UnservedQueue
 
 
 def print_not_found(story: Timeline, found: NotFound) -> None:
-    """Tells it. `story` has neither a place nor an end."""
+    """Print what was searched and what may have become of the job; `story` has neither a place nor an end."""
     rows = [(one.place, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
     output.table(("LOOKED THROUGH", "JOBS"), rows)
     for line in _lines(story, found):

@@ -1,4 +1,4 @@
-"""`restbroker processes`: restbroker's and Ruby's, with their jobs in progress; asks one to be quiet or to end."""
+"""`restbroker processes`: those of restbroker and Ruby, with their jobs in progress; quiet or stop them."""
 
 import sys
 import time
@@ -142,7 +142,7 @@ def cancel(
 
 
 def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
-    """Whether no process shows the job any more, waiting for it as long as two records take."""
+    """Wait until no process shows the job any more, at most as long as two records take; tell whether that is so."""
     deadline_s = time.monotonic() + _OBEYS_S
     while time.monotonic() < deadline_s:
         if not _in_hand(client, jid, secrets):
@@ -152,13 +152,13 @@ def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> boo
 
 
 def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, InHand]]:
-    """The processes of restbroker that show this job, and how."""
+    """Return each process of restbroker that shows this job, and the job as it shows it."""
     found = operate_processes.processes(client, secrets)
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
 
 
 def _select(client: Client, names: Sequence[str]) -> list[Process]:
-    """The processes of these names. Raises `UsageError` if one is unknown, or cannot be asked."""
+    """Return the processes of these names; raise `UsageError` if one is unknown, ambiguous, or gets no requests."""
     found = {one.name: one for one in operate_processes.processes(client, (), with_jobs=False)}
     chosen: dict[str, Process] = {}
     for name in names:
@@ -179,7 +179,7 @@ def _select(client: Client, names: Sequence[str]) -> list[Process]:
 
 
 def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
-    """Whether to do it."""
+    """Tell whether to do it: not with `dry_run`; otherwise ask, and end the command without a yes."""
     count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
     what = f"{count} with {output.jobs(sum(one.in_hand for one in chosen))} in progress"
     if dry_run:
@@ -190,13 +190,13 @@ def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_
 
 
 def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
-    """For programs: who was asked, or would be."""
+    """Return for programs which processes got the request, or would get it."""
     asked: list[Json] = [{"process": one.name, "in_hand": one.in_hand} for one in chosen]
     return {"action": verb, "asked": asked, "dry_run": dry_run}
 
 
 def _properties(one: Process) -> Iterator[Sequence[str]]:
-    """For people."""
+    """Yield what is known of a process, for people, as pairs of name and text."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
     heard = "" if one.beat_age_s is None else f", last heartbeat {duration_text(one.beat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
@@ -222,7 +222,7 @@ def _time(at_s: float | None) -> str:
 
 
 def _row(one: Process) -> tuple[str, ...]:
-    """For programs."""
+    """Return a process as a row for programs."""
     return (
         one.name,
         one.version or "-",

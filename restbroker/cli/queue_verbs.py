@@ -1,7 +1,6 @@
-"""`restbroker queues delete|dead|move|edit`: takes jobs out of a queue for which conditions hold, or changes
-them.
+"""`restbroker queues delete|dead|move|edit`: remove or change the jobs in a queue that match conditions.
 
-`cli.queues` adds them to its commands. Always holds: only what waits when the command begins is meant; what a verb
+`cli.queues` adds them to its commands. Always holds: only jobs that wait when the command begins are meant; what a verb
 needs is imported when it runs.
 """
 
@@ -56,7 +55,7 @@ Words = Annotated[
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Gives `queues` these commands."""
+    """Add these verbs to the command `queues`."""
     _add_delete(app)
     _add_dead(app)
     _add_move(app)
@@ -170,7 +169,7 @@ def _add_edit(app: typer.Typer) -> None:
 
 @attrs.frozen
 class _Selection:
-    """Which jobs, as it was typed."""
+    """Which jobs are meant, as it was typed."""
 
     queue: str
     where: list[str] | None

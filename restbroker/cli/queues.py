@@ -1,4 +1,4 @@
-"""`restbroker queues`: what waits, who serves it and who paused it; looking into a queue, pausing and clearing it."""
+"""`restbroker queues`: what waits, who serves it and who paused it; inspect, pause and clear a queue."""
 
 import sys
 import time
@@ -102,7 +102,7 @@ def peek(
 
 
 def _search(settings: Config, name: str, where: list[str], limit: int, after: str | None, *, as_json: bool) -> None:
-    """Shows the jobs for which the conditions hold, and says where to go on."""
+    """Print the jobs that match the conditions, and how to continue."""
     knows = context_of(settings)
     conditions = selection.conditions(where, "dead", knows)
     with open_store(settings) as client:
@@ -183,7 +183,7 @@ queue_verbs.add_verbs(app)
 
 
 def _clear(client: Client, name: str, why: str) -> int:
-    """How many jobs were deleted; who stops it, or meets an outage, is told how far it came."""
+    """Return how many jobs were deleted; at Ctrl-C or an error of Redis, print how far it came and raise that."""
     so_far = ClearProgress(0)
     told_s = time.monotonic()
     with closing(operate_queues.clearing(client, name, who(), why)) as steps:
@@ -199,14 +199,14 @@ def _clear(client: Client, name: str, why: str) -> int:
 
 
 def _require_queue(client: Client, settings: Config, name: str) -> Queue:
-    """The queue of this name. Raises `UsageError` if nobody knows one."""
+    """Return the queue of this name; raise `UsageError` if it is not known."""
     found = {one.name: one for one in operate_queues.queues(client, settings.queues)}
     require("queue", name, found)
     return found[name]
 
 
 def _display(one: Queue) -> tuple[str, ...]:
-    """For people."""
+    """Return a queue as a row for people."""
     state = "open" if one.pause is None else f"paused {steering.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is not a list" if one.size is None else str(one.size)
@@ -214,7 +214,7 @@ def _display(one: Queue) -> tuple[str, ...]:
 
 
 def _row(one: Queue) -> tuple[str, ...]:
-    """For programs."""
+    """Return a queue as a row for programs."""
     pause = one.pause
     state = "no list" if one.size is None else "open" if pause is None else "paused"
     about = ("-", "-", "-") if pause is None else (pause.who or "-", steering.number(pause.left_s), pause.why or "-")

@@ -1,4 +1,4 @@
-"""`restbroker roster serve`: rosters alone, where no broker serves them. All of it is in `app` and below."""
+"""`restbroker roster serve`: serve only rosters, where no broker serves them. All of it is in `app` and below."""
 
 import signal
 import sys

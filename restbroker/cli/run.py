@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 _WORKER = "--worker"
 MOST_PROCESSES = 256
-"""As for the key Processes, which need not be imported for `--help`."""
+"""The limit of the key Processes, which thus need not be imported for `--help`."""
 # Of its own: a supervisor that is older than its workers gives none.
 _NUMBER = "--number"
 

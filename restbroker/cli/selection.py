@@ -1,6 +1,6 @@
-"""Which jobs a command is about. Used by the verbs of `dead`, `retries` and `scheduled`.
+"""Which jobs a command is about; used by the verbs of `dead`, `retries` and `scheduled`.
 
-Always holds: it is said in exactly one way; nobody means all by leaving something out.
+Always holds: they are named in exactly one way; leaving something out never means all jobs.
 """
 
 import re
@@ -27,11 +27,11 @@ def within(
     ages: tuple[str | None, str | None],
     group: Sequence[str] | None = None,
 ) -> list[str]:
-    """What was typed behind `--where`, with the options for times as the conditions that they stand for.
+    """Return the conditions behind `--where`, and those that the options for times and `--group` stand for.
 
-    `bounds`: `--since` and `--until`; `ages`: `--older-than` and `--newer-than`; `group`: `--group`. A parked
-    job's time is when it was parked, a retry's when it first failed, and a scheduled one's when it is due: it has no
-    age. Raises `UsageError`.
+    `bounds` has `--since` and `--until`, `ages` `--older-than` and `--newer-than`, `group` `--group`. The time of a
+    dead job is when it died, that of a retry when it first failed, and that of a scheduled one when it is due: it has
+    no age. Raise `UsageError` for an unusable option.
     """
     found = [*(typed or ()), *_of_group(group or (), zset)]
     if not any((*bounds, *ages)):
@@ -75,7 +75,7 @@ def _of_group(groups: Sequence[str], zset: SortedSet) -> Sequence[str]:
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: "ConfigContext") -> "Where":
-    """What was typed behind `--where`. Raises `UsageError`."""
+    """Return the conditions that were typed behind `--where`; raise `UsageError` if one cannot be read."""
     from restbroker.operate import where as rule
 
     return rule.read(typed or (), time.time(), ahead=zset != "dead", hidden=known.hidden)
@@ -89,7 +89,7 @@ def selected(
     zset: SortedSet,
     known: "ConfigContext",
 ) -> "Selection":
-    """The jobs that are meant. Raises `UsageError` unless it is said in exactly one way."""
+    """Return the jobs that are meant; raise `UsageError` unless they are named in exactly one way."""
     from restbroker.operate.act import Selection
 
     where = conditions(typed, zset, known)

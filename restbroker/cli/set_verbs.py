@@ -1,7 +1,7 @@
 """The verbs of `dead`, `retries` and `scheduled`: list, show, retry, delete, kill, reschedule, move.
 
 Each of the three modules makes its commands here. Always holds: a verb means the same for every set; what a verb needs
-is imported when it runs, for most often the jobs are only listed.
+is imported when it runs, since most often the jobs are only listed.
 """
 
 from typing import TYPE_CHECKING, Annotated, Final
@@ -66,7 +66,7 @@ _COMMANDS: Final[dict[SortedSet, str]] = {"dead": "dead", "retry": "retries", "s
 
 
 def add_verbs(app: typer.Typer, zset: SortedSet) -> None:
-    """Gives the command of this set its verbs."""
+    """Add the verbs to the command of this set."""
     _add_readers(app, zset)
     _add_retry(app, zset)
     _add_delete(app, zset)
@@ -79,7 +79,7 @@ def add_verbs(app: typer.Typer, zset: SortedSet) -> None:
 def listing(
     settings: Config, zset: SortedSet, *, where: list[str] | None, limit: int, after: str | None, as_json: bool
 ) -> None:
-    """Shows at most `limit` jobs for which the conditions hold, and says where to go on."""
+    """Print at most `limit` jobs that match the conditions, from the place `after` on, and how to continue."""
     from restbroker.cli import entries
     from restbroker.operate import find
     from restbroker.operate.context import context_of

@@ -1,6 +1,6 @@
-"""`restbroker sources`: how the sources of events stand that processes read by themselves.
+"""`restbroker sources`: the state of the sources of events that processes read by themselves.
 
-Always holds: it changes nothing; of a login's id, with which anybody could act as the user, only the end is there.
+Always holds: it changes nothing; of a login's id, with which others could act as the user, only the end is shown.
 """
 
 import sys
@@ -44,7 +44,7 @@ def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 
 def _as_json(one: SourceState) -> dict[str, Json]:
-    """With what is not known as null."""
+    """Return a source's fields, with null for what is not known."""
     return {name: value or None for name, value in attrs.asdict(one).items()}
 
 

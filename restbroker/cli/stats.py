@@ -89,7 +89,7 @@ def _rows(seen: SystemStats) -> list[Sequence[str]]:
 
 
 def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
-    """For people: without the column that only programs need, and with what to do next."""
+    """Print the figures for people: without the column that only programs need, and with what to do next."""
     from restbroker.cli import stats_terminal
 
     output.table(("TOTAL", "JOBS"), [row[1:] for row in _totals(seen)])
@@ -131,7 +131,7 @@ def _queue_state(row: Mapping[str, Json]) -> str:
 
 
 def _facts_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
-    """One source in one process, or the stream of one user."""
+    """Yield the facts of one source in one process, or of the stream of one user, as pairs of name and text."""
     if row["user"]:
         yield "user", text(row["user"])
     yield "process", text(row["process"])

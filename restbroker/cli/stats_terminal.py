@@ -1,7 +1,7 @@
-"""What `restbroker stats` prints on a terminal: tables, what is to be said of them below, causes, and what to do next.
+"""What `restbroker stats` prints on a terminal: tables, notes on them, causes, and what to do next.
 
 Imported by `cli.stats` only there, since a pipe has no use for it. Always holds: each target in each process has one
-line of its table, and takes another one only where something is to be said.
+line of its table, and another one only if there is something to report.
 """
 
 from collections import Counter
@@ -57,7 +57,7 @@ def processes(seen: SystemStats) -> None:
 
 
 def latency(latency_s: Json) -> str:
-    """How long the next job of a queue has been waiting."""
+    """Return how long the next job of a queue has been waiting; `-` if that is not known."""
     return duration_text(latency_s) if isinstance(latency_s, int | float) else "-"
 
 
@@ -74,7 +74,7 @@ def dead_jobs(client: Client, settings: Config) -> None:
 
 
 def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
-    """What to do now. `wanted`: the queues of the configuration."""
+    """Return what to do now; `wanted` are the queues of the configuration."""
     if all(row["dying"] for row in seen["lanes"]):
         return "`restbroker run` starts one."
     unfit = [row for row in seen["lanes"] if not row["dying"] and row["gate"] not in (None, "open")]
@@ -112,7 +112,7 @@ def _cells(row: Mapping[str, Json]) -> Sequence[str]:
 
 
 def _gate(row: Mapping[str, Json]) -> str:
-    """One word; the notes have the rest."""
+    """Return the state of the gate in one word; the notes have the rest."""
     if row["dying"]:
         return "gone"
     if row["finishing"] is True:
@@ -133,7 +133,7 @@ def _count(value: Json) -> str:
 
 
 def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
-    """Why targets get no jobs or fewer; what several processes say has one line."""
+    """Yield why targets get no jobs or fewer, with one line for what several processes say."""
     of_target = Counter(row["target"] for row in rows)
     said = Counter((row["target"], line) for row in rows for line in dict.fromkeys(_pause_texts(row)))
     for (target, line), times in said.items():

@@ -1,4 +1,4 @@
-"""`restbroker targets`: how each target is over all processes, what bounds it, who paused it; pausing and resuming."""
+"""`restbroker targets`: each target over all processes, its limits, who paused it; pause, resume and probe it."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 _EXITS: Final = {"denied": Exit.REFUSED, "unreachable": Exit.TARGET, "unwell": Exit.FAILED}
-"""In the order in which they count."""
+"""Exit codes by state; the first state that occurs decides."""
 TargetName = Annotated[
     str, typer.Argument(metavar="TARGET", help="The target's name.", autocompletion=completion.targets)
 ]
@@ -141,14 +141,14 @@ def _names(settings: Config) -> list[str]:
 
 
 def _is_paused(client: Client, settings: Config, name: str) -> bool:
-    """Whether a person paused it. Raises `UsageError` for a target that nobody knows."""
+    """Tell whether a person paused the target; raise `UsageError` for an unknown one."""
     found = {one.name: one for one in operate_targets.targets(client, _names(settings))}
     require("target", name, found)
     return any(pause_.reason == OPERATOR for pause_ in found[name].pauses)
 
 
 def _properties(one: Target) -> Iterator[Sequence[str]]:
-    """For people."""
+    """Yield what is known of a target, for people, as pairs of name and text."""
     if one.kind is not None or one.versions:
         yield "server", " ".join((one.kind or "", *one.versions)).strip()
     yield "gate", _gate(one)
@@ -191,7 +191,7 @@ def _limits(one: Target) -> Iterator[str]:
 
 
 def _row(one: Target) -> tuple[str, ...]:
-    """For programs."""
+    """Return a target as a row for programs."""
     return (
         one.name,
         one.gate or "-",

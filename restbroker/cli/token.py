@@ -1,6 +1,6 @@
-"""`restbroker token`: makes a secret, and shows which tokens there are and who still uses them.
+"""`restbroker token`: create a secret, and show which tokens there are and who still uses them.
 
-Always holds: a secret is printed when it is made, and never again.
+Always holds: a secret is printed when it is created, and never again.
 """
 
 import json as json_text  # `json` is an option of the commands

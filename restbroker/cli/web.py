@@ -1,4 +1,4 @@
-"""`restbroker web`: the pages alone, for a host on which no broker runs. All of it is in `app` and below."""
+"""`restbroker web`: only the pages, for a host on which no broker runs. All of it is in `app` and below."""
 
 import signal
 import sys

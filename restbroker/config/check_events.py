@@ -1,4 +1,4 @@
-"""Judges `Events`. Called by `config.core`.
+"""Check the section `Events` of the configuration; called by `config.core`.
 
 Always holds: a source has all that it needs, or each problem is named; a job that is made of an event cannot come back
 to a target of this broker.
@@ -26,7 +26,7 @@ _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 
 
 def check_events(events: Events, targets: tuple[Target, ...], review: Problems) -> Events:
-    """The section as it is to be used."""
+    """Return the section `Events` as it is to be used, every source checked; problems and notes go to `review`."""
     place = at("Events", "Sources")
     if not events.sources:
         review.refuse(place, "is missing or empty; name at least one source, or take Events out.")
@@ -57,7 +57,7 @@ def _defaults(source: EventSource, review: Problems) -> SourceDefaults:
 
 
 def _note_plain(host: str, sources: list[EventSource], review: Problems) -> None:
-    """Others reach these sources without TLS."""
+    """Note in `review` which of these sources lose by listening without TLS on `host`, which other machines reach."""
     if any(source.secret is not None for source in sources):
         review.note(
             "PlainEvents",
@@ -71,7 +71,7 @@ def _note_plain(host: str, sources: list[EventSource], review: Problems) -> None
 
 
 def _source(written: EventSource, where: str, review: Problems) -> EventSource:
-    """As it is to be used; where something is wrong, as much of it as others are judged by."""
+    """Return the source as it is to be used; if it has problems, with as much as the checks of others need."""
     options = review.sources.get(written.kind)
     if written.kind and options is None:
         review.refuse(at(where, "Kind"), unknown_kind(review.sources, written.kind, written.options))
@@ -94,7 +94,10 @@ def _source(written: EventSource, where: str, review: Problems) -> EventSource:
 
 
 def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Problems) -> EventSource:
-    """With the target that its options name, which has to be one of its server's."""
+    """Return the source with the `Target` that its options name, which must be of the kind that the source needs.
+
+    Without such a target, refuse the name and return the source as it is.
+    """
     if source.target_name is None:
         return source
     wanted = _defaults(source, review).target_kind
@@ -112,7 +115,7 @@ def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], r
 def _refuse_missing(
     source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, review: Problems
 ) -> None:
-    """Says what is missing. What has no use for this kind is a problem too."""
+    """Refuse each member that is missing, and each member for which the source's kind has no use."""
     members: dict[str, object] = {
         "Kind": source.kind,
         "Path": source.path,
@@ -135,7 +138,7 @@ def _refuse_missing(
 
 
 def _says_each(member: str, said: list[str], where: str, review: Problems) -> bool:
-    """Whether each route has this member, as far as the routes can be read."""
+    """Tell whether every route sets this member; `said` has its value for each route that could be read."""
     place = at(where, "Routes")
     if not said:
         return review.is_wrong(place)
@@ -147,7 +150,7 @@ def _place_of_secret(written: EventSource, where: str) -> str:
 
 
 def _routes(source: EventSource, where: str, review: Problems) -> Iterator[Route]:
-    """Each with what it takes from its source."""
+    """Yield each route, completed by the queue, class, fields, names and omissions of its source."""
     under = source.shape
     for place, route in review.elements(at(where, "Routes"), source.routes):
         own = route.shape
@@ -158,7 +161,10 @@ def _routes(source: EventSource, where: str, review: Problems) -> Iterator[Route
 
 
 def _check_shape(shape: Shape, written: Shape, where: str, source: str, review: Problems) -> None:
-    """`written`: at this place, what `shape` has beside that of the source."""
+    """Refuse names and fields that collide with each other or with the members of events.
+
+    `written` is what stands at `where` itself; `shape` is that together with the shape of the source.
+    """
     taken = {member: shape.names.get(member, member) for member in EVENT_MEMBERS if member not in shape.omit}
     others = [at(place, member) for place in (where, source) for member in ("Names", "Omit")]
     for member, name in written.names.items():
@@ -192,7 +198,7 @@ def _check_source(
 
 
 def _check_alone(source: EventSource, where: str, readers: dict[tuple[str | None, str], str], review: Problems) -> None:
-    """Two sources would take each other's events."""
+    """Refuse a user of a target that an earlier source reads too: the two would take each other's events."""
     for user in source.alone:
         first = readers.setdefault((source.target_name, user), where)
         if first != where:
@@ -201,7 +207,7 @@ def _check_alone(source: EventSource, where: str, readers: dict[tuple[str | None
 
 
 def _check_more(source: EventSource, where: str, owners: dict[str, str], review: Problems) -> None:
-    """Looks at the queues that only its kind knows."""
+    """Refuse a queue that only the source's kind knows (`more_queues`) if a target serves it."""
     for member, queue in source.more_queues:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}"
@@ -219,7 +225,7 @@ def _judge_listen(source: EventSource, where: str, review: Problems) -> None:
 
 
 def _check_secret(source: EventSource, written: EventSource, where: str, review: Problems) -> None:
-    """Of a source that others can reach."""
+    """Refuse a missing or short secret of a source that other machines can reach."""
     place = _place_of_secret(written, where)
     if written.secret is None:
         cure = "use SecretFile, or listen on a loopback address"

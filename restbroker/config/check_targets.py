@@ -1,7 +1,7 @@
-"""Judges the targets: the flat keys, which make one, and the entries of `Targets`.
+"""Check the targets: the one that the flat keys make, and the entries of `Targets`.
 
-Called by `config.core`. Always holds: each queue belongs to one target, and the place of a problem is what the
-operator wrote, a flat key or a member of `Targets`.
+Called by `config.core`. Always holds: each queue belongs to one target, and the place of a problem is what the operator
+wrote, a flat key or a member of `Targets`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +21,14 @@ from restbroker.config.urls import BadUrl, RestAddress, rest_address
 
 @attrs.frozen
 class _TargetEntry:
-    """A target as written. `at` names the place of a member; `login` judges how to log in at the address."""
+    """A target as it is written: `at` names the place of a member, `login` returns the credentials for an address."""
 
     target: Target
     at: At
     login: Callable[[RestAddress], Credentials]
 
     def queues(self, review: Problems) -> list[tuple[str, str]]:
-        """Each queue behind its place."""
+        """Return a pair of place and queue for each queue of the target."""
         place, queues = self.at("Queues"), self.target.written.queues
         if place == "RestQueue":
             return [(place, queue) for queue in queues]
@@ -45,9 +45,9 @@ def check_targets(
     *,
     response_queue: str | None,
 ) -> tuple[Target, ...]:
-    """Every target, that of the flat keys first. `given`: the flat keys that somebody wrote.
+    """Return every target as it is to be used, the one of the flat keys first; problems and notes go to `review`.
 
-    `response_queue`: none of their queues may be it.
+    `given` has the flat keys that the operator wrote. No target may serve `response_queue`.
     """
     written: list[_TargetEntry] = []
     # The flat keys mean one server, of the first kind.
@@ -84,7 +84,7 @@ def _entry(entry: Target, review: Problems) -> _TargetEntry:
 
 
 def _target(placed: _TargetEntry, review: Problems) -> Target:
-    """As it is to be used; where something is wrong, as much of it as others are judged by."""
+    """Return the target as it is to be used; if it has problems, with as much as the checks of others need."""
     target, written = placed.target, placed.target.written
     members = _members(placed, review)
     address = _address(placed, written.url, review)
@@ -122,7 +122,7 @@ def _target(placed: _TargetEntry, review: Problems) -> Target:
 
 
 def _members(placed: _TargetEntry, review: Problems) -> Members | None:
-    """The class of the target's options; None for a kind that is not there, or cannot be used."""
+    """Return the class of the target's options; None, after a problem, for a kind that is missing or cannot be used."""
     kind = placed.target.kind
     try:
         return review.kinds[kind] if kind else None

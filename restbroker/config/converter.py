@@ -1,9 +1,10 @@
-"""The converter, which makes attrs classes of JSON: strict, and with every problem, not the first alone.
+"""The converter that makes attrs classes of JSON: strict, and reporting every problem instead of only the first.
 
-Called by `config.load`. Names are made proper first (`config.names`). cattrs finds the hook of each type. All hooks are
-ours, since its own take `3.7` for 3, `true` for 1, "abc" for a list; none is generated, since that costs more than to
-read a class once, as we do. Always holds: a value that its key does not take becomes a problem that says where it is,
-what is wanted and what was found, but for a secret's; a type without a form is refused.
+Called by `config.load`, after `config.names` has replaced each name by its proper spelling. cattrs finds the hook of
+each type. All hooks are our own, since those of cattrs take `3.7` for 3, `true` for 1 and "abc" for a list; none is
+generated, since that costs more than reading a class once, as we do. Always holds: a value that its key does not take
+becomes a problem that says where it is, what is expected and what was found (unless it is secret); a type without a
+form is refused.
 """
 
 import re
@@ -130,9 +131,10 @@ CONVERTER: Final = _converter()
 
 
 def read(members: type[T], document: Mapping[str, Json], review: Problems, place: str = "") -> T:
-    """The object at `place`, whose names are proper, without what cannot be read in it.
+    """Return `document` as an object of the class `members`, without the parts that cannot be read.
 
-    What that is becomes a problem in `review`. Options are left as they are: their kind's class reads them.
+    Its names must be proper already (`config.names`); `place` is where it stands in the file. Each part that cannot be
+    read becomes a problem in `review`. Options are left as they are: the class of their kind reads them later.
     """
     try:
         return CONVERTER.structure(document, members)

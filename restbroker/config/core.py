@@ -1,8 +1,8 @@
-"""The configuration: every key of the file, and what the operator should know of it.
+"""The configuration: every key of the file, and what the operator should know of each.
 
 `Config` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it.
-`Targets`, `Tokens`, `Roster` and `Events` have modules of their own. Always holds: keys beyond these are an error; no
-`repr` shows a secret.
+`Targets`, `Tokens`, `Roster` and `Events` have modules of their own. Always holds: any other key is an error; no `repr`
+shows a secret.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -81,7 +81,7 @@ class _IgnoredKeys:
 
 @attrs.frozen(kw_only=True)
 class _Login:
-    """Who may see the pages."""
+    """The login for the web pages, as it is written."""
 
     user: str | None = key("StatsUser", "The user for the pages.", mandatory="for a StatsBind that others reach")
     password: Secret | None = secret("StatsPass", "That user's password.", "A file with that password.")
@@ -89,17 +89,17 @@ class _Login:
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """What the operator wrote; of one that `config.load` gives, checked as a whole. Durations are seconds.
+    """The whole configuration; the one that `config.load` returns is checked. Durations are seconds.
 
-    `redis_url` never holds a password; it is in `redis_password`. `tokens` has at least one, the first is what the
-    command line pushes with. What begins with `_` is as it was written, and empty in a checked one.
+    `redis_url` never holds a password; it is in `redis_password`. `tokens` has at least one token; the command line
+    pushes with the first. Fields that begin with `_` hold what was written; in a checked configuration they are empty.
     """
 
     _redis: Redis = inline(Redis, Redis())
     redis_url: str = ""
     redis_password: Secret | None = None
     redis_sentinels: tuple[tuple[str, int], ...] = ()
-    """Host and port of each; empty: `redis_url` names the server itself."""
+    """Host and port of each Sentinel; empty: `redis_url` names the Redis server itself."""
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
     namespace: forms.Name = key(
@@ -174,7 +174,7 @@ class Config:
     stats_bind: forms.PageAddress = key("StatsBind", "Their address; without a login, a loopback one.", "127.0.0.1")
     _login: _Login = inline(_Login, _Login())
     stats_login: "Basic | None" = None
-    """Who may see the pages; None: whoever reaches them, which is this machine only."""
+    """The login for the pages; None: they need none, and only this machine reaches them."""
     stats_hosts: forms.OwnNames = key("StatsHosts", "Additional host names of the pages.", ())
     stats_prefix: forms.Prefix = key(
         "StatsPrefix", "The pages' path behind a reverse proxy, e.g. /restbroker.", "", shown=""
@@ -194,13 +194,13 @@ class Config:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Those of all targets."""
+        """The queues of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
 
     def check(self, given: Collection[str], review: Problems) -> "Config":
-        """The configuration as it is to be used, unless there is a problem in `review`.
+        """Return the configuration as it is to be used, which is valid only if no problem was added to `review`.
 
-        `given`: the keys that somebody wrote.
+        `given` has the names of the keys that the operator wrote.
         """
         from restbroker.config.check_targets import check_targets
         from restbroker.config.tokens import check_tokens
@@ -237,8 +237,10 @@ class Config:
         )
 
     def _check_listens(self, review: Problems) -> None:
-        """Refuses an address of a section where something else of the same process listens, as far as addresses tell
-        without a look-up: the second would not start while the broker works.
+        """Refuse the address of a section if something else in the same process listens there.
+
+        Otherwise the second one would fail to start while the broker works. Addresses are only compared, no name is
+        looked up.
         """
         taken: dict[str, tuple[str, int]] = {}
         for place, others, bind in (
@@ -262,7 +264,7 @@ class Config:
             taken[place] = bind
 
     def _check_login(self, review: Problems) -> Basic | None:
-        """The pages' login; None where none is configured, or there is a problem in `review`."""
+        """Return the pages' login; None if none is configured, or if it has a problem, which is added to `review`."""
         user, password = self._login.user, review.try_secret("StatsPass", self._login.password)
         has_password = self._login.password is not None or review.is_wrong("StatsPass")
         open_to_others = not is_loopback(self.stats_bind)
@@ -286,7 +288,7 @@ class Config:
 
 
 def _event_binds(events: "Events | None") -> Iterator[tuple[str, tuple[str, ...], tuple[str, int]]]:
-    """The addresses for events, each once, as `Config` compares them."""
+    """Yield each address for events once: its place, other places that decide about it (none), and host and port."""
     if events is None:
         return
     yield "Events.Listen", (), events.listen
@@ -310,11 +312,11 @@ def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:
 _AS_WRITTEN: Mapping[str, Any] = {
     name.removeprefix("_"): field.default for name, field in attrs.fields_dict(Config).items() if name.startswith("_")
 }
-"""What is gone from one that was checked."""
+"""The defaults of the fields that hold what was written: checking resets them to these."""
 
 
 def all_keys() -> Mapping[str, Key]:
-    """Every key of the file by its name, in the order of the reference page."""
+    """Return every key of the file by its name, in the order of the reference page."""
     return keys_of(Config)
 
 

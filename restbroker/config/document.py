@@ -1,7 +1,7 @@
-"""Finds the configuration file and reads its JSON.
+"""Find the configuration file and read its JSON.
 
-Called by `config.load`. Always holds: whatever the file is (missing, a directory, binary, broken JSON), the answer is
-a `ConfigError` that says where and why, and of the line nothing but its key is shown.
+Called by `config.load`. Always holds: for a file that cannot be used (missing, a directory, binary, broken JSON) a
+`ConfigError` says where and why, and of the broken line it shows only the key.
 """
 
 import json
@@ -22,7 +22,7 @@ _BRACKETS = re.compile(r"[\s{}\[\],]*")
 
 
 class _Twice(dict[str, Json]):
-    """An object, and the names that stand in it again."""
+    """A JSON object in which names occur more than once; `names` lists those names."""
 
     def __init__(self, members: Mapping[str, Json], names: Sequence[str]) -> None:
         super().__init__(members)
@@ -30,9 +30,10 @@ class _Twice(dict[str, Json]):
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: `path`, `$RESTBROKER_CONFIG`, `env.json` here, the system's; None if there is none.
+    """Return the file to read: `path`, `$RESTBROKER_CONFIG`, `./env.json`, or the system's; None if there is none.
 
-    A file that was named must exist when it is read; the two usual places may be empty.
+    A file that was named is returned even if it does not exist, so that reading it fails; the two usual places may be
+    empty.
     """
     if path is not None:
         return path
@@ -42,7 +43,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def nothing_found() -> ConfigError:
-    """The error when there is no file and nothing in the environment either."""
+    """Return the error for when there is neither a file nor anything in the environment."""
     return ConfigError(
         f"There is no configuration: not --config, not ${VARIABLE}, not {Path.cwd() / 'env.json'}, not {SYSTEM_FILE}.",
         "Create one with `restbroker config init`, or name yours with --config.",
@@ -50,9 +51,10 @@ def nothing_found() -> ConfigError:
 
 
 def read(path: Path, review: Problems) -> dict[str, Json]:
-    """The file's JSON object. Raises `ConfigError`, for broken JSON with line, column and the line itself.
+    """Return the file's JSON object; for broken JSON raise `ConfigError` with line, column and the key of that line.
 
-    A name that stands twice in an object becomes a problem.
+    Raise `ConfigError` also if the file cannot be read or holds something other than an object. A name that occurs
+    twice in an object becomes a problem in `review`.
     """
     try:
         text = text_of(path, "utf-8-sig")
@@ -113,7 +115,7 @@ def _members(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def is_comment(name: str) -> bool:
-    """Keys that begin with `_` or `//` say something to people only."""
+    """Tell whether a key begins with `_` or `//`, and so is a comment for people only."""
     return name.startswith(("_", "//"))
 
 
@@ -122,7 +124,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _mask_line(line: str) -> str:
-    """The line's key alone: in a damaged line nothing tells a secret from the rest, nor where it begins."""
+    """Return only the key of the line: in a damaged line nothing shows where a secret begins or ends."""
     if _BRACKETS.fullmatch(line):
         return line.strip()
     key = _FIRST_KEY.match(line)

@@ -1,8 +1,8 @@
-"""Where events of servers are taken in, and what becomes of them: the section `Events`.
+"""The section `Events`: where events of servers are received, and what becomes of them.
 
-`config.check_events` judges it; `events` and `app` use it. Always holds of a loaded one: no two sources have one
-path, none pushes into a queue that a target serves, and whoever others can reach has a secret, or requests that are
-signed. What is here has no effect on how jobs are delivered.
+`config.check_events` checks it; `events` and `app` use it. Always holds of a loaded one: no two sources share a path,
+none pushes into a queue that a target serves, and a source that other machines can reach has a secret or signed
+requests. Nothing here affects how jobs are delivered.
 """
 
 import re
@@ -38,11 +38,11 @@ def _read_plain(value: Json) -> Json:
 ServedPath: TypeAlias = Annotated[
     str, word("path", r"(?:/[A-Za-z0-9._~-]+)+", 'a path such as "/events/prosody", without a slash at its end')
 ]
-"""A path that we serve."""
+"""A path that restbroker serves."""
 JobClass: TypeAlias = Annotated[
     str, word("class", r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", 'a class such as "XmppEvent" or "Chat::Event"')
 ]
-"""The class of jobs that we make."""
+"""The class of the jobs that are made of events."""
 EventTypes: TypeAlias = Annotated[
     tuple[str, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES))
 ]
@@ -58,7 +58,7 @@ Addresses: TypeAlias = Annotated[
         ),
     ),
 ]
-"""JIDs without their resource, with wildcards."""
+"""JIDs without their resource, with wildcards `*` and `?`."""
 Texts: TypeAlias = Annotated[
     tuple[str, ...],
     Items("list of texts", 'a list of texts such as ["*urgent*"]', text("a text, perhaps with * and ?")),
@@ -67,25 +67,25 @@ Fields: TypeAlias = Annotated[
     Mapping[str, Annotated[Any, Form("value", {"type": ["string", "number", "boolean"]}, _read_plain)]],
     Names("values by name", _MEMBER, _EXPECTED_MEMBER),
 ]
-"""Values that events have besides."""
+"""Additional members that every event gets, by name."""
 MemberNames: TypeAlias = Annotated[
     Mapping[str, Annotated[str, word("name", _MEMBER, _EXPECTED_MEMBER)]],
     Names("names by member", "|".join(EVENT_MEMBERS), f"a member of events: {', '.join(EVENT_MEMBERS)}"),
 ]
-"""Other names for the members of events."""
+"""Other names for the members of events: member → name."""
 EventMembers: TypeAlias = Annotated[
     tuple[str, ...], Items("list of members", f"a list of members: {', '.join(EVENT_MEMBERS)}", choice(*EVENT_MEMBERS))
 ]
 IqRule = Literal["refuse", "accept"]
-"""What becomes of a question of a client (an iq of type get or set), to which the server has to give an answer."""
+"""What to do with a client's question (an iq of type get or set), which the server has to answer."""
 
 
 @attrs.frozen
 class Filter:
-    """Which events are meant; a member that is empty says nothing of them.
+    """Which events are meant; an empty member matches every event.
 
-    JIDs (without their resource) and bodies are compared with patterns of `*` and `?`, JIDs as servers fold their case,
-    bodies whatever the case. An event that has none fits no pattern.
+    JIDs (without their resource) and bodies are compared with patterns of `*` and `?`: JIDs after folding their case as
+    servers do, bodies ignoring case. An event without a JID or body matches no pattern for it.
     """
 
     types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
@@ -94,11 +94,11 @@ class Filter:
     body: Texts = key("Body", "Texts with * and ?, for example `*urgent*`, ignoring case.", ())
 
     def fits(self, event: ServerEvent) -> bool:
-        """Whether the event is what each member says."""
+        """Tell whether the event matches every member of the filter."""
         return all(self._answers(event))
 
     def touches(self, event: ServerEvent) -> bool:
-        """Whether it is what any member says."""
+        """Tell whether the event matches at least one member of the filter."""
         return any(self._answers(event))
 
     def _answers(self, event: ServerEvent) -> Iterator[bool]:
@@ -128,9 +128,9 @@ _NO_FILTER = Filter()
 
 @attrs.frozen
 class Shape:
-    """What an event looks like in its job: `fields` beside its members, other `names` for them, and what to `omit`.
+    """What an event looks like in its job: additional `fields`, other `names` for its members, and members to `omit`.
 
-    Those of a route are beside those of its source.
+    The shape of a route is added to that of its source.
     """
 
     fields: Fields = key("Fields", 'Additional members of each event, such as {"tenant": "a"}.', MappingProxyType({}))
@@ -144,7 +144,7 @@ class Shape:
 
 @attrs.frozen
 class Route:
-    """Where an event goes that fits `only`, and of which nothing is `excluded`."""
+    """Where events go that match `only` and no member of `excluded`."""
 
     queue: forms.Queue = key("Queue", "The queue; by default the source's.", "")
     job_class: JobClass = key("Class", "The class of its jobs; by default the source's.", "")
@@ -155,10 +155,10 @@ class Route:
 
 @attrs.frozen
 class EventSource:
-    """One entry of `Sources`. `window_s`: an event that comes again within it is dropped. `own_s`: so is one that tells
-    of a message that this broker sent within that time.
+    """One entry of `Sources`; fields that have no key are set by its kind. Durations are seconds.
 
-    `path`: where servers post; None: nobody posts, the kind fetches by itself. What has no key is set by its kind.
+    An event that comes again within `window_s` is dropped, and so is the event of a message that this broker itself
+    sent within `own_s`. `path` is where servers post; None: the kind fetches events by itself.
     """
 
     name: str = ""
@@ -206,7 +206,7 @@ class EventSource:
         "Queues and classes for some events; see below. Queue and Class are required if a route has none.",
         (),
     )
-    """The first that an event fits takes it; empty: `queue` and `job_class` count."""
+    """The first route that an event fits takes it; empty: `queue` and `job_class` of the source are used."""
     iq: IqRule = key(
         "IQ",
         "What to do with an iq of type get or set. refuse: its sender gets service-unavailable. accept: it "
@@ -219,27 +219,27 @@ class EventSource:
         "Sources may share one.",
     )
     patience_s: float | None = None
-    """How long Redis may take until the server is told that nothing was taken; None: two seconds."""
+    """How many seconds to wait for Redis before telling the server that nothing was stored; None: two seconds."""
     has_ids: bool = True
-    """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""
+    """Whether its events have an id, by which a repeated one is recognised; if not, its content is compared."""
     options: Annotated[object, OptionsOf("sources")] = key(
         "Options", "Further keys of this kind: see Options of the source below."
     )
     secrets: tuple[Secret, ...] = ()
-    """Those in its options."""
+    """The secrets in its options."""
     more_queues: tuple[tuple[str, str], ...] = ()
-    """The queues that its options name, each behind the place where."""
+    """The queues that its options name: pairs of the place that names the queue, and the queue."""
     alone: tuple[str, ...] = ()
-    """Users of the target whose events go to one source alone."""
+    """Users of the target whose events only one source may read."""
     target_name: str | None = None
-    """The target that its options name, which …"""
+    """The name of the target that its options name."""
     target: Target | None = None
-    """… is this one."""
+    """The target with the name `target_name`."""
 
 
 @attrs.frozen
 class Events:
-    """The section itself: the address to listen on, the sources that are taken there, and what it shows with TLS."""
+    """The section itself: the address to listen on, the sources, and the certificate for TLS (`tls`; None: no TLS)."""
 
     listen: forms.Bind = key(
         "Listen",
@@ -254,7 +254,7 @@ class Events:
 
     @property
     def served(self) -> Mapping[tuple[str, int], Sequence[EventSource]]:
-        """By the addresses to listen on, the sources that are taken there. At `listen` alone with TLS."""
+        """The sources that servers post to, by the address to listen on; only `listen` may use TLS."""
         found: dict[tuple[str, int], list[EventSource]] = {}
         for source in self.sources:
             if source.path is not None:

@@ -1,7 +1,7 @@
-"""Reads the text of a configuration or secret file, and of no other thing that a path may name.
+"""Read the text of a configuration or secret file, and of nothing else that a path may name.
 
-Called by `document` and `secret`. Always holds: a FIFO without a writer, or a device, blocks nobody; such a thing could
-not be read again at a reload or a rotation either.
+Called by `document` and `secret`. Always holds: a FIFO without a writer, or a device, blocks no caller; such a thing
+could not be read again at a reload or a rotation either.
 """
 
 import errno
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def text_of(path: Path, encoding: str) -> str:
-    """The file's text. Raises OSError with `strerror`, also for what is no regular file, and UnicodeDecodeError."""
+    """Return the file's text; raise `OSError` with `strerror`, or `UnicodeDecodeError`.
+
+    What is no regular file raises `OSError` too.
+    """
     mode = path.stat().st_mode
     # A directory is left to the reading, which says so.
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

@@ -25,7 +25,7 @@ _NAMES: Mapping[str, str] = {
     "Auth": "RestUser and RestPass, or RestToken",
     "Options": "",
 }
-"""The flat key that stands for a member, where it is called otherwise."""
+"""The flat key for a member of a target, where its name differs."""
 _NOT_FLAT = frozenset({"Kind", "TLS", *_NAMES})
 
 
@@ -39,7 +39,7 @@ def _flat(described: Key) -> Key | None:
 
 @attrs.frozen(kw_only=True)
 class Flat:
-    """What they say."""
+    """What the operator wrote for the flat keys; None: nothing."""
 
     rest_url: str | None = key(
         "RestURL",
@@ -78,7 +78,7 @@ class Flat:
     _target: Target = inline(Target, Target(), _flat)
 
     def entry(self, kind: str, review: Problems) -> Target:
-        """The same as an entry of `Targets`."""
+        """Return the flat keys as an entry of `Targets`, of this kind and with its name."""
         if self.rest_url is None:
             cure = "ejabberd's API is usually under /api."
             review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", cure)
@@ -93,7 +93,10 @@ class Flat:
         return attrs.evolve(self._target, name=kind, kind=kind, written=written, default_host=domain, options=options)
 
     def login(self, address: RestAddress, review: Problems) -> Credentials:
-        """`RestAuth` says which, or what is given does."""
+        """Return the credentials that `RestAuth` chooses, or, without it, those that were written.
+
+        None if there is no login, or if it has a problem, which is added to `review`.
+        """
         basic = self._basic(address, review)
         bearer = check_bearer("RestToken", review.try_secret("RestToken", self.rest_token), review)
         match self.rest_auth:
@@ -136,5 +139,5 @@ class Flat:
 
 
 def place_of(member: str) -> str:
-    """The flat key that stands for a member of an entry."""
+    """Return the flat key that stands for a member of a target."""
     return _NAMES.get(member, member)

@@ -1,8 +1,9 @@
-"""What a type alone does not say about a value: how it is written. Put beside the type by `Annotated`.
+"""How a value is written, which its type alone does not say; put beside the type by `Annotated`.
 
-Used in the annotations of keys (`config.forms` has those that several share); followed by `config.converter`, by the
-schema, the reference page and whatever shows values. Always holds: a form never turns one type into another silently
-(`true` is no 1, `3.7` is no 3); a plain `bool`, `str` or `Literal` needs none, an attrs class is an object of its keys.
+Used in the annotations of keys (`config.forms` has those that several keys share); read by `config.converter`, the
+schema, the reference page and everything that shows values. Always holds: a form never turns one type into another
+silently (`true` is no 1, `3.7` is no 3); a plain `bool`, `str` or `Literal` needs no form, and an attrs class is an
+object of its keys.
 """
 
 import re
@@ -22,8 +23,10 @@ _NO_TIME = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h|d)?", re.ASCII)
 
 @attrs.frozen(eq=False)
 class Form:
-    """A single value. `read` returns it typed or raises `BadValue`; `from_text` reads a variable's text into what
-    `read` takes. `part`: how a part of a variable's name is written as a member, where the value may be an object.
+    """The form of a single value.
+
+    `read` returns the value typed, or raises `BadValue`; `from_text` turns a variable's text into what `read` takes. If
+    the value may be an object, `part` turns a part of a variable's name into the name of a member.
     """
 
     name: str
@@ -35,8 +38,10 @@ class Form:
 
 @attrs.frozen(eq=False)
 class Items:
-    """A list. `expected`: what is wanted where something else is found. `each`: the form of what is in it, where the
-    type does not say it. `item`: the type of that; `weights`: of an object that may stand for the list, if one may.
+    """The form of a list; `expected` is the text of the error for another value.
+
+    `each` is the form of an element, if the type does not say it; `item` is the type of an element. `weights` is the
+    type of an object that may stand in place of the list; None: it may not.
     """
 
     name: str
@@ -48,8 +53,10 @@ class Items:
 
 @attrs.frozen(eq=False)
 class Names:
-    """An object whose members' names are the operator's. `part`: as for `Form`. `entry`: the type of a member;
-    `is_tuple`: each has its own name.
+    """The form of an object whose members' names the operator chooses; they match `pattern`, described by `expected`.
+
+    `part` turns a part of a variable's name into a member's name. `entry` is the type of a member; `is_tuple`: the
+    result is a tuple of the members, each of which holds its own name.
     """
 
     name: str
@@ -62,16 +69,16 @@ class Names:
 
 @attrs.frozen
 class OptionsOf:
-    """An object whose members are the keys of a kind, which its neighbour `Kind` names.
+    """The form of an object whose members are the keys of a kind, which the neighbouring key `Kind` names.
 
-    `of`: whose kinds these are.
+    `of` says whether these are kinds of targets or of sources.
     """
 
     of: Literal["targets", "sources"]
 
 
 class KindOptions(dict[str, Json]):
-    """Such an object, with the class of the kind that was named."""
+    """Options as they are written, with the class of options of their kind as `members`."""
 
     def __init__(self, members: type[attrs.AttrsInstance], options: Mapping[str, Json]) -> None:
         super().__init__(options)
@@ -80,21 +87,21 @@ class KindOptions(dict[str, Json]):
 
 @attrs.frozen
 class Rival:
-    """A value beside another that says the same in another way, so that neither counts."""
+    """A value whose rival key says the same in another way, so that neither of the two is used."""
 
     value: Json
 
 
 @attrs.frozen
 class Keys:
-    """An object that is read as this class of keys."""
+    """The form of an object that is read as this class of keys."""
 
     members: type[attrs.AttrsInstance]
 
 
 @attrs.frozen
 class LateBound:
-    """An attrs class whose module is loaded when somebody looks at it: many files have no such key."""
+    """An attrs class whose module is loaded only when the class is needed, since many files have no such key."""
 
     load: Callable[[], type[attrs.AttrsInstance]]
 
@@ -104,7 +111,7 @@ Notation: TypeAlias = Form | Items | Names | OptionsOf | Keys
 
 @cache
 def notation_of(annotation: Any) -> Notation:  # noqa: ANN401  a type
-    """How values of this type are written, None apart."""
+    """Return how values of this type are written, leaving None aside; raise `TypeError` for a type without a form."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     match get_origin(annotation):
@@ -140,7 +147,7 @@ def _with_inner(bare: Any, said: Notation) -> Notation:  # noqa: ANN401  a type
 
 
 def text(expected: str = "a text") -> Form:
-    """Any text without control characters."""
+    """Return the form of any text without control characters."""
 
     def read(value: Json) -> str:
         if not isinstance(value, str):
@@ -153,7 +160,7 @@ def text(expected: str = "a text") -> Form:
 
 
 def word(name: str, pattern: str, expected: str) -> Form:
-    """A text of this form."""
+    """Return the form of a text that matches `pattern`; `name` and `expected` describe it to people."""
 
     def read(value: Json) -> str:
         # Compiled when it is needed: a quick command reads few keys.
@@ -165,7 +172,7 @@ def word(name: str, pattern: str, expected: str) -> Form:
 
 
 def choice(*options: str) -> Form:
-    """One of these words."""
+    """Return the form of a word that is one of these."""
     expected = "one of " + ", ".join(f'"{option}"' for option in options)
 
     def read(value: Json) -> str:
@@ -177,7 +184,7 @@ def choice(*options: str) -> Form:
 
 
 def whole(least: int, most: int) -> Form:
-    """A whole number in these bounds, both included."""
+    """Return the form of a whole number within these bounds, both included."""
     expected = f"a whole number from {least} to {most}"
 
     def read(value: Json) -> int:
@@ -191,7 +198,10 @@ def whole(least: int, most: int) -> Form:
 
 
 def duration(most_days: int = 1, *, none: bool = False) -> Form:
-    """A duration as seconds: a number of seconds, or a text with a unit; at most so many days. `none`: or 0."""
+    """Return the form of a duration, read as seconds: a number of seconds, or a text with a unit such as "5m".
+
+    It is more than 0 and at most `most_days`; with `none`, 0 is allowed too.
+    """
     schema: list[Json] = [
         {"type": "number", "exclusiveMinimum": 0, "maximum": most_days * 86_400.0},
         {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"},
@@ -213,11 +223,11 @@ def _switch(value: Json) -> bool:
 
 
 def lower_json(text: str) -> Json:
-    """A variable's `True` or `FALSE`."""
+    """Return a variable's text as JSON after folding its case, so that `True` and `FALSE` are read."""
     return json_or_text(text.strip().lower())
 
 
 TEXT = text()
 SWITCH = Form("true or false", {"type": "boolean"}, _switch, lower_json)
 ANYTHING = Form("anything", {}, lambda value: value)
-"""For keys that are understood and ignored: a wrong type of what nobody reads is no reason to stop."""
+"""For keys that are understood and ignored: a wrong type of an unused value is no reason to stop."""

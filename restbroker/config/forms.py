@@ -1,6 +1,6 @@
-"""The types of values that several keys have, or that need a reader of their own, each with its form.
+"""The types of values that several keys have or that need their own reader, each with its form.
 
-Used by the classes of keys. Always holds: as in `config.form`.
+Used by the classes of keys. Always holds: what `config.form` promises of every form.
 """
 
 import re
@@ -29,20 +29,23 @@ _COMMAND = r"[A-Za-z0-9_./?*-]{1,100}"
 _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
 _QUEUE = r"(?!.*:/.*@)\S(?:.{0,198}\S)?"
-"""No address with a login: queues' names are shown."""
+"""A queue's name, but no address with a login: names of queues are shown."""
 _EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
 
 
 @attrs.frozen
 class Rate:
-    """At most `per_s` jobs a second are started over all processes, `burst` of them at once after a rest."""
+    """A rate limit: all processes together start at most `per_s` jobs a second, and `burst` at once after a pause."""
 
     per_s: float
     burst: int
 
 
 def _address(value: Json, pattern: re.Pattern[str], expected: str, port: int = 0) -> tuple[str, int]:
-    """Host and port of `host:port` or `[::1]:port`; the port in its place where it may be left out."""
+    """Return host and port of `host:port` or `[::1]:port`; raise `BadValue` for anything else.
+
+    `port` is the default where the pattern allows to leave it out; 0: there is none.
+    """
     parts = pattern.fullmatch(value) if isinstance(value, str) else None
     found = int(parts[3] or port) if parts is not None else 0
     if parts is None or not (1 if port else 0) <= found <= 65535:
@@ -80,7 +83,7 @@ def _plain_rate(value: Json) -> Rate:
 
 
 def read_backoff(value: Json) -> Backoff:
-    """The back-off rule of a `Backoff` key."""
+    """Return the back-off rule that the value of `Backoff` means; raise `BadValue` or `BadValues` if it is none."""
     if value == "sidekiq":
         return SidekiqBackoff()
     if not isinstance(value, Mapping) or not set(value) <= {"Base", "Factor", "Cap"}:
@@ -142,23 +145,23 @@ def _read_page_address(value: Json) -> str:
 
 
 Name: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_name, str)]
-"""A text that the log, the pages and commands show."""
+"""A text that the log, the pages and commands may show."""
 PageAddress: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_page_address, str)]
-"""Where the pages are, without the port."""
+"""The host that the pages listen on, without the port."""
 Unread: TypeAlias = Annotated[Any, ANYTHING]
 Duration: TypeAlias = Annotated[float, duration()]
 Month: TypeAlias = Annotated[float, duration(30)]
-"""A duration of a month at most."""
+"""A duration of at most 30 days."""
 File: TypeAlias = Annotated[Path, Form("text", TEXT.schema, lambda value: Path(str(TEXT.read(value))), str)]
 SecretFile: TypeAlias = Annotated[
     Secret, Form("text", TEXT.schema, lambda value: Secret(path=Path(str(TEXT.read(value)))), str)
 ]
-"""A secret that is in a file only."""
+"""A secret that can only be in a file."""
 Thousand: TypeAlias = Annotated[int, whole(1, 1000)]
 Bind: TypeAlias = Annotated[
     tuple[str, int], Form("host:port", {"type": "string", "pattern": r"^.+:\d{1,5}$"}, _read_bind, str)
 ]
-"""An address to listen on."""
+"""An address to listen on: host and port."""
 Sentinels: TypeAlias = Annotated[
     tuple[tuple[str, int], ...],
     Items(
@@ -180,7 +183,7 @@ Commands: TypeAlias = Annotated[
 Slots: TypeAlias = Annotated[
     Mapping[str, Thousand], Names("numbers by command", _COMMAND, "a command, perhaps with * and ?, without blanks")
 ]
-"""How many at once, by command."""
+"""How many requests may run at once, by command (with wildcards)."""
 Allowed: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
@@ -189,7 +192,7 @@ Allowed: TypeAlias = Annotated[
         word("name", _ALLOWED, 'a command such as "register" or "get_*", or a word such as "dangerous:backup"'),
     ),
 ]
-"""What a token's jobs may ask for."""
+"""The commands that a token's jobs may run."""
 Signed: TypeAlias = Annotated[
     bool | Literal["queue"], Form('true, false or "queue"', {"enum": [True, False, "queue"]}, _read_signed, lower_json)
 ]
@@ -236,20 +239,21 @@ OwnNames: TypeAlias = Annotated[
         word("name", r"[A-Za-z0-9._-]{1,253}", 'a name without a port such as "ops.example.org"'),
     ),
 ]
-"""Names under which a page of ours may be asked for."""
+"""Host names under which restbroker's own pages may be requested."""
 Prefix: TypeAlias = Annotated[
     str,
     word("path", r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", 'a path such as "/restbroker", without a slash at its end'),
 ]
 """The path that a reverse proxy puts before ours; empty: none."""
 UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/roster/{user}"')]
-"""The path of what is asked for by user."""
+"""The path of a resource that belongs to a user."""
 
 
 def objects_by_name(what: str, entry: LateBound | None = None) -> Names:
-    """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`.
+    """Return the form of objects by name, for example `what` = "targets".
 
-    `entry`: the class of each, which has its name, where the type does not say it.
+    The names are shown in logs and metrics; in a variable's name, `_` stands for their `-`. `entry` is the class of an
+    object if the annotation does not name it; such objects hold their own name.
     """
     pattern = r"[a-z0-9-]{1,32}"
     expected = "a name of 1 to 32 of a-z, 0-9 and -"

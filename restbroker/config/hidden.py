@@ -1,7 +1,8 @@
-"""Takes a target's own secrets out of what is told of it.
+"""Remove a target's own secrets from texts about it.
 
-What reads a server's answer asks here, and so do the broker and the check for whatever a connector made of one. Always
-holds: neither the author of a kind nor a secret that is gone or replaced by now can have one shown.
+Called by everything that reads a server's answer, and by the broker and the check for the texts that a connector makes
+of one. Always holds: neither the author of a kind nor a secret that was removed or replaced meanwhile can cause one to
+be shown.
 """
 
 from collections.abc import Iterable
@@ -18,14 +19,14 @@ T = TypeVar("T", str, str | None)
 
 
 def spellings_of(secrets: Iterable[Secret]) -> hiding.Spelled:
-    """Return all spellings of these."""
+    """Return all spellings in which these secrets may occur in a text."""
     texts = chain.from_iterable(secret.texts() for secret in secrets)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
     return frozenset[Spelling]().union(*map(_spellings_of, texts))
 
 
 def without_secrets(text: T, target: Target) -> T:
-    """Return the whole text, if there is one, without the target's secrets."""
+    """Return the whole text without the target's secrets; None if it is None."""
     return text if text is None else hiding.without(text, spellings_of(target.all_secrets))
 
 

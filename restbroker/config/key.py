@@ -1,6 +1,6 @@
-"""What is known of one key, kept at the field that takes its value.
+"""The description of one key, kept at the field that takes its value.
 
-Used by every class of keys: those of the file (`config.core`), of what is inside of them (`config.objects`), and the
+Used by every class of keys: those of the file (`config.core`), those inside them (`config.target` and others), and the
 options of each kind of target. Always holds: reading, schema and reference page come from this one description and the
 field's type.
 """
@@ -19,11 +19,11 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class Key:
-    """`meaning` and the rest are written for the reference page. `type`: of its value, with how that is written.
+    """One key of a file. The texts are written for the reference page; `type` is the value's type with its form.
 
-    `mandatory`: when the key must be given. `ignored`: why it is understood and has no effect. `aliases`: other
-    spellings. `instead_of`: the keys that say the same in another way, of which only one may be given. `of_target`:
-    the member of `Targets` that this flat key stands for.
+    `default` is the default as JSON. `mandatory`: when the key must be present. `ignored`: why it is understood but has
+    no effect. `aliases`: other spellings. `instead_of`: the keys that say the same in another way, of which only one
+    may be used. `of_target`: the member of `Targets` for which this flat key stands.
     """
 
     name: str
@@ -44,7 +44,7 @@ NO_KINDS: Final[Mapping[str, Members]] = MappingProxyType({})
 
 
 class UnusableKind(KeyError):
-    """There is no such kind, or it cannot be used; `why` is for people."""
+    """There is no such kind, or it cannot be used; `why` tells people the reason."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -52,10 +52,10 @@ class UnusableKind(KeyError):
 
 
 class Kinds(Mapping[str, Members]):
-    """The class of options of each kind, by name. A kind's module is loaded when its class is asked for.
+    """The class of options of each kind, by name; a kind's module is loaded only when its class is requested.
 
-    `load` returns the class of a kind, also of one that is none of `names` and not listed; or raises `KeyError`.
-    `failed` returns what people are told where such a class raised what nobody foresaw, or raises it.
+    `load` returns the class of a kind, even of one that `names` does not list, or raises `KeyError`. `failed` returns a
+    text for people about an unforeseen error that such a class raised, or raises that error itself.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Kinds(Mapping[str, Members]):
         self._failed: Final = failed
 
     def failure_text(self, kind: str, error: Exception) -> str:
-        """Return what people are told of an error of this kind's options that nobody foresaw. Raises it if none are."""
+        """Return a text for people about an unforeseen error of this kind's options, or raise that error itself."""
         if self._failed is None:
             raise error
         return self._failed(kind, error)
@@ -85,8 +85,10 @@ class Kinds(Mapping[str, Members]):
 
 
 def key(name: str, meaning: str, default: object = None, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
-    """A field of a class of keys. `shown`: the default as it is written in JSON; left out where it is the same, or
-    nothing that is written.
+    """Return the field of a class of keys for the key `name`.
+
+    `more` are further attributes of `Key`, and `shown`: the default as JSON, to be left out if it is the default itself
+    or there is none to show.
     """
     is_written = isinstance(default, str | int | float) and default != ""
     shown = more.pop("shown", default if is_written else None)
@@ -103,7 +105,7 @@ def secret(  # as attrs.field
     kw_only: bool = False,
     **more: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """A field with a secret, which is written itself or, as the key `NAMEFile` says it, in a file."""
+    """Return a field for a secret, written as the key `name` or put into a file that the key `nameFile` names."""
     keys = (
         Key(name, meaning, default_shown, secret=True, type=str, **more),
         Key(f"{name}File", file, instead_of=(name,), of_target=more.get("of_target"), type=str),
@@ -112,16 +114,16 @@ def secret(  # as attrs.field
 
 
 def inline(members: Members, default: object = None, each: Callable[[Key], Key | None] | None = None) -> Any:  # noqa: ANN401  as attrs.field
-    """A field whose own keys are members of the same object; the default where none of them is given.
+    """Return a field whose own keys are members of the surrounding object; its default counts if none of them is there.
 
-    `each`: makes of a key what it is in this object; None: no key.
+    `each` adapts a key of `members` to this object; if it returns None, the object does not have that key.
     """
     return attrs.field(default=default, metadata={"inline": members, "each": each})
 
 
 @cache
 def keys_of(members: Members) -> Mapping[str, Key]:
-    """Every key of a class by its name, in the order of the reference page."""
+    """Return every key of a class by its name, in the order of the reference page."""
     found: dict[str, Key] = {}
     for field in attrs.fields(members):
         match field.metadata:
@@ -138,7 +140,7 @@ def keys_of(members: Members) -> Mapping[str, Key]:
 
 
 def make(members: type[T], found: Mapping[str, Any]) -> T:
-    """The class with what was found for its keys, by their names."""
+    """Return an instance of the class with the values `found` for its keys, by name."""
     given: dict[str, object] = {}
     for field in attrs.fields(members):
         match field.metadata:
@@ -156,6 +158,6 @@ def make(members: type[T], found: Mapping[str, Any]) -> T:
 
 
 def rivals(members: Members) -> Iterator[tuple[str, str]]:
-    """Each two keys that say one thing in two ways."""
+    """Yield each pair of keys that say one thing in two ways."""
     for described in keys_of(members).values():
         yield from ((other, described.name) for other in described.instead_of)

@@ -1,7 +1,7 @@
-"""What a kind of target, or of source, has to say of one that is configured.
+"""What a kind of target or source says about a target or source that is configured.
 
-`config.check_targets` and `config.check_events` ask the kind's options. Always holds: options without such a say take
-the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`.
+`config.check_targets` and `config.check_events` call the checks of the kind's options. Always holds: options without a
+check take the target or source as it is. A kind that needs other defaults than most gives its options `DEFAULTS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from restbroker.config.events import EventSource
 
 At: TypeAlias = Callable[[str], str]
-"""Names the place of a member, such as `URL`, as the operator wrote it."""
+"""Return the place of a member, such as `URL`, as the operator wrote it."""
 
 
 @attrs.frozen
 class Defaults:
-    """What counts where the target does not say: `Concurrency`, `RequestTimeout`, `IdleExpiry`; and whether its
-    `Domain` is what the header `Host` says, where no `HostHeader` is given.
+    """What a kind uses where the target does not say, and whether its `Domain` is the default of the header `Host`.
 
-    `config init` proposes `url`, where servers of the kind usually are, and `login`, as logins there look (without a
-    domain where the name alone is taken); empty or None: nobody can say.
+    `config init` proposes `url`, where servers of the kind usually are, and `login`, what a user's name looks like
+    there (without a domain if the server takes the name alone); empty or None: not known.
     """
 
     concurrency: int = 20
@@ -41,7 +40,7 @@ class Defaults:
 
 @runtime_checkable
 class _WithDefaults(Protocol):
-    """A kind's class of options that says them."""
+    """A kind's class of options that has `DEFAULTS` of its own."""
 
     DEFAULTS: object
 
@@ -51,27 +50,28 @@ def _with_defaults(options: object) -> object:
 
 
 def defaults_of(options: Members) -> Defaults:
-    """Those of the kind with these options."""
+    """Return the defaults of the kind of target that has these options."""
     found = _with_defaults(options)
     return found if isinstance(found, Defaults) else Defaults()
 
 
 @runtime_checkable
 class TargetCheck(Protocol):
-    """Options that judge their target."""
+    """Options that check their target."""
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """The target as it is to be used. What is wrong or odd about it becomes a problem or a note in `review`."""
+        """Return the target as it is to be used; add problems and notes about it to `review`."""
         ...
 
 
 @attrs.frozen
 class SourceDefaults:
-    """What is so of each source of a kind.
+    """What holds for every source of a kind.
 
-    `path`: where its servers post if the source does not say; None: it has to. `is_reader`: nobody posts, it fetches by
-    itself. `is_signed`: its requests show by themselves who made them, so that it takes no `Secret`. `has_ids`: see
-    `EventSource`. `target_kind`: of which kind the target is that it names; None: it names none.
+    `path` is where servers post if the source does not say; None: the source has to say it. `is_reader`: no server
+    posts, the source fetches by itself. `is_signed`: each request proves by itself who made it, so that the source
+    takes no `Secret`. `has_ids`: see `EventSource`. `target_kind` is the kind of the target that a source names; None:
+    it names none.
     """
 
     path: str | None = None
@@ -82,46 +82,50 @@ class SourceDefaults:
 
 
 def source_defaults_of(options: Members) -> SourceDefaults:
-    """Those of the kind with these options."""
+    """Return the defaults of the kind of source that has these options."""
     found = _with_defaults(options)
     return found if isinstance(found, SourceDefaults) else SourceDefaults()
 
 
 @runtime_checkable
 class SourceCheck(Protocol):
-    """Options that judge their source."""
+    """Options that check their source."""
 
     def check(self, source: "EventSource", at: At, review: Problems) -> "EventSource":
-        """The source as it is to be used, as `TargetCheck` has it for a target."""
+        """Return the source as it is to be used; add problems and notes about it to `review`."""
         ...
 
 
 def unknown_kind(kinds: Mapping[str, Members], found: str, options: object, error: KeyError | None = None) -> str:
-    """What is said of a kind that is none of these, of what has these options. `error`: what its look-up raised."""
+    """Return the text of the problem for `found`, which is none of the kinds; `error` is what looking it up raised.
+
+    If there are `options`, the text adds that they are checked only after that.
+    """
     unjudged = " Its Options are checked after that." if options else ""
     why = error.why if isinstance(error, UnusableKind) else expected_kind(kinds, found)
     return f"{why}{unjudged}"
 
 
 def expected_kind(kinds: Iterable[str], found: str) -> str:
-    """What is said where one of these kinds is expected."""
+    """Return the text of the problem for `found` where one of these kinds is expected."""
     known = ", ".join(f'"{kind}"' for kind in kinds)
     return f"expected one of {known}, found {describe(found)}."
 
 
 def note_no_login(target: Target, cure: str, review: Problems) -> None:
-    """Notes that a target has none."""
+    """Add the note that no login for the target is configured."""
     review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
 
 
 def with_broadcasts(patterns: tuple[str, ...], *own: str) -> tuple[str, ...]:
-    """What is never sent twice: who holds broadcasts, as the default does, holds those of a server that calls them
-    otherwise.
+    """Return the patterns of `AtMostOnce`, with the server's own names of broadcasts if they contain `announce_*`.
+
+    Thus the default also covers the broadcasts of a server that calls them otherwise.
     """
     return (*patterns, *(name for name in own if name not in patterns)) if "announce_*" in patterns else patterns
 
 
 def with_slots(slots: Mapping[str, int], usual: Mapping[str, int]) -> Mapping[str, int]:
-    """The slots with those that a kind usually has. What the operator says counts first."""
+    """Return the operator's slots and those usual for a kind, unless one of the operator's covers the command."""
     missing = {name: at_once for name, at_once in usual.items() if not any(fnmatchcase(name, one) for one in slots)}
     return {**slots, **missing}

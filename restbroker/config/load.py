@@ -1,7 +1,7 @@
-"""Loads the configuration: file, environment and flags, merged, read key by key and judged as a whole.
+"""Load the configuration: file, environment and flags, merged, read key by key and checked as a whole.
 
-Called by every command that needs one. Always holds: the result is usable, or a `ConfigError` names every key that
-is wrong, with its place and what was found; nothing else is ever raised for what an operator wrote.
+Called by every command that needs one. Always holds: the result is usable, or a `ConfigError` names every key that is
+wrong, with its place and what was found; nothing else is ever raised for what an operator wrote.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,7 +20,10 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class CollectedKeys:
-    """What was written for each key by whoever wins, unread; who that was is in `review`."""
+    """What was written for each key by the origin that wins, not yet read; `review` knows these origins.
+
+    `in_file` has the names of the keys in the file, `given` the value as JSON by key.
+    """
 
     path: Path | None
     in_file: frozenset[str]
@@ -28,7 +31,7 @@ class CollectedKeys:
     review: Problems
 
     def origin(self, key: str) -> str:
-        """Who wrote a key: `default`, `file`, a variable or a flag, or the file and the variables for its parts."""
+        """Return who wrote a key: `default`, `file`, a variable or flag; or the file and the variables of its parts."""
         if key not in self.given:
             return "default"
         setters = self.review.setters(key)
@@ -45,11 +48,11 @@ def load(
     *,
     without: Collection[str] = (),
 ) -> LoadedConfig:
-    """The configuration from flag > environment > file > default. Raises `ConfigError`.
+    """Return the checked configuration, in the order flag > environment > file > default, or raise `ConfigError`.
 
-    `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
-    target the class of its options, whose fields are made with `config.key.key`; the flat keys mean the first.
-    `sources`: the same for each kind of source of events. `without`: keys that are taken for not written.
+    `path` is what `--config` named. `overrides` has the values of flags by the names of their keys. `kinds` has the
+    class of options of each kind of target, whose fields are made with `config.key.key`; the flat keys mean the first
+    kind. `sources` has the same for each kind of source of events. The keys in `without` are treated as not written.
     """
     collected = collect(path, environ, overrides)
     review = collected.review
@@ -63,7 +66,7 @@ def load(
 
 
 def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> CollectedKeys:
-    """The file and what was written for each key. Raises `ConfigError` without any, or for a broken file."""
+    """Return what was written for each key; raise `ConfigError` if nothing is configured, or the file is broken."""
     found = document.find(path, environ)
     review = Problems(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
@@ -89,7 +92,7 @@ def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], review: Prob
 
 
 def _redis_url(given: dict[str, Json], review: Problems) -> dict[str, Json]:
-    """A URL in `RedisHost`, which clients of the Go original wrote, counts as `RedisURL`."""
+    """Move a URL in `RedisHost`, which clients of the Go original wrote there, to `RedisURL`."""
     host = given.get("RedisHost")
     if not isinstance(host, str) or "://" not in host or "RedisURL" in given:
         return given
@@ -98,7 +101,7 @@ def _redis_url(given: dict[str, Json], review: Problems) -> dict[str, Json]:
 
 
 def _lay_over(given: dict[str, Json], above: Mapping[str, Json]) -> None:
-    """A flag or variable for one way to say a thing replaces the other way below it."""
+    """Update `given` with the flags or variables `above`, each of which also replaces the other way to say the same."""
     for pair in rivals(Config):
         if any(name in above for name in pair):
             for name in pair:

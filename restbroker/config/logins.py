@@ -1,7 +1,7 @@
 """How to log in to a target: from `Auth`, or from the URL itself.
 
-Called by `config.check_targets` and `config.flat`. Always holds: exactly one way is
-chosen, or a problem or a note says what is missing.
+Called by `config.check_targets` and `config.flat`. Always holds: exactly one way is chosen, or a problem or a note says
+what is missing.
 """
 
 from restbroker.config.problems import Problems, at
@@ -10,7 +10,7 @@ from restbroker.config.urls import RestAddress, is_loopback
 
 
 def login(auth: Auth | None, address: RestAddress, place: str, review: Problems) -> Credentials:
-    """The login of an entry of `Targets`, which stands at `place`."""
+    """Return the credentials of an entry of `Targets` at `place`; None if it has none, or a problem was added."""
     where = at(place, "Auth")
     if auth is None:
         if address.credentials is not None:
@@ -35,21 +35,25 @@ def login(auth: Auth | None, address: RestAddress, place: str, review: Problems)
 
 
 def note_plain(url: Url, review: Problems) -> None:
-    """Notes that others can read a login on its way to this URL, where they can."""
+    """Add a note if others can read a login on its way to this URL."""
     if url.scheme == "http" and url.socket is None and not is_loopback(url.host):
         cure = "Use https, or reach the server over loopback."
         review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", cure)
 
 
 def check_name_alone(where: str, user: str, review: Problems) -> None:
-    """Refuses a whole JID at a server that takes its user's name alone.
+    """Refuse a whole JID at a server that takes only the name of its user.
 
-    Openfire's plugins answer 500 to it, as a server in trouble does (measured on REST API 1.3.10 and ofchat 0.9.6).
+    Openfire's plugins answer 500 to a whole JID, as a server in trouble does (measured on REST API 1.3.10 and ofchat
+    0.9.6).
     """
     if "@" in user:
         review.refuse(where, "needs the administrator's name alone, such as admin, and no whole JID.")
 
 
 def issued_login(login: Basic | None, *, fallback: bool) -> IssuedLogin | None:
-    """Tokens that the server issues for this login."""
+    """Return the credentials that stand for tokens which the server issues for this login; None without a login.
+
+    With `fallback`, the login itself is used where the server issues no tokens.
+    """
     return None if login is None else IssuedLogin(login, fallback)

@@ -1,8 +1,8 @@
-"""Shows what was written for a key without its secrets.
+"""Show what was written for a key without its secrets.
 
-Called by `config show` and `check`. Always holds: of a secret's value nothing is shown, nor of a text whose name in a
-query or body says that it is one, and of an address not its login, wherever it was written; whoever wants to know
-whether a value holds a secret compares it with what is shown.
+Called by `config show` and `check`. Always holds: nothing is shown of a secret's value, of a text in a query or body
+whose name is that of a secret, and of the login in an address, in whichever key it was written; to find out whether a
+value holds a secret, compare it with what is shown.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from restbroker.job.names import is_secret
 
 MASK = "…"
 _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
-"""The classes of options by kind, of targets and of sources."""
+"""The classes of options by kind, for `targets` and for `sources`."""
 
 
 def mask(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
-    """The value as it may be shown; `kinds` and `sources` as for `config.load`."""
+    """Return the value with its secrets replaced; `kinds` and `sources` are those of `config.load`."""
     shown = _mask_value(key, key.type, value, {"targets": kinds, "sources": sources})
     return hiding.everywhere(shown, lambda text, _: without_logins(text), 0)
 
@@ -52,7 +52,7 @@ def _mask_value(key: Key, annotation: Any, value: Json, options: _Options, kind:
 
 
 def _mask_by_name(name: str, value: Json) -> Json:
-    """The value without the texts in it whose names are those of secrets."""
+    """Return the value without the texts in it whose names are those of secrets."""
     match value:
         case dict():
             return {inner: _mask_by_name(inner, one) for inner, one in value.items()}
@@ -65,7 +65,7 @@ def _mask_by_name(name: str, value: Json) -> Json:
 
 
 def _says_where(value: Json) -> bool:
-    """Whether it only names the file or variable in which a secret is."""
+    """Tell whether the value only names the file or variable that holds a secret."""
     named = value.get("File", value.get("Env")) if isinstance(value, Mapping) and len(value) == 1 else None
     return isinstance(named, str)
 

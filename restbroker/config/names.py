@@ -1,8 +1,8 @@
-"""Which key a name in a file or the environment means.
+"""Find out which key a name in a file or the environment means.
 
 Called by `config.converter` and `config.variables`. The Go original read its keys with Go's JSON (any case, null means
 default), never read `Concurrency` but the misspelt `Concurreny`, and took unknown keys silently (measured). Always
-holds: whatever is read differently from how it is written leaves a note, and what is unknown is a problem.
+holds: what is read differently from how it is written leaves a note, and an unknown name is a problem.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,16 @@ from restbroker.job.json_types import Json
 
 @cache
 def spellings(members: Members) -> Mapping[str, Key]:
-    """Every key of the class by each of its spellings, in lower case."""
+    """Return every key of the class by each of its spellings, in lower case."""
     keys = keys_of(members).values()
     return MappingProxyType({name.lower(): key for key in keys for name in (key.name, *key.aliases)})
 
 
 def canonical(annotation: Any, value: Json, place: str, review: Problems) -> Json:  # noqa: ANN401  a type
-    """The value with each name in it as it is proper, without comments; what a variable says, read for its key."""
+    """Return the value with the proper spelling of each name in it and without comments.
+
+    A text that a variable set at `place` is read by the form of its key.
+    """
     match notation_of(annotation), value:
         case Keys(members), Mapping():
             return proper(members, value, place, review)
@@ -48,7 +51,11 @@ def canonical(annotation: Any, value: Json, place: str, review: Problems) -> Jso
 
 
 def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Problems) -> dict[str, Any]:
-    """The same for an object whose own names are proper."""
+    """Return the members of an object with the proper spelling of each name inside them; their own are proper already.
+
+    Options become `KindOptions` if `Kind` names a known kind. Two members that say the same thing become a problem in
+    `review`, and each of them a `Rival`.
+    """
     keys = keys_of(members)
     found: dict[str, Json] = {}
     for name, one in folded.items():
@@ -62,12 +69,19 @@ def canonical_members(members: Members, folded: Mapping[str, Json], place: str, 
 
 
 def proper(members: Members, document: Mapping[str, Json], place: str, review: Problems) -> dict[str, Json]:
-    """The members of an object that count, each name in them as it is proper. What is no key becomes a problem."""
+    """Return the members of an object, without comments and defaults, with the proper spelling of each name in them.
+
+    Each name that is no key becomes a problem in `review`.
+    """
     return canonical_members(members, fold(members, document, place, review), place, review)
 
 
 def fold(members: Members, document: Mapping[str, Json], place: str, review: Problems) -> dict[str, Json]:
-    """The members that count, under their proper names. Null and an empty text mean the default."""
+    """Return the members of an object under their proper names, without comments, nulls and empty texts.
+
+    Null and an empty text mean the default. Only the object's own names are changed, not those inside its members. Each
+    name that is no key becomes a problem in `review`, each other spelling a note.
+    """
     known = spellings(members)
     folded: dict[str, Json] = {}
     for name, value in document.items():
@@ -95,14 +109,14 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Pro
 
 
 def nearest(members: Members, name: str) -> str:
-    """The known key that is written most like this name, or nothing."""
+    """Return the key whose name or alias is spelt most like this name, or "" if none is similar."""
     names = {spelling: key.name for spelling, key in spellings(members).items()}
     found = get_close_matches(name.lower()[:60], names, n=1, cutoff=0.6)
     return names[found[0]] if found else ""
 
 
 def _refuse_doubles(members: Members, found: dict[str, Json], place: str, review: Problems) -> dict[str, Any]:
-    """Two ways to say one thing are a problem."""
+    """Return the members, each that says the same as another one as a `Rival`, after a problem for each such pair."""
     both = [(one, other) for one, other in rivals(members) if one in found and other in found]
     for one, other in both:
         names = f"{review.as_written(at(place, one))} and {review.as_written(at(place, other))}"

@@ -1,7 +1,7 @@
-"""A private file of passwords, a line `user:password` for each user.
+"""A private file of passwords, with a line `user:password` for each user.
 
-Used by kinds of targets and of sources that log users in with their own passwords. Always holds: it is read anew each
-time, and no error shows a line of it.
+Used by kinds of targets and of sources that log users in with their own passwords. Always holds: the file is read again
+each time, and no error shows a line of it.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,10 @@ from restbroker.job.jid import fold_case
 
 
 def passwords_in(secret: Secret) -> Mapping[str, str]:
-    """Name (the local part, folded) → password. Raises `ConfigError`, also for a line that is not of this form.
+    """Return the password of each user: name (the local part, folded) → password.
 
-    Empty lines, and those that begin with `#`, say nothing.
+    Empty lines and those that begin with `#` are skipped. Raise `ConfigError` if the file cannot be read, another line
+    is not of the form `user:password`, or a user occurs twice.
     """
     found: dict[str, str] = {}
     file = f"the file of passwords {without_logins(str(secret.path))}"
@@ -36,7 +37,10 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
 
 
 def check_passwords(written: Secret | None, place: str, review: Problems) -> Secret | None:
-    """The file that stands at `place`, tried once; None where there is none, or there is a problem in `review`."""
+    """Return the file of passwords that `place` names, after reading it once; None if there is none.
+
+    None also if it cannot be used, which becomes a problem in `review`.
+    """
     if written is None or written.path is None:
         return None
     passwords = Secret(path=review.base / written.path)

@@ -1,8 +1,8 @@
-"""What is found while a configuration is read and judged: problems, which end it, and notes.
+"""What is found while a configuration is read and checked: problems, which make it unusable, and notes.
 
-One is made by `config.load` and passed to whoever reads or judges a part. Always holds: a place is named as the
-operator wrote it (a variable by its own name), and no secret's value is in a problem or a note, nor the login of an
-address, in whichever key it was written.
+`config.load` makes one `Problems` and passes it to everything that reads or checks a part. Always holds: a place is
+named as the operator wrote it (a variable by its own name), and no problem or note holds the value of a secret or the
+login of an address, in whichever key it was written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ class Notice:
 
 @attrs.frozen
 class _Origin:
-    """A variable or flag, and a variable's text."""
+    """The name of the variable or flag that set a place, and a variable's text (None: a flag)."""
 
     name: str
     text: str | None
@@ -39,8 +39,10 @@ class _Origin:
 
 @attrs.define(eq=False)
 class Problems:
-    """`base`: where relative files are looked for. `environ`: the variables that a secret may be in. `kinds` and
-    `sources`: the class of options of each kind.
+    """The problems and notes found so far, and what is needed to find more.
+
+    `base` is the directory to which relative paths of files belong. `environ` has the variables that a secret may be
+    in. `kinds` and `sources` have the class of options of each kind.
     """
 
     base: Path = attrs.field(factory=Path)
@@ -50,46 +52,46 @@ class Problems:
     _origins: dict[str, _Origin] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
     wrong: set[str] = attrs.field(factory=set)
-    """Places whose value is missing, cannot be used, or is said twice; a secret and the file of it are one."""
+    """Places whose value is missing, unusable or said twice; a secret and the key for its file are one place."""
     misnamed: set[str] = attrs.field(factory=set)
-    """Objects in which a name is none that may be chosen."""
+    """Places of objects in which a member has a name that is not allowed."""
     notes: list[Notice] = attrs.field(factory=list)
 
     def refuse(self, place: str, text: str, *others: str) -> None:
-        """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted.
+        """Add the problem `text` at `place`, e.g. `Targets.a.Queues[1]`, and leave the place out of further checks.
 
-        `others`: what else it was judged by. Where any of these is wrong already, nothing is said, since that would go
-        with the mistake that was told: it only follows from it, or nobody can know.
+        `others` are further places that the judgement depends on. If any of these places is wrong already, add nothing:
+        the new problem would only follow from the one that was reported, or cannot be known.
         """
         if not self.is_wrong(place, *others):
             self.tell(place, text)
             self.leave_out(place)
 
     def tell(self, place: str, text: str) -> None:
-        """The same of what can be judged whatever else is wrong there, and keeps nothing else from being judged."""
+        """Add the problem `text` at `place`, whatever else is wrong there, and let other checks of the place go on."""
         self.problems.append(words_without_logins(f"{self.as_written(place)}: {text}"))
 
     def leave_out(self, place: str) -> None:
-        """What is there is not judged any more."""
+        """Mark a place as wrong, so that it is not checked any more."""
         self.wrong.add(place.removesuffix("File"))
 
     def is_wrong(self, *places: str) -> bool:
-        """Whether what is at one of these places is wrong, or something in it, or what it is in."""
+        """Tell whether anything is wrong at one of these places, in a part of it, or in an object that contains it."""
         return any(_is_in(wrong, place) or _is_in(place, wrong) for wrong in self.wrong for place in places)
 
     def elements(self, place: str, read: Iterable[T]) -> Iterator[tuple[str, T]]:
-        """Those elements of a list that could be read, each with its place."""
+        """Yield each element of a list that could be read, behind its place; `read` has only those elements."""
         places = (where for number in count() if (where := f"{place}[{number}]") not in self.wrong)
         return zip(places, read, strict=False)
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
-        """Adds something that the operator should know and that stops nothing."""
+        """Add a note that the operator should see; the configuration can be used nevertheless."""
         self.notes.append(
             Notice(code, words_without_logins(message), None if cure is None else words_without_logins(cure))
         )
 
     def as_written(self, place: str) -> str:
-        """The place as the operator wrote it: what no variable or flag has set is named by its path in the file."""
+        """Return the place as the operator wrote it: the variable or flag that set it, or its path in the file."""
         for end in range(len(place), 0, -1):
             origin = self._origins.get(place[:end].lower())
             if origin is not None and place[end : end + 1] in ("", ".", "["):
@@ -97,27 +99,30 @@ class Problems:
         return place
 
     def set_by(self, place: str, name: str, text: str | None = None) -> None:
-        """Remembers that a variable, with its text, or a flag has set this place, whatever the case of its members."""
+        """Record that a variable, with its text, or a flag has set this place; case does not matter in `place`."""
         self._origins[place.lower()] = _Origin(name, text)
 
     def is_set(self, place: str) -> bool:
-        """Whether a variable or flag has set exactly this place."""
+        """Tell whether a variable or flag has set exactly this place."""
         return place.lower() in self._origins
 
     def text_of(self, place: str) -> str | None:
-        """The text of the variable that has set exactly this place."""
+        """Return the text of the variable that has set exactly this place; None if there is none."""
         origin = self._origins.get(place.lower())
         return None if origin is None else origin.text
 
     def setters(self, key: str) -> list[str]:
-        """The variables and flags that have set this key or parts of it."""
+        """Return the names of the variables and flags that have set this key or parts of it."""
         places = (key.lower(), f"{key.lower()}.")
         return [
             origin.name for place, origin in self._origins.items() if place == places[0] or place.startswith(places[1])
         ]
 
     def try_secret(self, place: str, written: Secret | None) -> Secret | None:
-        """A secret as it was written at `place`, tried once; None where there is none, or it cannot be used."""
+        """Return the secret that was written at `place`, with its file found and read once; None without a usable one.
+
+        A file that cannot be used becomes a problem.
+        """
         if written is None or written.path is None:
             return written
         secret = Secret(path=self.base / written.path)
@@ -133,7 +138,7 @@ class Problems:
 
 
 def at(place: str, part: str) -> str:
-    """The place of a part: a member, or `[1]` for an element."""
+    """Return the place of a part of `place`: of a member by its name, or of an element by `[1]`."""
     if not place or not part or part.startswith("["):
         return place + part
     return f"{place}.{part}"
@@ -145,6 +150,6 @@ def _is_in(place: str, whole: str) -> bool:
 
 
 def printable_name(name: str) -> str:
-    """A name from a file, safe to print."""
+    """Return a name from a file so that it is safe to print: without logins, and cut to 60 characters."""
     text = without_logins("".join(c if c.isprintable() else "?" for c in name))
     return text if len(text) <= 60 else text[:59] + "…"

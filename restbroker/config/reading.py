@@ -1,4 +1,4 @@
-"""Reads a whole part by part, so that each part that is wrong is told, and the others count.
+"""Read a whole part by part, so that every wrong part is reported and the others are used.
 
 Used by `config.converter` and `config.forms`. Always holds: what is wrong in a part is raised once, with its place.
 """
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class BadValues(Exception):
-    """Each value that is wrong in a whole. `made`: what the whole is without them; None: nothing."""
+    """All wrong values in a whole; `made` is the whole without them, or None if nothing can be made of it."""
 
     def __init__(self, problems: Sequence[BadValue], made: object) -> None:
         super().__init__(problems)
@@ -25,12 +25,16 @@ class BadValues(Exception):
 
 @attrs.frozen
 class Reading:
-    """What is wrong so far."""
+    """Collects what is wrong in the parts of a whole."""
 
     _problems: list[BadValue] = attrs.field(factory=list)
 
     def part(self, place: str, read: Callable[[], object], *, secret: bool | None = None) -> Any:  # noqa: ANN401  of any type
-        """What is read; None where nothing can be made of it. `secret`: as that of `BadValue`."""
+        """Return what `read` returns; if it raises `BadValue` or `BadValues`, what could be made without wrong values.
+
+        That may be None. `place` is the part's place in the whole. `secret` is set on each `BadValue` that does not yet
+        say whether its value must be hidden.
+        """
         problems: Sequence[BadValue]
         try:
             return read()
@@ -45,7 +49,7 @@ class Reading:
         return made
 
     def whole(self, made: T | None) -> T:
-        """What was made of the parts. Raises `BadValues` if any was wrong."""
+        """Return `made`; raise `BadValues` if a part was wrong or `made` is None."""
         if self._problems or made is None:
             raise BadValues(self._problems, made)
         return made

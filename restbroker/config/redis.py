@@ -1,6 +1,6 @@
-"""The keys about Redis and its Sentinels.
+"""The keys for Redis and its Sentinels.
 
-Called by `config.core`. Always holds: the URL that comes out names a server even where Sentinel chooses it, for
+Called by `config.core`. Always holds: the URL that comes out names a server even where Sentinel chooses it, since
 scheme, user and database are taken from it.
 """
 
@@ -20,7 +20,7 @@ DEFAULT_REDIS = "redis://localhost:6379"
 
 @attrs.frozen(kw_only=True)
 class Redis:
-    """What they say."""
+    """What the operator wrote about Redis and its Sentinels."""
 
     url: Secret | None = secret(
         "RedisURL",
@@ -48,7 +48,7 @@ class Redis:
     )
 
     def check(self, review: Problems) -> dict[str, Any]:
-        """What the configuration has of it, by its fields; no URL with a password."""
+        """Return the fields of `Config` about Redis by name; `redis_url` has no password, and is "" after a problem."""
         address = self._address(review)
         password = review.try_secret("RedisPass", self.password)
         if address is not None and address.password is not None and password is not None:

@@ -1,6 +1,6 @@
-"""What is written about the keys, made from their one definition: the reference page's tables and the sample file.
+"""Texts about the keys, made from their one definition: the reference page's tables and the sample file.
 
-`restbroker config init` writes the latter, `make reference` both: `docs/configuration.md` and `env.json.sample`. Always
+`restbroker config init` writes the sample, `make reference` both: `docs/configuration.md` and `env.json.sample`. Always
 holds: a test compares both files with this.
 """
 
@@ -44,11 +44,11 @@ _PARTS: Mapping[str, Members] = {
     "Events.Sources.Only": Filter,
     "Events.Sources.Routes": Route,
 }
-"""The heading under which the page has the table of each."""
+"""The classes of keys by the heading under which the page has their table."""
 
 
 def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
-    """A complete file to start from."""
+    """Return a complete configuration to start from, with this token."""
     return {
         "//": "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments.",
         "RedisURL": "redis://127.0.0.1:6379/0",
@@ -67,14 +67,15 @@ def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
 
 
 def sample_text(token: str = SAMPLE_SECRET) -> str:
-    """The sample as it is written to a file."""
+    """Return the sample as the text of a file."""
     return json.dumps(sample(token), indent=2) + "\n"
 
 
 def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> str:
-    """The reference page with its tables as the keys have them now; `kinds` and `sources` as for `config.load`.
+    """Return the reference page with its tables updated to the present keys; `kinds` and `sources` as in `config.load`.
 
-    What is said of kinds' options is made as a whole, other text stays as it is.
+    The sections on kinds' options are made completely, other text stays as it is. Raise `ValueError` if a table is
+    missing.
     """
     for heading, members in _PARTS.items():
         table = re.compile(rf"(^#+ {re.escape(heading)}\n(?:(?:[^#|\n].*)?\n)*)(?:\|.*\n)+", re.MULTILINE)
@@ -91,7 +92,7 @@ def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members
 
 
 def _with_parts(name: str, members: Members) -> Iterator[str]:
-    """What is said of a class of keys, and of those of the objects inside of it."""
+    """Yield the section on a class of keys, and one on the keys of each object inside it."""
     yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members)}"
     for key in keys_of(members).values():
         said = notation_of(key.type)
@@ -101,7 +102,7 @@ def _with_parts(name: str, members: Members) -> Iterator[str]:
 
 
 def _other_defaults(options: Members) -> str:
-    """What else a target of the kind with these options gets where it says nothing."""
+    """Return a sentence on the other defaults of the kind with these options; "" if it has the usual ones."""
     own = attrs.evolve(defaults_of(options), url="", login=None)
     if own == Defaults():
         return ""
@@ -111,7 +112,7 @@ def _other_defaults(options: Members) -> str:
 
 
 def meaning(members: Members, key: Key) -> str:
-    """What is said of a key, in sentences."""
+    """Return the description of a key, in sentences."""
     parts = [key.meaning]
     if key.ignored is not None:
         parts.append(f"Ignored: {key.ignored}.")
@@ -151,7 +152,7 @@ def _form(annotation: Any) -> str:  # noqa: ANN401  a type
 
 
 def write(kinds: Mapping[str, Members], sources: Mapping[str, Members], root: Path = Path()) -> None:
-    """Writes both files anew under `root`."""
+    """Write both files, the reference page and the sample, under the directory `root`."""
     page = root / "docs" / "configuration.md"
     page.write_text(renew(page.read_text(encoding="utf-8"), kinds, sources), encoding="utf-8")
     (root / "env.json.sample").write_text(sample_text(), encoding="utf-8")

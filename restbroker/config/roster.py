@@ -1,7 +1,7 @@
-"""Where and how rosters are served, and which target tells Prosody that one has changed: the section `Roster`.
+"""The section `Roster`: where and how rosters are served, and which target tells Prosody that one has changed.
 
-Used by `app` and the commands for rosters. Always holds of a loaded one: who can be reached from other machines asks
-for a login, and the target that refreshes rosters is one that can.
+Used by `app` and the commands for rosters. Always holds of a loaded one: if other machines can reach it, it asks for a
+login, and the target that refreshes rosters is able to do so.
 """
 
 import re
@@ -22,23 +22,23 @@ from restbroker.config.values import without_logins
 KIND: Final = "prosody-roster"
 """The kind of target that refreshes rosters."""
 LONGEST_S: Final = 4.0
-"""Prosody's users wait for their rosters for so long at most."""
+"""How many seconds Prosody's users wait for their rosters at most."""
 USER: Final = "{user}"
 """What stands for the user in a path."""
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
 _SHARE: Final = 0.8
-"""Of the time that a refresh may take: so much of it Prosody may wait for a roster."""
+"""The share of a refresh's time that Prosody may spend waiting for a roster."""
 _CURE: Final = "give Auth, or use a loopback address"
 
 
 @attrs.frozen
 class QueryKey:
-    """A key in the query of the address, `?key=…`: what Prosody can carry beside HTTP Basic."""
+    """A key in the query of the address, `?key=…`, which Prosody can send instead of HTTP Basic."""
 
     value: Secret = secret("Value", "The key.", "A file with the key.", NO_SECRET, mandatory="or ValueFile")
 
     def check(self, place: str, review: Problems) -> "QueryKey | None":
-        """The key as it is to be used; None where there is a problem in `review`."""
+        """Return the key as it is to be used; None without a usable one, which becomes a problem in `review`."""
         where = at(place, "Value")
         if self.value == NO_SECRET:
             review.refuse(where, "is missing or empty; it is the key that stands in the address (or use ValueFile).")
@@ -53,7 +53,7 @@ class QueryKey:
 
 @attrs.frozen
 class RosterAuth:
-    """One way for Prosody to log in."""
+    """How Prosody logs in, as it is written: one of two ways."""
 
     basic: Basic | None = key("Basic", "User and password: http://USER:PASS@… in Prosody.", secret=True)
     key: QueryKey | None = key(
@@ -61,7 +61,7 @@ class RosterAuth:
     )
 
     def check(self, place: str, review: Problems) -> Basic | QueryKey | None:
-        """The way; None where there is a problem in `review`."""
+        """Return the way to log in as it is to be used; None after a problem, which is added to `review`."""
         if self.basic is not None:
             return self.basic.check(at(place, "Basic"), review)
         if self.key is not None:
@@ -72,8 +72,10 @@ class RosterAuth:
 
 @attrs.frozen
 class Roster:
-    """The section. `path` has `USER` once. `domain`: whose users these are; None: of any. `longest_s`: so long an
-    answer may take, less than whoever asks for a refresh waits for it.
+    """The section itself; in a checked one, `path` has `USER` once.
+
+    `domain` is the domain of the users; None: of any domain. An answer may take `longest_s` seconds, which is less than
+    the time that a request for a refresh waits for it.
     """
 
     bind: forms.Bind = key(
@@ -116,7 +118,7 @@ class Roster:
     longest_s: float = LONGEST_S
 
     def check(self, targets: Sequence[Target], review: Problems) -> "Roster":
-        """The section as it is to be used."""
+        """Return the section as it is to be used; problems and notes go to `review`."""
         written = self._auth_as_written
         host = self.bind[0]
         auth = None if written is None else written.check("Roster.Auth", review)

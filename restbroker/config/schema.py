@@ -1,6 +1,6 @@
 """The JSON schema of the file, for editors; made from the one description of each key.
 
-`restbroker config schema` prints it. Always holds: it takes every file that loads, but for legacy spellings.
+`restbroker config schema` prints it. Always holds: it accepts every file that loads, except for legacy spellings.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _OF_LISTED_KINDS: Final[Mapping[str, Json]] = MappingProxyType(
         "then": {"properties": {"Options": {"anyOf": [{"$ref": "#/$defs/targets"}, {"type": "null"}]}}},
     }
 )
-"""What a kind takes that a package of others brings, only that package knows."""
+"""Checks the options of listed kinds only: those of a kind from another package only that package knows."""
 
 
 def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> dict[str, Json]:
-    """The JSON schema of the file; `kinds` and `sources` as for `config.load`."""
+    """Return the JSON schema of the file; `kinds` and `sources` are those of `config.load`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "restbroker's env.json",

@@ -1,8 +1,8 @@
 """A secret that cannot be printed by accident, from the configuration itself or from a file.
 
-Always holds: `repr`, `str`, `attrs.asdict`, `pickle` and errors never show the value; a secret from a file is read anew
-at each `reveal`, so that a rotated file counts without a restart; an empty file is no secret (a shell empties a file
-before it writes it).
+Always holds: `repr`, `str`, `attrs.asdict`, `pickle` and errors never show the value; a secret from a file is read
+again at each `reveal`, so that a rotated file takes effect without a restart; an empty file is no secret (a shell
+empties a file before it writes it).
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from restbroker.errors import ConfigError
 
 
 class Secret:
-    """Either a value or a file. No attrs class: `attrs.asdict` of what holds one would have its value."""
+    """A secret, as its value or the file that holds it; no attrs class, since `attrs.asdict` would show the value."""
 
     __slots__ = ("_last", "_value", "path")
 
@@ -36,9 +36,9 @@ class Secret:
         raise TypeError("A secret cannot be pickled or copied.")
 
     def reveal(self) -> str:
-        """The secret's text, a file's without its final line break.
+        """Return the secret's text, that of a file without its final line break.
 
-        Raises `ConfigError` if the file cannot be read or is blank.
+        Raise `ConfigError` if the file cannot be read or is blank.
         """
         if self.path is None:
             return self._value or ""
@@ -60,8 +60,9 @@ class Secret:
         )
 
     def texts(self) -> frozenset[str]:
-        """What must not be shown: the secret as it is now and, of one in a file, as it was read before, since a request
-        may still be on its way with that.
+        """Return the texts that must not be shown: the secret as it is now, and as it was read from its file before.
+
+        A request may still be in progress with the earlier one.
         """
         before = self._last
         try:
@@ -72,9 +73,9 @@ class Secret:
 
 
 NO_SECRET: Final = Secret()
-"""What stands where none was written."""
+"""The value of a field for which no secret was written."""
 
 
 def is_blank(written: Secret | None) -> bool:
-    """Whether nothing was written, or blanks; what is in a file is judged when it is read."""
+    """Tell whether nothing, or only blanks, was written; a secret in a file is judged when it is read."""
     return written is None or (written.path is None and not written.reveal().strip())

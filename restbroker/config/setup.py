@@ -1,4 +1,4 @@
-"""The configuration that a few answers make: what `restbroker config init` asks for. Pure.
+"""Make a configuration from a few answers, those that `restbroker config init` asks for; pure.
 
 Always holds: no secret is in the document; each is in a file of its own beside it.
 """
@@ -20,10 +20,10 @@ _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin
 
 @attrs.frozen
 class Answers:
-    """What was answered. `user`: the login's, None: there is none. `domain`: the virtual host, where jobs name none.
+    """The answers of the operator: `user` is that of the login (None: no login), `domain` the default virtual host.
 
-    `password` is the login's; `password_file`: a file that has it already. `token_file`: one with a bearer token, in
-    the place of a login.
+    `password` belongs to the login; `password_file` is a file that has it already. `token_file` is a file with a bearer
+    token, which replaces the login.
     """
 
     kind: str
@@ -40,19 +40,22 @@ class Answers:
 
 @attrs.frozen
 class Setup:
-    """The document, and the secrets with the names of the files that they belong into, beside it."""
+    """The configuration to write, and the secrets by the name of the file beside it that each belongs in."""
 
     document: Mapping[str, Json]
     secrets: Mapping[str, str] = attrs.field(repr=False)
 
 
 def secret_names(stem: str) -> tuple[str, str, str]:
-    """The files that may be made for the token, the login's password and that of Redis."""
+    """Return the names of the files that may be made for the token, the login's password and the one of Redis."""
     return f"{stem}.token", f"{stem}.password", f"{stem}.redis-password"
 
 
 def setup(answers: Answers, stem: str, token: str) -> Setup:
-    """What to write. `stem`: of the configuration file's name, which its secrets' files share. Raises `BadUrl`."""
+    """Return what to write for these answers; raise `BadUrl` if one of the addresses cannot be used.
+
+    `stem` is that of the configuration file's name, with which the names of the secrets' files begin.
+    """
     redis = redis_address(answers.redis_url)
     of_token, of_login, of_redis = secret_names(stem)
     secrets = {of_token: token}
@@ -89,7 +92,7 @@ def _target(answers: Answers, password: str | None) -> dict[str, Json]:
 
 
 def _plain(url: str) -> str:
-    """The server's address. Raises `BadUrl`, also for one with a login in it, which belongs elsewhere."""
+    """Return the server's address; raise `BadUrl` if it is unusable or has a login in it, which belongs elsewhere."""
     found = rest_address(url)
     if found.credentials is not None:
         raise BadUrl("Leave the login out of the URL: there is a separate question for it.")

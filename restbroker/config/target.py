@@ -1,7 +1,7 @@
 """One target: a server to deliver to, with its address, credentials, limits and queues.
 
-An entry of `Targets`, which `config.check_targets` makes complete; used by `app`, lanes and connectors. Always holds
-of a complete one: the URL is absolute, has no query and no user in it, and its path has no trailing slash.
+An entry of `Targets`, which `config.check_targets` completes; used by `app`, lanes and connectors. Always holds of a
+complete one: the URL is absolute, has no query and no user in it, and its path has no trailing slash.
 """
 
 import re
@@ -30,7 +30,7 @@ class Basic:
     password: Secret = secret("Pass", "The password.", "A file with the password.", NO_SECRET, mandatory="or PassFile")
 
     def check(self, place: str, review: Problems) -> "Basic | None":
-        """User and password as they are to be used; None where there is a problem in `review`."""
+        """Return user and password as they are to be used; None after a problem, which is added to `review`."""
         password = review.try_secret(at(place, "Pass"), self.password)
         if not self.user:
             review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
@@ -44,7 +44,7 @@ class Basic:
 
 @attrs.frozen
 class IssuedLogin:
-    """Bearer tokens that the server issues for this login. `fallback`: Basic counts where there is none."""
+    """A login for which the server issues bearer tokens; with `fallback`, HTTP Basic is used if it issues none."""
 
     login: Basic
     fallback: bool
@@ -55,7 +55,7 @@ _BEARER: Final = re.compile(r"[\x21-\x7e]+")
 
 @attrs.frozen
 class Bearer:
-    """A bearer token; as it is written, or the login for which the server issues one."""
+    """A bearer token as it is written, or the login for which the server issues one."""
 
     token: Secret = secret("Token", "The token.", "A file with the token.", NO_SECRET, mandatory="or TokenFile or User")
     _user: str | None = key("User", "A user for whom the server issues tokens.", instead_of=("Token", "TokenFile"))
@@ -64,7 +64,7 @@ class Bearer:
     )
 
     def check(self, place: str, review: Problems) -> "Bearer | IssuedLogin | None":
-        """The token, or those that are issued; None where there is a problem in `review`."""
+        """Return the token, or the login for which tokens are issued; None after a problem (in `review`)."""
         if self._user is not None or self._password is not None:
             login = Basic(self._user or "", self._password or NO_SECRET).check(place, review)
             return None if login is None else IssuedLogin(login, fallback=False)
@@ -76,7 +76,7 @@ class Bearer:
 
 
 def check_bearer(place: str, token: Secret | None, review: Problems) -> Bearer | None:
-    """The token as credentials; None when there is none."""
+    """Return the token as credentials; None if there is none. A text that is no bearer token becomes a problem."""
     if token is None:
         return None
     if not _BEARER.fullmatch(token.reveal()):
@@ -86,7 +86,7 @@ def check_bearer(place: str, token: Secret | None, review: Problems) -> Bearer |
 
 @attrs.frozen
 class Auth:
-    """One way to log in, as it is written."""
+    """How to log in to a target, as it is written."""
 
     basic: Basic | None = key("Basic", "User and password.", secret=True)
     bearer: Bearer | None = key("Bearer", "A token.", secret=True, instead_of=("Basic",))
@@ -99,17 +99,20 @@ class Auth:
 
 
 Engine = Literal["lean", "httpx"]
-"""Which HTTP client speaks to a target: our own, or httpx for odd servers."""
+"""The HTTP client for a target: our own, or httpx for servers that ours cannot read."""
 
 Login = Basic | Bearer | None
-"""What a request carries."""
+"""The credentials that one request carries; None: no login."""
 
 Credentials = Login | IssuedLogin
 
 
 @attrs.frozen
 class Url:
-    """Where a target listens. `path` is "" or begins with "/" and does not end with one; `socket` is a unix socket."""
+    """The address of a target; `path` is "" or begins with "/" and does not end with it.
+
+    `socket` is the path of a unix socket; None: `host` and `port` count.
+    """
 
     scheme: str
     host: str
@@ -119,7 +122,7 @@ class Url:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, as for an `Origin` header."""
+        """Scheme, host and port, as in the header `Origin`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -129,10 +132,10 @@ class Url:
 
 @attrs.frozen
 class TlsFiles:
-    """PEM files for TLS. `ca`: the authority that the server's certificate is checked against, instead of the system's.
+    """PEM files for TLS to a server; `ca` has the authorities to verify its certificate with (None: the system's).
 
-    `cert`: the certificate (with those between it and its authority) that is shown to the server; `key`: its key, if
-    that is not in the same file.
+    `cert` is our own certificate, with the intermediate ones, that is shown to the server; `key` is its key, if that is
+    not in the same file.
     """
 
     ca: File | None = key("CAFile", "Certificates (PEM) to verify the server's with, instead of the system's.")
@@ -142,7 +145,7 @@ class TlsFiles:
 
 @attrs.frozen
 class CertFiles:
-    """What a server of ours shows who it is with. `key`: None if it is in the certificate's file."""
+    """The certificate with which a server of restbroker identifies itself; `key` is None if it is in the same file."""
 
     cert: File = key(
         "CertFile",
@@ -155,7 +158,7 @@ class CertFiles:
 
 @attrs.frozen(kw_only=True)
 class WrittenKeys:
-    """What a target has only as it is written. None: as its kind has it."""
+    """Keys of a target whose written value is replaced in the complete one; None: its kind's default applies."""
 
     url: str = key("URL", "The server's HTTP API, as RestURL.", "", secret=True, mandatory="always")
     auth: Auth | None = key("Auth", "How to log in: exactly one member.", secret=True)
@@ -187,9 +190,9 @@ class WrittenKeys:
 
 @attrs.frozen
 class Target:
-    """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host.
+    """One configured server; durations are seconds. `host_header` is sent as `Host`; None: the URL's host is.
 
-    What is in `written` counts no more in a complete one.
+    In a complete target, `written` has no meaning any more.
     """
 
     name: str = ""
@@ -223,7 +226,7 @@ class Target:
         "lean",
     )
     at_most_once: tuple[str, ...] = ()
-    """Commands, as names with wildcards, that are never sent again when they may have run."""
+    """Commands, as names with wildcards, that are never sent again if they may have run."""
     rate: forms.RateLimit | None = key(
         "RateLimit",
         'The rate at which all processes together start jobs: "200/s", "6000/min", or '
@@ -240,18 +243,18 @@ class Target:
     )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
     public_only: bool = False
-    """No connection is opened to an address of a private network, whatever the URL's name means just then."""
+    """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""
     is_local: bool = False
-    """Its commands are done in Redis: no server is asked, and none has to work."""
+    """Whether its commands are done in Redis, so that no server is asked and none has to work."""
     options: Annotated[object, OptionsOf("targets")] = key("Options", "Further keys of this kind: see Options below.")
     secrets: tuple[Secret, ...] = ()
-    """Those in its options."""
+    """The secrets in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
-    """Of each queue, the chance to be served first; empty: they are served strictly in their order."""
+    """The chance of each queue to be served first; empty: the queues are served strictly in their order."""
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
-        """Those in its options, and that of its login."""
+        """The secrets in its options, and the one of its login."""
         match self.credentials:
             case Basic(_, one) | Bearer(one) | IssuedLogin(Basic(_, one), _):
                 return (*self.secrets, one)
@@ -261,5 +264,5 @@ class Target:
                 assert_never(self.credentials)
 
     def options_as(self, kind: type[T]) -> T:
-        """Its options, of this class; the defaults if it was not configured."""
+        """Return its options if they are of the class `kind`, otherwise that class's defaults."""
         return self.options if isinstance(self.options, kind) else kind()

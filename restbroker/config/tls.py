@@ -1,7 +1,7 @@
-"""The files of a target's `TLS`, and of what others reach by TLS: judged when the configuration is loaded, then read.
+"""The files of a target's `TLS`, and of servers that others reach by TLS: checked when the configuration is loaded.
 
-Called by `config.check_targets`, `config.check_events`, the transport and `serving`. Always holds: what was judged is
-what is used; nobody is asked for a passphrase.
+Called by `config.check_targets`, `config.check_events`, the transport and `serving`, which read them later. Always
+holds: the files that were checked are those that are used; no passphrase is asked for.
 """
 
 import ssl
@@ -14,7 +14,10 @@ from restbroker.config.values import without_logins
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:
-    """For all connections of a target: loading the system's authorities takes time. Raises OSError."""
+    """Return the context for all connections of a target, since loading the system's authorities takes time.
+
+    Raise `OSError` if a file cannot be used.
+    """
     context = ssl.create_default_context(cafile=files.ca)
     if files.cert is not None:
         # Without a password here, OpenSSL asks for it at the terminal.
@@ -23,7 +26,7 @@ def context_of(files: TlsFiles) -> ssl.SSLContext:
 
 
 def served_context(files: CertFiles) -> ssl.SSLContext:
-    """For a server of ours, which speaks HTTP/1.1. Raises OSError."""
+    """Return the context for a server of restbroker, which speaks HTTP/1.1; raise `OSError` if a file is unusable."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files.cert, files.key, password="")
     context.set_alpn_protocols(["http/1.1"])
@@ -31,7 +34,7 @@ def served_context(files: CertFiles) -> ssl.SSLContext:
 
 
 def cert_files(files: CertFiles | None, place: str, review: Problems) -> CertFiles | None:
-    """The files, each tried once; None where there are none, or there is a problem in `review`."""
+    """Return the files, each read once; None if there are none, or they have a problem, which is added to `review`."""
     if files is None:
         return None
     if files.cert == Path():
@@ -45,7 +48,10 @@ def cert_files(files: CertFiles | None, place: str, review: Problems) -> CertFil
 
 
 def tls_files(files: TlsFiles, place: str, url_place: str, review: Problems, *, is_used: bool) -> TlsFiles:
-    """The files, each tried once; `place` is that of `TLS`. `is_used`: the URL is an https:// one."""
+    """Return the files, each read once; problems and notes go to `review`. `place` is that of `TLS`.
+
+    `is_used` says that the URL begins with https://; otherwise each file gets a note that it is not used.
+    """
     ca = _readable(files.ca, at(place, "CAFile"), review)
     cert = _readable(files.cert, at(place, "CertFile"), review)
     key = _readable(files.key, at(place, "KeyFile"), review)

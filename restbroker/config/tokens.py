@@ -1,7 +1,7 @@
-"""What jobs must carry to be let in, and what each token allows: the keys `Token` and `Tokens`.
+"""The keys `Token` and `Tokens`: what jobs must carry to be admitted, and what each token allows.
 
-Used by the broker's admission and by the command line. Always holds of loaded ones: at least one secret per token, the
-current one first; no secret belongs to two tokens, or it could not be told whose a job is.
+Used by the broker's admission and by the command line. Always holds of loaded ones: each token has at least one secret,
+the current one first; no two tokens share a secret, or nothing could tell whose a job is.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ _Placed: TypeAlias = tuple[str, Secret]
 
 @attrs.frozen
 class Token:
-    """One named token. `secrets`: the current one, and the previous one during a rotation.
+    """One named token; `secrets` has the current secret and, during a rotation, the previous one.
 
-    `hosts`: virtual hosts that its jobs may name, `targets` and `queues`: where they may be, all with wildcards; empty
-    for any. `signed`: jobs carry a signature made with the secret instead of the secret (`queue_signed`: one that
-    covers the queue); it may be `window_s` seconds old when a broker first sees it. `flat`: it is the `Token` that the
-    Go original reads too, so its jobs stay as that understands them.
+    `hosts` are the virtual hosts that its jobs may name, `targets` and `queues` those that they may be in, all with
+    wildcards; empty: any. `signed`: jobs carry a signature made with the secret instead of the secret (`queue_signed`:
+    one that also covers the queue), at most `window_s` seconds old when a broker first sees it. `flat`: it is the
+    `Token` that the Go original reads too, so that its jobs stay as that understands them.
     """
 
     name: str = ""
@@ -68,7 +68,7 @@ class Token:
     flat: bool = False
 
     def check(self, place: str, review: Problems) -> tuple["Token", list[_Placed]]:
-        """The token as it is to be used, and where each of its secrets stands."""
+        """Return the token as it is to be used, and each of its secrets behind the place where it stands."""
         where, previous = at(place, "Secret"), at(place, "PreviousSecret")
         if is_blank(self._current):
             why = "the token's jobs carry it or sign with it (or use SecretFile)"
@@ -92,7 +92,7 @@ class Token:
 
 
 def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Problems) -> tuple[Token, ...]:
-    """Every token, the flat one first."""
+    """Return every token as it is to be used, the flat one first; problems go to `review`."""
     found: list[Token] = []
     placed: list[list[_Placed]] = []
     is_needed = not tokens and not review.is_wrong("Tokens")

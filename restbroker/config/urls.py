@@ -1,8 +1,8 @@
-"""Reads the addresses of Redis and of targets the same way for every library behind them.
+"""Read the addresses of Redis and of targets the same way for every library behind them.
 
-Called by `config.redis` and `config.check_targets`. Always holds: what could mean two places or
-two credentials to two clients is refused with the explicit forms; no message shows a password, and a password leaves a
-URL as a `Secret`.
+Called by `config.redis` and `config.check_targets`. Always holds: what could mean two places or two credentials to two
+clients is refused, and the error names the explicit forms; no message shows a password, and a password leaves a URL as
+a `Secret`.
 """
 
 import re
@@ -25,7 +25,7 @@ class BadUrl(ValueError):
 
 @attrs.frozen
 class RedisAddress:
-    """Where Redis is. `url` has a user name where one was given, and never a password; `database`: what it names.
+    """The address of Redis: `url` keeps a user's name but never has a password; `database` is None if none is named.
 
     `names_host`: it was written with a host.
     """
@@ -38,7 +38,7 @@ class RedisAddress:
 
 @attrs.frozen
 class RestAddress:
-    """Where a target is, the credentials that stood in its URL, and whether the scheme was missing."""
+    """The address of a target, the credentials that stood in its URL, and whether the scheme was missing."""
 
     url: Url
     credentials: Basic | None = None
@@ -46,12 +46,13 @@ class RestAddress:
 
 
 def redis_address(text: str, database: int | None = None, *, password_beside: bool = False) -> RedisAddress:
-    """Reads `redis://`, `rediss://`, `unix://` and, as the same, `valkey://`, `valkeys://` and a bare socket path.
+    """Read `redis://`, `rediss://`, `unix://` and, as the same, `valkey://`, `valkeys://` and a bare socket path.
 
-    `database` (the key `RedisDatabase`) counts where the URL names none. Raises `BadUrl`. The clients disagree on
-    these (measured: redis-client 7, redis-rb 4, redis-py 8): `redis://secret@host` is a password to one and a user
-    name to the others; a database that is no number is an error to one and silently 0 to the others.
-    `password_beside`: the password is given elsewhere, so that the one word can only be the user's name.
+    `database` (the key `RedisDatabase`) counts if the URL names none. With `password_beside` the password is configured
+    elsewhere, so that a single word before `@` can only be the user's name. Raise `BadUrl` if the address cannot be
+    used or is ambiguous. The clients disagree on these (measured: redis-client 7, redis-rb 4, redis-py 8):
+    `redis://secret@host` is a password to one and a user name to the others; a database that is no number is an error
+    to one and silently 0 to the others.
     """
     whole = f"unix://{quote(text)}" if text.startswith("/") else text
     parts = _split(whole)
@@ -83,7 +84,10 @@ def redis_address(text: str, database: int | None = None, *, password_beside: bo
 
 
 def redis_host(text: str) -> str:
-    """The URL for a `RedisHost`: `host`, `host:port`, `[::1]:6379` or a bare IPv6 address. Raises `BadUrl`."""
+    """Return the URL for a `RedisHost`: `host`, `host:port`, `[::1]:6379` or a bare IPv6 address.
+
+    Raise `BadUrl` for anything else.
+    """
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"
     parts = _split(f"redis://{text}")
@@ -93,9 +97,10 @@ def redis_host(text: str) -> str:
 
 
 def rest_address(text: str) -> RestAddress:
-    """Reads `http(s)://host[:port][/path]`, or `http+unix://%2Frun%2Fserver.sock[/path]` for a socket.
+    """Read `http(s)://host[:port][/path]`, or `http+unix://%2Frun%2Fserver.sock[/path]` for a socket.
 
-    A missing scheme means http, since the flat default of old was `localhost:5281`. Raises `BadUrl`.
+    A missing scheme means http, since the flat default used to be `localhost:5281`. Raise `BadUrl` if the address
+    cannot be used.
     """
     if text.startswith("unix:"):
         raise BadUrl("For a unix socket write http+unix:// with its path percent-encoded: http+unix://%2Frun%2Fx.sock.")
@@ -124,12 +129,12 @@ def rest_address(text: str) -> RestAddress:
 
 
 def without_login(text: str) -> str:
-    """The address as it may be shown: of what is known to be one, also a word alone before the `@` is a login."""
+    """Return the text of an address without its login; a single word before the `@` counts as a login too."""
     return without_logins(re.sub(r"^([a-z+]+://)?.*@", r"\1…@", text, flags=re.DOTALL | re.IGNORECASE))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or address; nothing is looked up."""
+    """Tell whether a host is this machine, by its name or address; no name is looked up."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     import ipaddress

@@ -1,7 +1,7 @@
-"""What is common to all values: how a wrong one is told, which text is safe, how a duration is read and shown.
+"""What all values share: how a wrong one is described, which text is safe, how a duration is read and shown.
 
-Used by `config.form` and by whoever reads a value of the same form elsewhere. Always holds: what is wrong is described
-without showing a secret.
+Used by `config.form` and by other readers of values of the same form. Always holds: what is wrong is described without
+showing a secret.
 """
 
 import json
@@ -15,31 +15,31 @@ from restbroker.job.names import is_secret
 
 DAY_S = 86_400.0
 _LOGIN = re.compile(r"""(?::/{1,2}+|(?:^|["'(/])(?=[^"'(/:]*+:(?!/)))(.*)""")
-"""From where in a word, up to its last `@`, a login begins: behind a scheme, or with the user's name before a colon."""
+"""A login in a word, up to the word's last `@`: it begins behind a scheme, or with a user's name before a colon."""
 _BEGINNING = re.compile(r":/{1,2}+|(?:^|/)(?=[^\s\"'(/:]*+:[^\s/])")
-"""The same of a whole value, in which a password may have blanks."""
+"""Where a login begins in a whole value, in which a password may have blanks."""
 _QUERY = re.compile(r"([?&;]([^\s=?&;#]{1,64})=)([^&#]+)")
-"""A part of an address' query, and its name."""
+"""A parameter in the query of an address: all before its value, its name, and its value."""
 _NO_LOGIN = re.compile(r"…|(?:USER)?:PASSWORD|[^:]*:\{[^{}]*\}|(?:mailto|xmpp|sips?|acct):[^:]*")
-"""What stands for one that is masked, what our own texts write for one, a template's argument, and a user's address."""
+"""What is no login: a mask, a placeholder in our own texts, a template's argument, the address of a user."""
 ARGUMENT = re.compile(r"\{[^{}]*\}")
-"""A template that holds no more than a job's argument."""
+"""A template that consists of one job argument only, such as `{user}`."""
 _IN_QUERIES = frozenset({"key", "auth", "sig"})
-"""Names in a query that are secret there."""
+"""Names of parameters that are secret in a query, though not elsewhere."""
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _TENTHS: Final = 9.95
-"""Below it a digit behind the point is shown."""
+"""Numbers below this are shown with one decimal."""
 _SHOWN: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class BadValue(ValueError):
-    """A value that its key does not take. `expected` says what it takes, `where` names the part that is wrong.
+    """A value that its key does not take: `expected` says what the key takes, `where` names the wrong part.
 
-    `secret`: whether the value must not be shown; None: nobody has said so yet. `is_name`: what is wrong is the name of
-    what stands there.
+    `secret` says whether the value must not be shown; None: not yet known. `is_name`: the name of a member is wrong,
+    not its value.
     """
 
     def __init__(self, expected: str, found: Json, where: str = "", *, is_name: bool = False) -> None:
@@ -55,7 +55,7 @@ class BadValue(ValueError):
 
 
 def describe(value: Json, *, secret: bool = False) -> str:
-    """What was found, in words. A secret's value is not shown, nor the login in an address, wherever it was written."""
+    """Return a description of a value, without what it says if `secret`, and always without the login in an address."""
     match value:
         case None:
             return "nothing (null)"
@@ -84,10 +84,10 @@ def describe(value: Json, *, secret: bool = False) -> str:
 
 
 def without_logins(value: str) -> str:
-    """A value as it may be quoted: without the login of any address in it, also of one that was taken for a path, whose
-    `//` is then `/`, and without what its query calls a secret.
+    """Return a value as it may be quoted: without the login of any address in it and without secrets in its query.
 
-    To be asked before a text is cut, since the `@` tells where a login ends.
+    That holds also for an address that was taken for a path, whose `//` is then `/`. Call it before a text is cut,
+    since the `@` shows where a login ends.
     """
     if "@" in value:
         end = value.rindex("@")
@@ -98,7 +98,7 @@ def without_logins(value: str) -> str:
 
 
 def words_without_logins(message: str) -> str:
-    """The same of a whole message, where nobody knows how far a value goes: word by word."""
+    """Return a whole message without the logins of addresses: word by word, since no value's end is known in it."""
     return re.sub(r"\S+", _without_login, message) if "@" in message else message
 
 
@@ -117,12 +117,18 @@ def _without_login(word: re.Match[str]) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """No control character and no half of a surrogate pair: safe in a header, a key and a log line."""
+    """Tell whether a text has no control character and no half of a surrogate pair.
+
+    Such a text is safe in a header, a key and a log line.
+    """
     return not any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def seconds(value: Json, most_days: int = 1) -> float:
-    """The seconds of `10`, `2.5`, `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`: more than 0, at most so many days."""
+    """Return the seconds of a duration such as `10`, `2.5`, `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`.
+
+    Raise `BadValue` unless it is more than 0 and at most `most_days` days.
+    """
     most_s = most_days * DAY_S
     match value:
         case int() | float() if not isinstance(value, bool):
@@ -141,10 +147,10 @@ def seconds(value: Json, most_days: int = 1) -> float:
 
 
 def duration_text(length_s: float) -> str:
-    """A duration as people see it, wherever that is: `3.2 ms`, `250 ms`, `4.5 s`, `45 s`, `2 h 30 min`, `3 d`.
+    """Return a duration as people see it everywhere: `3.2 ms`, `250 ms`, `4.5 s`, `45 s`, `2 h 30 min`, `3 d`.
 
-    The largest unit that it has, with the next one below; a digit behind the point below 10 s and 10 ms. Programs get
-    numbers of one unit.
+    It has the largest unit that fits, with the next one below; a decimal is shown below 10 s and 10 ms. Programs get
+    numbers of one unit instead.
     """
     if length_s < 0.9995:
         return f"{_brief(max(0.0, length_s * 1000))} ms" if length_s > 0 else "0 s"
@@ -165,7 +171,7 @@ def _brief(number: float) -> str:
 
 
 def json_or_text(given: str) -> Json:
-    """What an environment variable says: JSON where it is JSON, else the text itself."""
+    """Return what a variable's text says: the value if it is JSON, otherwise the text itself."""
     try:
         value: Json = json.loads(given)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
-"""Lays the environment over what the file says.
+"""Lay the environment over what the file says.
 
-Called by `config.load`. A key is `RESTBROKER_` and its name, in any case and with or without underscores between the
-words; two underscores lead into an object: `RESTBROKER_TARGETS__MONGOOSE__CONCURRENCY`. Always holds: an empty
-variable counts as not set, since compose files set those, and an unknown key is only noted, since the environment is
-shared with others.
+Called by `config.load`. A variable is `RESTBROKER_` and the name of a key, in any case and with or without underscores
+between the words; two underscores lead into an object: `RESTBROKER_TARGETS__MONGOOSE__CONCURRENCY`. Always holds: an
+empty variable counts as not set, since compose files set those, and an unknown key is only noted, since the environment
+is shared with other programs.
 """
 
 import re
@@ -26,7 +26,7 @@ _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
 
 
 def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Problems) -> dict[str, Json]:
-    """The keys that variables set, a part of an object together with the rest of it from `below`."""
+    """Return the keys that variables set; if one sets a part of an object, with the rest of it from `below`."""
     known = spellings(Config)
     found: dict[str, Json] = {}
     # A whole object comes before its parts, which are set in it.
@@ -58,7 +58,7 @@ def _set(
     variable: str,
     review: Problems,
 ) -> Json:
-    """`under` with the part at the end of `parts` set to what `text` says."""
+    """Return `under` with the part at the end of the path `parts` set to what `text` says."""
     said = notation_of(annotation)
     if not parts:
         review.set_by(place, variable, text)
@@ -75,7 +75,7 @@ def _set(
 
 
 def _member(said: Notation, part: str, members: Mapping[str, Json]) -> str:
-    """The member that a part of a variable's name means: one that is there, a known one, or a new one."""
+    """Return the member that a part of a variable's name means: one that is there, a known one, or a new one."""
     plain = _as_word if isinstance(said, Names) else _plain
     for name in members:
         if plain(name) == plain(part):
@@ -113,7 +113,7 @@ def _inside(said: Notation, name: str) -> Any:  # noqa: ANN401  a type
 
 
 def _drop_rivals(kind: Members, name: str, members: dict[str, Json], place: str, review: Problems) -> None:
-    """A variable for one way to say a thing replaces the file's other way, but not another variable's."""
+    """Remove from `members` the file's other way to say the same as `name`, but not one that another variable set."""
     for pair in rivals(kind):
         if name in pair:
             for other in pair:

@@ -1,6 +1,6 @@
-"""Reads a command's arguments as typed in a shell, in HTTPie's notation.
+"""Read a command's arguments as typed in a shell, in HTTPie's notation.
 
-Called by `enqueue`. Always holds: each name is given once, and no error shows a value.
+Called by `enqueue`. Always holds: a name that occurs twice is refused, and no error shows a value.
 """
 
 import re
@@ -20,18 +20,18 @@ HOW = "Write name=text, name:=JSON, name=@FILE, or name=- to read standard input
 
 @attrs.frozen
 class TypedArguments:
-    """The arguments, and the names of those whose text stood in the command line for all to see."""
+    """The arguments by name, and the names of those whose value stood in the command line, where others can see it."""
 
     values: Mapping[str, Json]
     in_the_open: frozenset[str]
 
 
 def read(words: Sequence[str]) -> TypedArguments:
-    """The arguments of `user=richard`, `days:=30`, `password=@file`, `body=-`. Raises `UsageError`.
+    """Return the arguments of words such as `user=richard`, `days:=30`, `password=@file` and `body=-`.
 
-    Texts stay texts here; what a command takes as integer or list is made so by `job.coerce`. A text from a file
-    or from standard input loses one final line break, which no editor lets one leave out. On a terminal, `-` asks
-    without showing what is typed.
+    Texts stay texts here; what a command takes as integer or list is converted by `job.coerce`. A text from a file or
+    from standard input loses one final line break, which no editor lets one leave out. On a terminal, `-` asks for the
+    text without showing it. Raise `UsageError` for a word that cannot be read, or a name that occurs twice.
     """
     values: dict[str, Json] = {}
     in_the_open: set[str] = set()
@@ -54,7 +54,7 @@ def read(words: Sequence[str]) -> TypedArguments:
 
 
 def is_named(word: str) -> bool:
-    """Whether this word of a command line is an argument."""
+    """Tell whether this word of a command line is an argument, such as `user=richard`."""
     return _PAIR.fullmatch(word) is not None
 
 

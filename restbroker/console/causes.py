@@ -1,6 +1,6 @@
-"""Causes of failed jobs in words: what people read of them in a terminal and on a page.
+"""Causes of failed jobs in words, as people read them in a terminal and on a page.
 
-Used by `dead summary` and the pages. Always holds: pure; nothing of a job is said that may not be shown.
+Used by `dead summary` and the pages. Always holds: pure; nothing of a job appears that may not be shown.
 """
 
 from typing import TYPE_CHECKING
@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 
 def headline(found: "Summary", kind: str = "") -> str:
-    """`3 causes make 95 % of 1,366 jobs`; with `kind` "dead": `… of 1,366 dead jobs`. Of those that are meant, if they
-    were looked at.
+    """Return `3 causes make 95 % of 1,366 jobs`; with `kind` "dead", `… of 1,366 dead jobs`.
+
+    It counts only the jobs that were read and match the conditions.
     """
     main = found.main
     causes = "1 cause makes" if len(main) == 1 else f"{len(main):,} causes make"
@@ -21,13 +22,13 @@ def headline(found: "Summary", kind: str = "") -> str:
 
 
 def of_dead(found: "Summary") -> str:
-    """The same of the dead set, with how many more there are."""
+    """Return the headline of the dead set, and, if not all jobs were read, how many there are."""
     more = "" if found.looked_at == found.total else f" looked at, {found.total:,} in all"
     return f"{headline(found, 'dead')}{more}"
 
 
 def hint(cause: "Cause") -> str | None:
-    """What to do about the code, where it is one of restbroker's; None: nobody knows, or the message says it."""
+    """Return what to do about the code of a cause; None if that is not known, or the message says it already."""
     from restbroker.console import codes
 
     rows = codes.explanations_of(cause.code or "")
@@ -36,5 +37,5 @@ def hint(cause: "Cause") -> str | None:
 
 
 def share(cause: "Cause", found: "Summary") -> float:
-    """Of the jobs that are meant and were looked at, in percent."""
+    """Return the share of a cause in percent, of the jobs that were read and match the conditions."""
     return round(100 * cause.jobs / found.meant, 1)

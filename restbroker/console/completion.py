@@ -1,8 +1,8 @@
 """What the shell offers while an argument is typed: names from the catalogues, the configuration and Redis.
 
 Parameters name these functions as their `autocompletion`, and Typer calls them at the Tab key. Always holds: nothing is
-changed; no argument of a job and no secret is read out; an error offers nothing and says nothing; only what needs no
-quotes in a shell is offered.
+changed; no argument of a job and no secret is printed; an error offers nothing and prints nothing; only words that need
+no quotes in a shell are offered.
 """
 
 import os
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _MOST: Final = 100
 _REDIS_S: Final = 1.0
 _NETWORK_S: Final = 3.0
-"""For all that is asked of Redis, and for looking up where it is, which has no time-out of its own."""
+"""The time limit in seconds for all requests to Redis and for finding its address, which has no time-out of its own."""
 _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
-"""What a shell takes as it is; a queue's name with more in it could be run by Enter."""
+"""Words that a shell takes as they are; a queue's name with other characters could be executed by Enter."""
 _CONDITION: Final = re.compile(rf"(?:[\w.]+ ?!?= ?)?{_PLAIN.pattern}")
-"""`error = BadToken` in quotes, which the person who types it has opened."""
+"""A condition such as `error = BadToken`, in quotes that the person has opened already."""
 _BEGUN: Final = re.compile(r"([\w.]+)( ?)(!?=) ?")
 _QUEUED: Final = 50
 _SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
@@ -40,13 +40,15 @@ _SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
 }
 
 Offer = tuple[str, str]
-"""One candidate, a whole word, and its description, which shells that have room for it show beside."""
+"""One candidate, a whole word, and its description, which shells show beside it if there is room."""
 Autocompletion = Callable[[typer.Context, str], list[Offer]]
 
 
 def offer(source: Callable[[typer.Context, str], Iterable[Offer]], form: re.Pattern[str] = _PLAIN) -> Autocompletion:
-    """Make a parameter's `autocompletion` of a function that is called with the command line so far and the beginning
-    of the word; it may yield more than fits, and what has not the form.
+    """Make a parameter's `autocompletion` of a function that yields candidates.
+
+    `source` gets the command line so far and the beginning of the word; it may yield more than what begins like that,
+    and words that do not match `form`, which are dropped.
     """
 
     @wraps(source)
@@ -62,13 +64,14 @@ def offer(source: Callable[[typer.Context, str], Iterable[Offer]], form: re.Patt
 
 
 def paths(ctx: typer.Context, incomplete: str) -> list[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Have the shell offer names of files, as it does elsewhere: our scripts know it by the star."""
+    """Make the shell offer names of files, as it does elsewhere; our scripts recognise this by the star."""
     return [(f"{incomplete}*", "")]
 
 
 def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 - Config: imported when it is needed
-    """Return the configuration that the line names, behind the verb or before it, with these sections besides. Raises
-    `ConfigError`.
+    """Return the configuration that the command line names, with these sections; raise `ConfigError` if unusable.
+
+    The option `--config` may stand behind the verb or before it.
     """
     from restbroker.console.configured import load_quietly
 
@@ -83,7 +86,10 @@ def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 -
 
 @contextmanager
 def store(ctx: typer.Context) -> Iterator[tuple[Any, Any]]:
-    """Give the configuration, and a client that does not wait for long."""
+    """Yield the configuration and a client for Redis with a short time-out; end the process if that takes too long.
+
+    Raise `ConfigError` if there is no usable configuration.
+    """
     from restbroker.operate.connect import open_store
 
     config = settings(ctx)
@@ -123,9 +129,9 @@ def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
 
 @offer
 def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the newest jobs of the sets that the command is about, without those that the line has already.
+    """Offer the newest jobs of the sets that the command is about, except those that the line has already.
 
-    `explain` is about all sets, and what is next in the configured queues.
+    For `explain` these are all sets, and the next jobs of the configured queues.
     """
     from restbroker.console.jobs import tokens
     from restbroker.operate import jobs
@@ -150,7 +156,7 @@ def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG00
 
 @offer
 def groups(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the causes of the set that the command is about, as far as they are read in a second."""
+    """Offer the causes of the set that the command is about, as far as they can be read in a second."""
     from restbroker.operate.context import context_of
     from restbroker.operate.summary import Summaries
 
@@ -196,7 +202,7 @@ def sources(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: AR
 
 @partial(offer, form=_CONDITION)
 def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """Offer `error=`, which needs no quotes, and behind it, or behind `error = ` in quotes, what may stand there."""
+    """Offer `error=` and the like, which need no quotes; behind `error=`, or `error = ` in quotes, offer values."""
     from restbroker.operate import where
 
     begun = _BEGUN.match(incomplete)
@@ -217,7 +223,7 @@ def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
 
 
 def _errors(ctx: typer.Context, begun: str) -> list[Offer]:
-    """The codes of the newest jobs of the set that begin like this; where none does, all that are explained."""
+    """Return the codes of the set's newest jobs that begin like this; if none does, all codes that are explained."""
     from restbroker.console import codes
     from restbroker.console.jobs import tokens
     from restbroker.errors import RestbrokerError
@@ -235,7 +241,7 @@ def _errors(ctx: typer.Context, begun: str) -> list[Offer]:
 
 @offer
 def commands(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the commands of the configured targets; without a configuration, of all kinds."""
+    """Offer the commands of the configured targets; without a configuration, those of all kinds."""
     yield from ((name, "") for name in sorted({name for one in _catalogues(ctx) for name in one.commands}))
 
 
@@ -253,13 +259,13 @@ def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
 
 @offer
 def first_word(ctx: typer.Context, incomplete: str) -> Iterable[Offer]:
-    """Offer the command; what follows it has no names."""
+    """Offer the commands for the first word, and nothing for the words behind it."""
     return () if ctx.params.get("words") else commands(ctx, incomplete)
 
 
 @offer
 def words(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """Offer `user=` and its like, of the command in front; behind `=@` the names of files."""
+    """Offer names of arguments such as `user=` of the command in front; behind `=@`, names of files."""
     name, sign, value = incomplete.partition("=")
     if sign and value.startswith("@"):
         yield from ((f"{name}=@{path}", "") for path in _files(value[1:]))
@@ -280,7 +286,7 @@ def words(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
 
 
 def _files(typed: str) -> Iterator[str]:
-    """The names of files that begin like this; folders end with a stroke."""
+    """Yield the names of files that begin like this; those of folders end with a slash."""
     folder = Path(typed if typed.endswith("/") else Path(typed).parent)
     prefix = typed[: typed.rfind("/") + 1]
     for path in islice(sorted(folder.iterdir()), 1000):
@@ -289,7 +295,7 @@ def _files(typed: str) -> Iterator[str]:
 
 @offer
 def kinds(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer our kinds of servers, and those of the configuration, which other packages may bring."""
+    """Offer our kinds of servers, and those in the configuration, which other packages may provide."""
     from restbroker.errors import RestbrokerError
 
     configured: set[str] = set()

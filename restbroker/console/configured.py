@@ -1,6 +1,6 @@
-"""The way every command gets its configuration: found, loaded, and its notes told.
+"""How every command gets its configuration: it is found and loaded, and its notes are shown.
 
-Always holds: no connector is loaded; keys that do not exist are refused, whichever sections are read.
+Always holds: no connector is loaded; keys that do not exist are refused, no matter which sections are read.
 """
 
 import os
@@ -24,7 +24,7 @@ _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
     "Roster": ("Roster",),
     "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile"),
 }
-"""What serves people and other programs, and says nothing of jobs; by its keys."""
+"""The keys of each section that serves people and other programs, and does not concern jobs."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -39,21 +39,25 @@ ConfigOption = Annotated[
 
 
 def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:
-    """The configuration with its notes, which the caller tells or keeps. Raises `ConfigError`."""
+    """Return the configuration with its notes, which the caller prints or keeps; raise `ConfigError` if unusable.
+
+    `overrides` has the values of flags by the names of their keys.
+    """
     return load(path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds())
 
 
 def load_quietly(path: Path | None, *sections: Section) -> Config:
-    """The configuration for a short command: its notes are for `run` and `config show`.
+    """Return the configuration for a short command, without its notes, which are for `run` and `config show`.
 
-    Of what serves others only these sections are read, and the others have their defaults: what is wrong in one, or in
-    a file that it names, keeps nobody from pushing a job or looking at one. `run` and `check` read all.
+    Of the sections that serve others, only `sections` are read, and the others have their defaults: a mistake in one of
+    them, or in a file that it names, keeps people from neither pushing nor viewing jobs. `run` and `check` read all
+    sections. Raise `ConfigError` if it is unusable.
     """
     without = [key for section, keys in _OF_SERVICES.items() if section not in sections for key in keys]
     return load(path, os.environ, {}, kinds=registry.kinds(), sources=sources.kinds(), without=without).config
 
 
 def print_notices(found: LoadedConfig) -> None:
-    """Tells each note on stderr."""
+    """Print each note on stderr."""
     for note in found.notes:
         say(f"note: {note.message}" + (f" {note.cure}" if note.cure else ""))

@@ -1,6 +1,6 @@
-"""Asks before what cannot be undone, or reaches many. Used by the commands that change something.
+"""Ask before an action that cannot be undone, or concerns many jobs; used by the commands that change something.
 
-Always holds: nobody is asked where nobody can answer; there `--yes` says it.
+Always holds: there is no question where no one can answer; `--yes` replaces it there.
 """
 
 import sys
@@ -13,9 +13,9 @@ from restbroker.errors import UsageError
 
 
 def confirm(question: str, *, yes: bool = False) -> None:
-    """Asks on a terminal, and ends the command with 1 without a yes. Raises `UsageError` where nobody is to be asked.
+    """Ask `question` on a terminal and return after a yes; otherwise end the command with exit code 1.
 
-    `yes`: it was said already.
+    `yes` means that the answer was given in advance. Raise `UsageError` if stdin is no terminal.
     """
     if yes:
         return

@@ -1,4 +1,4 @@
-"""The exit codes, and which error ends with which. Used by `__main__` and by every command.
+"""The exit codes, and which error ends with which; used by `__main__` and by every command.
 
 Always holds: scripts may rely on these numbers; they never change their meaning.
 """
@@ -12,11 +12,11 @@ from restbroker.errors import ConfigError, OutputLost, RestbrokerError, StoreUna
 
 
 class Exit(IntEnum):
-    """How a command ended. A second signal ends with 128 + its number instead."""
+    """How a command ended; a second signal ends it with 128 + its number instead."""
 
     OK = 0
     FAILED = 1
-    """Also a server's "no", as ejabberdctl does."""
+    """It failed; also a server's "no", as with ejabberdctl."""
     USAGE = 2
     """The command line or the configuration is wrong; nothing was done."""
     STORE = 3
@@ -26,7 +26,7 @@ class Exit(IntEnum):
     TARGET = 5
     """The target cannot be reached."""
     WAITING = 6
-    """There was no answer in time, or none could be read or printed; the job is queued, or in progress still."""
+    """No answer came in time, or none could be read or printed; the job is queued, or still in progress."""
     PARTLY = 7
     """Some of several actions failed."""
     OUTPUT = 8
@@ -49,7 +49,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     Exit.UNREAD: "The reader of stdout closed it (`| head`).",
     128 + signal.SIGTERM: "Ended by SIGTERM; queued jobs stay queued.",
 }
-"""Each code as `--help`, `explain-error` and the man pages tell of it."""
+"""The meaning of each code, as `--help`, `explain-error` and the man pages show it."""
 
 
 _REFUSALS: Final = frozenset(
@@ -62,12 +62,12 @@ _REFUSALS: Final = frozenset(
 
 
 def no(outcome: str, code: str) -> Exit:
-    """The exit code for a job that was not done: its token or the login was refused, or its command."""
+    """Return the exit code for a job that was not done: REFUSED if its token, login or command was refused."""
     return Exit.REFUSED if outcome == "denied" or code in _REFUSALS else Exit.FAILED
 
 
 def code_of(error: RestbrokerError) -> Exit:
-    """The exit code for an error that reached the command line."""
+    """Return the exit code for an error that reached the command line."""
     match error:
         case ConfigError() | UsageError():
             return Exit.USAGE

@@ -1,6 +1,6 @@
-"""Shows jobs of one of Sidekiq's sets: in lines for people, in columns or JSON for programs.
+"""Show jobs of one of Sidekiq's sets: in lines for people, in columns or JSON for programs.
 
-Called by `dead`, `retries` and `scheduled`. Always holds: neither arguments nor a token is shown.
+Called by `dead`, `retries` and `scheduled`. Always holds: neither arguments nor a token are shown.
 """
 
 import sys
@@ -25,7 +25,7 @@ _WAITING: Final[Mapping[SortedSet, str]] = {
 
 
 def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> None:
-    """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
+    """Print at most `limit` jobs of the set and how many there are; raise `StoreUnavailable` if Redis is away."""
     with open_store(settings) as client:
         found = list(jobs.list_jobs(client, zset, limit, tokens(settings)))
         total = size(client, zset)
@@ -40,12 +40,12 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
 
 
 def tokens(settings: Config) -> frozenset[str]:
-    """What must not be shown."""
+    """Return the secrets of all tokens, which must not be shown; raise `ConfigError` if a file is unreadable."""
     return frozenset(secret.reveal() for token in settings.tokens for secret in token.secrets)
 
 
 def write(found: Sequence[StoredJob], *, as_json: bool) -> None:
-    """Shows these jobs."""
+    """Print these jobs."""
     if as_json:
         output.as_json([_fields(job) for job in found])
     elif sys.stdout.isatty():
@@ -66,7 +66,7 @@ def _fields(job: StoredJob) -> dict[str, str | None]:
 
 
 def _draw(found: Sequence[StoredJob]) -> None:
-    """Two lines for each job, in the terminal's own time, for a table would not fit."""
+    """Print two lines for each job, with local times; a table would not fit."""
     for job in found:
         words = (job.command, job.error_class, job.jid)
         output.data(f"{local(job.at_s)}  " + "  ".join(word for word in words if word is not None))

@@ -1,8 +1,9 @@
-"""Groups of commands: whose options may stand before the verb's name too, and which list when no verb is named.
+"""Groups of commands: whose options may stand before the verb's name too, and which list if no verb is named.
 
 `Group` is the command line itself; `Verbs` each command that has verbs; `ListsFirst` is for `queues`, `targets`,
-`processes` and `roster`, where `restbroker queues --json` is `restbroker queues list --json`. Always holds: an option
-before a command's name is as one behind it, so the command sees it, or refuses it if it is none of its own.
+`processes` and `roster`, where `restbroker queues --json` means `restbroker queues list --json`. Always holds: an
+option before a command's name counts as one behind it, so that the command gets it, or refuses it if it has no such
+option.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,14 @@ HELP: Final = ("--help", "-h")
 
 
 class Group(TyperGroup):
-    """Takes options before the name of the command that has them."""
+    """A group that accepts options before the name of the command that has them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
-        """As click's, with the command's name before its options."""
+        """Parse the words as click does, after moving the command's name before its options."""
         return super().parse_args(ctx, self.with_name_first(ctx, args))
 
     def with_name_first(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
-        """Return the words with the command's name in front, or as they are where none is behind options alone."""
+        """Return the words with the command's name in front; unchanged if no name stands behind options alone."""
         if not args or not args[0].startswith("-") or args[0] in self._own_options(ctx):
             return args
         names = self.list_commands(ctx)
@@ -37,15 +38,15 @@ class Group(TyperGroup):
         return self.get_command(ctx, name)
 
     def _own_options(self, ctx: Any) -> set[str]:  # noqa: ANN401 - see cli.app
-        """Return what is answered whichever command follows: `--help`, `--version`."""
+        """Return the options that work without a command: `--help`, `--version`."""
         return {name for parameter in self.get_params(ctx) if parameter.is_eager for name in parameter.opts}
 
 
 class Verbs(Group):
-    """Answers a verb that it has not with those that it has."""
+    """A group that answers an unknown verb with a list of the known ones."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - see cli.app
-        """As click's. Raises `UsageError` where there is no such verb."""
+        """Return what click returns; raise `UsageError` if there is no such verb."""
         verbs = self.list_commands(ctx)
         if args[0] not in verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
             from restbroker.operate.names import require
@@ -55,10 +56,13 @@ class Verbs(Group):
 
 
 class ListsFirst(Verbs):
-    """Takes options without a command for those of `list`."""
+    """A group that takes options without a command for those of `list`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
-        """As click's; `--help` is about the group, and so is the shell's question what may follow its name."""
+        """Parse the words as click does, with `list` in front if there is no verb.
+
+        `--help` concerns the group, and so does the shell's request for what may follow its name.
+        """
         is_list = (args[0].startswith("-") and args[0] not in HELP) if args else not ctx.resilient_parsing
         verbs = {*self.list_commands(ctx)}
         return super().parse_args(ctx, ["list", *args] if is_list and verbs.isdisjoint(args) else args)
@@ -74,7 +78,7 @@ def _end_of_options(words: Sequence[str], options: Sequence[TyperOption]) -> int
 
 
 def _has_another(words: Sequence[str], options: Sequence[TyperOption]) -> bool:
-    """Whether one of these words is an option, and none of these."""
+    """Tell whether one of these words is an option that is not among `options`."""
     known = {name for option in options for name in (*option.opts, *option.secondary_opts)} | {*HELP}
     return any(_is_option(word) and word.partition("=")[0] not in known for word in words)
 

@@ -1,6 +1,6 @@
 """The options that many commands share: each is declared once, with one text, so that it means the same everywhere.
 
-Called by the commands, as annotations of their parameters. Always holds: an option that means something else in one
+Used by the commands, as annotations of their parameters. Always holds: an option that means something else in one
 command has another name there, or stands in that command's module; its heading is one of `console.panels`.
 """
 

@@ -1,6 +1,6 @@
-"""Makes of a command line what `enqueue` pushes: for which target, which command with which arguments, which token.
+"""Turn a command line into what `enqueue` pushes: for which target, which command and arguments, which token.
 
-Called by `enqueue`. Always holds: nothing is asked of a server or of Redis, and no value is shown.
+Called by `enqueue`. Always holds: neither a server nor Redis is used, and no value is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,10 @@ _NO_COMMAND: Final = "no such command"
 
 
 def target_of(targets: Sequence[Target], name: str | None, queue: str | None, command: str) -> Target:
-    """The named target; else the one that serves the queue, the only one that knows the command, or the flat one."""
+    """Return the target `name`; else the one that serves the queue, the only one with the command, or the flat one.
+
+    Raise `UsageError` if there is no such target, or the command does not decide which one.
+    """
     names = ", ".join(target.name for target in targets)
     if name is not None:
         named = [target for target in targets if target.name == name]
@@ -50,9 +53,9 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
 
 
 def join_command_words(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The command and its arguments, where its name was written in two words, as `mongooseimctl` takes it.
+    """Return the command and its arguments after joining a name that was written as two words, as for `mongooseimctl`.
 
-    Raises `UsageError` where two words are nearly such a name.
+    Raise `UsageError` if two words are similar to such a name.
     """
     first = words[0] if words else ""
     if " " not in command and (not first or arguments.is_named(first)):
@@ -68,13 +71,13 @@ def join_command_words(targets: Sequence[Target], command: str, words: Sequence[
 
 
 def knows(target: Target, command: str) -> bool:
-    """Whether a version that the target's server may have has the command."""
+    """Tell whether a version that the target's server may have has the command."""
     catalogues = registry.candidates_of(target, None, command)
     return any(catalogue.name_in(command) in catalogue.commands for catalogue in catalogues)
 
 
 def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
-    """The first token that allows it there. Ends with 4, and with what to configure, if there is none."""
+    """Return the first token that allows the command there; if none does, print what to configure and exit with 4."""
     dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
     wish = AccessRequest(command, spec, dangers, default_host=target.default_host, target=target.name, queue=queue)
     reasons: list[Reason] = []
@@ -92,9 +95,10 @@ def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandS
 
 @attrs.frozen
 class Signatures:
-    """What is known of a command: by the server's versions, oldest first, what each takes; None: no such command.
+    """What is known of a command: `by_version` has what each version of the server takes, the oldest first.
 
-    One version, where it is known which one answers. All None: nothing is known.
+    None stands for a version without the command; None for all means that nothing is known of it. If it is known which
+    version answers, there is only that one.
     """
 
     kind: str
@@ -103,11 +107,11 @@ class Signatures:
 
     @property
     def newest(self) -> CommandSpec | None:
-        """What the newest of them that has the command takes."""
+        """What the newest version that has the command takes; None if none has it."""
         return next((spec for spec in reversed([*self.by_version.values()]) if spec is not None), None)
 
     def differences(self) -> str:
-        """What each version takes: `23.01 takes user; 24.12 and 26.07 take user, host`; empty: all the same."""
+        """Return what each version takes, as `23.01 takes user; 24.12 and 26.07 take user, host`; "" if all agree."""
         versions: dict[str, list[str]] = {}
         for version, spec in self.by_version.items():
             versions.setdefault(_takes(spec), []).append(version)
@@ -128,7 +132,11 @@ def _takes(spec: CommandSpec | None) -> str:
 
 
 def signatures_of(target: Target, found: str | None, command: str, *, any_command: bool) -> Signatures:
-    """What is known of the command, if a running process found this version there. Raises `UsageError` for a typo."""
+    """Return what is known of the command at this target; `found` is the version that a running process found there.
+
+    Raise `UsageError` for a malformed name and, without `any_command`, for an unknown one if the catalogue is complete,
+    has a similar name, or names a replacement. Otherwise nothing is known of it.
+    """
     refused = endpoint.check(command)
     if not isinstance(refused, str):
         raise UsageError(refused.message, refused.cure)
@@ -152,9 +160,10 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
 def fit_arguments(
     signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
 ) -> tuple[CommandSpec | None, Mapping[str, Json]]:
-    """The command of the newest version that takes these arguments, and they as it does.
+    """Return the command of the newest version that takes these arguments, and the arguments in the form it takes.
 
-    Where none does, raises `UsageError`, or with `any_command` notes it; where only some do, notes what each takes.
+    If no version takes them, raise `UsageError`, or print a note with `any_command`; if only some do, print a note on
+    what each takes. The command is None if no version has it.
     """
     specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
     if not specs:
@@ -184,7 +193,7 @@ def fit_arguments(
 
 
 def _coerced_where_it_can_be(spec: CommandSpec, given: Mapping[str, Json]) -> Mapping[str, Json]:
-    """As the command takes them; as it is, what it does not take."""
+    """Return the arguments as the command takes them; those that it does not take are unchanged."""
     values = dict(given)
     for name, value in given.items():
         with suppress(UsageError):
@@ -201,7 +210,7 @@ def _is_same_to_all(signatures: Signatures, reasons: Mapping[str, str | None], g
 
 
 def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> str | None:
-    """Why the command does not take these arguments; None: it does."""
+    """Return why the command does not take these arguments; None if it does."""
     wrong = Checker(spec, {}, default_host).names(given)
     if wrong is not None:
         return wrong
@@ -232,7 +241,7 @@ def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
 
 
 def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError:
-    """Why none of several targets is chosen."""
+    """Return the error that says why none of several targets is chosen."""
     names = ", ".join(target.name for target in targets)
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
     known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}

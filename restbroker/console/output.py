@@ -1,4 +1,4 @@
-"""How commands speak: data on stdout, talk on stderr, tables for people on a terminal and tabs for programs.
+"""How commands print: data on stdout, messages on stderr, tables for people on a terminal and tabs for programs.
 
 Used by every command. Always holds: no control character of a server's text reaches a terminal or a table.
 """
@@ -16,17 +16,23 @@ _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, err
 
 
 def data(text: str) -> None:
-    """Prints one piece of data as it is; on a terminal without control characters that could play tricks with it."""
+    """Print one piece of data as it is; on a terminal, with control characters as escapes.
+
+    Raise `OutputLost` if stdout cannot be written.
+    """
     _out(printable(text) if sys.stdout.isatty() else text)
 
 
 def as_json(value: object) -> None:
-    """Prints a value as JSON, indented on a terminal and on one line otherwise; what is not seen as an escape."""
+    """Print a value as JSON, indented on a terminal and otherwise on one line; invisible characters become escapes.
+
+    Raise `OutputLost` if stdout cannot be written.
+    """
     _out_json(value, indent=2 if sys.stdout.isatty() else None)
 
 
 def json_line(value: object) -> None:
-    """Prints a value as JSON on one line, also on a terminal: one of many."""
+    """Print a value as JSON on one line, also on a terminal, as one of many; raise `OutputLost` as `data` does."""
     _out_json(value, indent=None)
 
 
@@ -39,7 +45,7 @@ def _out_json(value: object, indent: int | None) -> None:
 
 
 def pieces(texts: Iterable[str]) -> None:
-    """Prints the pieces of a file as they are, one behind the other; on a terminal as `data` does."""
+    """Print the pieces of a file one behind the other, without line breaks between them, as `data` prints one."""
     on_terminal = sys.stdout.isatty()
     for text in texts:
         try:
@@ -49,7 +55,7 @@ def pieces(texts: Iterable[str]) -> None:
 
 
 def say(text: str) -> None:
-    """Tells the person at the terminal something; never part of the data. What cannot be told the exit code says."""
+    """Print a message for people on stderr, never a part of the data; if that fails, only the exit code is left."""
     try:
         _write(sys.stderr, printable(text))
     except OSError:
@@ -58,20 +64,20 @@ def say(text: str) -> None:
 
 
 def say_error(error: RestbrokerError) -> None:
-    """Tells what went wrong and what to do next; nothing where a reader has just seen enough (`| head`)."""
+    """Print what went wrong and what to do next; nothing if the reader of stdout has closed it (`| head`)."""
     if not (isinstance(error, OutputLost) and error.by_reader):
         say(f"restbroker: {error}")
 
 
 def row(cells: Iterable[object]) -> None:
-    """Prints one line of cells for a program, with tabs between them; a tab or line break in a cell becomes a blank."""
+    """Print one line of cells for a program, separated by tabs; a tab or line break in a cell becomes a blank."""
     _out("\t".join(one_line(cell) for cell in cells))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints rows: with borders, header and colour on a terminal; tab-separated and without header otherwise.
+    """Print rows: in columns with header and colour on a terminal; tab-separated and without header otherwise.
 
-    A header of empty texts is left out. `NO_COLOR` is honoured (rich does it). A tab or line break inside a cell
+    A header of empty texts is left out. `NO_COLOR` is respected (rich does it). A tab or line break inside a cell
     becomes a blank.
     """
     if not sys.stdout.isatty():
@@ -93,7 +99,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 @contextmanager
 def whole() -> Iterator[None]:
-    """Hands over at its end what was printed inside. Raises `OutputLost`; from then on nothing is printed any more."""
+    """Write out what was printed in the block when it ends; raise `OutputLost` and print no more if that fails."""
     try:
         try:
             yield
@@ -107,12 +113,12 @@ def whole() -> Iterator[None]:
 
 
 def jobs(count: int) -> str:
-    """`1 job`, `5 jobs`."""
+    """Return a count of jobs as `1 job` or `5 jobs`."""
     return "1 job" if count == 1 else f"{count} jobs"
 
 
 def one_line(value: object) -> str:
-    """The value as a cell of a table: a tab or line break in it becomes a blank, other control characters an escape."""
+    """Return a value as a cell of a table: tabs and line breaks become blanks, other control characters escapes."""
     return printable(str(value)).replace("\t", " ").replace("\n", " ")
 
 
@@ -124,7 +130,7 @@ def _out(text: str) -> None:
 
 
 def output_lost(error: OSError) -> OutputLost:
-    """What to raise when stdout could not be written; nothing is printed any more."""
+    """Return the error to raise when stdout cannot be written, and discard everything that is printed from now on."""
     # What is still buffered must go somewhere, or Python complains of it at the end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OutputLost(error)
@@ -137,5 +143,5 @@ def _write(stream: TextIO, text: str, end: str = "\n") -> None:
 
 
 def printable(text: str) -> str:
-    """The text with every control character but tab and line break shown as an escape, e.g. ESC as x1b."""
+    """Return the text with every control character but tab and line break as an escape, e.g. ESC as x1b."""
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,4 +1,4 @@
-"""The headings of `--help`: options by what they are for, commands by what one wants to do.
+"""The headings of `--help`: for options by what they are for, for commands by what people want to do.
 
 Used by the commands, which name a heading as Typer's `rich_help_panel`, and by `cli.app`. Typer shows those only
 through Rich, which costs each `--help` 80 ms of CPU; here the formatter of plain help writes them. Always holds: what
@@ -43,18 +43,18 @@ class Command(TyperCommand):
     """A command whose options stand under their headings, and whose line is not cut in the list of its group."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  what Typer gives to each command
-        """Take what Typer gives; a value that has no name in `--help` is called by its type: `N`, `TEXT`, `FILE`."""
+        """Create the command; an option's value without a name is named after its type: `N`, `TEXT`, `FILE`."""
         super().__init__(*args, **options)
         for param in self.params:
             if isinstance(param, TyperOption) and param.metavar is None and not param.is_flag:
                 param.metavar = _METAVARS.get(param.type.name)
 
     def collect_usage_pieces(self, ctx: _Context) -> list[str]:
-        """Return the words behind the command's name, a required one plain: `JID`, where Typer writes `{JID}`."""
+        """Return the words behind the command's name; a required one is plain, `JID`, where Typer writes `{JID}`."""
         return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
 
     def get_short_help_str(self, limit: int = _UNCUT) -> str:  # noqa: ARG002  click would cut it at this length
-        """Return the first sentence of its help."""
+        """Return the first sentence of its help, whatever the `limit`."""
         return super().get_short_help_str(_UNCUT)
 
     def format_options(self, ctx: _Context, formatter: _Formatter) -> None:
@@ -78,7 +78,7 @@ def _heading(param: object) -> str:
 
 
 def write(formatter: _Formatter, rows: Mapping[str, Sequence[_Row]]) -> None:
-    """Write each heading that has rows, with them."""
+    """Write each heading that has rows, followed by them."""
     for heading, below in rows.items():
         if below:
             with formatter.section(heading):

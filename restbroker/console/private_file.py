@@ -1,6 +1,6 @@
-"""Writes files that only their owner may read. Used wherever a secret, a roster or a batch's state is written.
+"""Write files that only their owner may read; used for everything that holds a secret, a roster or a batch's state.
 
-Always holds: nobody else can read the file at any moment. It is there as a whole or as it was before, also when the
+Always holds: no other user can read the file at any moment. It is there completely, or as it was before, also when the
 disk is full: half a secret would be taken for one. A new file (`write_new`) never replaces one that exists.
 """
 
@@ -15,19 +15,19 @@ from restbroker.errors import UsageError
 
 
 def write_new(path: Path, text: str) -> None:
-    """Makes the file with mode 0600. Raises `UsageError` if it exists or cannot be made; then nothing is left."""
+    """Create the file with mode 0600; raise `UsageError` and leave nothing if it exists or cannot be written."""
     write_pieces(path, [text])
 
 
 def require_folder(path: Path) -> None:
-    """Raises `UsageError` if the folder that the file would be in does not exist."""
+    """Raise `UsageError` if the folder that the file would be in does not exist."""
     if not path.parent.exists():
         cure = f"Make it first: mkdir -p {shlex.quote(str(path.parent))}"
         raise UsageError(f"{path} cannot be written: its folder does not exist.", cure)
 
 
 def write_pieces(path: Path, texts: Iterable[str]) -> None:
-    """As `write_new`, of pieces; what ends them early leaves no file."""
+    """Create the file from pieces as `write_new` does; if iterating over them raises an error, no file is left."""
     require_folder(path)
     try:
         handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
@@ -51,7 +51,7 @@ def write_pieces(path: Path, texts: Iterable[str]) -> None:
 
 
 def replace(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write the file in the place of what is there. Raise `OSError`; then what is there stays."""
+    """Replace the file's content by these pieces; raise `OSError` and keep the old content if that fails."""
     handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""What `queues`, `targets` and `processes` share: how times, pauses and counts are said."""
+"""How `queues`, `targets` and `processes` show times, pauses and counts."""
 
 from collections.abc import Mapping
 
@@ -11,36 +11,36 @@ _MOST_DAYS = 366
 
 
 def duration_s(text: str | None) -> float | None:
-    """What was given as `--for`, in seconds. Raises `UsageError`."""
+    """Return the value of `--for` in seconds; None if there is none. Raise `UsageError` if it is no duration."""
     return None if text is None else times.duration_s("--for", text, _MOST_DAYS)
 
 
 def for_how_long(for_s: float | None) -> str:
-    """`for 2 h`, `until resumed`."""
+    """Return `for 2 h`, or `until resumed` for None."""
     return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
 def report(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bool) -> None:
-    """Says what was done, or would be; with `--json` also on stdout, as these fields."""
+    """Print on stderr what was done, or would be; `as_json` also prints these fields on stdout."""
     if as_json:
         output.as_json({**fields, "dry_run": dry_run})
     output.say(words)
 
 
 def pause_text(pause: Pause) -> str:
-    """Why it is paused: by whom and until when, in one line; for restbroker's own pauses, the reason's name."""
+    """Return in one line by whom something is paused, until when and why; for restbroker's own pauses, the reason."""
     left = "until resumed" if pause.left_s is None else f"for {duration_text(pause.left_s)} more"
     by = f"by {pause.who}" if pause.who is not None else pause.reason
     return f"{by} {left}" + (f": {pause.why}" if pause.why is not None else "")
 
 
 def join_names(names: tuple[str, ...]) -> str:
-    """Names in one cell; `-` if there are none."""
+    """Return the names as one cell, separated by commas; `-` if there are none."""
     return ",".join(names) or "-"
 
 
 def number(value: float | None) -> str:
-    """A number in a cell, with one digit behind the point unless it is whole; `-` if it is not known."""
+    """Return a number as a cell, with one decimal unless it is whole; `-` if it is not known."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.1f}"

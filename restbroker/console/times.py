@@ -1,7 +1,7 @@
-"""Times on a command line: `--in 5m`, `--at 2030-01-31T08:00`, and how they are shown.
+"""Times on a command line, such as `--in 5m` and `--at 2030-01-31T08:00`, and how they are shown.
 
 Used by `enqueue`, by the verbs that reschedule, and by all that show jobs. Always holds: a score that is no time, which
-anybody may have written, is shown as it is.
+any producer may have written, is shown as it is.
 """
 
 import time
@@ -16,7 +16,10 @@ _MOST_MS: Final = 1e15
 
 
 def at_s(delay: str | None, at: str | None) -> float | None:
-    """The moment that `--in` or `--at` names, epoch seconds; None without either. Raises `UsageError`."""
+    """Return the moment that `--in` or `--at` names, in epoch seconds; None if neither is used.
+
+    Raise `UsageError` for both, or for what is no time.
+    """
     if delay is not None and at is not None:
         raise UsageError("--in and --at exclude each other.", "Keep one of them.")
     if delay is not None:
@@ -32,7 +35,7 @@ def at_s(delay: str | None, at: str | None) -> float | None:
 
 
 def duration_s(option: str, text: str, most_days: int = 1) -> float:
-    """The seconds of a duration such as 30s. Raises `UsageError`."""
+    """Return the seconds of a duration such as 30s, at most `most_days`; raise `UsageError` that names the `option`."""
     try:
         return seconds(json_or_text(text), most_days)
     except BadValue as bad:
@@ -40,12 +43,12 @@ def duration_s(option: str, text: str, most_days: int = 1) -> float:
 
 
 def milliseconds(value: object) -> str:
-    """A number of milliseconds as people see it; a dash for what is none, or is none that a job can take."""
+    """Return a number of milliseconds as people see it; a dash for anything else, or a time that no job can take."""
     return duration_text(value / 1000) if isinstance(value, int | float) and abs(value) < _MOST_MS else "-"
 
 
 def utc(moment_s: float) -> str:
-    """For programs: 2026-11-20T08:56:16Z."""
+    """Return a moment for programs, as 2026-11-20T08:56:16Z."""
     try:
         return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
     except (ValueError, OverflowError, OSError):
@@ -53,7 +56,7 @@ def utc(moment_s: float) -> str:
 
 
 def local(moment_s: float) -> str:
-    """For people: 2026-11-20 09:56:16, in the terminal's own time."""
+    """Return a moment for people, as 2026-11-20 09:56:16, in the terminal's time zone."""
     try:
         return f"{datetime.fromtimestamp(moment_s).astimezone():%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):

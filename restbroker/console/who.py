@@ -1,11 +1,11 @@
-"""Who types: for the audit stream. Used by commands that change something."""
+"""Who types, for the audit log; used by commands that change something."""
 
 import os
 import socket
 
 
 def who() -> str:
-    """USER@HOST; with sudo, the user who called it."""
+    """Return USER@HOST; with sudo, USER is the one who called it."""
     import getpass  # with it what reads passwords, and most commands only look
 
     try:

@@ -1,4 +1,4 @@
-"""What people and machines look at over HTTP: the pages, `/stats`, `/metrics`, and whether the process is well.
+"""What people and programs request over HTTP: the pages, `/stats`, `/metrics`, and the health of the process.
 
 Offers `site` to `app`. Always holds: every request passes `guard` first, and no page shows a secret. May import
 `operate` and what is below it.

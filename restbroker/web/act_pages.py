@@ -1,11 +1,11 @@
-"""What people do with jobs of a set or a queue: first a page that says what it would do, then the doing, in slices.
+"""What people do with jobs of a set or a queue: first a page says what would be done, then it is done in slices.
 
-`web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again, and
-what leads to queues that nobody here serves goes there, only where that was asked for apart; one request works for some
-seconds at most and then says where it stands, so that an action on a million jobs can be stopped at any moment and goes
-on behind what it has looked at; only what was looked at for the question is meant, and conditions mean in each slice
-what they meant then. Of what waits in a queue one request does what it can, from the next job on, and names the command
-that does the rest.
+`web.site` serves it. Always holds: nothing is done without a second, marked form; a job that may have run is sent
+again, and one goes to a queue that no target here serves, only if that was chosen separately; one request works for
+some seconds at most and then reports how far it came, so that an action on a million jobs can be stopped at any moment
+and continues behind the last job it checked; only the jobs that were counted for the question are meant, and conditions
+mean in each slice what they meant then. Of jobs that wait in a queue one request does as many as it can, from the next
+job on, and names the command that does the rest.
 """
 
 import json
@@ -45,10 +45,9 @@ from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
 _QUESTION_S: Final = 6.0
-"""So long a set is looked at before a person is asked; what is not reached is not meant. Less than a turn (`desk`).
-"""
+"""How many seconds a set is read before a person is asked; jobs beyond are not meant. Less than a turn (`desk`)."""
 _PAUSE_S: Final = 0.5
-"""Between two slices: time to read how far it is, and to leave the page."""
+"""Seconds between two slices, in which people can read how far it is and leave the page."""
 _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
@@ -57,19 +56,20 @@ _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN.why)
 _NO_QUEUE: Final = "\0"
-"""What would be moved can be seen before it is said where to: no job is in this one."""
+"""The queue of a trial move whose destination is not chosen yet; no job is in it."""
 
 
 @attrs.frozen
 class ActionForm:
-    """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
+    """What a form asks to do, and with which jobs.
 
-    `zset` None: they wait in the queue `of`. `line`: the name of those that were there when it was asked. `edit`: the
-    name of what is to be changed.
+    `names` has the keys of ticked jobs; empty: all that match the conditions. `zset` is the set with the jobs; None:
+    they wait in the queue `of`. `line` is the name of the jobs that were there when the question was made, `edit` the
+    name of the changes to make (both in `Pending`).
 
-    `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
-    many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `due_s`: before that
-    moment (epoch seconds) the next one would exceed the rate.
+    `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that no target here serves. `rate` is
+    the greatest number of jobs a second, as it was typed. `rest` is where an action of several slices continues; before
+    `due_s` (epoch seconds) the next slice would exceed the rate.
     """
 
     name: str
@@ -92,38 +92,41 @@ class ActionForm:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether times in conditions may be to come."""
+        """Whether times in conditions may lie in the future."""
         return self.zset in ("retry", "schedule")
 
     def with_fixed_dates(self) -> "ActionForm":
-        """With dates instead of spans in the conditions, so that what was counted is what is meant until it ends.
+        """Return the form with dates instead of spans in its conditions, so that they mean the same jobs until it ends.
 
-        Raises `UsageError` where one cannot be read.
+        Raise `UsageError` if a condition cannot be read.
         """
         # In whole seconds, for people; a moment sooner than now.
         meant = where.read(self.typed, math.floor(time.time()), ahead=self.is_ahead)
         return self if self.names else attrs.evolve(self, typed=[where.with_fixed_time(one) for one in meant])
 
     def with_fixed_time(self) -> "ActionForm":
-        """With a moment instead of a span, so that each slice means the same. Raises `UsageError` where it is none."""
+        """Return the form with a moment instead of a span as `time`, so that it means the same in each slice.
+
+        Only a reschedule has one. Raise `UsageError` if the time cannot be read.
+        """
         if self.verb != "reschedule":
             return self
         at_s = round(moment_s(self.time, time.time()), 3)
         return attrs.evolve(self, time=datetime.fromtimestamp(at_s, UTC).isoformat())
 
     def for_trial(self) -> "ActionForm":
-        """The same with any time and queue, where none is said: enough to see what it would do."""
+        """Return the form with a placeholder for the time and the queue, which is enough to see what it would do."""
         foreign_queues = self.foreign_queues or self.verb == "move"
         return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="")
 
     def anew(self) -> "ActionForm":
-        """The same as another action, which begins where that one was to go on."""
+        """Return the form as a new action, which begins where this one was to continue."""
         return self if self.rest is None else attrs.evolve(self, rest=attrs.evolve(self.rest, done=0, run=""))
 
     def rate_per_s(self) -> float | None:
-        """How many jobs a second at most; None: as many as can be. Raises `UsageError`.
+        """Return the greatest number of jobs a second; None: no limit. Raise `UsageError` if it is not a usable number.
 
-        Ticked jobs fit into one slice, which none needs to hold back.
+        Ticked jobs fit into one slice, which needs no limit.
         """
         if self.names or not self.rate:
             return None
@@ -134,11 +137,14 @@ class ActionForm:
 
     @property
     def about(self) -> str:
-        """What an edit is kept for."""
+        """The name under which an edit for this list is kept in `Pending`."""
         return f"{self.name}/{self.of}" if self.of else self.name
 
     def waiting(self, client: Client, known: ConfigContext) -> act_waiting.WaitingSelection:
-        """The jobs that wait now, of the queue, and are meant; to be called in the thread. Raises `UsageError`."""
+        """Return the jobs of the queue that wait now and are meant; call it in the connection's thread.
+
+        Raise `UsageError` if a condition cannot be read.
+        """
         wanted = where.read(self.typed, time.time(), hidden=known.hidden)
         return act_waiting.select(client, self.of, wanted, keys=self.names or None)
 
@@ -152,9 +158,10 @@ class ActionForm:
         dry_run: bool,
         rate: float | None,
     ) -> Iterator[Progress]:
-        """Does it, or says what it would do; to be called in the thread. `meant`: what `line` names.
+        """Yield the progress while doing the action, or, with `dry_run`, while finding out what it would do.
 
-        Raises `UsageError`.
+        Call it in the connection's thread. `meant` has the jobs that `line` names; `rate` is in jobs a second. Raise
+        `UsageError` if the action is refused.
         """
         known = desk.known()
         if self.zset is None:
@@ -175,7 +182,10 @@ class ActionForm:
         )
 
     def command(self, edit: Edit | None, changed: Sequence[Entry]) -> str | None:
-        """What does the rest of it in a shell, where no page does. None: a page does. `changed`: some that it edits."""
+        """Return the shell command that does the rest of an action on a queue; None if a page does the rest.
+
+        `changed` has some of the jobs as the edit changes them.
+        """
         if self.zset is not None or self.names:
             return None
         verb = "dead" if self.verb == "kill" else self.verb
@@ -187,7 +197,10 @@ class ActionForm:
         )
 
     def action(self, who: str, known: ConfigContext) -> Action:
-        """The same for `operate.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
+        """Return the form as an `operate.act.Action` by `who`.
+
+        Raise `UsageError` if the time cannot be read, or no target here serves the queue.
+        """
         at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
         if self.verb == "move" and self.queue not in known.targets and not self.foreign_queues:
             raise UsageError(
@@ -209,7 +222,7 @@ class ActionForm:
 
 @attrs.frozen(eq=False)
 class _InSet:
-    """The jobs of a set that a question was about, and where the others begin, which it did not come to."""
+    """The jobs of a set that a question was about, and where the others begin that it did not reach; None: none."""
 
     inventory: Inventory
     others: ResumePoint | None
@@ -217,7 +230,10 @@ class _InSet:
 
 @attrs.frozen(eq=False)
 class ActPages:
-    """The views. What is to be confirmed: `edits` that were typed, `lines` of jobs that were there when asked."""
+    """The views for actions; `edits` that were typed and `lines` of jobs wait here to be confirmed.
+
+    A line has the jobs that were there when the question was made.
+    """
 
     desk: AdminConnection
     shell: Shell
@@ -225,11 +241,14 @@ class ActPages:
     lines: Pending[act_waiting.WaitingSelection | _InSet] = attrs.field(factory=Pending)
 
     async def act(self, name: str) -> Response:
-        """The form of a set's page, of a job's page, or of the page that asks once more."""
+        """Answer the form of a set's page, of a job's page, or of the page that asks for confirmation."""
         return await self.ask(read(name, await request.form))
 
     async def ask(self, asked: ActionForm) -> Response:
-        """Says what it would do, or does it where that was confirmed. Raises `UsageError`."""
+        """Return the page that says what the form would do, or, if it is confirmed, do it and return how far it came.
+
+        Raise `UsageError` if the form cannot be read.
+        """
         asked = asked.with_fixed_dates()
         wrong: UsageError | None = None
         if asked.confirmed:
@@ -250,7 +269,7 @@ class ActPages:
         return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
 
     async def _slice(self, asked: ActionForm) -> tuple[ActionForm, Progress]:
-        """Does as much as a request may; how far it came, and what is asked for the next one."""
+        """Do as much as one request may; return the form for the next one, and how far it came."""
         rate = asked.rate_per_s()
         if rate is None:
             return asked, await self._do(asked, dry_run=False)
@@ -265,7 +284,11 @@ class ActPages:
         return attrs.evolve(asked, due_s=begun_s + done / rate), progress
 
     async def _do(self, asked: ActionForm, *, dry_run: bool, rate: float | None = None) -> Progress:
-        """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
+        """Do one slice, or, with `dry_run`, find out what would be done; return how far it came.
+
+        With a `rate` (jobs a second) it does at once as many jobs as that allows for the length of a slice; the next
+        slice waits. Raise `UsageError` if the edit or the selected jobs are no longer known.
+        """
         who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
         if asked.edit and edit is None:
             raise UsageError("Your input is no longer known.", "Fill in the form again.")
@@ -324,7 +347,7 @@ class ActPages:
 
 
 def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
-    """What both pages show."""
+    """Return the values that both the question and the result show."""
     foreign = {queue: jobs for queue, jobs in progress.foreign.items() if queue != _NO_QUEUE}
     return {
         "name": asked.name,
@@ -343,7 +366,7 @@ def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -
 
 
 def read(name: str, form: MultiDict[str, str]) -> ActionForm:
-    """What a form asks for. Raises `UsageError` where it is none of ours."""
+    """Return what a form asks for; raise `UsageError` if it is none of ours."""
     verb = form.get("verb", "")
     if verb not in _VERBS:
         raise UsageError("There is no action.", "Go back, and press a button.")
@@ -376,12 +399,15 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
 
 
 def action_form_of(name: str, meant: MultiDict[str, str]) -> ActionForm:
-    """That those are edited that the form of `read` means; it is still to be said how, and to be confirmed."""
+    """Return the form of an edit of the jobs that the form `meant` selects, still without changes and confirmation."""
     return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("all", "yes")]))
 
 
 def _words_of(edit: Edit, changed: Sequence[Entry]) -> Iterator[str]:
-    """The edit as the command line takes it; what no page shows of the jobs then is read from a file there."""
+    """Yield the edit as arguments of the command line.
+
+    A value that no page shows of the `changed` jobs is read from a file there.
+    """
     shown = [one.arguments if isinstance(one.arguments, dict) else {} for one in changed]
     for name, value in edit.values.items():
         if not shown or any(one.get(name) != value for one in shown):
@@ -396,7 +422,7 @@ def _words_of(edit: Edit, changed: Sequence[Entry]) -> Iterator[str]:
 
 
 def moment_s(typed: str, now_s: float) -> float:
-    """`10m` from now, or `2026-11-21T14:00` in UTC, as epoch seconds. Raises `UsageError`."""
+    """Return the epoch seconds of `10m` from now, or of `2026-11-21T14:00` in UTC; raise `UsageError` otherwise."""
     with suppress(BadValue):
         return now_s + seconds(typed, _MOST_DAYS)
     at_s = -1.0

@@ -1,7 +1,7 @@
-"""The files beside the pages: style sheet, script, icon. Read once, when the app is made.
+"""The files beside the pages: style sheet, script, icon; read once, when the app is made.
 
-Always holds: nothing else is served, whatever is asked for; a file is asked for with its digest, so that a browser may
-keep it forever and still gets the new one after an update.
+Always holds: no other file is served, under any path; a file is requested with its digest, so that a browser may keep
+it forever and still gets the new one after an update.
 """
 
 from hashlib import sha256
@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).parent / "static"
 
 @attrs.frozen
 class Asset:
-    """A file's bytes, its type, and the digest that is in its address."""
+    """A file's bytes, its content type, and the digest that is in its address."""
 
     body: bytes
     content_type: str
@@ -23,7 +23,7 @@ class Asset:
 
 
 def read_all() -> dict[str, Asset]:
-    """Every file by its name."""
+    """Return every file by its name."""
     return {path.name: _read(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
 
 

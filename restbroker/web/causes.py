@@ -1,7 +1,7 @@
-"""The causes of failed jobs for all pages: those of a set are counted in one place, and what was read stays there.
+"""The causes of failed jobs for all pages: each set is counted in one place, and what was read is kept there.
 
-`web.sets` and `web.watch` ask, each in the thread of its own connection. Always holds: one at a time counts, and gives
-way to deliveries; what was read counts only as long as the configuration says the same of jobs.
+`web.sets` and `web.watch` call it, each in the thread of its own connection. Always holds: one caller at a time counts,
+and gives way to deliveries; what was read is used only as long as the configuration does not change.
 """
 
 import threading
@@ -17,16 +17,16 @@ from restbroker.store.keys import SortedSet
 
 @attrs.define(eq=False)
 class Causes:
-    """One for a process. `known` may read files."""
+    """The causes of failed jobs, one object for a process; `known` may read files."""
 
     known: Callable[[], ConfigContext]
     _kept: dict[SortedSet, Summaries] = attrs.field(factory=dict)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def now(self, client: Client, zset: SortedSet, seconds: float, *, wait: bool = True) -> Summary | None:
-        """Return the causes of a set, read further for so long; None: another one reads, and this does not `wait`.
+        """Return the causes of a set after reading on for `seconds`; None if another caller reads and `wait` is false.
 
-        Raises `StoreUnavailable`, `StoreRefused`, or `ConfigError` if a secret's file cannot be read.
+        Raise `StoreUnavailable`, `StoreRefused`, or `ConfigError` if a secret's file cannot be read.
         """
         known = self.known()
         if not self._lock.acquire(blocking=wait):

@@ -1,7 +1,7 @@
 """Charts as paths of SVG: made here, drawn by the template `chart.html`, styled by the style sheet.
 
-Called by `web.views`. Always holds: pure; a path has as many points as the series, in a box of `WIDTH` by `HEIGHT`
-that the page stretches, so that words stand beside it and not in it; what is not known leaves a gap.
+Called by `web.views`. Always holds: pure; a path has as many points as the series, in a box of `WIDTH` by `HEIGHT` that
+the page stretches, so that words stand beside it and not in it; an unknown value leaves a gap.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ HEIGHT = 100
 
 @attrs.frozen
 class Series:
-    """One line. `name` is for the legend; `tone` is one of the style sheet's: ok, bad, one, two, three."""
+    """The values of one line; `name` is for the legend.
+
+    `tone` is a colour of the style sheet: ok, bad, one, two, three.
+    """
 
     name: str
     tone: str
@@ -24,7 +27,7 @@ class Series:
 
 @attrs.frozen
 class Line:
-    """A series as paths: `line`, and `area` below it down to the ground."""
+    """A series as paths: `line`, and `area` below it down to zero."""
 
     name: str
     tone: str
@@ -34,9 +37,9 @@ class Line:
 
 @attrs.frozen
 class Chart:
-    """What a template draws. `top` is the value at the upper edge, 0 at the lower; `summary` is for who cannot see it.
+    """What a template draws; `top` is the value at the upper edge, 0 at the lower; `summary` is for screen readers.
 
-    `latest` has the newest known value of each series.
+    `latest` has the newest known value of each series. `is_empty`: no value is known and above 0.
     """
 
     title: str
@@ -49,7 +52,10 @@ class Chart:
 
 
 def chart(title: str, unit: str, series: Sequence[Series], over: str) -> Chart:
-    """A chart of these series, which have equally many values, the newest last. `over` says what time they span."""
+    """Return a chart of these series, which have equally many values, the newest last.
+
+    `over` says which time they span.
+    """
     known = [value for one in series for value in one.values if value is not None]
     top = rounded_up(max(known, default=0.0))
     latest = tuple(next((value for value in reversed(one.values) if value is not None), None) for one in series)
@@ -65,7 +71,7 @@ def chart(title: str, unit: str, series: Sequence[Series], over: str) -> Chart:
 
 
 def rounded_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, 50, …, so that the scale is readable and seldom changes; 1 at least."""
+    """Return the next of 1, 2, 5, 10, 20, 50, …, at least 1, so that the scale is readable and seldom changes."""
     if value <= 1:
         return 1.0
     step = 10.0 ** floor(log10(value))
@@ -73,7 +79,10 @@ def rounded_up(value: float) -> float:
 
 
 def _paths(values: Sequence[float | None], top: float) -> tuple[str, str]:
-    """The line and the area. Whole numbers: a tenth of a pixel is not seen, and pages are sent every two seconds."""
+    """Return the paths of the line and of the area below it.
+
+    They have whole numbers: a tenth of a pixel is not visible, and pages are sent every two seconds.
+    """
     across = WIDTH / max(1, len(values) - 1)
     runs: list[list[tuple[int, int]]] = [[]]
     for place, value in enumerate(values):

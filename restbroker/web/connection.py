@@ -1,7 +1,7 @@
-"""One question of one visitor to Redis: pages of jobs, and what people do. Used by `web.sets` and `web.control_pages`.
+"""The connection to Redis for pages of jobs and for what people do; used by `web.sets` and `web.control_pages`.
 
-Always holds: a visitor waits a few seconds at most, and is told then; the connection is not the one that live pages are
-fed by, nor one that delivers.
+Always holds: a visitor waits a few seconds at most, and then gets an error; the connection is neither the one that live
+pages use nor one that delivers.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ TURN_S = 8.0
 
 @attrs.frozen(eq=False)
 class AdminConnection:
-    """`config` is the one that counts now; `known` makes what it knows of jobs. Secrets' files are read then, so both
-    are called in the thread.
+    """A connection to Redis for visitors' requests; `causes` serves live pages too.
 
-    `causes` serves live pages too.
+    `config` returns the configuration as it is now, `known` what it knows of jobs. Both may read files of secrets, so
+    call them in the connection's thread.
     """
 
     connection: Connection
@@ -40,11 +40,14 @@ class AdminConnection:
         return Causes(self.known)
 
     def tokens(self) -> Tokens:
-        """What lets jobs in. To be called in the thread, too."""
+        """Return the tokens that admit jobs; call it in the connection's thread, since it may read files."""
         return Tokens(self.config().tokens)
 
     async def ask(self, question: Callable[[Client], T]) -> T:
-        """What Redis answers. Raises what the question raises, and `StoreUnavailable` where others take too long."""
+        """Return what `question` returns after running it in the connection's thread; wait at most `TURN_S` seconds.
+
+        Raise what the question raises, and `StoreUnavailable` if other requests take too long.
+        """
         with trio.move_on_after(TURN_S):
             try:
                 return await self.connection.call(question)

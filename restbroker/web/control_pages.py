@@ -1,7 +1,7 @@
-"""What people do with queues, targets, processes, jobs in progress and copies: a page that asks, then the doing.
+"""What people do with queues, targets, processes, jobs in progress and copies: first a page asks, then it is done.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
-which writes down who did what.
+which records who did what.
 """
 
 import time
@@ -28,13 +28,16 @@ _WHY_LIMIT: Final = 200
 _NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
 _LOOK_S: Final = 2.0
-"""For a copy; the question looks once, its form twice, and both are within the visitor's turn at Redis."""
+"""Seconds to search for a copy; the question searches once, its form twice, all within the visitor's turn at Redis."""
 _CLEAR_S: Final = 4.0
 
 
 @attrs.frozen
 class Action:
-    """What is to be done with the thing of this `name`; of a process, with the job that it shows as `thread`."""
+    """What to do with the thing called `name`; if that is a process, with its job in progress shown as `thread`.
+
+    `for_s` is how many seconds it lasts; None: without end.
+    """
 
     name: str
     thread: str = ""
@@ -49,9 +52,10 @@ def _nothing(_client: Client, _deed: Action) -> str:
 
 @attrs.frozen
 class Step:
-    """Something to be done with one thing. `page`: where it is to be seen; `meaning`: what happens, for the visitor.
+    """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
-    `lasts`: it may end by itself after a time. `look` says what is concerned, and raises `UsageError` if nothing is.
+    `lasts`: it may end by itself after a time. `is_grave`: its button warns. `look` returns a text on what is
+    concerned, or raises `UsageError` if there is nothing.
     """
 
     page: str
@@ -73,7 +77,10 @@ def _waiting(client: Client, deed: Action) -> str:
 
 
 def _clear(client: Client, deed: Action) -> None:
-    """As much as may be waited for; the list of queues then shows the rest, with the same button."""
+    """Delete as many waiting jobs as the visitor may wait for.
+
+    The list of queues then shows the rest, with the same button.
+    """
     until_s = time.monotonic() + _CLEAR_S
     with closing(queues.clearing(client, deed.name, deed.who, deed.why)) as steps:
         for _ in steps:
@@ -178,7 +185,7 @@ STEPS: Final[Mapping[str, Step]] = {
 
 @attrs.frozen(eq=False)
 class SteerPages:
-    """The views. `go` sends the visitor to a page; `hurry` has live pages look again at once."""
+    """The views for steps; `go` redirects the visitor to a page, `hurry` makes live pages read Redis again at once."""
 
     desk: AdminConnection
     shell: Shell
@@ -187,7 +194,10 @@ class SteerPages:
     hurry: Callable[[], None]
 
     async def ask(self) -> Response:
-        """The page that asks."""
+        """Return the page that asks whether to do a step; refuse it if the pages are read-only.
+
+        Raise `UsageError` if the address names no step, or nothing that it concerns.
+        """
         if self.shell.settings.is_read_only:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
         do = request.args.get("do", "")
@@ -195,7 +205,10 @@ class SteerPages:
         return Response(await self._question(do, step, deed))
 
     async def act(self) -> Response:
-        """Its form."""
+        """Do the step that the confirmed form names, and redirect the visitor to the page that shows the result.
+
+        Raise `UsageError` if the form cannot be read, or nothing is concerned any more.
+        """
         form = await request.form
         do, name, thread = (form.get(field, "") for field in ("do", "name", "thread"))
         step, deed = _read_form(do, unquote(name), unquote(thread))

@@ -1,8 +1,7 @@
-"""The forms that edit one job, or all that match: made from the server's catalogue, the difference shown before
-anything is changed.
+"""The forms that edit one job, or all that match: made from the server's catalogue, with the difference shown first.
 
-`web.site` serves it. Always holds: no secret is in any of its pages, neither the job's nor what somebody typed: a
-hidden argument stays as it is unless it is replaced, and what was typed waits in this process until it is confirmed.
+`web.site` serves it. Always holds: no secret is in any of its pages, neither the job's nor one that was typed: a hidden
+argument stays as it is unless it is replaced, and what was typed waits in this process until it is confirmed.
 """
 
 import json
@@ -39,18 +38,19 @@ _BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
 _LONGEST: Final = 8192
 _WHY_LIMIT: Final = 200
 _GIVEN: Final = "arg."
-"""Before the name of an argument in the form."""
+"""The prefix of an argument's name in the form."""
 _AS: Final = "as."
-"""Before the name of an argument that is to get another one."""
+"""The prefix in the form of the name of an argument that is to be renamed."""
 _OUT: Final = "out"
-"""The box of a hidden argument that is to be taken out."""
+"""The checkbox of a hidden argument that is to be removed."""
 
 
 @attrs.frozen
 class Field:
-    """One argument in the form. `hidden`: it has a value that is not shown. `hint`: what the catalogue says of it.
+    """One argument in the form; `hidden`: it has a value that is not shown, `hint`: what the catalogue says about it.
 
-    `secret`: what is typed is not shown either. `example`: what one of many has. `is_known`: the command has it.
+    `secret`: input in the field is not shown either. `example`: the value in one of many jobs. `is_known`: the command
+    has this argument.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Field:
 
 @attrs.frozen
 class _Form:
-    """A job, alone or as the first of all that match, and what the form offers of it. `entry` None: it is gone."""
+    """A job, or the first of all that match, and what the form shows of it; `entry` is None if it is gone."""
 
     entry: Entry | None
     fields: tuple[Field, ...] = ()
@@ -75,9 +75,9 @@ class _Form:
 
 @attrs.frozen
 class _EditSelection:
-    """The jobs that a form is about: all of the list `name` for which conditions hold, or those of these keys.
+    """The jobs that a form is about: all of the list `name` that match the conditions, or those with these keys.
 
-    `queue`: where they wait; "" for those of a set.
+    `queue` is where they wait; "" for jobs of a set.
     """
 
     name: str
@@ -87,19 +87,19 @@ class _EditSelection:
 
     @classmethod
     def of(cls, name: str, given: MultiDict[str, str]) -> "_EditSelection":
-        """Those that are meant by what an address or a form says. Raises `UsageError`."""
+        """Return the selection that an address or a form describes; raise `UsageError` if a condition is unusable."""
         return cls(name, conditions(given.getlist("where")), unquote(given.get("of", "")), tuple(given.getlist("job")))
 
     @property
     def form(self) -> MultiDict[str, str]:
-        """The same as the form of an action says it."""
+        """The selection as fields of the form of an action."""
         listed = [*(("where", one) for one in self.typed), *(("job", one) for one in self.keys)]
         return MultiDict([("of", quote(self.queue)), *listed])
 
 
 @attrs.frozen(eq=False)
 class EditPages:
-    """The views. `refuse` says why there is none; `acts` does what is to be done to all that match."""
+    """The views for edits; `refuse` makes an answer without a page, `acts` changes all jobs that match."""
 
     desk: AdminConnection
     shell: Shell
@@ -107,11 +107,11 @@ class EditPages:
     acts: ActPages
 
     async def ask(self, name: str, key: str) -> Response:
-        """The form as the job is, or as another command would have it."""
+        """Return the form filled with the job as it is, or as another command in the address would have it."""
         return await self._form(name, key, {"command": request.args.get("command", "")})
 
     async def act(self, name: str, key: str) -> Response:
-        """The form, filled in: what it would change. Then the same, confirmed."""
+        """Return what the filled-in form would change; if it is the confirmation of that, make the change."""
         form = await request.form
         if (token := form.get("edit")) is not None:
             return await self._confirm(name, key, token, form)
@@ -125,11 +125,11 @@ class EditPages:
         return self._difference(name, key, edit, progress)
 
     async def ask_all(self, name: str) -> Response:
-        """The form for all that match, as the first of them is. What is left empty stays as it is in each."""
+        """Return the form for all jobs that match, with the first as an example; an empty field changes nothing."""
         return await self._form_of_all(_EditSelection.of(name, request.args), request.args)
 
     async def act_all(self, name: str) -> Response:
-        """The form, filled in: what it would change. It is confirmed as every other action is."""
+        """Return what the form for all jobs that match would change; it is confirmed as every other action is."""
         form = await request.form
         meant = _EditSelection.of(name, form)
 
@@ -212,7 +212,7 @@ class EditPages:
         return None if found is None else JobView(*found, self.desk.known())
 
     async def _try(self, name: str, key: str, form: MultiDict[str, str]) -> tuple[Edit, Progress]:
-        """What was typed, and what it would change. Raises `UsageError` for what cannot be read."""
+        """Return what was typed, and what it would change; raise `UsageError` if it is unusable or the job is gone."""
         who = self.shell.who()
 
         def work(client: Client) -> tuple[Edit, Progress]:
@@ -267,7 +267,7 @@ class EditPages:
 
 
 def _fields(look: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
-    """Those that the command has, then those that only the job has."""
+    """Return a field for each argument of the command, then one for each that only the job has."""
     given = entry.arguments if isinstance(entry.arguments, dict) else {}
     shown = {name: text for name, value in look.arguments_as_they_are.items() if (text := _text(value)) is not None}
     of = {next((alias for alias in (one.name, *one.aliases) if alias in given), one.name): one for one in specs}
@@ -282,17 +282,20 @@ def _fields(look: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[
 
 
 def _as_typed(field: Field, typed: Mapping[str, str]) -> Field:
-    """With what was typed before something was wrong."""
+    """Return the field with the text that was typed before an error; a secret is not repeated."""
     return field if field.secret else attrs.evolve(field, text=typed.get(f"{_GIVEN}{field.name}", field.text))
 
 
 def _as_example(field: Field) -> Field:
-    """For many jobs: what the first of them has is an example."""
+    """Return the field for many jobs, empty and with the value of the first job as an example."""
     return attrs.evolve(field, text="", example="" if field.hidden else field.text)
 
 
 def _typed_for_all(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
-    """What was typed; `look`, the first of them, tells what is no text. Raises `UsageError`."""
+    """Return the edit with what was typed; `look`, the first of the jobs, shows which arguments are no texts.
+
+    Raise `UsageError` if all fields are empty or one cannot be read.
+    """
     was = look.arguments_as_they_are
     unset = tuple(name for name in form.getlist(_OUT) if name)
     renames = _renames(form)
@@ -313,7 +316,7 @@ def _typed_for_all(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit
 
 
 def _renames(form: Mapping[str, str]) -> dict[str, str]:
-    """Each argument that is to get another name. Raises `UsageError` where that was filled in as well."""
+    """Return the new name of each argument to be renamed; raise `UsageError` if that was filled in as well."""
     found = {name.removeprefix(_AS): new.strip() for name, new in form.items() if name.startswith(_AS) and new.strip()}
     if both := next((new for new in found.values() if form.get(f"{_GIVEN}{new}")), None):
         raise UsageError(
@@ -329,13 +332,13 @@ def _hint(spec: ArgumentSpec) -> str:
 
 
 def _text(value: Json) -> str | None:
-    """A value as the form has it; None for one that would not come back from a browser as it is."""
+    """Return a value as the text of a field; None if a browser would not send it back unchanged."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST and "\n" not in text and words.plain(text) == text else None
 
 
 def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
-    """What was typed that is not as it was."""
+    """Return the edit with each value that was typed and differs from the job; raise `UsageError` for a bad one."""
     was = look.arguments_as_they_are
     values: dict[str, Json] = {}
     unset = [name for name in form.getlist(_OUT) if name]
@@ -361,7 +364,10 @@ def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
 
 
 def _value(name: str, text: str, was: Json) -> Json:
-    """A text, or JSON in the place of what was no text; the catalogue makes numbers and lists of texts."""
+    """Return the typed text, or what it says as JSON if the argument was no text before.
+
+    Raise `UsageError` if it is no JSON then. The catalogue turns texts into numbers and lists later.
+    """
     if was is None or isinstance(was, str):
         return text
     try:

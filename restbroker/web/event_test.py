@@ -36,7 +36,7 @@ class _Form:
 
 @attrs.frozen(eq=False)
 class EventTestPages:
-    """The views."""
+    """The views for tests of event sources."""
 
     desk: AdminConnection
     shell: Shell
@@ -50,7 +50,10 @@ class EventTestPages:
         return Response(self._page(await self._config(), _Form(source=request.args.get("source", "")), None))
 
     async def act(self) -> Response:
-        """Run the test, and return the page with its finding. Raise `UsageError` for a form that is not ours."""
+        """Run the test, and return the page with its finding; raise `UsageError` for a form that is not ours.
+
+        Wait until no other test runs, and then some ten seconds for the event.
+        """
         fields = await request.form
         form = _Form(*(fields.get(name, "").strip()[:_LIMIT] for name in ("source", "target", "from", "to")))
         config = await self._config()

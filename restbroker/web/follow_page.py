@@ -1,7 +1,7 @@
-"""The page of one action: what a person did, and where the jobs are now that were sent again by it.
+"""The page of one action: what a person did, and where the jobs are now that it sent again.
 
-`web.site` serves it. Always holds: nothing is changed by looking; it has an address of its own, which may be passed on
-and loaded again; it looks at no more than its bounds allow, and says what it did not look at.
+`web.site` serves it. Always holds: viewing it changes nothing; it has an address of its own, which may be passed on and
+loaded again; it reads no more than its bounds allow, and says what it did not read.
 """
 
 import re
@@ -21,19 +21,22 @@ from restbroker.web.shell import Shell
 
 _BOUNDS: Final = SearchLimits(seconds=3.0, jobs=50_000, ends=200_000, gives_way=True)
 _SILENT_S: Final = 60.0
-"""An action that has not ended, and of which nothing was written for so long, was stopped."""
+"""An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
 _RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 
 
 @attrs.frozen(eq=False)
 class FollowPages:
-    """The view."""
+    """The view of one action."""
 
     desk: AdminConnection
     shell: Shell
 
     async def action(self, name: str) -> Response:
-        """The action that began with this entry of the audit. Raises `UsageError` where the name cannot be one."""
+        """Return the page of the action that began with this entry of the audit log.
+
+        Raise `UsageError` if it cannot be the name of an entry.
+        """
         if _RUN.fullmatch(name) is None:
             raise UsageError("No action has that name.", "The audit log lists them.")
 

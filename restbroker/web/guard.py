@@ -1,8 +1,8 @@
-"""Who may ask for a page, and whose forms are obeyed. `web.site` has every request pass here first.
+"""Who may request a page, and whose forms are obeyed; `web.site` passes every request through here first.
 
-Always holds: a request under a foreign name, without the login that is configured, or with a form that no page of ours
-made, reaches no page, and of `/healthz` and `/readyz` only what anybody may know; nobody learns by the time or the text
-of a refusal what was wrong with a login.
+Always holds: a request under a foreign host name, without the login that is configured, or with a form that none of our
+pages made, reaches no page, and of `/healthz` and `/readyz` only what everyone may know; neither the time nor the text
+of a refusal shows what was wrong with a login.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from restbroker.web.sessions import LIFE_S, Sessions, Tries, is_same
 from restbroker.web.settings import Settings
 
 FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
-"""These take Basic and bearer as well, and are refused with a status instead of a form."""
+"""Paths that also accept Basic and bearer logins, and are refused with a status instead of a login form."""
 OPEN = frozenset({"/login"})
 _COOKIE = "restbroker-visit"
 _READ_AGAIN_S = 10.0
@@ -33,7 +33,7 @@ _CURE = "Fix the login of that client; if you do not know it, restrict access to
 
 @attrs.define(eq=False)
 class Guard:
-    """One for an app. `to_login` makes the answer for a person who has to log in first, `refuse` any other."""
+    """The guard of one app; `to_login` makes the answer for a person who has to log in first, `refuse` any other."""
 
     settings: Settings
     report: Report
@@ -42,14 +42,14 @@ class Guard:
     visits: Sessions = attrs.field(factory=lambda: Sessions(trio.current_time))
     tries: Tries = attrs.field(factory=lambda: Tries(trio.current_time))
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
-    """One login is looked at at a time: else more could be tried at once than one after the other."""
+    """One login is checked at a time: otherwise more could be tried at once than one after the other."""
     _password: bytes | None = attrs.field(default=None, repr=False)
-    """A digest of it, as it was read last, at `_read_at_s`."""
+    """A digest of the password as it was last read, at `_read_at_s`."""
     _read_at_s: float = float("-inf")
     _told_at_s: float = float("-inf")
 
     async def before(self) -> Response | None:
-        """What to answer instead of the page; None lets the request pass."""
+        """Return the answer to send instead of the page; None lets the request pass."""
         g.visit = request.cookies.get(_COOKIE, "")
         g.new_visit = None
         if request.path in health.PATHS:
@@ -72,23 +72,26 @@ class Guard:
         return await self._look_at_form() if takes_form else None
 
     async def may_see(self) -> bool:
-        """Whether the visitor of a path that is open to anybody could see the pages too."""
+        """Tell whether the visitor of a path that is open to everyone could see the pages too."""
         return self._is_own_name() and await self._is_logged_in()
 
     def mark(self) -> str:
-        """The mark for the forms of this answer; gives the visitor a name where there is none."""
+        """Return the mark for the forms of this answer; a visitor without a name gets one, as a cookie."""
         name: str = g.new_visit or g.visit
         if not name:
             name = g.new_visit = self.visits.new()
         return self.visits.mark(name)
 
     def may_stay(self) -> Callable[[], bool]:
-        """For what outlasts its request: whether the visitor may still see it."""
+        """Return a function that tells whether the visitor may still see an answer that outlasts its request."""
         name: str = g.visit
         return lambda: self.settings.login is None or self.visits.is_logged_in(name)
 
     async def log_in(self, user: str, password: str, *, visit: bool = True) -> str | None:
-        """Logs the visitor in: None. Else why not, for the visitor. `visit`: for more than this request."""
+        """Log the visitor in and return None, or return why not, as a text for them.
+
+        With `visit` the login lasts beyond this request, by a cookie. Wait until other logins have been checked.
+        """
         async with self._turn:
             if not self.tries.may_try(_address()):
                 self._tell()
@@ -105,12 +108,12 @@ class Guard:
         return None
 
     def log_out(self) -> None:
-        """Ends the visitor's login."""
+        """End the visitor's login."""
         self.visits.log_out(g.visit)
         g.new_visit = self.visits.new()
 
     async def after(self, response: Response) -> Response:
-        """Gives the visitor the cookie that `mark` or `log_in` made."""
+        """Add the cookie that `mark`, `log_in` or `log_out` made to the response, and return it."""
         if g.get("new_visit"):
             response.set_cookie(
                 _COOKIE,
@@ -124,7 +127,7 @@ class Guard:
         return response
 
     async def _program_logs_in(self) -> str | None:
-        """None: it is let in, for this request. Else why not; "" where no login came that counts."""
+        """Log a program in for this request and return None, or return why not; "" if it sent no login that counts."""
         login, given = self.settings.login, request.authorization
         if login is None or given is None or request.path not in FOR_PROGRAMS:
             return ""
@@ -138,7 +141,7 @@ class Guard:
         return hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names)
 
     def _tell(self) -> None:
-        """Tells of logins that are not heard, once a minute; by whom they were tried, nobody knows."""
+        """Report, at most once a minute, that logins are not checked; who tried them is not known."""
         if trio.current_time() - self._told_at_s >= _WAIT_S:
             self._told_at_s = trio.current_time()
             message = (
@@ -147,7 +150,10 @@ class Guard:
             self.report(Warned("LoginsThrottled", f"{message} The last came from {_address()}.", _CURE))
 
     async def _is_logged_in(self) -> bool:
-        """Whether the visitor is, or need not. Who was with a password that is changed since is not, seconds later."""
+        """Tell whether the visitor is logged in, or needs no login.
+
+        If the password has changed, everyone is logged out within seconds.
+        """
         login = self.settings.login
         if login is None:
             return True
@@ -158,7 +164,7 @@ class Guard:
         return self.visits.is_logged_in(g.visit)
 
     async def _fits(self, user: str, password: str) -> bool:
-        """Whether this is the configured login. Raises `ConfigError` when its file cannot be read."""
+        """Tell whether this is the configured login; raise `ConfigError` if its file cannot be read."""
         login = self.settings.login
         if login is None:
             return False
@@ -167,7 +173,7 @@ class Guard:
         return right_user and right_password
 
     async def _read(self, login: Basic) -> str:
-        """The password as it is now; one that is another than before ends all visits. Raises `ConfigError`."""
+        """Return the password as it is now, and end all visits if it has changed; raise `ConfigError` if unreadable."""
         self._read_at_s = trio.current_time()
         try:
             # A slow disk must not hold up deliveries.
@@ -217,11 +223,11 @@ def _address() -> str:
 
 
 def _is_own_origin() -> bool:
-    """Whether `Origin`, where a browser sends it, names the host that was asked."""
+    """Tell whether the header `Origin`, if a browser sends it, names the host of this request."""
     origin = request.headers.get("Origin")
     return origin is None or origin.partition("://")[2].lower() == request.headers.get("Host", "").lower()
 
 
 def _is_encrypted() -> bool:
-    """Whether the visitor's way here is, as far as a proxy tells. Who lies about that harms only himself."""
+    """Tell whether the visitor's connection is encrypted, as far as a proxy says; a lie harms only its sender."""
     return request.headers.get("X-Forwarded-Proto", request.scheme).lower() == "https"

@@ -1,9 +1,8 @@
 """`/healthz` and `/readyz`: for supervisors and load balancers, without login.
 
-`app` makes an app of them alone when `HealthBind` is set; `web.site` has them beside the pages. Always holds: the
-answers say how the process is, why Redis cannot be
-used (with its address, without a secret), and name targets that are down, and nothing else; no request to Redis or to a
-target is made for them.
+`app` makes an app of only these when `HealthBind` is set; `web.site` has them beside the pages. Always holds: the
+answers say how the process is, why Redis cannot be used (with its address, without a secret), and which targets are
+down, and nothing else; they cause no request to Redis or to a target.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,7 +22,7 @@ PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 @attrs.frozen
 class Health:
-    """What the answers are made of. `is_alive`: whether the event loops of the workers turn, where there are some."""
+    """What the answers are made of; `is_alive` tells whether the event loops of the workers turn, if there are any."""
 
     view: Callable[[], View]
     is_alive: Callable[[], bool] = lambda: True
@@ -34,17 +33,17 @@ async def _anybody() -> bool:
 
 
 def health_app(health: Health, report: Report) -> QuartTrio:
-    """An app of these two alone, whose answers say all."""
+    """Return an app of only these two paths, whose answers say everything to everyone."""
     app = new_app("health", report)
     add_health(app, health)
     return app
 
 
 def add_health(app: QuartTrio, health: Health, may_see: Callable[[], Awaitable[bool]] = _anybody) -> None:
-    """Adds both: /healthz answers while the event loop turns, /readyz 200 while jobs are taken or waited for, else 503.
+    """Add both: /healthz answers while the event loop turns, /readyz 200 while jobs are taken or waited for, else 503.
 
-    A broker that was told to be quiet is ready: it is as it should be. So is one whose target is down: jobs wait.
-    `may_see`: whether who asks may also know why, and which targets are down.
+    A broker that was set to quiet is ready, since that is intended; so is one whose target is down, since its jobs
+    wait. `may_see` tells whether the visitor may also know why it is not ready, and which targets are down.
     """
 
     async def healthz() -> Response:

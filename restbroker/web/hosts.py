@@ -1,8 +1,8 @@
-"""Whom a local page answers by the name it was asked for: the defence against DNS rebinding.
+"""Which host names the pages answer to: the defence against DNS rebinding.
 
 A web page may name its own host, let that name point to 127.0.0.1 later, and then read what is served there as if it
-were its own. It cannot change what its requests carry: the name, in `Host`. Hence only addresses, `localhost`, the
-name that the operator bound to and those of `StatsHosts` are answered.
+were its own. It cannot change what its requests carry: the name, in `Host`. Hence only addresses, `localhost`, the name
+that the operator bound to and those of `StatsHosts` are answered.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ _PORT_DIGITS = 5
 
 
 def is_own(host: str, bind: str, names: Collection[str] = ()) -> bool:
-    """Whether `host` (a Host header, "" if there was none) names an address, `localhost`, `bind` or one of `names`."""
+    """Tell whether `host` (a Host header, "" without one) names an address, `localhost`, `bind` or one of `names`."""
     name = _without_port(host).lower()
     own = {"localhost", bind.lower(), *(one.lower() for one in names)}
     return name in own - {""} or _is_address(name)

@@ -1,8 +1,7 @@
-"""Pages that only show: what was searched for, jobs in progress, a job's story, what people did, and copies of dead
-jobs.
+"""Pages that only show: search results, jobs in progress, a job's timeline, the audit log, and copies of dead jobs.
 
-`web.site` serves them. Always holds: nothing is changed by looking; each page looks at no more than its bounds allow,
-and says so where there is more; of jobs neither tokens nor secret arguments are shown.
+`web.site` serves them. Always holds: viewing changes nothing; each page reads no more than its bounds allow, and says
+so if there is more; neither tokens nor secret arguments of jobs are shown.
 """
 
 import re
@@ -30,7 +29,7 @@ from restbroker.web.shell import Shell
 _BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, copies=2000, notes=2000, gives_way=True)
 _FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, copies=2000, ends=100_000, hits=10, gives_way=True)
 _NOTES: Final = 2000
-"""So many notes are looked at for one page of those in which a word is."""
+"""How many entries are read for one page of those that contain a word."""
 _ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 _SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
 _WORD_LIMIT: Final = 200
@@ -51,13 +50,13 @@ class JobInProgress:
 
 @attrs.frozen(eq=False)
 class LookPages:
-    """The views."""
+    """The views that only show."""
 
     desk: AdminConnection
     shell: Shell
 
     async def in_hand(self) -> Response:
-        """What all processes have in delivery, the longest first."""
+        """Return the page of the jobs that all processes have in progress, the longest first."""
         given = request.args.get("after", "")
         skip = int(given) if _SKIP.fullmatch(given) else 0
 
@@ -73,7 +72,7 @@ class LookPages:
         return self._page("in-hand", "In progress", jobs=shown, total=total, after=given, more=more, next=following)
 
     async def find(self) -> Response:
-        """Jobs in which a text is, or for which a condition holds, wherever they are."""
+        """Return the page of the jobs, in all sets and queues, that contain a text or match a condition."""
         typed, found, wrong = request.args.get("q", "").strip(), None, None
 
         def question(client: Client) -> SearchResult:
@@ -89,7 +88,7 @@ class LookPages:
         return Response(await self.shell.page_of_jobs("find.html", **values), 200 if wrong is None else 400)
 
     async def timeline(self) -> Response:
-        """Where a job is, what became of its tries, and who did what with it."""
+        """Return the page of one job: where it is, what became of its tries, and who did what with it."""
         jid = _word("jid")
         found: Timeline | None = None
         if jid:
@@ -101,7 +100,7 @@ class LookPages:
         return self._page("job", title, status, jid=jid, story=found, arguments=arguments, sets=sets, template="story")
 
     async def acts(self) -> Response:
-        """What people did, newest first; with a word, only where that is said."""
+        """Return a page of the audit log, newest first; with a word, only of the entries that contain it."""
         word, before = _word("about"), _entry("after")
 
         def question(client: Client) -> tuple[list[StoredEntry], str | None]:
@@ -124,7 +123,7 @@ class LookPages:
         )
 
     async def copies(self) -> Response:
-        """Copies of dead jobs, newest first: also of those that are no longer in the dead set."""
+        """Return a page of the copies of dead jobs, newest first, also of those that are no longer in the dead set."""
         before, only = _entry("after"), request.args.get("only") == "missing"
 
         def question(client: Client) -> Copies:
@@ -176,7 +175,7 @@ def _word(name: str) -> str:
 
 
 def _entry(name: str) -> str:
-    """The place in a stream that a page's address names; "" for its beginning."""
+    """Return the place in a stream that a page's address names, "" for its beginning; raise `UsageError` otherwise."""
     entry = request.args.get(name, "")
     if entry and _ENTRY.fullmatch(entry) is None:
         raise UsageError("This place in the list cannot be read.", "Start at the list's first page.")

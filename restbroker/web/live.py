@@ -1,8 +1,8 @@
-"""Streams of a page's changed parts to browsers (Server-Sent Events). `web.site` serves them.
+"""Streams of a page's changed parts to browsers (Server-Sent Events); `web.site` serves them.
 
-Always holds: what is rendered, or written as a message, is so once for all who look at the same page; a stream keeps
-nothing but a number, and has at most one message on its way, so that a slow reader skips looks and costs no memory; a
-stop ends every stream at once.
+Always holds: a page is rendered, and a message written, once for all visitors of the same page; a stream keeps only a
+number, and has at most one message in transit, so that a slow reader skips snapshots and costs no memory; a stop ends
+every stream at once.
 """
 
 import json
@@ -20,15 +20,15 @@ MOST_STREAMS = 200
 _PING_S = 15.0
 _SLICES = 50
 _SLICE_S = 0.01
-"""A change is sent to many in so many slices: deliveries would have to wait for all of them at once."""
+"""Seconds between the slices, `_SLICES` in number, in which a change is sent: all at once would hold up deliveries."""
 
 Render = Callable[[str, State], Mapping[str, str]]
-"""The parts of a page by name, as HTML. Called in a thread."""
+"""Returns the parts of a page by name, as HTML; called in a thread."""
 
 
 @attrs.frozen
 class RenderedPage:
-    """A page as it was rendered of the look `number`. `since`: the look of which each part has been like this."""
+    """A page as rendered from the state `number`; `since` has, by part, the number that last changed it."""
 
     number: int
     parts: Mapping[str, str]
@@ -36,12 +36,12 @@ class RenderedPage:
     _messages: dict[int, bytes] = attrs.field(factory=dict)
 
     def after(self, number: int, parts: Mapping[str, str]) -> "RenderedPage":
-        """The page as it is now."""
+        """Return the page as it is now, with these `parts` from the state `number`."""
         same = {name for name, html in parts.items() if self.parts.get(name) == html}
         return RenderedPage(number, parts, {name: self.since[name] if name in same else number for name in parts})
 
     def message(self, known: int) -> bytes:
-        """What is new to who knows the page of the look `known`; empty where nothing is."""
+        """Return the message with the parts that changed since the state `known`; empty if none did."""
         if known not in self._messages:
             news = {name: html for name, html in self.parts.items() if self.since[name] > known}
             self._messages[known] = b"data: " + json.dumps(news).encode() + b"\n\n" if news else b""
@@ -53,7 +53,7 @@ _NOTHING = RenderedPage(-1, {}, {})
 
 @attrs.define(eq=False)
 class Streams:
-    """All streams of an app. `render` is called once for each page and look, one at a time by `turn`."""
+    """All streams of an app; `render` is called once for each page and state, one at a time by `turn`."""
 
     watch: Watch
     render: Render
@@ -63,11 +63,11 @@ class Streams:
 
     @property
     def are_full(self) -> bool:
-        """Whether no more can be opened."""
+        """Whether no further stream can be opened."""
         return self.watch.followers >= MOST_STREAMS
 
     async def current_page(self, page: str, state: State) -> RenderedPage:
-        """A page, at least as new as `state`."""
+        """Return a page that is at least as new as `state`; wait until it is rendered."""
         async with self._lock:
             shown = self._shown.get(page, _NOTHING)
             if shown.number < state.number:
@@ -78,9 +78,9 @@ class Streams:
 
 
 class Stream(ResponseBody):
-    """One browser's stream. No generator: the end of a request must end it, not the collection of garbage.
+    """One browser's stream; no generator, since the end of a request must end it, not the garbage collection.
 
-    `may_go_on`: whether its reader is still one who may see the page.
+    `may_go_on` tells whether its reader may still see the page.
     """
 
     def __init__(self, streams: Streams, page: str, may_go_on: Callable[[], bool]) -> None:

@@ -1,10 +1,10 @@
-"""`GET /metrics`: the metrics for Prometheus, in its text format or as OpenMetrics, whichever it asks for.
+"""`GET /metrics`: the metrics for Prometheus, in its text format or as OpenMetrics, as the request prefers.
 
 `app` adds it to the app of /stats, whose guards it has. Always holds: it answers while Redis is away, with what the
-process itself knows, after a bounded time; it costs a few round trips, whatever lies in Redis; labels are names of the
-configuration and words of ours; the text is made in a thread, so that deliveries go on meanwhile.
+process itself knows, after a bounded time; it costs a few round trips, however much is in Redis; labels are names of
+the configuration and words of ours; the text is made in a thread, so that deliveries go on meanwhile.
 
-Values are counted in plain dictionaries, and handed to the library when somebody asks: a group of jobs that came
+Values are counted in plain dictionaries, and passed to the library when they are requested: a group of jobs that came
 together costs a few additions, where the library's own counters take a lock and a look-up each.
 """
 
@@ -34,7 +34,7 @@ from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value
 
 TURN_S: Final = 2.0
-"""So long a request waits while others ask Redis."""
+"""How many seconds a request waits while others use Redis."""
 _SETS: Final = ("retry", "schedule", "dead")
 _REASONS: Final = ("operator", "denied", "retry_after")
 _REDIS_DOWN: Final[Samples] = {"restbroker_redis_up": {(): 0}}
@@ -46,8 +46,10 @@ def add_metrics(
     process_samples: Callable[[], Samples],
     read: Callable[[], Callable[[Client], Samples]],
 ) -> None:
-    """Add the page. `process_samples` copies what the process knows itself; `read` makes what asks Redis
-    (`read_redis`), in the thread of the `connection`, which is closed by others.
+    """Add the page `/metrics` to the app.
+
+    `process_samples` copies what the process itself knows. `read` makes the function that reads Redis (`read_redis`),
+    which runs in the thread of the `connection`; the connection is closed elsewhere.
     """
     one_at_a_time = trio.CapacityLimiter(1)
 
@@ -70,9 +72,9 @@ async def _redis_samples(connection: Connection, read: Callable[[Client], Sample
 
 
 def read_redis(client: Client, served: Sequence[str], targets: Sequence[str]) -> Samples:
-    """Return what Redis holds of these queues and targets, the same in every process on it.
+    """Return what Redis holds of these queues and targets; it is the same in every process on that Redis.
 
-    What Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable`.
+    What Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
     parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served), _sets, _dead, _totals]
     parts.append(partial(_pauses, targets=targets))
@@ -120,7 +122,7 @@ def _pauses(client: Client, targets: Sequence[str]) -> Samples:
 
 
 def exposition(samples: Samples, accepted: str = "") -> tuple[bytes, str]:
-    """Return the text, and its content type, for a scraper that accepts this (the header `Accept`)."""
+    """Return the text and its content type for a scraper that sends the header `Accept` with this value."""
     registry = CollectorRegistry(auto_describe=False)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -130,7 +132,7 @@ def exposition(samples: Samples, accepted: str = "") -> tuple[bytes, str]:
 
 
 class _SamplesCollector(Collector):
-    """Hands the values over. A subclass, since the library asks for one."""
+    """Passes the values to the library, which requires a subclass of `Collector`."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples

@@ -1,8 +1,8 @@
-"""What /stats says: the fields that the original program had, and what is known beyond them.
+"""The contents of /stats: the fields that the original program had, and further figures.
 
 Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
 holds: jobs are shown without secret arguments, without a token in any field and, unless configured, without message
-texts; what is large is cut; `enqueued` has texts for numbers since the original's readers expect them.
+texts; what is large is cut; `enqueued` has texts for numbers, since readers of the original expect them.
 """
 
 import sys
@@ -27,28 +27,28 @@ from restbroker.store.stats import Overview
 VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without."""
 InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
-"""For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
+"""Returns, for each of these queues, the list of its jobs in progress; in which processes, its maker decides."""
 MOST_QUEUES = 1000
-"""Pages know no more, but for those that are served: they ask again and again."""
+"""The most queues that pages read besides those that are served, since they read again and again."""
 _WHOLE_BYTES = 65_536
-"""A larger job is shown as it is in Sidekiq Web, in some kilobytes: a thousand may be in delivery."""
+"""A larger job is shown as in Sidekiq Web, in some kilobytes: a thousand may be in progress."""
 
 
 def metrics(
     client: Client, served: Sequence[str], in_delivery: InDelivery, unready: str | None = None
 ) -> dict[str, Json]:
-    """All figures. `served`: this process's queues; `unready`: why no jobs are taken now, as on /readyz.
+    """Return all figures; `served` are this process's queues, `unready` is why no jobs are taken now, as on /readyz.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     return _metrics(client, stats.overview(client, served), served, in_delivery=in_delivery, unready=unready)
 
 
 def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
-    """What the live pages show: all figures without the jobs, each target over all processes (`merged`), and every
-    process (`running`), Ruby's too.
+    """Return what the live pages show: all figures without the jobs, and two lists.
 
-    Raises `StoreUnavailable` or `StoreRefused`.
+    `merged` has each target over all processes, `running` every process, also those of Ruby. Raise `StoreUnavailable`
+    or `StoreRefused`.
     """
     seen = stats.overview(client, served, MOST_QUEUES)
     shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
@@ -65,19 +65,22 @@ def _is_no_lane(attribute: "attrs.Attribute[object]", _value: object) -> bool:
 
 
 def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
-    """What this process itself has `running`."""
+    """Return a function that lists what this process itself has in progress, from `running`."""
     return lambda _client, served: {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served}
 
 
 def of_workers(pids: Collection[int]) -> InDelivery:
-    """What these processes of this host wrote into their records for Sidekiq Web, up to five seconds ago."""
+    """Return a function that lists the jobs in progress of these processes of this host.
+
+    They are in the records for Sidekiq Web, which are up to five seconds old.
+    """
     return lambda client, served: _from_record(processes.in_hand(client, pids), served, lambda message: message)
 
 
 def of_all(known: Callable[[], ConfigContext]) -> InDelivery:
-    """What all processes on the same Redis wrote there; `known` may read files.
+    """Return a function that lists the jobs in progress of all processes on the same Redis; `known` may read files.
 
-    Ruby's, which may serve these queues too, mask nothing.
+    The jobs are masked here, since processes of Ruby, which may serve these queues too, mask nothing.
     """
 
     def in_delivery(client: Client, served: Sequence[str]) -> dict[str, Json]:
@@ -151,7 +154,7 @@ def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
 
 
 def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spelled, *, show_bodies: bool) -> Json:
-    """A producer may have written its token, or a secret argument, anywhere in a job."""
+    """Return a job's fields without secrets, which a producer may have written anywhere in it."""
 
     def shown() -> Json:
         hides = redact.hides_of(redact.secrets_of(fields, spec), secrets)
@@ -161,7 +164,7 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spelled
 
 
 def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:
-    """One row per process, with the names of its targets; those that are gone are left out."""
+    """Return one row per process, with the names of its targets; processes that are gone are left out."""
     found: dict[str, list[Mapping[str, Json]]] = {}
     for lane in lanes:
         if not lane["dying"]:

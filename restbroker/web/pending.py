@@ -1,8 +1,7 @@
-"""What was asked and is to be confirmed: edits that were typed, in which a secret may be, and the jobs that a page
-spoke of.
+"""What waits for a confirmation: edits that were typed, which may hold a secret, and the jobs that a page asked about.
 
-`web.act_pages` and `web.edit_pages` keep it. Always holds: it is in this process alone, for a quarter of an hour since
-it was used last, and a hundred at most of a kind; no page has more of one than a name that nobody can guess.
+`web.act_pages` and `web.edit_pages` use it. Always holds: a value is only in this process, for a quarter of an hour
+after its last use, and there are at most a hundred of a kind; pages contain only its name, which cannot be guessed.
 """
 
 import secrets
@@ -32,12 +31,12 @@ class _Entry(Generic[T]):
 
 @attrs.frozen(eq=False)
 class Pending(Generic[T]):
-    """Those of one process. `about` says what one is for: under another name there is none."""
+    """The values of one kind that wait in this process; each is found only under the `about` it was kept for."""
 
     _kept: dict[str, _Entry[T]] = attrs.field(factory=dict, repr=False)
 
     def keep(self, value: T, about: str) -> str:
-        """A name for it."""
+        """Keep a value, and return a name for it that cannot be guessed."""
         now_s = trio.current_time()
         for name, one in [*self._kept.items()]:
             if one.until_s < now_s or len(self._kept) >= _MOST:
@@ -47,7 +46,7 @@ class Pending(Generic[T]):
         return name
 
     def find(self, name: str, about: str) -> T | None:
-        """What has this name; None: it was forgotten, or is for something else."""
+        """Return the value with this name; None if it was forgotten, or kept for something else."""
         one, now_s = self._kept.get(name), trio.current_time()
         if one is None or one.about != about or one.until_s < now_s:
             return None
@@ -57,16 +56,16 @@ class Pending(Generic[T]):
         return one.value
 
     def forget(self, name: str) -> None:
-        """It is done."""
+        """Remove the value with this name, which is done with."""
         self._kept.pop(name, None)
 
 
 def complete(edit: Edit, client: Client, desk: AdminConnection) -> Edit:
-    """With what lets jobs in now; to be called in the thread."""
+    """Return the edit with the present tokens and server versions; call it in the connection's thread."""
     return attrs.evolve(edit, tokens=desk.tokens(), version=lambda queue: version_of(client, queue))
 
 
 def version_of(client: Client, queue: str) -> str | None:
-    """What a running process of this queue found its server to be."""
+    """Return the server's version as a running process of this queue reports it; None if it is not known."""
     found = serving_if_told(client, queue)
     return None if found is None else found.server_version

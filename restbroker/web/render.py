@@ -1,7 +1,7 @@
-"""Makes HTML: pages of parts, each of which can be sent alone while the page is open. Called by `web.site`.
+"""Make HTML: pages of parts, each of which can be sent alone while the page is open; called by `web.site`.
 
-Always holds: everything is escaped (Jinja's autoescape), and what is not seen is shown as an escape; nothing is asked
-of Redis here.
+Always holds: everything is escaped (Jinja's autoescape), and an invisible character is shown as an escape; Redis is not
+used here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,15 @@ _TABLES = (
     ("processes", "running", "in_hand"),
     ("sources", "sources", "code"),
 )
-"""Parts that are tables: their field in the figures, and the number by which the most remarkable rows are chosen; by
-what is none, the first are.
+"""Parts that are tables: their field in the figures, and the field by whose number the most important rows are chosen.
+
+If that is no number, the first rows are chosen.
 """
 
 
 @attrs.frozen
 class Page:
-    """A page that goes on by itself: its title, and the names of its parts (templates/parts), from top to bottom."""
+    """A page that updates itself: its title, and the names of its parts (templates/parts), from top to bottom."""
 
     title: str
     parts: Sequence[str]
@@ -48,14 +49,14 @@ LIVE: Mapping[str, Page] = {
     "sources": Page("Sources", ("banner", "alarms", "sources")),
 }
 TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
-"""The pages of the sets."""
+"""The pages of the sets: name → title."""
 _BEFORE_SETS: Mapping[str, str] = {"in-hand": "In progress"}
 _BEHIND_SETS: Mapping[str, str] = {"job": "Job", "audit": "Audit log"}
 
 
 @attrs.define(eq=False)
 class Renderer:
-    """One for an app; may be used by several threads."""
+    """The renderer of an app; several threads may use it."""
 
     settings: Settings
     _environment: Environment = attrs.field(init=False)
@@ -100,15 +101,15 @@ class Renderer:
         self._environment = environment
 
     def page(self, template: str, **values: object) -> str:
-        """A whole page."""
+        """Return a whole page, made of this template and these values."""
         return self._environment.get_template(template).render(**values)
 
     def paced_page(self, template: str, **values: object) -> str:
-        """The same in a thread, so that deliveries go on meanwhile."""
+        """Return a whole page as `page` does, but with pauses, so that deliveries go on; call it in a thread."""
         return "".join(pace_items(self._environment.get_template(template).generate(**values), Pace()))
 
     def parts(self, name: str, state: State) -> dict[str, str]:
-        """The parts of a live page, by their names. For a thread."""
+        """Return the parts of a live page, by their names; call it in a thread."""
         tables = {part: views.rows(state, field) for part, field, _ in _TABLES}
         shown = {part: views.most(tables[part], number) for part, _, number in _TABLES}
         values: dict[str, object] = {
@@ -126,6 +127,6 @@ class Renderer:
         return {part: self.paced_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
 
     def live_page(self, name: str, rendered: Mapping[str, str], mark: str) -> str:
-        """A whole live page around its parts. `mark` is for its forms."""
+        """Return a whole live page around its rendered parts; `mark` is for its forms."""
         parts = {part: Markup(html) for part, html in rendered.items()}  # noqa: S704 - of our templates
         return self.page("live.html", name=name, title=LIVE[name].title, parts=parts, mark=mark)

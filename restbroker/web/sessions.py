@@ -1,7 +1,7 @@
-"""Who is looking: visits with a cookie, logins, and the mark that shows that a form came from a page of ours.
+"""Visits with a cookie, logins, and the mark that shows that a form came from a page of ours.
 
-Called by `web.guard`. Always holds: memory is bounded; of a login only a digest is kept; comparisons take the same time
-whatever is compared; nothing of it outlives the process, so a restart logs everybody out.
+Called by `web.guard`. Always holds: memory is bounded; of a login only a digest is kept; a comparison always takes the
+same time; nothing of it outlives the process, so that a restart logs everyone out.
 """
 
 import hmac
@@ -19,18 +19,18 @@ _MOST_ADDRESSES = 1000
 
 @attrs.define(eq=False)
 class Sessions:
-    """`now_s`: seconds that never jump. A visit's name is a secret of the visitor; it is also its cookie."""
+    """The logins of visitors; `now_s` returns seconds that never jump. A visit's name is a secret, and its cookie."""
 
     now_s: Callable[[], float]
     _key: bytes = attrs.field(factory=lambda: secrets.token_bytes(32), repr=False)
     _logins: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, repr=False)
 
     def new(self) -> str:
-        """A name for a visitor who has none."""
+        """Return a new name for a visitor who has none."""
         return secrets.token_urlsafe(32)
 
     def log_in(self) -> str:
-        """A new name, which is logged in. A name from before the login never is."""
+        """Return a new name that is logged in; a name from before the login never is."""
         name = self.new()
         while len(self._logins) >= _MOST_LOGINS:
             self._logins.popitem(last=False)
@@ -38,30 +38,30 @@ class Sessions:
         return name
 
     def is_logged_in(self, name: str) -> bool:
-        """Whether this visitor has logged in, and not out, within the last hours."""
+        """Tell whether this visitor has logged in within the last `LIFE_S` seconds, and not logged out."""
         until_s = self._logins.get(_digest(name))
         return until_s is not None and self.now_s() < until_s
 
     def log_out(self, name: str) -> None:
-        """Forgets a login."""
+        """Forget the login of this visitor."""
         self._logins.pop(_digest(name), None)
 
     def end_all(self) -> None:
-        """Forgets all logins."""
+        """Forget all logins."""
         self._logins.clear()
 
     def mark(self, name: str) -> str:
-        """What each form of this visitor's pages carries."""
+        """Return the mark that each form on this visitor's pages carries."""
         return hmac.new(self._key, name.encode(), sha256).hexdigest()
 
     def is_marked(self, name: str, mark: str) -> bool:
-        """Whether a form with this mark came from a page of this visitor's."""
+        """Tell whether a form with this mark came from a page of this visitor."""
         return bool(name) and hmac.compare_digest(self.mark(name).encode(), mark.encode("utf-8", "replace"))
 
 
 @attrs.define
 class _Bucket:
-    """How many tries are left, and when that was counted."""
+    """How many tries were left at the time `at_s`."""
 
     left: float
     at_s: float
@@ -69,23 +69,23 @@ class _Bucket:
 
 @attrs.define(eq=False)
 class Tries:
-    """How often a wrong login may be tried: by address, and by all together. Right ones cost nothing."""
+    """Limits how often a wrong login may be tried, by address and by all together; right ones do not count."""
 
     now_s: Callable[[], float]
     per_address: int = 5
     in_total: int = 30
     refill_s: float = 60.0
-    """So long it takes until all tries are there again."""
+    """How many seconds it takes until all tries are available again."""
     _addresses: OrderedDict[str, _Bucket] = attrs.field(factory=OrderedDict)
     _total: _Bucket | None = None
 
     def may_try(self, address: str) -> bool:
-        """Whether another try is heard at all."""
+        """Tell whether another try from this address is allowed."""
         bucket = self._addresses.get(address)
         return self._tokens_left(bucket, self.per_address) >= 1 and self._tokens_left(self._total, self.in_total) >= 1
 
     def note_failed(self, address: str) -> None:
-        """Counts a try that was wrong."""
+        """Count a wrong try from this address."""
         left = self._tokens_left(self._addresses.pop(address, None), self.per_address)
         while len(self._addresses) >= _MOST_ADDRESSES:
             self._addresses.popitem(last=False)
@@ -99,7 +99,7 @@ class Tries:
 
 
 def is_same(given: str, wanted: str) -> bool:
-    """Whether two texts are the same, in a time that tells nothing of where they differ."""
+    """Tell whether two texts are the same, in a time that does not show where they differ."""
     return hmac.compare_digest(_digest(given), _digest(wanted))
 
 

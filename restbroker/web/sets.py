@@ -1,7 +1,7 @@
-"""The pages of the retry, schedule and dead sets, of one job, and of what waits in a queue.
+"""The pages of the retry, schedule and dead sets, of one job, and of the jobs that wait in a queue.
 
-`web.site` serves them. Always holds: a page costs the same however large the set is, and the causes above it have their
-own time; what is shown of a job comes from `operate.entry`, without secrets; nothing is changed by looking.
+`web.site` serves them. Always holds: a page costs the same however large the set is, and the causes above it have a
+time limit of their own; what is shown of a job comes from `operate.entry`, without secrets; viewing changes nothing.
 """
 
 import json
@@ -49,7 +49,7 @@ _EXAMPLE: Final = "For example: command = send_message, and in the next field: f
 
 @attrs.frozen
 class CauseTable:
-    """What a page says of causes: of all in `of`, the `rows`. `is_one`: only that by which it is filtered."""
+    """The causes that a page shows: the `rows`, from all in `of`; `is_one`: only those that it filters by."""
 
     of: Summary
     rows: Sequence[Cause]
@@ -57,25 +57,25 @@ class CauseTable:
 
     @property
     def more(self) -> int:
-        """Causes that have no row."""
+        """How many causes have no row."""
         return 0 if self.is_one else len(self.of.causes) - len(self.rows)
 
     @property
     def without(self) -> int:
-        """Jobs that were looked at and are of none of the causes."""
+        """How many of the jobs that were read belong to none of the causes."""
         return 0 if self.is_one else self.of.meant - sum(cause.jobs for cause in self.of.causes)
 
 
 @attrs.frozen(eq=False)
 class SetPages:
-    """The views. `refuse` says why there is none."""
+    """The views of sets and queues; `refuse` makes an answer without a page."""
 
     desk: AdminConnection
     shell: Shell
     refuse: Refuse
 
     async def list_jobs(self, name: str) -> Response:
-        """A page of a set."""
+        """Return one page of the jobs in a set that match the conditions in the address."""
         typed = conditions(request.args.getlist("where"))
         after = request.args.get("after") or None
         zset = SETS[name]
@@ -113,7 +113,7 @@ class SetPages:
         return Response(html, status)
 
     async def job(self, name: str, key: str) -> Response:
-        """The page of one job."""
+        """Return the page of one job; refuse it with 404 if the job is not in the set."""
         zset = SETS[name]
 
         refused: StoreRefused | None = None
@@ -149,7 +149,7 @@ class SetPages:
         return Response(await self.shell.page_of_jobs("job.html", **values))
 
     async def waiting(self) -> Response:
-        """What waits in a queue."""
+        """Return one page of the jobs that wait in a queue; refuse it with 404 if the queue is not known."""
         queue, typed = request.args.get("name", ""), conditions(request.args.getlist("where"))
         after = request.args.get("after") or None
 
@@ -192,7 +192,10 @@ class SetPages:
         return Response(html, 200 if wrong is None else 400)
 
     def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CauseTable | None:
-        """All where nothing is searched for, one where its group is; else None, as where there is none."""
+        """Return all causes if there is no condition, or those whose groups are searched for.
+
+        None if there are only other conditions, or no cause.
+        """
         groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
         if wanted and not groups:
             return None
@@ -209,7 +212,7 @@ class SetPages:
 
 
 def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | None:
-    """Why there is no page of this queue: nobody knows it. None: somebody does."""
+    """Return why there is no page of this queue, which is unknown; None if it is known."""
     if queue in known.targets or is_known(client, queue):
         return None
     try:
@@ -220,7 +223,7 @@ def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | N
 
 
 def conditions(given: list[str]) -> list[str]:
-    """What was typed, without the fields that were left empty. Raises `UsageError` for what no field can show."""
+    """Return the conditions without empty ones; raise `UsageError` for too many, or one that no field can show."""
     typed = [one.strip() for one in given if one.strip()]
     if len(typed) > _MOST_CONDITIONS:
         raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
@@ -231,7 +234,7 @@ def conditions(given: list[str]) -> list[str]:
 
 
 def of_form(wrong: UsageError) -> UsageError:
-    """What is wrong with a condition, with an example as a form takes it in place of the command line's."""
+    """Return the error with an example as a form takes it, instead of one for the command line."""
     if wrong.cure == where.EXAMPLE:
         return UsageError(wrong.message, _EXAMPLE)
     cure, options, _ = (wrong.cure or "").partition(where.OPTIONS)
@@ -239,13 +242,13 @@ def of_form(wrong: UsageError) -> UsageError:
 
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:
-    """A link to a page of a list."""
+    """Return the address of a list's page with these conditions, from the entry `after` on, and `more` parameters."""
     query = [*more.items(), *(("where", one) for one in typed), *([("after", after)] if after else [])]
     return f"{path}?{urlencode(query)}" if query else path
 
 
 def readable(entry: Entry) -> str:
-    """A job's arguments for people, as indented JSON."""
+    """Return a job's arguments for people, as indented JSON."""
     # As ASCII: half surrogate pairs, which jobs may hold, do no harm.
     try:
         return json.dumps(entry.arguments, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()

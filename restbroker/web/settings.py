@@ -1,4 +1,4 @@
-"""How the pages are to be served: what the configuration says of them, in one value. `app` makes it."""
+"""How the pages are to be served: what the configuration says about them, in one value; `app` makes it."""
 
 import attrs
 
@@ -7,9 +7,9 @@ from restbroker.config.target import Basic
 
 @attrs.frozen
 class Settings:
-    """`bind`: the address or name that is listened on; `names`: others that are answered to.
+    """How the pages are served: `bind` is the address or name to listen on, `names` are further names to answer to.
 
-    `prefix`: the path that a reverse proxy puts before ours, "" for none. `login`: None lets everybody in.
+    `prefix` is the path that a reverse proxy puts before ours, "" for none. `login`: None lets everyone in.
     """
 
     bind: str

@@ -1,4 +1,4 @@
-"""A page for the visitor of the request at hand: rendered with the mark that its forms carry. Used by all views."""
+"""A page for the visitor of the present request, rendered with the mark that its forms carry; used by all views."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from restbroker.web.settings import Settings
 
 @attrs.frozen(eq=False)
 class Shell:
-    """`mark` makes the mark for the forms of this answer; `turn`: pages of jobs are rendered one at a time."""
+    """Renders pages with the mark for the forms of this answer; by `turn`, one page of jobs at a time."""
 
     renderer: Renderer
     settings: Settings
@@ -21,15 +21,15 @@ class Shell:
     turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     def page(self, template: str, **values: object) -> str:
-        """The page."""
+        """Return the page, made of this template and these values."""
         return self.renderer.page(template, mark=self.mark(), **values)
 
     async def page_of_jobs(self, template: str, **values: object) -> str:
-        """The same, in a thread: of what producers wrote much has to be escaped and cut."""
+        """Return the page after rendering it in a thread, since much text of producers has to be escaped and cut."""
         work = partial(self.renderer.paced_page, template, mark=self.mark(), **values)
         return await trio.to_thread.run_sync(work, limiter=self.turn)
 
     def who(self) -> str:
-        """Who does something, for the record of it."""
+        """Return who does something, for the audit log: "USER@ADDRESS (web)"."""
         user = self.settings.login.user if self.settings.login is not None else "web"
         return f"{user}@{request.remote_addr or 'unknown'} (web)" if g else user

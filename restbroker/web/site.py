@@ -1,7 +1,7 @@
-"""The web app: pages for people, `/stats` for programs, one login for both. `app` makes it when `Stats` is on.
+"""The web app: pages for people, `/stats` for programs, one login for both; `app` makes it when `Stats` is on.
 
-Always holds: every request passes the guard first; no page asks Redis over the connections that deliver; a browser is
-told to load nothing from elsewhere and to run nothing but our one script.
+Always holds: every request passes the guard first; no page uses the connections to Redis that deliver; a browser is
+told to load nothing from elsewhere and to run only our one script.
 """
 
 from collections.abc import Awaitable, Callable
@@ -60,7 +60,7 @@ def site_app(
     *,
     health: Health,
 ) -> QuartTrio:
-    """The app. `question` makes what `/stats` asks, anew for each request, over the connection of `watch`."""
+    """Return the app; `question` makes, for each request, what `/stats` reads over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
     app = new_app(
         "stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
@@ -85,7 +85,7 @@ def site_app(
 
 
 def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
-    """The pages of jobs, and what people do."""
+    """Add the pages of jobs, and of the actions on them, to the app."""
     shell = Shell(site.renderer, site.settings, site.guard.mark, site.turn)
     pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
     edits = EditPages(desk, shell, site.refuse, acts)
@@ -117,7 +117,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
 
 @attrs.frozen
 class _StripPrefix:
-    """Takes the prefix off where a proxy has left it in the path: proxies do either."""
+    """Removes the prefix from the path if a proxy has left it there; some do, some do not."""
 
     app: Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
     prefix: str
@@ -130,7 +130,7 @@ class _StripPrefix:
 
 @attrs.define(eq=False)
 class _Site:
-    """The views of the app. `turn`: whatever page it is, it is rendered in one thread at a time."""
+    """The views of the app; by `turn`, only one thread at a time renders pages."""
 
     settings: Settings
     watch: Watch
@@ -146,26 +146,26 @@ class _Site:
         self._streams = Streams(self.watch, self.renderer.parts, self.turn)
 
     def refuse(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
-        """Why there is no page: as a page for people, as JSON for programs."""
+        """Return the answer that says why there is no page: as a page for people, as JSON for programs."""
         if "text/html" not in request.headers.get("Accept", ""):
             return failure(status, code, message, cure)
         html = self.renderer.page("refusal.html", title="Error", message=message, cure=cure, mark="")
         return Response(html, status)
 
     async def error_page(self, error: RestbrokerError) -> Response:
-        """Why something could not be asked, or done."""
+        """Return the answer for an error: 400 for a `UsageError`, otherwise 503."""
         status = 400 if isinstance(error, UsageError) else 503
         return self.refuse(status, type(error).__name__, error.message, error.cure)
 
     async def page(self, name: str) -> Response:
-        """A live page as it is now."""
+        """Return a live page as it is now."""
         state = await self.watch.state_for()
         shown = await self._streams.current_page(name, state)
         html = self.renderer.live_page(name, shown.parts, self.guard.mark())
         return Response(html, 200 if state.trouble is None else 503)
 
     async def live(self) -> Response:
-        """The stream of a page's changes."""
+        """Return the stream of a page's changes; refuse it if there is no such page, or too many streams are open."""
         name = request.args.get("page", "")
         if name not in LIVE or request.method == "HEAD":
             return self.refuse(404, "NotFound", "There is no such page to follow.")
@@ -180,7 +180,7 @@ class _Site:
         return response
 
     async def static_file(self, name: str) -> Response:
-        """A file beside the pages."""
+        """Return a file beside the pages, such as the style sheet; refuse it with 404 if there is none of that name."""
         asset = self._files.get(name)
         if asset is None:
             return self.refuse(404, "NotFound", "There is no such file.")
@@ -190,13 +190,13 @@ class _Site:
         return response
 
     async def login_page(self, why: str | None = None, status: int = 200, then: str | None = None) -> Response:
-        """The form. `then`: where to go after it, if the address does not say."""
+        """Return the login form; `why` says what was wrong, `then` where to go after it if the address does not."""
         wanted = _then(request.args.get("then", then))
         values = {"title": "Log in", "why": why, "mark": self.guard.mark(), "then": wanted}
         return Response(self.renderer.page("login.html", **values), status)
 
     async def log_in(self) -> Response:
-        """The form, filled in."""
+        """Answer the filled-in login form: redirect the visitor, or return the form with what is wrong."""
         form = await request.form
         why = await self.guard.log_in(form.get("user", ""), form.get("password", ""))
         if why is not None:
@@ -204,7 +204,7 @@ class _Site:
         return self.go(_then(form.get("then")))
 
     async def log_out(self) -> Response:
-        """Ends the visitor's login."""
+        """End the visitor's login and redirect them."""
         self.guard.log_out()
         return self.go("/login" if self.settings.login else "/")
 
@@ -213,12 +213,12 @@ class _Site:
         return self.go(f"/login?then={_quote(path)}" if path != "/" else "/login")
 
     def go(self, path: str) -> Response:
-        """Sends the visitor to another page of ours."""
+        """Return a redirect to another page of ours."""
         return Response("", 303, {"Location": f"{self.settings.prefix}{path}"})
 
 
 def _then(path: str | None) -> str:
-    """Where to go after the login: a path of ours, never another site."""
+    """Return where to go after the login: a path of ours, never another site."""
     is_own = path is not None and path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_own and path is not None else "/"
 

@@ -1,8 +1,8 @@
 """`GET /stats`: the figures as JSON, under the address and with the fields that the original program had.
 
-`web.site` serves it. Always holds: a page of another site can neither ask (no CORS header, names
-are checked) nor learn a secret; an answer never waits for Redis longer than a few seconds. The original answered any
-page with the tokens of running jobs, and hung up when Redis was away (measured).
+`web.site` serves it. Always holds: a page of another site can neither request it (no CORS header, host names are
+checked) nor learn a secret; an answer never waits for Redis longer than a few seconds. The original answered any page
+with the tokens of running jobs, and hung up when Redis was away (measured).
 """
 
 import json
@@ -19,15 +19,18 @@ from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
 TURN_S = 2.0
-"""So long a request waits while others ask Redis."""
+"""How many seconds a request waits while others use Redis."""
 
 
 Question: TypeAlias = Callable[[Client], Mapping[str, Json]]
-"""Asks Redis for the figures, in the thread of the connection."""
+"""Reads the figures from Redis, in the thread of the connection."""
 
 
 def stats_view(connection: Connection, question: Callable[[], Question]) -> Callable[[], Awaitable[Response]]:
-    """What answers /stats. `question` makes a new one for each request; `connection` has a short time-out."""
+    """Return the view for /stats; `question` is called for each request, `connection` has a short time-out.
+
+    The view answers 503 if Redis is away or busy.
+    """
 
     async def stats() -> Response:
         figures = question()

@@ -1,4 +1,4 @@
-"""What the templates are given: rows and charts made of a `State`. Called by `web.render`.
+"""What the templates show: rows and charts made of a `State`; called by `web.render`.
 
 Always holds: pure; a field that another version of restbroker does not write is None, and the page shows a dash.
 """
@@ -20,14 +20,14 @@ from restbroker.web.watch import State
 
 Row = Mapping[str, Json]
 MOST_ROWS = 300
-"""A table of a live page has no more: it is sent again with each change."""
+"""The greatest number of rows in a table of a live page, which is sent again with each change."""
 STALE_S = 10.0
-"""A process whose last beat is older is told to be silent; it beats every 2.5 s."""
+"""A process whose last heartbeat is older (seconds) is shown as silent; it beats every 2.5 s."""
 
 
 @attrs.frozen
 class Alarm:
-    """Something that is wrong, in words; `page` is where more is to be seen. `is_mild`: somebody wanted it so."""
+    """Something that is wrong, in words; `page` shows more about it. `is_mild`: it was done on purpose."""
 
     text: str
     cure: str | None = None
@@ -37,20 +37,23 @@ class Alarm:
 
 @attrs.frozen
 class Server:
-    """Who serves a queue: the `target`, None for a Ruby process's; `state`: why that gets no jobs, None: it does."""
+    """What serves a queue: the `target`, None for a Ruby process; `state` is why it gets no jobs, None: it does."""
 
     target: str | None = None
     state: str | None = None
 
 
 def rows(state: State, name: str) -> Sequence[Row]:
-    """A table of the figures."""
+    """Return the rows of a table of the figures; none if it is missing or no list."""
     found = state.seen.figures.get(name) if state.seen is not None else None
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def most(found: Sequence[Row], field: str) -> Sequence[Row]:
-    """Of too many rows those with the highest numbers, in their order; what is no number is the most remarkable."""
+    """Return, of too many rows, those with the highest numbers in `field`, in their order.
+
+    A row without a number there counts as the highest.
+    """
     if len(found) <= MOST_ROWS:
         return found
 
@@ -62,14 +65,14 @@ def most(found: Sequence[Row], field: str) -> Sequence[Row]:
 
 
 def hidden(state: State, tables: Mapping[str, Sequence[Row]], shown: Mapping[str, Sequence[Row]]) -> Mapping[str, int]:
-    """How many rows of each table are not shown."""
+    """Return how many rows of each table are not shown."""
     unread = state.seen.figures.get("queues_unread") if state.seen is not None else None
     found = {name: len(tables[name]) - len(kept) for name, kept in shown.items()}
     return {**found, "queues": found["queues"] + (unread if isinstance(unread, int) else 0)}
 
 
 def totals(state: State) -> Mapping[str, Json]:
-    """The numbers on top of the overview."""
+    """Return the numbers at the top of the overview, by name."""
     figures = state.seen.figures if state.seen is not None else {}
     waiting = [size for row in rows(state, "queues") if isinstance(size := row.get("size"), int)]
     in_hand = [number for row in rows(state, "targets") if isinstance(number := row.get("in_hand"), int)]
@@ -81,13 +84,13 @@ def totals(state: State) -> Mapping[str, Json]:
 
 
 def causes(state: State) -> Summary | None:
-    """Those of the dead jobs, where any are known."""
+    """Return the causes of the dead jobs; None if none are known."""
     found = None if state.seen is None else state.seen.dead
     return found if found is not None and found.causes else None
 
 
 def alarms(state: State) -> list[Alarm]:
-    """What is wrong now, the worst first."""
+    """Return what is wrong now, the worst first."""
     waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
     found = [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
     found += _of_sources(state)
@@ -95,7 +98,7 @@ def alarms(state: State) -> list[Alarm]:
 
 
 def servers(state: State) -> Mapping[str, Server]:
-    """Who serves each queue, by its name; of those whom nobody serves there is none."""
+    """Return what serves each queue, by the queue's name; a queue that is not served has no entry."""
     found = {queue: Server() for row in rows(state, "running") for queue in _words(row, "queues")}
     for row in rows(state, "merged"):
         closed = "paused" if row.get("pauses") else None if row.get("gate") == "open" else row.get("gate")
@@ -105,7 +108,7 @@ def servers(state: State) -> Mapping[str, Server]:
 
 
 def charts(state: State) -> list[Chart]:
-    """Throughput, failures, latency and backlog."""
+    """Return the charts for throughput, failures, latency and backlog."""
     minutes = () if state.seen is None else state.seen.minutes
     # The minute that has just begun would always look like a collapse.
     whole = minutes[:-1]
@@ -166,7 +169,7 @@ def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
 
 
 def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:
-    """For how long, and what waits for it."""
+    """Return a text on how long a target has been closed, and how many jobs wait for it; "" if neither is known."""
     closed_for_s = lane.get("closed_for_s")
     sizes = [size for queue in _words(lane, "queues") if isinstance(size := waiting.get(queue), int)]
     told = [f"for {words.duration(closed_for_s)}"] if words.is_number(closed_for_s) and closed_for_s else []
@@ -186,7 +189,7 @@ def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:
 
 
 def _of_sources(state: State) -> Iterator[Alarm]:
-    """Those that are not read from; of many users that have the same, one stands for all."""
+    """Yield an alarm for each source that cannot be read from; if several users have the same problem, one for all."""
     troubled: dict[tuple[str, str], list[Row]] = {}
     for row in rows(state, "sources"):
         if row.get("code"):
@@ -209,7 +212,7 @@ def _of_pauses(state: State) -> Iterator[Alarm]:
 
 
 def _of_pause(text: str, pause: Json, page: str) -> Alarm:
-    """By whom, why and until when, where that is known."""
+    """Return the alarm for a pause, with who, why and until when, as far as that is known."""
     about = pause if isinstance(pause, Mapping) else {}
     told = words.pause(about)
     if told and about.get("left_s") is None:

@@ -1,8 +1,9 @@
-"""What the pages show: one look at Redis for all who watch, and the backlog of the last hours, kept in memory.
+"""What the pages show: one snapshot of Redis for all visitors, and the backlog of the last hours, kept in memory.
 
-`app` makes one for the pages' own connection and runs it as a service. Always holds: however many look, Redis is
-asked by one at a time, not again within a second, and a tenth of the time at most; whatever lies there ends no broker;
-nobody waits for a Redis that does not answer longer than its connection's time-out; what is kept is bounded.
+`app` makes one for the pages' own connection and runs it as a service. Always holds: with any number of visitors, one
+request at a time reads Redis, at most once a second and for at most a tenth of the time; no content of Redis ends a
+broker; no visitor waits for a Redis that does not answer longer than its connection's time-out; what is kept is
+bounded.
 """
 
 import time
@@ -25,22 +26,25 @@ from restbroker.web.causes import Causes
 from restbroker.web.stats import Question
 
 FRESH_S = 1.0
-"""What is no older is shown without another look."""
+"""A snapshot that is at most this many seconds old is shown without a new one."""
 FOLLOWED_S = 2.0
 IDLE_S = 10.0
 _REST = 10
-"""After a look, Redis and the processor are left alone for so many times as long as it took."""
+"""After a snapshot, Redis and the processor are left alone for this many times as long as it took."""
 _CAUSES_S = 0.1
-"""Of a look so long may go to the causes of dead jobs; the next one goes on."""
+"""Seconds of a snapshot that may be spent on the causes of dead jobs; the next one continues."""
 _VISITED_S = 60.0
-"""So long after a page was asked for they are read on: browsers without JavaScript load theirs every 30 s."""
+"""After the request of a page, causes are read for this many seconds.
+
+Browsers without JavaScript load theirs every 30 s.
+"""
 _KEPT = 1080
-"""Looks at the backlog, one in `IDLE_S`: three hours."""
+"""How many points of the backlog are kept, one in `IDLE_S`: three hours."""
 
 
 @attrs.frozen
 class Backlog:
-    """What waited at a moment (epoch seconds): in queues, for its next try, and in progress."""
+    """How many jobs there were at a moment (epoch seconds): waiting in queues, waiting for a retry, and in progress."""
 
     at_s: float
     waiting: int
@@ -50,8 +54,9 @@ class Backlog:
 
 @attrs.frozen
 class Snapshot:
-    """What Redis held at one moment. `figures`: see `web.metrics_view`; `minutes`: see `operate.history`; `dead`: the
-    causes of dead jobs, None where there are none or nobody looks.
+    """What Redis held at one moment; for `figures` see `web.metrics_view`, for `minutes` see `operate.history`.
+
+    `dead` has the causes of dead jobs; None if there are none, or no visitor needs them.
     """
 
     at_s: float
@@ -62,7 +67,7 @@ class Snapshot:
 
 @attrs.frozen
 class State:
-    """What is known now: the last look that succeeded, and why the one after it did not. `number` counts the looks."""
+    """The last snapshot that succeeded, and why the one after it did not; `number` counts the attempts."""
 
     number: int = 0
     seen: Snapshot | None = None
@@ -72,7 +77,10 @@ class State:
 
 @attrs.define(eq=False)
 class Watch:
-    """`question` makes a new one for each look; `causes` those of dead jobs; `now_s` is any clock in seconds."""
+    """Takes the snapshots; `question` makes what reads the figures, for each one, and `now_s` is any clock in seconds.
+
+    `causes` reads the causes of dead jobs; None: they are not shown.
+    """
 
     connection: Connection
     question: Callable[[], Question]
@@ -93,7 +101,7 @@ class Watch:
     _wanted: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Looks every ten seconds, every two while somebody follows, until cancelled."""
+        """Take a snapshot every ten seconds, every two while a page is followed, until cancelled."""
         task_status.started()
         while True:
             self._wanted = trio.Event()
@@ -102,18 +110,18 @@ class Watch:
                 await self._wanted.wait()
 
     def stop(self) -> None:
-        """Ends what follows, so that nobody has to be waited for."""
+        """End all that follows, so that a stop need not wait for it."""
         self.stopping.set()
         self._next.set()
 
     def hurry(self) -> None:
-        """Looks again at once, also where a look is under way: somebody has just changed something."""
+        """Take a new snapshot at once, even if one is in progress, since a visitor has just changed something."""
         self._hurries += 1
         self._looked_at_s = float("-inf")
         self._wanted.set()
 
     async def state_for(self) -> State:
-        """Return to a visitor what is known: at most `FRESH_S` old, or older where a look takes long."""
+        """Return what is known to a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
         self._visited_at_s = self.now_s()
         await self._refresh()
         return self.state
@@ -124,7 +132,7 @@ class Watch:
                 await self._take_snapshot()
 
     async def later(self, number: int, within_s: float) -> State:
-        """What is known after the look `number`, or what is known anyway once `within_s` is over or a stop begins."""
+        """Return the state once it is newer than `number`, or as it is after `within_s` seconds or at a stop."""
         with trio.move_on_after(within_s):
             while self.state.number <= number and not self.stopping.is_set():
                 await self._next.wait()
@@ -132,7 +140,7 @@ class Watch:
 
     @contextmanager
     def follow(self) -> Iterator[None]:
-        """Within the block Redis is looked at every two seconds."""
+        """Make the watch take a snapshot every two seconds within the block."""
         self.followers += 1
         self._wanted.set()
         try:
@@ -167,7 +175,7 @@ class Watch:
         self._next = trio.Event()
 
     def _dead(self, client: Client) -> Summary | None:
-        """The causes of dead jobs; the last ones where a visitor of their page has just begun to read them."""
+        """Return the causes of dead jobs; the last ones if a visitor of their page is just reading them."""
         found = None
         # The page of the set says what is wrong.
         with suppress(StoreRefused, ConfigError):
@@ -176,7 +184,7 @@ class Watch:
         return found or (self.state.seen.dead if self.state.seen is not None else None)
 
     async def _ask(self, ask: Callable[[Client], Snapshot]) -> Snapshot | RestbrokerError:
-        """What was seen, or why nothing was."""
+        """Return the snapshot, or the error that prevented it."""
         try:
             try:
                 return await self.connection.call(ask)

@@ -1,6 +1,6 @@
-"""How pages write numbers, times and what strangers wrote. Called by templates, as filters.
+"""How pages write numbers, times and texts of strangers; called by templates, as filters.
 
-Always holds: what is not known is a dash; no control character, and none that hides or turns text, reaches a page.
+Always holds: an unknown value is a dash; no control character, and none that hides or turns text, reaches a page.
 """
 
 import json
@@ -20,7 +20,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u20
 
 
 def plain(value: object) -> object:
-    """What a template puts into a page: texts with what is not seen as an escape, a dash for what is not known."""
+    """Return what a template puts into a page: texts with invisible characters as escapes, a dash for None."""
     if value is None:
         return UNKNOWN
     if isinstance(value, str) and not isinstance(value, Markup):
@@ -29,34 +29,34 @@ def plain(value: object) -> object:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether it is one that can be shown: a producer may write others, of hundreds of digits."""
+    """Tell whether a value is a number that can be shown; a producer may write others, of hundreds of digits."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def number(value: object) -> str:
-    """`12,345`."""
+    """Return a whole number as `12,345`; a dash for anything else."""
     return f"{value:,}" if is_number(value) and isinstance(value, int) else UNKNOWN
 
 
 def decimal(value: object) -> str:
-    """`12.3`, and `1,234` where the fraction says nothing."""
+    """Return a number as `12.3`, or as `1,234` where the fraction means little; a dash for anything else."""
     if not is_number(value):
         return UNKNOWN
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
 
 
 def duration(seconds: object) -> str:
-    """As everywhere: `250 ms`, `3.5 s`, `12 min`, `5 h 20 min`."""
+    """Return seconds as a duration, such as `250 ms`, `3.5 s`, `12 min` or `5 h 20 min`; a dash for anything else."""
     return duration_text(seconds) if is_number(seconds) else UNKNOWN
 
 
 def milliseconds(value: object) -> str:
-    """A duration that comes in milliseconds."""
+    """Return a number of milliseconds as a duration; a dash for anything else."""
     return duration(value / 1000) if is_number(value) else UNKNOWN
 
 
 def moment(at_s: object) -> str:
-    """A moment (epoch seconds) in UTC: `2026-11-21 12:03:11`."""
+    """Return a moment (epoch seconds) in UTC, as `2026-11-21 12:03:11`; a dash for anything else."""
     if not is_number(at_s):
         return UNKNOWN
     try:
@@ -66,7 +66,7 @@ def moment(at_s: object) -> str:
 
 
 def pause(value: object) -> str:
-    """Why something is paused, by whom, and for how long: what is known of a pause, in words."""
+    """Return in words what is known of a pause: by whom or for which reason, why, and for how much longer."""
     if not isinstance(value, Mapping):
         return ""
     who, why, left_s = value.get("who"), value.get("why"), value.get("left_s")
@@ -77,7 +77,7 @@ def pause(value: object) -> str:
 
 
 def brief(value: object) -> str:
-    """Arguments on one line, cut off where they are long."""
+    """Return arguments as JSON on one line, cut to 90 characters; "" if there are none."""
     if value is None or value == {}:
         return ""
     try:

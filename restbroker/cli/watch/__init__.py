@@ -1,5 +1,5 @@
-"""`restbroker stats --watch`: the figures again and again, as one screen, as blocks of lines, or as lines of JSON.
+"""`restbroker stats --watch`: repeat the figures, as one screen, as blocks of lines, or as lines of JSON.
 
-`past`, `troubles`, `targets`, `table` and `screen` are pure; `looks` asks Redis, `terminal` owns the terminal, and
-`watching` has the three loops.
+`trend`, `problems`, `targets`, `table` and `screen` are pure; `sampler` reads Redis, `terminal` controls the terminal,
+and `watching` has the three loops.
 """

@@ -1,7 +1,7 @@
-"""What is wrong, in words, the gravest first: what the live screen has at its top. Called by `screen`.
+"""What is wrong, in words, the gravest first: the top of the live screen; called by `screen`.
 
-Always holds: a pure function of the figures. Queues that belong to others (Ruby's workers on the same Redis) are no
-trouble of ours, whatever state they are in.
+Always holds: a pure function of the figures. Queues that belong to others (Ruby's workers on the same Redis) are never
+a problem here, in any state.
 """
 
 from collections import Counter
@@ -17,14 +17,14 @@ from restbroker.operate.overview import SystemStats
 from restbroker.operate.snapshot import takes_jobs
 
 LONG_WAIT_S = 60.0
-"""From then on it is said that a job waits."""
+"""A job that waits this many seconds is reported."""
 SILENT_S = 10.0
-"""A process gives a sign of life every 2.5 s."""
+"""A process without a heartbeat for this many seconds is silent; it sends one every 2.5 s."""
 
 
 @attrs.frozen
 class Problem:
-    """`grave`: jobs stand still, or will. Else it is worth knowing."""
+    """Something that is wrong; `grave`: jobs stand still, or will. Otherwise it is worth knowing."""
 
     grave: bool
     text: str
@@ -32,13 +32,13 @@ class Problem:
 
 
 def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
-    """All that is wrong. `wanted` are the queues of the configuration at hand, served by somebody or not."""
+    """Return all that is wrong, grave problems first; `wanted` are the queues of this configuration, served or not."""
     found = [*_of_gates(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
     return sorted(found, key=lambda one: not one.grave)
 
 
 def own_queues(seen: SystemStats, wanted: Collection[str]) -> frozenset[str]:
-    """The queues that are restbroker's: those of the configuration, and those that a process serves."""
+    """Return the queues that belong to restbroker: those of the configuration, and those that a process serves."""
     return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["lanes"]))
 
 

@@ -1,6 +1,6 @@
-"""Asks Redis for the figures, again and again. Used by `watching`.
+"""Read the figures from Redis repeatedly; used by `watching`.
 
-Always holds: a Redis that is away is told of, never raised; the next look connects again by itself.
+Always holds: that Redis is away is reported, never raised; the next read connects again by itself.
 """
 
 import time
@@ -15,14 +15,14 @@ from restbroker.store.client import Client
 from restbroker.store.server import product
 
 TIMEOUT_S = 2.0
-"""A key that is pressed meanwhile has to wait as long."""
+"""The time-out of one read in seconds; a key that is pressed meanwhile has to wait as long."""
 
 
 @attrs.frozen
 class Sample:
-    """What one look found. `seen` are the last figures; with an `error` they are `age_s` old, None if there are none.
+    """The result of one read; `seen` has the last figures, which with an `error` are `age_s` seconds old.
 
-    `server`: product, version and address of Redis.
+    `seen` is None if there are none yet. `server` is product, version and address of Redis.
     """
 
     server: str
@@ -34,7 +34,7 @@ class Sample:
 
 @attrs.define
 class Sampler:
-    """Remembers what was seen. `clock` gives seconds and never goes back."""
+    """Reads the figures and remembers them; `clock` returns seconds and never goes back."""
 
     client: Client
     wanted: Collection[str]
@@ -45,7 +45,10 @@ class Sampler:
     _seen_at_s: float = 0.0
 
     def sample(self) -> Sample:
-        """One look. Raises `StoreRefused` if already the first one is refused: that is no matter of waiting."""
+        """Read the figures once, and return them with what was known before.
+
+        Raise `StoreRefused` if the very first read is refused, since waiting would not help.
+        """
         error: RestbrokerError | None = None
         try:
             self._ask()

@@ -1,7 +1,7 @@
-"""The live screen as lines of text. Called by `watching` for each look, and when the terminal changes its size.
+"""The live screen as lines of text; called by `watching` for each read, and when the terminal's size changes.
 
-Always holds: a pure function; no line is wider and there are no more lines than asked for; what is wrong comes first,
-and what is told by a colour is told by a word as well.
+Always holds: a pure function; the result has at most as many columns and lines as requested; what is wrong comes first,
+and what a colour says, a word says as well.
 """
 
 import textwrap
@@ -25,7 +25,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
 
 _ROOMY = 22
-"""From so many lines on there are empty ones between the parts."""
+"""From this many lines on, there are empty ones between the parts."""
 _FOR_CHARTS = 12
 _LABEL = 9
 _VALUE = 9
@@ -51,10 +51,10 @@ _BAD, _ODD, _GOOD, _OLD = "red", "yellow", "green", "dim"
 
 @attrs.frozen
 class View:
-    """What there is to show. `server`: product, version and address of Redis; `clock`: the time; `every`: how often.
+    """What the screen shows; `server` is product, version and address of Redis, `clock` the time, `every` the interval.
 
-    `seen` is None before the first answer. With an `error` there is no answer now, and `seen` is `age_s` old.
-    `wanted`: the queues of the configuration.
+    `seen` is None before the first answer. With an `error` there is no answer now, and `seen` is `age_s` seconds old.
+    `wanted` has the queues of the configuration.
     """
 
     server: str
@@ -68,7 +68,7 @@ class View:
 
 
 def screen(view: View, width: int, height: int) -> list[Text]:
-    """The lines, at most `height` of them."""
+    """Return the lines of the screen, at most `height` of at most `width` columns."""
     gap = [Text()] if height >= _ROOMY else []
     lines = [_head(view, width)]
     seen = view.seen
@@ -122,7 +122,7 @@ def _sets(seen: SystemStats, course: Trend, width: int) -> Text:
 
 
 def _join_fitting(parts: Sequence[Text], width: int) -> Text:
-    """As many of the parts as fit, the first in any case."""
+    """Return a line of as many parts as fit, at least the first."""
     line = Text()
     for part in parts:
         longer = Text.assemble(line, " · ", part) if line.plain else Text.assemble(part)
@@ -134,7 +134,7 @@ def _join_fitting(parts: Sequence[Text], width: int) -> Text:
 
 
 def _problem_lines(view: View, found: Sequence[Problem], width: int, room: int) -> list[Text]:
-    """What is wrong in at most `room` lines: whole if there is room, else one line each."""
+    """Return what is wrong in at most `room` lines: in full if they suffice, otherwise one line each."""
     if view.error is not None:
         old = "" if view.seen is None else f" These numbers are {duration_text(view.age_s)} old."
         found = [Problem(True, view.error.message + old, view.error.cure), *found]
@@ -181,7 +181,7 @@ def _chart(label: str, value: str, values: Sequence[float], say: Callable[[float
 
 
 def _lists(seen: SystemStats, wanted: Collection[str], width: int, room: int, gap: Sequence[Text]) -> list[Text]:
-    """Targets and queues: each gets what it needs, or half of the room, or what the other leaves over."""
+    """Return the lines of targets and queues: each gets what it needs, or half of the room, or what is left over."""
     targets, queues = _target_rows(seen), _queue_rows(seen, wanted)
     space = room - 2 * len(gap)
     need = [1 + len(rows) if rows else 0 for rows in (targets, queues)]
@@ -216,7 +216,7 @@ def _target_rows(seen: SystemStats) -> list[Row]:
 
 
 def _queue_rows(seen: SystemStats, wanted: Collection[str]) -> list[Row]:
-    """The worst first. Those that are about as bad as each other stay where they are from look to look: by name."""
+    """Return the rows of the queues, the worst first; equally bad ones by name, so that they keep their places."""
     own = own_queues(seen, wanted)
     ranked = [(_rank(queue, own), _wait(queue), str(queue["name"]), queue) for queue in seen["queues"]]
     return [_queue_row(queue, rank) for rank, _, _, queue in sorted(ranked, key=lambda one: one[:3])]
@@ -233,7 +233,7 @@ def _rank(queue: Mapping[str, Json], own: Collection[str]) -> int:
 
 
 def _wait(queue: Mapping[str, Json]) -> int:
-    """How long the next job waits, roughly, longest first."""
+    """Return a sort key for how long the next job waits, roughly, the longest first."""
     latency_s = queue["latency_s"]
     return -int(latency_s).bit_length() if isinstance(latency_s, int | float) else 0
 

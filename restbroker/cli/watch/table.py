@@ -1,6 +1,6 @@
-"""Columns that fit: into a width by leaving out what matters least, into a height by saying how many more there are.
+"""Columns that fit: into a width by leaving out the least important, into a height by saying how many more there are.
 
-Used by `screen` and `stats_terminal`. Always holds: no line is wider than asked for, and none has a control character.
+Used by `screen` and `stats_terminal`. Always holds: no line is wider than requested, and none has a control character.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from restbroker.console.output import one_line
 
 _GAP = 2
 _LEAST = 8
-"""Narrower than that a text is not worth having."""
+"""The least width of a text that may be cut; a narrower one is of no use."""
 
 
 @attrs.frozen
 class Column:
-    """`numbers` are on the right. `leave` says which column goes first where there is no room, 0: none does.
+    """A column; `numbers` are aligned right. The one with the lowest `leave` is dropped first, one with 0 never.
 
     `stretches`: it takes what the others leave over. `whole`: its texts are never cut.
     """
@@ -32,14 +32,17 @@ class Column:
 
 @attrs.frozen
 class Row:
-    """The cells of a line, and how it is drawn."""
+    """The cells of a line, and its style."""
 
     cells: Sequence[str]
     style: str = ""
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row], width: int, height: int) -> list[Text]:
-    """A header and as many rows as fit, the first ones. Nothing where there is no room for two lines, or no row."""
+    """Return a header and the first rows that fit; nothing if there is no room for two lines, or no row.
+
+    The last line says how many rows did not fit.
+    """
     if height < 2 or not rows:
         return []
     room = height - 1
@@ -57,19 +60,19 @@ def table(columns: Sequence[Column], rows: Sequence[Row], width: int, height: in
 
 
 def more(count: int, width: int) -> Text:
-    """The line that stands for those that did not fit."""
+    """Return the line that stands for the rows that did not fit."""
     return Text(truncate(f"… and {count} more", width), "dim")
 
 
 def truncate(text: str, width: int) -> str:
-    """The text in at most so many columns, with … where it was longer."""
+    """Return the text in at most `width` columns, with … at its end if it was longer."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1) + "…" if width > 1 else "…"[:width]
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> dict[int, int]:
-    """How wide each column is that is shown, by its place."""
+    """Return the width of each column that is shown, by its place."""
     natural = [
         max([cell_len(column.title), *(cell_len(row[place]) for row in cells)]) for place, column in enumerate(columns)
     ]

@@ -1,7 +1,7 @@
-"""The rows of the live screen that are about targets: one each, over all processes. Called by `screen`.
+"""The rows of the live screen for targets: one each, over all processes; called by `screen`.
 
-Always holds: a pure function of the figures. Rates and jobs are added up; percentiles cannot be, so that of the slowest
-process is shown.
+Always holds: a pure function of the figures. Rates and jobs are added up; percentiles cannot be, so that the one of the
+slowest process is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _RANKS = {"closed": 0, "denied": 0, "paused": 1, "quiet": 2, "finishing": 3, "un
 
 @attrs.frozen
 class TargetRow:
-    """One target. `rank` is 0 for the worst; `why` is empty where nothing is to be said."""
+    """One target; `rank` is 0 for the worst, `why` is empty if there is nothing to report."""
 
     name: str
     state: str
@@ -31,7 +31,7 @@ class TargetRow:
 
 
 def target_rows(seen: SystemStats) -> list[TargetRow]:
-    """Each target that a living process serves, the worst first, else by name."""
+    """Return each target that a living process serves, the worst first, then by name."""
     of_target: dict[str, list[Mapping[str, Json]]] = {}
     for lane in seen["lanes"]:
         if not lane["dying"] and lane["target"] is not None:
@@ -62,7 +62,7 @@ def _rank(state: str) -> int:
 
 
 def _state(row: Mapping[str, Json]) -> str:
-    """One word. What the processes have ended or begun to end comes before what Redis holds of the target."""
+    """Return the state in one word; what the process itself has stopped or begun to stop comes first."""
     if row["gate"] in ("closed", "denied"):
         return str(row["gate"])
     if row["paused"]:

@@ -1,6 +1,6 @@
-"""The terminal while the live screen has it: its other screen, keys, and the signals that concern it.
+"""The terminal while the live screen has it: its alternate screen, keys, and the signals that concern it.
 
-Used by `watching`. Always holds: whatever ends it (a key, a signal, an error), the terminal is then as it was.
+Used by `watching`. Always holds: when it ends for any reason (a key, a signal, an error), the terminal is as before.
 """
 
 import os
@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 _PLAIN = str.maketrans("…·▁▂▃▄▅▆▇█", "~-_.:-=+*#")
-"""For terminals whose encoding has no such letters."""
+"""Substitutes for terminals whose encoding does not have these characters."""
 
 
 class Event(Enum):
@@ -35,7 +35,7 @@ class Event(Enum):
 
 @attrs.define
 class Terminal:
-    """The screen, for as long as `alternate_screen` lasts."""
+    """The terminal's screen, for as long as `alternate_screen` lasts."""
 
     _live: Live
     _signals: int
@@ -49,14 +49,17 @@ class Terminal:
         return size.width, size.height
 
     def show(self, lines: Sequence[Text]) -> None:
-        """Draws these in the place of what was there."""
+        """Draw these lines in place of those before."""
         if self._is_plain:
             for line in lines:
                 line.plain = line.plain.translate(_PLAIN)
         self._live.update(Group(*lines), refresh=True)
 
     def wait(self, timeout_s: float) -> Event:
-        """Until a key or a signal that matters comes, `timeout_s` at most. Raises KeyboardInterrupt at Ctrl-C."""
+        """Wait for a key or a signal that matters, at most `timeout_s` seconds, and return what ended it.
+
+        Raise KeyboardInterrupt at Ctrl-C.
+        """
         watched = [self._signals] if self._keys is None else [self._signals, self._keys]
         ready, _, _ = select.select(watched, [], [], max(timeout_s, 0.0))
         if self._signals in ready:
@@ -79,7 +82,10 @@ class Terminal:
 
 @contextmanager
 def alternate_screen() -> Iterator[Terminal]:
-    """The terminal's other screen, without a cursor; keys come at once and are not shown."""
+    """Yield the terminal's alternate screen, without a cursor; keys come at once and are not shown.
+
+    At the end the terminal is as it was before.
+    """
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     console = Console(highlight=False, markup=False, emoji=False)
     if encoding != "utf8" and isinstance(sys.stdout, TextIOWrapper):
@@ -91,7 +97,7 @@ def alternate_screen() -> Iterator[Terminal]:
 
 
 def suspend() -> None:
-    """End `alternate_screen`, then hand the terminal back to the shell (Ctrl-Z), until that continues us."""
+    """Return the terminal to the shell (Ctrl-Z) until it continues us; call it after `alternate_screen` has ended."""
     os.kill(os.getpid(), signal.SIGTSTP)
 
 
@@ -111,8 +117,9 @@ def _keys_at_once(keys: int | None) -> Iterator[None]:
 
 @contextmanager
 def _signal_pipe() -> Iterator[int]:
-    """A descriptor on which the numbers of signals arrive. Those that would end the process end `alternate_screen`
-    first.
+    """Yield a descriptor on which the numbers of signals arrive.
+
+    Signals that would end the process make `alternate_screen` end first.
     """
     ours, pythons = os.pipe()
     os.set_blocking(ours, False)
@@ -136,7 +143,7 @@ def _signal_pipe() -> Iterator[int]:
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
-    """Its number is in the pipe; the wait sees it there."""
+    """Do nothing: the signal's number is in the pipe, where the wait finds it."""
 
 
 def _on_end_signal(number: int, _frame: FrameType | None) -> None:

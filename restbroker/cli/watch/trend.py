@@ -1,7 +1,7 @@
-"""What the figures did since the watch began: rates, changes, and what the two small charts draw.
+"""What the figures did since the watch began: rates, changes, and the data of the two small charts.
 
 Used by `watching` and `screen`. Always holds: memory is bounded however long it runs, and the charts span all of that
-time: when there are too many spans, each two become one.
+time: when there are too many spans, every two become one.
 """
 
 import attrs
@@ -29,9 +29,11 @@ class _Span:
 
 @attrs.frozen
 class Trend:
-    """The past at one moment. `per_s`: each total's rate since the look before, empty as long as there was one only;
-    `changes`: how much more there is of each than at the first look; `throughput` and `backlog`: what the charts draw,
-    oldest first, jobs a second and jobs.
+    """The past at one moment; `lasted_s` is how many seconds the watch has lasted.
+
+    `per_s` has the rate of each total since the read before, and is empty after the first read; `changes` how much more
+    there is of each than at the first read; `throughput` (jobs a second) and `backlog` (jobs) what the charts draw,
+    oldest first.
     """
 
     lasted_s: float = 0.0
@@ -44,7 +46,7 @@ class Trend:
 
 @attrs.define
 class TrendHistory:
-    """Takes the figures of each look; `now_s` is any clock that never goes back."""
+    """Collects the figures of each read; its times are those of a clock that never goes back."""
 
     _first: tuple[float, dict[str, int]] | None = None
     _last: tuple[float, dict[str, int]] | None = None
@@ -54,7 +56,7 @@ class TrendHistory:
     _ticks_per_span: int = 1
 
     def add(self, now_s: float, seen: SystemStats) -> None:
-        """One more look. Redis may have been emptied since the last one: totals that fell have no rate."""
+        """Add the figures of one more read; totals that fell, since Redis was emptied, have no rate."""
         totals = dict(seen["totals"])
         self._backlog = backlog(seen)
         if self._first is None or self._last is None:
@@ -68,7 +70,7 @@ class TrendHistory:
         self._add(_Span(1, lasted_s, max(0, grown["processed"]), self._backlog))
 
     def trend(self) -> Trend:
-        """What is known now."""
+        """Return what is known now."""
         if self._first is None or self._last is None:
             return Trend()
         (first_s, first), (last_s, last) = self._first, self._last
@@ -94,5 +96,5 @@ class TrendHistory:
 
 
 def backlog(seen: SystemStats) -> int:
-    """The jobs that wait in all queues."""
+    """Return how many jobs wait in all queues."""
     return sum(size for queue in seen["queues"] if isinstance(size := queue["size"], int))

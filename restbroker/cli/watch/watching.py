@@ -1,6 +1,6 @@
-"""The three forms of `restbroker stats --watch`: a live screen, blocks of lines, a line of JSON for each look.
+"""The three forms of `restbroker stats --watch`: a live screen, blocks of lines, a line of JSON for each read.
 
-Called by `stats`. Always holds: looks come at the beat of `every_s`, however long one takes; Ctrl-C ends each form, and
+Called by `stats`. Always holds: reads come every `every_s` seconds, however long one takes; Ctrl-C ends each form, and
 that is no failure. What is printed is out before the next wait, and a reader that went away ends the watch.
 """
 
@@ -23,11 +23,14 @@ from restbroker.operate.overview import SystemStats
 from restbroker.store.client import Client
 
 Rows: TypeAlias = Callable[[SystemStats], Iterable[Sequence[str]]]
-"""The lines of `restbroker stats` in a pipe."""
+"""Returns the lines of `restbroker stats` in a pipe."""
 
 
 def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *, as_json: bool) -> None:
-    """Until it is ended, by Ctrl-C or the key q. Raises `OutputLost`, and `StoreRefused` as `Looks.look` does."""
+    """Show the figures every `every_s` seconds until Ctrl-C or the key q.
+
+    Raise `OutputLost`, and `StoreRefused` as `Sampler.sample` does.
+    """
     looks = Sampler(client, wanted)
     try:
         if as_json:
@@ -42,7 +45,7 @@ def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *
 
 @attrs.define
 class _Beat:
-    """When the next look is due: never twice for one beat, and late ones are left out."""
+    """When the next read is due: never twice for one beat, and late ones are left out."""
 
     every_s: float
     _start_s: float = attrs.field(factory=time.monotonic)
@@ -98,7 +101,7 @@ def _print(looks: Sampler, every_s: float, write: Callable[[Sample], None]) -> N
 
 
 def _wait(beat: _Beat) -> None:
-    """Until the next look is due, or the reader of a pipe went away, which the next line then finds."""
+    """Wait until the next read is due, or the reader of a pipe went away, which the next line then finds."""
     reader = select.poll()
     # Errors are always told of. A file has none, and is ready at once.
     reader.register(sys.stdout.fileno(), 0)

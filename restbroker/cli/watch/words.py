@@ -1,6 +1,6 @@
-"""Numbers and times as the live screen says them: short, and of about the same width from look to look.
+"""Numbers and times as the live screen shows them: short, and of about the same width each time.
 
-Used by `screen`, `targets` and `troubles`.
+Used by `screen`, `problems` and `stats_terminal`.
 """
 
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def number(value: int) -> str:
-    """A count, as 12,345."""
+    """Return a count as 12,345."""
     return f"{value:,}"
 
 
 def jobs(count: int) -> str:
-    """So many jobs."""
+    """Return a count of jobs, as `1 job` or `1,234 jobs`."""
     return f"{number(count)} job{'' if count == 1 else 's'}"
 
 
 def waiting(count: int) -> str:
-    """So many jobs wait."""
+    """Return how many jobs wait, as `1 job waits` or `1,234 jobs wait`."""
     return f"{jobs(count)} wait{'s' if count == 1 else ''}"
 
 
 def rate(per_s: float) -> str:
-    """Jobs a second, as 0.4 or 1,234."""
+    """Return jobs a second, as 0.4 or 1,234."""
     return f"{per_s:,.1f}" if per_s < 100 else f"{per_s:,.0f}"
 
 
 def chart(values: Sequence[float], width: int) -> str:
-    """The values as bars, oldest left, in at most `width` letters; each is as high as the largest of its letter."""
+    """Return the values as bars, oldest left, in at most `width` characters, each as high as its largest value."""
     if not values or width < 1:
         return ""
     count = min(width, len(values))

@@ -1,4 +1,4 @@
-"""What every code means that a job, the log, a check or an exit names: `explain-error` and completion ask here.
+"""What every code means that occurs in a job, the log, a check or an exit; used by `explain-error` and completion.
 
 The tables are in the modules beside this one, those of the log's lines in `telemetry.log_events`; the pages get theirs
 from there (`tools.code_tables`). Always holds: it needs no configuration, no Redis and no network.
@@ -15,7 +15,7 @@ from restbroker.console.exits import MEANINGS, Exit
 from restbroker.telemetry.log_events import CURES, LOG_EVENTS, LogEvent
 
 TABLES: Final[tuple[Table, ...]] = (*job_codes.TABLES, *warning_codes.TABLES, *check_codes.TABLES)
-"""In the order of the pages."""
+"""All tables, in the order of the pages."""
 _EXIT_CURES: Final[Mapping[int, str]] = {
     Exit.OK: "Nothing.",
     Exit.WAITING: "`restbroker explain JID` shows what happened to the job.",
@@ -24,7 +24,7 @@ _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 
 
 class Explanation(TypedDict):
-    """`what` it is a code of, its `meaning`, what to do (`cure`), and the `page` with more."""
+    """One explanation: `what` it is a code of, its `meaning`, what to do (`cure`), and the `page` with more."""
 
     code: str
     what: str
@@ -34,23 +34,23 @@ class Explanation(TypedDict):
 
 
 def every() -> list[Explanation]:
-    """All of them, in the order of the pages; a code of several places has one for each."""
+    """Return all explanations, in the order of the pages; a code that occurs in several places has one for each."""
     return list(_explanations(None))
 
 
 def names() -> list[str]:
-    """Each code once, in the alphabet's order."""
+    """Return each code once, in alphabetical order."""
     of_tables = {name for table in TABLES for names in table.rows for name in names.split(", ")}
     return sorted({*of_tables, *LOG_EVENTS, *(f"{code:d}" for code in MEANINGS)}, key=str.casefold)
 
 
 def beginning(letters: str) -> list[str]:
-    """The codes that begin like this, in capital letters or not."""
+    """Return the codes that begin with these letters, ignoring case."""
     return [name for name in names() if name.casefold().startswith(letters.casefold())]
 
 
 def explanations_of(code: str) -> list[Explanation]:
-    """What is known of this code; capital letters may be left out."""
+    """Return the explanations of this code, ignoring case; none if it is not known."""
     return list(_explanations(code.casefold()))
 
 
@@ -81,14 +81,14 @@ def _row(code: str, what: str, meaning: str, cure: str, page: str) -> Explanatio
 
 
 def _sentence(markdown: str) -> str:
-    """As text of its own, with a capital letter and a full stop; links as words."""
+    """Return Markdown as a text of its own, with a capital letter and a full stop; links become words."""
     text = (re.sub(_LINK, _link_text, markdown) if "](" in markdown else markdown).removesuffix(":")
     begin = text if text.startswith("ejabberd") else text[:1].upper() + text[1:]
     return begin if begin.endswith((".", "!", "?")) else f"{begin}."
 
 
 def _link_text(link: re.Match[str]) -> str:
-    """A link as words: `signed jobs (docs/tokens.md)`; the page alone where that is the link's own text."""
+    """Return a link as words, such as `signed jobs (docs/tokens.md)`; the page alone if that is the link's text."""
     words, path = link[1], link[2].partition("#")[0]
     if not path:
         return words

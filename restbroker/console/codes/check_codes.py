@@ -1,6 +1,6 @@
-"""What the codes mean of what `restbroker check` finds. docs/check.md has these tables.
+"""What the codes of the findings of `restbroker check` mean; docs/check.md has these tables.
 
-Always holds: a row is the page's; its texts may have Markdown, with links as from `docs`.
+Always holds: a row is that of the page; its texts may have Markdown, with links as from `docs`.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
-"""What the codes of jobs mean, and those of targets that get none. docs/producers.md has these tables.
+"""What the codes of jobs mean, and those of targets that get no jobs; docs/producers.md has these tables.
 
-Always holds: a row is the page's; its texts may have Markdown, with links as from `docs`.
+Always holds: a row is that of the page; its texts may have Markdown, with links as from `docs`.
 """
 
 from typing import Final

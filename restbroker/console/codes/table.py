@@ -1,6 +1,6 @@
-"""The form of the tables of codes. `tools.code_tables` writes them into their pages (`make reference`).
+"""The form of the tables of codes; `tools.code_tables` writes them into their pages (`make reference`).
 
-Always holds: nothing here is of attrs, which `explain-error` and Tab would import for this alone (20 ms of CPU).
+Always holds: nothing here uses attrs, which `explain-error` and Tab would import only for this (20 ms of CPU).
 """
 
 from collections.abc import Mapping
@@ -8,14 +8,17 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What one code means, or several that belong together, and what to do; in Markdown, with links as from `docs`."""
+    """What a code means, or several that belong together, and what to do; Markdown, with links as from `docs`."""
 
     meaning: str
     cure: str
 
 
 class Table(NamedTuple):
-    """`what` its codes are codes of; the `page` that has it, behind which `heading`; `rows` by code, or `A, B`."""
+    """A table of codes: `what` they are codes of, the `page` and the `heading` under which it stands.
+
+    `rows` has a row by code, or by several codes as `A, B`.
+    """
 
     what: str
     page: str

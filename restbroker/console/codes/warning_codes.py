@@ -1,6 +1,6 @@
-"""What the codes of warnings in the log mean. docs/operations.md has this table.
+"""What the codes of warnings in the log mean; docs/operations.md has this table.
 
-Always holds: a row is the page's; its texts may have Markdown, with links as from `docs`.
+Always holds: a row is that of the page; its texts may have Markdown, with links as from `docs`.
 """
 
 from typing import Final
