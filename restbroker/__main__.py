@@ -1,7 +1,7 @@
 """The entry point of `restbroker` and `python -m restbroker`.
 
-Always holds: what a person can act on ends as a message on stderr and an exit code of `console.exits`; anything else is
-a bug of restbroker and ends with its traceback.
+Always holds: an error that a user can act on ends as a message on stderr and an exit code of `console.exits`; anything
+else is a bug of restbroker and ends with its traceback.
 """
 
 import gc
@@ -13,7 +13,7 @@ from restbroker.errors import RestbrokerError, UsageError
 
 
 def main() -> None:
-    """Runs the command line; ends the process with its exit code."""
+    """Run the command line, and end the process with its exit code."""
     _fill_closed()
     if sys.argv[1:] in (["--version"], ["version"]):
         _tell_version()
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _serves(words: list[str]) -> bool:
-    """Whether it is a command that reads its configuration again at SIGHUP, or may be: options can stand before it."""
+    """Tell whether it is a command that reads its configuration again at SIGHUP, or may be: options can precede it."""
     if words[:1] in (["run"], ["web"]) or words[:2] == ["roster", "serve"]:
         return True
     return words[:1] != [] and words[0].startswith("-") and not {"run", "web", "serve"}.isdisjoint(words)
@@ -58,8 +58,10 @@ class _Closed(io.FileIO):
 
 
 def _fill_closed() -> None:
-    """Puts something in the place of standard streams that are closed: a connection would get their number, and what
-    is printed or read would go over it. The first file that is opened gets the lowest number that is free.
+    """Replace standard streams that are closed.
+
+    The first file that is opened gets the lowest number that is free: otherwise a connection would get a stream's
+    number, and what is printed or read would go over it.
     """
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(_Closed(os.open(os.devnull, os.O_WRONLY))))
@@ -84,7 +86,7 @@ def _tell_version() -> None:
 
 
 def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:
-    """The first error itself, out of all the groups that nurseries made around it."""
+    """Return the first error itself, out of all the groups that nurseries made around it."""
     found: RestbrokerError | BaseExceptionGroup[RestbrokerError] = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

@@ -1,12 +1,12 @@
-"""The errors that a person gets to read.
+"""The errors that a user gets to read.
 
-Every room raises these for what a person can act on; `cli` turns them into one message and an exit code.
-Always holds: the text says what happened, why, and what to do next, and never contains a secret.
+Every room raises these for what a user can act on; `cli` turns them into one message and an exit code. Always holds:
+the text says what happened, why, and what to do next, and never contains a secret.
 """
 
 
 class RestbrokerError(Exception):
-    """Something a person can act on: `message` says what and why, `cure` what to do next."""
+    """An error that a user can act on: `message` says what and why, `cure` what to do next."""
 
     def __init__(self, message: str, cure: str | None = None) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class UsageError(RestbrokerError):
 
 
 class OutputLost(RestbrokerError):
-    """stdout cannot be written; the action may have been done. `by_reader`: nobody reads it any more."""
+    """stdout cannot be written; the action may have been done. `by_reader`: its reader has closed it."""
 
     def __init__(self, why: OSError) -> None:
         super().__init__(
@@ -37,15 +37,15 @@ class OutputLost(RestbrokerError):
 
 
 class StoreUnavailable(RestbrokerError):
-    """Redis did not answer (refused, cut, timed out, loading). What was asked may or may not have happened."""
+    """Redis did not answer (refused, cut, timed out, loading); the command may or may not have been done."""
 
 
 class ConnectionEnded(StoreUnavailable):
-    """The connection had ended before anything was asked over it. Nothing happened; Redis may well be there."""
+    """The connection had ended before anything was sent over it. Nothing happened; Redis may well be there."""
 
 
 class StoreNotNow(StoreUnavailable):
-    """Redis answered that it does not do this now (full, starting, cannot save). What was asked did not happen."""
+    """Redis answered that it does not do this now (full, starting, cannot save). The command was not done."""
 
 
 class StoreRefused(RestbrokerError):

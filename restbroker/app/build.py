@@ -1,6 +1,6 @@
 """Makes a running broker of a configuration. `cli.run` calls `run`.
 
-Always holds: nothing is connected or served before the configuration is complete; the exit code tells how it ended.
+Always holds: nothing is connected or served before the configuration is complete; the exit code says how it ended.
 """
 
 import gc
@@ -54,7 +54,11 @@ from restbroker.transport.message import Transport
 
 _CONTROL_TIMEOUT_S = 1.0
 _COLLECTED_AFTER = (10_000, 20, 20)
-"""So many objects more than before, then so many looks at the youngest, and so many at those that outlived them."""
+"""The thresholds of garbage collection.
+
+First, how many objects more than before start a collection; then, after how many collections of the youngest, and of
+those that outlived them, the next older generation follows.
+"""
 
 
 def run(
@@ -65,10 +69,11 @@ def run(
     line: socket.socket | None = None,
     worker: int | None = None,
 ) -> Ended:
-    """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP.
+    """Serve until the process gets a signal to stop, and return how it ended.
 
-    `line`: to the supervisor, if there is one, and `worker`: the number that it gave.
-    Raises what nobody expected, after everything was put in order.
+    `load` returns the configuration as it is now, and is called at each SIGHUP. `line`: the connection to the
+    supervisor, if there is one, and `worker`: the number that it gave. Unforeseen errors are raised after everything
+    was put in order.
     """
     return trio.run(_main, config, load, LogSettings(config.log_level, json_logs, worker), line)
 
@@ -138,9 +143,9 @@ async def _main(
 
 
 def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool = False) -> BrokerPlan:
-    """The broker's parts for this configuration, its web services not among them; opens no connection.
+    """Return the broker's parts for this configuration, without its web services; open no connection.
 
-    `timed`: how long Redis takes to answer is counted. Raises `ConfigError`.
+    `timed`: how long Redis takes to answer is counted. Raise `ConfigError` if the configuration cannot be used.
     """
     scripts.read_all()
     settings = store_settings(config)

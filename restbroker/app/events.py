@@ -1,4 +1,4 @@
-"""What takes in events of servers, where a configuration has them. Called by `build`, and `group` for a supervisor.
+"""Makes what takes in events of servers, for a configuration that has them. Called by `build`, and `group` for all.
 
 Always holds: nothing of it is imported without `Events`.
 """
@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
 def event_services(
     events: Events | None, open_connection: "Callable[[], Connection]", report: Report
 ) -> tuple[Service, ...]:
-    """Nothing without the section. `open_connection` makes one with a short time-out."""
+    """Return the services that take in events; none without the section `Events`.
+
+    `open_connection` makes a connection to Redis with a short time-out.
+    """
     if events is None:
         return ()
     from restbroker.events import registry
@@ -46,7 +49,7 @@ def event_services(
 
 
 def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", report: Report) -> "Server":
-    """What takes events at this address. With TLS at that of all sources alone."""
+    """Return what takes in events at this address; TLS is used only at the common address of all sources."""
     from restbroker.events.webhook import Webhooks
     from restbroker.serving.runner import Server
     from restbroker.serving.tls import Certificate
@@ -69,7 +72,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
 def _ways(
     source: EventSource, inlet: "Intake", open_connection: "Callable[[], Connection]", report: Report
 ) -> "ReaderPorts":
-    """What the source's reader may use: of a source that names a target also its users' logins."""
+    """Return what the source's reader may use; for a source that names a target, its users' logins too."""
     from restbroker.servers.event_contract import ReaderPorts
 
     if source.target is None:
@@ -86,7 +89,7 @@ def _ways(
 
 
 def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "OwnEvents | None":
-    """What keeps a target's messages from coming back (`DropOwn`); None where no source wants that."""
+    """Return what keeps sent messages from coming back as events (`DropOwn`); None if no source has that."""
     if events is None:
         return None
     from restbroker.events.own_events import own_of
@@ -95,7 +98,7 @@ def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", 
 
 
 def events_here(config: Config, report: Report) -> tuple[Service, ...]:
-    """For a process that delivers nothing: with what finds Redis."""
+    """Return the services that take in events in a process that delivers nothing, with what finds Redis."""
     if config.events is None:
         return ()
     watch, open_connection = own_redis(config)

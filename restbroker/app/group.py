@@ -1,7 +1,7 @@
 """Runs a supervisor and its workers, for a configuration with more than one process. `cli.run` calls `run`.
 
 Always holds: the supervisor serves the pages, takes in events and speaks to systemd for all of them, the workers for
-none; a changed configuration is looked at here first, so that one that cannot be used is told once and reaches no
+none; a changed configuration is checked here first, so that one that cannot be used is reported once and reaches no
 worker, neither one that runs nor one that is about to be started again.
 """
 
@@ -28,7 +28,10 @@ from restbroker.telemetry.metrics import Samples
 
 
 def run(config: Config, load: Callable[[], LoadedConfig], command: Sequence[str], *, json_logs: bool = False) -> int:
-    """Serves until the group is told to stop; `command` and a number start a worker. The exit code: the worst, or 0."""
+    """Serve until the group gets a signal to stop, and return the exit code: the worst of all, or 0.
+
+    `load` returns the configuration as it is now; `command` with a number behind it starts a worker.
+    """
     return trio.run(_main, config, load, command, LogSettings(level=config.log_level, json=json_logs))
 
 
@@ -72,7 +75,10 @@ async def _main(config: Config, load: Callable[[], LoadedConfig], command: Seque
 
 @attrs.define(eq=False)
 class GroupReloader:
-    """`config` is what the pages show. What only a restart can change is told here, all else by the workers."""
+    """The reload of a group. `config` is what the pages show.
+
+    What only a restart can change is reported here, all else by the workers.
+    """
 
     config: Config
     load: Callable[[], LoadedConfig]
@@ -83,7 +89,7 @@ class GroupReloader:
     _hindrance: Warned | None = None
 
     async def reload(self) -> None:
-        """Has the workers load the configuration anew if it can be used; returns when they have."""
+        """Let the workers load the configuration again, if it can be used; return when they have."""
         for one in self.systemd:
             one.reload_began()
         try:
@@ -98,7 +104,7 @@ class GroupReloader:
                 one.reload_ended()
 
     async def may_start(self) -> bool:
-        """Whether the configuration is one that a worker can be started with. What hinders is told once."""
+        """Tell whether a worker can be started with the configuration; a reason why not is logged once."""
         loaded = await read(self.load, self._turn)
         hindrance: Warned | None = None
         if not isinstance(loaded, LoadedConfig):

@@ -1,7 +1,7 @@
 """The logins in Redis as a connector or a reader of events uses them: one book for each target that has users.
 
 Made by `build` and `events`. Always holds: nothing is connected before the first call; a call waits while Redis is
-away, which the lane tells of; another kind of target has none.
+away, which the lane reports; a target of another kind has none.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,50 +39,56 @@ _LONGEST_WAIT_S: Final = 1.0
 
 @attrs.define(eq=False)
 class LoginsInRedis:
-    """`servers.contract.LoginBook` of the target of this name."""
+    """The `LoginBook` of the target of this name; see `servers.contract.LoginBook`.
+
+    Every call waits while Redis is away, and raises `StoreRefused`.
+    """
 
     _target: str
     _open: Callable[[], Connection]
     _connection: Connection | None = None
 
     async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
-        """As `LoginBook`."""
+        """Return the user's stream, if one is known that is not `stale`, else the turn at logging the user in.
+
+        `stays_off`: a user whom a job logged off is not logged in. See `store.logins.take`.
+        """
         return await self._insist(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
-        """As `LoginBook`."""
+        """End the holder's turn with the user's `stream`; return False if nothing changed (`store.logins.put`)."""
         return await self._insist(logins.put, self._target, user, holder, stream)
 
     async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
-        """As `LoginBook`."""
+        """Return the turn at ending the user's stream, or None if none is known (`store.logins.off`)."""
         return await self._insist(logins.off, self._target, user, turn, how)
 
     async def read_states(self, users: Sequence[str]) -> list[Known]:
-        """As `LoginBook`."""
+        """Return what is noted of each user (`store.logins.read_states`)."""
         return await self._insist(logins.read_states, self._target, users)
 
     async def ask(self, user: str, claim: str) -> Claimed:
-        """As `LoginBook`."""
+        """Claim the user's name for a question, if no login with it is there or under way (`store.logins.ask`)."""
         return await self._insist(logins.ask, self._target, user, claim)
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
-        """As `LoginBook`."""
+        """Forget this stream or these claims, which are over; return False if others are noted (`store.logins.end`)."""
         return await self._insist(logins.end, self._target, user, what)
 
     async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
-        """As `LoginBook`."""
+        """Return whether the user is in the room, or the turn at joining or leaving it (`store.rooms.take`)."""
         return await self._insist(rooms.take, self._target, stay, turn, need)
 
     async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
-        """As `LoginBook`."""
+        """End the holder's turn with what came of it; return False if nothing changed (`store.rooms.put`)."""
         return await self._insist(rooms.put, self._target, stay, holder, state)
 
     async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
-        """As `LoginBook`."""
+        """Note that the user, or every user (""), is out of the room, or that nothing is known (`store.rooms.lose`)."""
         return await self._insist(rooms.lose, self._target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
-        """As `LoginBook`."""
+        """Close the connection, if there is one."""
         if self._connection is not None:
             await self._connection.aclose()
 
@@ -102,5 +108,5 @@ class LoginsInRedis:
 
 
 def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:
-    """What the target's connector gets; None for kinds whose commands need no login of a user."""
+    """Return the book that the target's connector gets; None for kinds whose commands need no login of a user."""
     return LoginsInRedis(target.name, open_connection) if target.kind == _KIND else None

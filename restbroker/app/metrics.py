@@ -1,6 +1,6 @@
 """What a process that delivers knows of itself, for /metrics. Called by `build`, where `Stats` is on.
 
-Always holds: it costs no I/O but a look at the process' own memory; what it gives is copied.
+Always holds: it costs no I/O but reading the process' own memory use; what it returns is copied.
 """
 
 import time
@@ -24,12 +24,12 @@ _SLEEP_S = 1.0
 
 @attrs.frozen
 class LoopLag:
-    """A service: measures how late the event loop is."""
+    """A service that measures how late the event loop is."""
 
     histogram: Histogram
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled."""
+        """Measure once a second until cancelled."""
         task_status.started()
         while True:
             due_s = trio.current_time() + _SLEEP_S
@@ -38,7 +38,7 @@ class LoopLag:
 
 
 def process_samples(counters: Counters, status: Status, worker: int | None = None) -> Samples:
-    """Return the values of this moment. `worker`: its number, of a group."""
+    """Return the values of this moment. `worker`: the number of this worker in a group; None: there is no group."""
     own: Samples = {"restbroker_workers": {(): 1}, "restbroker_workers_wanted": {(): 1}}
     if worker is not None:
         number = (str(worker),)
@@ -58,7 +58,7 @@ def process_samples(counters: Counters, status: Status, worker: int | None = Non
 
 
 def catalogue_commands(current: Callable[[], Config]) -> Callable[[str], Container[str]]:
-    """Return what gives the names of a target's commands, of the configuration that counts now."""
+    """Return a function from a target's name to its commands' names, by the configuration that counts at the call."""
 
     def commands_of(name: str) -> Container[str]:
         target = next((target for target in current().targets if target.name == name), None)

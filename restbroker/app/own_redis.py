@@ -1,4 +1,4 @@
-"""The way to Redis of a process that delivers nothing, and so has no lanes that have one: `group` and `alone`.
+"""The way to Redis of a process that delivers nothing, and so has no lanes that have one: for `group` and `single`.
 
 Always holds: the store, a part of such a process' memory, is imported only when this is called.
 """
@@ -16,7 +16,10 @@ _TIMEOUT_S = 1.0
 
 
 def own_redis(config: Config) -> tuple[list[Service], "Callable[[], Connection]"]:
-    """What finds the master, if that is to be run, and what makes a connection with a short time-out."""
+    """Return the services that find the master, if there are sentinels, and a function that makes a connection.
+
+    The connection has a short time-out.
+    """
     from restbroker.operate.connect import store_settings
     from restbroker.store.client import open_client
     from restbroker.store.connection import Connection, MasterWatch

@@ -1,6 +1,6 @@
-"""Asks targets now what a broker asks while one is closed: does it work, and does it work for us?
+"""Probes targets now as a broker probes a tripped one, to see whether they work and let restbroker in.
 
-Called by `restbroker targets probe`. Always holds: nothing is changed there, no job is touched, and Redis is not asked.
+Called by `restbroker targets probe`. Always holds: nothing is changed there, no job is touched, and Redis is not used.
 """
 
 import time
@@ -21,12 +21,12 @@ from restbroker.transport.errors import MaybeSent, NotSent
 
 LIMIT_S: Final = 30.0
 State = Literal["ok", "denied", "unwell", "unreachable"]
-"""`denied`: it works, and not for us. `unwell`: it answers, and does not work."""
+"""What a probe found. `denied`: it works, and refuses restbroker. `unwell`: it answers, and does not work."""
 
 
 @attrs.frozen
 class ProbeResult:
-    """What a target said. `took_ms`: for the whole probe, which may be more than one request."""
+    """What a target answered. `took_ms`: for the whole probe, which may be more than one request."""
 
     target: str
     kind: str
@@ -38,9 +38,9 @@ class ProbeResult:
 
 
 async def probe_targets(config: Config, targets: Collection[str] = (), limit_s: float = LIMIT_S) -> list[ProbeResult]:
-    """Each of these targets, or all, in the order of the configuration; asked at once, for `limit_s` seconds at most.
+    """Probe each of these targets, or all, and return the results in the order of the configuration.
 
-    Raises `ConfigError`. Safe to cancel.
+    All are probed at once, for `limit_s` seconds at most. Raise `ConfigError` if one cannot be used. Safe to cancel.
     """
     plan = plan_of(config, lambda _: None, Counters())
     lanes = [lane for lane in plan.lanes if not targets or lane.target.name in targets]

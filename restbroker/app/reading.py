@@ -1,4 +1,4 @@
-"""Reading the configuration anew while a process runs: what every process has in common, the supervisor too.
+"""Reads the configuration again while a process runs: what every process has in common, the supervisor too.
 
 Always holds: nothing of what delivers is imported here, so that a supervisor stays small.
 """
@@ -26,7 +26,7 @@ AT_START: Final[Mapping[str, str]] = {
     "events": "Events",
     "processes": "Processes",
 }
-"""What is bound to the start of the process, each with its key."""
+"""The fields of a configuration that only a restart changes, each with its key."""
 OTHER_REDIS: Final = ConfigRefused(
     "The configuration names another Redis (its address, database, namespace, login or sentinels), which a "
     "process cannot change while it runs. The new configuration is not used.",
@@ -41,17 +41,17 @@ _TOO_SLOW = ConfigRefused(
 
 
 class ReloadObserver(Protocol):
-    """Who wants to know when a reload begins and when it is over."""
+    """Something that must know when a reload begins and when it is over."""
 
     def reload_began(self) -> None:
-        """It begins."""
+        """Note that a reload begins."""
 
     def reload_ended(self) -> None:
-        """It is over, whatever became of it."""
+        """Note that the reload is over, successful or not."""
 
 
 def warnings_of(old: Config, new: LoadedConfig) -> Iterator[Warned]:
-    """What to tell of a configuration that counts from now on: its notes, and what of it only a restart can change."""
+    """Yield warnings about a configuration that counts from now on: its notes, and what needs a restart."""
     for note in new.notes:
         yield Warned(note.code, note.message, note.cure)
     late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
@@ -61,8 +61,10 @@ def warnings_of(old: Config, new: LoadedConfig) -> Iterator[Warned]:
 
 
 async def read(load: Callable[[], LoadedConfig], turn: trio.CapacityLimiter) -> LoadedConfig | ConfigRefused:
-    """What `load` makes, in a thread: a slow disk must not hold the beats up. Cancelled, it leaves a `load` that hangs
-    behind; `turn` is of its own, so that such threads do not pile up, nor take the places of others.
+    """Return what `load` returns, run in a thread, or why the configuration cannot be used.
+
+    A slow disk must not hold up the heartbeats. When cancelled, or after 10 s, it leaves a `load` that hangs behind;
+    `turn` is for this alone, so that such threads do not pile up, nor take the places of others.
     """
     try:
         with trio.move_on_after(_LOAD_S):

@@ -1,7 +1,7 @@
-"""Loads the configuration anew while the process runs, and says what of it counts from when. The broker calls `reload`.
+"""Loads the configuration again while the process runs, and reports what counts from when. The broker calls `reload`.
 
 Always holds: what cannot be used changes nothing; what is not about the lanes counts without disturbing them; what
-needs a restart is said, never half done; where the lanes stay, they read their secret files anew.
+needs a restart is reported, never half done; where the lanes stay, they read their secret files again.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,17 +18,15 @@ from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
 
 _BESIDE = ("log_level", "show_bodies", *AT_START)
-"""What does not concern the lanes."""
+"""The fields that do not concern the lanes."""
 
 
 @attrs.define(eq=False)
 class Reloader:
-    """One per process. `config` is what counts now. `load` may block, and raises `ConfigError`.
+    """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
-    Unless it is `alone`, its supervisor warns of what is to be known of a new one.
-
-    `plan` makes the lanes of a configuration and raises `ConfigError`; `apply` does what counts at once.
-    `lanes` are those that count now.
+    Unless it is `alone`, its supervisor warns of what matters in a new configuration. `plan` makes the lanes of a
+    configuration and raises `ConfigError`; `apply` does what counts at once. `lanes` are those that count now.
     """
 
     config: Config
@@ -42,7 +40,7 @@ class Reloader:
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
-        """What is to take over; None if the lanes stay as they are."""
+        """Load the configuration; return what is to take over, or None if the lanes stay as they are."""
         for supervisor in self.supervisors:
             supervisor.reload_began()
         try:

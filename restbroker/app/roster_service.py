@@ -1,4 +1,4 @@
-"""The roster service that a configuration asks for. Called by `build`, `group` and `alone`.
+"""Makes the roster service that a configuration has. Called by `build`, `group` and `single`.
 
 Always holds: Hypercorn and what serves are imported only where rosters are served.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
 
 @attrs.frozen
 class RosterService:
-    """What is to run, and what counts for /metrics."""
+    """The services that are to run, and the values for /metrics."""
 
     services: tuple[Service, ...] = ()
     samples: Callable[[], Samples] = dict
@@ -38,9 +38,9 @@ def roster_service(
     report: Report,
     refreshing: "Refreshing | None" = None,
 ) -> RosterService:
-    """Nothing without the section. `open_connection` makes one with a short time-out.
+    """Return the roster service; an empty one without the section `Roster`.
 
-    `refreshing` refreshes whoever was given an older copy.
+    `open_connection` makes a connection with a short time-out. `refreshing` refreshes users who got an older copy.
     """
     if config is None:
         return RosterService()
@@ -80,14 +80,14 @@ def roster_service(
 
 
 def served_here(config: Config, report: Report) -> RosterService:
-    """For a process that delivers nothing: with what finds Redis."""
+    """Return the roster service of a process that delivers nothing, with what finds Redis."""
     watch, open_connection = own_redis(config)
     found = roster_service(config.roster, open_connection, report, refreshing_of(config))
     return attrs.evolve(found, services=(*watch, *found.services))
 
 
 def refreshing_of(config: Config) -> "Refreshing | None":
-    """What refreshes; None where nothing does, or no token allows it, of which brokers tell."""
+    """Return what refreshes; None if nothing does, or no token allows it, which brokers report."""
     if config.roster is None:
         return None
     from restbroker.rosters.refreshing import Refreshing
@@ -103,10 +103,10 @@ def _refresh(refreshing: "Refreshing", client: "Client", users: Sequence[str]) -
 
 
 def with_brokers(config: Config) -> bool:
-    """Whether `run` serves rosters, too."""
+    """Tell whether `restbroker run` serves rosters too."""
     return config.roster is not None and config.roster.served
 
 
 def beside(own: Callable[[], Samples], more: Callable[[], Samples]) -> Callable[[], Samples]:
-    """What both know."""
+    """Return a function that merges the values of both."""
     return lambda: {**own(), **more()}

@@ -1,8 +1,8 @@
 """The rosters in Redis as a connector uses them: one for each target of that kind, with a connection of its own.
 
 Made by `build`. Always holds: nothing is connected before the first call; a call waits while Redis is away, which the
-lane tells of; of a target that is not the one for changed rosters the marks are its own, as two servers may both have a
-user of the same name.
+lane reports; a target that is not the one for changed rosters has marks of its own, as two servers may both have a user
+of the same name.
 """
 
 import contextlib
@@ -30,19 +30,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LEASE_S: Final = 30.0
-"""So long a flight counts as under way: two time-outs of Prosody, and a look whether it answers, fit in."""
+"""Seconds for which a flight counts as under way: two time-outs of Prosody, and a test whether it answers, fit in."""
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
 _LANDING_S: Final = 1.0
 _BUSY_MS: Final = 50
-"""So soon whoever is refreshed elsewhere is asked for again: nobody tells when that is over."""
+"""Milliseconds until a user who is refreshed elsewhere is claimed again: there is no signal when that is over."""
 
 
 @attrs.define(eq=False)
 class RostersInRedis:
-    """`servers.contract.Rosters`. `changed` makes the refresh jobs of changes, `marked` those of marks.
+    """The `Rosters` of one target; see `servers.contract.Rosters`.
 
-    `prefix`: before each user in what Redis notes of refreshes.
+    `_changed` makes the refresh jobs of changes, `_marked` those of marks. `_prefix`: what stands before each user in
+    what Redis notes of refreshes. Every call waits while Redis is away, and raises `StoreRefused`.
     """
 
     _open: Callable[[], Connection]
@@ -53,26 +54,29 @@ class RostersInRedis:
 
     @property
     def lease_s(self) -> float:
-        """As `Rosters`."""
+        """Seconds for which a claim holds."""
         return LEASE_S
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
-        """As `Rosters`."""
+        """Make all of these changes or none, with their refresh jobs; return the new versions, or why not."""
         return await self._insist(_change, tuple(changes), self._changed)
 
     async def mark(self, users: Sequence[str]) -> bool:
-        """As `Rosters`."""
+        """Mark these users for a refresh, changed or not; return False if no target refreshes."""
         if self._marked is None:
             return False
         await self._insist(_mark, tuple(users), self._marked, self._prefix)
         return True
 
     async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
-        """As `Rosters`."""
+        """Return the contacts of each user as they are stored."""
         return await self._insist(rosters.read, tuple(users))
 
     async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
-        """As `Rosters`."""
+        """Begin the refreshes of those who are due and not refreshed elsewhere, for `lease_s` at most.
+
+        The result says how long each of the others has to wait.
+        """
         holder = secrets.token_hex(8)
         claims = await self._insist(rosters.claim, self._user_keys(users), holder, round(LEASE_S * 1000), pace)
         busy_ms = {user: min(left_ms, _BUSY_MS) for user, left_ms in claims.busy_ms.items()}
@@ -80,13 +84,13 @@ class RostersInRedis:
         return Claim(holder, tuple(map(self._plain, claims.flying)), wait_s)
 
     async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
-        """As `Rosters`."""
+        """End refreshes of this holder; the jobs of those in `again` come again. Never raise; give up after 1 s."""
         with trio.move_on_after(_LANDING_S), contextlib.suppress(StoreRefused):
             # Sent twice it does no harm; not at all, these users wait until the lease ends.
             await self._insist(rosters.end_refreshes, holder, self._user_keys(done), self._user_keys(again))
 
     async def aclose(self) -> None:
-        """As `Rosters`."""
+        """Close the connection, if there is one."""
         if self._connection is not None:
             await self._connection.aclose()
 
@@ -112,7 +116,10 @@ class RostersInRedis:
 
 
 def rosters_of(config: Config, target: Target, open_connection: Callable[[], Connection]) -> RostersInRedis | None:
-    """What the target's connector gets; None for other kinds. Raises `ConfigError` if no token allows a refresh."""
+    """Return what the target's connector gets; None for other kinds.
+
+    Raise `ConfigError` if no token allows a refresh.
+    """
     if target.kind != KIND:
         return None
     home = Refreshing.of(config)
@@ -127,7 +134,7 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
 def _change(
     client: Client, changes: Sequence[Change], refreshing: Refreshing | None
 ) -> RosterVersions | RosterUnchanged:
-    """In one go with what its jobs need: a secret may lie in a file."""
+    """Make these changes with their refresh jobs, in one call, as the secret of a job may lie in a file."""
     wanted = None if refreshing is None else _refresh_jobs(refreshing, [change.user for change in changes])
     return rosters.change(client, changes, wanted)
 

@@ -23,7 +23,10 @@ _LOOK_S = 0.5
 def notifiers(
     environ: MutableMapping[str, str], view: Callable[[], View], is_alive: Callable[[], bool] = lambda: True
 ) -> list["Notifier"]:
-    """One if systemd listens, else none. Takes systemd's variables out of `environ`: no child may speak for us."""
+    """Return a `Notifier` in a list if systemd listens, else an empty list.
+
+    systemd's variables are removed from `environ`: no child may speak for this process.
+    """
     address = environ.pop("NOTIFY_SOCKET", "")
     limit_us = environ.pop("WATCHDOG_USEC", "")
     pid = environ.pop("WATCHDOG_PID", "")
@@ -33,9 +36,10 @@ def notifiers(
 
 @attrs.define(eq=False)
 class Notifier:
-    """One per process. systemd kills a process that is silent for `watchdog_s` seconds; None: for any time.
+    """The connection to systemd, one per process.
 
-    It is, beside its own loop, while not `is_alive`.
+    systemd kills a process that is silent for `watchdog_s` seconds; None: it may be silent for any time. While
+    `is_alive` returns False the process is silent, as it is when its own loop hangs.
     """
 
     address: str
@@ -46,7 +50,7 @@ class Notifier:
     _reloading: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled; that the process stops is said then at the latest."""
+        """Send what changes, until cancelled; that the process stops is sent then at the latest."""
         task_status.started()
         due_s = trio.current_time()
         try:
@@ -63,14 +67,14 @@ class Notifier:
             self._tell({"STOPPING=1"})
 
     def reload_began(self) -> None:
-        """The configuration is being loaded anew; systemd waits for `reloaded` from now on, if it was told "ready"."""
+        """Tell systemd that a reload begins, if it was told "ready"; it waits for `reload_ended` from now on."""
         if "READY=1" in self._told:
             self._reloading = True
             # The time lets `Type=notify-reload` tell this reload from one before; other types leave it out.
             self._send(["RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"])
 
     def reload_ended(self) -> None:
-        """Whatever became of it, it is over."""
+        """Tell systemd that the reload is over, successful or not."""
         if self._reloading:
             self._reloading = False
             # READY=1 ends the reload; whether jobs are taken was told at the start, and is in STATUS since.

@@ -1,4 +1,4 @@
-"""The web services that a configuration asks for. Called by `build`, `group` and `alone`.
+"""Makes the web services that a configuration has. Called by `build`, `group` and `single`.
 
 Always holds: Quart and Hypercorn are imported only where something is served; they cost start-up time and memory.
 """
@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # a supervisor without pages needs no Redis
 class ProcessView:
     """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
 
-    `running`: its own; or `pids`: the processes of this host whose jobs are shown; or `of_all`: those of everybody on
-    the same Redis. `samples` copies what counts for /metrics.
+    `running`: its own jobs; or `pids`: the processes of this host whose jobs are shown; or `of_all`: the jobs of all
+    processes on the same Redis. `samples` copies the values for /metrics.
     """
 
     view: Callable[[], View]
@@ -43,7 +43,10 @@ def web_services(
     looks: ProcessView,
     report: Report,
 ) -> list[Service]:
-    """The pages and /stats, if there are connections for them, with short time-outs; /healthz, if configured now."""
+    """Return the pages and /stats, if `open_connection` is set, and /healthz, if it is configured now.
+
+    `open_connection` makes a connection with a short time-out.
+    """
     found: list[Service] = []
     if open_connection is not None:
         found += _site(current, open_connection, looks, report)
@@ -54,7 +57,7 @@ def web_services(
 
 
 def site_services(current: Callable[[], Config], looks: ProcessView, report: Report) -> list[Service]:
-    """The pages and /stats of a process that delivers nothing, with connections of their own."""
+    """Return the pages and /stats of a process that delivers nothing, with connections of their own."""
     watch, open_connection = own_redis(current())
     return [*watch, *_site(current, open_connection, looks, report)]
 

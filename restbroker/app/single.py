@@ -33,14 +33,17 @@ _VIEW = View("serving", store_up=True, beat_fresh=True, closed={})
 
 
 def run(config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool = False) -> None:
-    """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP."""
+    """Serve the pages until the process gets a signal to stop.
+
+    `load` returns the configuration as it is now, and is called at each SIGHUP.
+    """
     trio.run(_main, config, load, LogSettings(config.log_level, json_logs), _pages)
 
 
 def run_rosters(
     config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool = False, stats: bool = False
 ) -> None:
-    """The same with rosters, and with the pages beside them for `stats`."""
+    """Serve rosters, as `run` serves the pages; with `stats`, serve the pages beside them."""
     parts = partial(_rosters, stats=stats)
     trio.run(_main, config, load, LogSettings(config.log_level, json_logs), parts)
 
@@ -83,13 +86,13 @@ async def _main(
 
 
 def _samples() -> Samples:
-    """It counts nothing itself."""
+    """Return the version alone, since this process counts nothing itself."""
     return {"restbroker_build_info": {(__version__,): 1}}
 
 
 @attrs.define(eq=False)
 class _Reloader:
-    """`config` is what the pages show."""
+    """The reload of this process. `config` is what the pages show."""
 
     config: Config
     load: Callable[[], LoadedConfig]
@@ -98,7 +101,7 @@ class _Reloader:
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> None:
-        """Has the configuration as it is now count, if it can be used."""
+        """Put the configuration as it is now in force, if it can be used."""
         for one in self.systemd:
             one.reload_began()
         try:

@@ -1,4 +1,4 @@
-"""What a lane tells of itself with each beat, for `restbroker stats`."""
+"""What a lane reports of itself with each heartbeat, for `restbroker stats`."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from restbroker.telemetry.counters import Counters
 
 
 def snapshot(lane: Lane, counters: Counters) -> Mapping[str, Json]:
-    """A small JSON object: the gate, the jobs in progress, and what was counted of its target."""
+    """Return a small JSON object: the breaker's state, the jobs in progress, and the counts of the lane's target."""
     gate = lane.gate
     target = lane.plan.target
     unsettled = [item for item in lane.in_hand.values() if item.settlement is None]
@@ -39,7 +39,7 @@ def snapshot(lane: Lane, counters: Counters) -> Mapping[str, Json]:
 
 
 def _limits(target: Target, now: int) -> dict[str, Json]:
-    """What bounds the target, as configured, and `now`: how many jobs it is given at once at the moment."""
+    """Return what bounds the target, as configured, and `now`: how many jobs it may get at once at the moment."""
     rate = target.rate
     return {
         "concurrency": target.concurrency,

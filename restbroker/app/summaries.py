@@ -1,4 +1,4 @@
-"""Has the log write every ten seconds what it adds up. `build` runs it, and `group` in a supervisor."""
+"""Makes the log write every ten seconds what it adds up. `build` runs it, and `group` in a supervisor."""
 
 import attrs
 import trio
@@ -10,12 +10,12 @@ _SUMMARY_S = 10.0
 
 @attrs.frozen
 class Summaries:
-    """A service."""
+    """A service that calls the log's `tick` every ten seconds."""
 
     log: LogSink
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled; the last summary is written then."""
+        """Write summaries until cancelled, and the last one then."""
         task_status.started()
         try:
             while True:

@@ -1,7 +1,7 @@
 """What a run breaks, in which order, and how many jobs that may make run twice. Used by `crashtest.run`.
 
 Always holds: the same seed gives the same order; each fault counts the jobs in progress of what it breaks before
-anybody can take them over, so the bound on duplicates is never too low.
+another process can take them over, so the bound on duplicates is never too low.
 """
 
 import random
@@ -29,7 +29,7 @@ _POLL_S = 0.05
 
 
 def plan(kills: int, rng: random.Random) -> list[Fault]:
-    """The faults of a run: the kills, of every other kind at least one; none at all without kills.
+    """Return the faults of a run, in order: all the kills, and of every other kind at least one; none without kills.
 
     A freeze comes first: the others happen while it lasts.
     """
@@ -45,9 +45,9 @@ def plan(kills: int, rng: random.Random) -> list[Fault]:
 
 @attrs.define(eq=False)
 class Breaker:
-    """Breaks things, one after the other. `bound` is how many jobs may have run twice for it, resets not counted.
+    """What breaks things, one after the other. `bound`: how many jobs may have run twice for it, resets not counted.
 
-    `given_back_s`: for each killed or frozen process that held jobs, how long it took until they were back.
+    `given_back_s`: for each killed or frozen process that held jobs, the seconds until they were back.
     """
 
     fleet: Fleet
@@ -64,7 +64,7 @@ class Breaker:
     _thawed: trio.Event = attrs.field(factory=trio.Event)
 
     async def do(self, fault: Fault) -> None:
-        """Breaks one thing; returns when what was broken is back, of a freeze when it has begun."""
+        """Break one thing, and return when it is back; for a freeze, return when it has begun."""
         match fault:
             case "kill":
                 await self._kill()
@@ -85,7 +85,7 @@ class Breaker:
         self.happened[fault] += 1
 
     async def finish(self) -> None:
-        """Returns when nothing is frozen any more."""
+        """Wait until nothing is frozen any more."""
         if self._frozen is not None:
             await self._thawed.wait()
 
@@ -100,7 +100,7 @@ class Breaker:
         await self._given_back("kill", identities, since_s)
 
     async def _freeze(self) -> None:
-        """Suspends a process until another one has fenced it, and has others do its work meanwhile."""
+        """Suspend a process until another one has fenced it; others do its work meanwhile."""
         await self.finish()
         while len(self.fleet.brokers) < max(3, self.processes + 1):
             await self.fleet.start()
@@ -123,7 +123,10 @@ class Breaker:
                 broker.wire.cut()
 
     async def _count(self, victim: Broker) -> list[str]:
-        """Suspends a process and counts what it holds; a suspended one holds it until it is fenced, 20 s later."""
+        """Suspend a process, add what it holds to `bound`, and return its identities that hold jobs.
+
+        A suspended process holds its jobs until it is fenced, 20 s later.
+        """
         victim.process.send_signal(signal.SIGSTOP)
         held = await self.store.call(scratch.in_hand, victim.process.pid)
         self.bound += sum(map(len, held.values()))

@@ -1,7 +1,7 @@
 """The broker processes of a run. Used by `crashtest.run` and `crashtest.faults`.
 
-Always holds: each is `restbroker run` as people run it, sees none of the user's RESTBROKER_* settings, reads its
-secrets from a file that only the user can read, and none outlives `kill`.
+Always holds: each is `restbroker run` as users run it, sees none of the user's RESTBROKER_* settings, reads its secrets
+from a file that only the user can read, and none outlives `kill`.
 """
 
 import json
@@ -31,14 +31,14 @@ _POLL_S: Final = 0.05
 
 @attrs.frozen(eq=False)
 class Broker:
-    """One process. `wire` is its way to Redis, None where it has none that could be cut."""
+    """One broker process. `wire` is its way to Redis; None: it has none that could be cut."""
 
     process: trio.Process
     wire: Wire | None
     log: Path
 
     def require_alive(self) -> None:
-        """Raises `RestbrokerError` with its last words if it ended by itself."""
+        """Raise `RestbrokerError` with its last words if it ended by itself."""
         if self.process.poll() is not None:
             code = self.process.returncode
             raise RestbrokerError(f"A broker ended unexpectedly, with {code}. Its last lines:\n{last_words(self.log)}")
@@ -46,7 +46,10 @@ class Broker:
 
 @attrs.define(eq=False)
 class Fleet:
-    """`brokers` are those that nobody killed, in the order of their starts. `store` asks Redis about them."""
+    """The brokers of a run. `brokers` are those that were not killed, in the order of their starts.
+
+    `store` is the connection for questions to Redis about them.
+    """
 
     settings: StoreSettings
     folder: Path
@@ -63,7 +66,10 @@ class Fleet:
         return urlsplit(self.settings.url).scheme == "redis"
 
     async def start(self) -> Broker:
-        """Starts one more; returns when it beats. Raises `RestbrokerError` if it ends or takes too long."""
+        """Start one more broker and return it when it sends heartbeats.
+
+        Raise `RestbrokerError` if it ends or takes more than 30 s.
+        """
         self._started += 1
         wire, port = None, None
         if self.has_wires:
@@ -80,7 +86,7 @@ class Fleet:
         return broker
 
     async def beating(self, broker: Broker) -> None:
-        """Returns when it beats. Raises `RestbrokerError` if it ends or takes too long."""
+        """Wait until it sends heartbeats; raise `RestbrokerError` if it ends or takes more than 30 s."""
         with trio.move_on_after(_START_TIMEOUT_S):
             while not await self.store.call(scratch.beats_under, broker.process.pid):
                 broker.require_alive()
@@ -91,12 +97,12 @@ class Fleet:
         )
 
     def require_alive(self) -> None:
-        """Raises `RestbrokerError` if one ended by itself."""
+        """Raise `RestbrokerError` if one ended by itself."""
         for broker in self.brokers:
             broker.require_alive()
 
     async def stop(self) -> None:
-        """Asks all to end; returns when they have. Raises `RestbrokerError` if one did not end as it should."""
+        """Send all SIGTERM and wait until they have ended; raise `RestbrokerError` if one did not end as it should."""
         for broker in self.brokers:
             broker.process.terminate()
         for broker in self.brokers:
@@ -108,7 +114,7 @@ class Fleet:
         self.brokers.clear()
 
     async def kill(self) -> None:
-        """Kills all, also suspended ones. Goes on to the end when cancelled."""
+        """Kill all, also suspended ones. Goes on to the end when cancelled."""
         with trio.CancelScope(shield=True):
             for broker in self.brokers:
                 broker.process.kill()
@@ -129,7 +135,7 @@ class Fleet:
 
 
 def _with_login(settings: StoreSettings, port: int | None) -> str:
-    """The URL of Redis with user and password in it; through the wire at `port` of loopback, if there is one."""
+    """Return the URL of Redis with user and password in it, at `port` of loopback if that is set, where the wire is."""
     parts = urlsplit(settings.url)
     who, at, place = parts.netloc.rpartition("@")
     if port is not None:

@@ -9,15 +9,15 @@ from restbroker.crashtest.verdict import Verdict
 from restbroker.job.json_types import Json
 
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
-"""Why a command that must not run twice may be parked here."""
+"""The error classes with which a command that must not run twice may be parked here."""
 
 
 @attrs.frozen
 class Result:
-    """`bound`: how many jobs were in progress of what was broken, so how many may have run twice.
+    """What a run found. `bound`: how many jobs were in progress in what was broken, so how many may have run twice.
 
-    `unfinished` are still queued or in progress after nothing moved for a while; `parked_why` counts classes of errors;
-    `given_back_s` are times until the jobs of a killed or frozen process were back in their queue.
+    `unfinished` are still queued or in progress after nothing moved for a while; `parked_why` is {error class: jobs};
+    `given_back_s` are seconds until the jobs of a killed or frozen process were back in their queue.
     """
 
     verdict: Verdict
@@ -31,18 +31,18 @@ class Result:
 
     @property
     def is_kept(self) -> bool:
-        """Whether every promise was kept; also that nothing was parked but what may not be sent once more."""
+        """Whether every promise was kept, also that nothing was parked but what may not be sent once more."""
         found = self.verdict
         nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.parked_why) <= _UNANSWERED
         return nothing_odd and found.duplicated <= self.bound
 
     @property
     def is_tested(self) -> bool:
-        """Whether anything that broke had a job in its hands; also where nothing was to break."""
+        """Whether anything that broke had a job in progress, or nothing was to break."""
         return self.bound > 0 or sum(self.faults.values()) == 0
 
     def numbers(self) -> Mapping[str, int]:
-        """Jepsen's words with their numbers, each with what bounds it beside it."""
+        """Return Jepsen's words with their numbers, each with what bounds it beside it."""
         found: Verdict = self.verdict
         return {
             "attempted": found.attempted,
@@ -58,7 +58,10 @@ class Result:
         }
 
     def recovery(self) -> Mapping[str, Mapping[str, float]]:
-        """For kills and freezes after which jobs had to be given back: how many, and seconds (min, median, max)."""
+        """Return fault → count, min, median and max of the seconds until jobs were given back, for kills and freezes.
+
+        A fault after which no job had to be given back is left out.
+        """
         return {
             name: {
                 "count": len(times_s),
@@ -71,7 +74,7 @@ class Result:
         }
 
     def as_json(self) -> Json:
-        """Everything as one object."""
+        """Return everything as one object."""
         return {
             "kept": self.is_kept,
             "tested": self.is_tested,

@@ -46,14 +46,14 @@ class RunPlan:
 
 
 Tell = Callable[[str], None]
-"""Gets how far the run is, again and again."""
+"""A function that gets the progress of the run as a text, again and again."""
 
 
 def run(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
-    """Runs to the end; None when it was interrupted. `settings` name the Redis; their namespace is not used.
+    """Run to the end and return what was found; None if it was interrupted.
 
-    Raises `UsageError` for a Redis that is not fit, `StoreUnavailable`, and a group of `RestbrokerError` when a part
-    fails.
+    `settings` name the Redis; their namespace is not used. Raise `UsageError` for a Redis that is not fit,
+    `StoreUnavailable` if it does not answer, and a group of `RestbrokerError` when a part fails.
     """
     namespace = scratch.new_namespace()
     return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wanted, tell)
@@ -87,7 +87,7 @@ class _Run:
     pushed: trio.Event = attrs.field(factory=trio.Event)
 
     async def to_the_end(self) -> Result:
-        """Everything but the removal."""
+        """Do everything but the removal, and return what was found."""
         began_s = time.monotonic()
         rng = random.Random(self.wanted.seed)  # noqa: S311 - it chooses what to break
         token = _new_token()
@@ -114,7 +114,7 @@ class _Run:
             return await self._verdict(breaker, began_s)
 
     async def _push(self, token: str) -> None:
-        """What Redis did not acknowledge is not pushed again, as it may be there."""
+        """Push all jobs; what Redis did not acknowledge is not pushed again, as it may be there."""
         for start in range(0, self.wanted.jobs, _PUSH_BATCH):
             numbers = range(start, min(start + _PUSH_BATCH, self.wanted.jobs))
             try:
@@ -125,7 +125,7 @@ class _Run:
         self.pushed.set()
 
     async def _break(self, breaker: Breaker) -> None:
-        """Each fault at its share of the work, a random moment after the answers became slow and hands are full."""
+        """Do each fault at its share of the work, a random moment after the answers became slow and brokers busy."""
         faults = plan(self.wanted.kills, breaker.rng)
         for number, fault in enumerate(faults):
             await self._until(breaker, len(faults), (number + 1) * self.wanted.jobs // (len(faults) + 2))
@@ -142,9 +142,9 @@ class _Run:
         await self._until(breaker, planned, None)
 
     async def _until(self, breaker: Breaker, planned: int, done: int | None) -> None:
-        """Returns when so many jobs are done, or nothing is left to do, or nothing has moved for a minute.
+        """Wait until `done` jobs are done, or nothing is left to do, or nothing has moved for a minute.
 
-        Without `done`: not before nothing is left, seen twice in a row.
+        `done` None: wait until nothing is left, seen twice in a row, or nothing has moved for a minute.
         """
         stand_in = breaker.stand_in
         seen, moved_s, quiet = -1, time.monotonic(), 0

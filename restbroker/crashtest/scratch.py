@@ -1,7 +1,7 @@
-"""The namespace of one run in the user's Redis: refused where it would do harm, filled, looked at, removed.
+"""The namespace of one run in the user's Redis: refused where it would do harm, filled, read, removed.
 
 Used by `crashtest.run` and `crashtest.faults`. Always holds: no key outside of the namespace is written, and `sweep`
-removes nothing else; it looks at every key's name (SCAN), as nothing else can prove that none remains.
+removes nothing else; it reads every key's name (SCAN), as nothing else can prove that none remains.
 """
 
 import json
@@ -26,12 +26,12 @@ _SWEEP_TIMEOUT_S: Final = 120.0
 
 
 def new_namespace() -> str:
-    """A namespace that nobody uses: hexadecimal digits and hyphens, so nothing that a pattern could misread."""
+    """Return a new namespace: hexadecimal digits and hyphens, so nothing that a pattern could misread."""
     return f"{PREFIX}{secrets.token_hex(8)}"
 
 
 def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
-    """Raises `UsageError` for a Redis that a run could harm or that cannot hold it, and `StoreUnavailable`."""
+    """Raise `UsageError` for a Redis that a run could harm or that cannot hold it, and `StoreUnavailable`."""
     facts = server(client)
     where = f"{facts.product} at {client.address}"
     if not facts.is_supported:
@@ -50,25 +50,25 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
 
 
 def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
-    """The ids of the jobs in progress of each identity, or of those of one process."""
+    """Return identity → ids of its jobs in progress, for all identities or those of the process `pid`."""
     known = sorted({*identities.live(client), *identities.dying(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
     return {name: [_jid(job) for job in jobs.read_jobs(client, name).jobs.values()] for name in mine}
 
 
 def is_given_back(client: Client, fenced: Sequence[str]) -> bool:
-    """Whether none of these identities exists any more."""
+    """Tell whether none of these identities exists any more."""
     known = {*identities.live(client), *identities.dying(client)}
     return known.isdisjoint(fenced)
 
 
 def beats_under(client: Client, pid: int) -> frozenset[str]:
-    """The identities under which a process beats: empty before its start and between two lives."""
+    """Return the identities under which a process sends heartbeats: none before its start and between two lives."""
     return frozenset(name for name in identities.live(client) if name.split(":")[-3] == str(pid))
 
 
 def count_unfinished(client: Client) -> int:
-    """How many jobs are neither finished nor parked, all counted in one moment."""
+    """Return how many jobs are neither finished nor parked, all counted in one moment."""
     keys = client.keys
     known = sorted({*identities.live(client), *identities.dying(client)})
     counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
@@ -79,7 +79,7 @@ def count_unfinished(client: Client) -> int:
 
 
 def places(client: Client) -> Counter[str]:
-    """In how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
+    """Return in how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
     keys = client.keys
     found = Counter(_jid(raw(job)) for job in items(client.command("LRANGE", keys.queue(QUEUE), 0, -1)))
     for zset in ("retry", "schedule", "dead"):
@@ -90,16 +90,16 @@ def places(client: Client) -> Counter[str]:
 
 
 def dead_jobs(client: Client) -> Mapping[str, str]:
-    """The ids of the parked jobs, each with the class of its error."""
+    """Return the ids of the parked jobs, each with the class of its error."""
     found = [json.loads(raw(job)) for job in items(client.command("ZRANGE", client.keys.sorted_set("dead"), 0, -1))]
     return {job["jid"]: job["error_class"] for job in found}
 
 
 def sweep(client: Client) -> None:
-    """Removes every key of the client's namespace; a last look has found none.
+    """Remove every key of the client's namespace, until a last search finds none.
 
-    It looks until it finds none, since what a killed broker had sent may reach Redis after the first look. Raises
-    `StoreUnavailable` when Redis does not answer or has too many keys.
+    What a killed broker had sent may reach Redis after the first search. Raise `StoreUnavailable` if Redis does not
+    answer or has too many keys, and ValueError for a namespace that is not a run's.
     """
     own = f"{client.keys.namespace}:".encode()
     if not own.startswith(PREFIX.encode()):
@@ -114,7 +114,7 @@ def sweep(client: Client) -> None:
 
 
 def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:
-    """Looks at all keys once; how many of them were to be removed."""
+    """Search all keys once, remove those of the namespace, and return how many these were."""
     removed, cursor = 0, b"0"
     while time.monotonic() < deadline_s:
         reply = items(client.command("SCAN", cursor, "MATCH", own + b"*", "COUNT", _SCAN_COUNT))

@@ -1,4 +1,4 @@
-"""The server that the jobs of a run go to: the stand-in ejabberd, which breaks when it is told to.
+"""The server that the jobs of a run go to: the stand-in ejabberd, which breaks on command.
 
 Used by `crashtest.run` and `crashtest.faults`. It is the judge of what ran how often. Always holds: a request is noted
 before anything can break it, and counts as answered before its first byte is sent.
@@ -20,10 +20,10 @@ _SLOW_S: Final = (0.3, 0.8)
 
 @attrs.define(eq=False)
 class StandIn:
-    """`statuses`: for each job what its requests were answered with, in their order; None: not, or not yet.
+    """The server of a run. `statuses`: job → the statuses that answered its requests, in order; None: no answer yet.
 
-    `resets` is how many requests more will get no answer, `were_reset` how many got none. `slow` makes answers take
-    their time, so that the brokers' hands are full when something breaks.
+    `resets` is how many more requests will get no answer, `were_reset` how many got none. `slow` makes answers take
+    their time, so that the brokers are busy when something breaks.
     """
 
     ejabberd: Ejabberd
@@ -37,13 +37,13 @@ class StandIn:
     _unanswered: int = 0
 
     async def go_down(self) -> int:
-        """Cuts every connection and refuses new ones; returns how many requests got no answer because of it."""
+        """Cut every connection and refuse new ones; return how many requests got no answer because of it."""
         before = self._unanswered
         await self.server.go_down()  # a request may still come in meanwhile
         return self._unanswered - before
 
     async def handle(self, exchange: Exchange) -> None:
-        """Answers a request for a job, perhaps."""
+        """Answer a request for a job after a while, unless it is to be reset; answer a probe at once."""
         job = exchange.headers.get("traceparent")
         if job is None:  # a probe
             await self.ejabberd.handle(exchange)

@@ -1,6 +1,6 @@
 """What a crash test found, in the words of Jepsen's total-queue checker.
 
-Used by `crashtest.run` and by the fault tests. Always holds: "ran" is taken in the strictest sense. A sending that was
+Used by `crashtest.run` and by the fault tests. Always holds: "ran" is taken in the strictest sense. A request that was
 not answered counts as one that ran, so duplicates are never too few.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 _DONE = frozenset({200, 409})
-"""The server says that it did it, now or before."""
+"""The statuses by which the server says that it did it, now or before."""
 
 
 @attrs.frozen
@@ -39,8 +39,10 @@ def verdict_of(
     places: Mapping[str, int],
     parked: Collection[str],
 ) -> Verdict:
-    """All collections hold job ids. `statuses`: what the requests for a job were answered with, None: the server got it
-    and gave no answer. `places` says in how many places of Redis a job is.
+    """Return the verdict on these jobs, which are all named by their ids.
+
+    `statuses`: the statuses that answered the requests for a job, None: the server got it and did not answer. `places`
+    says in how many places of Redis a job is.
     """
     pushed, safe = set(attempted), set(acknowledged)
     done = {job for job, given in statuses.items() if not _DONE.isdisjoint(given)}

@@ -1,6 +1,6 @@
 """A wire between one broker and Redis that can be cut. Used by `crashtest.fleet` and `crashtest.faults`.
 
-A wire instead of CLIENT KILL: it needs no right to CLIENT, and cannot reach anybody else's connections. Always holds:
+A wire instead of CLIENT KILL: it needs no right to CLIENT, and cannot reach other programs' connections. Always holds:
 listens on loopback only, passes bytes unchanged and unread.
 """
 
@@ -10,20 +10,20 @@ import trio
 
 @attrs.define(eq=False)
 class Wire:
-    """Leads from a loopback port to Redis at `host`:`port`."""
+    """A way from a loopback port to Redis at `host`:`port`."""
 
     host: str
     port: int
     _connections: set[trio.CancelScope] = attrs.field(factory=set)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Passes connections on until cancelled; reports the port to connect to."""
+        """Pass connections on until cancelled; report the port to connect to by `task_status`."""
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         task_status.started(listener.socket.getsockname()[1])
         await trio.serve_listeners(self._pass_on, [listener])
 
     def cut(self) -> None:
-        """Breaks every connection there is; new ones are passed on."""
+        """Break every connection there is; new ones are passed on."""
         for connection in self._connections:
             connection.cancel()
 
@@ -45,7 +45,7 @@ class Wire:
 
 
 async def _pump(source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """Until either side ends; then both do."""
+    """Pass bytes on until either side ends; then both do."""
     try:
         async for received in source:
             await sink.send_all(received)

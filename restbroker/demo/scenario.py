@@ -1,6 +1,6 @@
 """What the demo's story says of each server: which stand-in there is, and which commands its jobs are.
 
-`demo.demo` takes one, `demo.environment` sets it up, `demo.steps` speaks by it. Always holds: whatever differs between
+`demo.demo` takes one, `demo.environment` sets it up, `demo.steps` speaks by it. Always holds: all that differs between
 servers is here; the story itself knows none.
 """
 
@@ -30,15 +30,15 @@ class StandIn(Protocol):
 
     @property
     def online(self) -> int:
-        """How many users it says are online."""
+        """The number of users that it reports as online."""
 
     async def handle(self, exchange: Exchange) -> None:
-        """Answers a request."""
+        """Answer a request."""
 
 
 @attrs.frozen
 class Message:
-    """A message that is sent: the command, its arguments as pairs, and what the reply to the job says."""
+    """A message that is sent: the command, its arguments as pairs, and what the reply to the job says (`told`)."""
 
     command: str
     pairs: Sequence[tuple[str, str]]
@@ -47,10 +47,11 @@ class Message:
 
 @attrs.frozen
 class Scenario:
-    """`stand_in` makes the server of a login; `settings` are those of env.json that name it, for its port and login.
+    """What differs between servers. `stand_in` makes the server of a user and password.
 
-    `create` makes an account, whose name is the argument `user`, and is answered with `created`; `look` asks for one,
-    `count` for the number of users online. `filled`: what the broker fills in, and how that is said.
+    `settings` returns the settings of env.json that name it, for its port and login. `create` makes an account, whose
+    name is the argument `user`, and is answered with `created`; `look` checks for one, `count` returns the number of
+    users online. `filled`: the arguments that the broker fills in.
     """
 
     name: str
@@ -65,10 +66,10 @@ class Scenario:
     look: str
     count: str
     ping: str
-    """A command without arguments, for people to push."""
+    """A command without arguments, for users to push."""
 
     def creation(self, user: str, password: str = PASSWORD) -> list[Json]:
-        """A job's command and arguments that make this account."""
+        """Return a job's command and arguments that make this account."""
         return [self.create, {self.user: user, "password": password}]
 
 

@@ -1,8 +1,7 @@
-"""The demo's story: what a producer does, what the server sees, what happens when things go wrong. Every claim is
-checked.
+"""The demo's story: what a producer does, what the server sees, what happens when things go wrong.
 
-Called by `demo.demo`, in the order of `STORY`. Always holds: a step raises `RestbrokerError` rather than go on after
-something that is not as restbroker promises.
+Every claim is checked. Called by `demo.demo`, in the order of `STORY`. Always holds: a step raises `RestbrokerError`
+rather than go on after something that is not as restbroker promises.
 """
 
 import json
@@ -22,7 +21,7 @@ _WAITING = 5
 
 
 async def from_php(stage: Environment) -> None:
-    """A job as a PHP application pushes it."""
+    """Push a job as a PHP application does, and check that it arrives."""
     stage.voice.step("An application pushes a job into the queue, as any Sidekiq client does")
     scene = stage.scene
     job = await stage.push([*scene.creation("john"), TOKEN])
@@ -39,7 +38,7 @@ async def from_php(stage: Environment) -> None:
 
 
 async def from_ruby(stage: Environment) -> None:
-    """A job with arguments as pairs and a reply id, and the reply to it."""
+    """Push a job with arguments as pairs and a reply id, and check the reply to it."""
     stage.voice.step("Ruby sends a message and wants to know what became of it")
     message = stage.scene.message
     pairs: list[Json] = [[name, value] for name, value in message.pairs]
@@ -59,7 +58,7 @@ async def from_ruby(stage: Environment) -> None:
 
 
 async def from_shell(stage: Environment) -> None:
-    """The same from a shell, without and with waiting for the answer."""
+    """Do the same from a shell, without and with waiting for the answer."""
     stage.voice.step("The same from a shell; with --wait the server's answer is printed")
     before = len(stage.stand_in.arrivals)
     scene, online = stage.scene, stage.stand_in.online
@@ -73,7 +72,7 @@ async def from_shell(stage: Environment) -> None:
 
 
 async def server_down(stage: Environment) -> None:
-    """The server goes away with jobs to do, and comes back."""
+    """Take the server down while jobs come, and bring it back; check that all wait and are then executed once."""
     stage.voice.step("The server goes down, and jobs keep coming")
     await stage.server.go_down()
     before, processed = len(stage.stand_in.arrivals), await _number(stage, "GET", "stat:processed")
@@ -94,7 +93,7 @@ async def server_down(stage: Environment) -> None:
 
 
 async def wrong_token(stage: Environment) -> None:
-    """A job that must not be executed."""
+    """Push a job with a wrong token, and check that it is parked and not executed."""
     stage.voice.step("Somebody pushes a job with a wrong token")
     before = len(stage.stand_in.arrivals)
     job = await stage.push([*stage.scene.creation("mallory", "x"), "guessed"])
@@ -107,7 +106,7 @@ async def wrong_token(stage: Environment) -> None:
 
 
 async def show_stats(stage: Environment) -> None:
-    """What an operator sees."""
+    """Show what an operator sees, and check its numbers."""
     stage.voice.step("What the operator sees")
     processed = await _number(stage, "GET", "stat:processed")
     # A process tells of itself with each beat, every two or three seconds: its first told of nothing yet.
@@ -120,7 +119,7 @@ async def show_stats(stage: Environment) -> None:
 
 
 async def stop(stage: Environment) -> None:
-    """The broker ends in good order."""
+    """End the broker, and check that it ends with 0 and leaves no job behind."""
     stage.voice.step("The broker is told to stop (SIGTERM)")
     await end(stage.broker, 30)
     stage.promise(stage.broker.returncode == 0, "it ended with 0")
@@ -138,7 +137,7 @@ def _registers(stage: Environment, since: int) -> list[ReceivedCommand]:
 
 
 async def _reaches(stage: Environment, wanted: int, *words: str) -> None:
-    """Waits until a command's answer is at least `wanted`, at most 5 s; the promise that follows judges."""
+    """Wait until a command's answer is at least `wanted`, at most 5 s; the promise that follows judges."""
     with trio.move_on_after(5):
         while await _number(stage, *words) < wanted:  # noqa: ASYNC110 - another process changes it
             await trio.sleep(0.02)

@@ -1,9 +1,9 @@
-"""Has Redis take events: what comes together goes together, in one call. Every event source calls `Deliverer.deliver`.
+"""Pushes events to Redis: what comes together goes in one call. Every webhook and reader delivers through it.
 
-`app` makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
-Redis; after `PATIENCE_S`, or the source's own time, no push is begun for him, and one that is on its way then is
-bounded by its connection; what nobody waits for any more is not pushed. A push whose answer was lost is made again
-while somebody waits; Redis knows by then what it has.
+`app` makes one `Deliverer` for a process and runs it beside the sources. Always holds: an event with the verdict
+"accepted" has a job in Redis; after `PATIENCE_S`, or the source's own time, no push is begun for an event of `deliver`,
+and one that is on its way then is bounded by its connection; an event whose sender has stopped waiting is not pushed. A
+push whose answer was lost is made again while its sender waits; Redis knows by then what it has.
 """
 
 import math
@@ -27,19 +27,22 @@ from restbroker.store.events import Heard, IncomingEvent
 
 PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
-"""Events that go to Redis in one call."""
+"""The most events that go to Redis in one call."""
 _AT_ONCE_BYTES: Final = 4 * 1024 * 1024
 _GAP_S: Final = 0.003
-"""Between the beginnings of two calls: what comes meanwhile shares the next. A call costs as much as many events do."""
+"""Seconds between the beginnings of two calls: what comes meanwhile shares the next.
+
+A call costs as much as many events do.
+"""
 _PAUSE_S: Final = 0.1
-"""Before Redis is asked again, …"""
+"""Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
-"""… and by whom nobody waits for."""
+"""Seconds before jobs that could not be parked are tried again."""
 
 
 @attrs.define(eq=False)
 class _Waiting:
-    """An event whose sender waits, until then at least. `left`: he does not any more."""
+    """An event whose sender waits for it, at least until `until_s` (Trio's clock). `left`: the sender waits no more."""
 
     arrival: IncomingEvent
     until_s: float
@@ -52,7 +55,7 @@ class _Waiting:
 
 @attrs.define(eq=False)
 class Deliverer:
-    """One for a process; `run` has to be running."""
+    """The way of all events of a process to Redis; `run` must be running."""
 
     connection: Connection
     patience_s: float = PATIENCE_S
@@ -62,7 +65,11 @@ class Deliverer:
     _stopping: trio.Event = attrs.field(factory=trio.Event)
 
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
-        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
+        """Push the event and return its verdict when Redis has its job, or at once if the source's filters drop it.
+
+        Raise `StoreUnavailable` or `StoreRefused` if Redis does not take it in time, though it may have the job all the
+        same; raise `ValueError` for what no JSON can hold.
+        """
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
         what = incoming_event(source, event, self.new_jid())
         if what is None:
@@ -87,7 +94,10 @@ class Deliverer:
                 raise error
 
     def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "EventOffer":
-        """As `inlet.Inlet` has it."""
+        """Queue these events for a push in this order, as `Intake.offer` promises, and return at once.
+
+        Raise `ValueError` for what no JSON can hold; then none of them is pushed.
+        """
         # All are made before one waits: of events that no JSON can hold, none is pushed.
         waiting = [self._make(source, event) for event in events]
         self._waiting.extend(one for one in waiting if one is not None)
@@ -99,7 +109,7 @@ class Deliverer:
         return None if what is None else _Waiting(what, math.inf)
 
     async def park(self, jobs: Sequence[bytes]) -> None:
-        """As `inlet.Inlet` has it."""
+        """Put these jobs into the dead set, trying again for as long as Redis is away or refuses."""
         while True:
             try:
                 await self.connection.call(store.park, jobs)
@@ -109,11 +119,11 @@ class Deliverer:
                 return
 
     def hurry(self) -> None:
-        """The process stops: Redis is not asked again after it failed."""
+        """Have a push that failed not tried again from now on, because the process stops."""
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Pushes what waits, until cancelled; the call that is on its way then ends first."""
+        """Push what waits, until cancelled; a call that is on its way then ends first."""
         task_status.started()
         while True:
             await self._came.wait()
@@ -128,7 +138,7 @@ class Deliverer:
             await trio.sleep_until(next_s)
 
     def _next(self) -> list[_Waiting]:
-        """Those that came first, of whom somebody waits."""
+        """Return the events that came first and whose senders still wait, as many as fit in one call."""
         batch: list[_Waiting] = []
         size = 0
         while self._waiting and len(batch) < _AT_ONCE and size < _AT_ONCE_BYTES:
@@ -139,7 +149,7 @@ class Deliverer:
         return batch
 
     async def _push(self, batch: list[_Waiting]) -> bool:
-        """False: Redis could not be asked, and those with patience wait again."""
+        """Push these events; return False if Redis did not answer, and those with patience wait again."""
         for one in batch:
             one.is_on_its_way = True
         try:
@@ -170,19 +180,19 @@ class Deliverer:
 
 @attrs.define(eq=False)
 class EventOffer:
-    """See `inlet.Offer`."""
+    """The `Offer` of events to Redis that `Deliverer.offer` made."""
 
     _waiting: Sequence[_Waiting | None]
-    """None: an event that is not wanted."""
+    """None stands for an event that the source's filters drop."""
 
     async def done(self) -> None:
-        """See `inlet.Offer`."""
+        """Wait until all events are decided, for as long as Redis is away."""
         for one in self._waiting:
             if one is not None:
                 await one.done.wait()
 
     async def leave(self) -> None:
-        """See `inlet.Offer`."""
+        """Stop waiting: what is not on its way to Redis is not pushed. Return when the rest is decided, in seconds."""
         for one in self._waiting:
             if one is not None:
                 one.left = True
@@ -191,7 +201,7 @@ class EventOffer:
                 await one.done.wait()
 
     def verdicts(self) -> list[Verdict | RestbrokerError | None]:
-        """See `inlet.Offer`."""
+        """Return for each event, in order, its verdict or error so far; None: nothing is known yet."""
         return ["ignored" if one is None else _verdict(one) for one in self._waiting]
 
 

@@ -1,7 +1,7 @@
-"""Makes of an event what Redis is given: the job, the mark of a duplicate, and what is noted of it.
+"""Makes of an event what goes to Redis: the job, the mark by which a duplicate is known, and the note about it.
 
 Called by `deliver`. Always holds: pure; a job is what a Ruby client would push, so that any Sidekiq process takes it;
-what is noted holds no text of a message.
+the note holds no text of a message.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from restbroker.store.events import IncomingEvent
 
 
 def route_of(source: EventSource, event: ServerEvent) -> Route | None:
-    """Where the event goes; None: nobody wants it."""
+    """Return where the event goes, or None if the source's `Only`, `Except` and `Routes` drop it."""
     if not source.only.fits(event) or source.excluded.touches(event):
         return None
     if not source.routes:
@@ -26,7 +26,10 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
 
 
 def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> IncomingEvent | None:
-    """What to push; None: nobody wants it, nor is it of a test. Raises `ValueError` for what no JSON can hold."""
+    """Return what to push for this event, or None if the source's filters drop it and it belongs to no test.
+
+    Raise `ValueError` for what no JSON can hold.
+    """
     route, test = route_of(source, event), mark_of_test(event.body)
     if route is None:
         if test is None:
@@ -80,10 +83,10 @@ def _note_of(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
 
 
 def _mark(source: EventSource, event: ServerEvent) -> str | None:
-    """What names an event that comes again; None: nobody can tell it from a new one.
+    """Return what names an event that comes again; None: it cannot be distinguished from a new one.
 
-    Where a kind's events have no ids, those of the same content are one. Not so a presence: who goes and comes says the
-    same twice, and means it.
+    Where a kind's events have no ids, those of the same content are one. Not so a presence: a user who goes and comes
+    back sends the same twice, and means it.
     """
     what: list[Json] = [event.source, event.type, event.sender, event.receiver]
     if event.id is not None:
@@ -96,7 +99,7 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
 
 
 def _delivery_path(raw: Json) -> list[str]:
-    """By which way a broker's message came: what was sent and what was received are two events."""
+    """Return by which way a broker's message came: one that was sent and one that was received are two events."""
     if not isinstance(raw, Mapping):
         return []
     exchange, key = raw.get("exchange"), raw.get("routing_key")

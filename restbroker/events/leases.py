@@ -1,6 +1,6 @@
-"""The leases in Redis as a reader uses them: `contract.Leases`, for one source, over a connection of its own.
+"""The leases in Redis as a reader uses them: `event_contract.Leases`, for one source, over a connection of its own.
 
-`app` makes one where a source reads streams. Always holds: nothing is connected before the first call; nobody waits
+`app` makes one where a source reads streams. Always holds: nothing is connected before the first call; no call waits
 for Redis for longer than the connection's time-out.
 """
 
@@ -22,7 +22,7 @@ _ENDING_S: Final = 1.0
 
 @attrs.define(eq=False)
 class LeasesInRedis:
-    """`contract.Leases` of the source of this name. `open_connection` makes one with a short time-out."""
+    """The `Leases` of the source of this name; `open_connection` makes a connection with a short time-out."""
 
     source: str
     open_connection: Callable[[], Connection]
@@ -30,16 +30,19 @@ class LeasesInRedis:
     _connection: Connection | None = None
 
     async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
-        """As `Leases`."""
+        """Take or renew the leases of these names for `lease_s` seconds, and return what Redis says of each.
+
+        Raise `StoreUnavailable` or `StoreRefused`.
+        """
         return await self._connect().call(leases.acquire, self.source, self._holder, round(lease_s * 1000), names)
 
     async def end(self, names: Sequence[str]) -> None:
-        """As `Leases`."""
+        """End the leases of these names, as `Leases.end` promises: never raise, and give up after a second."""
         with trio.move_on_after(_ENDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
             await self._connect().call(leases.end, self.source, self._holder, names)
 
     async def aclose(self) -> None:
-        """As `Leases`."""
+        """Close the connection, if there is one; a later call opens a new one."""
         if self._connection is not None:
             await self._connection.aclose()
             self._connection = None

@@ -1,7 +1,7 @@
-"""Remembers in Redis what this broker sends, so that it is no event when it comes back (`contract.SentMessages`).
+"""Remembers in Redis what restbroker sends, so that it is no event when it comes back (`contract.SentMessages`).
 
-`app` makes one for each target, where a source has `DropOwn`; `hear.lua` looks it up. Always holds: nothing is
-connected before the first message; nobody waits for Redis for longer than the connection's time-out; what cannot be
+`app` makes one for each target, where a source has `DropOwn`; `hear.lua` finds the marks. Always holds: nothing is
+connected before the first message; no call waits for Redis for longer than the connection's time-out; what cannot be
 remembered is sent all the same, with a warning.
 """
 
@@ -19,7 +19,10 @@ from restbroker.telemetry.events import Report, Warned
 
 @attrs.define(eq=False)
 class OwnEvents:
-    """`window_s`: for how long it is remembered. `open_connection` makes one with a short time-out."""
+    """The memory of sent messages. `window_s`: for how many seconds each is remembered.
+
+    `open_connection` makes a connection with a short time-out.
+    """
 
     window_s: float
     open_connection: Callable[[], Connection]
@@ -27,7 +30,7 @@ class OwnEvents:
     _connection: Connection | None = None
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
-        """As `Sent`."""
+        """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
         if self._connection is None:
             self._connection = self.open_connection()
         mark, window_ms = own_mark(sender, receiver, body), max(1, round(self.window_s * 1000))
@@ -38,13 +41,13 @@ class OwnEvents:
             self.report(Warned("OwnNotRemembered", what, error.cure))
 
     async def aclose(self) -> None:
-        """As `Sent`."""
+        """Close the connection, if there is one; a later call opens a new one."""
         if self._connection is not None:
             await self._connection.aclose()
             self._connection = None
 
 
 def own_of(events: Events | None, open_connection: Callable[[], Connection], report: Report) -> OwnEvents | None:
-    """What remembers for these sources; None: none of them asks for it."""
+    """Return the memory for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
     windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
     return OwnEvents(max(windows_s), open_connection, report) if windows_s else None

@@ -1,7 +1,7 @@
-"""The places of what is read or waits for Redis. `events.webhook` takes one for each request that it lets in.
+"""Limits the requests that are read or wait for Redis. `events.webhook` takes a place for each that it lets in.
 
-Always holds: no source can take another's; where it is known only behind the body who posts, one address has half of
-the source's at most; all of them together bound the bodies that are in memory.
+Always holds: no source can take another's places; where only the body shows who posts, one address has at most half of
+the source's places; all places together bound the bodies that are in memory.
 """
 
 from collections.abc import AsyncIterator
@@ -12,34 +12,34 @@ import attrs
 import trio
 
 AT_ONCE: Final = 100
-"""Requests of all sources whose body is read, or that wait for Redis."""
+"""The requests of all sources together whose body is read, or that wait for Redis."""
 _LEAST: Final = 10
-"""So many a source has, however many there are."""
+"""The places that a source has at least, however many sources there are."""
 _WAIT_S: Final = 10.0
-"""How long a request waits for others to be done."""
+"""Seconds that a request waits for others to be done."""
 
 
 class Full(Exception):
-    """There was no place in time."""
+    """No place became free in time."""
 
 
 @attrs.define(eq=False)
 class _Share:
     room: trio.Semaphore
     users: int = 0
-    """Those that have a place or wait for one."""
+    """The requests that have a place or wait for one."""
 
 
 @attrs.define(eq=False)
 class Quota:
-    """The places of one of so many sources. `is_shared_out`: no address may have more than half of them."""
+    """The places of one source out of `sources`. `is_shared_out`: no address may have more than half of them."""
 
     sources: int
     is_shared_out: bool
     _count: int = attrs.field(init=False)
     _room: trio.Semaphore = attrs.field(init=False)
     _shares: dict[str, _Share] = attrs.field(factory=dict)
-    """By address, while somebody there has a place or waits for one."""
+    """The share of each address, while a request from there has a place or waits for one."""
 
     def __attrs_post_init__(self) -> None:
         self._count = max(_LEAST, AT_ONCE // self.sources)
@@ -47,7 +47,7 @@ class Quota:
 
     @asynccontextmanager
     async def place(self, address: str) -> AsyncIterator[None]:
-        """A place for a request from this address, until the block ends. Raises `Full`."""
+        """Hold a place for a request from this address during the block; raise `Full` if none is free in 10 s."""
         until_s = trio.current_time() + _WAIT_S
         if not self.is_shared_out:
             async with _hold(self._room, until_s):

@@ -16,8 +16,10 @@ from restbroker.serving.runner import Server
 
 @attrs.define(eq=False)
 class Receiver:
-    """The sources, and what pushes, which ends after them. `servers`: one for each address that is posted to. Among the
-    `readers` is what keeps how their reading stands.
+    """The sources of a process, and the `deliverer`, which ends after them.
+
+    `servers`: one for each address that servers post to. Among the `readers` is what keeps the states of reading in
+    Redis.
     """
 
     deliverer: Deliverer
@@ -25,7 +27,7 @@ class Receiver:
     readers: Sequence[Reader] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Takes events in until cancelled."""
+        """Take events in until cancelled; then push what came by then."""
         async with trio.open_nursery() as nursery:
             pushing = trio.CancelScope(shield=True)
             nursery.start_soon(self._push, pushing)

@@ -1,10 +1,10 @@
-"""The kinds of event sources: one folder and one line here for each. Everybody else reaches a kind through this.
+"""The kinds of event sources: one folder and one line here for each. All other code reaches a kind through this.
 
-Called by the command line, the check, `webhook` and `app`. Always holds: a folder's module is imported only when
-what it brings is asked for, and neither this file nor `options` loads Trio. A folder has
+Called by the command line, the check, `webhook` and `app`. Always holds: a folder's module is imported only when it is
+needed, and neither this file nor `options` loads Trio. A folder has
 
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
-  may judge the whole source, and its `DEFAULTS` say what is so of all of them (`config.kind`);
+  may judge the whole source, and its `DEFAULTS` say what holds for all of them (`config.kind`);
 - `hook`, if servers post: the function `open_hook`, as below;
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
 
@@ -47,40 +47,40 @@ KINDS: Final = tuple(_FOLDERS)
 
 
 def kinds() -> Mapping[str, Members]:
-    """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
+    """Return kind → its class of options, whose fields are made with `config.key.key`; for `config.load`."""
     return Kinds(_FOLDERS, _options)
 
 
 def open_hook(source: "EventSource") -> "Hook":
-    """What reads and answers what is posted to this source."""
+    """Return what reads and answers the requests that are posted to this source."""
     hook: Hook = _part(source.kind, "hook").open_hook(source)
     return hook
 
 
 def open_reader(source: "EventSource", ways: "ReaderPorts") -> "Reader":
-    """What fetches for this source; nothing is asked yet. Raises `ConfigError`."""
+    """Return what fetches for this source, without connecting yet; raise `ConfigError` if it cannot be used."""
     reader: Reader = _part(source.kind, "reader").open_reader(source, ways)
     return reader
 
 
 def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterator["Finding"]:
-    """Looks at the server that this source fetches from, and changes nothing there.
+    """Check the server that this source fetches from, and change nothing there.
 
-    `states`: how its reading stands, as the processes say that read it.
+    `states`: how the reading stands, from the processes that read it.
     """
     findings: Iterator[Finding] = _part(source.kind, "check").check(source, states)
     return findings
 
 
 def emits(kind: str) -> str | None:
-    """The kind of target by which a server can be made to tell something to a source of this kind; None: by none."""
+    """Return the kind of target that can make a server emit an event to this kind of source; None if there is none."""
     return None if kind not in _EMITS else import_module(f"{_EMITS[kind]}.emit").TARGET_KIND
 
 
 def emission(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Emission":
-    """What makes the server of this target tell this source of a message with this text.
+    """Return what makes the target's server report a message with this text to this source.
 
-    It goes to no user unless `parties` says so. Raises `ConfigError` where they have to be named.
+    It goes to no user unless `parties` names one. Raise `ConfigError` where they have to be named.
     """
     found: Emission = import_module(f"{_EMITS[source.kind]}.emit").emission(source, target, parties, text)
     return found

@@ -1,6 +1,6 @@
-"""Who may tell of events: the secret of a source, in whichever place its server can put it, or what it signs with.
+"""Who may report events: the secret of a source, in every place where its server can put it, or its signing key.
 
-Called by `webhook` for each request. Always holds: secrets are compared in constant time; one in a file is read anew
+Called by `webhook` for each request. Always holds: secrets are compared in constant time; one in a file is read again
 within seconds, never on the event loop; a file that cannot be read leaves its last value in force, with one warning.
 """
 
@@ -23,30 +23,33 @@ from restbroker.job import signing
 from restbroker.telemetry.events import Report, Warned
 
 _READ_AGAIN_S: Final = 5.0
-"""So often a file is read while requests fit, …"""
+"""Seconds between two reads of a file while the secrets of requests fit."""
 _READ_SOON_S: Final = 1.0
-"""… and while one does not."""
+"""Seconds between two reads of a file while one does not."""
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
 
 
 @attrs.define(eq=False)
 class CurrentSecret:
-    """A secret as it is now. Where it stands in no file, it is read once."""
+    """A secret with its current value; one that stands in no file is read once."""
 
     secret: Secret
     report: Report
     value: bytes = attrs.field(default=b"", repr=False)
-    """As it was read last, in UTF-8; empty while it could not be read yet."""
+    """The value as it was read last, in UTF-8; empty while it could not be read yet."""
     _read_at_s: float = -_READ_AGAIN_S
     _is_told: bool = False
 
     async def now(self) -> bytes:
-        """As it was some seconds ago at most, if it can be read."""
+        """Return the value, read again if the last read was more than some seconds ago; the last one if that fails."""
         await self.read(_READ_AGAIN_S)
         return self.value
 
     async def read(self, after_s: float) -> bool:
-        """Whether it was read, the last time being so long ago."""
+        """Read the value if the last read was `after_s` seconds ago or more; return whether a read was tried.
+
+        If the file cannot be read, the value stays, and one warning is reported.
+        """
         now_s = trio.current_time()
         if self.value and (self.secret.path is None or now_s - self._read_at_s < after_s):
             return False
@@ -64,7 +67,7 @@ class CurrentSecret:
 
 @attrs.define(eq=False)
 class SourceLogin:
-    """That of one source, which has a secret or is for this machine only."""
+    """The check of the secret of one source, which has a secret or takes events from this machine only."""
 
     source: EventSource
     report: Report
@@ -74,11 +77,11 @@ class SourceLogin:
         self._fresh = None if self.source.secret is None else CurrentSecret(self.source.secret, self.report)
 
     async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
-        """Whether a request shows the secret; without one, whether it names this machine, as its own programs do.
+        """Tell whether a request shows the secret, or, where there is none, names this machine as its `Host`.
 
-        `rest`: what its path says behind the source's.
-
-        A web page that somebody looks at here could ask as well, under a name of its own.
+        Programs of this machine do name it. A web page that a user of this machine opens could send requests as well,
+        but under a host name of its own. `rest` is what follows the source's path in the request's path, where the
+        secret may stand too.
         """
         fresh = self._fresh
         if fresh is None:
@@ -95,7 +98,7 @@ def _fits(given: list[str], secret: bytes) -> bool:
 
 
 def _credentials(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
-    """What a request shows as its secret: a bearer token, the password of HTTP Basic, `?key=`."""
+    """Yield what a request shows as its secret: a bearer token, the password of HTTP Basic, `?key=`."""
     scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
     match scheme.lower():
         case b"bearer":

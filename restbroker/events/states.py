@@ -1,8 +1,8 @@
 """Keeps in Redis how the reading of this process' sources stands, for `check`, the pages and `stats`.
 
-`app` makes one for a process that reads sources, and runs it beside them. Always holds: who tells of a state never
-waits, and Redis being away stops nobody; Redis is written to once a second at most, and each `REFRESH_S` where nothing
-changes, so that a state counts while its process lives; what is stored holds what the log was told.
+`app` makes one for a process that reads sources, and runs it beside them. Always holds: setting a state never waits,
+and no reader stops because Redis is away; Redis is written to once a second at most, and each `REFRESH_S` where nothing
+changes, so that a state counts while its process lives; what is stored is what was logged.
 """
 
 import os
@@ -24,7 +24,7 @@ from restbroker.store.sources import Place, SourceState
 
 REFRESH_S: Final = sources.TTL_S / 3
 _LEAST_S: Final = 1.0
-"""Between two writes."""
+"""Seconds between two writes, at least."""
 
 
 def _this_process() -> str:
@@ -33,7 +33,7 @@ def _this_process() -> str:
 
 @attrs.define(eq=False)
 class StatesInRedis:
-    """`open_connection` makes one with a short time-out."""
+    """The states of all sources of this process; `open_connection` makes a connection with a short time-out."""
 
     open_connection: Callable[[], Connection]
     process: str = attrs.field(factory=_this_process)
@@ -44,11 +44,14 @@ class StatesInRedis:
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def of(self, source: EventSource) -> "StatesOfSource":
-        """`contract.States` of this source."""
+        """Return the `States` of this source, which write here."""
         return StatesOfSource(self, source.name, source.kind)
 
     def put(self, state: SourceState) -> None:
-        """It is so from now on, or still."""
+        """Set the state of its place from now on, and keep the time of its beginning if nothing has changed.
+
+        That is so where the code is the same, or, without a code, the message.
+        """
         known = self._states.get(state.place)
         if known is not None and known.code == state.code and (state.code or known.message == state.message):
             state = attrs.evolve(state, since_s=known.since_s)
@@ -58,18 +61,18 @@ class StatesInRedis:
             self._changed.set()
 
     def watch(self, place: Place, facts: Callable[[], StreamFacts]) -> None:
-        """What is known of the stream there, whenever its state is written."""
+        """Add what `facts` returns to the state of this place whenever it is written, until `end`."""
         self._facts[place] = facts
 
     def end(self, place: Place) -> None:
-        """Nothing is read there any more."""
+        """Remove the state of this place, where nothing is read any more."""
         self._facts.pop(place, None)
         if self._states.pop(place, None) is not None:
             self._ended.add(place)
             self._changed.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled; then takes away what it wrote, where Redis answered the last time."""
+        """Write the states until cancelled; then remove what it wrote, if Redis answered the last time."""
         task_status.started()
         connection, is_there = self.open_connection(), False
         try:
@@ -104,23 +107,26 @@ class StatesInRedis:
 
 @attrs.frozen(eq=False)
 class StatesOfSource:
-    """`contract.States` of the source of this name."""
+    """The `States` of one source, by which its reader says how its reading stands."""
 
     states: StatesInRedis
     source: str
     kind: str
 
     def put(self, problem: Problem | None, user: str = "") -> None:
-        """As `States`."""
+        """Set the problem of reading this source, or of the stream of `user`; None: it is read.
+
+        A problem with an empty code says that nothing is wrong, and that there is nothing to read.
+        """
         code, message, hint = ("", "", "") if problem is None else (problem.code, problem.message, problem.cure)
         now_s = self.states.now_s()
         where = (self.source, self.kind, self.states.process, user)
         self.states.put(SourceState(*where, now_s, code, message, hint))
 
     def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
-        """As `States`."""
+        """Add what `facts` returns to the state of this user's stream whenever it is written, until `end`."""
         self.states.watch((self.source, self.states.process, user), facts)
 
     def end(self, user: str) -> None:
-        """As `States`."""
+        """Remove the state of this user's stream, which this process does not read any more."""
         self.states.end((self.source, self.states.process, user))

@@ -1,9 +1,10 @@
 """The web app that servers post their events to: each source has its path.
 
 `app` runs it with `serving.runner`. It is plain ASGI, without Quart: events share the loop with the deliveries, and
-most of what a request costs would be the framework. Always holds: 202 is answered only when Redis has the job, or none
-is wanted; who does not show the secret learns nothing, and nothing of him is read; what is held in memory is bounded;
-no answer and no line of the log repeats what was sent; a failure here is answered with 500 and ends nothing.
+most of what a request costs would be the framework. Always holds: 202 is answered only when Redis has the job, or the
+source's filters drop the event; a client that does not show the secret learns nothing, and nothing that it sent is
+read; what is held in memory is bounded; no answer and no line of the log repeats what was sent; a failure here is
+answered with 500 and ends nothing.
 """
 
 import json
@@ -37,12 +38,12 @@ _SEE_TO_KEY: Final = (
 _ONLY_THE_SERVER: Final = "Let only the server post there."
 _SEE_TO_SOURCE: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
 _PROBLEM: Final = "application/problem+json"
-"""No type that a server takes for an event's: Prosody would send a text to the user."""
+"""A type that no server takes for an event's: Prosody would send a plain text to the user."""
 
 
 @attrs.define(eq=False)
 class _Refusal(Exception):
-    """Why a request is not taken. `outcome`: for the counts; None: no source is concerned."""
+    """Why a request is refused. `outcome`: for the counts; None: no source is concerned."""
 
     status: HTTPStatus
     outcome: str | None
@@ -52,24 +53,24 @@ class _Refusal(Exception):
 
 @attrs.define(eq=False)
 class _ServedSource:
-    """A source with what it takes to serve it."""
+    """A source with what is needed to serve it."""
 
     source: EventSource
     hook: Hook
     door: SourceLogin | None
-    """None: its requests are signed."""
+    """The check of its secret; None: its requests are signed."""
     quota: Quota
     keys: Sequence[CurrentSecret] = ()
-    """Its requests are signed with these."""
+    """The secrets with which its requests are signed."""
     signed: SignedHook | None = attrs.field(init=False)
-    """The hook, if it is one: asked once, since a Protocol's members are gathered each time."""
+    """The hook, if it is a `SignedHook`; checked once, since a Protocol's members are gathered at each check."""
 
     def __attrs_post_init__(self) -> None:
         self.signed = self.hook if isinstance(self.hook, SignedHook) else None
 
     @classmethod
     def of(cls, source: EventSource, sources: int, report: Report) -> "_ServedSource":
-        """Where the events of this one of so many sources come in."""
+        """Return this source, one out of `sources`, ready to be served."""
         hook = registry.open_hook(source)
         if source_defaults_of(registry.kinds()[source.kind]).is_signed:
             # The signature is of the body: anybody may begin to send one.
@@ -78,12 +79,12 @@ class _ServedSource:
         return cls(source, hook, SourceLogin(source, report), Quota(sources, is_shared_out=source.secret is None))
 
     async def secrets(self) -> tuple[bytes, ...]:
-        """What its keys are now."""
+        """Return the current values of its keys."""
         return tuple([await key.now() for key in self.keys])
 
 
 class Webhooks:
-    """The app. `now_s`: epoch seconds, for the time of each event."""
+    """The ASGI app. `now_s`: epoch seconds, for the time of each event."""
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class Webhooks:
         self._now_s = now_s
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serves one connection's request, as ASGI says."""
+        """Serve one request, or what else ASGI opens a scope for: a websocket is closed, the lifespan is confirmed."""
         if scope["type"] == "http":
             await _send(send, await self._answer(scope, receive))
         elif scope["type"] == "websocket":
@@ -134,7 +135,7 @@ class Webhooks:
         return _problem(refusal) if answer is None else answer
 
     def _find_source(self, path: str) -> tuple[_ServedSource | None, str]:
-        """The source with this path; and what follows there, which may be its secret."""
+        """Return the source with this path, or None, and what follows the source's path, which may be its secret."""
         if path in self._places:
             return self._places[path], ""
         above = [own for own, place in self._places.items() if place.source.secret and path.startswith(f"{own}/")]
@@ -190,7 +191,7 @@ class Webhooks:
         return answer
 
     def _tell(self, place: _ServedSource, refusal: _Refusal) -> None:
-        """Counts it, and warns; the log folds what repeats."""
+        """Count the refusal, and warn of it; the log folds what repeats."""
         if refusal.outcome is None:
             return
         name = place.source.name
@@ -224,7 +225,7 @@ class Webhooks:
 
 
 def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
-    """Raises `_Refusal` for a body that need not be read."""
+    """Raise `_Refusal` if the headers show that the body need not be read."""
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > BODY_LIMIT_BYTES:
         raise _too_large()
@@ -235,7 +236,7 @@ def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
 
 
 async def _body(receive: ASGIReceiveCallable) -> bytes:
-    """The whole body. Raises `_Refusal` where it is too long, or does not come."""
+    """Return the whole body; raise `_Refusal` if it is too long, or does not come in 10 s."""
     parts: list[bytes] = []
     size = 0
     with trio.move_on_after(_BODY_S):
@@ -262,7 +263,7 @@ def _not_now(outcome: str, detail: str) -> _Refusal:
 
 
 def _problem(refusal: _Refusal) -> Answer:
-    """As RFC 9457 has it."""
+    """Return the refusal as a problem of RFC 9457."""
     status = refusal.status
     body = {"title": status.phrase, "status": status.value, "detail": refusal.detail}
     return Answer(status.value, json.dumps(body).encode() + b"\n", _PROBLEM, refusal.headers)

@@ -1,7 +1,7 @@
-"""`restbroker roster`: the rosters in Redis that Prosody is served; looking, changing, importing and exporting.
+"""`restbroker roster`: show, change, import and export the rosters in Redis that Prosody is served.
 
 Always holds: nothing is changed when the command line has a mistake in it; where a target tells Prosody of rosters,
-whoever is changed gets a refresh job.
+each user whose roster changes gets a refresh job.
 """
 
 import sys
@@ -253,7 +253,7 @@ def refresh(
 
 
 def _conclude(found: operate.Refreshed, timeout_s: float) -> None:
-    """Tells what became of refreshes, and ends with its code."""
+    """Print what became of refreshes, and exit with its code unless all succeeded."""
     failed = f", {found.failed} failed" if found.failed else ""
     output.say(f"{count_text(found.done, 'user')} refreshed{failed}.")
     for why in dict.fromkeys(found.errors):
@@ -295,7 +295,7 @@ def _read(file: Path) -> Mapping[str, Contact]:
 
 
 def _has_users(raw: bytes) -> bool:
-    """Whether this is a whole file of rosters, with a contact in one of them."""
+    """Tell whether this is a whole file of rosters, with a contact in one of them."""
     try:
         return any(roster_files.read(raw, "json", None).rosters.values())
     except BadFile:

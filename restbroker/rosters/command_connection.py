@@ -1,4 +1,4 @@
-"""What the verbs of `restbroker roster` share: whose rosters these are, and how errors are told."""
+"""What the verbs of `restbroker roster` share: the configured rosters, and how errors are shown."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ _UNNAMED: Final = "Roster names no Target, so no target tells Prosody of {}"
 
 @attrs.frozen
 class RosterConnection:
-    """A configuration in use. `domain` is that of the users; None: of any."""
+    """A configuration in use. `domain` is that of the users; None: any."""
 
     settings: Config
     writer: Writer
@@ -35,7 +35,7 @@ class RosterConnection:
 
     @property
     def unnamed_target(self) -> str | None:
-        """A target that could tell Prosody of rosters and is not named as the one that does."""
+        """A target that could tell Prosody of rosters, if `Roster` is configured without a `Target`; else None."""
         if self.settings.roster is None or self.settings.roster.target is not None:
             return None
         able = (target for target in self.settings.targets if target.kind == KIND and not target.is_local)
@@ -44,7 +44,10 @@ class RosterConnection:
 
 @contextmanager
 def open_rosters(path: Path | None, *, only_looks: bool = False) -> Iterator[RosterConnection]:
-    """The rosters of a configuration. `only_looks`: nobody is refreshed. Raises `ConfigError`."""
+    """Connect to the rosters of a configuration for the block; `only_looks`: changes push no refresh jobs.
+
+    `path`: the configuration file; None: the default one. Raise `ConfigError` if it cannot be used.
+    """
     settings = load_quietly(path, "Roster")
     refreshing = None if only_looks else Refreshing.of(settings)
     domain = None if settings.roster is None else settings.roster.domain
@@ -56,7 +59,7 @@ def open_rosters(path: Path | None, *, only_looks: bool = False) -> Iterator[Ros
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Raises `UsageError` for what is no part of a roster."""
+    """Raise `UsageError` where the block raises `BadRoster`."""
     try:
         yield
     except BadRoster as error:
@@ -64,7 +67,7 @@ def usage_errors() -> Iterator[None]:
 
 
 def tell_if_nobody_refreshes(desk: RosterConnection) -> None:
-    """Says it, once for a command that changed something."""
+    """Print a note if no target tells Prosody of the change; call it once for a command that changed something."""
     if desk.writer.refreshing is not None:
         return
     if unnamed := desk.unnamed_target:
@@ -74,7 +77,7 @@ def tell_if_nobody_refreshes(desk: RosterConnection) -> None:
 
 
 def require_refreshing(desk: RosterConnection) -> None:
-    """Raises `UsageError` where a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
+    """Raise `UsageError` if a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
     if desk.writer.refreshing is None and (unnamed := desk.unnamed_target):
         raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_it(unnamed))
 
@@ -84,7 +87,7 @@ def _name_it(target: str) -> str:
 
 
 def count_text(count: int, what: str) -> str:
-    """`1 user`, `5 users`."""
+    """Return the number with its noun: `1 user`, `5 users`."""
     return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 

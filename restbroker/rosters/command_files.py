@@ -1,7 +1,7 @@
-"""`restbroker roster import` and `export`: rosters of many users from and to files, out of a running ejabberd, and out
-of what Prosody keeps itself.
+"""`restbroker roster import` and `export`: rosters of many users from and to files.
 
-Always holds: an import writes a user's roster as a whole or not at all, and tells of each that it refused.
+Rosters also come out of a running ejabberd, and out of what Prosody keeps itself. Always holds: an import writes a
+user's roster as a whole or not at all, and reports each that it refused.
 """
 
 import sys
@@ -153,7 +153,7 @@ def export(
 
 
 def read_file(file: Path) -> bytes:
-    """What is in a file, or on stdin for `-`. Raises `UsageError`."""
+    """Return what is in a file, or on stdin for `-`; raise `UsageError` if it cannot be read."""
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
@@ -241,7 +241,7 @@ def _tell_one_sided(left_out: int) -> None:
 
 @attrs.define
 class _Pace:
-    """Tells how far something is, now and then, on a terminal."""
+    """A progress report for a terminal, written now and then."""
 
     what: str
     told_s: float = attrs.field(factory=time.monotonic)

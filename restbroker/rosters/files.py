@@ -1,7 +1,7 @@
 """Rosters of many users as files: JSON, NDJSON and CSV. Pure; called by `restbroker roster import` and `export`.
 
-Always holds: what is written is read again as the same rosters; of a user of whom anything is wrong nothing is taken,
-and what is wrong is told with its line, where the format has lines.
+Always holds: what is written is read again as the same rosters; nothing is taken of a user if anything of theirs is
+wrong, and what is wrong is reported with its line, where the format has lines.
 """
 
 import codecs
@@ -57,7 +57,7 @@ class BadFile(ValueError):
 
 @attrs.frozen
 class RefusedRoster:
-    """What is wrong, in whose roster, and in which line; None: the format has none."""
+    """What is wrong, in whose roster, and in which line; None: the format has no lines."""
 
     user: str
     what: str
@@ -66,14 +66,14 @@ class RefusedRoster:
 
 @attrs.frozen
 class FileContents:
-    """What a file has: the rosters that can be written, and what is wrong with others, of which none is among them."""
+    """What a file has: the rosters that can be written, and what is wrong with those of other users."""
 
     rosters: Mapping[str, Mapping[str, Contact]]
     refused: tuple[RefusedRoster, ...] = ()
 
 
 def read(raw: bytes, form: Format, domain: str | None) -> FileContents:
-    """The rosters of users of `domain` (None: of any) in a file. Raises `BadFile`."""
+    """Return the rosters in a file, of users of `domain` (None: of any); raise `BadFile` if none can be read."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,9 +93,9 @@ def read(raw: bytes, form: Format, domain: str | None) -> FileContents:
 
 
 def loads(raw: bytes) -> Json:
-    """JSON in which no name stands twice in one object: of two the first would be lost without a word.
+    """Return the JSON value; raise `rubyjson.Unreadable` if it is not JSON, or a name stands twice in one object.
 
-    Raises `rubyjson.Unreadable`.
+    Of two equal names the first would be lost without a word.
     """
     value = rubyjson.loads(raw)
     json.loads(raw.removeprefix(codecs.BOM_UTF8), object_pairs_hook=_require_once)
@@ -103,7 +103,7 @@ def loads(raw: bytes) -> Json:
 
 
 def write(form: Format, rosters: Iterable[tuple[str, Mapping[str, Contact]]]) -> Iterator[str]:
-    """The file's text, piece by piece."""
+    """Yield the file's text, piece by piece, for these (user, roster)."""
     match form:
         case "json":
             yield from _write_json(rosters)
@@ -118,7 +118,7 @@ def write(form: Format, rosters: Iterable[tuple[str, Mapping[str, Contact]]]) ->
 
 @attrs.define
 class _FileReader:
-    """Rosters so far. `bad`: users of whom something is wrong."""
+    """The rosters that were read so far. `bad`: users of whom something is wrong."""
 
     domain: str | None
     rosters: dict[str, dict[str, Contact]] = attrs.field(factory=dict)
@@ -127,7 +127,7 @@ class _FileReader:
     bad: set[str] = attrs.field(factory=set)
 
     def user(self, name: Json, line: int | None) -> str | None:
-        """The user of this name; None: he cannot be one, and it is told."""
+        """Return the user of this name, or None after noting that it cannot be one."""
         try:
             return read_user(name, self.domain)
         except BadRoster as error:
@@ -135,7 +135,7 @@ class _FileReader:
             return None
 
     def add(self, name: Json, contacts: Callable[[], Mapping[str, Contact]], line: int | None) -> None:
-        """A whole roster."""
+        """Add a whole roster, or note what is wrong with it; a user who appears twice is refused."""
         user = self.user(name, line)
         if user is None:
             return
@@ -152,19 +152,19 @@ class _FileReader:
             self.refuse(user, str(error), line)
 
     def refuse(self, user: str, what: str, line: int | None) -> None:
-        """Nothing of this user is taken."""
+        """Note what is wrong with this user, of whom nothing is taken."""
         self.bad.add(user)
         self.refused.append(RefusedRoster(user, what, line))
 
     def refuse_line(self, document: Mapping[str, Json] | None, what: str, line: int) -> None:
-        """A line that is no roster; where it names a user, nothing of this user is taken."""
+        """Note a line that is no roster; where it names a user, nothing of this user is taken."""
         if document is None or "user" not in document:
             self.refused.append(RefusedRoster("", what, line))
         elif user := self.user(document["user"], line):
             self.refuse(user, what, line)
 
     def contents(self) -> FileContents:
-        """All of it."""
+        """Return all that was read, without the users of whom something is wrong."""
         for user, roster in self.rosters.items():
             try:
                 require_fit(roster)
@@ -207,7 +207,7 @@ def _read_ndjson(text: str, gathered: _FileReader) -> None:
 
 
 def _object(line: str) -> tuple[dict[str, Json] | None, str]:
-    """The object of a line; and what to say where it is none that is wanted."""
+    """Return the object of a line, or None, and what to say if the object is not of the right form."""
     try:
         document = loads(line.encode())
     except rubyjson.Unreadable as error:
@@ -235,7 +235,7 @@ def _read_csv(text: str, gathered: _FileReader) -> None:
 
 
 def _wrong_in(header: list[str]) -> tuple[str, str] | None:
-    """What is wrong with the line that names the columns, and what to do; None: nothing."""
+    """Return what is wrong with the line that names the columns, and what to do; None: nothing."""
     mark = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
     if mark is not None:
         return f"has {_SEPARATORS[mark]} between its columns", "Save it with commas between them."
@@ -275,7 +275,7 @@ def _read_row(header: list[str], cells: list[str], line: int, gathered: _FileRea
 
 
 def _groups(cell: str, jid: str) -> Json:
-    """Names with semicolons between them; or a list in JSON, where a name has one itself."""
+    """Return the groups in a cell: names with semicolons between them, or a JSON list where a name has a semicolon."""
     if not cell.startswith("["):
         return [name.strip() for name in cell.split(";") if name.strip()]
     try:

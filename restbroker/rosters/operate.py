@@ -1,7 +1,7 @@
-"""What people do with rosters: look, change, import and export. Called by `restbroker roster`.
+"""What operators do with rosters: look, change, import and export. Called by `restbroker roster`.
 
-Always holds: a change by hand is written down first (`operate.audit`), like all that people do; where a target
-refreshes rosters, whoever is changed gets his refresh job in the same step.
+Always holds: a change by hand is written to the audit log first (`operate.audit`), like all that operators do; where a
+target refreshes rosters, each user whose roster changes gets a refresh job in the same step.
 """
 
 import time
@@ -24,13 +24,13 @@ from restbroker.store.client import Client
 
 _USERS_AT_ONCE: Final = 100
 _CONTACTS_AT_ONCE: Final = 2000
-"""In one step, during which Redis does nothing else: some milliseconds."""
+"""The most contacts in one step, during which Redis does nothing else: some milliseconds."""
 _NOTE_EVERY_S: Final = 1.0
 
 
 @attrs.frozen
 class RosterView:
-    """A user's roster, what is known of it, and what is wrong with entries that nobody can be served."""
+    """A user's roster, what is known of it, and what is wrong with entries that cannot be served."""
 
     known: UserState
     contacts: Mapping[str, Contact]
@@ -39,7 +39,10 @@ class RosterView:
 
 @attrs.frozen
 class ImportProgress:
-    """How far an import is: users written of `total`, how many of them changed, and who was refused and why."""
+    """How far an import is: users written of `total`, how many of them changed, and who was refused and why.
+
+    `refused` has (user, reason).
+    """
 
     total: int
     done: int = 0
@@ -49,7 +52,10 @@ class ImportProgress:
 
 @attrs.frozen
 class Refreshed:
-    """What became of refreshes: users `done`, users who `failed` and are tried again alone, jobs that are not done."""
+    """What became of refreshes: users `done`, users who `failed` and are tried again alone, jobs still `waiting`.
+
+    `errors` has the reasons of jobs that failed as a whole.
+    """
 
     done: int = 0
     failed: int = 0
@@ -59,14 +65,18 @@ class Refreshed:
 
 @attrs.frozen
 class Writer:
-    """Whoever changes rosters: `who`, and which target is told; None: none is."""
+    """What changes rosters, on behalf of `who`. `refreshing`: the target that tells Prosody; None: there is none."""
 
     client: Client
     who: str
     refreshing: Refreshing | None
 
     def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
-        """Makes these changes or none; user → version. Raises `UsageError`, or `StoreUnavailable`: maybe."""
+        """Make all of these changes or none, with an entry in the audit log, and return user → new version.
+
+        The version is 0 for a user who has no roster any more. Raise `UsageError` if one cannot be made, and
+        `StoreUnavailable` if Redis does not answer; then they may have been made.
+        """
         for one in changes:
             audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_place(one.user)))
         done = self.write(changes)
@@ -75,9 +85,9 @@ class Writer:
         return done.versions
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
-        """Has Prosody told of these users' rosters, by few jobs; their ids. Raises `UsageError` where no target does.
+        """Push few jobs by which Prosody refreshes these users, and return the jobs' ids.
 
-        `wanted`: `refreshed` will wait for them.
+        `wanted`: `refreshed` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
         """
         if self.refreshing is None:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
@@ -86,18 +96,21 @@ class Writer:
         return self.refreshing.push(self.client, users, wanted=wanted)
 
     def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
-        """As `change`, without a note of it."""
+        """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""
         return store.change(self.client, changes, self.refresh_jobs([one.user for one in changes]))
 
     def refresh_jobs(self, users: Sequence[str]) -> RefreshJobs | None:
-        """The jobs that refresh these users."""
+        """Return the jobs that refresh these users; None: no target does."""
         if self.refreshing is None:
             return None
         return RefreshJobs(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
 
 
 def refreshed(client: Client, jids: Sequence[str], timeout_s: float) -> Refreshed:
-    """What became of the jobs that `Writer.refresh` pushed. Raises `StoreUnavailable`."""
+    """Wait up to `timeout_s` seconds in all for the jobs that `Writer.refresh` pushed, and return what became of them.
+
+    Raise `StoreUnavailable` if Redis does not answer.
+    """
     deadline_s, so_far = time.monotonic() + timeout_s, Refreshed()
     for jid in jids:
         told = enqueue.wait(client, jid, max(0.0, deadline_s - time.monotonic()))
@@ -119,7 +132,7 @@ def _count(value: Json, otherwise: int) -> int:
 
 
 def users(client: Client) -> Iterator[str]:
-    """Every user who has a roster, in no order."""
+    """Yield every user who has a roster, each once, in no order."""
     seen, cursor = set[str](), "0"
     while cursor:
         page = store.users(client, cursor)
@@ -129,18 +142,18 @@ def users(client: Client) -> Iterator[str]:
 
 
 def list_users(client: Client) -> Iterator[UserState]:
-    """What is known of every user who has a roster, sorted."""
+    """Yield what is known of every user who has a roster, sorted by name."""
     for some in _in_batches(sorted(users(client)), lambda _: 1):
         yield from store.user_states(client, some)
 
 
 def counts(client: Client) -> tuple[int, int]:
-    """How many users have a roster, and how many are to be refreshed."""
+    """Return how many users have a roster, and how many are to be refreshed."""
     return store.counts(client)
 
 
 def show(client: Client, user: str, domain: str | None) -> RosterView:
-    """The roster of one user of `domain`; empty, with version 0, if he has none."""
+    """Return the roster of one user of `domain`; it is empty, with version 0, for a user who has none."""
     (known,) = store.user_states(client, [user])
     (stored,) = store.read(client, [user])
     contacts, bad = roster_of(stored, user, domain)
@@ -150,9 +163,9 @@ def show(client: Client, user: str, domain: str | None) -> RosterView:
 def export_rosters(
     client: Client, domain: str | None, only: Sequence[str], tell: Callable[[str, BadRoster], None]
 ) -> Iterator[tuple[str, Mapping[str, Contact]]]:
-    """The rosters of these users of `domain`, of all if none is named; sorted.
+    """Yield (user, roster) for these users of `domain`, or for all if `only` is empty; all are sorted by name.
 
-    `tell` hears of entries that are left out.
+    `tell` is called with each entry that is left out.
     """
     for some in _in_batches(list(only) or sorted(users(client)), lambda _: 1):
         for user, stored in zip(some, store.read(client, some), strict=True):
@@ -163,17 +176,17 @@ def export_rosters(
 
 
 def absent(client: Client, names: Sequence[str]) -> list[str]:
-    """Which of these users have no roster."""
+    """Return those of these users who have no roster."""
     return [one.user for one in store.user_states(client, names) if not one.is_there]
 
 
 def count_replaced(client: Client, names: Sequence[str]) -> int:
-    """How many of these users have contacts now."""
+    """Return how many of these users have contacts now."""
     return sum(one.contacts > 0 for one in store.user_states(client, names))
 
 
 def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
-    """How many of these rosters an import would make another one now; `add` as for it."""
+    """Return how many users' rosters an import of these would change now; `add` as for `importing`."""
     count = 0
     for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
         for known, stored in zip(store.user_states(client, some), store.read(client, some), strict=True):
@@ -186,10 +199,10 @@ def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, ad
 def importing(
     writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
 ) -> Generator[ImportProgress, None, None]:
-    """Writes rosters, each user's as a whole or not at all; yields after each batch how far it came.
+    """Write rosters, each user's as a whole or not at all; yield after each batch how far it came.
 
-    `add`: contacts that are not named stay. Who stops iterating stops it; the same again goes on. `source` is for the
-    note of it.
+    `add`: contacts that are not named stay. A caller who stops iterating stops the import; the same import again goes
+    on. `source` is for the entry in the audit log.
     """
     so_far = ImportProgress(len(rosters))
     note = AuditEntry(who=writer.who, action="import", place="rosters", state="begun", where=source)

@@ -2,8 +2,8 @@
 
 Prosody's internal storage has a file for each user, `roster/USER.dat` in the folder of the host, with characters other
 than letters and digits as `%xx`. It is Lua: `return`, and a table of texts, numbers, truth values and tables (as
-util.datamanager of 0.12.3 was seen to write it). Always holds: nothing of it is run; what is anything else is refused
-with its user, and what is found is checked like every other roster.
+util.datamanager of 0.12.3 was seen to write it). Always holds: nothing of it is run; a file with anything else is
+refused with its user, and what is found is checked like every other roster.
 """
 
 import re
@@ -46,7 +46,10 @@ class PreparedImport:
 
 
 def read(folder: Path, domain: str | None, *, one_sided: bool) -> PreparedImport:
-    """The rosters of all users in this folder, one file each. Raises `OSError` where it cannot be read."""
+    """Return the rosters of all users in this folder, one file each; raise `OSError` if it cannot be read.
+
+    `one_sided`: contacts whose subscription is not `both` are taken too.
+    """
     rosters: dict[str, Mapping[str, Contact]] = {}
     refused: list[RefusedRoster] = []
     left_out = 0
@@ -67,7 +70,7 @@ def read(folder: Path, domain: str | None, *, one_sided: bool) -> PreparedImport
 
 
 def parse(raw: bytes) -> Lua:
-    """The table that this Lua returns. Raises `BadRoster` for whatever is no plain table."""
+    """Return the value that this Lua returns; raise `BadRoster` if it is anything but a plain table or value."""
     reader = _Reader(raw)
     if reader.next() != (b"word", b"return"):
         raise reader.error()
@@ -83,7 +86,10 @@ class _Reader:
     at: int = 0
 
     def next(self) -> tuple[bytes, bytes]:
-        """The kind of what stands here, and its bytes; it is behind us then."""
+        """Return the kind and the bytes of the token that stands here, and go on behind it.
+
+        Raise `BadRoster` if there is none.
+        """
         found = _TOKEN.match(self.raw, self.at)
         if found is None or found.lastgroup is None:
             raise self.error()
@@ -91,7 +97,7 @@ class _Reader:
         return found.lastgroup.encode(), found[found.lastgroup]
 
     def skip(self, *signs: bytes) -> bool:
-        """Whether one of these signs stands here; it is behind us then."""
+        """Go on behind one of these signs and return True, or return False if none of them stands here."""
         before = self.at
         found = _TOKEN.match(self.raw, before)
         if found is not None and found["sign"] in signs:
@@ -104,7 +110,7 @@ class _Reader:
             raise self.error()
 
     def error(self) -> BadRoster:
-        """What is to be raised for what stands here."""
+        """Return the error to raise for what stands here."""
         return BadRoster("The file", f"is not a roster written by Prosody, from byte {self.at} on", "Look at it.")
 
     def value(self, depth: int) -> Lua:

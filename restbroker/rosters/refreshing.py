@@ -1,8 +1,8 @@
-"""Which target tells Prosody that rosters changed, and the refresh jobs that it is to be given.
+"""Which target tells Prosody that rosters changed, and the refresh jobs that it gets.
 
 Used by `app` for brokers and by the commands for rosters. Always holds: a job is complete, as `restbroker enqueue`
-pushes it, with the first token that allows a refresh. One for a change names one user; one that a person asks for may
-name many.
+pushes it, with the first token that allows a refresh. A job for a change names one user; one that an operator pushes
+may name many.
 """
 
 import secrets
@@ -26,21 +26,21 @@ from restbroker.store.client import Client
 
 REFRESH: Final = "refresh"
 _TOGETHER: Final = 500
-"""By one job, so that several processes share the work."""
+"""The most users in one job, so that several processes share the work."""
 
 
 @attrs.frozen
 class Refreshing:
-    """A target whose jobs refresh, and the token of these jobs."""
+    """A target whose jobs refresh rosters, and the token of these jobs."""
 
     target: Target
     token: Token
 
     @classmethod
     def of(cls, config: Config) -> Self | None:
-        """The one that is told of changed rosters: `Roster.Target`, else the first that can; None if there is none.
+        """Return the target that learns of changed rosters, with its token; None if there is none.
 
-        Raises `ConfigError` if no token allows it.
+        It is `Roster.Target`, or, without `Roster`, the first that can. Raise `ConfigError` if no token allows it.
         """
         can = [target for target in config.targets if target.kind == KIND and not target.is_local]
         if config.roster is not None:
@@ -49,7 +49,7 @@ class Refreshing:
 
     @classmethod
     def at(cls, target: Target, tokens: Sequence[Token]) -> Self:
-        """For this target, whatever the others are. Raises `ConfigError` if no token allows it."""
+        """Return this target with its token; raise `ConfigError` if no token allows it."""
         catalogue = registry.catalogue_of(target, None)
         command = Command(REFRESH, {"users": ["john"]})
         dangers = catalogue.dangerous_in(REFRESH)
@@ -71,11 +71,15 @@ class Refreshing:
 
     @property
     def queue(self) -> str:
-        """Where its jobs go."""
+        """The queue of its jobs."""
         return self.target.queues[0]
 
     def push(self, client: Client, users: Sequence[str], *, wanted: bool = False) -> list[str]:
-        """Has all of these refreshed, by few jobs; their ids. Raises as `together`, and `StoreUnavailable`: perhaps."""
+        """Push few jobs that refresh all of these users, and return the jobs' ids.
+
+        `wanted`: the caller will wait for their answers. Raise as `together`, and `StoreUnavailable`: then they may be
+        pushed.
+        """
         pieces = [users[start : start + _TOGETHER] for start in range(0, len(users), _TOGETHER)]
         jobs = {secrets.token_hex(12): piece for piece in pieces}
         now_s = time.time()
@@ -84,12 +88,15 @@ class Refreshing:
         return list(jobs)
 
     def together(self, users: Sequence[str], jid: str, now_s: float, *, wanted: bool) -> bytes:
-        """One job for all of them. `wanted`: somebody will wait for its answer. Raises as `payloads`."""
+        """Return one encoded job that refreshes all of these users, with the id `jid`.
+
+        `wanted`: the caller will wait for its answer. Raise `ConfigError` while the token's file cannot be read.
+        """
         order = Order(REFRESH, {"users": list(users)}, self.queue, self.token, wanted=wanted)
         return payload(order, jid, now_s)
 
     def payloads(self, users: Iterable[str], now_s: float) -> Mapping[str, bytes]:
-        """A job for each user. Raises `ConfigError` while the token's file cannot be read."""
+        """Return user → encoded job, for each user; raise `ConfigError` while the token's file cannot be read."""
         return {
             user: payload(Order(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s)
             for user in users

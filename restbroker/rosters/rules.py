@@ -2,10 +2,10 @@
 
 Used by the commands that write rosters, by the store's callers and the roster service. Always holds: what is read here
 without an error is a roster that Prosody takes. Prosody's roster module checks nothing, and one bad entry leaves the
-user's login and the refresh of all others in its batch without an answer (measured with 0.12.3 and 13.0.1): a null or
-a number as a name, groups that are no object, control characters. A user who is his own contact has Prosody itself run
-in circles for seconds, during which it answers nobody, each time that he comes, goes or is refreshed (measured with
-0.12.3). Hence each entry is looked at, and named if refused.
+user's login and the refresh of all others in its batch without an answer (measured with 0.12.3 and 13.0.1): a null or a
+number as a name, groups that are no object, control characters. A user who is their own contact makes Prosody itself
+run in circles for seconds, during which it answers no client, each time that the user comes, goes or is refreshed
+(measured with 0.12.3). Hence each entry is checked, and named if refused.
 """
 
 import re
@@ -30,24 +30,24 @@ from restbroker.job.jid import (
 from restbroker.job.json_types import Json
 
 MOST_CONTACTS: Final = 10_000
-"""Of one user. Prosody answers nobody while it takes in a roster: 10,000 contacts hold it up for 4 s (measured)."""
+"""The most contacts of one user. Prosody answers no client while it takes in a roster: 10,000 take 4 s (measured)."""
 MOST_BYTES: Final = 4 * 1024 * 1024
-"""Of one user's roster, as stored."""
+"""The most bytes of one user's roster, as stored."""
 LONGEST_NAME_BYTES: Final = 1024
-"""Of a contact's name, and of a group's."""
+"""The longest name of a contact, and of a group."""
 MOST_GROUPS: Final = 100
-"""Of one contact."""
+"""The most groups of one contact."""
 _SHORT: Final = LONGEST_NAME_BYTES // 4
-"""No text of so many characters has more bytes."""
+"""A text of this many characters has at most `LONGEST_NAME_BYTES`."""
 # Its library for addresses takes what follows for something else (measured with 0.12.3 and LuaSocket 3.1.0).
 _CUT_AT: Final = re.compile("[;#]")
 _FIELDS: Final = ("name", "groups")
 
 
 class BadRoster(ValueError):
-    """It is no roster, or no part of one. `entry` names the contact or user, `why` completes it, `cure` may be empty.
+    """This is no roster, or no part of one. `entry` names the contact or user, `why` completes it, `cure` may be empty.
 
-    None of the three holds more than a part of what was given, in one line.
+    None of the three holds more than a part of the input, in one line.
     """
 
     def __init__(self, entry: str, why: str, cure: str = "") -> None:
@@ -72,9 +72,9 @@ class Contact:
 
 
 def read_roster(document: Json) -> Mapping[str, Contact]:
-    """Bare JID → contact, of an object `{JID: contact}`, or of a list of contacts with `jid`, or of JIDs alone.
+    """Return bare JID → contact, and raise `BadRoster`, naming the entry, for what is no roster.
 
-    Raises `BadRoster`, naming the entry.
+    `document` is an object `{JID: contact}`, or a list of contacts with `jid`, or of JIDs alone.
     """
     found: dict[str, Contact] = {}
     for jid, contact in _entries(document):
@@ -86,9 +86,9 @@ def read_roster(document: Json) -> Mapping[str, Contact]:
 
 
 def read_contact(document: Json, entry: str = "The contact") -> Contact:
-    """One contact: an object with `name` (a text) and `groups` (a list of texts, or an object), or neither.
+    """Return one contact; raise `BadRoster`, naming it by `entry`, for what is none.
 
-    `entry` is how an error names it. Raises `BadRoster`.
+    `document` is an object with `name` (a text) and `groups` (a list of texts, or an object), or neither.
     """
     if not isinstance(document, Mapping):
         raise BadRoster(entry, f"is {kind_of(document)}, not an object", 'For example {"name": "Ann"}, or {}.')
@@ -101,7 +101,7 @@ def read_contact(document: Json, entry: str = "The contact") -> Contact:
 
 
 def read_jid(text: Json) -> str:
-    """The bare JID of a contact: `ann@example.org`, or a server's name. Raises `BadRoster`."""
+    """Return the bare JID of a contact: `ann@example.org`, or a server's name; raise `BadRoster` for another text."""
     if not isinstance(text, str):
         raise BadRoster("The JID of a contact", f"is {kind_of(text)}, not a text")
     if is_plain(text):
@@ -118,9 +118,9 @@ def read_jid(text: Json) -> str:
 
 
 def read_user(text: Json, domain: str | None) -> str:
-    """Whose roster: the part before the @. `john`, or `john@example.org` where that is the `domain`.
+    """Return whose roster it is, the part before the @: `john` for `john`, or for `john@example.org`.
 
-    Without a `domain` any is taken. Raises `BadRoster`.
+    Another domain than `domain` is refused; None takes any. Raise `BadRoster` if this is no user.
     """
     if not isinstance(text, str):
         raise BadRoster("The user", f"is {kind_of(text)}, not a text")
@@ -138,7 +138,10 @@ def read_user(text: Json, domain: str | None) -> str:
 
 
 def address(text: Json, domain: str | None) -> str:
-    """A user's own bare JID, as others have it in their rosters. Raises `BadRoster`, also for want of a domain."""
+    """Return a user's own bare JID, as others have it in their rosters.
+
+    Raise `BadRoster` if this is no user, or neither `text` nor `domain` says the domain.
+    """
     user = read_user(text, domain)
     if isinstance(text, str) and "@" in text:
         return text
@@ -150,20 +153,20 @@ def address(text: Json, domain: str | None) -> str:
 
 
 def require_new(jid: str, roster: Mapping[str, Contact]) -> None:
-    """Raises `BadRoster` for a contact that is there already."""
+    """Raise `BadRoster` if this contact is in the roster already."""
     if jid in roster:
         raise BadRoster(printable(jid), "appears twice", "Each contact may appear once.")
 
 
 def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
-    """Raises `BadRoster` for contacts of `user` among whom he is himself. Without a `domain` his own is not known."""
+    """Raise `BadRoster` if `user` is among these contacts. Without a `domain` any domain may be the user's own."""
     for jid in jids:
         if _is_own(jid, user, domain):
             _refuse_own(jid, domain)
 
 
 def require_writable(jids: Collection[str], user: str, domain: str | None) -> None:
-    """Raises `BadRoster` for contacts of `user` that nobody could serve him, and for himself among them."""
+    """Raise `BadRoster` for contacts of a `user` whom Prosody cannot serve, and for the user among the contacts."""
     if jids and (found := _CUT_AT.search(user)):
         why = (
             f"has {found[0]} in the name, and Prosody asks for the roster of {printable(user[: found.start()])} instead"
@@ -173,7 +176,7 @@ def require_writable(jids: Collection[str], user: str, domain: str | None) -> No
 
 
 def require_fit(roster: Mapping[str, Contact]) -> None:
-    """Raises `BadRoster` for a roster that is too large for one user."""
+    """Raise `BadRoster` for a roster that is too large for one user."""
     if len(roster) > MOST_CONTACTS:
         raise BadRoster("The roster", f"has {len(roster)} contacts; {MOST_CONTACTS} are the limit")
     size_bytes = sum(len(jid.encode()) + len(as_stored(contact)) for jid, contact in roster.items())
@@ -182,7 +185,7 @@ def require_fit(roster: Mapping[str, Contact]) -> None:
 
 
 def as_stored(contact: Contact) -> bytes:
-    """As it lies in Redis; equal contacts are equal bytes."""
+    """Return the contact as it lies in Redis; equal contacts are equal bytes."""
     fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
     if contact.groups:
         fields["groups"] = contact.groups
@@ -190,7 +193,10 @@ def as_stored(contact: Contact) -> bytes:
 
 
 def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
-    """What `as_stored` wrote, checked anew: others may write to Redis too. Raises `BadRoster`."""
+    """Return (JID, contact) from what `as_stored` wrote; raise `BadRoster` if it is wrong.
+
+    It is checked again, as other programs may write to Redis too.
+    """
     try:
         document = orjson.loads(contact)
         name = jid.decode()
@@ -205,7 +211,7 @@ def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
 def roster_of(
     stored: Mapping[bytes, bytes], user: str, domain: str | None
 ) -> tuple[Mapping[str, Contact], tuple[BadRoster, ...]]:
-    """A roster of this user from Redis: the contacts that can be served, and what is wrong with the others."""
+    """Return a user's roster from Redis: the contacts that can be served, and what is wrong with the others."""
     found: dict[str, Contact] = {}
     bad: list[BadRoster] = []
     for jid, contact in stored.items():
@@ -221,17 +227,17 @@ def roster_of(
 
 
 def as_prosody(roster: Mapping[str, Contact]) -> bytes:
-    """The answer that Prosody's roster module wants, sorted by JID. Groups are an object: a list stops it."""
+    """Return the answer that Prosody's roster module needs, sorted by JID. Groups are an object: a list stops it."""
     return orjson.dumps({jid: _for_prosody(roster[jid]) for jid in sorted(roster)})
 
 
 def as_json(roster: Mapping[str, Contact]) -> dict[str, Json]:
-    """For people and programs, sorted by JID: what `read_roster` takes."""
+    """Return the roster for users and programs, sorted by JID, in the form that `read_roster` takes."""
     return {jid: contact_fields(roster[jid]) for jid in sorted(roster)}
 
 
 def contact_fields(contact: Contact) -> dict[str, Json]:
-    """One contact, as `read_contact` takes it."""
+    """Return one contact in the form that `read_contact` takes."""
     fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
     return {**fields, "groups": list(contact.groups)} if contact.groups else fields
 

@@ -1,6 +1,7 @@
 """Fetches rosters out of a running ejabberd, over its configured target. Called by `restbroker roster import`.
 
-Always holds: it only looks (`registered_users`, `get_roster`); what it finds is checked like every other roster.
+Always holds: it only reads (`registered_users`, `get_roster`, `check_account`); what it finds is checked like every
+other roster.
 """
 
 import time
@@ -40,7 +41,7 @@ class Unreachable(RestbrokerError):
 
 
 class Refusing(RestbrokerError):
-    """The server does not let us ask; nothing was written."""
+    """The server refuses the login or the command; nothing was written."""
 
 
 @attrs.frozen
@@ -63,7 +64,7 @@ class _Fetching:
     left_out: int = 0
 
     async def ask(self, command: str, **arguments: Json) -> Json:
-        """The answer. Raises `Unreachable`, `Refusing` or `RestbrokerError`."""
+        """Send the command and return its answer; raise `Unreachable`, `Refusing` or `RestbrokerError`."""
         call = Call(Command(command, {**arguments, "host": self.host}), timeout_s=self.timeout_s)
         try:
             outcome = await self.connector.deliver(call, self.link)
@@ -78,7 +79,7 @@ class _Fetching:
                 raise RestbrokerError(f"{command}: {other.reason.message}", other.reason.cure)
 
     async def users(self) -> list[str]:
-        """Every account of the host."""
+        """Return every account of the host; raise as `ask`."""
         found = await self.ask("registered_users")
         if not isinstance(found, list):
             message = "The server's list of accounts cannot be read; it may be too long for one answer."
@@ -86,7 +87,7 @@ class _Fetching:
         return [user for user in found if isinstance(user, str)]
 
     async def take(self, name: str) -> None:
-        """One user's roster."""
+        """Fetch one user's roster, or note why it is refused; raise as `ask`."""
         answer = await self.ask("get_roster", user=name)
         # Who does not exist has no contacts either (measured on 23.01 and 24.12), and a typing error is no roster.
         if answer == [] and await self.ask("check_account", user=name) != 0:
@@ -104,17 +105,19 @@ class _Fetching:
 
 
 def fetch(target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: Tell) -> FetchedRosters:
-    """The rosters of these users of `host`, of all accounts if none is named. `tell` hears how far it is.
+    """Return the rosters of these users of `host`, or of all accounts if `users` is empty.
 
-    Raises `Unreachable`, `Refusing`, or `RestbrokerError` for another "no".
+    `tell` is called with the numbers of users done and of all. Raise `Unreachable`, `Refusing`, or `RestbrokerError` if
+    the server says no in another way.
     """
     return trio.run(_fetch, target, host, users, one_sided, tell)
 
 
 def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact], int]:
-    """A roster as ejabberd's `get_roster` tells it, and how many contacts were left out. Raises `BadRoster`.
+    """Return the roster in the answer of ejabberd's `get_roster`, and how many contacts were left out.
 
-    A contact's groups are a list in `groups`, or he is there once for each `group` (measured on 23.01).
+    A contact's groups are a list in `groups`, or the contact is there once for each `group` (measured on 23.01). Raise
+    `BadRoster` if the answer is no roster.
     """
     names: dict[str, Json] = {}
     groups: dict[str, list[Json]] = {}

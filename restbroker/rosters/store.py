@@ -1,8 +1,8 @@
-"""Rosters in Redis, and whose server has yet to hear of a change: writing, reading, and taking turns at refreshing.
+"""Rosters in Redis, and the marks of changes to refresh: writing, reading, and taking turns at refreshing.
 
 Used by the connector of rosters, the roster service and admin. Always holds: a change, the rise of its version, the
-user's mark and the job that refreshes him are one step (`roster_change.lua`), so that no crash comes between; nobody
-refreshes a user whom somebody else refreshes at that moment; a change during a refresh has another one follow.
+user's mark and the user's refresh job are one step (`roster_change.lua`), so that no crash comes between; no process
+refreshes a user while another one does; a change during a refresh has another one follow.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
 _AT_ONCE: Final = 100
-"""So many rosters are asked for in one go: each may be large."""
+"""The most rosters that are read in one go: each may be large."""
 _MARKED_AT_ONCE: Final = 1000
-"""Redis does nothing else meanwhile: 17 ms for so many (measured)."""
+"""The most users who are marked in one step; Redis does nothing else for 17 ms then (measured)."""
 
 
 @attrs.frozen
@@ -31,7 +31,10 @@ class RefreshJobs:
 
 @attrs.frozen
 class Claims:
-    """Whose refresh begins with this; who is not due yet, and whom somebody else refreshes, with the ms until then."""
+    """The answer to a claim: users whose refresh begins now, and those who must wait, with the milliseconds until then.
+
+    `due_ms`: not due yet. `busy_ms`: another process refreshes them.
+    """
 
     flying: tuple[str, ...] = ()
     due_ms: Mapping[str, int] = attrs.Factory(dict)
@@ -40,8 +43,10 @@ class Claims:
 
 @attrs.frozen
 class UserState:
-    """What is known of a user: version (0: no roster), contacts, bytes. `dirty_s`: since when a change waits for its
-    refresh; `flying_s`: for how long a refresh may still be under way. None: neither.
+    """What is known of a user: version (0: no roster), contacts, bytes.
+
+    `dirty_s`: for how many seconds a change has waited for its refresh; `flying_s`: for how many seconds a refresh may
+    still be under way. None: neither.
     """
 
     user: str
@@ -53,7 +58,7 @@ class UserState:
 
     @property
     def is_there(self) -> bool:
-        """Whether he has a roster. Who wrote contacts past the broker has left no version."""
+        """Whether the user has a roster. One that other programs wrote to Redis has contacts without a version."""
         return bool(self.version or self.contacts)
 
 
@@ -66,11 +71,11 @@ class Page:
 
 
 def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None) -> RosterVersions | RosterUnchanged:
-    """Does all changes or none, each of another user; whose roster is another one then is marked and gets his job.
+    """Do all changes or none, each of another user; users whose rosters differ then are marked and get their jobs.
 
-    None `wanted`: nobody refreshes. What alters nothing raises no version and pushes nothing, so that the same call
-    again is right, except under `absent`. Raises `StoreUnavailable`: it may have been done; ValueError: of one user
-    twice.
+    `wanted` None: no target refreshes. A change that alters nothing raises no version and pushes nothing, so that the
+    same call again is right, except under `absent`. Raise `StoreUnavailable` if Redis does not answer, though it may
+    have been done, and ValueError for two changes of one user.
     """
     if len({one.user for one in changes}) < len(changes):
         raise ValueError("two changes of one user")
@@ -86,9 +91,10 @@ def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None
 
 
 def mark(client: Client, users: Sequence[str], wanted: RefreshJobs) -> None:
-    """Has users refreshed without a change: who is not marked yet is, and gets his job in the same step.
+    """Mark users for a refresh without a change; each who is not marked yet gets a job in the same step.
 
-    Raises `StoreUnavailable`: it may have been done, for all or some; the same call again is right.
+    Raise `StoreUnavailable` if Redis does not answer; it may have been done, for all or some, and the same call again
+    is right.
     """
     for some in _in_pieces(users, _MARKED_AT_ONCE):
         arguments = [part for user in some for part in (user, wanted.payloads[user], "mark", "", 0, 0)]
@@ -96,7 +102,7 @@ def mark(client: Client, users: Sequence[str], wanted: RefreshJobs) -> None:
 
 
 def read(client: Client, users: Sequence[str]) -> list[Mapping[bytes, bytes]]:
-    """The roster of each of these, JID → contact as stored; empty where there is none."""
+    """Return the roster of each of these users, JID → contact as stored; empty where there is none."""
     found: list[Mapping[bytes, bytes]] = []
     for some in _in_pieces(users):
         for reply in client.commands([("HGETALL", client.keys.roster(user)) for user in some]):
@@ -106,15 +112,15 @@ def read(client: Client, users: Sequence[str]) -> list[Mapping[bytes, bytes]]:
 
 
 def sizes(client: Client, users: Sequence[str]) -> list[int]:
-    """How many contacts each of these has."""
+    """Return how many contacts each of these users has."""
     return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
 
 
 def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace: Pace) -> Claims:
-    """Begins the refreshes of those of these users who are due and whom nobody else refreshes; their marks go.
+    """Begin the refreshes of those of these users who are due and not refreshed elsewhere, and remove their marks.
 
-    `holder` is new for each claim. Raises `StoreUnavailable`: they may have begun; asked again with the same `holder`,
-    it says the same, and nobody has them until `lease_ms` are over.
+    `holder` is new for each claim. Raise `StoreUnavailable` if Redis does not answer: they may have begun. A second
+    call with the same `holder` returns the same, and no other process gets these users until `lease_ms` are over.
     """
     keys = client.keys
     arguments: list[Argument] = [holder, lease_ms, pace.debounce_ms, pace.longest_ms, *users]
@@ -128,9 +134,10 @@ def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace
 
 
 def end_refreshes(client: Client, holder: str, done: Collection[str], again: Collection[str] = ()) -> int:
-    """Ends refreshes that `holder` began; how many were still his. `again`: these failed, and their jobs come again.
+    """End refreshes that `holder` began, and return how many of them it still held.
 
-    Those get their marks back, so that changes until then push no jobs beside theirs.
+    `again`: these failed, and their jobs come again. They get their marks back, so that changes until then push no jobs
+    beside theirs.
     """
     users = {**dict.fromkeys(done, "0"), **dict.fromkeys(again, "1")}
     if not users:
@@ -141,19 +148,22 @@ def end_refreshes(client: Client, holder: str, done: Collection[str], again: Col
 
 
 def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
-    """About `count` users who have a roster; the next page begins at its cursor. Who is there all the while is met."""
+    """Return about `count` users who have a roster; the next page begins at its cursor.
+
+    A user who has a roster all the while is on one of the pages.
+    """
     position, found = pair(client.command("HSCAN", client.keys.rosters, cursor, "COUNT", count))
     after = text(position)
     return Page(tuple(mapping(found)), "" if after == "0" else after)
 
 
 def user_states(client: Client, names: Sequence[str]) -> list[UserState]:
-    """What is known of each of these."""
+    """Return what is known of each of these users."""
     return [one for some in _in_pieces(names) for one in _user_states(client, some)]
 
 
 def counts(client: Client) -> tuple[int, int]:
-    """How many users have a roster, and how many changes wait for their refresh."""
+    """Return how many users have a roster, and how many changes wait for their refresh."""
     rosters, dirty = client.commands([("HLEN", client.keys.rosters), ("HLEN", client.keys.roster_dirty)])
     return integer(rosters), integer(dirty)
 
@@ -178,7 +188,7 @@ def _user_states(client: Client, names: Sequence[str]) -> Iterator[UserState]:
 
 
 def _numbers(value: Reply, count: int) -> list[int]:
-    """The first numbers of a text; 0 for what is missing or something else."""
+    """Return the first numbers of a text; 0 for what is missing or something else."""
     parts = raw(value).split(b" ")[:count] if value is not None else []
     found = [int(part) if part.isdigit() and len(part) < 20 else 0 for part in parts]
     return found + [0] * (count - len(found))

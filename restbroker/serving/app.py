@@ -1,8 +1,8 @@
-"""Makes a Quart app in the way that all of ours are: JSON answers, nothing to keep, frame or guess, no traceback.
+"""Makes a Quart app in restbroker's way: JSON answers, nothing to keep, frame or guess, no traceback.
 
-Called by the rooms that have pages. Always holds: an error of ours answers 500 without a word about it; its kind is
-reported, its text is not, since it may hold a secret. What an app of pages needs beyond that, it asks for
-(`AppOptions`).
+Called by the rooms that have pages. Always holds: an error in restbroker is answered with 500 without a word about it;
+its kind is reported, its text is not, since it may hold a secret. What an app of pages needs beyond that is in
+`AppOptions`.
 """
 
 import json
@@ -31,25 +31,25 @@ _BODY_TIMEOUT_S = 10
 
 
 class Refuse(Protocol):
-    """Makes the answer that says why there is none: what happened, and what to do next."""
+    """A function that makes the answer to a refused request: what happened, and what to do next."""
 
     def __call__(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
-        """The answer, with this status."""
+        """Return the answer, with this status."""
         ...
 
 
 def answer(body: Mapping[str, Json], status: int = 200) -> Response:
-    """`body` as JSON, in one line."""
+    """Return an answer with `body` as JSON, in one line."""
     return text_answer(json.dumps(body), status)
 
 
 def text_answer(text: str, status: int = 200) -> Response:
-    """An answer whose body is JSON already."""
+    """Return an answer whose body, `text`, is JSON already."""
     return Response(text + "\n", status, content_type="application/json; charset=utf-8")
 
 
 def failure(status: int, code: str, message: str, cure: str | None = None) -> Response:
-    """An error as JSON: what happened and what to do next."""
+    """Return an error as JSON: what happened and what to do next."""
     return answer({"error": {"code": code, "message": message, "cure": cure}}, status)
 
 
@@ -58,7 +58,7 @@ class AppOptions:
     """How an app differs from one that only answers JSON.
 
     `headers` count instead of the usual ones, and give way to those of an answer. `body_limit_bytes`: how long a body
-    may be. `ask_for`: what to name to who asked for something else; None: every address that there is.
+    may be. `ask_for`: what to name to a client that requests an unknown address; None: every address that there is.
     """
 
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -68,7 +68,7 @@ class AppOptions:
 
 
 def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartTrio:
-    """An app; without a `look`, one without pages that reads no request bodies. `name` is for messages."""
+    """Return an app; without a `look`, one without pages that reads no request bodies. `name` is for messages."""
     look = look or AppOptions()
     app = QuartTrio(name, static_folder=None)
     app.logger = _logger(name, report)
@@ -111,7 +111,7 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
 
 
 def _logger(name: str, report: Report) -> logging.Logger:
-    """What Quart logs to. It writes nothing: of a failure it tells the kind, as all that fails here is told.
+    """Return what Quart logs to; it writes nothing, and reports the kind of a failure, like all that fails here.
 
     Quart's own writes the address of the request to stderr as it came, line breaks and all, and a traceback.
     """

@@ -1,4 +1,4 @@
-"""The connections that are served: what it sends over them ends in a bounded time. `serving.runner` makes them.
+"""The served connections: what restbroker sends over them ends in a bounded time. `serving.runner` makes them.
 
 Always holds: a reader that takes nothing for `STALLED_S` is gone, with all that was kept for it; while the process
 stops, after `HURRIED_S`. Hypercorn 0.18 shields its sends, so that nothing outside of them ends one: a page that was
@@ -18,26 +18,26 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 from restbroker.serving.lines import RequestLines
 
 STALLED_S = 5.0
-"""How long a reader may take nothing of what it was sent before it is dropped."""
+"""Seconds that a reader may take nothing of what it is sent before it is dropped."""
 LONGEST_S = 60.0
-"""How long a reader of HTTP/2 may take for one part of an answer."""
+"""Seconds that a reader of HTTP/2 may take for one part of an answer."""
 HANDSHAKE_S = 5.0
-"""How long a client may take to begin with TLS."""
+"""Seconds that a client may take to begin with TLS."""
 HURRIED_S = 0.3
-"""All of them while the process stops."""
+"""Seconds that all of these are cut to while the process stops."""
 _AT_ONCE = struct.pack("ii", 1, 0)
-"""For SO_LINGER: a close ends the connection, and the kernel keeps nothing of what was not read."""
+"""The value of SO_LINGER with which a close ends the connection, and the kernel keeps nothing of what was not read."""
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""A connection of HTTP/2 begins with it (RFC 9113, 3.4)."""
+"""The bytes with which a connection of HTTP/2 begins (RFC 9113, 3.4)."""
 _SWITCHES = b"HTTP/1.1 101 "
 _REFUSED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\n"
-"""So begins what Hypercorn 0.18 answers in the place of an app. Ours all say why."""
+"""The beginning of what Hypercorn 0.18 answers in the place of an app. All answers of restbroker say why."""
 _DECLINED = _REFUSED + b"connection: close\r\n\r\n"
 
 
 @attrs.define(eq=False)
 class Connections:
-    """All of one server. Once `hurry` was called, none of them waits long for its reader. `dropped` counts."""
+    """All connections of one server. After `hurry` none of them waits long for its reader. `dropped` counts."""
 
     dropped: int = 0
     _patience_s: float = STALLED_S
@@ -46,7 +46,7 @@ class Connections:
     _idle: set[trio.CancelScope] = attrs.field(factory=set)
 
     def hurry(self) -> None:
-        """The process stops: who does not read now is not waited for."""
+        """End the wait for readers, because the process stops: connections at rest end now, sends after `HURRIED_S`."""
         self._is_hurried = True
         until_s = trio.current_time() + HURRIED_S
         for scope in self._waiting:
@@ -56,12 +56,15 @@ class Connections:
 
     @property
     def is_hurried(self) -> bool:
-        """The process stops: nothing new is to begin."""
+        """Whether the process stops, so that nothing new is to begin."""
         return self._is_hurried
 
     @contextlib.contextmanager
     def lasting(self, longest_s: float) -> "Iterator[ConnectionLimits]":
-        """All of a connection that rests between what is asked, `longest_s` at most, and not once the process stops."""
+        """Bound a connection, which is the block: it rests for `longest_s` at most, and not once the process stops.
+
+        It starts at rest; call `works` and `rests` of the yielded `ConnectionLimits` as requests begin and end.
+        """
         with trio.CancelScope() as scope:
             life = ConnectionLimits(scope, self._idle, longest_s)
             life.rests()
@@ -73,7 +76,10 @@ class Connections:
                 life.works()
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
-        """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""
+        """Send a part of the data as soon as the reader makes room, and return its length.
+
+        Return 0 if the reader took nothing for `STALLED_S`, or, while the process stops, `HURRIED_S`.
+        """
         scope = trio.CancelScope(deadline=self._until_s(self._patience_s))
         self._waiting.add(scope)
         try:
@@ -84,15 +90,15 @@ class Connections:
         return 0
 
     async def handshake(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
-        """Whether both ends agreed in time. Raises `trio.BrokenResourceError` where they do not."""
+        """Do the TLS handshake; return whether it ended in time, and raise `trio.BrokenResourceError` if it fails."""
         with self._bound(HANDSHAKE_S) as scope:
             await stream.do_handshake()
         return not scope.cancelled_caught
 
     async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
-        """A part of an answer, on its whole way through Hypercorn: there the reader says how much may be sent at all.
+        """Send a part of an answer all the way through Hypercorn, where the reader says how much may be sent at all.
 
-        Nobody else cancels it. Raises `trio.BrokenResourceError` where that takes too long.
+        Nothing else cancels it. Raise `trio.BrokenResourceError` if that takes too long.
         """
         with self._bound(LONGEST_S, shield=True) as scope:
             await send(event)
@@ -114,53 +120,56 @@ class Connections:
 
 @attrs.frozen(eq=False)
 class ConnectionLimits:
-    """What bounds one connection while nothing is asked over it."""
+    """The bound on one connection while no request is under way on it."""
 
     _scope: trio.CancelScope
     _idle: set[trio.CancelScope]
     _longest_s: float
 
     def rests(self) -> None:
-        """From now on something is to come."""
+        """Start the time within which a request must come."""
         self._idle.add(self._scope)
         self._scope.deadline = trio.current_time() + self._longest_s
 
     def works(self) -> None:
-        """Something came: who does it bounds it himself."""
+        """Stop that time: a request came, and its handling is bounded elsewhere."""
         self._idle.discard(self._scope)
         self._scope.deadline = math.inf
 
 
 @attrs.define(eq=False)
 class BoundedStream:
-    """One of them: what Hypercorn uses of Trio's stream. `scope` holds all that is done for it.
+    """One connection: what Hypercorn uses of Trio's stream. `scope` holds all that is done for it.
 
-    Always holds: it is asked in the protocol that it began with. A proxy that passes on an offer of HTTP/2 (`Upgrade:
-    h2c`) and sees it taken looks at nothing more that comes: whatever it guards could be asked for. Hypercorn 0.18 also
-    takes HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
+    Always holds: its requests are in the protocol that it began with. A proxy that passes on an offer of HTTP/2
+    (`Upgrade: h2c`) and sees it taken checks nothing more that comes: what it guards could be requested. Hypercorn 0.18
+    also takes HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
 
-    It ends with what refuses it: Hypercorn 0.18 says `connection: close` to a handshake of WebSocket that is none, and
-    keeps the connection for as long as the other end does (measured).
+    It ends with the answer that refuses it: Hypercorn 0.18 says `connection: close` to a handshake of WebSocket that is
+    none, and keeps the connection for as long as the other end does (measured).
 
     It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait forever where the reader had sent
-    its next request already: nobody tells what waits for the end of the first answer (measured).
+    its next request already: nothing wakes what waits for the end of the first answer (measured).
     """
 
     stream: trio.SocketStream
     connections: Connections
     scope: trio.CancelScope
     lines: RequestLines | None = None
-    """Where addresses may hold what h11 does not take."""
+    """What encodes the first lines, where addresses may hold what h11 does not take; None elsewhere."""
     _begun: bytes = b""
-    """The first bytes that came, as many as tell HTTP/2."""
+    """The first bytes that came, as many as distinguish HTTP/2."""
 
     @property
     def socket(self) -> trio.socket.SocketType:
-        """For the addresses of both ends."""
+        """The socket, from which Hypercorn takes the addresses of both ends."""
         return self.stream.socket
 
     async def send_all(self, data: bytes) -> None:
-        """Raises `trio.BrokenResourceError` where the reader is gone, or was dropped now since it takes nothing."""
+        """Send all the data; raise `trio.BrokenResourceError` if the reader is gone, or is dropped as it takes nothing.
+
+        Hypercorn's switch to another protocol is replaced by a refusal, and a refusal ends the connection.
+        """
         if data.startswith(_SWITCHES):
             data = _DECLINED
         left = memoryview(data)
@@ -179,25 +188,25 @@ class BoundedStream:
             raise trio.BrokenResourceError("The connection was ended.")
 
     async def receive_some(self, most: int | None = None) -> bytes:
-        """What came; empty at the end."""
+        """Wait for data and return it; empty at the end."""
         data = await self.stream.receive_some(most)
         if (missing := len(_HTTP2) - len(self._begun)) > 0:
             self._begun += bytes(data[:missing])
         return data if self.lines is None else self.lines.ascii(bytes(data))
 
     async def send_eof(self) -> None:
-        """Tells the other end that nothing more comes."""
+        """Tell the other end that nothing more comes."""
         await self.stream.send_eof()
 
     async def aclose(self) -> None:
-        """Closes it."""
+        """Close the connection."""
         await self.stream.aclose()
 
     def kept_to_its_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
-        """The app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
+        """Return the app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
 
         The connection rests but for what the app does: Hypercorn 0.18 waits forever for the first request of HTTP/2,
-        and whatever else comes keeps it (measured).
+        and any other bytes keep it (measured).
         """
         count = 0
 

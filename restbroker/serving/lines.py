@@ -1,9 +1,9 @@
-"""Has a reader of HTTP take addresses with any bytes in them. `serving.connections` and `serving.plain` use it.
+"""Makes a reader of HTTP take addresses with any bytes. `serving.connections` and `serving.plain` use it.
 
-Prosody 0.12 puts a user's name into an address as it is, in UTF-8 (measured; 13 read); llhttp, which reads requests
-in `serving.requests`, refuses any byte beyond ASCII there, as h11 does. Always holds: such a byte travels as its number
-in `<` and `>`, which no address holds, and is itself again for the app; whatever is not the first line of a GET or HEAD
-stays as it is. A body that looks like one is not told from it: this is for apps that read none.
+Prosody 0.12 puts a user's name into an address as it is, in UTF-8 (measured; 13 read); llhttp, which reads requests in
+`serving.requests`, refuses any byte beyond ASCII there, as h11 does. Always holds: such a byte travels as its number in
+`<` and `>`, which no address holds, and is itself again for the app; bytes outside the first line of a GET or HEAD stay
+as they are. A body that looks like one is not distinguished from it: this is for apps that read none.
 """
 
 import re
@@ -17,27 +17,27 @@ _STAND_IN = re.compile(rb"<([89A-F][0-9A-F])>")
 
 
 def as_sent(target: bytes) -> bytes:
-    """The address as the client sent it."""
+    """Return the address as the client sent it."""
     return _STAND_IN.sub(lambda found: bytes.fromhex(found[1].decode()), target)
 
 
 @attrs.define(eq=False)
 class RequestLines:
-    """What one connection receives."""
+    """The encoder of what one connection receives."""
 
     _in_line: bool = True
-    """Whether the next byte belongs to the line that names what is asked for, else to a head."""
+    """Whether the next byte belongs to the first line of a request, else to a head."""
     _begun: bytes = b""
-    """How the line begins that it belongs to: its first bytes, as far as they came."""
+    """The first bytes of the line that the next byte belongs to, as far as they came."""
 
     def ascii(self, data: bytes) -> bytes:
-        """The same, with what stands in the first line of a request without a body in ASCII."""
+        """Return the data with the first line of each request without a body in ASCII."""
         # Not `splitlines`, which takes a lone carriage return for the end of a line.
         *whole, rest = data.split(b"\n")
         return b"".join([self._part(part + b"\n") for part in whole] + [self._part(rest)])
 
     def _part(self, part: bytes) -> bytes:
-        """A line, or a part of one."""
+        """Return a line, or a part of one, encoded if it is a first line."""
         self._begun += part[: _LONGEST - len(self._begun)]
         is_asking = self._in_line and self._begun.startswith(_METHODS)
         if part.endswith(b"\n"):

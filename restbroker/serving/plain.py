@@ -1,7 +1,7 @@
-"""An app that answers from one function: for machines that ask for much, and need no more of Quart than its weight.
+"""An app that answers from one function: for machines that send many requests, and need nothing of Quart.
 
 Called by the rooms that serve machines. Always holds: as in `serving.app`: JSON answers, nothing to keep, frame or
-guess, no traceback; of a failure its kind is reported, and nothing of what was asked for, which may hold a secret.
+guess, no traceback; of a failure its kind is reported, and nothing of the request, which may hold a secret.
 """
 
 import json
@@ -29,13 +29,13 @@ class Request:
     headers: Iterable[tuple[bytes, bytes]]
 
     def header(self, name: bytes) -> bytes:
-        """The first of this name; empty if there is none."""
+        """Return the first header of this name (in lower case); b"" if there is none."""
         return next((value for given, value in self.headers if given.lower() == name), b"")
 
 
 @attrs.frozen
 class Answer:
-    """What is answered; `body` is JSON. `closing`: and nothing more over the same connection (of HTTP/1)."""
+    """An answer; `body` is JSON. `closing`: the connection (of HTTP/1) ends behind it."""
 
     status: int
     body: bytes
@@ -46,13 +46,13 @@ class Answer:
 def error_answer(
     status: int, code: str, message: str, cure: str | None = None, *headers: tuple[bytes, bytes], closing: bool = False
 ) -> Answer:
-    """An error as JSON: what happened and what to do next."""
+    """Return an error as JSON: what happened and what to do next."""
     body = json.dumps({"error": {"code": code, "message": message, "cure": cure}}).encode() + b"\n"
     return Answer(status, body, headers, closing)
 
 
 def plain_app(name: str, answer: Callable[[Request], Awaitable[Answer]], report: Report) -> ASGIFramework:
-    """The app. `name` is for messages. What `answer` raises is answered with 500."""
+    """Return the app, which answers 500 if `answer` raises. `name` is for messages."""
 
     async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "lifespan":
@@ -77,7 +77,7 @@ def _read_request(scope: HTTPScope) -> Request:
 
 
 async def send_answer(answer: Answer, send: ASGISendCallable, *, closing: bool) -> None:
-    """The whole answer, as ASGI says. `closing`: and the connection of HTTP/1 ends behind it."""
+    """Send the whole answer, as ASGI says. `closing`: the connection of HTTP/1 ends behind it."""
     length = (b"content-length", b"%d" % len(answer.body))
     headers = [*_HEADERS, length, *answer.headers, *([(b"connection", b"close")] if closing else [])]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})

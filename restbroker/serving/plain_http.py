@@ -2,8 +2,8 @@
 
 `serving.runner` uses it in the place of Hypercorn's own for apps that need neither WebSockets nor HTTP/2 nor anything
 beside an answer: a task group, queues and events for each request are most of what a small one costs there. Always
-holds: no request begins once the process stops, and a connection that waits for one ends at once; who sends no whole
-head in time is dropped; what an app raises ends its connection alone. An app says how long its answer is.
+holds: no request begins once the process stops, and a connection that waits for one ends at once; a client that sends
+no whole head in time is dropped; what an app raises ends its connection alone. An app says how long its answer is.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from restbroker.serving.connections import Connections
 from restbroker.serving.requests import PART_BYTES, Incoming, Requests, Unreadable
 
 _REST_S: Final = 0.5
-"""How long is read on what nobody wants, so that its sender gets the answer before the connection ends."""
+"""Seconds for which an unneeded body is read on, so that its sender gets the answer before the connection ends."""
 _REST_PARTS: Final = 16
 _CLOSE: Final = (b"connection", b"close")
 _CUT_OFF: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -34,23 +34,23 @@ class Stream(Protocol):
     """What is needed of a connection, with TLS or without."""
 
     async def send_all(self, data: bytes) -> None:
-        """Raises `trio.BrokenResourceError`."""
+        """Send all the data; raise `trio.BrokenResourceError` if the connection breaks."""
         ...
 
     async def receive_some(self, most: int | None = None) -> bytes | bytearray:
-        """Empty at the end."""
+        """Wait for data and return it; empty at the end. Raise `trio.BrokenResourceError` if the connection breaks."""
         ...
 
     async def aclose(self) -> None:
-        """Closes it."""
+        """Close the connection."""
         ...
 
 
 @attrs.define(eq=False)
 class PlainHttp:
-    """One connection. `keep_alive_s`: so long it may take until a whole head is there.
+    """One connection. `keep_alive_s`: how many seconds it may take until a whole head is there.
 
-    `reads_bodies`: where it is not so, a body is not what its sender wrote (`lines`), so that nothing behind it counts.
+    `reads_bodies`: if False, a body is not what its sender wrote (`lines`), so the connection ends behind it.
     """
 
     app: ASGIFramework
@@ -60,7 +60,7 @@ class PlainHttp:
     is_secured: bool = False
     reads_bodies: bool = True
     client: tuple[str, int] | None = None
-    """Whose it is: address and port."""
+    """The address and port of the other end."""
     _requests: Requests = attrs.field(factory=Requests)
     _request: Incoming = attrs.field(factory=Incoming)
     _head: bytes = b""
@@ -69,7 +69,7 @@ class PlainHttp:
     """Whether the answer to the last request has begun, so that nothing else can be said."""
 
     async def serve(self) -> None:
-        """Until either end has enough. Raises nothing of the network."""
+        """Serve requests until either end closes, or the process stops, and close; raise nothing of the network."""
         try:
             with self.connections.lasting(self.keep_alive_s) as life:
                 # As the process stops none is begun: what would be done of it could not be confirmed.
@@ -90,14 +90,14 @@ class PlainHttp:
                 await self.stream.aclose()
 
     async def _next(self) -> Incoming | None:
-        """The next request; None where there is none any more. Raises `Unreadable`."""
+        """Return the next request, or None if no more comes; raise `Unreadable`."""
         while (request := self._requests.take()) is None:
             if not await self._read():
                 return None
         return request
 
     async def _read(self) -> bool:
-        """False at the end."""
+        """Read on; return False at the end."""
         data = await self.stream.receive_some(PART_BYTES)
         self._requests.feed(bytes(data))
         return bool(data)
@@ -122,7 +122,7 @@ class PlainHttp:
         }
 
     async def _receive(self) -> ASGIReceiveEvent:
-        """What came of the body."""
+        """Return what came of the body, as ASGI says, after waiting for some."""
         request = self._request
         if request.waits_for_continue and not self._is_answered:
             request.is_wanted = True
@@ -135,7 +135,10 @@ class PlainHttp:
         return {"type": "http.request", "body": body, "more_body": not request.is_whole}
 
     async def _send(self, event: ASGISendEvent) -> None:
-        """The head waits for the first part of the body, so that a small answer is one packet."""
+        """Send a part of the answer, as ASGI says.
+
+        The head waits for the first part of the body, so that a small answer is one packet.
+        """
         if event["type"] == "http.response.start":
             headers = tuple(event["headers"])
             is_closing = _CLOSE in headers
@@ -160,7 +163,7 @@ class PlainHttp:
         return self._request.keeps_alive
 
     async def _drop_rest(self) -> None:
-        """What was refused may still be on its way: without reading on, its answer is lost with the connection."""
+        """Read on what was refused and is on its way: otherwise its answer is lost with the connection."""
         if self._request.is_whole or not self.reads_bodies:
             return
         with trio.move_on_after(_REST_S):
@@ -170,7 +173,7 @@ class PlainHttp:
         self._goes_on = self._goes_on and self._request.is_whole
 
     async def _drop_part(self) -> bool:
-        """Whether more may follow."""
+        """Read a part of the body and drop it; return whether more may follow."""
         if self._request.is_chunked:
             # Not as chunks: those of a byte cost far more to read than to send.
             data = await self.stream.receive_some(PART_BYTES)
@@ -185,7 +188,7 @@ class PlainHttp:
 
 
 def _origin(target: bytes) -> bytes:
-    """The address without the server's name, which a client may put before it (RFC 9112, 3.2.2)."""
+    """Return the address without the server's name, which a client may put before it (RFC 9112, 3.2.2)."""
     scheme, _, rest = target.partition(b"://")
     if target.startswith(b"/") or scheme.lower() not in (b"http", b"https"):
         return target
@@ -194,7 +197,7 @@ def _origin(target: bytes) -> bytes:
 
 @lru_cache(maxsize=256)
 def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """The lines of an answer before its date. Raises `ValueError` for a header that would be two."""
+    """Return the lines of an answer before its date; raise `ValueError` for a header that would be two."""
     lines = [name + b": " + value + b"\r\n" for name, value in headers]
     if any(line.count(b"\n") > 1 or line.count(b"\r") > 1 for line in lines):
         raise ValueError("a header has a line break in it")

@@ -14,14 +14,17 @@ import httptools
 
 HEAD_LIMIT_BYTES: Final = 16 * 1024
 PART_BYTES: Final = 64 * 1024
-"""As much is fed at once at most."""
+"""The most bytes that are fed at once."""
 MOST_CHUNKS: Final = 1000
-"""In what is fed at once. Each costs as much as a whole body does otherwise, and nobody else is served meanwhile."""
+"""The most chunks in what is fed at once.
+
+Each costs as much as a whole body does otherwise, and no other connection is served meanwhile.
+"""
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 class Unreadable(ValueError):
-    """What came is no request that may be answered in another way than with `status`."""
+    """What came is not a request; the only answer to it is `status`."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"status {status}")
@@ -30,7 +33,7 @@ class Unreadable(ValueError):
 
 @attrs.define(eq=False)
 class Incoming:
-    """A request. Names of headers are in lower case. `parts`: of its body, those that nobody took yet."""
+    """A request. Names of headers are in lower case. `parts`: those of its body that were not taken yet."""
 
     method: str = ""
     target: bytes = b""
@@ -39,26 +42,26 @@ class Incoming:
     parts: deque[bytes] = attrs.field(factory=deque)
     is_whole: bool = False
     is_wanted: bool = False
-    """Its sender was told so."""
+    """Whether the sender was told to send the body (100 Continue)."""
     keeps_alive: bool = False
 
     def size_bytes(self) -> int:
-        """That of its head."""
+        """Return the size of its head in bytes, without method and version."""
         return len(self.target) + sum(len(name) + len(value) for name, value in self.headers)
 
     @property
     def has_body(self) -> bool:
-        """One may follow its head."""
+        """Whether a body may follow its head."""
         return self.is_chunked or any(name == b"content-length" and value != b"0" for name, value in self.headers)
 
     @property
     def is_chunked(self) -> bool:
-        """Its body comes in chunks."""
+        """Whether its body comes in chunks."""
         return any(name == b"transfer-encoding" for name, _ in self.headers)
 
     @property
     def waits_for_continue(self) -> bool:
-        """Its sender waits to be told that the body is wanted, as far as its head says, and nothing of one came."""
+        """Whether its sender waits for 100 Continue, by its head, and no part of a body came."""
         if self.version == "1.0" or self.parts or self.is_whole or self.is_wanted:
             return False
         return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
@@ -66,24 +69,24 @@ class Incoming:
 
 @attrs.define(eq=False)
 class Requests:
-    """All of one connection: what is fed, and the requests whose head is there, in their order."""
+    """All requests of one connection: what is fed, and the requests whose head is there, in their order."""
 
     _parser: httptools.HttpRequestParser = attrs.field(init=False)
     _ready: deque[Incoming] = attrs.field(factory=deque)
     _now: Incoming = attrs.field(factory=Incoming)
     _has_head: bool = False
-    """Of the request that is read now."""
+    """Whether the head of the request that is read now is whole."""
     _has_moved: bool = False
     _is_resumed: bool = False
     _stuck_bytes: int = 0
-    """How much came since a head or a part of a body ended."""
+    """How many bytes came since a head or a part of a body ended."""
     _refused: int = 0
 
     def __attrs_post_init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Reads on. What cannot be read is told by `take`, after what came before it."""
+        """Read on; what cannot be read makes `take` raise, after what came before it."""
         rest: bytes | None = data
         self._has_moved = False
         while rest is not None and not self._refused:
@@ -95,7 +98,7 @@ class Requests:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
     def take(self) -> Incoming | None:
-        """The next request whose head is there. Raises `Unreadable` where none can follow."""
+        """Return the next request whose head is there, or None; raise `Unreadable` if none can follow."""
         if self._ready:
             return self._ready.popleft()
         if self._refused:
@@ -104,26 +107,26 @@ class Requests:
 
     @property
     def is_broken(self) -> bool:
-        """What was fed last is no part of a request: no more of it can be read."""
+        """Whether what was fed last is no part of a request, so that no more of it can be read."""
         return self._refused > 0
 
     def on_message_begin(self) -> None:
-        """As llhttp calls it."""
+        """Handle llhttp's event: a request begins."""
         if not self._is_resumed:
             self._now, self._has_head, self._has_moved = Incoming(), False, True
 
     def on_url(self, url: bytes) -> None:
-        """As llhttp calls it: a part of it."""
+        """Handle llhttp's event: a part of the address came."""
         if not self._is_resumed:
             self._now.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As llhttp calls it; also for what follows the last chunk, which nobody reads."""
+        """Handle llhttp's event: a header came, or one that follows the last chunk, which is dropped."""
         if not self._is_resumed and not self._has_head:
             self._now.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """As llhttp calls it."""
+        """Handle llhttp's event: a head is complete; the request is ready, or to be refused."""
         # Of what follows a request that is refused, nothing may be answered in its place.
         if self._is_resumed or self._refused:
             return
@@ -141,20 +144,20 @@ class Requests:
             self._ready.append(now)
 
     def on_body(self, body: bytes) -> None:
-        """As llhttp calls it: a part of it."""
+        """Handle llhttp's event: a part of the body came; raise `ValueError` if there are too many."""
         self._now.parts.append(body)
         self._has_moved = True
         if len(self._now.parts) > MOST_CHUNKS:
             raise ValueError("its chunks are too small")
 
     def on_message_complete(self) -> None:
-        """As llhttp calls it; where HTTP/2 is offered, before the body."""
+        """Handle llhttp's event: a request is complete; where HTTP/2 is offered, it comes before the body."""
         self._now.is_whole = self._is_resumed or not self._parser.should_upgrade() or not self._framing()
         self._is_resumed = False
         self._has_head, self._has_moved = not self._now.is_whole, True
 
     def _read(self, data: bytes) -> bytes | None:
-        """Reads this, up to an offer that is declined: what is to be read then."""
+        """Read this; return what is still to be read after an offer that is declined, None if all was read."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -164,11 +167,11 @@ class Requests:
         return None
 
     def _framing(self) -> bytes:
-        """The headers that say how long the body is."""
+        """Return the headers that say how long the body is."""
         return b"".join(name + b": " + value + b"\r\n" for name, value in self._now.headers if name in _FRAMING)
 
     def _after_offer(self, rest: bytes) -> bytes | None:
-        """HTTP/2 or a WebSocket was offered, which is declined: Java's client offers it each time.
+        """Return what to read after an offer of HTTP/2 or a WebSocket, which is declined; Java's client always offers.
 
         llhttp ends there, and would leave out the body.
         """

@@ -1,9 +1,9 @@
 """Runs one web app for as long as the process lives, on Hypercorn or plainly. `app` makes a `Server` for each app.
 
-Always holds: nothing that happens here stops the delivery of jobs, but for a flood of connections: while it uses up the
-process' file descriptors, jobs wait. A taken port is told once and tried again until it is free; and what breaks
-Hypercorn ends one connection, or all of the app's at worst, not the process. The listening sockets are ours, so that a
-restart refuses nobody.
+Always holds: nothing that happens here stops the delivery of jobs, except a flood of connections: while it uses up the
+process' file descriptors, jobs wait. A taken port is reported once and tried again until it is free; and what breaks
+Hypercorn ends one connection, or all of the app's at worst, not the process. The listening sockets are restbroker's
+own, so that a restart refuses no client.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from restbroker.serving.tls import Certificate, failure
 from restbroker.telemetry.events import Listening, Report, Warned
 
 GRACE_S = 1.5
-"""How long a stop waits for answers that are being written."""
+"""Seconds that a stop waits for answers that are being written."""
 _RESTART_S = 0.05
 _HEADER_LIMIT_BYTES = 16 * 1024
 
@@ -54,9 +54,9 @@ class Server:
 
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
-    `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: where it is not so,
-    addresses may hold any bytes. `is_plain`: of HTTP only what machines need (see `plain_http`). With a `certificate`
-    it speaks TLS, and no HTTP/2.
+    `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: if False, addresses
+    may hold any bytes. `is_plain`: of HTTP only what machines need (see `plain_http`). With a `certificate` it speaks
+    TLS, and no HTTP/2.
     """
 
     what: str
@@ -76,7 +76,7 @@ class Server:
     _connections: Connections = attrs.field(factory=Connections)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serves until cancelled, which lets running answers end within two seconds. Never raises."""
+        """Serve until cancelled, then let running answers end within two seconds; never raise."""
         while not (listeners := await self._listeners()):
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
@@ -135,7 +135,7 @@ class Server:
                         await stopping.wait()
 
     async def _serve_once(self, listeners: list[trio.SocketListener], stopping: trio.Event) -> None:
-        """As `hypercorn.trio.serve` does it, which gives nobody its connections: their sends are to be bounded."""
+        """Serve as `hypercorn.trio.serve` does, which hands out no connections: their sends are to be bounded."""
         whole = _whole_sends(self.app, self._connections)
         config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
@@ -176,7 +176,7 @@ class Server:
             living.cancel_scope.cancel()
 
     async def _serve_alone(self, connection: TCPServer) -> None:
-        """Serves one connection of Hypercorn's; the others go on whatever becomes of it.
+        """Serve one connection of Hypercorn's; the others go on even if it fails.
 
         Hypercorn 0.18 raises sometimes where a client that was refused a WebSocket sends on (h11's LocalProtocolError),
         and at a bad chunk (BusyResourceError: two tasks send); both measured.
@@ -211,7 +211,10 @@ class Server:
             )
 
     async def _wrap(self, bounded: BoundedStream) -> "trio.SSLStream[trio.SocketStream] | None":
-        """The connection as Hypercorn is to use it; None where no TLS comes about."""
+        """Return the connection as Hypercorn is to use it, with TLS if there is a certificate.
+
+        Return None if TLS does not come about.
+        """
         # Neither is one for mypy; Hypercorn uses it as such where it has the method `do_handshake`.
         stream = cast("trio.SocketStream", bounded)
         if self.certificate is None:
@@ -245,7 +248,7 @@ class Server:
 
 
 def _drop_stalled(listener: trio.SocketListener) -> None:
-    """Has the kernel end connections whose reader is gone or stuck; what is accepted inherits it.
+    """Let the kernel end connections whose reader is gone or stuck; accepted connections inherit the setting.
 
     Hypercorn shields its sends, so nothing else ends one.
     """
@@ -254,7 +257,7 @@ def _drop_stalled(listener: trio.SocketListener) -> None:
 
 
 def _client(stream: trio.SocketStream) -> tuple[str, int] | None:
-    """The other end's address and port; None where it is gone already."""
+    """Return the other end's address and port; None if it is gone already."""
     try:
         host, port = stream.socket.getpeername()[:2]
     except OSError:
@@ -263,11 +266,11 @@ def _client(stream: trio.SocketStream) -> tuple[str, int] | None:
 
 
 def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:
-    """Keeps Quart-Trio 0.12 from cancelling Hypercorn inside of a send.
+    """Return the app with sends that Quart-Trio 0.12 cannot cancel inside of Hypercorn.
 
     The end of an answer tells Quart that the request is over; Quart then cancels the task that is still sending it,
-    before Hypercorn 0.18 has begun to count the connection's idle time. Such connections were kept forever, and held
-    up each stop for the whole grace (measured).
+    before Hypercorn 0.18 has begun to count the connection's idle time. Such connections were kept forever, and held up
+    each stop for the whole grace (measured).
     """
 
     async def shielded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -301,7 +304,7 @@ def _url(listener: trio.SocketListener, *, is_secured: bool) -> str:
 
 
 def _names(group: BaseExceptionGroup[BaseException]) -> str:
-    """The kinds of exceptions in a group, without their texts."""
+    """Return the kinds of exceptions in a group, without their texts."""
     names = set[str]()
     for error in group.exceptions:
         names.add(_names(error) if isinstance(error, BaseExceptionGroup) else type(error).__name__)

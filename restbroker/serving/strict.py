@@ -1,11 +1,11 @@
-"""Keeps from an app what none of ours takes: a WebSocket, and a request whose end is in doubt.
+"""Keeps from an app what none of restbroker's takes: a WebSocket, and a request whose end is in doubt.
 
 `serving.app` puts it before every app that it makes. Where a body has a length beside its chunks, what a proxy takes
-for a part of it may be the next request for us (RFC 9112, 6.1), so that somebody else's rights count for it. So may it
-where the request names a version of HTTP of which nobody knows how it is framed.
+for a part of it may be the next request here (RFC 9112, 6.1), so that another client's rights count for it. The same
+holds where the request names a version of HTTP whose framing is not known.
 
 It is plain ASGI, so that it holds under any server. Always holds: what is refused here reaches no framework, and
-nothing of what the stranger wrote reaches the log.
+nothing of what the client wrote reaches the log.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ _REST_PARTS: Final = 16
 
 @attrs.define(eq=False)
 class Strict:
-    """The app behind it, `name` for messages. A WebSocket is reported once a minute at most."""
+    """The guard before an `app`; `name` is for messages. A WebSocket is reported once a minute at most."""
 
     app: App
     name: str
@@ -34,7 +34,7 @@ class Strict:
     _reported_at_s: float = float("-inf")
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serves one request, as ASGI says."""
+        """Serve one request, as ASGI says: refuse it, or pass it to the app."""
         if scope["type"] == "websocket":
             self._warn_of_websocket()
             await receive()
@@ -57,7 +57,7 @@ class Strict:
 
 
 def _doubt(scope: HTTPScope) -> tuple[str, str] | None:
-    """Why somebody else may see another end of this request, and what to do; None: nobody does."""
+    """Return why a proxy may see another end of this request, and what to do; None: its end is clear."""
     version = scope["http_version"]
     # HTTP/2 has frames for it. Where a request of HTTP/1 only says that it were one, h11 reports "2.0".
     if version == "2":
@@ -75,7 +75,7 @@ def _doubt(scope: HTTPScope) -> tuple[str, str] | None:
 
 
 async def _drop_body(receive: ASGIReceiveCallable) -> None:
-    """Reads on for a moment: Hypercorn 0.18 loses an answer that ends a connection while it still reads (measured)."""
+    """Read on for a moment: Hypercorn 0.18 loses an answer that ends a connection while it still reads (measured)."""
     with trio.move_on_after(_REST_S):
         for _ in range(_REST_PARTS):
             event = await receive()

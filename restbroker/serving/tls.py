@@ -1,7 +1,7 @@
-"""The certificate that a server of ours shows, and the beginning of a connection with TLS. `serving.runner` uses it.
+"""The certificate that a server of restbroker shows, and the start of a TLS connection. `serving.runner` uses it.
 
 Always holds: a renewed certificate counts for new connections within seconds; one that cannot be used leaves the last
-in force, with one warning; a client that fails costs its own connection, and is told of once for each reason.
+in force, with one warning; a client that fails costs its own connection, and is reported once for each reason.
 """
 
 import ssl
@@ -15,12 +15,12 @@ from restbroker.telemetry.events import Report, Warned
 
 _LOOK_AGAIN_S = 5.0
 _Stamp = tuple[tuple[int, int, int], ...]
-"""Of each file what changes when it is written anew or replaced."""
+"""What changes when a file is written again or replaced, for each file."""
 
 
 @attrs.define(eq=False)
 class Certificate:
-    """That of one server. `key`: what names it in the configuration. The files were judged by then."""
+    """The certificate of one server. `key`: what names it in the configuration. The files were checked before."""
 
     files: CertFiles
     key: str
@@ -31,7 +31,7 @@ class Certificate:
     _is_told: bool = False
 
     async def context(self) -> ssl.SSLContext | None:
-        """What a new connection is to use; None: there is nothing that can be used yet."""
+        """Return what a new connection is to use, read again if the files changed; None: nothing can be used yet."""
         if trio.current_time() - self._looked_at_s >= _LOOK_AGAIN_S:
             self._looked_at_s = trio.current_time()
             try:
@@ -56,7 +56,7 @@ class Certificate:
 
 
 def failure(error: BaseException, what: str) -> Warned | None:
-    """Why a client of `what` could not begin with TLS; None for one that only looked whether somebody listens."""
+    """Return why a client of `what` could not begin with TLS; None for one that only tested if the port is open."""
     cause = error.__cause__
     if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return None

@@ -1,7 +1,7 @@
-"""A broker as a child process: `restbroker run` as people run it.
+"""A broker as a child process: `restbroker run` as users run it.
 
-Used by `demo` and `crashtest`. Always holds: a child has a process group of its own. Ctrl-C comes to whoever started
-it, who then ends it in good order.
+Used by `demo` and `crashtest`. Always holds: a child has a process group of its own. Ctrl-C reaches the process that
+started it, which then ends it in good order.
 """
 
 import subprocess
@@ -16,12 +16,12 @@ COMMAND: Final = (sys.executable, "-m", "restbroker")
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what of it would count as configuration."""
+    """Return the environment without the variables that would count as configuration (RESTBROKER_*)."""
     return {name: value for name, value in environ.items() if not name.startswith("RESTBROKER_")}
 
 
 async def spawn(config: Path, log: Path, environ: Mapping[str, str]) -> trio.Process:
-    """Starts a broker that writes what it says to `log`."""
+    """Start a broker that writes its output to `log`, and return its process."""
     with log.open("wb") as output:
         return await trio.lowlevel.open_process(
             [*COMMAND, "run", "--config", str(config)],
@@ -34,7 +34,7 @@ async def spawn(config: Path, log: Path, environ: Mapping[str, str]) -> trio.Pro
 
 
 async def end(process: trio.Process, patience_s: float = 5.0) -> None:
-    """Asks a process to end (SIGTERM), kills it after `patience_s` seconds. Goes on to the end when cancelled."""
+    """Send a process SIGTERM, and kill it after `patience_s` seconds. Goes on to the end when cancelled."""
     with trio.CancelScope(shield=True):
         process.terminate()
         with trio.move_on_after(patience_s) as patience:
@@ -45,5 +45,5 @@ async def end(process: trio.Process, patience_s: float = 5.0) -> None:
 
 
 def last_words(log: Path) -> str:
-    """The end of what a child wrote."""
+    """Return the last ten lines that a child wrote."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-10:])

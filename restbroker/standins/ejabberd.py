@@ -4,7 +4,7 @@ Behind a `standins.server.Server`. Answers and their order of checks were measur
 tests/standins compares both; of requests only those that a broker sends are known, with a JSON object. Always holds:
 keeps everything in memory.
 
-A trap of the real server that the stand-in shares: it checks that the command exists, then who asks, then the
+A trap of the real server that the stand-in shares: it checks that the command exists, then the login, then the
 arguments; so a wrong password on an unknown command is a 404.
 """
 
@@ -26,22 +26,22 @@ _STATUS = "The node nonode@nohost is started. Status: startedejabberd 23.01-1 is
 
 @attrs.define(eq=False)
 class Ejabberd:
-    """Its administrator, its virtual hosts and accounts, and what arrived."""
+    """The server: its administrator, its virtual hosts and accounts, and what arrived."""
 
     user: str
     password: str
     hosts: frozenset[str]
     online: int = 3
-    """What `connected_users_number` says."""
+    """The answer to `connected_users_number`."""
     accounts: dict[tuple[str, str], str] = attrs.field(factory=dict)
     arrivals: list[ReceivedCommand] = attrs.field(factory=list)
 
     async def handle(self, exchange: Exchange) -> None:
-        """Answers at once."""
+        """Answer a request at once."""
         await exchange.answer(*self.execute(exchange))
 
     def execute(self, exchange: Exchange) -> Answer:
-        """Does what is asked; status and value of the answer."""
+        """Do what the request says, note it in `arrivals`, and return status and value of the answer."""
         arguments = json.loads(exchange.body)
         status, value = self._execute(exchange.command, exchange.headers.get("authorization", ""), arguments)
         self.arrivals.append(ReceivedCommand(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))
@@ -107,7 +107,7 @@ _COMMANDS = {
 
 
 def _complaint(names: tuple[str, ...], arguments: Mapping[str, Json]) -> str | None:
-    """What ejabberd finds wrong with the arguments; it names the first one that is missing, all that are unknown."""
+    """Return what ejabberd finds wrong with the arguments: the first one that is missing, or all that are unknown."""
     for name in names:
         if name not in arguments:
             return f"Request have missing argument: {name}"

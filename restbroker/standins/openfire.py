@@ -3,7 +3,7 @@
 Behind a `standins.server.Server`. Statuses, headers and bodies were measured on 1.3.10 with an Openfire 4.1.6; of
 requests only those that a broker sends are known. Always holds: keeps everything in memory.
 
-Traps of the real server that the stand-in shares: what is written has an empty body and no `Content-Type`; a user
+Traps of the real server that the stand-in shares: the answer to a write has an empty body and no `Content-Type`; a user
 without a name is a 500 without a word; a 401 does not say how to log in; each answer sets a cookie until it is kept.
 """
 
@@ -30,17 +30,17 @@ _XML: Final = "application/xml"
 
 @attrs.define(eq=False)
 class Openfire:
-    """Its administrator, its accounts, and what arrived."""
+    """The server: its administrator, its accounts, and what arrived."""
 
     user: str
     password: str
     online: int = 3
-    """How many sessions there are."""
+    """The number of sessions."""
     accounts: dict[str, Arguments] = attrs.field(factory=dict)
     arrivals: list[ReceivedCommand] = attrs.field(factory=list)
 
     async def handle(self, exchange: Exchange) -> None:
-        """Answers at once."""
+        """Answer a request at once."""
         status, value = self._execute(exchange)
         headers = {} if _COOKIE in exchange.headers.get("cookie", "") else {"Set-Cookie": f"{_COOKIE}=1;path=/plugins"}
         if value is None:
@@ -98,7 +98,7 @@ def _refusal(status: int, resource: str, message: str, exception: str) -> Answer
 
 @attrs.frozen
 class _Route:
-    """`parts`: of the path behind `BASE`; one in braces is the argument of that name."""
+    """A request that is known. `parts`: of the path behind `BASE`; one in braces is the argument of that name."""
 
     method: str
     parts: Sequence[str]
@@ -120,7 +120,7 @@ _ROUTES: Final = (
 
 
 def _route(exchange: Exchange) -> tuple[_Route, Arguments] | None:
-    """What the request asks for, and what its path says."""
+    """Return which known request this is, with the arguments in its path; None if it is not known."""
     base, slash, rest = exchange.path.partition("?")[0].partition(f"{BASE}/")
     if base or not slash:
         return None
@@ -134,7 +134,7 @@ def _route(exchange: Exchange) -> tuple[_Route, Arguments] | None:
 
 
 def _fields(exchange: Exchange) -> Arguments:
-    """What the body says, in XML or JSON. Raises `ValueError` or `ParseError`."""
+    """Return the fields of the body, in XML or JSON; raise `ValueError` or `ParseError` if it is neither."""
     if not exchange.body:
         return {}
     if exchange.headers.get("content-type", "").partition(";")[0] == _XML:

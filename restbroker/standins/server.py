@@ -1,8 +1,8 @@
 """A small HTTP server that goes down, comes up again, and hangs up on a request: what a stand-in needs.
 
 Used by `demo` and `crashtest`. Always holds: listens on loopback only; while it is down its port refuses connections as
-that of a stopped server does; a request that is not answered ends in a reset, so that its client cannot know whether
-it was executed.
+that of a stopped server does; a request that is not answered ends in a reset, so that its client cannot know whether it
+was executed.
 """
 
 import json
@@ -22,9 +22,9 @@ _MOST_BYTES: Final = 65536
 
 @attrs.frozen
 class ReceivedCommand:
-    """One request as a stand-in understood it: the command, its arguments, and what was answered.
+    """One request as a stand-in understood it: the command, its arguments, and the status of the answer.
 
-    `request`: its method and path, as they are shown to people.
+    `request`: its method and path, as they are shown to users.
     """
 
     command: str
@@ -50,12 +50,12 @@ class Exchange:
         return self.path.rpartition("/")[2]
 
     async def answer(self, status: int, value: Json) -> None:
-        """Sends the answer, as ejabberd writes JSON."""
+        """Send the answer, with `value` written as ejabberd writes JSON."""
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         await self.send(status, body, {"Content-Type": "application/json"})
 
     async def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """Sends an answer as it is; its length is added."""
+        """Send an answer as it is; its length is added."""
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines.append(f"Content-Length: {len(body)}")
@@ -65,7 +65,10 @@ class Exchange:
 
 @attrs.define(eq=False)
 class Server:
-    """`handle` answers each request, or ends without an answer to have it reset. `port` stays the same all the time."""
+    """A server whose `port` stays the same all the time.
+
+    `handle` answers each request, or ends without an answer to have it reset.
+    """
 
     handle: Callable[[Exchange], Awaitable[None]]
     port: int = 0
@@ -75,7 +78,7 @@ class Server:
     _serving: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serves until cancelled, with a gap for each `go_down`; reports its port."""
+        """Serve until cancelled, with a gap for each `go_down`; report its port by `task_status`."""
         while True:
             (listener,) = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
             self.port = listener.socket.getsockname()[1]
@@ -88,14 +91,14 @@ class Server:
             await self._wanted.wait()
 
     async def go_down(self) -> None:
-        """Cuts every connection and refuses new ones, as a killed server does; returns when it is so."""
+        """Cut every connection and refuse new ones, as a killed server does; return when it is so."""
         self._wanted, self._up, self._down = trio.Event(), trio.Event(), trio.Event()
         self._serving.cancel()
         # Until then a request may still come in, and be cut off without an answer.
         await self._down.wait()
 
     async def come_up(self) -> None:
-        """Serves again; returns when it does."""
+        """Serve again; return when it does."""
         self._wanted.set()
         await self._up.wait()
 
@@ -116,7 +119,7 @@ class Server:
 
 
 async def _receive(stream: trio.SocketStream) -> Exchange | None:
-    """The next request, None after the last. A client sends one when the one before was answered."""
+    """Return the next request, None after the last; a client sends one when the one before was answered."""
     received = b""
     while b"\r\n\r\n" not in received:
         if not (more := await stream.receive_some(_MOST_BYTES)):

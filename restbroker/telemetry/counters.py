@@ -1,8 +1,8 @@
 """Counts what happened since the start of the process: for /metrics, and for what `stats` and the pages show of it.
 
 A sink: `app` reports to it. A scrape calls `samples`, each heartbeat `snapshot`. Always holds: no label is a text that
-a producer chose, and there are never more than some hundred, whatever producers and servers say; memory is bounded;
-jobs that come together cost what their commands cost, and each a fifth of a microsecond for its duration.
+a producer chose, and there are never more than some hundred, no matter what producers and servers send; memory is
+bounded; jobs that come together cost what their commands cost, and each a fifth of a microsecond for its duration.
 """
 
 import re
@@ -62,9 +62,10 @@ class _TargetCounters:
 
 @attrs.define
 class Counters:
-    """`commands_of`: the commands of a target's catalogue, by the target's name. `now_s`: any clock.
+    """The counts of one process; calling it with an event counts the event.
 
-    `loop_lag` is added to by what measures it.
+    `commands_of`: target's name → the commands of its catalogue. `now_s`: any clock. `loop_lag` is added to by what
+    measures the lag.
     """
 
     commands_of: Callable[[str], Container[str]] = lambda _target: ()
@@ -109,17 +110,19 @@ class Counters:
                 pass
 
     def add_redis_call(self, duration_s: float) -> None:
-        """Count a call of the delivery that Redis answered."""
+        """Count a call of the delivery that Redis answered, which took `duration_s` seconds."""
         self._redis_calls.add((duration_s,))
 
     def snapshot(self, target: str) -> Mapping[str, float | dict[str, int] | None]:
-        """Return one target's `delivered`, `failed`, `outcomes` (how many had each), `rate_per_s` of the last ten
-        seconds, and of the last minute `p50_ms`, `p95_ms` and `p99_ms` (None: nothing was tried).
+        """Return the counts of one target since the start of the process, and its recent speed.
+
+        The keys are `delivered`, `failed` and `outcomes` ({outcome: tries}), the `rate_per_s` of the last ten seconds,
+        and, of the last minute, `p50_ms`, `p95_ms` and `p99_ms` (None: nothing was tried).
         """
         return self._targets[target].snapshot(self.now_s())
 
     def samples(self) -> Samples:
-        """Return copies of all values. Totals that never moved are 0, so that their first step is seen."""
+        """Return copies of all values; totals that never moved are 0, so that their first step is seen."""
         targets = self._targets.items()
         return {
             "restbroker_jobs_total": {(name, *key): jobs for name, one in targets for key, jobs in one.jobs.items()},
@@ -134,7 +137,7 @@ class Counters:
         }
 
     def event_samples(self) -> Samples:
-        """Return copies of those about events of servers."""
+        """Return copies of the values about events of servers."""
         durations: dict[Labels, Value] = {(name,): one.copy() for name, one in self._event_durations.items()}
         return {"restbroker_events_total": {**self._events}, "restbroker_event_seconds": durations}
 
@@ -156,7 +159,10 @@ class Counters:
         return command
 
     def _code(self, code: str) -> str:
-        """Return the code: one of ours, or made of a server's answer (`HttpStatus500`)."""
+        """Return the code, which is restbroker's own or made of a server's answer (`HttpStatus500`).
+
+        Return `other` if it does not look like a code, or there are too many.
+        """
         if code in self._codes:
             return code
         if len(self._codes) >= MOST_CODES or code_label(code) == OTHER:

@@ -1,7 +1,7 @@
-"""The events that rooms report. Sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
-`log_events` says what the lines mean, for those who read the log.
+"""The events that rooms report; sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
 
-Always holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
+`log_events` says what the lines mean, for those who read the log. Always holds: `report` is synchronous, never blocks
+and never raises; no event holds a secret or a message's text.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +14,11 @@ from restbroker.light import light
 
 @light
 class JobFinished:
-    """A try ended: one line for each. `outcome` is the target's answer (`delivered`, `rejected`, `deferred`,
-    `uncertain`), or `duplicate`: a signed job was done before, and not sent. `fate` is what happened to the job (`ack`:
-    done, `retry`, `dead`, `schedule`: deferred, `back`: requeued, `drop`: gone, as it asked).
+    """A try ended: one line for each.
+
+    `outcome` is the target's answer (`delivered`, `rejected`, `deferred`, `uncertain`), or `duplicate`: a signed job
+    was done before, and not sent. `fate` is what happened to the job (`ack`: done, `retry`, `dead`, `schedule`:
+    deferred, `back`: requeued, `drop`: gone, as it asked).
     """
 
     target: str
@@ -33,14 +35,15 @@ class JobFinished:
     cure: str | None = None
     note: str | None = None
     admitted: bool = False
-    """It was let in: its form, its token and what it asks for were right."""
+    """Whether the job was let in: its form, its token and what it asks for were right."""
 
 
 @light
 class JobsDelivered:
-    """Jobs of a target that were delivered and settled together, with nothing to tell of any: most jobs of most groups.
+    """Jobs of a target that were delivered and settled together, with nothing to report about any of them.
 
-    `took_s`: how long each took, by command. `each` makes the event of each job, which costs more than all the rest.
+    These are most jobs of most groups. `took_s`: {command: seconds that each job took}. `each` makes the event of each
+    job, which costs more than all the rest.
     """
 
     target: str
@@ -50,8 +53,9 @@ class JobsDelivered:
 
 @attrs.frozen
 class GateClosed:
-    """A target is down; an error if it refuses the broker's login, which needs a person. Each process logs this itself:
-    a group has a line for each worker.
+    """A target is down; an error if it refuses the broker's login, which needs a person (`denied`).
+
+    Each process logs this itself: a group has a line for each worker.
     """
 
     target: str
@@ -114,7 +118,9 @@ class IdentityFenced:
 
 @attrs.frozen
 class JobsRecovered:
-    """Jobs of a dead process: most were requeued, `maybe_run` may have been sent; `parked` were about to be sent under
+    """Jobs of a dead process were requeued or parked.
+
+    Most of the `jobs` were requeued; `maybe_run` of them may have been sent; `parked` were about to be sent under
     `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
@@ -182,9 +188,11 @@ class BrokerQuiet:
 
 @attrs.frozen
 class BrokerStopped:
-    """The end: `pushed_back` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time,
-    so they may have run; those that are safe to repeat were requeued too. A warning if Redis did not accept the
-    results: `left` jobs stay in progress until another process requeues them.
+    """The end of the process; a warning if Redis did not accept the results (not `clean`).
+
+    `pushed_back` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time, so they may
+    have run; those that are safe to repeat were requeued too. `left` jobs stay in progress until another process
+    requeues them.
     """
 
     clean: bool
@@ -263,7 +271,10 @@ class SourceOpened:
 
 @light
 class EventHandled:
-    """A server told of something; `log_events` has the outcomes. `took_s`: until a server that waits was answered."""
+    """A server reported something; `log_events` has the outcomes.
+
+    `took_s`: seconds until a server that waits was answered.
+    """
 
     source: str
     outcome: str
@@ -309,6 +320,6 @@ OneEvent: TypeAlias = (
     | EventHandled
     | Warned
 )
-"""What happened once."""
+"""Something that happened once."""
 Event: TypeAlias = OneEvent | JobsDelivered
 Report: TypeAlias = Callable[[Event], None]

@@ -1,9 +1,9 @@
 """Counts settled jobs for Sidekiq's Metrics page, per minute and command, until they are written to Redis.
 
 A sink: `app` reports to it. What writes the process's record calls `take`, and `give_back` when Redis is away;
-`store.metrics` writes what was taken. Always holds: memory is bounded, whatever names producers invent and however long
-Redis is away; names are safe wherever Sidekiq Web puts them; a job costs a fifth of a microsecond, where it comes with
-others of its command.
+`store.metrics` writes what was taken. Always holds: memory is bounded, even if producers invent names and Redis stays
+away; names are safe wherever Sidekiq Web puts them; a job costs a fifth of a microsecond, where it comes with others of
+its command.
 """
 
 import math
@@ -34,9 +34,12 @@ _LIMITS_S: Final = tuple(math.nextafter(limit_ms / 1000, 0) for limit_ms in BUCK
 
 NAMES_PER_MINUTE: Final = 200
 BACKLOG_MINUTES: Final = 60
-"""What the page shows at first; older executions are forgotten."""
+"""The minutes that are kept, as many as the page shows at first; older executions are forgotten."""
 TAKEN_AT_ONCE: Final = 50
-"""Redis does nothing else while it adds them: measured 0.1 ms each at most, with times in every bucket."""
+"""The most executions that one take returns.
+
+Redis does nothing else while it adds them: measured 0.1 ms each at most, with times in every bucket.
+"""
 _OTHER: Final = "other"
 _UNNAMED: Final = "unnamed"
 _LONGEST_NAME: Final = 64
@@ -46,7 +49,7 @@ _READABLE: Final = re.compile(r"[A-Za-z0-9]")
 
 @attrs.define
 class Executions:
-    """How often a command ran within a minute, which began at `minute_s` (epoch seconds, UTC).
+    """How often a command ran within the minute that began at `minute_s` (epoch seconds, UTC).
 
     `times` are those of the successes only: Sidekiq times nothing that failed.
     """
@@ -58,7 +61,7 @@ class Executions:
 
     @property
     def total(self) -> int:
-        """Successes and failures."""
+        """The number of successes and failures."""
         return sum(self.times.counts) + self.failed
 
 
@@ -90,7 +93,7 @@ class ExecutionCounts:
     def take(self) -> tuple[Executions, ...]:
         """Return what was counted since the last take, the oldest first, and forget it.
 
-        At most 50; after a long outage of Redis the next takes give the rest.
+        At most 50; after a long outage of Redis the next takes return the rest.
         """
         counted = (one for minute in self._minutes.values() for one in minute.values() if one is not None)
         taken = tuple(islice(counted, TAKEN_AT_ONCE))
@@ -99,7 +102,7 @@ class ExecutionCounts:
         return taken
 
     def give_back(self, executions: Iterable[Executions]) -> None:
-        """Count again what was taken and could not be written. What is older than an hour is forgotten."""
+        """Count again what was taken and could not be written; forget what is older than an hour."""
         for one in executions:
             minute = self._minutes.get(one.minute_s)
             if minute is not None:
@@ -134,8 +137,9 @@ class ExecutionCounts:
 def safe_name(command: str) -> str:
     """Return a command's name as Sidekiq Web can show it: letters, digits and `_ . ~ -`, at most 64.
 
-    What else a producer writes becomes `_`. Sidekiq splits at `|`; its page of one class cannot be reached with `/` or
-    `$` in the name; and its Metrics page puts names into HTML and into a link as they are (read in its views).
+    Other characters become `_`; a name without a letter or digit becomes `unnamed`. Sidekiq splits at `|`; its page of
+    one class cannot be reached with `/` or `$` in the name; and its Metrics page puts names into HTML and into a link
+    as they are (read in its views).
     """
     short = command[:_LONGEST_NAME]
     return _UNSAFE.sub("_", short) if _READABLE.search(short) else _UNNAMED

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 LATENCY_LIMITS_S: Final = tuple(10 ** (number / 30 - 5) for number in range(253))
-"""Neighbouring limits differ by 8 %: the middle of a bucket is at most 4 % off."""
+"""Limits from 10 µs on; neighbouring limits differ by 8 %, so the middle of a bucket is at most 4 % off."""
 WINDOW_S: Final = 60.0
 _SLICES: Final = 6
 _SLICE_S: Final = WINDOW_S / _SLICES
@@ -22,35 +22,38 @@ _SLICE_S: Final = WINDOW_S / _SLICES
 
 @attrs.define
 class Histogram:
-    """How many durations are up to each limit and above the one before; the last count is of those above all limits."""
+    """Durations counted by size: `counts[i]` are those up to `limits_s[i]` and above the limit before it.
+
+    The last count is of those above all limits. `total_s` is the sum of all.
+    """
 
     limits_s: tuple[float, ...] = LATENCY_LIMITS_S
     counts: list[int] = attrs.field(default=attrs.Factory(lambda self: [0] * (len(self.limits_s) + 1), takes_self=True))
     total_s: float = 0.0
 
     def add(self, durations_s: Sequence[float]) -> None:
-        """Count these."""
+        """Count these durations."""
         self.total_s += sum(durations_s)
         counts, limits_s = self.counts, self.limits_s
         for duration_s in durations_s:
             counts[bisect_left(limits_s, duration_s)] += 1
 
     def include(self, other: "Histogram") -> None:
-        """Add the other's counts, which have the same limits."""
+        """Add the counts of the other histogram, which has the same limits."""
         self.total_s += other.total_s
         self.counts = [mine + more for mine, more in zip(self.counts, other.counts, strict=True)]
 
     def copy(self) -> "Histogram":
-        """Return one that stays as this one is now."""
+        """Return a copy that stays as this one is now."""
         return Histogram(self.limits_s, self.counts.copy(), self.total_s)
 
     def summary_ms(self) -> dict[str, float | None]:
-        """Return the median, and what one in twenty and one in a hundred exceed, in milliseconds with three digits."""
+        """Return the median (`p50_ms`), `p95_ms` and `p99_ms`, in milliseconds with three digits; None without data."""
         shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
         return {name: _milliseconds(self.percentile_s(share)) for name, share in shares.items()}
 
     def percentile_s(self, share: float) -> float | None:
-        """Return the duration below which this share (0 to 1) lies, in seconds; None when nothing was counted."""
+        """Return the duration below which this share (0 to 1) lies, in seconds; None if nothing was counted."""
         limits_s, rank, seen = self.limits_s, share * sum(self.counts), 0
         for place, number in enumerate(self.counts):
             seen += number
@@ -67,14 +70,14 @@ class RecentLatency:
     _slices: deque[tuple[int, Histogram]] = attrs.field(factory=lambda: deque(maxlen=_SLICES))
 
     def add(self, now_s: float, durations_s: Sequence[float]) -> None:
-        """Count these."""
+        """Count these durations, which ended at `now_s`."""
         number = int(now_s / _SLICE_S)
         if not self._slices or number > self._slices[-1][0]:
             self._slices.append((number, Histogram()))
         self._slices[-1][1].add(durations_s)
 
     def recent(self, now_s: float) -> Histogram:
-        """Return those of the last minute."""
+        """Return the durations of the minute before `now_s` as one histogram."""
         oldest = int(now_s / _SLICE_S) - _SLICES
         recent = Histogram()
         for number, histogram in self._slices:

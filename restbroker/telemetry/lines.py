@@ -48,7 +48,7 @@ Fields: TypeAlias = Mapping[str, Any]
 
 @attrs.frozen
 class Line:
-    """One line: how grave, what happened, and the particulars; those that are None are left out."""
+    """One line: its level, the name of what happened, and the fields; fields that are None are left out."""
 
     level: Level
     event: str
@@ -56,7 +56,7 @@ class Line:
 
 
 def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a row for each event
-    """The line that tells this event."""
+    """Return the line for this event."""
     if isinstance(event, JobFinished):
         return Line("debug", "job.done", _of_job(event))
     fields = attrs.asdict(event)
@@ -124,38 +124,43 @@ def _lost_otherwise(event: events.StoreLostOtherwise) -> Line:
 
 
 def job_failed(event: JobFinished) -> Line:
-    """A try failed. A job that was let in and is dead (or gone, as it asked itself) always has a line. Of tries that
-    another one follows, and of jobs that were refused when they came, only the first with its code within ten seconds
-    has one; which jobs the others are, `restbroker retries` and `restbroker dead` tell.
+    """Return the line for a try that failed.
+
+    A job that was let in and is dead (or gone, as it asked itself) always has a line. Of tries that another one
+    follows, and of jobs that were refused when they came, only the first with its code within ten seconds has one;
+    `restbroker retries` and `restbroker dead` list the others.
     """
     return Line("info", "job.failed", {**_of_job(event), "duration_ms": None, "note": None})
 
 
 def jobs_failed(target: str, code: str, count: int) -> Line:
-    """This many more tries failed with this code in the last ten seconds."""
+    """Return the line that says how many more tries failed with this code in the last ten seconds."""
     return Line("info", "jobs.failed", {"target": target, "code": code, "count": count})
 
 
 def warnings(code: str, count: int) -> Line:
-    """This many more warnings with this code repeated three others in the last ten seconds."""
+    """Return the line that says how many more warnings with this code repeated three others in the last ten seconds."""
     return Line("warning", "warnings", {"code": code, "count": count})
 
 
 def summary(target: str, delivered: int, failed: int, elapsed_s: float, latency: Histogram) -> Line:
-    """The last ten seconds of a target, if it had jobs."""
+    """Return the line that sums up the last ten seconds of a target that had jobs."""
     rate_per_s = round((delivered + failed) / max(elapsed_s, 0.001), 1)
     counted = {"target": target, "delivered": delivered, "failed": failed, "rate_per_s": rate_per_s}
     return Line("info", "summary", {**counted, **latency.summary_ms()})
 
 
 def events_heard(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> Line:
-    """The last ten seconds of an event source, if it had events: how many, by outcome."""
+    """Return the line that sums up the last ten seconds of an event source that had events: how many, by outcome."""
     rate_per_s = round(sum(outcomes.values()) / max(elapsed_s, 0.001), 1)
     return Line("info", "events", {"source": source, **dict(sorted(outcomes.items())), "rate_per_s": rate_per_s})
 
 
 def still(line: Line, for_s: float) -> Line:
-    """A `redis.lost` or `gate.closed` (`what`) is not over, with the fields that it had: each minute."""
+    """Return the line, due each minute, that a `redis.lost` or `gate.closed` (`what`) is not over.
+
+    It has the fields that the first line had.
+    """
     return Line(line.level, "still", {"what": line.event, "for_s": round(for_s), **line.fields})
 
 

@@ -1,8 +1,8 @@
 """The log: events as lines on standard error.
 
-A sink: `app` reports to it and calls `tick` every ten seconds and once at the end. Always holds: neither raises
-nor waits for anything but the stream; a stream that is gone is ignored, since jobs matter more than words; no line
-holds a line break or another control character.
+A sink: `app` reports to it and calls `tick` every ten seconds and once at the end. Always holds: neither raises nor
+waits for anything but the stream; a stream that is gone is ignored, since jobs matter more than words; no line holds a
+line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
 a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out. Lines of a worker of
@@ -45,12 +45,15 @@ _KINDS_LIMIT = 200
 _OTHER = "Other"
 _DIED = frozenset({"dead", "drop"})
 _SAME_WORDS = 3
-"""So often within ten seconds a warning in the same words has a line: who reloads twice wants to see it twice."""
+"""How often in ten seconds a warning in the same words has a line: a user who reloads twice wants to see it twice."""
 REMIND_S = 60.0
 # With what turns the direction of writing, or is not seen.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 _LONGEST_VALUE = 4096
-"""Of a producer's jid, say: journald and Docker make of a longer line several, whose beginnings he could choose."""
+"""The longest value in characters, of a producer's jid, say.
+
+journald and Docker split a longer line into several, and the producer could choose how these begin.
+"""
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
@@ -72,7 +75,10 @@ class _Sums:
 
 @attrs.define
 class _Problem:
-    """What was told and is not over: its line, since when by the log's clock, and when a tick told it last."""
+    """A problem that was logged and is not over: its line and since when it lasts, by the log's clock.
+
+    `told_s`: the tick that wrote it last.
+    """
 
     line: Line
     since_s: float
@@ -81,7 +87,7 @@ class _Problem:
 
 @attrs.define
 class LogSink:
-    """Writes events to `stream`. `now_s` gives epoch seconds for the time of each line."""
+    """A writer of events to `stream`. `now_s` returns epoch seconds for the time of each line."""
 
     settings: LogSettings = LogSettings()
     stream: TextIO = attrs.field(factory=lambda: sys.stderr)
@@ -98,8 +104,10 @@ class LogSink:
         self._began_s = self.now_s()
 
     def __call__(self, event: Event) -> None:
-        """Writes the event's line, if it has one at this level. Between two ticks a failure of a kind has one only
-        once, unless a job died of it that was let in, and a warning in the same words three times.
+        """Write the event's line, if it has one at this level.
+
+        Between two ticks, failures of one kind have one line, except that a job that was let in and died of it always
+        has its own; a warning in the same words has three at most.
         """
         match event:
             case JobsDelivered():
@@ -117,10 +125,10 @@ class LogSink:
                 self._remember(event)
 
     def tick(self, now_s: float) -> None:
-        """Writes what was added up since the last tick: failures and warnings that repeated, a summary of each busy
-        target; and each minute what is still not over.
+        """Write what was added up since the last tick, and each minute what is still not over.
 
-        `now_s` is any clock in seconds that all ticks share.
+        Added up are failures and warnings that repeated, and a summary of each busy target and source. `now_s` is any
+        clock in seconds that all ticks share.
         """
         elapsed_s = self.now_s() - self._began_s if self._last_tick_s is None else now_s - self._last_tick_s
         self._last_tick_s = now_s

@@ -1,7 +1,7 @@
 """What each line of the log means, and what to do about it: docs/telemetry.md and docs/operations.md have these tables.
 
-Used by `telemetry.reference` and `explain-error`. Always holds: each line that `telemetry.lines` makes is here once, with
-the levels that it may have; texts may have Markdown, with links as from `docs`.
+Used by `telemetry.reference` and `explain-error`. Always holds: each line that `telemetry.lines` makes is here once,
+with the levels that it may have; texts may have Markdown, with links as from `docs`.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class LogEvent(NamedTuple):
-    """`levels` as it may have them, and what it says."""
+    """The `levels` that a line may have, and its `meaning`."""
 
     levels: str
     meaning: str
@@ -129,4 +129,4 @@ CURES: Final[Mapping[str, str]] = {
     "still": "as for `redis.lost` or `gate.closed`, whichever it names",
     "warning, warnings": "what its code says:",
 }
-"""What to do about lines that ask for it, by the names of each row; of what is not always a warning, about that."""
+"""What to do about lines that need it, by the names of each row; a line that is not always a warning may need nothing."""

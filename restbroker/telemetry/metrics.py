@@ -1,9 +1,8 @@
-"""What /metrics says: each metric once, with its meaning; the values of one moment; and how those of several processes
-become one.
+"""The metrics of /metrics, each once, with its meaning; their values; and how to merge those of several processes.
 
 `telemetry.counters` and `app` make values, a group's supervisor merges those of its workers, `web.metrics` writes them,
 `telemetry.reference` makes a page of the list. Always holds: a value without a metric of this list is never shown; what
-a worker of another version sends is read leniently; no counter runs backwards, whichever worker ends.
+a worker of another version sends is read leniently; no counter runs backwards when a worker ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ SHORT_LIMITS_S: Final = tuple(float(f"{digit}e{power}") for power in range(-4, 1
 
 @attrs.frozen
 class Metric:
-    """One metric. `merge`: what several workers' values make; `limits_s`: of a histogram's buckets."""
+    """One metric. `merge`: how several workers' values become one; `limits_s`: the limits of a histogram's buckets."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -170,7 +169,7 @@ PROCESS: Final = (
     ),
     Metric("restbroker_build_info", "gauge", "1; `version` is restbroker's.", labels=("version",), merge="max"),
 )
-"""What a process knows without asking anybody."""
+"""What a process knows without Redis."""
 
 
 REDIS: Final = (
@@ -191,7 +190,7 @@ REDIS: Final = (
     ),
     Metric("restbroker_failed_total", "counter", "Of these, the failed ones."),
 )
-"""What is read from Redis at each scrape, of all processes on it."""
+"""What is read from Redis at each scrape, about all processes on it."""
 
 
 METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROCESS, *REDIS)}
@@ -207,7 +206,7 @@ class MergedMetrics:
 
     wanted: int
     _workers: dict[int, Samples] = attrs.field(factory=dict)
-    """What each sent last, by its process id."""
+    """What each worker sent last, by its process id."""
     _gone: Samples = attrs.field(factory=dict)
     _starts: int = 0
 
@@ -217,11 +216,11 @@ class MergedMetrics:
         self._workers[pid] = {}
 
     def update(self, pid: int, samples: Samples) -> None:
-        """Take the values of a worker in the place of its last ones."""
+        """Replace the last values of a worker by these."""
         self._workers[pid] = samples
 
     def remove_worker(self, pid: int) -> None:
-        """Keep the counters of a worker that ended. One with the number of a worker begins again."""
+        """Keep the counters of a worker that ended, except those that have a label `worker`, which begin again."""
         samples = self._workers.pop(pid)
         kept = {name for name in samples if METRICS[name].kind != "gauge" and "worker" not in METRICS[name].labels}
         self._gone = merge([self._gone, {name: samples[name] for name in kept}])
@@ -237,7 +236,7 @@ class MergedMetrics:
 
 
 def merge(parts: Iterable[Samples]) -> Samples:
-    """Return several processes' values as those of one."""
+    """Return the values of several processes as those of one."""
     merged: dict[str, dict[Labels, Value]] = {}
     for part in parts:
         for name, values in part.items():
@@ -259,7 +258,7 @@ def _merge_values(metric: Metric, one: Value, other: Value) -> Value:
 
 
 def to_json(samples: Samples) -> dict[str, list[list[Any]]]:
-    """Return what a worker sends."""
+    """Return the values as a worker sends them: {metric: [[labels, value], …]}."""
     return {name: [[labels, _plain(value)] for labels, value in values.items()] for name, values in samples.items()}
 
 
@@ -268,9 +267,9 @@ def _plain(value: Value) -> float | list[Any]:
 
 
 def from_json(document: Mapping[str, Sequence[Any]]) -> Samples:
-    """Return what `to_json` made, without metrics that are not known here.
+    """Return the values that `to_json` made, without metrics that are not known here.
 
-    Raise `ValueError`, `TypeError` or the like if it is no such thing.
+    Raise `ValueError`, `TypeError` or the like if the document has another form.
     """
     samples: dict[str, dict[Labels, Value]] = {}
     for metric in (METRICS[name] for name in document if name in METRICS):

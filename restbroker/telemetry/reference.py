@@ -1,4 +1,4 @@
-"""What is written about metrics and lines of the log, made from their definitions: docs/telemetry.md.
+"""Makes docs/telemetry.md, the page about metrics and lines of the log, from their definitions.
 
 `make reference` writes it. Always holds: a test compares the page with this. A line's levels and fields are those of
 lines that are made here, of events with every combination of what decides; `log_events` says what it means.
@@ -88,13 +88,13 @@ _JOB: Final = JobFinished(
 
 
 def markdown() -> str:
-    """The page."""
+    """Return the page."""
     tables = [_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)]
     return "".join([*tables, _LINES, *_rows()])
 
 
 def write(root: Path = Path()) -> None:
-    """Writes the page anew under `root`."""
+    """Write the page again under `root`."""
     (root / "docs" / "telemetry.md").write_text(markdown(), encoding="utf-8")
 
 
@@ -104,7 +104,7 @@ def _metric(metric: Metric) -> str:
 
 
 def _rows() -> Iterator[str]:
-    """One for each name of a line."""
+    """Yield the row of each name of a line."""
     for event, made in sorted(made_lines().items()):
         fields = dict.fromkeys(name for line in made for name, value in line.fields.items() if value is not None)
         levels, meaning = LOG_EVENTS[event]
@@ -112,7 +112,7 @@ def _rows() -> Iterator[str]:
 
 
 def made_lines() -> Mapping[str, list[Line]]:
-    """Every line that there may be, by its name."""
+    """Return name → all lines of this name that there may be."""
     found: dict[str, list[Line]] = {}
     for line in (*_of_several(), *_of_events()):
         found.setdefault(line.event, []).append(line)
@@ -120,7 +120,7 @@ def made_lines() -> Mapping[str, list[Line]]:
 
 
 def _of_several() -> Iterator[Line]:
-    """What `telemetry.log` makes of several events, or of one that goes on."""
+    """Yield the lines that `telemetry.log` makes of several events, or of one that goes on."""
     latency = Histogram()
     latency.add([1.0])
     yield lines.job_failed(_JOB)
@@ -140,7 +140,7 @@ def _of_events() -> Iterator[Line]:
 
 
 def _each(kind: type[Any]) -> Iterator[OneEvent]:
-    """An event with every combination of values that may decide how it is told."""
+    """Yield an event with every combination of values that may decide how its line looks."""
     hints = get_type_hints(kind)
     names = [field.name for field in attrs.fields(kind)]
     for values in product(*(_values(hints[name]) for name in names)):

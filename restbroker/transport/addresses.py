@@ -1,7 +1,7 @@
-"""Which IP addresses are public. For targets that must not lead into the network that restbroker runs in.
+"""Which IP addresses are public, for targets that must not lead into the network that restbroker runs in.
 
-`transport.dial` asks before it connects. Always holds: an address that carries an IPv4 one (mapped, NAT64, 6to4) is as
-public as that; what is not known to be public is not.
+`transport.dial` calls it before it connects. Always holds: an address that carries an IPv4 address (mapped, NAT64,
+6to4) is as public as that one; an address that is not known to be public is not.
 """
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -23,7 +23,7 @@ _COMPATIBLE: Final = IPv6Network("::/96")
 
 
 def is_public(address: str) -> bool:
-    """Whether this address, as text, can be reached from everywhere. What is no address is not public."""
+    """Tell whether this IP address, as text, can be reached from everywhere; False for a text that is no address."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

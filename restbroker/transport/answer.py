@@ -1,15 +1,16 @@
-"""Reads answers off one connection, whatever pieces they come in. Used by the connection.
+"""Reads answers off one connection, however they are cut into pieces. Used by the clients' connections.
 
 Always holds: an answer is whole, cut at its limit, or `MalformedAnswer` is raised; interim answers (1xx) are skipped;
-what follows an answer unasked makes its connection unfit for another request; an endless answer ends at its limits.
+bytes that follow an answer unrequested make its connection unfit for another request; an endless answer ends at its
+limits.
 
-Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even alike, or beside `Transfer-Encoding`, or as a
-list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are no answers. What a server means by
-those is a guess. Laxer in one thing: an empty line before the status is skipped. As with httpx, a body encoded in any
-way but in chunks is refused, since it would have to be decoded.
+Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even with equal values, or beside
+`Transfer-Encoding`, or as a list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are all
+refused. What a server means by those is a guess. Laxer in one thing: an empty line before the status is skipped. As
+with httpx, a body encoded in any way but in chunks is refused, since it would have to be decoded.
 
 Built on httptools (llhttp). Its traps, measured with 0.9.0: whether a connection may be kept is right inside the
-callbacks only; it cannot be told that the stream ended, nor that the request was a HEAD.
+callbacks only; there is no way to tell it that the stream ended, nor that the request was a HEAD.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,10 @@ from typing import Final
 import httptools
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
-"""Of a head with those of the interim answers before it, and of what else is not body in one go: trailers, chunks' own.
+"""The most bytes that an answer may have outside its body.
+
+It holds for the head together with the heads of interim answers before it, and for what is not body between two parts
+of the body: trailers and the lines of chunks.
 """
 _FIRST_STATUS: Final = 100
 _FIRST_FINAL_STATUS: Final = 200
@@ -26,11 +30,14 @@ _TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
 
 
 class MalformedAnswer(Exception):
-    """What came is not HTTP, or more than anybody should say in a head."""
+    """What came is not HTTP, or its head or trailer is longer than `HEAD_LIMIT_BYTES`."""
 
 
 class Headers(Mapping[str, str]):
-    """By lower-case name; those that came several times are one, with commas. Read when they are looked at."""
+    """The headers of an answer by lower-case name, decoded at each access.
+
+    Those that came several times are one value, joined with commas.
+    """
 
     __slots__ = ("_raw",)
 
@@ -59,7 +66,12 @@ class Headers(Mapping[str, str]):
 
 
 class AnswerReader:
-    """One per connection. `begin`, then `feed` what came until it says that the answer is whole."""
+    """A parser of answers, one per connection.
+
+    Call `begin` when a request is sent, then `feed` with what came until it returns True. Then `status`, `headers` and
+    `body` are the answer's. `whole`: the answer is complete. `body_cut`: its body was longer than the limit. `keep`:
+    the connection may be used again. `has_begun`: some bytes of the answer came.
+    """
 
     __slots__ = (
         "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "_wrong", "body_cut",
@@ -73,7 +85,7 @@ class AnswerReader:
         self.begin(0, is_head=False)
 
     def begin(self, limit_bytes: int, *, is_head: bool) -> None:
-        """A request was sent whose answer may have this many bytes in its body."""
+        """Prepare for the answer to a request just sent; its body may have `limit_bytes`, and has none after a HEAD."""
         self._room = limit_bytes
         self._is_head = is_head
         self._other_bytes = 0
@@ -85,7 +97,7 @@ class AnswerReader:
         self.has_begun = self.whole = self.body_cut = self.keep = False
 
     def feed(self, data: bytes) -> bool:
-        """Whether the answer is whole now. Raises `MalformedAnswer`."""
+        """Parse the bytes that came; return whether the answer is whole now, or raise `MalformedAnswer`."""
         self.has_begun = True
         self._other_bytes += len(data)
         try:
@@ -101,29 +113,32 @@ class AnswerReader:
         return self.whole
 
     def end(self) -> bool:
-        """Whether the answer is whole, now that the server has closed the connection: so does one without a length."""
+        """Tell whether the answer is whole, now that the server has closed the connection.
+
+        An answer without a length ends so; one that has a length, or comes in chunks, must have come whole before.
+        """
         self.keep = False
         lengths = {name.lower() for name, _ in self._headers} & {b"content-length", b"transfer-encoding"}
         return self.whole or (self._in_body and not lengths)
 
     @property
     def headers(self) -> Headers:
-        """Those of the last answer."""
+        """The headers of the last answer."""
         return Headers(self._headers)
 
     @property
     def body(self) -> bytes:
-        """What has come of it, at most up to the limit."""
+        """The body as far as it has come, cut at the limit."""
         return bytes(self._body)
 
     def on_message_begin(self) -> None:
-        """Called by the parser."""
+        """Handle the parser's event: an answer begins; one that no request is for makes the connection unfit."""
         if self.whole:
             # Nobody asked for another one.
             self.keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser, for trailers too, which must not pass for headers."""
+        """Handle the parser's event: a header came, or a trailer, which is dropped lest it pass for a header."""
         if self._in_body:
             return
         if b"\0" in value:
@@ -133,7 +148,7 @@ class AnswerReader:
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Called by the parser."""
+        """Handle the parser's event: a head is complete; raise `MalformedAnswer` if it is to be refused."""
         if self.whole:
             return
         self.status = self._parser.get_status_code()
@@ -150,7 +165,7 @@ class AnswerReader:
         self.whole = self._is_head
 
     def on_body(self, part: bytes) -> None:
-        """Called by the parser."""
+        """Handle the parser's event: a part of the body came; what is beyond the limit is dropped."""
         if self.whole:
             return
         if len(part) > self._room:
@@ -166,7 +181,7 @@ class AnswerReader:
             self._body += part
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
+        """Handle the parser's event: the message is complete, and whether the connection may be kept is known."""
         if not self.whole and self._in_body:
             self.whole = True
             self.keep = self._parser.should_keep_alive()

@@ -1,4 +1,4 @@
-"""Opens the HTTP client of one target. `app` does, for lanes and connectors; `check` does for itself.
+"""Opens the HTTP client of one target. `app` calls it for lanes and connectors, `check` for itself.
 
 Always holds: nothing outside this room knows which engine is inside; one test suite runs over both.
 """
@@ -13,10 +13,11 @@ from restbroker.transport.message import Transport
 
 
 def open_transport(target: Target, *, tls: ssl.SSLContext | None = None) -> Transport:
-    """Makes the client of this target; connects only when something is sent.
+    """Return the client of this target, which connects only when something is sent.
 
-    The server's certificate is checked against `target.tls.ca`, else the system's authorities; ours, if any, is
-    shown to a server that asks for it. `tls` replaces all of that. Raises OSError if a file cannot be read any more.
+    The server's certificate is checked against `target.tls.ca`, or else the system's authorities; restbroker's own
+    certificate, if configured, is shown to a server that requests it. `tls` replaces all of that. Raise OSError if a
+    file of a certificate or key cannot be read any more.
     """
     if tls is None:
         # Loading the system's authorities takes time, so one context serves all connections, and plain HTTP gets none.

@@ -1,13 +1,13 @@
-"""How many connections may be on their way to a server at once, learned from how it takes them. Used by `Ramp`.
+"""How many connections may be on their way to a server at once, learned from how it takes them. Used by `ConnectRamp`.
 
-Always holds: never fewer than `START` and, above that, never more than one each `GAP_S`; what was learned is forgotten
-after `REST_S` without a connect.
+Always holds: the limit is never below `START`; above `START`, connects begin at most one per `GAP_S`; what was learned
+is forgotten after `REST_S` without a connect.
 
-A listener's backlog fills with connects that the server has not accepted. Nobody tells a client of that, but the first
+A listener's backlog fills with connects that the server has not accepted. A client is not told of that, but the first
 answer on a new connection shows it: where it takes longer than before, the server is behind, or TCP had to try again.
-Letting each answer bring two more connects, as TCP starts, is not enough: ejabberd 23.01 with its backlog of 5 made
-59 of 146 connects wait, and with SCRAM passwords, 6.6 ms of CPU a request, 71 to 149 of 2000 requests failed at 200 at
-once. With what is here few waited and none of these failed, and 5 of 5000 at 500 at once, where four at a time with a
+Letting each answer bring two more connects, as TCP starts, is not enough: ejabberd 23.01 with its backlog of 5 made 59
+of 146 connects wait, and with SCRAM passwords, 6.6 ms of CPU a request, 71 to 149 of 2000 requests failed at 200 at
+once. With this limit few waited and none of these failed, and 5 of 5000 at 500 at once, where four at a time with a
 fixed patience lost 261; 1000 connections to a server that answers after 50 ms come up in 1.3 s (measured on loopback).
 """
 
@@ -22,14 +22,15 @@ PATIENCE_S: Final = 0.25
 MOST_PATIENCE_S: Final = 10.0
 REST_S: Final = 1.0
 _LATE: Final = 2
-"""So many times the quickest first answer is late."""
+"""A first answer is late if it takes more than this many times as long as the quickest one."""
 
 
 @attrs.define(eq=False)
 class ConnectLimit:
-    """`limit`: how many the server may be busy with accepting. `patience_s`: how long one of them counts as such.
+    """The limit on simultaneous connects to one server; times are on Trio's clock.
 
-    Times are on Trio's clock.
+    `limit`: how many connections the server may be busy with accepting. `patience_s`: for how many seconds one of them
+    counts as such.
     """
 
     limit: int = START
@@ -39,18 +40,18 @@ class ConnectLimit:
     _moved_at_s: float = 0.0
 
     def from_s(self, young: int) -> float:
-        """When one more may begin beside so many, as far as the time between two counts."""
+        """Return the time from which one more may connect beside `young` others, by the gap between two; 0.0: now."""
         return 0.0 if young < START else self._next_s
 
     def note_begun(self, now_s: float) -> None:
-        """One connects."""
+        """Count a connect that begins now; after `REST_S` without one, forget what was learned first."""
         if now_s - self._moved_at_s > REST_S:
             self.limit, self.patience_s, self._quickest_s = START, PATIENCE_S, math.inf
         self._moved_at_s = now_s
         self._next_s = max(self._next_s, now_s - (START - 1) * GAP_S) + GAP_S
 
     def note_answered(self, now_s: float, took_s: float) -> None:
-        """One got its first answer, so long after it had begun."""
+        """Learn from a first answer, `took_s` after its connect began: raise the limit, or halve it if that is late."""
         self._moved_at_s = now_s
         self._quickest_s = min(self._quickest_s, took_s)
         # A busy server needs longer to accept too, and a slow one must not hold all others up.
@@ -63,7 +64,7 @@ class ConnectLimit:
             self.limit = max(START, min(self.limit + 1, most))
 
     def note_failed(self, now_s: float) -> None:
-        """One was refused, broke, or gave up before its first answer."""
+        """Halve the limit, down to `START`: a connection was refused, broke, or had no answer when it was given up."""
         self._moved_at_s = now_s
         self._fewer()
 

@@ -1,8 +1,9 @@
 """Opens connections to one server a few at a time, and faster while it keeps up. Used by both clients, for all of them.
 
 Always holds: at most `ConnectLimit.limit` connections are open that the server has neither answered on nor had its time
-for; who waits stands in line until it has something or is gone, cancelled or not; a connection that is given back, and
-leave to connect, go straight to the first in line, so that nobody is overtaken or forgotten, and each is woken once.
+for; a task that waits stands in line until it has something or is gone, cancelled or not; a connection that is given
+back, and leave to connect, go straight to the first in line, so that no task is overtaken or forgotten, and each is
+woken once.
 
 ejabberd 23.01 listens with a backlog of 5. With 50 connects at once (measured on loopback), some waited 1 s for TCP to
 try again, and 5 were reset after they had sent their request: five commands that may have run, for nothing.
@@ -24,17 +25,21 @@ C = TypeVar("C")
 
 
 def connections_for(target: Target) -> int:
-    """How many connections a target may have: one for each worker, and one for the probe."""
+    """Return how many connections a target may have: one for each worker, and one for the probe."""
     return target.concurrency + sum(target.slots.values()) + _PROBES
 
 
 class RampClosed(Exception):
-    """There will be nothing for anybody."""
+    """The ramp is closed: no task in line gets a connection or leave to connect any more."""
 
 
 @attrs.define(eq=False)
 class RampTicket(Generic[C]):
-    """In line, for leave to connect as `who`, and where it `takes` one, for a connection that another gives back."""
+    """The place of one task in line, for leave to connect as `who`.
+
+    If `takes`, it takes a connection that another task gives back as well, which is then in `got`. `is_served`: it has
+    the one or the other.
+    """
 
     who: object
     takes: bool
@@ -43,12 +48,12 @@ class RampTicket(Generic[C]):
     _parked: trio.lowlevel.Task | None = None
 
     async def park(self) -> None:
-        """Until it is woken, or cancelled."""
+        """Wait until `wake` is called; when cancelled, the ticket is not parked any more."""
         self._parked = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def wake(self) -> bool:
-        """Has it look what it got; False if it is about to do so anyway."""
+        """Wake the task so that it checks what it got; return False if it is about to do so anyway."""
         if self._parked is None:
             return False
         trio.lowlevel.reschedule(self._parked)
@@ -62,11 +67,12 @@ class RampTicket(Generic[C]):
 
 @attrs.define(eq=False)
 class ConnectRamp(Generic[C]):
-    """Who connects, those that began longest ago first. Times are on Trio's clock.
+    """Which tasks connect, those that began longest ago first; times are on Trio's clock.
 
-    `_spare` gets the connections that nobody waits for. `_begun`: since when each connects; `_young`: those of them
-    that the server still has time for. `_keeper`: one of those in line has a timer, until when there is room for one
-    more though nothing happens. It came late and stays long: a timer for each would cost more than all the rest.
+    `_spare` gets the connections that no task waits for. `_begun`: since when each connects; `_young`: those of them
+    that the server still has time for. `_keeper`: the one task in line that has a timer, which ends when there is room
+    for one more though nothing happens. It came late and stays long: a timer for each would cost more than all the
+    rest.
     """
 
     _spare: Callable[[C], None]
@@ -80,25 +86,29 @@ class ConnectRamp(Generic[C]):
 
     @property
     def waiting(self) -> int:
-        """How many stand in line."""
+        """How many tasks stand in line."""
         return len(self._line)
 
     async def stand(self, who: object, *, again: bool = False) -> C | None:
-        """A connection that was given back. None: `who` connects from now on; `answered`, `end` or `release` follows.
+        """Wait in line, then return a connection that was given back, or None if `who` may connect now.
 
-        `again`: what it got was not fit for use after all, so that it is still its turn. Raises `RampClosed`. When
-        cancelled, it has neither.
+        After None, the caller must call `note_answered`, `end` or `release` for `who`. `again`: the connection that it
+        got was not fit for use after all, so it is still its turn. Raise `RampClosed` if the ramp is closed. When
+        cancelled, the caller has neither a connection nor leave to connect.
         """
         return await self._stand(RampTicket(who, takes=True), again=again)
 
     async def begin(self, who: object) -> None:
-        """Waits until `who` may connect, at once if it does already. When cancelled, it may not."""
+        """Wait until `who` may connect, which is at once if it connects already or the ramp is closed.
+
+        When cancelled, it may not.
+        """
         if who not in self._begun:
             with contextlib.suppress(RampClosed):
                 await self._stand(RampTicket(who, takes=False))
 
     def give(self, connection: C) -> None:
-        """Gives a connection that is fit for use to the first in line who takes one."""
+        """Give a connection that is fit for use to the first in line that takes one, or else to `_spare`."""
         for place in self._line:
             if place.takes:
                 place.got = connection
@@ -107,27 +117,27 @@ class ConnectRamp(Generic[C]):
         self._spare(connection)
 
     def close(self) -> None:
-        """There will be nothing for anybody."""
+        """Close the ramp: wake all in line, which raise `RampClosed`, as does each later `stand`."""
         self._closed = True
         for place in self._line:
             place.wake()
         self._line.clear()
 
     def note_answered(self, who: object) -> None:
-        """The server answered to `who`; does nothing if it never began, or has ended."""
+        """Note the server's first answer to `who`; do nothing if `who` never began, or has ended."""
         if (began_s := self._begun.pop(who, None)) is not None:
             now_s = trio.current_time()
             self.connects.note_answered(now_s, now_s - began_s)
             self._leave(who)
 
     def end(self, who: object) -> None:
-        """`who` broke or gave up; does nothing if it never began, or has ended."""
+        """Note that the connection of `who` broke or was given up; do nothing if `who` never began, or has ended."""
         if self._begun.pop(who, None) is not None:
             self.connects.note_failed(trio.current_time())
             self._leave(who)
 
     def release(self, who: object) -> None:
-        """`who` does not want to connect any more, and has not tried."""
+        """Take back the leave to connect from `who`, who has not tried; do nothing if it never began, or has ended."""
         if self._begun.pop(who, None) is not None:
             self._leave(who)
 
@@ -157,7 +167,7 @@ class ConnectRamp(Generic[C]):
         return place.got
 
     async def _keep(self, place: RampTicket[C]) -> None:
-        """Waits, and keeps the time for all."""
+        """Wait in line until served, and meanwhile let others in when there is room, as the one task with a timer."""
         self._keeper = place
         try:
             while not place.is_served and not self._closed:
@@ -168,17 +178,14 @@ class ConnectRamp(Generic[C]):
             self._keeper = None
 
     def _appoint(self) -> None:
-        """Has another one keep the time, if nobody does: the last, unless it has been woken and looks by itself.
-
-        To be called by each that leaves the line: who was woken for this may be served or cancelled before it runs.
-        """
+        """Have another task keep the time, if none does: the last in line, unless it is awake and checks by itself."""
         if self._keeper is None:
             for place in reversed(self._line):
                 if place.wake():
                     break
 
     def _pass_on(self, place: RampTicket[C]) -> None:
-        """It is gone, perhaps between being served and seeing it."""
+        """Give what this ticket got to others: its task is gone, perhaps between being served and seeing it."""
         self._line.pop(place, None)
         if place.got is not None:
             self.give(place.got)
@@ -195,7 +202,7 @@ class ConnectRamp(Generic[C]):
         self._let_in()
 
     def _let_in(self) -> None:
-        """Lets the first in line connect, as far as there is room."""
+        """Let the first in line connect, one after the other, as far as there is room."""
         if not self._line:
             return
         while self._line and self._room_from_s() <= trio.current_time():
@@ -210,7 +217,7 @@ class ConnectRamp(Generic[C]):
         place.wake()
 
     def _room_from_s(self) -> float:
-        """Since or from when there is room for one more, if nobody leaves before."""
+        """Return the time since or from which there is room for one more, if none leaves before."""
         now_s = trio.current_time()
         while len(self._young) >= self.connects.limit:
             who, since_s = next(iter(self._young.items()))

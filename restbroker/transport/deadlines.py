@@ -1,7 +1,7 @@
-"""Ends requests that take too long: one task for all of a client's, instead of a cancel scope for each.
+"""Ends requests that take too long: one task for all requests of a client, instead of a cancel scope for each.
 
-Used by the lean client, whose `run` is this task. Always holds: who is watched and late is cut off within `TICK_S`;
-while nobody is watched, nothing wakes up. A scope per request costs 10 µs (measured), a look at one deadline 0.05.
+Used by the lean client, whose `run` is this task. Always holds: what is watched and late is cut off within `TICK_S`;
+while nothing is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one deadline 0.05.
 """
 
 from typing import Final, Protocol
@@ -13,35 +13,35 @@ TICK_S: Final = 0.1
 
 
 class Late(Protocol):
-    """What can be cut off; it must not wait or raise."""
+    """Something that can be cut off at a deadline."""
 
     def expire(self) -> None:
-        """Its time is over."""
+        """End what is watched, since its deadline passed; must not wait or raise."""
         ...
 
 
 @attrs.define(eq=False)
 class Deadlines:
-    """`is_kept`: the task runs, so that deadlines are kept by it."""
+    """The deadlines of one client; `is_kept`: `run` runs, so that they are kept by it."""
 
     is_kept: bool = False
     _due: dict[Late, float] = attrs.field(factory=dict)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     def watch(self, who: Late, due_s: float) -> None:
-        """From now on; `due_s` is on Trio's clock."""
+        """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless `forget` comes first."""
         if not self._due:
             self._lot.unpark_all()
         self._due[who] = due_s
 
     def forget(self, who: Late) -> None:
-        """It was in time, or is gone."""
+        """Stop watching `who`, which was in time or is gone; do nothing if it is not watched."""
         self._due.pop(who, None)
         if not self.is_kept and not self._due:
             self._lot.unpark_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled, and then until the last of those who are watched is gone or late."""
+        """Cut off what is late, until cancelled, and then until the last of what is watched is gone or late."""
         self.is_kept = True
         task_status.started()
         try:

@@ -1,8 +1,8 @@
 """Opens one connection to a target. Used by the lean client.
 
-Always holds: a failure is a `NotSent` that says what happened, and leaves no socket behind. Of a name's addresses,
-IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 250 ms, and the first to answer is taken
-(RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
+Always holds: a failure is a `NotSent` that says what happened, and leaves no socket behind. Of a name's addresses, IPv6
+and IPv4 in turn, the next one is tried when the last has not answered for 250 ms, and the first to answer is taken (RFC
+8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
 """
 
 import contextlib
@@ -21,16 +21,19 @@ from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
 
 NEXT_S: Final = 0.5
-"""So long for each of several public addresses but the last, which Trio does not try side by side as those of a name.
+"""Seconds for each of several public addresses but the last.
+
+Trio does not try these side by side, as it does with the addresses of a name.
 """
 _ROOM_S: Final = 0.02
-"""Between two looks whether a listener has room."""
+"""Seconds between two tries to connect to a unix socket whose listener had no room."""
 
 
 async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Readiness) -> Wire:
-    """Connects within `timeout_s` seconds, TLS included; `arrivals` will tell the wire what comes.
+    """Connect to the target within `timeout_s` seconds, TLS included, and return the connection.
 
-    Raises `NotSent`; when cancelled, nothing stays open.
+    `arrivals` tells the returned wire what comes. Raise `NotSent` if no connection comes about; when cancelled, nothing
+    stays open.
     """
     what = "did not accept a connection"
     with trio.move_on_after(timeout_s):
@@ -56,10 +59,11 @@ async def _connect(target: Target, arrivals: Readiness) -> PlainWire:
 
 
 async def addresses_of(target: Target) -> list[str]:
-    """What to connect to, in this order: the URL's host itself, or those of its addresses that are public.
+    """Return the addresses to connect to, in this order: the URL's host itself, or its addresses that are public.
 
-    Where these must be public, it is they that are dialled: the name is not looked up again, when it may mean another.
-    Raises `NotSent` if there are none, OSError and UnicodeError.
+    Where the addresses must be public (`target.public_only`), exactly these are dialled: the name is not looked up
+    again, when it may mean another one. Raise `NotSent` if there are none, and OSError or UnicodeError if the lookup
+    fails.
     """
     url = target.url
     if not target.public_only:
@@ -82,10 +86,10 @@ async def _open_tcp(hosts: list[str], port: int) -> trio.SocketStream:
 
 
 async def _open_unix(path: str) -> socket.socket:
-    """Connected to a unix socket. Raises OSError.
+    """Return a socket that is connected to a unix socket; raise OSError if that fails.
 
-    While the listener's backlog is full, Linux says EAGAIN and does nothing; Trio 0.35 would wait for its end, and take
-    the socket for connected.
+    While the listener's backlog is full, Linux says EAGAIN and does nothing, and this waits and tries again; Trio 0.35
+    would wait for its end, and take the socket for connected.
     """
     made = socket.socket(socket.AF_UNIX)
     try:

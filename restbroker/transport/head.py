@@ -14,18 +14,18 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request
 
 OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-"""What the client says itself, whatever a request's headers say; only `Host` may be given."""
+"""The headers that the client sets itself; of those in a request only `Host` counts."""
 
 _KNOWN_LIMIT: Final = 256
 _LONGEST_KNOWN_BYTES: Final = 4096
-"""A job may have a megabyte, and a path or query may be made of it."""
+"""The longest head that is kept: a job may have a megabyte, and a path or query may be made of it."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
 _PATH: Final = re.compile(r"/[!-~]*", re.ASCII)
 
 
 def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
-    """All headers but the length of the body, `Host` first."""
+    """Return all headers of the request as (name, value), `Host` first, without Content-Length."""
     given = next((value for name, value in request.headers if name.lower() == "host"), None)
     host = given or target.host_header or target.url.origin.partition("://")[2]
     return [("Host", host), *((name, value) for name, value in request.headers if name.lower() not in OWN_HEADERS)]
@@ -33,13 +33,13 @@ def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
 
 @attrs.define(eq=False, repr=False)
 class Heads:
-    """The heads of one target. Most jobs of a command share theirs, so the last few are kept."""
+    """The encoded heads of one target's requests; most jobs of a command share theirs, so the last few are kept."""
 
     _target: Target
     _known: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
 
     def message(self, request: Request) -> bytes:
-        """Head and body. Raises `NotSent`."""
+        """Return head and body of the request as bytes; raise `NotSent` if it has something that HTTP forbids."""
         key = (request.method, request.path, request.query, request.headers)
         head = self._known.get(key)
         if head is None:

@@ -1,8 +1,9 @@
 """Kept-alive connections between two requests. Used by the lean client.
 
-Always holds: the one used last comes first, being the least likely to be stale, and none is given out that is too old
-or that anything came on, not even its end. While `run` runs, those that nobody will use again are closed within a
-second or so: at the end of their time, and when the server has closed them. While there is none, nothing wakes up.
+Always holds: the connection used last comes first, being the least likely to be stale, and none is handed out that is
+too old or that anything came on, not even its end. While `run` runs, connections that will not be used again are closed
+within a second or so: at the end of their time, and when the server has closed them. While there is none, nothing wakes
+up.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from restbroker.transport.answer import AnswerReader
 from restbroker.transport.wire import Wire
 
 LOOK_S: Final = 1.0
-"""Between two looks for those that nobody will use again."""
+"""Seconds between two searches for connections that will not be used again."""
 
 
 @attrs.define(eq=False)
@@ -38,20 +39,20 @@ class Connection:
     is_late: bool = False
 
     def rests_from(self, now_s: float, expiry_s: float) -> None:
-        """It brought an answer and may bring another one; it may be idle for so long."""
+        """Note that it brought an answer and may bring another; it may be idle for `expiry_s` seconds from `now_s`."""
         self.is_used = True
         self.since_s = now_s
         self.good_until_s = min(now_s + expiry_s, self.old_at_s)
 
     def expire(self) -> None:
-        """It is late."""
+        """Close the connection, because its request is late, and mark it so."""
         self.is_late = True
         self.wire.close()
 
 
 @attrs.define(eq=False)
 class Idle:
-    """The bottom of the stack was used least recently."""
+    """The idle connections of one client, as a stack: its bottom was used least recently."""
 
     _stack: deque[Connection] = attrs.field(factory=deque)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -62,7 +63,7 @@ class Idle:
         return len(self._stack)
 
     def take(self, now_s: float) -> Connection | None:
-        """The one used last, if it is still good."""
+        """Return the connection used last that is still good, or None; close those above it that are not."""
         stack = self._stack
         while stack:
             connection = stack.pop()
@@ -72,7 +73,7 @@ class Idle:
         return None
 
     def put(self, connection: Connection) -> None:
-        """Keeps one that rests; once closed, it closes it."""
+        """Keep a connection that rests, or close it if `close` was called before."""
         if self._closed:
             connection.wire.close()
             return
@@ -86,13 +87,13 @@ class Idle:
             stack.popleft().wire.close()
 
     def close(self) -> None:
-        """Closes all, and keeps none from now on."""
+        """Close all idle connections, and keep none from now on."""
         self._closed = True
         while self._stack:
             self._stack.pop().wire.close()
 
     async def run(self) -> None:
-        """Closes those that nobody will use again, until cancelled."""
+        """Close connections that will not be used again, until cancelled."""
         try:
             while True:
                 if not self._stack:

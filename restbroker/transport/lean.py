@@ -1,7 +1,7 @@
 """The lean HTTP/1.1 client of one target: a pool of kept-alive connections, each with one request at a time.
 
-`client` opens it unless the configuration asks for another engine. Always holds: no redirect is followed, no proxy of
-the environment is used, no cookie is kept, no content coding is asked for, nothing is pipelined; a failure says exactly
+`client` opens it unless the configuration names another engine. Always holds: no redirect is followed, no proxy of the
+environment is used, no cookie is kept, no content coding is requested, nothing is pipelined; a failure says exactly
 whether the server can have seen any of the request; and a connection that anything odd happened to is closed.
 
 httpx's pool costs 0.9 to 3 ms of CPU for a request (measured at 50 connections); this costs 14 to 15 µs, over TLS not
@@ -30,7 +30,7 @@ from restbroker.transport.tls import refuses_certificate
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, MalformedAnswer)
 
 _FEW: Final = 8
-"""Up to so many connections each listens for itself: for one, a task beside it costs 13 µs a job, for eight nothing."""
+"""Up to this many connections each listens for itself: for one, a task beside it costs 13 µs a job; for 8, nothing."""
 
 
 class _Stale(Exception):
@@ -43,7 +43,7 @@ class _Stale(Exception):
 
 
 class LeanClient:
-    """See `Transport`."""
+    """The `Transport` of one target over its own pool of connections."""
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self._target = target
@@ -59,7 +59,7 @@ class LeanClient:
         self._closed = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """See `Transport`."""
+        """Keep deadlines and close spent connections while it runs, as `Transport.run` promises."""
         # What `trio.current_time` reads, at a third of its price: each request asks twice.
         self._now_s = trio.lowlevel.current_clock().current_time
         async with trio.open_nursery() as nursery:
@@ -69,7 +69,10 @@ class LeanClient:
             await self._deadlines.run(task_status=task_status)
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
-        """See `Transport`."""
+        """Send one request and return its whole answer, as `Transport.send` promises.
+
+        Over connections that turn out to be stale, the request is sent again as long as that does no harm.
+        """
         message = self._heads.message(request)
         try:
             self._places.acquire_nowait()
@@ -92,7 +95,11 @@ class LeanClient:
     async def _again(
         self, message: bytes, request: Request, due_s: float, stale: _Stale, sender: Sender | None
     ) -> Response:
-        """The same over other connections, as long as these turn out to be stale too, and where it does no harm."""
+        """Send the message over other connections, as long as these are stale too, and where sending it does no harm.
+
+        `stale` is what happened to the first one. Raise `MaybeSent` if a part was sent and the request is not
+        `repeatable`.
+        """
         left = False
         while True:
             left = left or stale.left
@@ -112,12 +119,12 @@ class LeanClient:
                 raise
 
     async def keep_none(self) -> None:
-        """See `Transport`."""
+        """Close the idle connections and keep none from now on, as `Transport.keep_none` promises."""
         self._idle.close()
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """See `Transport`."""
+        """Close the idle connections now and those in use after their exchange; waiting sends raise `NotSent`."""
         self._closed = True
         self._idle.close()
         self._ramp.close()
@@ -130,9 +137,10 @@ class LeanClient:
         raise NotSent(f"Every connection to {self._target.url} was busy for {duration_text(timeout_s)}.") from None
 
     async def _take(self, sender: Sender | None) -> Connection:
-        """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.
+        """Return an idle connection, or a new one when it may connect, whichever comes first.
 
-        In line: who came before gets one before.
+        Tasks are served in the order in which they came. Raise `NotSent` if the client is closed or no connection comes
+        about.
         """
         if (connection := self._idle.take(trio.current_time())) is not None:
             return connection
@@ -157,7 +165,7 @@ class LeanClient:
         return await self._open(turn)
 
     async def _taken_by(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
-        """As `_taken`; raises `NotSent` too if no time is left then."""
+        """Return a connection as `_take` does; raise `NotSent` too if `due_s` has passed by then."""
         connection = await self._take(sender)
         now_s = trio.current_time()
         if now_s < due_s:
@@ -176,9 +184,9 @@ class LeanClient:
     def _exchange_in_time(
         self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
     ) -> Coroutine[Any, Any, Response]:
-        """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope.
+        """Return one exchange, to be awaited at once, that ends at its deadline.
 
-        To be awaited at once.
+        The one task for all deadlines keeps it, or, where that does not run, a cancel scope of its own.
         """
         exchange = self._exchange if self._deadlines.is_kept else self._exchange_in_scope
         return exchange(connection, message, request, due_s, sender)
@@ -255,7 +263,7 @@ class LeanClient:
 
 
 def _is_whole_at_end(reader: AnswerReader) -> bool:
-    """Raises `MalformedAnswer` if it is not."""
+    """Return True if the answer is whole now that the connection has ended; raise `MalformedAnswer` if it is not."""
     if reader.end():
         return True
     raise MalformedAnswer("it ended early" if reader.has_begun else "the server closed it")

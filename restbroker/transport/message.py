@@ -1,7 +1,7 @@
 """Requests and responses, and the seam behind which the HTTP client can be exchanged.
 
-Connectors build a `Request` and judge a `Response`. Always holds: paths are already encoded, the target gives
-the origin, and nothing outside this room knows which client is inside.
+Connectors build a `Request` and judge a `Response`. Always holds: paths are already encoded, the origin comes from the
+target, and nothing outside this room knows which client is inside.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from restbroker.light import light
 class Request:
     """One HTTP request. `path` is encoded and begins with "/"; `timeout_s` bounds the whole exchange in seconds.
 
-    `body` is sent with Content-Length, never chunked. Answers beyond `body_limit_bytes` are cut off. `repeatable`: it
-    does no harm twice, so that it is sent again where a kept-alive connection ended before an answer.
+    `body` is sent with Content-Length, never chunked. Answers beyond `body_limit_bytes` are cut off. `repeatable`:
+    sending it twice does no harm, so that it is sent again where a kept-alive connection ended before an answer.
     """
 
     method: str
@@ -35,8 +35,8 @@ class Request:
 class Response:
     """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
 
-    `said`: the headers and the query of its request, whose secrets must not be shown where a server repeats them; nor
-    must `secrets`, which are all of its target's.
+    `said`: the headers and the query of its request, whose secrets must not be shown where a server repeats them. Nor
+    must `secrets` be shown, which are all secrets of its target.
     """
 
     status: int
@@ -49,18 +49,21 @@ class Response:
 
 
 class Sender(Protocol):
-    """Who has a request sent that must not leave whenever its turn for a connection comes, which may be late."""
+    """A caller of `Transport.send` that may withdraw its request while it waits for a connection, maybe for long."""
 
     def may_send(self) -> None:
-        """Asked after each wait. What it raises is raised by `Transport.send`, and nothing was sent."""
+        """Raise if the request must not be sent any more; called after each wait.
+
+        `Transport.send` raises the same, and nothing was sent.
+        """
         ...
 
     def sending(self) -> None:
-        """Told when a connection is there, right before the first byte may leave."""
+        """Note that a connection is there; called right before the first byte may leave."""
         ...
 
     def note_refused(self) -> None:
-        """Told of an answer whose status is none of success."""
+        """Note that an answer came whose status is not a success (2xx)."""
         ...
 
 
@@ -68,26 +71,27 @@ class Transport(Protocol):
     """Sends requests to one target over kept-alive connections. Never follows a redirect."""
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
-        """Sends one request and reads the whole answer, within `request.timeout_s` seconds of having a connection.
+        """Send one request and return the whole answer, within `request.timeout_s` seconds of having a connection.
 
-        Raises `NotSent` or `MaybeSent`; when cancelled, the connection in use is closed, not reused.
+        Raise `MaybeSent` or `NotSent`, the latter also if every connection was busy for as long before; when cancelled,
+        the connection in use is closed, not reused.
         """
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Keeps deadlines cheaply for as long as it runs. Without it, they are kept all the same.
+        """Keep deadlines cheaply until cancelled; without it, they are kept all the same.
 
         When cancelled, it ends as soon as no request is on its way whose deadline it keeps.
         """
         ...
 
     async def keep_none(self) -> None:
-        """From now on no connection is kept for later, and idle ones are closed: others need them more.
+        """Close idle connections and keep none for later from now on, as other parts need them more.
 
         What is still to be sent is sent, over a connection of its own.
         """
         ...
 
     async def aclose(self) -> None:
-        """Closes idle connections now and those in use when their exchange ends."""
+        """Close idle connections now, and those in use when their exchange ends."""
         ...

@@ -1,4 +1,4 @@
-"""How far one exchange over httpx got, as httpcore's trace tells it. Used by the client on httpx.
+"""How far one exchange over httpx got, by httpcore's trace. Used by the client on httpx.
 
 Always holds: `begun` is set before the first byte of a request leaves.
 """
@@ -16,9 +16,10 @@ C = TypeVar("C")
 
 @attrs.define(eq=False)
 class Progress(Generic[C]):
-    """Of an exchange within `scope`. Times are on Trio's clock.
+    """The progress of one exchange within `scope`; times are on Trio's clock.
 
-    `attempt` is at one address: from `since_s` on it has `patience_s` until the connection is `opened`.
+    `attempt` is the scope of the attempt at one address: from `since_s` on it has `patience_s` seconds until the
+    connection is `opened`.
     """
 
     ramp: ConnectRamp[C]
@@ -30,14 +31,14 @@ class Progress(Generic[C]):
     begun: bool = False
 
     def next(self, patience_s: float) -> trio.CancelScope:
-        """The scope of an attempt at the next address."""
+        """Begin an attempt at the next address and return its cancel scope."""
         self.attempt = trio.CancelScope()
         self.patience_s = patience_s
         self.opened = False
         return self.attempt
 
     async def trace(self, name: str, _info: object) -> None:
-        """Called by httpcore; "started" comes before the step and may hold it up."""
+        """Note a step that httpcore reports; "started" comes before the step, and a connect waits here for its turn."""
         match name:
             case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
                 # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.

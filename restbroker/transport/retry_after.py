@@ -1,4 +1,4 @@
-"""Reads the Retry-After of an answer. Connectors do; how long they heed it is for them to say."""
+"""Reads the Retry-After header of an answer. Connectors use it; for how long they heed it is for them to decide."""
 
 import re
 from datetime import UTC
@@ -11,9 +11,9 @@ LONGEST_S: Final = 24 * 3600.0
 
 
 def retry_after_s(response: Response, now_s: float) -> float | None:
-    """The seconds that it asks for, given as seconds or as a date; None if there is none that makes sense.
+    """Return the seconds to wait by the Retry-After header (seconds or a date), at most a day; None if it has no sense.
 
-    `now_s` is epoch seconds. At most a day.
+    `now_s` is the current time in epoch seconds. None too if there is no such header; 0.0 for a date that has passed.
     """
     text = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):

@@ -54,12 +54,12 @@ class _Connection:
     http: httpx.AsyncHTTPTransport
     opened_at_s: float
     hosts: list[str]
-    """What it connects to, the first that can be: the URL's host, or the public addresses that this means."""
+    """The hosts to connect to, until one can be reached: the URL's host, or the public addresses that it means."""
     idle_since_s: float = 0.0
 
 
 class StockClient:
-    """See `Transport`."""
+    """The `Transport` of one target over httpx."""
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self._target = target
@@ -72,7 +72,7 @@ class StockClient:
         self._keeps = True
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
-        """See `Transport`."""
+        """Send one request and return its whole answer, as `Transport.send` promises."""
         progress = Progress(self._ramp)
         message = self._message(request, progress)
         with trio.move_on_after(request.timeout_s) as waiting:
@@ -96,24 +96,24 @@ class StockClient:
         raise NotSent(f"No connection to {self._target.url} within {duration_text(request.timeout_s)}.", timed_out=True)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """See `Transport`: has nothing to do."""
+        """Wait until cancelled: `Transport.run` has nothing to do here, since each exchange keeps its own deadline."""
         task_status.started()
         await trio.sleep_forever()
 
     async def keep_none(self) -> None:
-        """See `Transport`."""
+        """Close the idle connections and keep none from now on, as `Transport.keep_none` promises."""
         self._keeps = False
         while self._idle:
             await _close(self._idle.pop())
 
     async def aclose(self) -> None:
-        """See `Transport`."""
+        """Close the idle connections now and those in use after their exchange; waiting sends raise `NotSent`."""
         self._closed = True
         self._ramp.close()
         await self.keep_none()
 
     def _message(self, request: Request, progress: Progress[_Connection]) -> httpx.Request:
-        """The request as httpx wants it. Raises `NotSent` for what HTTP forbids; h11 checks the rest."""
+        """Return the request as httpx wants it; raise `NotSent` for what HTTP forbids, of which h11 checks the rest."""
         url = self._target.url
         headers = [*headers_of(self._target, request), ("Content-Length", str(len(request.body)))]
         try:
@@ -156,7 +156,7 @@ class StockClient:
     async def _answer(
         self, connection: _Connection, message: httpx.Request, progress: Progress[_Connection]
     ) -> httpx.Response:
-        """From the first address that can be connected to; those before it are forgotten."""
+        """Return the answer of the first address that can be connected to; forget those before it."""
         timeouts = message.extensions["timeout"]
         while True:
             host, *others = connection.hosts
@@ -175,7 +175,10 @@ class StockClient:
             timeouts["connect"] = max(0.0, timeouts["connect"] - (trio.current_time() - progress.since_s))
 
     async def _take(self, progress: Progress[_Connection], sender: Sender | None) -> _Connection:
-        """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
+        """Return an idle connection, or a new one when it may connect, whichever is first.
+
+        Raise `NotSent` if the client is closed, or no connection comes about.
+        """
         if sender is not None:
             sender.may_send()
         if (idle := await self._resting()) is not None:
@@ -267,7 +270,7 @@ def _not_accepted(target: Target) -> NotSent:
 
 
 async def _read(answer: httpx.Response, connection: _Connection, limit_bytes: int) -> tuple[bytes, bool]:
-    """The body as sent, cut at the limit, and whether it was cut. Never holds more than the limit and one read."""
+    """Return the body as sent, cut at the limit, and whether it was cut; hold at most the limit and one read."""
     parts: list[bytes] = []
     room = limit_bytes
     cut = False
@@ -287,7 +290,10 @@ async def _read(answer: httpx.Response, connection: _Connection, limit_bytes: in
 
 
 async def _close(connection: _Connection) -> None:
-    """Closes also when cancelled: httpcore takes a lock first, which a cancelled task would not get past."""
+    """Close the connection, also when cancelled.
+
+    httpcore takes a lock first, which a cancelled task would not get past.
+    """
     with trio.move_on_after(CLOSE_GRACE_S, shield=True):
         await connection.http.aclose()
 
@@ -301,7 +307,10 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 
 def why(error: BaseException) -> str:
-    """What happened, without a full stop: httpx quotes what came, which may be a login again, and what was to leave."""
+    """Return what happened, as text without a full stop and without a byte of what was sent or received.
+
+    httpx quotes what came, which may repeat a login, and what was to leave.
+    """
     match error:
         case httpx.RemoteProtocolError():
             is_early = str(error).startswith(("Server disconnected", "peer closed connection"))

@@ -1,7 +1,7 @@
 """Opens a stream of events of a target (server-sent events), and reads one event after the other. `events` uses it.
 
-Always holds: exactly the headers that are given are sent, no redirect is followed, and a status is told before anything
-is read; an end is told as one, whatever it looked like; no event is larger than the limit, and silence has an end.
+Always holds: exactly the headers of the request are sent, no redirect is followed, and the status is known before
+anything is read; an end is reported as one, in every form; no event is larger than the limit, and silence has an end.
 httpx-sse reads the format; what it leaves to others is done here: a byte order mark, an event without data, a stream
 that ends in the middle, and how much may lie in memory.
 """
@@ -30,19 +30,23 @@ from restbroker.transport.message import Request
 from restbroker.transport.stock import why
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
-"""It ended, or broke; nothing came for too long; an event was larger than the limit; it is no stream of events."""
+"""Why a stream ended.
+
+"ended": it ended, or broke. "silent": nothing came for too long. "large": an event was larger than the limit. "other":
+the answer is not a stream of events.
+"""
 
 _CLOSE_S: Final = 1.0
 _MOST_AT_ONCE: Final = 65_536
-"""So much is taken from a connection at once; behind that, more may have come before."""
+"""The most bytes that are taken from a connection at once; if this many came, more may be waiting behind them."""
 _UNDER_WAY_S: Final = 1.0
-"""So long what was sent may be under way, or held by the server's kernel until what went before it is acknowledged."""
+"""Seconds that bytes may be under way, or held by the server's kernel until those before them are acknowledged."""
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b"\r\n"
 
 
 class StreamEnded(Exception):
-    """No event comes any more. The text repeats nothing of what came."""
+    """No event comes any more, for `reason`; `why` is the text, which repeats nothing of what came."""
 
     def __init__(self, reason: Reason, why: str) -> None:
         super().__init__(why)
@@ -55,7 +59,7 @@ _ENDS: Final = (StreamEnded, httpx.HTTPError, httpx.StreamError, OSError, trio.C
 
 @light
 class Frame:
-    """One event: its name (`message` where it says none) and its data."""
+    """One event: its name (`message` where it has none) and its data."""
 
     name: str
     data: str
@@ -63,19 +67,19 @@ class Frame:
 
 @attrs.define(eq=False)
 class _Bytes(httpx.AsyncByteStream):
-    """What comes, without a byte order mark, until more came since the last event than one may have."""
+    """The bytes that come, without a byte order mark; raises `StreamEnded` if one event has more than `limit_bytes`."""
 
     _under: httpx.AsyncByteStream
     limit_bytes: int
     size_bytes: int = 0
-    """Since the last event. What comes in one piece with its end is not counted."""
+    """Bytes since the last event; bytes that come in one piece with its end are not counted."""
     sent_after_s: float = attrs.field(factory=time.time)
-    """What came last was sent after this (seconds since 1970): nothing was left when it was asked for before."""
+    """What came last was sent after this (epoch seconds), as nothing was left to read at an earlier read."""
     _drained_s: float = attrs.field(factory=time.time)
     _parts: AsyncIterator[bytes] | None = None
     _begun: bytes | None = b""
     heartbeat_s: float = 0.0
-    """When blank lines alone came the last time (epoch seconds)."""
+    """When blank lines alone came the last time (epoch seconds); 0.0: never."""
 
     def __aiter__(self) -> Self:
         self._parts = aiter(self._under)
@@ -111,14 +115,14 @@ class _Bytes(httpx.AsyncByteStream):
         await self._under.aclose()
 
     async def drain(self) -> None:
-        """Reads to the end, which comes at once where the connection is closed. Raises what that looks like."""
+        """Read to the end, which comes at once where the connection is closed; raise the error that this looks like."""
         if self._parts is not None:
             async for _ in self._parts:
                 pass
 
 
 class EventStream:
-    """One stream that the server has answered; `status` and `headers` (lower case) are its answer's."""
+    """One stream that the server has answered; `status` and `headers` (lower-case names) are its answer's."""
 
     def __init__(self, http: httpx.AsyncHTTPTransport, answer: httpx.Response, limit_bytes: int) -> None:
         assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101  as httpx has it
@@ -132,7 +136,7 @@ class EventStream:
 
     @property
     def sent_after_s(self) -> float:
-        """What came last was sent after this (seconds since 1970)."""
+        """A time after which the last event was sent (epoch seconds)."""
         return self._bytes.sent_after_s
 
     @property
@@ -141,7 +145,10 @@ class EventStream:
         return self._bytes.heartbeat_s
 
     async def next(self) -> Frame:
-        """The next event. Raises `StreamEnded`; cancelled while it waits, the stream is over."""
+        """Wait for the next event and return it; raise `StreamEnded` if none comes any more.
+
+        When cancelled while it waits, the stream is over.
+        """
         while True:
             try:
                 event = await anext(self._events)
@@ -158,7 +165,7 @@ class EventStream:
                 return frame
 
     async def aclose(self) -> None:
-        """Closes the connection, also when cancelled."""
+        """Close the connection, also when cancelled."""
         with trio.move_on_after(_CLOSE_S, shield=True):
             # First the connection: then a read fails, and each generator within httpx ends by itself. One that is left
             # in the middle is found by the garbage collector, of which Trio complains.
@@ -173,16 +180,17 @@ class EventStream:
 
 
 def _frame(event: ServerSentEvent) -> Frame | None:
-    """None: it has no data, and the standard says that it is none."""
+    """Return the event as a `Frame`, or None if it has no data, which the standard says is no event."""
     return Frame(event.event, event.data) if event.data else None
 
 
 async def open_stream(
     target: Target, request: Request, *, silence_s: float, limit_bytes: int, tls: ssl.SSLContext | None = None
 ) -> EventStream:
-    """Asks for a stream, and returns when its head has come, within `request.timeout_s`. `aclose` it in any case.
+    """Request a stream, and return it when the head of the answer has come, within `request.timeout_s` seconds.
 
-    `silence_s`: so long nothing may come. Raises `NotSent`, also where the server may have opened one: it is closed.
+    The caller must `aclose` it in any case. After `silence_s` seconds in which nothing came, the stream ends. An event
+    of more than `limit_bytes` ends it. Raise `NotSent`, even where the server may have opened a stream: it is closed.
     """
     url = target.url
     if tls is None:

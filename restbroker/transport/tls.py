@@ -1,7 +1,7 @@
 """TLS on a plain wire, for the lean client. Opened by `dial`.
 
-Always holds: as with every wire; and what TLS says to itself between two answers (session tickets, new keys) does not
-make a connection unfit, while a byte of another answer does.
+Always holds: what holds for every wire; and what TLS itself sends between two answers (session tickets, new keys) does
+not make a connection unfit, while a byte of another answer does.
 
 Not on `trio.SSLStream`, which cannot tell whether a byte of a request left, nor what is in its buffers.
 """
@@ -14,11 +14,11 @@ from restbroker.transport.wire import PlainWire
 
 _READ_BYTES: Final = 65536
 _PIECE_BYTES: Final = 256 * 1024
-"""So much is encrypted at a time: a large body neither lies in memory twice nor holds everybody up."""
+"""How many bytes are encrypted at a time: a large body neither lies in memory twice nor holds other tasks up."""
 
 
 class TlsWire:
-    """See `Wire`. `host` is who the certificate must name, and whom SNI asks for."""
+    """A `Wire` with TLS over `under`; the certificate must name `host`, which SNI names too."""
 
     __slots__ = ("_incoming", "_is_between_records", "_outgoing", "_tls", "_under")
 
@@ -30,7 +30,7 @@ class TlsWire:
 
     @property
     def left(self) -> bool:
-        """See `Wire`."""
+        """Whether a byte was sent since it was set to False last."""
         return self._under.left
 
     @left.setter
@@ -38,7 +38,10 @@ class TlsWire:
         self._under.left = left
 
     async def shake_hands(self) -> None:
-        """To be done once, first. Raises ssl.SSLError if either refuses the other, else as `send_all`."""
+        """Do the TLS handshake; call it once, before anything else.
+
+        Raise ssl.SSLError if either side refuses the other or the server closes the connection, else as `send_all`.
+        """
         while True:
             try:
                 self._tls.do_handshake()
@@ -54,7 +57,7 @@ class TlsWire:
                 return
 
     async def send_all(self, data: bytes) -> None:
-        """See `Wire`."""
+        """Encrypt and send all the bytes; raise OSError or a Trio resource error if the connection breaks."""
         if len(data) <= _PIECE_BYTES:
             self._tls.write(data)
             await self._flush()
@@ -65,7 +68,7 @@ class TlsWire:
             await self._flush()
 
     async def receive(self) -> bytes:
-        """See `Wire`. An end without TLS' own goodbye is an end too: many servers leave so."""
+        """Wait for bytes and return them; none at the end, even without TLS' own goodbye: many servers leave so."""
         while True:
             try:
                 return self._tls.read(_READ_BYTES)
@@ -80,7 +83,10 @@ class TlsWire:
                 self._incoming.write_eof()
 
     def is_quiet(self) -> bool:
-        """See `Wire`. TLS 1.3 servers send session tickets whenever they like; they are taken in here."""
+        """Tell whether nothing came since but TLS' own messages; otherwise the wire must not be used again.
+
+        TLS 1.3 servers send session tickets whenever they like; these are taken in here.
+        """
         while (data := self._under.receive_now()) is not None:
             if not data:
                 return False
@@ -94,7 +100,7 @@ class TlsWire:
         return False
 
     def close(self) -> None:
-        """See `Wire`. Says goodbye, or why it goes, if the kernel takes that at once."""
+        """Close the connection at once; TLS' goodbye, or its alert, is sent only if the kernel takes it at once."""
         if self._is_between_records:
             self._is_between_records = False
             with contextlib.suppress(OSError):
@@ -111,9 +117,10 @@ class TlsWire:
 
 
 def refuses_certificate(error: BaseException) -> bool:
-    """Whether the server says that it does not take this client's certificate, or wants one.
+    """Tell whether the error says that the server refuses this client's certificate, or requires one.
 
-    In TLS 1.3 it says so only after the client's handshake is over, to the first request, which it did not look at.
+    In TLS 1.3 a server says so only after the client's handshake is over, in reply to the first request, which it did
+    not read.
     """
     reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
     return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)

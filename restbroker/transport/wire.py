@@ -1,7 +1,7 @@
 """Bytes to and from a server, over TCP or a unix socket. Opened by `dial`, used by the lean client and under TLS.
 
-Always holds: `close` takes effect at once, from any task, and ends whoever waits; `left` says whether the kernel has
-taken any byte of what is being sent.
+Always holds: `close` takes effect at once, from any task, and ends all waits; `left` says whether the kernel has taken
+any byte of what is being sent.
 """
 
 import contextlib
@@ -17,31 +17,32 @@ _READ_BYTES: Final = 65536
 
 
 class Wire(Protocol):
-    """`left` is False until a byte was sent since it was set to False last."""
+    """A connection to a server. `left` is False until a byte is sent after it was last set to False."""
 
     left: bool
 
     async def send_all(self, data: bytes) -> None:
-        """Raises OSError or a Trio resource error."""
+        """Send all the bytes, waiting until the kernel has taken them; raise OSError or a Trio resource error."""
         ...
 
     async def receive(self) -> bytes:
-        """Some bytes; none at the end. Raises as `send_all`."""
+        """Wait for bytes and return some; none at the end. Raise as `send_all` does."""
         ...
 
     def is_quiet(self) -> bool:
-        """Whether nothing came since, not even the end: otherwise it must not be used again."""
+        """Tell whether nothing came since, not even the end; otherwise the wire must not be used again."""
         ...
 
     def close(self) -> None:
-        """Closes it, and waits for nobody; may be repeated."""
+        """Close the connection at once, without waiting; may be called again."""
         ...
 
 
 class PlainWire:
     """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured).
 
-    `arrivals`, while they are kept, tell it when something came; `_waiting` is who waits for that, `_got` what came.
+    `arrivals`, while `run` of it runs, tells the wire when something came; `_waiting` is the task that waits for that,
+    and `_got` is what came.
     """
 
     __slots__ = ("_arrivals", "_got", "_is_watched", "_look", "_socket", "_waiting", "left")
@@ -58,7 +59,7 @@ class PlainWire:
         self.left = False
 
     async def send_all(self, data: bytes) -> None:
-        """See `Wire`."""
+        """Send all the bytes, waiting while the kernel takes none; raise OSError or a Trio resource error."""
         sent = self.send_now(data)
         if sent == len(data):
             return
@@ -68,7 +69,7 @@ class PlainWire:
             rest = rest[self.send_now(rest) :]
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """How many of these bytes the kernel took at once. Raises OSError."""
+        """Send as many of these bytes as the kernel takes at once, and return how many; raise OSError if it breaks."""
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -77,7 +78,7 @@ class PlainWire:
         return sent
 
     async def receive(self) -> bytes:
-        """See `Wire`."""
+        """Wait for bytes and return some; none at the end. Raise as `send_all` does."""
         while True:
             if self._socket.fileno() < 0:
                 # Closed at its deadline while its task was about to run. Trio would register the descriptor -1.
@@ -99,7 +100,7 @@ class PlainWire:
                 raise got
 
     def came(self) -> bool:
-        """See `Awaiting`: takes what came, while somebody waits for it."""
+        """Read what came and wake the task that waits for it; return False, with nothing read, if none waits."""
         if (waiting := self._waiting) is None:
             return False
         try:
@@ -113,14 +114,14 @@ class PlainWire:
         return True
 
     def note_unwatched(self) -> None:
-        """See `Awaiting`."""
+        """Note that `arrivals` stopped watching the socket; wake the task that waits, which then listens for itself."""
         self._is_watched = False
         if self._waiting is not None:
             trio.lowlevel.reschedule(self._waiting)
             self._waiting = None
 
     def receive_now(self) -> bytes | None:
-        """What is there; no bytes at the end, or if it is broken; None if nothing came."""
+        """Return what is there: no bytes at the end or if the connection is broken; None if nothing came."""
         try:
             return self._socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -129,12 +130,15 @@ class PlainWire:
             return b""
 
     def is_quiet(self) -> bool:
-        """See `Wire`. To be told by an exception that nothing can be received takes three times as long (measured)."""
+        """Tell whether the socket is open and nothing came since, not even the end.
+
+        A poll is used: to learn by an exception that nothing can be received takes three times as long (measured).
+        """
         # Its descriptor may be another's once it is closed.
         return self._socket.fileno() >= 0 and not self._look.poll(0)
 
     def close(self) -> None:
-        """See `Wire`."""
+        """Close the socket at once, end the waits on it, and have it not watched any more; may be called again."""
         if self._socket.fileno() >= 0:
             self._arrivals.forget(self._socket.fileno())
             self.note_unwatched()

@@ -1,6 +1,7 @@
-"""Reads the URL of a RabbitMQ. Called when the configuration is judged, and again at each connect: a file may hold it.
+"""Reads the URL of a RabbitMQ.
 
-Always holds: no message shows a password; a URL that could mean two places is refused.
+Called when the configuration is judged, and again at each connect, since the URL may stand in a file. Always holds: no
+message shows a password; a URL that could mean two places is refused.
 """
 
 import re
@@ -19,7 +20,7 @@ _EXAMPLE: Final = "amqp://USER:PASSWORD@127.0.0.1:5672/%2F"
 
 @attrs.frozen
 class Address:
-    """One server. `vhost`: its virtual host. No password is in what `str` gives."""
+    """The address of one RabbitMQ and the login for it. `vhost`: its virtual host. `str` of it shows no login."""
 
     is_tls: bool
     host: str
@@ -34,7 +35,10 @@ class Address:
 
 
 def address(text: str) -> Address:
-    """Raises `BadUrl`. Without a login it is RabbitMQ's own guest; without a path the virtual host `/`."""
+    """Return what the URL says; raise `BadUrl` if it cannot be used.
+
+    Without a login it is RabbitMQ's own guest; without a path the virtual host `/`.
+    """
     if any(c.isspace() or not c.isprintable() for c in text):
         raise BadUrl("An address must not contain blanks or control characters.")
     try:

@@ -1,7 +1,7 @@
-"""Looks at what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `operate.check_services`.
+"""Checks what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `operate.check_services`.
 
-Always holds: nothing is made, changed or consumed; no finding holds a login. What is there is declared once more with
-what is configured, since a passive look does not compare; what differs is refused, and the rest left as it is.
+Always holds: nothing is made, changed or consumed; no finding holds a login. What is there is declared once more as
+configured, since a passive declare does not compare; RabbitMQ refuses what differs, and leaves the rest as it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,10 @@ _WHY: Final = "Events that MongooseIM publishes do not become jobs."
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
-    """What is found, some seconds after RabbitMQ did not answer at the latest; and what `states`, of the processes that
-    read the queue, say is wrong, which nothing but reading may show.
+    """Yield what is found in RabbitMQ, after some seconds at most if it does not answer.
+
+    Then yield what is wrong by `states`, which come from the processes that read the queue: only reading may show it.
+    If there is any, the note that no process reads is left out.
     """
     found = list(_looked_at(source))
     told = list(findings_of(states, found, _WHY, _CAUSES))

@@ -1,10 +1,10 @@
-"""A connection to RabbitMQ that is open: what is wanted there is looked for and made. pika blocks: it is for a thread.
+"""An open connection to RabbitMQ, which finds and makes what is needed there. pika blocks, so use it in a thread.
 
-Used by `link` and `check`. Always holds: an exchange is never made but with exactly the type and durability that are
-configured, after a look found none; what pika raises leaves here as `Trouble`, without a password.
+Used by `link` and `check`. Always holds: an exchange is made only with exactly the type and durability that are
+configured, after none was found; what pika raises leaves here as `Problem`, without a password.
 
-Each wait is bounded, so that a thread which nobody waits for any more ends too: 3 s for the network, 5 s for the
-handshake, some 30 s until a server that is silent counts as lost (measured; three times the heartbeat).
+Each wait is bounded, so that a thread that is abandoned ends too: 3 s for the network, 5 s for the handshake, some 30 s
+until a server that is silent counts as lost (measured; three times the heartbeat).
 """
 
 import contextlib
@@ -50,16 +50,16 @@ _HANDSHAKE_S: Final = 5.0
 
 @attrs.frozen
 class AmqpConnection:
-    """`where` it goes, without the login."""
+    """An open connection; `where` is the address that it goes to, without the login."""
 
     connection: pika.BlockingConnection
     where: str
 
     def check_exchange(self, exchange: Exchange) -> bool:
-        """Whether it is there. Raises `Trouble` where it is another one than is configured.
+        """Tell whether the exchange is there; raise `Problem` if it differs from what is configured.
 
-        One that is there is declared once more, since a passive look does not compare: RabbitMQ then changes nothing.
-        That asks for the permission to make it, so it is left where it is not to be made.
+        An exchange that is there is declared once more, since a passive declare does not compare: RabbitMQ then changes
+        nothing. That needs the permission to make it, so it is left out for an exchange that is not to be made.
         """
         with translate_errors(Making(exchange), self.where):
             if not self._is_there(exchange):
@@ -69,7 +69,7 @@ class AmqpConnection:
             return True
 
     def make(self, exchange: Exchange) -> None:
-        """Has it be there as configured, or raises `Trouble`."""
+        """Make the exchange as configured, if it is missing; raise `Problem` if it may not be made or differs."""
         if self.check_exchange(exchange):
             return
         if not exchange.create:
@@ -78,7 +78,7 @@ class AmqpConnection:
             self._declare(exchange)
 
     def look_for_queue(self, settings: Options) -> int | None:
-        """How many read it; None: it is not there. Raises `Trouble` where it is another one."""
+        """Return how many consumers read the queue, or None if it is not there; raise `Problem` if it differs."""
         with translate_errors(Queueing(settings), self.where):
             try:
                 found = self.connection.channel().queue_declare(settings.queue, passive=True)
@@ -90,11 +90,11 @@ class AmqpConnection:
         return int(found.method.consumer_count)
 
     def readers(self, settings: Options) -> int | None:
-        """How many others consume, when the queue has confirmed one consumer more, which is the last to be given an
-        event; None: it does not count now. Raises `Trouble`.
+        """Return how many other consumers the queue has, once it has confirmed one more; None: it counts none now.
 
-        Not a passive look alone: a queue that lost most of its nodes answers it, with its consumers, and delivers
-        nothing (seen). What changes a queue is confirmed by its nodes only.
+        The new consumer is the last to get an event. A passive declare alone is not enough: a queue that lost most of
+        its nodes answers it, with its consumers, and delivers nothing (seen). What changes a queue is confirmed by its
+        nodes only. Raise `Problem` if RabbitMQ refuses or does not answer.
         """
         with translate_errors(Consuming(settings), self.where):
             channel = self.connection.channel()
@@ -106,14 +106,17 @@ class AmqpConnection:
         return int(count) - 1 if count else None
 
     def queue(self, settings: Options) -> BlockingChannel:
-        """Has the queue be there as configured; a channel for it. Raises `Trouble`."""
+        """Make the queue as configured, if it is missing, and return a channel for it.
+
+        Raise `Problem` if it differs, or RabbitMQ refuses.
+        """
         with translate_errors(Queueing(settings), self.where):
             channel = self.connection.channel()
             channel.queue_declare(settings.queue, durable=True, arguments=_arguments(settings))
         return channel
 
     def bind(self, exchange: Exchange, settings: Options) -> None:
-        """Has the queue get what is published there with its keys; done twice it does no more. Raises `Trouble`."""
+        """Bind the queue to the exchange with each of its keys; a second time changes nothing. Raise `Problem`."""
         with translate_errors(Queueing(settings), self.where):
             channel = self.connection.channel()
             for key in exchange.keys:
@@ -144,7 +147,10 @@ def _arguments(settings: Options) -> dict[str, str | int]:
 
 @contextmanager
 def open_amqp(server: Server, name: str) -> Iterator[AmqpConnection]:
-    """Closed at the end as far as RabbitMQ listens. `name`: how RabbitMQ shows it. Raises `Trouble`."""
+    """Open a connection for the block; `name` is how RabbitMQ shows it. Raise `Problem` if it does not open.
+
+    At the end the connection is closed properly, if RabbitMQ still answers.
+    """
     found = _address(server)
     where = str(found)
     try:
@@ -163,7 +169,7 @@ def open_amqp(server: Server, name: str) -> Iterator[AmqpConnection]:
 
 
 def _address(server: Server) -> Address:
-    """Read anew each time: a file may hold it."""
+    """Return the address, read again at each call, since the URL may stand in a file."""
     try:
         return address(server.url.reveal())
     except (ConfigError, BadUrl) as error:
@@ -172,7 +178,7 @@ def _address(server: Server) -> Address:
 
 @contextmanager
 def translate_errors(step: Step, where: str) -> Iterator[None]:
-    """What pika raises, as `Trouble`."""
+    """Raise what pika raises in the block as `Problem`; `step` says what is done there, `where` at which server."""
     try:
         yield
     except exceptions.ChannelClosedByBroker as error:
@@ -194,7 +200,7 @@ def translate_errors(step: Step, where: str) -> Iterator[None]:
 
 
 def _why(error: BaseException) -> str:
-    """Without a password, and short: pika's own texts repeat addresses and whole frames."""
+    """Return what happened, without a password, and short: pika's own texts repeat addresses and whole frames."""
     found = error
     while True:
         match found:
@@ -221,7 +227,7 @@ def _why(error: BaseException) -> str:
 
 
 def _inner(error: BaseException) -> list[object]:
-    """Where pika keeps the cause."""
+    """Return what the error holds in the places where pika keeps the cause."""
     named = [error.exception] if isinstance(error, AMQPConnectorPhaseErrorBase) else []
     return [*named, error.__cause__, *error.args]
 

@@ -1,7 +1,7 @@
-"""The job that stands for a message which is no event, for the dead set: an operator sees it, with the reason.
+"""Makes the dead job that stands for a message that is not an event, so that an operator sees it, with the reason.
 
-Called by `reader`. Always holds: pure; the message is in it byte for byte, as text or in base64, unless it is of more
-than 1 MiB: then its beginning; whoever may not see message texts does not see it (`raw`, see `job.redact`).
+Called by `reader`. Always holds: pure; the job holds the message byte for byte, as text or in base64, or, if it is
+longer than 1 MiB, its beginning; users who may not see message texts do not see it (`raw`, see `job.redact`).
 """
 
 import base64
@@ -17,9 +17,9 @@ ERROR_CLASS: Final = "MalformedEvent"
 
 
 def dead_job(message: Message, source: EventSource, jid: str, why: str, now_s: float) -> bytes:
-    """A job of the source's class and queue, whose one argument has the members of an event.
+    """Return a job of the source's class and queue, encoded, whose one argument has the members of an event.
 
-    Of a source that has only routes, those of the first.
+    Class and queue are those of the first route, if the source has only routes. `why` becomes its error message.
     """
     moment_s = fractional(now_s)
     queue, job_class = source.queue, source.job_class

@@ -1,8 +1,8 @@
-"""The properties of messages, left alone. Used by `connected`.
+"""Leaves the properties of messages undecoded. Used by `connected`.
 
-Always holds: nothing that a publisher writes beside the body is decoded. Nobody here wants it, and a header that pika
+Always holds: nothing that a publisher writes beside the body is decoded. It is not needed here, and a header that pika
 cannot decode (a time after the year 9999, tables in tables in tables) ended the connection, and the next one as well,
-since RabbitMQ gives the same message again: nothing behind it in the queue ever came.
+since RabbitMQ delivers the same message again: nothing behind it in the queue ever came.
 """
 
 from typing import Self
@@ -16,5 +16,5 @@ class _Unread(spec.BasicProperties):
 
 
 def leave_properties() -> None:
-    """Tells pika, for the whole process, by its table of what a message's properties are made of."""
+    """Keep pika from decoding properties, in the whole process, by changing its table of property classes."""
     spec.props[spec.BasicProperties.INDEX] = _Unread

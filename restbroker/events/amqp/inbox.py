@@ -1,7 +1,7 @@
-"""What comes from RabbitMQ on its way from the thread to Trio. Used by `reader`.
+"""Takes what comes from RabbitMQ from the thread to Trio. Used by `reader`.
 
-Always holds: in the order in which it came; bounded by the prefetch, since what was not acknowledged counts; Trio is
-woken once for all that came together.
+Always holds: messages stay in the order in which they came; they are bounded by the prefetch, since a message counts
+until it is acknowledged; Trio is woken once for all that came together.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from restbroker.events.amqp.read import Message
 
 @attrs.define(eq=False)
 class Inbox:
-    """One for each connection."""
+    """The messages of one connection that wait for Trio."""
 
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token)
     _messages: deque[Message] = attrs.field(factory=deque)
@@ -23,7 +23,7 @@ class Inbox:
     _is_told: bool = False
 
     def put(self, message: Message) -> None:
-        """In the thread."""
+        """Add a message and wake Trio; called in the thread. Does nothing more where Trio has ended."""
         self._messages.append(message)
         if not self._is_told:
             self._is_told = True
@@ -32,7 +32,7 @@ class Inbox:
                 self._token.run_sync_soon(self._wake)
 
     async def take(self, most: int) -> list[Message]:
-        """What came, at least one, at most so many."""
+        """Wait until a message is there; remove and return what came, at most `most`."""
         while not self._messages:
             self._came = trio.Event()
             await self._came.wait()

@@ -1,10 +1,10 @@
 """One connection that consumes: `Link.run` is for a thread of its own, since pika blocks.
 
 Used by `reader`. Always holds: nothing is consumed before the queue, each exchange and the bindings are there as
-configured; an exchange that was deleted and made again by somebody is bound again within seconds, and one that is gone
-is told of and not made while this connection lasts; a queue that brings nothing is asked again whether it delivers;
-`acknowledge` and `stop` may be called by any thread, and a connection that is gone ignores them, since RabbitMQ then
-gives what was not acknowledged to the next one.
+configured; an exchange that others deleted and made again is bound again within seconds, and one that is gone is
+reported and not made while this connection lasts; a queue that brings nothing is checked from time to time for whether
+it still delivers; `acknowledge` and `stop` may be called by any thread, and do nothing on a connection that is gone,
+since RabbitMQ then delivers what was not acknowledged to the next one.
 """
 
 import contextlib
@@ -25,17 +25,21 @@ from restbroker.events.amqp.read import Message
 from restbroker.events.amqp.topology import Consuming, Problem, Queueing, gone_while_open, queue_deleted
 
 _LOOK_S: Final = 1.0
-"""How long the thread waits for RabbitMQ at once; who calls `stop` or `acknowledge` wakes it."""
+"""Seconds that the thread waits for RabbitMQ at a time; a call of `stop` or `acknowledge` wakes it."""
 _LOOK_AGAIN_S: Final = 10.0
-"""So often the exchanges are looked at: one that is made again has no binding, and nobody is told of that. And so long
-a queue may bring nothing before it is asked again."""
+"""Seconds between two checks of the exchanges, and of a queue that brought nothing meanwhile.
+
+An exchange that is made again has no binding, and RabbitMQ reports that to none of its clients.
+"""
 
 
 @attrs.define(eq=False)
 class Link:
-    """One connection. All of these are called in its thread: `put` gets what comes; `asked` is called when the queue is
-    asked to deliver, and `opened` when it has said that it will, before the first of it, with where it comes from, and
-    when an exchange is back; `tell` is told of one that is gone.
+    """One connection that consumes. It calls all its callbacks in its own thread.
+
+    `put` gets each message. `asked` is called when the queue is requested to deliver. `opened` is called with the
+    server's address when the queue has confirmed that, before its first message, and when a missing exchange is back.
+    `tell` gets a `Problem` for an exchange that is gone.
     """
 
     settings: Options
@@ -54,7 +58,7 @@ class Link:
     _acknowledged: int = 0
 
     def run(self) -> None:
-        """Consumes until `stop`. Raises `Trouble`, and nothing else that is not a bug."""
+        """Consume until `stop` is called; raise `Problem`, and nothing else that is not a bug."""
         with open_amqp(self.settings.server, self.name) as open_one:
             channel = self._ready(open_one)
             connection = open_one.connection
@@ -80,11 +84,11 @@ class Link:
                 connection.process_data_events(time_limit=0)
 
     def acknowledge(self, tag: int) -> None:
-        """All up to this one are in good hands."""
+        """Acknowledge all messages up to the one with this tag: they are in good hands."""
         self._wake(partial(self._acknowledge, tag))
 
     def stop(self) -> None:
-        """Lets `run` end when it has sent what is to be acknowledged."""
+        """Let `run` end when it has sent what is to be acknowledged."""
         self._stopping.set()
         self._wake(lambda: None)
 
@@ -100,7 +104,10 @@ class Link:
         return channel
 
     def _ask_again(self, open_one: AmqpConnection) -> None:
-        """Whether the queue would still deliver, where it brought nothing since the last time. Raises `Trouble`."""
+        """Check that the queue would still deliver, if it brought nothing since the last check; else raise `Problem`.
+
+        Nothing is checked while events are in hand, or an exchange is missing.
+        """
         seen, self._seen = self._seen, self._last
         # With events in hand the prefetch may be used up: who asks would get the next. A missing exchange is told of.
         if self._last == seen == self._acknowledged and not self._gone:
@@ -110,7 +117,7 @@ class Link:
             self.opened(open_one.where)
 
     def _look_again(self, open_one: AmqpConnection) -> None:
-        """Binds what is there. Raises `Trouble` where one is another one now."""
+        """Bind the exchanges that are there, and report those that are gone; raise `Problem` if one differs now."""
         gone = [one for one in self.settings.exchanges if not open_one.check_exchange(one)]
         names = frozenset(one.name for one in gone)
         for exchange in self.settings.exchanges:
@@ -144,5 +151,5 @@ class Link:
 
 
 def _text(name: object) -> str:
-    """Pika gives bytes for what is not UTF-8, which anybody may publish with."""
+    """Return the name as text: pika gives bytes for what is not UTF-8, with which any client may publish."""
     return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)

@@ -1,4 +1,4 @@
-"""The options that a source of the kind `mongooseim-amqp` takes: where RabbitMQ is, and what MongooseIM has there.
+"""The options of a source of the kind `mongooseim-amqp`: where RabbitMQ is, and what MongooseIM has there.
 
 Used by the other files of this folder. Always holds: neither Trio nor a client of RabbitMQ is loaded here; the password
 is a `Secret`.
@@ -22,7 +22,7 @@ from restbroker.errors import ConfigError
 from restbroker.events.amqp.address import address
 
 INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
-"""What gets the extra `amqp`, in the environment and the clone that restbroker is from."""
+"""The command that installs the extra `amqp`, in the environment and the clone that restbroker runs from."""
 
 Carries = Literal["presence", "chat", "groupchat"]
 """What MongooseIM publishes to an exchange."""
@@ -50,7 +50,7 @@ _BindingKeys: TypeAlias = Annotated[
 
 @attrs.frozen
 class Server:
-    """Where RabbitMQ is. `url`: the whole one with its login, which a file may hold."""
+    """Where RabbitMQ is. `url`: the whole URL with its login, which may stand in a file."""
 
     url: Secret = secret(
         "URL",
@@ -63,7 +63,7 @@ class Server:
     tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
 
     def check(self, place: str, review: Problems) -> "Server | None":
-        """As it is to be used; None where there is a problem in `review`."""
+        """Return the server as it is to be used, or None after adding a problem to `review`."""
         place_of_url = f"{place}.URL" if self.url.path is None else f"{place}.URLFile"
         if self.url == NO_SECRET:
             review.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
@@ -87,7 +87,7 @@ class Server:
 class Exchange:
     """One exchange, with exactly the type and durability that MongooseIM's configuration says.
 
-    `keys`: what the queue is bound with.
+    `keys`: the routing keys with which the queue is bound to it.
     """
 
     name: str = ""
@@ -115,7 +115,7 @@ class Exchange:
     )
 
     def check(self, place: str, review: Problems) -> "Exchange | None":
-        """As it is to be used; None where there is a problem in `review`."""
+        """Return the exchange with its defaults filled in, or None after adding a problem to `review`."""
         carries = self._carries_as_written or _KNOWN.get(self.name)
         if carries is None:
             review.refuse(f"{place}.{self.name}.Carries", "is missing; what is published there: presence, chat, …?")
@@ -128,7 +128,7 @@ class Exchange:
 
 @attrs.frozen
 class Options:
-    """What is written under `Options`."""
+    """The keys under `Options`."""
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False)
 
@@ -154,7 +154,7 @@ class Options:
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """See `config.kind`."""
+        """Return the source with its options filled in and judged, for `config.kind`; problems go to `review`."""
         server = self.server.check(at("Options"), review)
         place = at("Options.Exchanges")
         exchanges = [one.check(place, review) for one in self.exchanges]

@@ -1,7 +1,7 @@
 """Makes an event of a message that MongooseIM published. Called by `reader`.
 
-Always holds: pure; whatever a message holds, it becomes an event or is `MalformedEvent`. MongooseIM publishes JSON
-without any AMQP properties, so that there is no id and no time in it:
+Always holds: pure; any message becomes an event or raises `MalformedEvent`. MongooseIM publishes JSON without any AMQP
+properties, so there is no id and no time in it:
 
 | exchange | routing key | JSON |
 |---|---|---|
@@ -21,12 +21,12 @@ from restbroker.light import light
 from restbroker.servers.event_contract import MalformedEvent
 
 LIMIT_BYTES: Final = 1024 * 1024
-"""More than any stanza that MongooseIM takes (64 KiB unless it is configured otherwise)."""
+"""The largest body that is read, more than any stanza that MongooseIM takes (64 KiB unless configured otherwise)."""
 
 
 @light
 class Message:
-    """What RabbitMQ delivered. `tag`: its number on the channel. `again`: not for the first time, perhaps to others."""
+    """A message from RabbitMQ. `tag`: its number on the channel. `again`: it came before, perhaps to others."""
 
     tag: int
     exchange: str
@@ -36,7 +36,10 @@ class Message:
 
 
 def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: float) -> ServerEvent:
-    """The event. `carries`: what is in which exchange. Raises `MalformedEvent`."""
+    """Return the message as an event of this source; raise `MalformedEvent` if it is not one.
+
+    `carries` is {exchange: what is published there}; `now_s` (epoch seconds) becomes the time of the event.
+    """
     if len(message.body) > LIMIT_BYTES:
         raise MalformedEvent(f"it has more than {LIMIT_BYTES} bytes")
     try:
@@ -59,7 +62,10 @@ def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: f
 
 
 def _judge_depth(payload: Mapping[str, Json]) -> None:
-    """MongooseIM's own are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep."""
+    """Raise `MalformedEvent` if the payload is nested too deep.
+
+    MongooseIM's own payloads are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep.
+    """
     if any(isinstance(value, dict | list) for value in payload.values()):
         try:
             rubyjson.dumps({"args": [{"raw": {"payload": payload}}]})
@@ -68,7 +74,7 @@ def _judge_depth(payload: Mapping[str, Json]) -> None:
 
 
 def _guess(message: Message, payload: Mapping[str, Json]) -> Carries:
-    """Of an exchange that somebody else bound the queue to."""
+    """Return what a message of an exchange not configured carries, as others may bind the queue to more exchanges."""
     if "user_id" in payload:
         return "presence"
     return "groupchat" if _suffix(message.key).startswith("groupchat") else "chat"
@@ -117,7 +123,10 @@ def _message(
 
 
 def _host(key: str, sender: str, receiver: str) -> str | None:
-    """The key begins with the JID of the user on whose side it was seen: sent by, or received by."""
+    """Return the domain of the user on whose side the message was seen, sent or received, or None.
+
+    The routing key begins with the bare JID of this user.
+    """
     whose = key.rpartition(".")[0].lower()
     return next((domain(jid) for jid in (sender, receiver) if bare(jid).lower() == whose), None)
 

@@ -1,9 +1,9 @@
-"""Has each event that RabbitMQ delivers become a job, and acknowledges it then. `app` runs one for each source.
+"""Makes a job of each event that RabbitMQ delivers, and acknowledges it then. `app` runs one for each source.
 
-The connection is in a thread (`link`); here is what it brings, batch after batch. Always holds: what is acknowledged
-has its job in Redis, is not wanted, or is in the dead set since it is no event; while Redis takes nothing, nothing is
-acknowledged and nothing more than the prefetch is held; what was not acknowledged when a connection ends comes again.
-Ends within two seconds of its cancel, whatever RabbitMQ does.
+The connection is in a thread (`link`); here is what it brings, batch after batch. Always holds: a message that is
+acknowledged has its job in Redis, or is filtered out, or is in the dead set since it is no event; while Redis takes
+nothing, nothing is acknowledged and nothing more than the prefetch is held; what was not acknowledged when a connection
+ends comes again. Ends within two seconds of its cancel, even if RabbitMQ does not answer.
 """
 
 import random
@@ -31,20 +31,20 @@ if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.link import Link
 
 AT_ONCE: Final = 200
-"""Events that are offered to Redis together: as many as go to it in one call."""
+"""How many events are offered to Redis together: as many as go to it in one call."""
 _LEAST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
-"""Between two connections: doubled each time, until one is open again."""
+"""Longest pause between two connections, in seconds; the pause doubles each time, until a connection is open again."""
 _PATIENCE_S: Final = 2.0
-"""So long Redis may take before an operator is told."""
+"""Seconds that Redis may take before an operator is warned."""
 _CONFIRM_S: Final = 5.0
-"""So long a queue may take to say that it delivers before an operator is told."""
+"""Seconds that a queue may take to confirm that it delivers before an operator is warned."""
 _GRACE_S: Final = 1.0
-"""For RabbitMQ to hear what is acknowledged at the end."""
+"""Seconds for RabbitMQ to receive what is acknowledged at the end."""
 
 
 def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
-    """Of one source. Raises `ConfigError` where pika is not installed."""
+    """Return the reader of one source, not yet running; raise `ConfigError` if pika is not installed."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, which needs an extra that is not installed."
@@ -54,7 +54,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
 
 @attrs.define(eq=False)
 class RabbitReader:
-    """Reads from one queue, over one connection after the other."""
+    """A reader of one queue, over one connection after the other."""
 
     source: EventSource
     settings: Options
@@ -70,7 +70,7 @@ class RabbitReader:
     _confirmed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled."""
+        """Read until cancelled, over a new connection after each that ended; acknowledge what has its job by then."""
         task_status.started()
         while True:
             self._tell(await self._read_connection())
@@ -78,7 +78,7 @@ class RabbitReader:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     async def _read_connection(self) -> Problem:
-        """Reads over one connection until it ends, and says why."""
+        """Read over one connection until it ends, and return why it ended."""
         from restbroker.events.amqp.link import Link
 
         inbox, token = Inbox(), trio.lowlevel.current_trio_token()
@@ -131,12 +131,12 @@ class RabbitReader:
         return why[0]
 
     def _way_out(self) -> str:
-        """RabbitMQ gives the same message again, and nothing behind it comes."""
+        """Return the hint for a message that cannot be read, which RabbitMQ delivers again, with nothing behind it."""
         take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
         return f"Please report this. If it is logged repeatedly, remove the first message from its queue: {take}"
 
     def _tell(self, trouble: Problem) -> None:
-        """Once, until it is over."""
+        """Warn of this problem, once until another one comes or it is over."""
         if self.states is not None:
             self.states.put(trouble)
         if trouble.message != self._told:
@@ -160,7 +160,7 @@ class RabbitReader:
             self.report(Warned("RabbitMQBack", f"Source {self.source.name}: RabbitMQ is read from again."))
 
     async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
-        """Until each has its job; as many as have one are acknowledged, also when this is cancelled."""
+        """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
         carries = {one.name: one.carries for one in self.settings.exchanges}
         now_s = self.now_s()
         told: dict[int, ServerEvent] = {}
@@ -195,7 +195,7 @@ class RabbitReader:
             self.report(Warned("EventParked", what, cure))
 
     async def _offer(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
-        """Until Redis has all of them; `done` gets the number of each as soon as that is known."""
+        """Wait until Redis has all events of `told`; add the number of each to `done` as soon as it has a verdict."""
         pause_s = _LEAST_PAUSE_S
         while missing := [number for number in told if number not in done]:
             offer = self.inlet.offer(self.source, [told[number] for number in missing])
@@ -223,7 +223,7 @@ class RabbitReader:
             await offer.done()
 
     def _tell_of_redis(self, offer: Offer) -> None:
-        """Once, until it is over."""
+        """Warn that events wait, once until all are taken."""
         if self._waits:
             return
         self._waits = True

@@ -1,10 +1,10 @@
-"""What is wanted in RabbitMQ, and what is said where RabbitMQ refuses it. Used by `connected`, `link` and `check`.
+"""What restbroker needs in RabbitMQ, and what it reports where RabbitMQ refuses. Used by `connected`, `link`, `check`.
 
-Always holds: pure; nothing is said of a password or of an event; what is said names what to change.
+Always holds: pure; no text holds a password or anything of an event; each text names what to change.
 
-RabbitMQ closes the channel with 404 where something is missing, 405 where it is somebody else's alone, 406 where it has
-another type or durability, 403 where the user may not; and the connection with 403 for a wrong login, 530 for a virtual
-host that is not there or not for this user.
+RabbitMQ closes the channel with 404 where something is missing, 405 where it is exclusively another client's, 406 where
+it has another type or durability, 403 where the user may not; and the connection with 403 for a wrong login, 530 for a
+virtual host that is not there or not for this user.
 """
 
 from typing import Final, Literal, TypeAlias, assert_never
@@ -18,7 +18,7 @@ Code: TypeAlias = Literal["RabbitMQAway", "RabbitMQDenied", "RabbitMQDiffers", "
 
 @attrs.frozen
 class Login:
-    """The connection itself. `server` has no login in it; `user` and `vhost` are who asks for what."""
+    """The step of opening a connection to `server` (an address without a login), as `user` into `vhost`."""
 
     server: str
     user: str
@@ -27,21 +27,21 @@ class Login:
 
 @attrs.frozen
 class Making:
-    """An exchange that is looked for, made or compared; or bound to the queue."""
+    """The step of finding, making or comparing an exchange, or binding it to the queue."""
 
     exchange: Exchange
 
 
 @attrs.frozen
 class Queueing:
-    """The queue that is made or compared, bound and consumed."""
+    """The step of making or comparing the queue, binding it and consuming from it."""
 
     settings: Options
 
 
 @attrs.frozen
 class Consuming:
-    """The queue that is asked to deliver."""
+    """The step of requesting the queue to deliver."""
 
     settings: Options
 
@@ -51,7 +51,7 @@ Step: TypeAlias = Login | Making | Queueing | Consuming
 
 @attrs.define(eq=False)
 class Problem(Exception):
-    """Why nothing comes from RabbitMQ, and what to do. `code`: of the warning."""
+    """Why nothing comes from RabbitMQ, and what to do (`cure`); `code` is that of the warning."""
 
     code: Code
     message: str
@@ -62,26 +62,28 @@ class Problem(Exception):
 
 
 NO_LIMIT: Final = 2**31 - 1
-"""How often RabbitMQ may give out a message of a quorum queue; its word forever, -1, is not known to RabbitMQ 3."""
+"""How often RabbitMQ may deliver a message of a quorum queue; its word forever, -1, is not known to RabbitMQ 3."""
 _MISSING: Final = 404
 _LOCKED: Final = 405
 _INEQUIVALENT: Final = "inequivalent"
-"""RabbitMQ's word where 406 is about type or durability; a channel that acknowledged nothing for half an hour is closed
-with 406 as well."""
+"""RabbitMQ's word where 406 is about type or durability.
+
+A channel that acknowledged nothing for half an hour is closed with 406 as well.
+"""
 _REFUSED: Final = 403
 INTERNAL_ERROR: Final = 541
 _NOT_ALLOWED: Final = 530
-"""Of a virtual host: it is not there, not for this user, or has as many connections as it may."""
+"""RabbitMQ's code for a virtual host that is not there, not for this user, or has as many connections as it may."""
 
 
 def away(server: str, why: str) -> Problem:
-    """It cannot be reached, or the connection ended."""
+    """Return the problem that the server cannot be reached, or that the connection ended, for the reason `why`."""
     cure = "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
     return Problem("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", cure)
 
 
 def refusal(step: Step, code: int, said: str) -> Problem:
-    """`code` and `said` are RabbitMQ's, of this step; 320, say, where it stops."""
+    """Return the problem that RabbitMQ refused this step with `code` (320, say, where it stops) and text `said`."""
     if code in (_REFUSED, _NOT_ALLOWED):
         return _denial(step, code, said)
     match step:
@@ -103,13 +105,16 @@ def refusal(step: Step, code: int, said: str) -> Problem:
 
 
 def queue_deleted(settings: Options) -> Problem:
-    """RabbitMQ took the queue away from under its consumer."""
+    """Return the problem that RabbitMQ took the queue away from under its consumer."""
     what = f"RabbitMQ cancelled the consumer of the queue {settings.queue}: it was deleted, or its node left."
     return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
 
 
 def silent(settings: Options) -> Problem:
-    """The queue was asked to deliver and does not answer. RabbitMQ closes the connection with 541 after a minute."""
+    """Return the problem that the queue does not answer the request to deliver.
+
+    RabbitMQ closes the connection with 541 after a minute of this.
+    """
     what = f"RabbitMQ answers, but its queue {settings.queue} does not: nothing is read."
     status = f"`rabbitmq-queues quorum_status {settings.queue}`"
     cure = (
@@ -121,14 +126,14 @@ def silent(settings: Options) -> Problem:
 
 
 def missing(exchange: Exchange) -> Problem:
-    """One that is not to be made."""
+    """Return the problem that the exchange is missing and is not to be made."""
     what = f"The exchange {exchange.name} is missing in RabbitMQ."
     cure = "Start MongooseIM, which creates it; or let restbroker create it after a restart of RabbitMQ (Create)."
     return Problem("RabbitMQDiffers", what, cure)
 
 
 def gone_while_open(exchange: Exchange) -> Problem:
-    """One that was there when the connection was opened."""
+    """Return the problem that the exchange is gone, which was there when the connection was opened."""
     what = f"The exchange {exchange.name} is gone from RabbitMQ: no events arrive from it."
     cure = (
         "Start MongooseIM, which creates it: restbroker reads it again within seconds. restbroker itself "
@@ -138,12 +143,12 @@ def gone_while_open(exchange: Exchange) -> Problem:
 
 
 def is_missing(code: int) -> bool:
-    """Whether this is RabbitMQ's word for it."""
+    """Tell whether this is RabbitMQ's code for something that is missing."""
     return code == _MISSING
 
 
 def describe(exchange: Exchange) -> str:
-    """In RabbitMQ's words."""
+    """Return type and durability of the exchange in RabbitMQ's words, such as "topic, not durable"."""
     return f"{exchange.type}, {'durable' if exchange.is_durable else 'not durable'}"
 
 

@@ -1,6 +1,6 @@
-"""What a target of kind `prosody-roster` can be asked for. Through the registry; loads no Trio.
+"""The commands of a target of kind `prosody-roster`. Through the registry; loads no Trio.
 
-Always holds: each command may be sent again, since it says how a roster is to be, or only has it looked at.
+Always holds: each command may be sent again, since it says how a roster is to be, or only reads it.
 """
 
 from types import MappingProxyType
@@ -44,10 +44,10 @@ _CATALOGUE: Final = Catalogue("", MappingProxyType({one.name: one for one in _CO
 
 
 def for_version(_version: str | None) -> Catalogue:
-    """The same for each version of Prosody."""
+    """Return the catalogue, which is the same for each version of Prosody."""
     return _CATALOGUE
 
 
 def for_target(_target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """The same for each target."""
+    """Return the catalogue, which is the same for each target."""
     return _CATALOGUE

@@ -1,6 +1,6 @@
-"""What `restbroker check` looks at in a target of kind `prosody-roster`. The registry calls `check`.
+"""What `restbroker check` finds about a target of kind `prosody-roster`. The registry calls `check`.
 
-Always holds: nobody is refreshed, and nothing is changed.
+Always holds: no user is refreshed, and nothing is changed.
 """
 
 from restbroker.config.target import Target
@@ -14,7 +14,7 @@ _LOOPBACK = ("localhost", "::1")
 
 
 async def check(target: Target) -> list[Finding]:
-    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    """Return all findings about this target; problems that an operator can act on are among them. Safe to cancel."""
     if target.is_local:
         return [ok(target.name, "Local", "Its commands run in Redis: there is no server to ask.")]
     return [await _answer(target), *_open_to_all(target)]

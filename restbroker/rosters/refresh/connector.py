@@ -1,8 +1,8 @@
 """The connector for rosters: commands that change them in Redis, and refreshes that tell Prosody.
 
-`app` opens it through the registry. Always holds: what changes a roster asks nothing of Prosody, and says nothing
-of its health; of a refresh of several users only who fails gets a job of their own, in which they are retried, parked
-and shown by themselves.
+`app` opens it through the registry. Always holds: a command that changes a roster sends Prosody nothing, and says
+nothing of its health; of a refresh of several users only those who fail get jobs of their own, in which they are
+retried, parked and shown by themselves.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ from restbroker.servers.contract import Connector, Link, Ports, Rosters
 from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 
 _COUNTS_S: Final = 1.0
-"""So long a probe that was not let in says so for all jobs that ask."""
+"""Seconds for which a probe that was not let in answers for all jobs that probe."""
 _LANDING_S: Final = 5.0
-"""So much earlier than its claim ends a flight is given up."""
+"""Seconds before the end of its claim at which a flight is given up."""
 _NOBODY_REFRESHES: Final = Reason(
     "NoRefreshTarget",
     "No target refreshes rosters: this one has WritesOnly.",
@@ -40,7 +40,7 @@ _NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its c
 
 @attrs.define
 class RosterConnector:
-    """See `servers.contract.Connector`."""
+    """The `Connector` of a target of kind `prosody-roster`."""
 
     _target: Target
     _rosters: Rosters
@@ -55,11 +55,14 @@ class RosterConnector:
         return catalogue.for_version(None)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """The command of this name; None if there is none: it is refused."""
+        """Return the command of this name, or None if there is none: it is refused."""
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:  # noqa: ARG002  many share a request
-        """Refreshes, changes or shows. Raises `NotSent` or `MaybeSent`."""
+        """Refresh, change or show rosters, and return the outcome; raise `NotSent` or `MaybeSent` as a flight does.
+
+        A refresh waits for its turn and its flight. `link` is not used: many jobs share a request.
+        """
         wish = requests.read(call.command, self._target.default_host)
         if isinstance(wish, Reason):
             return Rejected(wish)
@@ -69,7 +72,10 @@ class RosterConnector:
             return Deferred(Reason("RosterRefused", error.message, error.cure))
 
     async def probe(self, link: Link) -> Probe:
-        """Asks whether the roster module is there; nothing, where no server is needed."""
+        """Ask Prosody whether the roster module is there; send nothing where no server is needed.
+
+        Raise `NotSent` or `MaybeSent` if Prosody cannot be reached.
+        """
         if self._target.is_local:
             return _NEEDS_NOTHING
         async with self._asking:
@@ -80,7 +86,7 @@ class RosterConnector:
             return found
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Flies the refreshes."""
+        """Fly the refreshes until cancelled, then close the connection to Redis."""
         try:
             await self._refresher.run(task_status=task_status)
         finally:
@@ -133,7 +139,10 @@ def _done(body: dict[str, Json]) -> Delivered:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet. Raises `ConfigError` where it is not given what it needs."""
+    """Return the connector of this target, which has sent nothing yet.
+
+    Raise `ConfigError` if `ports` lacks the rosters or the HTTP client that it needs.
+    """
     rosters, http = ports.rosters, ports.http
     if rosters is None or http is None:
         raise ConfigError(f"The target {target.name} needs rosters in Redis.", "Please report this.")

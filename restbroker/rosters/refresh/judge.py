@@ -1,7 +1,7 @@
-"""What the answers of mod_http_roster_admin mean. Pure; the flights, the probe and the check ask.
+"""What the answers of mod_http_roster_admin mean. Pure; called by the flights, the probe and the check.
 
-Always holds: what an answer says of several users is never taken for one of them; no answer's own words are shown but
-its status, since a proxy may have made it.
+Always holds: what an answer says of several users is never taken for one of them; nothing of an answer's own words is
+shown but its status, since a proxy may have made it.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ _BUSY_S: Final = 5.0
 
 
 def several(response: Response, now_s: float) -> Outcome | None:
-    """The outcome for all users of one request; None: it differs, and each has to be asked for alone."""
+    """Return the outcome for all users of one request; None: it differs, so each must be refreshed alone."""
     if response.status == 200:
         verdict = _verdict(response)
         if verdict is None:
@@ -36,7 +36,7 @@ def several(response: Response, now_s: float) -> Outcome | None:
 
 
 def one(user: str, response: Response, now_s: float) -> Outcome:
-    """The outcome for the only user of a request."""
+    """Return the outcome for the only user of a request."""
     if response.status == 200:
         verdict = _verdict(response)
         if verdict is None:
@@ -49,7 +49,7 @@ def one(user: str, response: Response, now_s: float) -> Outcome:
 
 
 def no_answer(user: str, timeout_s: float) -> Outcome:
-    """The outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
+    """Return the outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
     message = f"Prosody did not answer the refresh of {user} within {duration_text(timeout_s)}."
     cure = (
         "Once or twice is normal for a client that just connected. Otherwise check the roster service's answer "
@@ -59,7 +59,7 @@ def no_answer(user: str, timeout_s: float) -> Outcome:
 
 
 def read_probe(response: Response) -> Probe:
-    """What the answer to `request.question` says."""
+    """Return what the answer to `request.question` says."""
     status = response.status
     if status == 404:
         return Probe(ok=False, denied=True, version=None, detail=MISSING.message, cure=MISSING.cure)
@@ -73,7 +73,7 @@ def read_probe(response: Response) -> Probe:
 
 
 def _verdict(response: Response) -> bool | None:
-    """Whether all that was asked for succeeded; None: this is no answer of the module."""
+    """Tell whether all that was requested succeeded; None: this is no answer of the module."""
     try:
         body: Json = orjson.loads(response.body)
     except ValueError:

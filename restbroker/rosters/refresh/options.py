@@ -14,10 +14,10 @@ from restbroker.config.target import Target
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`. Durations are seconds."""
+    """The keys under `Options`; durations are seconds."""
 
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0, url="http://127.0.0.1:5280/roster_admin")
-    """A job waits for its turn most of the time. Prosody answers within milliseconds, or never."""
+    """Defaults for a job that waits for its turn most of the time; Prosody answers within milliseconds, or never."""
 
     debounce_s: forms.Duration = key(
         "Debounce", "A refresh waits until a roster has not changed for this long.", 0.2, shown="200ms"
@@ -32,7 +32,7 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """See `config.kind`."""
+        """Return the target with its options judged, for `config.kind`; problems go to `review`."""
         place = at("Options")
         if self.max_wait_s < self.debounce_s:
             why = "is shorter than Debounce; make it at least as long."

@@ -1,7 +1,8 @@
-"""One flight: the refresh of some users, sent together, and looked at user by user where that does not tell.
+"""One flight: the refresh of some users, sent together, then user by user where the common answer is not clear.
 
 The refresher calls `fly`. Always holds: every user gets a result; one user whose roster Prosody chokes on costs the
-others one request more; a Prosody that answers nothing at all is told from one that does not answer for one user.
+others one more request; a Prosody that answers nothing at all is distinguished from one that does not answer for one
+user.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ _BUG: Final = Reason("Bug", "restbroker failed on a refresh.", "Please report th
 
 @attrs.frozen
 class RefreshPosts:
-    """`http` is the way to Prosody, `longest_s` how long a flight may take in all."""
+    """The sender of flights. `_http` is the way to Prosody; a flight takes at most `_longest_s` seconds in all."""
 
     _target: Target
     _http: Transport
@@ -33,7 +34,10 @@ class RefreshPosts:
     _longest_s: float
 
     async def fly(self, users: Sequence[str]) -> Mapping[str, Result]:
-        """Refreshes these users, at least one. Safe to cancel; Prosody may then have done it or not."""
+        """Refresh these users, at least one, and return each one's result; never raise for what Prosody does.
+
+        Safe to cancel; Prosody may then have refreshed them or not.
+        """
         hung = MaybeSent(f"Refreshes were not done within {duration_text(self._longest_s)}", timed_out=True)
         results: dict[str, Result] = dict.fromkeys(users, hung)
         with trio.move_on_after(self._longest_s):
@@ -77,7 +81,7 @@ class RefreshPosts:
             results[user] = judge.one(user, response, self._now_s())
 
     async def _answers(self) -> bool:
-        """Whether Prosody answers something harmless. Raises `NotSent`."""
+        """Tell whether Prosody answers a harmless request; raise `NotSent` if it cannot be sent."""
         try:
             await self._http.send(request.question(self._target))
         except MaybeSent:

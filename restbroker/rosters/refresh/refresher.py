@@ -1,10 +1,10 @@
 """Gathers the users whose refresh jobs wait, and has them flown in batches when it is their turn.
 
-The connector runs one per target and asks `wanted` for each user's job, `wanted_together` for one of many. Whose turn
-it is, Redis says: a user who was changed a moment ago waits until the changes calm down, and one in flight elsewhere
-until that has landed. Always holds: no user has two flights at once, since a slow old answer would undo a fast new
-one; a flight begins after each of its jobs was there, so that what they were pushed for is in it; a job that is
-cancelled takes no flight with it.
+The connector runs one per target and calls `refresh` for a job of one user, `wanted_together` for a job of many. Redis
+decides whose turn it is: a user who was changed a moment ago waits until the changes calm down, and one in flight
+elsewhere until that has landed. Always holds: no user has two flights at once, since a slow old answer would undo a
+fast new one; a flight begins after each of its jobs was there, so that what they were pushed for is in it; a job that
+is cancelled takes no flight with it.
 """
 
 import math
@@ -23,16 +23,17 @@ from restbroker.servers.roster_change import Pace
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01
-"""So long jobs gather for the same question to Redis and the same flight."""
+"""Seconds for which jobs gather for the same call of Redis and the same flight."""
 _SOON_TRIES: Final = 3
-"""So many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
+"""How many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
 _ENDED: Final = NotSent("The broker stops.")
 
 
 @attrs.define(eq=False)
 class _Job:
-    """One that waits for the refresh of its user. `attempt`: which try it is; `is_shared`: it is of many users, and
-    does not come again for this one. `is_gone`: it was cancelled.
+    """One job that waits for the refresh of its user. `attempt`: which try it is.
+
+    `is_shared`: it is of many users, and does not come again for this one. `is_gone`: it was cancelled.
     """
 
     attempt: int
@@ -48,7 +49,7 @@ class _Job:
 
 @attrs.define(eq=False)
 class _User:
-    """One whose refresh is wanted, not before `due_s`, by jobs that no question to Redis was asked for yet."""
+    """A user to be refreshed, not before `due_s`; the `jobs` came after the last claim in Redis."""
 
     due_s: float
     jobs: list[_Job] = attrs.field(factory=list)
@@ -56,11 +57,11 @@ class _User:
 
 @attrs.define(eq=False)
 class Refresher:
-    """`fly` refreshes users and gives each a result. `most`: so many users are in flight at most, however many wait:
-    the burst that the roster service sees.
+    """The queue of users to refresh. `_fly` refreshes users and returns a result for each.
 
-    At least the debounce of `pace` is between the beginnings of two flights of a user: producers may push refreshes
-    themselves, which no mark in Redis gathers.
+    `_most`: how many users may be in flight at once, which is the burst that the roster service sees. At least the
+    debounce of `_pace` is between the beginnings of two flights of a user: producers may push refreshes themselves,
+    which no mark in Redis gathers.
     """
 
     _rosters: Rosters
@@ -75,12 +76,18 @@ class Refresher:
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def refresh(self, user: str, attempt: int = 1) -> Outcome:
-        """The outcome of a flight of this user that begins after now. Raises `NotSent` or `MaybeSent`."""
+        """Wait for a flight of this user that begins after now; return its outcome, or raise `NotSent` or `MaybeSent`.
+
+        When cancelled, the flight goes on for other jobs.
+        """
         (outcome,) = await self._outcomes({user: _Job(attempt)})
         return outcome
 
     async def wanted_together(self, users: Sequence[str]) -> Mapping[str, Outcome]:
-        """The same for each of these users, with no task for each: there may be thousands."""
+        """Wait as `refresh` does for all of these users, and return user → outcome; raise `NotSent` or `MaybeSent`.
+
+        There is no task for each user, as there may be thousands.
+        """
         outcomes = await self._outcomes({user: _Job(1, is_shared=True) for user in users})
         return dict(zip(users, outcomes, strict=True))
 
@@ -97,7 +104,7 @@ class Refresher:
         return [_outcome(job.result) for job in jobs.values()]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Flies until cancelled; what is in flight then is cut off, and its jobs go back to their queue."""
+        """Fly until cancelled; what is in flight then is cut off, and its jobs go back to their queue."""
         async with trio.open_nursery() as flights:
             task_status.started()
             while True:
@@ -155,7 +162,10 @@ class Refresher:
             self._changed.set()
 
     def _batches(self, asked: Mapping[str, Sequence[_Job]]) -> Iterator[Mapping[str, Sequence[_Job]]]:
-        """Who failed before flies alone: he may hold up others again, each time for two time-outs."""
+        """Yield the users of each flight; those who failed before fly alone.
+
+        They may hold up others again, each time for two time-outs.
+        """
         failed = {user: jobs for user, jobs in asked.items() if any(job.attempt > 1 for job in jobs)}
         fresh = [user for user in asked if user not in failed]
         for first in range(0, len(fresh), self._batch_size):
@@ -173,7 +183,7 @@ class Refresher:
         one.due_s = max(one.due_s, due_s) if wait_s else one.due_s
 
     def _due_s(self, user: str) -> float:
-        """When to ask for a user who is wanted; never while he is in flight."""
+        """Return when to claim a waiting user; infinity while the user is in flight."""
         if user in self._flying:
             return math.inf
         return max(self._wanted[user].due_s, self._began_s.get(user, -math.inf) + self._spacing_s)
@@ -188,7 +198,7 @@ class Refresher:
 
 
 def _comes_again(result: Result, jobs: Sequence[_Job]) -> bool:
-    """Whether one of these jobs is soon delivered again, so that a change until then is in it."""
+    """Tell whether one of these jobs is soon delivered again, so that a change until then is in it."""
     match result:
         case Delivered() | Rejected():
             return False
@@ -199,7 +209,7 @@ def _comes_again(result: Result, jobs: Sequence[_Job]) -> bool:
 
 
 def _outcome(result: Result) -> Outcome:
-    """Raises what is for the broker to judge; anew for each who waits."""
+    """Return the outcome, or raise what is for the broker to judge, as a new exception for each caller."""
     match result:
         case NotSent() as problem:
             again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)

@@ -1,7 +1,7 @@
 """The requests to mod_http_roster_admin. Pure; the flights and the check make them.
 
-Always holds: one user is asked for as a list of one, whose errors are counted; `GET /refresh/USER` has a verdict and
-nothing else, which may contradict that count. A list of users is never empty, since Prosody never answers an empty one
+Always holds: one user is sent as a list of one, whose errors are counted; `GET /refresh/USER` has a verdict and nothing
+else, which may contradict that count. A list of users is never empty, since Prosody never answers an empty one
 (measured on 0.12.3 and 13.0.1, as all that is said of its answers in this folder), and it is sent with its length,
 since a chunked one is not read.
 """
@@ -20,7 +20,10 @@ _ANSWER_LIMIT_BYTES: Final = 65_536
 
 
 def together(target: Target, users: Sequence[str]) -> Request:
-    """One refresh for all of them, at least one. Raises `NotSent` if the login cannot be read."""
+    """Return one request that refreshes all of these users, at least one.
+
+    Raise `NotSent` if the login cannot be read, and ValueError for no users.
+    """
     if not users:
         raise ValueError("Prosody never answers a refresh of no user.")
     headers = (("content-type", "application/json"), *_login(target))
@@ -28,7 +31,10 @@ def together(target: Target, users: Sequence[str]) -> Request:
 
 
 def question(target: Target) -> Request:
-    """Whether the module is there: it answers this with a redirect, and does nothing. Raises as `together`."""
+    """Return a request that shows whether the module is there; raise `NotSent` if the login cannot be read.
+
+    The module answers it with a redirect, and does nothing.
+    """
     return _request(target, "GET", "/refresh", _login(target))
 
 

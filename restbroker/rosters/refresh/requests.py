@@ -1,4 +1,4 @@
-"""What a job for rosters wants, read and checked. Pure; the connector calls `read`.
+"""Reads and checks what a job for rosters is to do. Pure; the connector calls `read`.
 
 Always holds: nothing that Prosody would choke on passes; what is refused is named, with what to do.
 """
@@ -35,14 +35,14 @@ _NO_TEXT: Final = (
 
 @attrs.frozen
 class Refresh:
-    """Prosody is to be told of these users' rosters; each is there once."""
+    """Prosody is to refresh these users' rosters; each user is there once."""
 
     users: tuple[str, ...]
 
 
 @attrs.frozen
 class Show:
-    """The roster of this user of `domain` is wanted."""
+    """The roster of this user of `domain` is to be returned."""
 
     user: str
     domain: str | None
@@ -59,7 +59,7 @@ Wish: TypeAlias = Refresh | Show | Write
 
 
 def read(command: Command, domain: str | None) -> Wish | Reason:
-    """What the command wants of users of `domain` (None: of any); or why that cannot be done."""
+    """Return what the command is to do with users of `domain` (None: of any), or the reason why it cannot be done."""
     spec = _COMMANDS.get(command.endpoint)
     if spec is None:
         message = f"There is no command {command.endpoint} for rosters."

@@ -1,4 +1,4 @@
-"""What Prosody has to load so that it takes its rosters from restbroker and is told of changes. Pure.
+"""The configuration with which Prosody takes its rosters from restbroker and learns of changes. Pure.
 
 The registry calls `suggest`.
 """
@@ -12,7 +12,7 @@ from restbroker.servers.prosody.common import listening
 
 
 def suggest(target: Target, _allowed: AllowedCommands) -> str | None:
-    """The lines, with what is to be known of them; None for a target that never asks Prosody."""
+    """Return the lines of configuration, with comments; None for a target that never sends Prosody anything."""
     return None if target.is_local else "\n".join(_lines(target))
 
 

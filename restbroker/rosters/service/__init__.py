@@ -1,1 +1,1 @@
-"""Answers Prosody, which asks for the roster of one user at a time."""
+"""Answers Prosody, which requests the roster of one user at a time."""

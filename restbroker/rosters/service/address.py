@@ -1,8 +1,8 @@
-"""Takes the addresses apart under which rosters are asked for. Used by `rosters.service.service`.
+"""Takes the addresses of requests for rosters apart. Used by `rosters.service.service`.
 
-Prosody 0.12 puts the user into the address as he is called, `%` and `?` and UTF-8 with the rest (measured), and adds
-nothing; everybody else writes addresses with percent-encoding. So who asks is told by the header `User-Agent`. Always
-holds: what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
+Prosody 0.12 puts the user's name into the address as it is, `%` and `?` and UTF-8 included (measured), and adds
+nothing; all other clients write addresses with percent-encoding. So the header `User-Agent` decides which client it is.
+Always holds: what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
 """
 
 from urllib.parse import unquote_to_bytes
@@ -18,7 +18,10 @@ _KEY = b"?key="
 
 @attrs.frozen
 class Addresses:
-    """Those of one service: what stands before and behind the user. `with_key`: a key is expected at the end."""
+    """The form of one service's addresses: what stands before and behind the user.
+
+    `with_key`: a key is expected at the end.
+    """
 
     before: bytes
     after: bytes
@@ -26,8 +29,9 @@ class Addresses:
     with_key: bool
 
     def split(self, target: bytes) -> tuple[bytes, bytes]:
-        """The address without its query, and the key in that. Without `with_key` there is no query: a `?` is the
-        user's, as Prosody sends him.
+        """Return the address without its query, and the key in the query.
+
+        Without `with_key` there is no query: a `?` is part of the user's name, as Prosody sends it.
         """
         if not self.with_key:
             return target, b""
@@ -40,14 +44,14 @@ class Addresses:
         return path or target, keys[0] if keys else b""
 
     def name(self, path: bytes) -> bytes | None:
-        """What stands in the user's place; None where something else is asked for."""
+        """Return what stands in the user's place; None if the address is not one of a roster."""
         if not (path.startswith(self.before) and path.endswith(self.after)):
             return None
         name = path[len(self.before) : len(path) - len(self.after)]
         return name if name and b"/" not in name else None
 
     def user(self, name: bytes, agent: bytes) -> str | None:
-        """The user; None where nobody can be called so. `agent`: the header `User-Agent`."""
+        """Return the user, or None if no user can have this name. `agent`: the header `User-Agent`."""
         try:
             text = (name if agent.startswith(_PROSODY) else unquote_to_bytes(name)).decode()
             return read_user(text, self.domain)
@@ -56,6 +60,6 @@ class Addresses:
 
 
 def addresses(path: str, domain: str | None, *, with_key: bool) -> Addresses:
-    """Those under `path`, which has `USER` in it once."""
+    """Return the form of the addresses under `path`, which has `USER` in it once."""
     before, _, after = path.partition(USER)
     return Addresses(before.encode(), after.encode(), domain, with_key)

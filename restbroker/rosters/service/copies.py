@@ -1,4 +1,4 @@
-"""The rosters that were read last, to answer with while Redis is away. `rosters.service.reader` keeps them and asks.
+"""The rosters that were read last, to answer with while Redis is away. `rosters.service.reader` keeps and uses them.
 
 Always holds: together they take no more than `most_bytes`, and none is used that was read longer than `longest_s` ago.
 Those that were read first go first. They are in this process's memory, and nowhere else but in the file of
@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 _OVERHEAD_BYTES: Final = 400
-"""What Python needs for one beside its text."""
+"""The bytes that Python needs for a copy beside its text."""
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class Copy:
 
 @attrs.define(eq=False)
 class Copies:
-    """`longest_s` 0: none are kept. `changes` counts what was kept."""
+    """The copies, by user. `longest_s` 0: none are kept. `changes` counts what was kept."""
 
     longest_s: float
     most_bytes: int
@@ -50,7 +50,7 @@ class Copies:
             self._forget(next(iter(self._copies)))
 
     def of(self, user: str, now_s: float) -> Copy | None:
-        """The user's, where there is one that may be used; those that are too old go."""
+        """Return the user's copy, or None if there is none that may be used at `now_s`; those that are too old go."""
         while self._copies:
             oldest, copy = next(iter(self._copies.items()))
             if copy.read_s + self.longest_s > now_s:

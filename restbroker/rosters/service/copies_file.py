@@ -1,8 +1,8 @@
 """Keeps the copies of rosters in a file, so that a restart while Redis is away keeps logins going. A service.
 
 `app.roster_service` makes it where `CopiesFile` is set. Always holds: only its owner can read the file, and it is
-whole; a file that cannot be read or written is reported, and serving goes on without it; a copy is never younger in
-the file than it was in memory, whatever a clock does.
+whole; a file that cannot be read or written is reported, and serving goes on without it; a copy is never younger in the
+file than it was in memory, even if a clock is set.
 """
 
 import json
@@ -25,7 +25,10 @@ _CURE: Final = "Check CopiesFile of Roster: the folder, its rights and its free 
 
 @attrs.define(eq=False)
 class CopiesFile:
-    """`pause_s`: how often the file is written at most, if there are new copies. It is also written at the end."""
+    """The file of the copies. `pause_s`: how often it is written at most, if there are new copies, in seconds.
+
+    It is also written at the end.
+    """
 
     path: Path
     copies: Copies

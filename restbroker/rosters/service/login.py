@@ -1,11 +1,11 @@
-"""Whether who asks for a roster may. Used by `rosters.service.service`.
+"""Checks the login of requests for rosters. Used by `rosters.service.service`.
 
-Always holds: secrets are compared in constant time, and never leave this file; one that stands in a file is read anew
-after `READ_AGAIN_S`, or a second after the last time where what was given does not fit, in a thread: a slow disk must
-not hold up deliveries. One that cannot be read any more, or not within `_READ_S`, stays as it was.
+Always holds: secrets are compared in constant time, and never leave this file; one that stands in a file is read again
+after `READ_AGAIN_S`, or a second after the last time where what a request shows does not fit, in a thread: a slow disk
+must not hold up deliveries. One that cannot be read any more, or not within `_READ_S`, stays as it was.
 
-Prosody sends what stands in `http_roster_url` as it is written there, percent sequences too (measured), and nobody can
-write every secret into an address without them: so both forms fit.
+Prosody sends what stands in `http_roster_url` as it is written there, percent sequences too (measured), and not every
+secret can be written into an address without them: so both forms fit.
 """
 
 import binascii
@@ -27,24 +27,27 @@ READ_AGAIN_S = 10.0
 _IN_DOUBT_S = 1.0
 _READ_S = 0.5
 _FIRST_S = 5.0
-"""How long a file may take: where its last secret is known, and where none is."""
+"""Seconds that a file may take: `_READ_S` where its last secret is known, and this where none is."""
 
 
 @attrs.define(eq=False)
 class Login:
-    """`auth`: what is asked for; None: nothing."""
+    """The check of one service's login. `auth`: what is required; None: nothing."""
 
     auth: Basic | QueryKey | None
     report: Report
     _known: bytes = attrs.field(default=b"", repr=False)
-    """What has to be given; empty before it was read."""
+    """What a request must show; empty before it was read."""
     _read_at_s: float = float("-inf")
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    """Of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
+    """A limiter of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
     async def fits(self, asked: Request, key: bytes) -> bool:
-        """Whether this request carries it, in its head or as this `key`. Raises `ConfigError` if it cannot be read."""
+        """Tell whether this request shows the login, in its head or as this `key`.
+
+        Raise `ConfigError` if the secret cannot be read and none is known.
+        """
         match self.auth:
             case None:
                 return True
@@ -66,7 +69,7 @@ class Login:
         return as_written or decoded
 
     async def _read(self, before: bytes, secret: Secret, age_s: float) -> None:
-        """Reads the secret, unless what is known is younger. `before`: what is to be given with it."""
+        """Read the secret, unless what is known is younger than `age_s`; `before` precedes it in a login."""
         async with self._turn:
             if self._known and (secret.path is None or trio.current_time() - self._read_at_s < age_s):
                 return
@@ -87,7 +90,7 @@ class Login:
 
 
 def _basic(header: bytes) -> bytes:
-    """User and password of this header, as `user:password`; nothing where there are none."""
+    """Return user and password of this header as `user:password`; b"" if there are none."""
     kind, _, given = header.partition(b" ")
     if kind.lower() != b"basic":
         return b""

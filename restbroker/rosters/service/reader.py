@@ -1,12 +1,11 @@
-"""Gathers what is asked for at the same time, and reads it from Redis in one go. A service; `rosters.service.service`
-asks it.
+"""Gathers requests for rosters that come at the same time, and reads all from Redis in one call.
 
-Always holds: while Redis answers, a roster is read after it was asked for, never before, so that a change which was
-made earlier is in it; whoever was given an older copy, since it did not, is refreshed as soon as it does; who asked
-first is never answered after another who asked for the same user later, with what was read earlier: Prosody would
-keep what comes last. Redis is asked by one call at a time, for small rosters first; where it does not answer for
-`bound_s`, nobody waits for it any longer, and who waits for his turn gets his roster late rather than not at all,
-since Prosody ends his session without it; an outage is told once.
+A service; `rosters.service.service` calls `roster`. Always holds: while Redis answers, a roster is read after it was
+requested, never before, so that a change which was made earlier is in it; a user who got an older copy, since Redis did
+not answer, is refreshed as soon as it does; an earlier request is never answered after a later one for the same user
+with what was read earlier: Prosody would keep what comes last. Redis gets one call at a time, for small rosters first;
+where it does not answer for `bound_s`, no request waits for it any longer, and one that waits for its turn gets its
+roster late rather than not at all, since Prosody ends the session without it; an outage is reported once.
 """
 
 import math
@@ -27,19 +26,19 @@ from restbroker.telemetry.events import Report, Warned
 
 BOUND_S: Final = 1.8
 MOST: Final = 500
-"""So many users are read with one call, …"""
+"""The most users that are read with one call."""
 _MOST_CONTACTS: Final = 10_000
-"""… or so many contacts: Redis and this process take some 10 ms for them."""
+"""The most contacts that are read with one call: Redis and this process take some 10 ms for them."""
 _CONTACTS: Final = 1000
-"""About so many are written at once, before their users are answered: some milliseconds."""
+"""About how many contacts are written at once, before their users are answered: some milliseconds."""
 _AGAIN_S: Final = 1.0
-"""So often Redis is asked to take the refreshes of those who were given older copies."""
+"""Seconds between two tries to push the refreshes of users who got older copies."""
 _STOPPING: Final = StoreUnavailable("Rosters are no longer served: the process is stopping.", "Ask again.")
 
 
 @attrs.frozen
 class Served:
-    """A roster as JSON; `age_s`: for how long it may have been another one by now, None: it was just read."""
+    """A roster as JSON. `age_s`: for how many seconds it may have been outdated; None: it was just read."""
 
     body: bytes
     age_s: float | None = None
@@ -47,14 +46,14 @@ class Served:
 
 @attrs.define(eq=False)
 class _PendingRead:
-    """One user's roster, for all who asked before it was read."""
+    """One user's roster, for all requests that came before it was read."""
 
     read: trio.Event = attrs.field(factory=trio.Event)
     done: trio.Event = attrs.field(factory=trio.Event)
     answer: PreparedRoster | RestbrokerError = _STOPPING
 
     def end(self, answer: PreparedRoster | RestbrokerError = _STOPPING) -> None:
-        """Answers all who wait."""
+        """Answer all who wait."""
         self.answer = answer
         self.read.set()
         self.done.set()
@@ -62,9 +61,10 @@ class _PendingRead:
 
 @attrs.define(eq=False)
 class Reader:
-    """`domain`: the users'; None: it is not known. `refresh` has users refreshed; None: nobody does.
+    """The reader of rosters for requests. `domain`: the users'; None: it is not known.
 
-    `calls` counts those of Redis, `stale` the answers with older copies.
+    `refresh` pushes refreshes of users; None: there are none. `calls` counts the calls of Redis, `stale` the answers
+    with older copies.
     """
 
     connection: Connection
@@ -77,7 +77,7 @@ class Reader:
     stale: int = 0
     _wanted: dict[str, _PendingRead] = attrs.field(factory=dict)
     _taken: dict[str, list[_PendingRead]] = attrs.field(factory=dict)
-    """By user, those that are being read or written, the oldest first."""
+    """By user, the reads that are under way or being written, the oldest first."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _is_stopping: bool = False
@@ -88,7 +88,7 @@ class Reader:
     _has_given: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Reads whenever something is wanted, until cancelled; then closes the connection."""
+        """Read whenever a roster is requested, until cancelled; then close the connection."""
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
@@ -103,8 +103,9 @@ class Reader:
             await self.connection.aclose()
 
     async def roster(self, user: str) -> Served:
-        """The user's roster. Raises `RestbrokerError` where it cannot be read, and there is no copy. To cancel it ends
-        the wait.
+        """Wait for the user's roster and return it, or an older copy if Redis does not answer.
+
+        Raise `RestbrokerError` if it cannot be read, and there is no copy. Cancelling it only ends the wait.
         """
         asked_s = trio.current_time()
         try:
@@ -137,14 +138,14 @@ class Reader:
         return wanted.answer.body
 
     def stop(self) -> None:
-        """Nobody waits any longer; all who ask from now on are told so."""
+        """End all waits with an error; later requests get it at once."""
         self._is_stopping = True
         for wanted in (*self._wanted.values(), *chain.from_iterable(self._taken.values())):
             wanted.end()
         self._wanted, self._taken = {}, {}
 
     async def _read(self, wanted: _PendingRead) -> None:
-        """Waits until Redis told it. Raises `StoreUnavailable` where Redis tells nobody anything."""
+        """Wait until Redis has answered for this user; raise `StoreUnavailable` if it answers nothing for `bound_s`."""
         asked_s = trio.current_time()
         while not wanted.read.is_set():
             until_s = max(asked_s, self._heard_s) + self.bound_s
@@ -170,7 +171,7 @@ class Reader:
         nursery.start_soon(self._write, batch, stored, read_s)
 
     async def _choose(self) -> Sequence[str]:
-        """Whose rosters to read now, of those that are asked for."""
+        """Return the users to read now, out of those that are requested."""
         users = tuple(islice(self._wanted, MOST))
         if len(users) == 1:
             return users
@@ -232,8 +233,9 @@ class Reader:
         return error
 
     async def _refresh_given(self) -> None:
-        """Has everybody refreshed who was given an older copy, as soon as Redis takes their jobs. What is pushed twice,
-        as its answer was lost, does no harm.
+        """Push refreshes of all users who got an older copy, as soon as Redis takes the jobs.
+
+        A job that is pushed twice, as its answer was lost, does no harm.
         """
         while self.refresh is not None:
             await self._has_given.wait()
@@ -273,7 +275,7 @@ def _broken(error: Exception) -> RestbrokerError:
 
 
 def _pieces(stored: Mapping[str, Stored]) -> Iterator[list[str]]:
-    """Users whose rosters are written together."""
+    """Yield the users whose rosters are written together."""
     piece: list[str] = []
     contacts = 0
     for user, one in stored.items():

@@ -1,7 +1,7 @@
 """Reads rosters from Redis, and writes them as Prosody takes them. `rosters.service.reader` calls it, in threads.
 
-Always holds: a user whose key or entries are not what we write spoils nobody else's roster. An entry that cannot be
-read is left out: with it Prosody would answer neither its user's login nor a refresh.
+Always holds: a user whose key or entries are not what restbroker writes spoils no other user's roster. An entry that
+cannot be read is left out: with it Prosody would answer neither its user's login nor a refresh.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ class PreparedRoster:
 
 
 def choose_users(client: Client, users: Sequence[str], most: int) -> list[str]:
-    """Those to be read first: who has few contacts, as many as have `most` of them together; at least one.
+    """Return the users to read first: those with the fewest contacts, up to `most` contacts together; at least one.
 
-    Raises `StoreUnavailable`.
+    Raise `StoreUnavailable` if Redis does not answer.
     """
     try:
         sizes = rosters.sizes(client, users)
@@ -42,7 +42,10 @@ def choose_users(client: Client, users: Sequence[str], most: int) -> list[str]:
 
 
 def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefused]:
-    """The roster of each; one that nobody has is empty. Raises `StoreUnavailable`."""
+    """Return the roster of each user, empty for one who has none, or the error that reading it raises.
+
+    Raise `StoreUnavailable` if Redis does not answer.
+    """
     try:
         stored = rosters.read(client, users)
     except StoreRefused as error:
@@ -55,7 +58,7 @@ def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefuse
 
 
 def prepare_rosters(stored: Mapping[str, Stored], domain: str | None) -> list[PreparedRoster]:
-    """These users' rosters for Prosody. `domain`: theirs, where it is known."""
+    """Return these users' rosters for Prosody, in the same order. `domain`: theirs, where it is known."""
     found: list[PreparedRoster] = []
     for user, one in stored.items():
         roster, bad = roster_of(one, user, domain)

@@ -1,10 +1,10 @@
 """Answers `GET /roster/USER` for Prosody: the app that `app` serves.
 
-Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with
-it: within `bound_s` of `rosters.service.reader` where Redis does not answer, and after `longest_s` whatever it waits
-for. A user whom nobody knows has an empty roster, since Prosody ends a session for any status but 200; but whom
-Redis does not tell of gets the copy that was read last, with its `Age` (RFC 9111, in seconds), and without one 503:
-an empty one would take all contacts from a client. Nothing of an address is written anywhere: it may hold the key.
+Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with it:
+within `bound_s` of `rosters.service.reader` where Redis does not answer, and after `longest_s` in every case. A user
+who is not known has an empty roster, since Prosody ends a session for any status but 200; but while Redis does not
+answer, a user gets the copy that was read last, with its `Age` (RFC 9111, in seconds), and without one 503: an empty
+roster would take all contacts from a client. Nothing of an address is written anywhere: it may hold the key.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8
 
 @attrs.frozen(eq=False)
 class Service:
-    """What is asked, and by whom. `longest_s`: an answer that comes later could undo that to a newer question."""
+    """The roster service. `longest_s`: an answer that comes later could undo that to a newer request."""
 
     addresses: Addresses
     login: Login
@@ -38,11 +38,11 @@ class Service:
     report: Report
     longest_s: float
     _answers: Counter[int] = attrs.field(factory=Counter)
-    """By status."""
+    """The number of answers by status."""
     _durations: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S))
 
     async def answer(self, asked: Request) -> Answer:
-        """The roster, or why not. Never raises."""
+        """Return the answer to this request, a roster or the reason why not; never raise."""
         began_s = trio.current_time()
         found: Answer | None = None
         with trio.move_on_after(self.longest_s):
@@ -116,7 +116,7 @@ class Service:
 
 
 def service(config: Roster, reader: Reader, report: Report) -> Service:
-    """The one of this configuration, which `reader` reads for."""
+    """Return the service of this configuration, for which `reader` reads."""
     where = addresses(config.path, config.domain, with_key=isinstance(config.auth, QueryKey))
     return Service(where, Login(config.auth, report), reader, report=report, longest_s=config.longest_s)
 
