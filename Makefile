@@ -205,14 +205,18 @@ MUTANTS ?= job store lua
 mutants: $(VENV)/mutants/.done servers ## Look which changes of job/ and store/ no test notices: hours (MUTANTS=job, ARGS="restbroker.job.job*")
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written twice
-	@echo "make lint: ruff, mypy (a minute or so, the first time two), who imports whom, and what servers write twice"
+# What the linter of prose says are hints: nothing fails by it.
+PROSE = README.md CONTRIBUTING.md SECURITY.md docs/*.md docs/servers/*.md
+
+lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written twice; report doubtful prose
+	@echo "make lint: ruff, mypy (a minute or so, the first time two), who imports whom, what servers write twice, prose"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@printf "$(BIN)/mypy "; $(DOTS) $(BIN)/mypy
 	$(BIN)/mypy examples/server-kind
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pylint restbroker/servers
+	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
 reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the tables of codes anew
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
