@@ -1,14 +1,15 @@
 """How many jobs may be in delivery at a target: fewer when it says "not now", more again while it answers. No clock.
 
-The gate of a lane owns one, tells it every answer and lets jobs in up to `limit`. What is refused or not answered
-takes its place with it, so that a server that refuses at once is not flooded with the next jobs; the first such
-answer in a while also takes a fifth of the limit, so that several processes come to equal shares. Then nothing
-grows for a second. After that the limit rises fast (by one with each answer, so it doubles with each round) to what is
-left of the old one when a fifth and every place that was taken are gone, and slowly (by a tenth, at least one, a
-second) beyond.
+The gate of a lane owns one, reports every answer to it and lets jobs in up to `limit`. A job that is refused or not
+answered takes its place away with it, so that a server that refuses at once is not flooded with the next jobs; the
+first such answer in a while also takes a fifth of the limit, so that several processes come to equal shares. For one
+second after that, nothing grows. Then the limit rises fast (by one with each answer, so it doubles with each round) to
+what is left of the old one without that fifth and the places that were taken away, and slowly (by a tenth, at least
+one, a second) beyond.
 
 Always holds: 1 <= `limit` <= `ceiling`; it only grows while it is what holds jobs back; every call takes constant time.
-`now_s` is any clock in seconds that all calls share, `others` how many jobs are in delivery beside the one answered.
+`now_s` is the time by any clock in seconds that all calls share, `others` how many jobs are in delivery beside the one
+answered.
 """
 
 import attrs
@@ -21,7 +22,7 @@ _PATIENCE_S = 10.0
 
 @attrs.define
 class Adaptive:
-    """One target's limit in one process. It begins at `ceiling`: there is nothing to be careful about yet."""
+    """The limit of one target in one process. It begins at `ceiling`: there is nothing to be careful about yet."""
 
     ceiling: int
     limit: int = attrs.field(init=False)
@@ -32,16 +33,16 @@ class Adaptive:
     _refused_at_s: float = attrs.field(default=float("-inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Nothing is held back at first."""
+        """Begin with the limit at `ceiling`, so that nothing is held back."""
         self.limit = self._goal = self._before = self.ceiling
 
     @property
     def is_rising(self) -> bool:
-        """Whether the limit is on its way back to where it was."""
+        """Whether the limit is still rising fast, back to where it was."""
         return self.limit < self._goal
 
     def answered(self, now_s: float, others: int) -> None:
-        """The target did its work."""
+        """Note that the target did its work, and raise the limit if that is what holds jobs back."""
         if self.limit >= self.ceiling or others + 1 < self.limit or now_s - self._refused_at_s < CALM_S:
             return
         self._answered += 1
@@ -51,7 +52,7 @@ class Adaptive:
             self._grow(now_s, max(1, self.limit // _STEP_SHARE))
 
     def refused(self, now_s: float, others: int) -> None:
-        """The target said "not now", or did not answer in time."""
+        """Note that the target said "not now" or did not answer in time, and lower the limit."""
         if now_s - self._refused_at_s >= CALM_S:
             self._before = max(self.limit, self._goal)
             self.limit = self._goal = max(1, int(self.limit * LESS))
@@ -61,14 +62,21 @@ class Adaptive:
         self._answered = 0
 
     def restart(self, others: int) -> None:
-        """The target is back: the first job goes alone, and the limit rises from there to where it was."""
+        """Set the limit for the time after an outage: one job beside `others`.
+
+        From there it rises fast to four fifths of what it was, or more.
+        """
         self._goal = max(self._goal, int(self._before * LESS))
         self.limit = min(self._goal, others + 1)
         self._answered = 0
         self._refused_at_s = float("-inf")
 
     def waited(self, now_s: float) -> None:
-        """Jobs wait for their turn. Without this, one slow job would hold all others at a limit of 1 until it ends."""
+        """Raise the limit by one if it has not changed for a second, or for ten once it is back where it was.
+
+        To be called while jobs wait for their turn: otherwise one slow job would hold all others at a limit of 1 until
+        it ends.
+        """
         patience_s = CALM_S if self.is_rising else _PATIENCE_S
         if now_s - max(self._grown_at_s, self._refused_at_s) >= patience_s:
             self._grow(now_s, 1)

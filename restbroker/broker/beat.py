@@ -1,7 +1,7 @@
 """The sign of life: one beat for all lanes of a life, which is its right to fetch and to send.
 
-One task per life. Always holds: a beat never re-creates an identity; when Redis no longer knows one (it was fenced,
-or Redis came back empty), every lane of this life ends and the process goes on under new identities.
+One task per life. Always holds: a beat never re-creates an identity; when Redis no longer knows one (it was fenced, or
+Redis came back empty), every lane of this life ends and the process goes on under new identities.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,10 @@ _SECOND_BEAT_S = 0.5
 
 @attrs.define(eq=False)
 class Beat:
-    """`snapshot` describes a lane for `restbroker stats`."""
+    """The beat of one life.
+
+    `control` is a connection of its own; `snapshot` describes a lane for `restbroker stats`.
+    """
 
     lanes: Sequence[Lane]
     control: Connection
@@ -36,7 +39,10 @@ class Beat:
     _told: Mapping[str, float] = attrs.field(factory=dict)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Beats until cancelled or fenced; started once the first beat is confirmed."""
+        """Beat until cancelled or fenced; call `task_status.started()` once the first beat is confirmed.
+
+        If it is fenced before that, `started()` is called at the end.
+        """
         while await self._once():
             if self.lease.granted.is_set():
                 task_status.started()
@@ -70,7 +76,7 @@ class Beat:
         return False
 
     async def _tell_use(self) -> None:
-        """Writes when tokens were last used, for display: what goes wrong with it must not stop the beat."""
+        """Write down when tokens were last used, for display; Redis' errors are ignored, since the beat must go on."""
         uses = sorted((at_s, name) for lane in self.lanes for name, at_s in lane.plan.tokens.used.items())
         used = {name: at_s for at_s, name in uses}  # the latest of each
         if used == self._told:
@@ -83,6 +89,9 @@ class Beat:
 def _timed_beat(
     client: Client, pairs: Sequence[tuple[str, int]], snapshots: Mapping[str, bytes]
 ) -> tuple[float, list[bool]]:
-    """A beat and when it was asked for: at each try anew, or the first beat after an outage would be too old."""
+    """Write a beat; return when it was sent (boot time in seconds), and for each identity whether it lives.
+
+    Each try takes the time again, or the first beat after an outage would be too old.
+    """
     asked_at_s = boot_time_s()
     return asked_at_s, heartbeats.beat(client, pairs, snapshots)

@@ -8,12 +8,12 @@
       |                                                                             v  | probe_failed()
       +--------------------------------- probe_ok() ------------------------- half-open, one probe under way
 
-The gate of a lane owns one, tells it every outcome and asks it before each fetch. Always holds: jobs flow only while
-it is closed; only a probe leads back; memory is bounded; an answer takes constant time (amortised), and a "not now" a
-look at each command besides. One command that fails or is slow by itself does not open it: leave it out, and look
-whether the rest works. Half-open is no state of its own here: the one prober knows that its probe is under way, and
-for everybody else it is open. `now_s` is any clock in seconds that all calls share; where it steps back, the latest
-slice of time counts.
+The gate of a lane owns one, reports every outcome to it and reads it before each fetch. Always holds: jobs flow only
+while it is closed; only a probe leads back; memory is bounded; an answer takes constant time (amortised), and a "not
+now" a look at each command besides. One command that fails or is slow by itself does not open it: what counts is
+whether the rest works without it. Half-open is no state of its own here: the one prober knows that its probe is under
+way, and for all others it is open. `now_s` is the time by any clock in seconds that all calls share; where it steps
+back, the latest slice of time counts.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ SILENT_LIMIT = 5
 ANSWERS_NEEDED = 20
 WINDOW_S = 10.0
 MOST_COMMANDS = 32
-"""So many commands are told apart; producers make up names, so what comes beyond counts as one."""
+"""How many commands are counted apart; producers make up names, so all that come beyond count as one."""
 _LONGEST_NAME = 64
 _SLICES = 20
 _SLICE_S = WINDOW_S / _SLICES
@@ -47,7 +47,7 @@ class _Slice:
 
 @attrs.define
 class _Window:
-    """The answers of the last ten seconds, in slices of half a second."""
+    """The answers to one command in the last ten seconds, in slices of half a second."""
 
     slices: deque[_Slice] = attrs.field(factory=deque)
     answers: int = 0
@@ -72,17 +72,17 @@ class _Window:
 
 @attrs.define
 class Breaker:
-    """One target's breaker, closed at first. `reason` says why and `opened_at_s` when it opened, None while closed."""
+    """One target's breaker, closed at first. `reason`: why it is open; `opened_at_s`: since when. None while closed."""
 
     reason: str | None = attrs.field(default=None, init=False)
     opened_at_s: float | None = attrs.field(default=None, init=False)
     _silent: int = attrs.field(default=0, init=False)
     _silent_command: str | None = attrs.field(default=None, init=False)
-    """The one command of the row; None if there are several, or something could not be sent at all."""
+    """The one command of the row; None if there are several, or a job could not be sent at all."""
     _answered_at_s: float = attrs.field(default=float("-inf"), init=False)
     _number: int = attrs.field(default=0, init=False)
     _slice_ends_s: float = attrs.field(default=0.0, init=False)
-    """From then on answers are counted in another slice."""
+    """The time from which answers are counted in another slice."""
     _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
     _relapses: int = attrs.field(default=0, init=False)
     _closed_at_s: float = attrs.field(default=float("-inf"), init=False)
@@ -91,15 +91,18 @@ class Breaker:
 
     @property
     def permits(self) -> bool:
-        """Whether the target gets jobs."""
+        """Whether the target gets jobs: the breaker is closed."""
         return self.opened_at_s is None
 
     def unsent(self, now_s: float) -> None:
-        """A job could not be sent at all (refused, DNS, TLS). What comes while it is open changes nothing."""
+        """Note that a job could not be sent at all (refused, DNS, TLS): five silent ones in a row open the breaker.
+
+        While it is open, this changes nothing.
+        """
         self._lengthen(now_s, None)
 
     def unanswered(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
-        """A job was sent and not answered within `waited_s` seconds. As `unsent`, and a "not now" besides.
+        """Note that a job was sent and not answered within `waited_s` seconds: silence, as `unsent`, and a "not now".
 
         It is no sign of silence if others were answered in the second half of that time: jobs that were sent at once
         time out at once.
@@ -110,7 +113,7 @@ class Breaker:
         self._judge(now_s)
 
     def answered(self, now_s: float, command: str = "", *, deferred: bool) -> None:
-        """The target answered; `deferred`: with "not now". What comes while it is open changes nothing."""
+        """Note that the target answered; `deferred`: with "not now". While the breaker is open, it changes nothing."""
         self._silent = 0
         self._answered_at_s = now_s
         self._count(now_s, command, deferred=deferred)
@@ -118,7 +121,7 @@ class Breaker:
             self._judge(now_s)
 
     def is_alone(self, command: str) -> bool:
-        """Whether this command fails by itself: half of its last answers are "not now", and those of others are not."""
+        """Tell whether this command fails by itself: half of its last answers are "not now", of the others' fewer."""
         window = self._commands.get(command[:_LONGEST_NAME])
         if window is None or window.answers < _JUDGED_FROM or not _fails(window.answers, window.deferred):
             return False
@@ -146,50 +149,50 @@ class Breaker:
             self._open(now_s, f"{deferred} of {answers} answers within {duration_text(WINDOW_S)} were “not now”")
 
     def _rest_is_well(self, window: _Window) -> bool:
-        """Whether enough else was asked besides this command, and less than half of it failed."""
+        """Tell whether enough other commands were answered besides this one, and less than half of those failed."""
         answers, deferred = self._all()
         others = answers - window.answers
         return 10 * others >= answers and not _fails(others, deferred - window.deferred)
 
     def _all(self) -> tuple[int, int]:
-        """The answers of the last ten seconds, and how many of them were "not now"."""
+        """Return the number of answers in the last ten seconds, and how many of them were "not now"."""
         windows = self._commands.values()
         return sum([window.answers for window in windows]), sum([window.deferred for window in windows])
 
     def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
-        """Opens at once; no probe before `retry_after_s` seconds have passed.
+        """Open at once for this reason; no probe is due before `retry_after_s` seconds have passed.
 
-        When it is open already, the newer reason and the later of both moments count.
+        If the breaker is open already, the newer reason and the later of both moments count.
         """
         self._open(now_s, reason, names_its_time=retry_after_s > 0)
         self.reason = reason
         self._not_before_s = max(self._not_before_s, now_s + retry_after_s)
 
     def probe_due_s(self, now_s: float, jitter: float) -> float:
-        """Seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
+        """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
 
-        One to two seconds after the opening or the last probe, and never before the end of a Retry-After. A target
-        whose probes are well but which relapses within seconds is asked ever more rarely, every 30 s at least; one that
-        names its time is asked after that.
+        It is due one to two seconds after the opening or the last probe, and never before the end of a Retry-After. A
+        target whose probes are well but which relapses within seconds is probed ever more rarely, every 30 s at least;
+        one that names its time is probed after that.
         """
         doubled = 2.0 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
         wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
         return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
 
     def probe_failed(self, now_s: float, reason: str) -> None:
-        """The target is unwell for this newer reason: open, and the next probe is due a while from now."""
+        """Note that a probe found the target unwell, for this newer reason: the next probe is due a while from now."""
         self.trip(now_s, reason)
         self._last_try_s = now_s
 
     def probe_ok(self, now_s: float) -> None:
-        """The target is well: jobs flow, and what was answered before counts no more."""
+        """Close, since a probe found the target well: jobs flow, and earlier answers count no more."""
         self.opened_at_s = self.reason = None
         self._not_before_s = 0.0
         self._closed_at_s = now_s
         self._forget()
 
     def held_for_s(self, now_s: float) -> float:
-        """Seconds that a Retry-After still runs, 0 without one."""
+        """Return the seconds that a Retry-After still runs, 0 without one."""
         return max(0.0, self._not_before_s - now_s)
 
     def _open(self, now_s: float, reason: str, *, names_its_time: bool = False) -> None:

@@ -1,9 +1,8 @@
 """The broker: signals, services, and one life after the other. `app` calls `run`.
 
 Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
-new configuration is served by a new life, beside which the older one finishes what it has in progress; an exception
-that nobody expected ends the process, after its lives have put every job in a place; one over a single job parks that
-job.
+new configuration is served by a new life, beside which the older one finishes what it has in progress; an unforeseen
+exception ends the process, after its lives have put every job in a place; one over a single job parks that job.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,13 +21,17 @@ from restbroker.broker.signals import Control
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 
 Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
-"""Makes the plan of the configuration as it is now, for the same Redis; None: go on as before. A stop cancels it."""
+"""Returns the plan of the configuration as it is now, for the same Redis; None: go on as before. A stop cancels it."""
 _CLOSE_S = 1.0
 
 
 @attrs.frozen
 class Ended:
-    """How it ended: `second_signal` cut the drain short; `clean` False: some entries were left for a reaper."""
+    """How the broker ended.
+
+    `clean`: no job was left in progress for a reaper. `second_signal`: the number of the signal that cut the drain
+    short; None if there was none.
+    """
 
     clean: bool
     second_signal: int | None
@@ -39,7 +42,11 @@ async def _as_before() -> BrokerPlan | None:
 
 
 async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -> Ended:
-    """Serves until `control.stop`. At `control.reload`, what `reload` gives takes over; its services are not run."""
+    """Serve until `control.stop` is set, and return how the broker ended.
+
+    At each `control.reload`, `reload` is called: the plan that it returns takes over, except its services, which are
+    not run.
+    """
     async with trio.open_nursery() as process:
         await process.start(signals.watch, control, plan.report)
         health = StoreHealth(plan.report)
@@ -61,7 +68,7 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
 
 
 async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
-    """The next plan to serve; None when the process is to stop."""
+    """Wait until a reload brings another plan, and return it; None when the process is to stop."""
     while True:
         async with trio.open_nursery() as nursery:
             for event in (control.stop, control.reload):
@@ -75,7 +82,7 @@ async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
 
 
 async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None:
-    """What `reload` gives; a stop cancels it."""
+    """Return what `reload` returns; None if a stop cancels it."""
     plan = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_on, control.stop, nursery.cancel_scope)
@@ -86,7 +93,7 @@ async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None
 
 @attrs.define(eq=False)
 class _Lives:
-    """All lives of a process. `left`: what they left at its stop, together."""
+    """All lives of a process. `left`: what those that lived until its stop left, added up."""
 
     control: Control
     health: StoreHealth
@@ -95,7 +102,7 @@ class _Lives:
     _serving: list[trio.Event] = attrs.field(factory=list)
 
     async def serve(self, plan: BrokerPlan) -> None:
-        """One life after the other, until the process stops or a later plan has taken over."""
+        """Run one life after the other until the process stops or a later plan takes over; close its transports."""
         older = tuple(self._serving)
         replaced = trio.Event()
         self._serving.append(replaced)

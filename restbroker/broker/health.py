@@ -1,9 +1,9 @@
-"""Redis' outages, seen from one place: calls that wait until it is back, and one event at each end.
+"""Redis' outages, handled in one place: calls that wait until it is back, and one event at each end.
 
 Every task of the broker that talks to Redis does so through `StoreHealth`. Always holds: an outage is reported once
 when it begins and once when it ends, however many tasks run into it, and in between when its reason has changed, e.g.
-from a Redis that is down to one that came back without our user; waiting costs next to nothing. Only a write ends
-an outage: a Redis whose disk is full, or that became a replica, still answers reads.
+from a Redis that is down to one that came back without our user; waiting costs next to nothing. Only a write ends an
+outage: a Redis whose disk is full, or that became a replica, still answers reads.
 """
 
 import math
@@ -26,14 +26,19 @@ FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 1.0
 FIRST_CHANGE_S = 5.0
 LONGEST_CHANGE_S = 60.0
-"""How long a reason stands before another one is told: longer with each change, for two may alternate with each try."""
+"""The seconds before a changed reason is reported: `FIRST_CHANGE_S`, doubled with each change up to `LONGEST_CHANGE_S`.
+
+They grow since two reasons may alternate with each try.
+"""
 
 
 @attrs.define(eq=False)
 class StoreHealth:
-    """Per process. `outages` rises at each beginning, told or not, so that others can tell that time has a hole.
+    """The state of Redis, as this process knows it.
 
-    `away_s` is how long all outages together took. `clock_ahead_s`: how far Redis' clock is ahead of ours, at least.
+    `outages` rises at the beginning of each, reported or not, so that others can tell that time has a hole. `away_s` is
+    how many seconds all outages took together. `clock_ahead_s`: by how much Redis' clock is ahead of ours, at least;
+    negative if it is behind.
     """
 
     report: Report
@@ -42,7 +47,7 @@ class StoreHealth:
     clock_ahead_s: float = 0.0
     _lost_at_s: float | None = None
     reason: str | None = None
-    """Why Redis cannot be used, as it was told last; None while it can."""
+    """Why Redis cannot be used, as it was last reported; None while it can."""
     _told: str = ""
     _stands_s: float = FIRST_CHANGE_S
     _stands_until_s: float = -math.inf
@@ -56,11 +61,14 @@ class StoreHealth:
     async def insist(
         self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Calls `do` until Redis answers. Only for what may be repeated. Raises `StoreRefused`; safe to cancel."""
+        """Call `do` until Redis answers, and return its result. Only for what may be repeated.
+
+        Wait while Redis is away, and report the outage. Raise `StoreRefused`. Safe to cancel.
+        """
         return await self.insist_on(partial(connection.call, do, *args, **kwargs))
 
     async def insist_on(self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
-        """As `insist`, for a question that needs no thread. A write that was done ends an outage."""
+        """Await `ask()` as `insist` calls `do`, where no thread is needed. `is_write`: its success ends an outage."""
         wait_s = FIRST_WAIT_S
         while True:
             began_s = trio.current_time()
@@ -76,14 +84,18 @@ class StoreHealth:
                 return result
 
     def saw_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
-        """Notes what Redis' clock showed between two moments of ours: what may have been the way is no difference."""
+        """Note what Redis' clock showed between two moments of ours (all in epoch seconds).
+
+        A time between the two is no difference: the way to Redis and back may explain it.
+        """
         self.clock_ahead_s = min(0.0, redis_s - asked_at_s) + max(0.0, redis_s - answered_at_s)
 
     def lost(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
-        """Notes that a call that began then was not answered.
+        """Note that a call that began at `began_s` was not answered; report the outage if it is a new one.
 
-        A connection that ended idle counts as an outage, and so does a call of an outage that is over by now; a new one
-        is told once a try fails. Another reason of an outage that was told is told too, once that one stood a while.
+        A connection that ended while idle, and a call from before the end of the last outage, count as an outage that
+        is not reported; a new one is reported once a try fails. During an outage that was reported, another reason is
+        reported too, once the last one has stood for a while.
         """
         if self._lost_at_s is not None:
             self._goes_on(error, trio.current_time() - self._lost_at_s)
@@ -96,7 +108,7 @@ class StoreHealth:
             self.report(StoreLost(str(error)))
 
     def found(self, began_s: float = math.inf) -> None:
-        """Notes that a write that began then was done. One from before the outage says nothing of its end."""
+        """Note that a write that began at `began_s` was done: that ends an outage, unless it began before that."""
         if self._lost_at_s is not None and began_s >= self._lost_at_s:
             outage_s = trio.current_time() - self._lost_at_s
             self._lost_at_s = self.reason = None

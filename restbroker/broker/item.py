@@ -1,8 +1,8 @@
-"""A job in this process's hands: what Redis lists as ours, how far we got with it, and which worker has it.
+"""A job in this process' hands: what Redis lists as ours, how far its delivery got, and which worker has it.
 
-The fetcher makes items, workers fill them, the committer removes them. Always holds: `sending` is set before the
-first byte of the effect can leave, and `settlement` before the item reaches the committer, so that at a stop every
-item tells by itself what must become of it.
+The fetcher makes items, workers fill them, the committer removes them. Always holds: `sending` is set before the first
+byte of the effect can leave, and `settlement` before the item reaches the committer, so that at a stop every item shows
+by itself what must become of it.
 """
 
 import attrs
@@ -17,10 +17,10 @@ from restbroker.telemetry.events import JobFinished
 
 @attrs.define(eq=False)
 class Item:
-    """One ticket. `number` is the ticket's first part; it rises and is never used again by an identity.
+    """One job under its ticket. `number` is the ticket's first part; it rises and is never used again by an identity.
 
-    `started_at_s` (epoch) is when a worker took it up; None until then. It is shown, and a life that is replaced gives
-    back what no worker took up (`leftovers.give_back`).
+    `started_at_s` (epoch seconds) is when a worker took it up; None until then. It is shown, and a life that is
+    replaced gives back what no worker took up (`leftovers.give_back`).
     """
 
     ticket: str
@@ -28,56 +28,58 @@ class Item:
     queue: str
     raw: bytes
     size_bytes: int = 0
-    """Of a job that is too large: its bytes are in Redis alone, and `raw` is empty."""
+    """The size of a job that is too large, whose bytes are in Redis alone: `raw` is empty. 0 for every other job."""
     granted_at_s: float = 0.0
-    """When it was taken (boot time): by then the rate limit was charged for it."""
+    """When it was taken (boot time in seconds), or later paid for a start: the rate limit was charged for it then."""
     started_at_s: float | None = None
     job: Job | None = None
     command: str = ""
     proof: Proof | None = None
-    """What it was let in by."""
+    """The token, secret and signature that it was let in by; None until it is let in."""
     admitted: bool = False
     fingerprint: Fingerprint | None = None
-    """What is remembered of it once it is done, if it is signed."""
+    """What is remembered of it once it is done, if it is signed; else None."""
     reply_id: str | int | float | None = None
     recovered: str | None = None
     """The digest under which its runs before a crash are counted; None if there are none."""
     forgotten: bool = False
-    """Redis has it again although it was sent or settled before: it has run already."""
+    """Whether Redis has it again although it was sent or settled before, so that it counts as having run."""
     at_most_once: bool = False
     in_slot: bool = False
-    """It has a place in its command's slot, beside the gate's limit."""
+    """Whether it has a place in its command's slot, beside the gate's limit."""
     sending: bool = False
     effected: bool = False
-    """A part of it is done and the rest is not: never false again."""
+    """Whether a part of it is done and the rest is not; never False again."""
     settlement: Settlement | None = None
     asked: bool = False
-    """Redis was asked to settle it and did not answer: if it is gone by the next time, it was settled then."""
+    """Whether Redis got its settlement and did not answer: if it is gone by the next time, it was settled then."""
     context: Context | None = None
     status: int | None = None
-    """What the server answered that delivered it, if nothing else is to be told of it but `took_s`, how long it took.
+    """The status of the server's answer, if the job was delivered and only `took_s` is reported of it; else None.
+
+    `took_s` is how many seconds the delivery took.
     """
     took_s: float = 0.0
     event: JobFinished | None = None
-    """What is to be told of it otherwise."""
+    """What is reported of it otherwise; None if nothing is, or not yet."""
     memory_bytes: int = attrs.field(init=False)
-    """About what it takes while it is in progress."""
+    """About how many bytes of memory it takes while it is in progress."""
 
     def __attrs_post_init__(self) -> None:
-        """Looks through it once, however often somebody asks."""
+        """Estimate its memory once, however often that is read."""
         self.memory_bytes = memory_bytes(self.raw)
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether it must not go back to its queue: it may be running, or a part of what must not run twice is done."""
+        """Whether it must not be requeued: it may be running, or a part of what must not run twice is done."""
         return self.sending or (self.effected and self.at_most_once)
 
 
 @attrs.define(eq=False)
 class Hand:
-    """What one worker has: the `item` that it took last. `scope` is open until somebody cancels a job in it.
+    """What one worker has: the `item` that it took last. `scope` is open until a person cancels a job in it.
 
-    `cancelled`: the item that it was cancelled for.
+    `cancelled`: the item for which it was cancelled; None: it was not.
     """
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)

@@ -1,7 +1,7 @@
 """What serves one target inside a process: its plan, and the state that its tasks share during one life.
 
-`app` makes the `LanePlan`, each life of the broker a fresh `Lane` under a new identity. Always holds: what Redis
-lists as this lane's is in `in_hand`, or is about to be adopted by a reconcile.
+`app` makes the `LanePlan`, each life of the broker a new `Lane` under a new identity. Always holds: what Redis lists as
+this lane's is in `in_hand`, or is about to be adopted by a reconcile.
 """
 
 import os
@@ -50,13 +50,13 @@ class LanePlan:
     policy: Policy
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
-    """For how long it is kept in Redis finished jobs; None: it is not."""
+    """The seconds for which Redis keeps a record of finished jobs; None: it keeps none."""
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
-    """What is told of an error of the connector's that nobody foresaw: `what` of it failed, as a sentence begins."""
+    """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
     @property
     def workers(self) -> int:
-        """How many workers it takes: those in slots come on top, so that slow commands do not take all of them."""
+        """The number of workers: those for slots are added to `concurrency`, so that slow commands do not take all."""
         return self.target.concurrency + sum(self.target.slots.values())
 
 
@@ -73,7 +73,7 @@ class Lane:
     identity: str
     quiet: trio.Event
     turn: trio.Lock = attrs.field(factory=trio.Lock)
-    """Held by the committer and the fetcher for each of their calls: who waits for it takes along what came since."""
+    """Held by the committer and the fetcher for each of their calls: the one that waits takes along what came since."""
     in_hand: dict[str, Item] = attrs.field(factory=dict)
     handover: HandOver = attrs.field(factory=HandOver)
     finished: Finished = attrs.field(factory=Finished)
@@ -86,9 +86,12 @@ class Lane:
     slots: Slots = attrs.field(init=False)
     commands: Commands = attrs.field(init=False)
     settled: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    """Who waits here is woken whenever a job is no longer in progress."""
+    """Tasks that wait here are woken whenever a job is no longer in progress."""
     limited: str | None = None
-    """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused (by Redis)."""
+    """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused (by Redis).
+
+    None: nothing kept it from taking jobs.
+    """
     _marker: Marker = attrs.field(init=False)
     replays: Replays = attrs.field(init=False)
     recovered_version: int = 0
@@ -96,12 +99,12 @@ class Lane:
     warned: set[str] = attrs.field(factory=set)
     recent: Recent = attrs.field(factory=Recent)
     hands: set[Hand] = attrs.field(factory=set)
-    """Those of the workers."""
+    """What each of the workers has."""
     refused: list[Item] = attrs.field(factory=list)
-    """What Redis refuses to settle in any form. While there is any, nothing more is fetched."""
+    """Jobs that Redis refuses to settle in any form. While there is one, nothing more is fetched."""
 
     def __attrs_post_init__(self) -> None:
-        """Makes what needs the lane's own parts."""
+        """Make the parts that need other parts of the lane."""
         self._marker = Marker(self.store, self.health, self.fence)
         self.replays = Replays(self.store, self.health)
         self.slots = Slots(self.plan.target.slots)
@@ -109,10 +112,10 @@ class Lane:
 
     @property
     def high_water(self) -> int:
-        """The highest ticket that workers may have started before Redis hears from us again.
+        """The highest ticket number that workers may start before the next call tells Redis of a higher one.
 
-        As many beyond those that have one as the pace needs: were it fewer, workers would wait for Redis; what it is
-        more counts as possibly run after a crash.
+        It is as far beyond what has started as the pace needs, at least one for each worker: if it were lower, workers
+        would wait for Redis; jobs up to it that have not started count as possibly run after a crash.
         """
         workers = self.plan.workers
         ahead = min(max(workers, self.pace.lead), workers + MOST_AHEAD)
@@ -120,19 +123,22 @@ class Lane:
         return max(self.handed, self.handover.first_number - 1) + ahead
 
     def told(self, mark: int, last: int) -> None:
-        """Notes that Redis confirmed this mark; of tickets beyond the `last` that it knew it noted nothing."""
+        """Note that Redis confirmed the high-water mark `mark`, so that workers may start the jobs up to it.
+
+        `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing.
+        """
         self.handover.allow(min(mark, last))
 
     def let_go(self, *tickets: str) -> None:
-        """Notes that jobs are no longer in progress."""
+        """Note that the jobs with these tickets are no longer in progress here, and wake the tasks in `settled`."""
         for ticket in tickets:
             self.in_hand.pop(ticket, None)
         self.settled.unpark_all()
 
     async def mark(self, ticket: str) -> bool:
-        """Writes down that a job is about to be sent; False if it must not be, since it is not ours any more.
+        """Record in Redis that a job is about to be sent; return False if it must not be, as it is not ours any more.
 
-        Waits while Redis is away or refuses it; safe to cancel.
+        Wait while Redis is away or refuses it. Safe to cancel.
         """
         while True:
             try:
@@ -142,9 +148,9 @@ class Lane:
                 await trio.sleep(_REFUSED_WAIT_S)
 
     def cancel(self, item: Item) -> bool:
-        """Ends the delivery of a job, wherever it is on its way; its worker parks it. False: none has it now.
+        """End the delivery of a job, so that its worker parks it; return False if no worker has it, or it is settled.
 
-        A worker that has its answer already settles it as ever.
+        A worker that has its answer already settles it as usual.
         """
         hand = next((one for one in self.hands if one.item is item), None)
         if hand is None or item.settlement is not None:
@@ -154,24 +160,27 @@ class Lane:
         return True
 
     def fence(self) -> None:
-        """Ends this life of the lane, since Redis does not know its identity any more; told once, whoever finds out."""
+        """End this life of the lane, since Redis no longer knows its identity; only the first call is reported."""
         if not self.fenced.is_set():
             self.report(IdentityFenced(self.identity))
             self.fenced.set()
 
     def complain(self, code: str, message: str, cure: str | None) -> None:
-        """Tells an operator, once per life of the lane."""
+        """Report a warning, but each message only once per life of the lane."""
         if message not in self.warned:
             self.warned.add(message)
             self.report(Warned(code, message, cure))
 
     def stop(self) -> None:
-        """Ends every wait of a worker for a job or for the gate."""
+        """End every wait of a worker for a job, for the gate, or before another try."""
         self.stopping.set()
         self.handover.close()
         self.gate.stop()
 
 
 def new_life() -> str:
-    """`host:pid:nonce`, never used before; with `:target` behind it, it is a lane's identity."""
+    """Return a name for a life that was never used before: `host:pid:nonce`.
+
+    With `:target` behind it, it is a lane's identity.
+    """
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"

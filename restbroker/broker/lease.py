@@ -1,6 +1,6 @@
 """Whether a life may still start requests: only while its last confirmed beat is young.
 
-The beat confirms, workers ask. Always holds: a process that was suspended, or cut off from Redis for long enough that
+The beat confirms, workers check. Always holds: a process that was suspended, or cut off from Redis for long enough that
 another may have taken its jobs, starts nothing before Redis has answered again. Time is CLOCK_BOOTTIME, which runs on
 while a virtual machine is suspended.
 """
@@ -12,7 +12,7 @@ import attrs
 import trio
 
 FENCE_AFTER_S = 20.0
-"""A reaper fences a process whose beat stood still for this long of the reaper's own healthy time."""
+"""Seconds of a reaper's own healthy time for which a beat stands still before the reaper fences its process."""
 MARGIN_S = 5.0
 
 
@@ -20,13 +20,13 @@ _BOOT_CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MON
 
 
 def boot_time_s() -> float:
-    """Seconds since the machine started, suspensions included."""
+    """Return the seconds since the machine started, suspensions included."""
     return time.clock_gettime(_BOOT_CLOCK)
 
 
 @attrs.define(eq=False)
 class Lease:
-    """One per life, for all its lanes."""
+    """The right of one life to start requests, for all its lanes."""
 
     granted: trio.Event = attrs.field(factory=trio.Event)
     """Set by the first confirmation."""
@@ -39,10 +39,13 @@ class Lease:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the beat was asked for that was confirmed last; None: none was yet."""
+        """Seconds since the last confirmed beat was sent; None: no beat was confirmed yet."""
         return boot_time_s() - self._until_s + FENCE_AFTER_S - MARGIN_S if self.granted.is_set() else None
 
     def confirm(self, asked_at_s: float) -> None:
-        """Redis confirmed a beat that was asked for at `asked_at_s` (boot time)."""
+        """Note that Redis confirmed a beat that was sent at `asked_at_s` (boot time).
+
+        Requests may be started until 15 s after that time.
+        """
         self._until_s = asked_at_s + FENCE_AFTER_S - MARGIN_S
         self.granted.set()

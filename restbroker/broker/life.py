@@ -1,10 +1,10 @@
-"""One life of the broker: fresh identities, from their registration to the last settlement.
+"""One life of the broker: new identities, from their registration to the last settlement.
 
 `broker.run` runs one after the other until the process stops; a life also ends when Redis no longer grants it its
 rights, or when one of a later configuration has taken over. It is a nest of nurseries whose exits are the phases of its
-end: intake ends first, then the workers, then the committers once the last worker is gone, then what is left gets a
-place, and the beat stops last. Always holds: however a life ends, every job is settled, pushed back, or in its
-in-progress hash for a reaper; and a life that was replaced has all the time until the process stops, since it lives on
+end: intake ends first, then the workers, then the committers once the last worker is gone, then the remaining jobs are
+settled or requeued, and the beat stops last. Always holds: however a life ends, every job is settled, requeued, or in
+its in-progress hash for a reaper; and a life that was replaced may take until the process stops, since it lives on
 beside its successor and a job that is cut off may have run.
 """
 
@@ -45,13 +45,16 @@ from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOp
 
 _END_S = 5.0
 _END_AT_ONCE_S = 2.0
-"""Bounds on the last settlements, in seconds: after a drain, and after a second signal."""
+"""Bounds on the last settlements, in seconds: `_END_S` after a drain, `_END_AT_ONCE_S` after a second signal."""
 _SETTLE_AGAIN_S = 5.0
 
 
 @attrs.define(eq=False)
 class Life:
-    """Made for one run. `replaced` ends it, it calls `take_over` when it takes jobs; `identities`: of all our lives."""
+    """One life, for one call of `run`. Setting `replaced` ends it; it calls `take_over` when it begins to take jobs.
+
+    `identities` holds those of all lives of this process: a life adds its own, and removes them at its end.
+    """
 
     plan: BrokerPlan
     control: Control
@@ -68,10 +71,13 @@ class Life:
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
     _confirmed: trio.Event = attrs.field(factory=trio.Event)
     _lost: bool = False
-    """It was fenced, or broke: nothing is won by waiting."""
+    """Whether the life was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
 
     async def run(self) -> Left:
-        """What was left at the end."""
+        """Run until the process stops, a later life takes over or Redis fences this one; return what was left.
+
+        Raise `StoreRefused` if Redis is too old.
+        """
         async with self._opened:
             lanes = [self._lane(lane_plan) for lane_plan in self.plan.lanes]
             try:
@@ -103,12 +109,18 @@ class Life:
         )
 
     def _report_of_gate(self, event: Event) -> None:
-        """Only the newest life tells of its gates: nobody would hear that one of an older life opened again."""
+        """Report an event of a gate, but once this life is replaced, not that a gate closed or opened.
+
+        Only the newest life reports that: a gate of an older one would never be reported as open again.
+        """
         if not (self.replaced.is_set() and isinstance(event, GateClosed | GateOpened)):
             self.plan.report(event)
 
     async def _register(self, lanes: Sequence[Lane]) -> bool:
-        """False if this life is to end before Redis answers. Raises `StoreRefused` for a Redis too old."""
+        """Register all lanes' identities; return False if this life is to end before Redis answers.
+
+        Raise `StoreRefused` if Redis is too old.
+        """
         registered = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
@@ -260,14 +272,14 @@ class Life:
         return attrs.evolve(total, complete=complete, left=left)
 
     def _end_s(self) -> float:
-        """How long the last settlements may take; without an end while the process lives on and they may succeed."""
+        """Return the seconds that the last settlements may take: infinite if the process lives on and they may work."""
         if self.replaced.is_set() and not self.control.stop.is_set() and not self._lost:
             return math.inf
         return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
 
 
 async def _run_connector(lane: Lane, *, task_status: trio.TaskStatus[None]) -> None:
-    """Runs a connector's background work. Where that fails, its target alone gets no more jobs in this life."""
+    """Run a connector's background work; if it fails, its target alone gets no more jobs in this life."""
     has_begun = False
     try:
         async with trio.open_nursery() as nursery:

@@ -14,10 +14,11 @@ from restbroker.telemetry.events import Report
 
 @attrs.frozen
 class BrokerPlan:
-    """`open_connection` makes a connection of its own, `open_waiter` one for waiting,
-    `open_control` one with a short time-out, which bounds a stop while Redis is frozen.
+    """The parts of a broker.
 
-    `snapshot` describes a lane for `restbroker stats`; `shutdown_timeout_s` bounds a drain.
+    `open_connection` opens a connection to Redis, `open_waiter` one for waiting for jobs, `open_control` one with a
+    short time-out, which bounds a stop while Redis is frozen. `snapshot` describes a lane for `restbroker stats`.
+    `shutdown_timeout_s` bounds a drain, in seconds.
     """
 
     lanes: Sequence[LanePlan]

@@ -1,4 +1,4 @@
-"""What an operator is told of jobs whose `retry_queue` does not count, since their target does not serve it.
+"""The warning about jobs whose `retry_queue` does not count, since their target does not serve it.
 
 Called by `delivery.admission` and `upkeep.reaper`, which report it for each such job that is stored. Always holds: the
 words are the same for all jobs of a queue, so that the log sums them up, and nothing of what a producer wrote is among
@@ -9,7 +9,7 @@ from restbroker.telemetry.events import Warned
 
 
 def ignored(queue: str) -> Warned:
-    """The warning for a job that was taken from this queue."""
+    """Return the warning for a job that was taken from this queue."""
     return Warned(
         "RetryQueueIgnored",
         f"A job of the queue {queue!r} names a retry_queue that its target does not serve: it is retried from "

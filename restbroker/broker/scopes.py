@@ -1,4 +1,4 @@
-"""Two things that lives do with cancel scopes, besides entering them. Used by `life` and `broker`.
+"""Two helpers for cancel scopes. Used by `life`, `broker` and `status.record`.
 
 Always holds: a scope's end only ever comes nearer.
 """
@@ -7,11 +7,11 @@ import trio
 
 
 async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
-    """Cancels the scope when the event comes."""
+    """Wait for the event, then cancel the scope."""
     await event.wait()
     scope.cancel()
 
 
 def bound(scope: trio.CancelScope, within_s: float) -> None:
-    """Ends the scope within so many seconds from now, unless it ends sooner."""
+    """End the scope within `within_s` seconds from now, unless it ends sooner."""
     scope.deadline = min(scope.deadline, trio.current_time() + within_s)

@@ -1,4 +1,4 @@
-"""What runs beside the lanes for as long as the process does: the stats app, the log's summaries."""
+"""What a service is: a task that runs beside the lanes for as long as the process does, such as the stats app."""
 
 from typing import Protocol
 
@@ -6,8 +6,8 @@ import trio
 
 
 class Service(Protocol):
-    """One background task of the process; it must survive a restart of the lanes."""
+    """A background task of the process; it must survive a restart of the lanes."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Runs until cancelled; `task_status.started()` when it is up."""
+        """Run until cancelled; call `task_status.started()` once the service is up."""
         ...

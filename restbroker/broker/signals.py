@@ -1,8 +1,9 @@
-"""What the process does when it is signalled.
+"""What the process does when it gets a signal.
 
-One task, open until the process ends, or the second signal would not be seen; the record calls `act` for what Sidekiq
-Web asks. SIGTERM and SIGINT drain, a second one stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq);
-SIGTTIN prints what every task waits for; SIGHUP has the configuration loaded anew.
+`watch` is one task, open until the process ends, or the second signal would not be seen; the process record calls `act`
+for the requests of Sidekiq Web, and a worker of a group for those of its supervisor. SIGTERM and SIGINT drain, a second
+one stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for;
+SIGHUP loads the configuration again.
 """
 
 import os
@@ -22,9 +23,11 @@ WATCHED = (*STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
 @attrs.define(eq=False)
 class Control:
-    """What signals asked for. `second` is the number of the signal that ended the drain.
+    """What signals have called for. `second` is the number of the signal that ended the drain; None: there was none.
 
-    `reload` is for once: who acts on it puts a new event in its place first, so that no signal is missed meanwhile.
+    `stop`: drain and end; `why` says in words what called for it. `at_once`: end now. `quiet`: take no more jobs.
+    `reload` is for one reload: the task that acts on it puts a new event in its place first, so that no signal is
+    missed meanwhile.
     """
 
     stop: trio.Event = attrs.field(factory=trio.Event)
@@ -35,14 +38,14 @@ class Control:
     """What the process is called beside the others of its group; empty if there are none."""
     why: str = ""
     told_here: bool = False
-    """A local signal asked for the stop."""
+    """Whether a local signal called for the stop."""
     second: int | None = None
 
 
 async def watch(
     control: Control, report: Report, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Turns signals into events of `control` until cancelled."""
+    """Turn signals into events of `control` until cancelled; call `task_status.started()` once signals are caught."""
     with trio.open_signal_receiver(*WATCHED) as signals:
         task_status.started()
         async for number in signals:
@@ -50,9 +53,9 @@ async def watch(
 
 
 def act(number: int, control: Control, report: Report, origin: str | None = None) -> None:
-    """Does what the signal `number` asks for. `origin` says who sent it, if no local process did.
+    """Do what the signal `number` calls for. `origin` names the sender if it is no local process.
 
-    Only a second local request to stop cuts the drain short: a first one may follow Sidekiq Web's, as when a service is
+    Only a second local signal to stop cuts the drain short: a first one may follow Sidekiq Web's, as when a service is
     stopped after it.
     """
     name = signal.Signals(number).name if origin is None else f"{signal.Signals(number).name} from {origin}"
@@ -76,7 +79,7 @@ def act(number: int, control: Control, report: Report, origin: str | None = None
 
 
 def dump(name: str) -> None:
-    """Prints what every task waits for; each line with `name` and the process id, if there is a name."""
+    """Print to stderr where every task waits; if there is a `name`, each line begins with it and the process id."""
     label = f"{name} pid={os.getpid()}: " if name else ""
     # In one piece: other processes of the group write their own at the same time.
     sys.stderr.write("".join(f"{label}{line}\n" for line in task_tree().splitlines()))
@@ -84,7 +87,7 @@ def dump(name: str) -> None:
 
 
 def task_tree() -> str:
-    """Every task of this process with the place where it waits, as indented text."""
+    """Return every task of this process with the place where it waits, as indented text."""
     root = trio.lowlevel.current_root_task()
     lines: list[str] = []
     if root is not None:

@@ -1,7 +1,7 @@
 """Whether a job is let in: its form is right, and its token is one that allows what it asks for.
 
 The worker calls `admit` before anything else is done for a job, and `stored` for one that is not done yet. Always
-holds: only who knows the token is answered; no token is shown, whatever place a producer put it in.
+holds: only a producer that knows the token is answered; no token is shown, no matter where a producer put it.
 """
 
 import time
@@ -42,7 +42,10 @@ class Admitted:
 
 
 def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
-    """What the job asks for, or why it is not let in. Fills the item's job, command and reply id."""
+    """Return what the job asks for, or why it is not let in. Fill the item's job, command, reply id and proof.
+
+    A reason shows no secret. A signed job's item gets its fingerprint.
+    """
     found = _read(lane, item, job)
     if isinstance(found, Reason):
         return found.hidden(hiding.hiding(lane.plan.tokens.values), hiding.EXCERPT_LIMIT)
@@ -52,7 +55,7 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
 
 
 def proof_of(lane: Lane, job: Job) -> Proof | None:
-    """What a job that was let in before was let in by; None if it cannot be told any more."""
+    """Return the proof by which a job was let in before; None if that cannot be found out any more."""
     submission = arguments.read(job.fields.get("args"))
     if isinstance(submission, Reason):
         return None
@@ -60,7 +63,10 @@ def proof_of(lane: Lane, job: Job) -> Proof | None:
 
 
 def stored(lane: Lane, item: Item, job: Job) -> Job:
-    """The job as it may be stored: with its command's name, sealed if it can be, and with what was done of it."""
+    """Return the job as it may be stored: with its command's name, sealed if it can be, and a note if a part is done.
+
+    A `retry_queue` that does not count is reported.
+    """
     name = item.command or display.command_of(job.fields)
     shown = [secret for secret in lane.plan.tokens.values if name is not None and secret in name]
     if name is not None and shown and hiding.text(name, shown) != name:
@@ -111,21 +117,21 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
 
 
 def _without_secrets(reason: Reason, job: Job) -> Reason:
-    """What is wrong with arguments, which it may quote."""
+    """Return a reason about a job's arguments, which it may quote, without their secrets."""
     return reason.hidden(hiding.hiding(redact.secrets_of(job.fields)), hiding.EXCERPT_LIMIT)
 
 
 def _let_in_from(lane: Lane, job: Job) -> str:
-    """The queue from which the job was let in first, as it says, if this target serves that; else the one it is from.
+    """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.
 
-    `_accept` looks whether what it says is true.
+    `_accept` checks whether what it says is true.
     """
     queue = signing.accepted_in(job.fields)
     return queue if queue in lane.plan.target.queues else job.queue
 
 
 def _own_jid(job: Job) -> str:
-    """The payload's jid; "" if it has none, since the one made for it differs from one process to the next."""
+    """Return the payload's jid; "" if it has none, since the one made for it differs from one process to the next."""
     return job.jid if job.fields.get("jid") == job.jid else ""
 
 
@@ -158,7 +164,7 @@ def _misfit(signature: Signature) -> Reason:
 
 
 def _accept(job: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
-    """The job, marked as accepted where it is signed; or why its signature, or the lack of one, is not accepted.
+    """Return the job, marked as accepted if it is signed; or why its signature, or the lack of one, is not accepted.
 
     `queue` is the one that the signature fits, if it covers one.
     """

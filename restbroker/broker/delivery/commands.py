@@ -1,7 +1,8 @@
 """What is the same for all jobs of one endpoint, found out once: it cost each job a fifth of its time.
 
-Admission and the worker ask for it. Always holds: it is found out anew when the connector knows another command under
-the endpoint, since it learnt the server's version; memory is bounded, since producers can invent endpoints.
+Admission calls `of`, and the worker uses what it returns. Always holds: it is found out again when the connector knows
+another command under the endpoint, since it learnt the server's version; memory is bounded, since producers can invent
+endpoints.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,10 @@ _LIMIT = 500
 
 @attrs.define(eq=False)
 class Known:
-    """One endpoint. `spec` is None outside the catalogue, `slot` where nothing limits how many are in delivery."""
+    """What is known of one endpoint.
+
+    `spec`: None outside the catalogue; `slot`: None if nothing limits its deliveries.
+    """
 
     endpoint: str
     spec: CommandSpec | None
@@ -35,7 +39,7 @@ class Known:
     _refusals: dict[str, Reason | None] = attrs.field(factory=dict)
 
     def refusal(self, token: Token, command: Command, queue: str) -> Reason | None:
-        """Why the token does not allow this command, which is one of this endpoint, there; None if it does."""
+        """Return why the token does not allow this command, one of this endpoint, from that queue; None if it does."""
         if token.name not in self._refusals:
             self._refusals[token.name] = auth.refused_command(token, self.endpoint, self.spec, self._dangers)
         refused = auth.refused_place(token, self._target, queue) or self._refusals[token.name]
@@ -44,7 +48,7 @@ class Known:
 
 @attrs.define(eq=False)
 class Commands:
-    """Per lane."""
+    """What one lane knows of its target's endpoints."""
 
     _target: Target
     _connector: Connector
@@ -52,7 +56,7 @@ class Commands:
     _known: dict[str, Known] = attrs.field(factory=dict)
 
     def of(self, endpoint: str) -> Known:
-        """What is known of this endpoint now."""
+        """Return what is known of this endpoint now."""
         spec = self._connector.spec(endpoint)
         known = self._known.get(endpoint)
         if known is None or known.spec is not spec:

@@ -2,7 +2,7 @@
 
 The worker calls `deliver`. Always holds: the gate knows each outcome that the target had a part in before anything else
 is sent; a job that was not sent stays here until the target works again, the lane stops or the job is not ours any
-more; and no exception of a connector gets out (the one `except Exception` of a worker).
+more; and no exception of a connector gets out.
 """
 
 import random
@@ -27,13 +27,13 @@ from restbroker.store.limits import charge
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _UNSENT_LIMIT = 3
-"""So often may one job stay unsent while others succeed; then it counts as a failed try."""
+"""How often one job may stay unsent while others succeed; then it counts as a failed try."""
 _DENIAL_LIMIT = 3
-"""So often may one job meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
+"""How often one job may meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
 _FORBIDDEN = 403
-"""The one denial that may concern a single command."""
+"""The status of the one denial that may concern a single command."""
 _GRANT_S = 0.25
-"""What the rate limit granted at the fetch must be used in this time, or a stalled process would start a burst."""
+"""Seconds for which the rate limit's grant at the fetch counts; if it lasted, a stalled process would start a burst."""
 _AGAIN_S = 0.2
 _ASK_AGAIN_S = 1.0
 
@@ -47,11 +47,11 @@ class Done:
 
 
 async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) -> Done | None:
-    """Delivers until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
+    """Deliver until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
 
-    When cancelled, `item.sending` tells whether it may have left. No token and no argument that `spec` (None outside
-    the catalogue) or its name says to be secret gets out in an outcome's reason, and no secret of the target in any
-    text of what is not delivered, whatever the connector made of it.
+    When cancelled, `item.sending` says whether it may have left. The reason of an outcome has no token and no argument
+    that `spec` (None outside the catalogue) or its name says to be secret; and no text of what is not delivered has a
+    secret of the target, no matter what the connector made of it.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     may_start = _may_start_now(lane, item)
@@ -91,14 +91,17 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
 
 
 def _may_start_now(lane: Lane, item: Item) -> bool:
-    """As `_may_start`, where nothing has to be waited for: the link asks the rest. False: perhaps something has."""
+    """Enter the gate if nothing has to be waited for, and tell whether the request may start; the link checks the rest.
+
+    False: perhaps something has to be waited for (`_may_start`).
+    """
     return not (item.in_slot or lane.plan.limits.emission_us) and lane.gate.enter_now()
 
 
 async def _may_start(lane: Lane, item: Item) -> bool:
-    """Waits until a request may be started: then the gate was entered, unless the job is in a slot.
+    """Wait until a request may be started: then the gate was entered, unless the job is in a slot.
 
-    False: the lane stops, or the job is not ours any more.
+    Return False if the lane stops, or the job is not ours any more.
     """
     while item.ticket in lane.in_hand and await (lane.gate.opened() if item.in_slot else lane.gate.enter()):
         wait_s = _ASK_AGAIN_S
@@ -120,7 +123,7 @@ def _observe(lane: Lane, item: Item, outcome: Outcome, duration_s: float, *, is_
 
 
 def _is_ours(outcome: Outcome) -> bool:
-    """Whether a connector that sent nothing did or refused the job by itself: that is no answer of the target."""
+    """Tell whether a connector that sent nothing did or refused the job by itself: that is no answer of the target."""
     match outcome:
         case Delivered():
             return outcome.by_us
@@ -136,7 +139,7 @@ def _leave(lane: Lane, item: Item) -> None:
 
 
 async def _share_in_s(lane: Lane, item: Item) -> float:
-    """Seconds until the job has its share of the rate limit, 0 if it has it now."""
+    """Return the seconds until the job may try for its share of the rate limit, 0 if it has it now."""
     if boot_time_s() - item.granted_at_s <= _GRANT_S:
         return 0.0
     limits = lane.plan.limits
@@ -151,12 +154,15 @@ async def _share_in_s(lane: Lane, item: Item) -> float:
 
 
 def _once_more(call: Call, item: Item) -> Call:
-    """The call as it is to be judged now: by what was done of it in an earlier round too."""
+    """Return the call as it is to be judged now: it may have run if a part was done in an earlier round."""
     return attrs.evolve(call, maybe_run=True) if item.effected else call
 
 
 def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> Uncertain | None:
-    """Notes that it was not sent. Uncertain if it must not wait for that either."""
+    """Note that the job was not sent, and let it go if it is not ours; `Uncertain` if it must not be begun again.
+
+    None: it waits to be sent, unless it was let go.
+    """
     item.sending = False
     if isinstance(why, NotOurs):
         lane.let_go(item.ticket)
@@ -165,7 +171,7 @@ def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> Uncertain | None:
 
 
 def _halted(item: Item, outcome: Outcome, link: WorkerLink) -> Outcome:
-    """The outcome. Uncertain in the place of one that has the job wait, for what must not be begun again."""
+    """Return the outcome; `Uncertain` instead of one that has the job wait, if it must not be begun again."""
     if not isinstance(outcome, Denied | Unsent):
         return outcome
     item.sending, item.effected = False, item.effected or link.went_on
@@ -180,7 +186,7 @@ _BEGUN = Reason(
 
 
 def _failed(lane: Lane, item: Item, problem: Exception, spec: CommandSpec | None) -> Outcome:
-    """What it means that the connector raised this."""
+    """Return what follows from an exception that the connector raised."""
     match problem:
         case NotSent(by_request=True):
             return Rejected(
@@ -198,7 +204,10 @@ def _failed(lane: Lane, item: Item, problem: Exception, spec: CommandSpec | None
 
 
 async def _after_denial(lane: Lane, denied: Denied, times: int) -> Rejected | None:
-    """Rejected if it concerns this job alone; None if it is to be sent again when the gate is open."""
+    """Return `Rejected` if it concerns this job alone; None if it is to be sent again when the gate is open.
+
+    `times`: how often the job was denied.
+    """
     if not await _is_well(lane, denied.reason):
         return None
     if denied.reason.status == _FORBIDDEN or times >= _DENIAL_LIMIT:
@@ -208,7 +217,7 @@ async def _after_denial(lane: Lane, denied: Denied, times: int) -> Rejected | No
 
 
 async def _is_well(lane: Lane, reason: Reason) -> bool:
-    """Whether the target lets the broker in otherwise; if not, the gate is closed for this reason."""
+    """Tell, by a probe, whether the target lets the broker in otherwise; if not, close the gate."""
     try:
         found = await probe(lane.plan)
     except (NotSent, MaybeSent) as problem:

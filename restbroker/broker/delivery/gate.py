@@ -1,9 +1,9 @@
 """Whether a lane's target gets jobs now, and how many at once. One gate per lane.
 
-The fetcher and waiting workers ask, workers tell what became of each delivery, and the prober tells when the target
-works again. Always holds: while the gate is closed nothing is fetched and nothing is sent but probes, so an outage is a
-wait and never a hot loop; after one, the first job goes alone. The breaker and the adaptive limit inside are pure; this
-file gives them the time and wakes the tasks.
+The fetcher and waiting workers consult it, workers report what became of each delivery, and the prober reports when the
+target works again. Always holds: while the gate is closed nothing is fetched and nothing is sent but probes, so an
+outage is a wait and never a hot loop; after one, the first job goes alone. The breaker and the adaptive limit inside
+are pure; this file gives them the time and wakes the tasks.
 """
 
 import math
@@ -26,7 +26,7 @@ _START = Reason("Starting", "the target has not been probed yet")
 
 @attrs.define(eq=False)
 class Gate:
-    """Closed until the first probe has been answered, so that the server's version is known before the first job."""
+    """The gate of a lane. It is closed until the first probe is answered: the first job needs the server's version."""
 
     target: str
     report: Report
@@ -36,7 +36,7 @@ class Gate:
     server_version: str | None = None
     stopped: bool = False
     given_up: bool = False
-    """Whether it stays closed, whatever a probe finds."""
+    """Whether it stays closed, no matter what a probe finds."""
     let_in: bool = False
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     answers: int = 0
@@ -53,12 +53,12 @@ class Gate:
     _turns: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _in_delivery: int = 0
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
-    """What `trio.current_time` reads, at a third of its price: each job asks."""
+    """What `trio.current_time` reads, at a third of its price: each job needs the time."""
     _sick: set[str] = attrs.field(factory=set)
-    """Commands that had the gate closed and have not been delivered since."""
+    """Commands that closed the gate and have not been delivered since."""
 
     def __attrs_post_init__(self) -> None:
-        """Makes the limit."""
+        """Make the adaptive limit."""
         self._adaptive = Adaptive(self.concurrency)
 
     @property
@@ -68,17 +68,17 @@ class Gate:
 
     @property
     def is_new(self) -> bool:
-        """Whether it was closed from the beginning, and nobody asked the target yet."""
+        """Whether it has been closed from the beginning, with no result of a probe yet."""
         return self._closed_for is _START
 
     @property
     def closed_for_s(self) -> float:
-        """Seconds since it closed."""
+        """Seconds since it was last closed."""
         return trio.current_time() - self._closed_at_s
 
     @property
     def held_for_s(self) -> float:
-        """Seconds that the target asked to be left alone, 0 if none are left."""
+        """Seconds for which the target still wants to be left alone (Retry-After), 0 if none are left."""
         return self.breaker.held_for_s(trio.current_time())
 
     @property
@@ -92,7 +92,7 @@ class Gate:
         return self._adaptive.limit
 
     async def opened(self) -> bool:
-        """Waits until jobs may be sent. False when the lane stops instead. Safe to cancel."""
+        """Wait until jobs may be sent; return False if the lane stops instead. Safe to cancel."""
         while not self.is_open and not self.stopped:
             await self._changed.park()
         return not self.stopped
@@ -103,9 +103,9 @@ class Gate:
         return max(0, self._adaptive.limit - self._in_delivery) if self._closed_for is None else 0
 
     async def enter(self) -> bool:
-        """Waits until one more job may be in delivery. False when the lane stops instead; if True, `leave` must follow.
+        """Wait until one more job may be in delivery, and count it; return False if the lane stops instead.
 
-        Safe to cancel.
+        If it returns True, `leave` must follow. Safe to cancel.
         """
         while not self.enter_now():
             if self.stopped:
@@ -118,7 +118,10 @@ class Gate:
         return True
 
     def enter_now(self) -> bool:
-        """As `enter`, without a wait. False: it would have to wait, or the lane stops."""
+        """Count one more job in delivery if it need not wait; return False if it would have to, or the lane stops.
+
+        If it returns True, `leave` must follow.
+        """
         room = self._adaptive.limit - self._in_delivery
         if room <= 0 or self._closed_for is not None or self.stopped:
             return False
@@ -128,7 +131,7 @@ class Gate:
         return True
 
     def leave(self) -> None:
-        """A job that entered is in delivery no longer."""
+        """Note that a job that entered is no longer in delivery, and wake one that waits."""
         self._in_delivery -= 1
         if self.waiting:
             self._turns.unpark()
@@ -142,10 +145,10 @@ class Gate:
         in_slot: bool = False,
         is_retry: bool = False,
     ) -> None:
-        """Tells what became of a delivery of this command (its endpoint), after its `leave`.
+        """Note what became of a delivery of this command (its endpoint), after its `leave`.
 
-        `duration_s`: how long it took. `in_slot`: it had a place of its own beside the limit. `is_retry`: the job
-        failed before, so that another failure tells of the job rather than of the target.
+        `duration_s`: how many seconds it took. `in_slot`: it had a place of its own beside the limit. `is_retry`: the
+        job failed before, so that another failure says more of the job than of the target.
         """
         now_s = self._clock.current_time()
         match outcome:
@@ -196,13 +199,16 @@ class Gate:
             self._changed.unpark_all()
 
     def _note_sick(self, command: str) -> None:
-        """The next time the probe has the word: it found the target well, and this command closed it again."""
+        """Note that this command closed the gate: without a Retry-After, it does not do so again until it is delivered.
+
+        Until then the probe decides, which found the target well although this command fails.
+        """
         if len(self._sick) >= _MOST_SICK:
             self._sick.clear()
         self._sick.add(command)
 
     def deny(self, reason: Reason) -> None:
-        """The target refuses the broker itself: closed until a probe is let in."""
+        """Close until a probe is let in, since the target refuses the broker itself."""
         self.breaker.trip(trio.current_time(), reason.message)
         if self.denied is None:
             self.denied = reason
@@ -210,28 +216,28 @@ class Gate:
         self._close(reason)
 
     def close(self, reason: Reason) -> None:
-        """The target does not work at all now: closed until a probe finds it well."""
+        """Close until a probe finds the target well, since it does not work at all now."""
         now_s = trio.current_time()
         if self.breaker.permits:
             self.breaker.trip(now_s, reason.message)
         self._close(reason)
 
     def give_up(self, reason: Reason) -> None:
-        """Nothing more can be sent in this life of the lane."""
+        """Close for good: nothing more can be sent in this life of the lane."""
         self.given_up = True
         self._close(reason)
 
     def stop(self) -> None:
-        """Ends every wait for this gate."""
+        """End the waits of `opened` and `enter`, which return False from now on."""
         self.stopped = True
         self._changed.unpark_all()
         self._turns.unpark_all()
 
     async def closed(self) -> None:
-        """Waits until the target is to be probed.
+        """Wait until the target is to be probed.
 
-        It is more than a wait: nobody else looks at a gate that is open, so meanwhile this raises the adaptive limit
-        where all its places were taken for a calm while, and lets the next job in. Only the prober may wait here.
+        It is more than a wait: no other task watches a gate that is open, so meanwhile this raises the adaptive limit
+        if all its places were taken for a calm while, and lets the next job in. Only the prober may wait here.
         """
         while self.is_open or self.given_up:
             limited = self.limit < self.concurrency
@@ -242,7 +248,7 @@ class Gate:
                 self._turns.unpark()
 
     def probe_in_s(self, jitter: float) -> float:
-        """Seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
+        """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
         now_s = trio.current_time()
         if self.is_new:
             return 0.0
@@ -251,7 +257,7 @@ class Gate:
         return self.breaker.probe_due_s(now_s, jitter)
 
     def learn(self, found: Probe | Reason) -> None:
-        """Tells what a probe found, or why there was no answer to it."""
+        """Note what a probe found, or why it was not answered, and open or close accordingly."""
         self._probed_at_s = trio.current_time()
         if self.given_up:
             return

@@ -1,4 +1,4 @@
-"""The way to the target for one delivery, which remembers whether the effect may have left, and its failures."""
+"""The way to the target for one delivery, which remembers whether the effect may have left; and why deliveries fail."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -24,12 +24,12 @@ class NotNow(Exception):
 
 @attrs.frozen
 class ProbeLink:
-    """For a probe: whatever it asks may be sent at any time."""
+    """The way to the target for a probe, which may send its requests at any time."""
 
     _transport: Transport
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """See `Link`."""
+        """Send the request and return the answer; raise `NotSent` or `MaybeSent`."""
         return self._transport.send(request)
 
     send = ask
@@ -37,27 +37,31 @@ class ProbeLink:
 
 @attrs.define(eq=False)
 class WorkerLink:
-    """Made by the worker for one round of delivering `item`.
+    """The way to the target for one round of delivering `item`, made by the worker.
 
-    It is the transport's `Sender` too: a connection may come long after it was asked for.
+    It is the transport's `Sender` too, as a connection may come long after the request for it.
     """
 
     lane: Lane
     item: Item
     went_on: bool = False
-    """Something was asked after a sending that the server did not refuse: if no other follows, that one was not all."""
+    """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
     _took: bool = False
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Preparation: does not mark the job as sent."""
+        """Send a request that prepares the delivery, and return the answer. The job does not count as sent.
+
+        Raise `NotSent` or `MaybeSent`; only `NotSent` once something was sent.
+        """
         if self._took:
             return self._ask_between(request)
         return self.lane.plan.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` or `NotNow`: not sent.
+        """Send the request that has the effect, and return the answer; mark in Redis first what must not run twice.
 
-        To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up.
+        Raise `NotOurs` or `NotNow`: not sent; or what `Transport.send` raises. To be awaited at once: it has no
+        coroutine of its own, since each is one more to pass at every wake-up.
         """
         if self._took:
             # It goes on behind what was answered; of this one no byte has left.
@@ -68,7 +72,7 @@ class WorkerLink:
         return self.lane.plan.transport.send(request, self)
 
     def may_send(self) -> None:
-        """See `Sender`."""
+        """Raise `NotOurs` if the job is in other hands by now, `NotNow` if nothing may be sent at the moment."""
         lane = self.lane
         if self.item.ticket not in lane.in_hand:
             raise NotOurs
@@ -76,15 +80,15 @@ class WorkerLink:
             raise NotNow
 
     def sending(self) -> None:
-        """See `Sender`."""
+        """Note in the item that its first byte may leave from now on."""
         self.item.sending = self._took = True
 
     def note_refused(self) -> None:
-        """See `Sender`."""
+        """Note that the server refused what was sent: a request behind it does not go on from there."""
         self._took = False
 
     async def _ask_between(self, request: Request) -> Response:
-        """A question after something was sent. Without its answer nothing more is, so that it fails as `NotSent`."""
+        """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""
         self.went_on = True
         try:
             return await self.lane.plan.transport.send(request)
@@ -99,9 +103,9 @@ class WorkerLink:
 
 
 async def probe(plan: LanePlan) -> Probe:
-    """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well".
+    """Send the target something harmless, and return what was found; raise `NotSent` or `MaybeSent`.
 
-    No text of what was found has a secret of the target.
+    A bug in the connector is "not well". No text of what was found has a secret of the target.
     """
     try:
         found = await plan.connector.probe(ProbeLink(plan.transport))
@@ -119,7 +123,7 @@ async def probe(plan: LanePlan) -> Probe:
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:
-    """Why nothing was sent, or why a question was not answered."""
+    """Return why nothing was sent, or why a question was not answered."""
     if isinstance(secret := problem.__cause__, ConfigError):
         return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Mend it.'}")
     if isinstance(problem, NotSent) and problem.tls:
@@ -130,7 +134,7 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
 
 
 def unanswered(problem: MaybeSent) -> Reason:
-    """Why nobody knows whether what was sent has run."""
+    """Return why it is unknown whether what was sent has run."""
     if problem.timed_out:
         cure = (
             "The server hangs or is overloaded: check its load and log. If the command takes that long, raise "

@@ -1,7 +1,7 @@
-"""Writes down, before its first byte leaves, that a job is about to be sent: for commands that must not run twice.
+"""Records, before its first byte leaves, that a job is about to be sent: for commands that must not run twice.
 
 The link calls `mark`. Always holds: nothing is sent under `AtMostOnce` that Redis does not list as marked, so that a
-crash parks it instead of running it again. Whoever waits while one mark is written is written with the next.
+crash parks it instead of running it again. Calls that come while one mark is written share the next write.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class _Wish:
 
 @attrs.define(eq=False)
 class Marker:
-    """Per lane. `fence` is called when Redis no longer grants the identity its rights."""
+    """The marks of one lane. `fence` is called when Redis no longer grants the identity its rights."""
 
     store: Connection
     health: StoreHealth
@@ -31,7 +31,10 @@ class Marker:
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def mark(self, identity: str, ticket: str) -> bool:
-        """False if the job is not ours any more: it must not be sent. Waits while Redis is away; safe to cancel."""
+        """Record that the job is about to be sent; return False if it is not ours any more, and must not be sent.
+
+        Wait while Redis is away. Safe to cancel. Raise `StoreRefused`.
+        """
         wish = _Wish(ticket)
         self._wishes.append(wish)
         try:

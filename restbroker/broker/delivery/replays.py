@@ -1,8 +1,7 @@
-"""Finds out, before it is sent, that a signed job was done before: somebody pushed a copy of it.
+"""Finds out, before a signed job is sent, whether it was done before: then someone pushed a copy of it.
 
 The worker calls `is_replay` for signed jobs. Always holds: only what Redis says was done is a replay, so that a job
-that was recovered, given back or retried is none. Whoever asks while one question is on its way is asked for with the
-next.
+that was recovered, given back or retried is none. Calls that come while one question is on its way share the next.
 """
 
 import attrs
@@ -22,7 +21,7 @@ class _Question:
 
 @attrs.define(eq=False)
 class Replays:
-    """Per lane."""
+    """The questions of one lane."""
 
     store: Connection
     health: StoreHealth
@@ -30,7 +29,10 @@ class Replays:
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def is_replay(self, fingerprint: Fingerprint) -> bool:
-        """Whether its job was done. Waits while Redis is away; safe to cancel. Raises `StoreRefused`."""
+        """Tell whether the job of this fingerprint was done. Raise `StoreRefused`.
+
+        Wait while Redis is away. Safe to cancel.
+        """
         question = _Question(fingerprint)
         self._questions.append(question)
         try:

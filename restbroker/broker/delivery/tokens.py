@@ -1,8 +1,8 @@
-"""The tokens that jobs may carry, kept in memory and read anew when their files change.
+"""The tokens that jobs may carry, kept in memory and read again when their files change.
 
-Admission asks whose a job's third argument is; `restbroker token list` asks the same of waiting jobs. Always holds:
-every secret is compared with, whichever fits; what a file does not hold any more fits for a second at most; no secret
-is in a `repr`.
+Admission looks up whose a job's third argument is; `restbroker token list` does so for waiting jobs. Always holds: each
+look-up compares with every secret, whichever fits; what a file does not hold any more fits for a second at most; no
+secret is in a `repr`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +23,13 @@ from restbroker.job.signing import Signature
 from restbroker.telemetry.events import Report, Warned
 
 _LOOK_S: Final = 1.0
-"""So often the files are looked at while tokens fit, and read while one does not or a file is of no use."""
+"""Seconds between two looks at the files while tokens fit.
+
+Also between two reads, while a token does not fit or a file is unusable.
+"""
 
 _REPLACED: Final = 10
-"""So many replaced secrets are kept out of messages too."""
+"""How many replaced secrets are kept out of messages too."""
 
 _Look: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
@@ -35,7 +38,7 @@ _Look: TypeAlias = tuple[tuple[int, ...] | None, ...]
 class Proof:
     """What a job showed: the token, the secret that fits, and the signature if it came with one.
 
-    `is_previous`: it is not the token's current secret, but the one that a rotation replaces.
+    `is_previous`: the secret is not the token's current one, but the one that a rotation replaces.
     """
 
     token: Token
@@ -50,9 +53,10 @@ def _unheard(_event: object) -> None:
 
 @attrs.define(eq=False)
 class Tokens:
-    """Never empty. A file that cannot be read later, or is empty, leaves its last good value in force, with a warning.
+    """The configured tokens with their secrets; never empty.
 
-    `used`: when a job was last let in with each token, by its name (epoch seconds). `now_s`: seconds that never jump.
+    A file that cannot be read later, or is empty, leaves its last good value in force, with a warning. `used` is when a
+    job was last let in with each token: {its name: epoch seconds}. `now_s` returns seconds that never jump.
     """
 
     tokens: Sequence[Token]
@@ -68,12 +72,15 @@ class Tokens:
     _read_at_s: float = -inf
 
     def __attrs_post_init__(self) -> None:
-        """Reads every secret once; raises `ConfigError` if a file cannot be read or is empty."""
+        """Read every secret once; raise `ConfigError` if a file cannot be read or is empty."""
         self._look = self._look_now()
         self._know(tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places()))
 
     def proof(self, given: Json, jid: str = "", submission: Submission | None = None, queue: str = "") -> Proof | None:
-        """Whose `given` is, as configured now: a secret, or a signature that fits jid, submission and queue."""
+        """Return the token that `given` shows, with what proves it, as configured now; None if it fits no token.
+
+        `given` is a job's third argument: a secret, or a signature that fits `jid`, `submission` and `queue`.
+        """
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
         place = signing.place_of(given, self._encoded)
@@ -90,16 +97,16 @@ class Tokens:
         return self._signer(signature, signed) if place is None else self._secrets[place]
 
     def reread(self) -> None:
-        """Has every file read at the next use, whatever it looks like."""
+        """Have every file read at the next use, even if it looks unchanged."""
         self._look, self._looked_at_s = None, -inf
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The texts to keep out of every message."""
+        """The texts to keep out of every message: the current secrets and those that were replaced last."""
         return self._values
 
     def hide(self, text: str, limit: int) -> str:
-        """The text without secrets, and cut to so many characters."""
+        """Return the text without secrets, cut to `limit` characters."""
         return hiding.text(text, self._values, limit)
 
     def _know(self, proofs: tuple[Proof, ...]) -> None:
@@ -122,7 +129,11 @@ class Tokens:
         return None
 
     def _refresh(self, *, misfit: bool) -> bool:
-        """Whether there are other secrets now. A flood of bad tokens costs a look at each file, and no reading."""
+        """Look at the files, and read them if one changed; tell whether there are other secrets now.
+
+        `misfit`: a token did not fit, so that they are read even if unchanged, but once a second at most. A flood of
+        bad tokens thus costs little more than looks at the files.
+        """
         look, now_s = self._look_now(), self.now_s()
         self._looked_at_s = now_s
         again = (misfit or bool(self._unusable)) and now_s - self._read_at_s >= _LOOK_S
@@ -139,7 +150,10 @@ class Tokens:
         return self._secrets != before
 
     def _revealed(self, secret: Secret, last: str) -> str:
-        """Each file for itself: one that is of no use must not keep another's old secret valid."""
+        """Return the secret in the file; `last` if it is in no file, or the file is unusable, which is reported once.
+
+        Each file counts for itself: an unusable one must not keep another's old secret valid.
+        """
         if secret.path is None:
             return last
         try:

@@ -1,8 +1,8 @@
 """A worker: takes one job at a time from the hand-over, reads it, has it delivered, and decides what becomes of it.
 
 A lane runs `LanePlan.workers` of them: `Concurrency`, and one for each place in a slot. Always holds: every item that
-goes on to the committer has a settlement. One that does not was not sent, or is being sent while the lane is cut off
-(`Item.sending` tells), or is not ours any more.
+goes on to the committer has a settlement. An item that has none was not sent, or is being sent while the lane is cut
+off (`Item.sending` says so), or is not ours any more.
 """
 
 import random
@@ -30,7 +30,7 @@ from restbroker.telemetry.events import Warned
 
 
 async def run(lane: Lane) -> None:
-    """Works until the hand-over is closed. When cancelled, the item in progress keeps what is known of it.
+    """Work until the hand-over is closed. When cancelled, the item in progress keeps what is known of it.
 
     An item without a settlement stays: the lane stops before it could be sent, it waits for a place in its slot, or it
     is not in our hands any more. When a person cancels the job in progress, it is parked and the worker goes on.
@@ -64,7 +64,7 @@ async def run(lane: Lane) -> None:
 
 
 def read_job(lane: Lane, item: Item) -> Job | NotAJob:
-    """Reads the item's payload, and keeps the job in it if there is one."""
+    """Read the item's payload, and return the job in it, which `item.job` keeps, or what it is instead."""
     item.recovered, recovered = _recovered(lane, item) if lane.recovered else (None, 0)
     if item.size_bytes:
         return too_large(item.size_bytes, item.queue, spare_jid(lane.identity, item.ticket))
@@ -76,16 +76,17 @@ def read_job(lane: Lane, item: Item) -> Job | NotAJob:
 
 
 def _recovered(lane: Lane, item: Item) -> tuple[str | None, int]:
-    """Under which name, and how often, the item's runs before a crash are counted."""
+    """Return the name under which the item's runs before a crash are counted (None: there are none), and the count."""
     name = digest(item.raw)
     recovered = lane.recovered.get(name, 0)
     return (name if recovered else None), recovered
 
 
 def cut_off(lane: Lane, item: Item, *, told: bool) -> None:
-    """Settles an item whose request was sent and not answered when the lane had to stop.
+    """Settle an item whose request was sent and not answered when the lane had to stop.
 
-    `told`: the process was told to stop. Where it fails instead, this job may be why, and uses up a try.
+    `told`: the process got the order to stop. If it fails instead, this job may be why, and uses up a try. An item that
+    holds no job is left as it is.
     """
     if item.job is None:
         return
@@ -101,13 +102,13 @@ def cut_off(lane: Lane, item: Item, *, told: bool) -> None:
 
 
 def put_back(lane: Lane, item: Item) -> None:
-    """Settles an item that was not sent, or of which the rest was not: back to its queue, and never without that."""
+    """Settle an item that was not sent, or only in part: back to its queue, with a note if a part of it was done."""
     job = item.job if item.effected else None
     item.settlement = Back() if job is None else settle.requeue_begun(stored(lane, item, job))
 
 
 def _cancelled(lane: Lane, hand: Hand) -> None:
-    """Parks the job that a person had cancelled in this hand, unless it was settled in the last moment."""
+    """Park the job that a person cancelled in this hand, unless it was settled in the last moment."""
     item = hand.cancelled
     if item is None or item is not hand.item or item.settlement is not None or item.ticket not in lane.in_hand:
         return
@@ -122,9 +123,10 @@ def _cancelled(lane: Lane, hand: Hand) -> None:
 
 
 def _park(lane: Lane, item: Item, error: Exception) -> None:
-    """Settles a job that no rule foresaw: parked as it is (or begun), it costs itself alone, not process after process.
+    """Settle a job on which the worker itself failed: parked as it is (or begun), it costs itself alone.
 
-    It would be the first one taken at each start, and by no means a crash of which it is suspected.
+    Otherwise it would be the first one taken at each start, in process after process, and it is by no means a crash of
+    which the job is suspected.
     """
     may = "; the command may have run" if item.sending or item.effected else ""
     reason = Reason("Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this.")
@@ -137,7 +139,7 @@ def _park(lane: Lane, item: Item, error: Exception) -> None:
 
 
 def _admitted(lane: Lane, item: Item) -> Admitted | None:
-    """What the item asks for; None if it is not let in, or may not be sent once more, and is settled so."""
+    """Return what the item's job asks for; None if it is not let in, or may not be sent again, and is settled so."""
     item.started_at_s = time.time()
     entry = read_job(lane, item)
     if isinstance(entry, NotAJob):
@@ -153,7 +155,10 @@ def _admitted(lane: Lane, item: Item) -> Admitted | None:
 
 
 async def _is_replay(lane: Lane, item: Item, fingerprint: Fingerprint) -> bool:
-    """Whether a signed job was done before: then it is settled as that, and nobody is answered once more."""
+    """Tell whether a signed job was done before; then it is settled as that, and no second answer is pushed.
+
+    False also if Redis refuses to say.
+    """
     try:
         if not await lane.replays.is_replay(fingerprint):
             return False
@@ -166,7 +171,7 @@ async def _is_replay(lane: Lane, item: Item, fingerprint: Fingerprint) -> bool:
 
 
 def _again(lane: Lane, item: Item, admitted: Admitted) -> Admitted | None:
-    """As `_admitted`, for a job that may have run already."""
+    """Return `admitted`, for a job that may have run already; None if it may not be sent again, and is settled so."""
     job, spec, uncertain_retries = admitted.job, admitted.known.spec, lane.plan.policy.uncertain_retries
     if item.at_most_once:
         job, uncertain_retries = _unmarked(lane, item, job), 0
@@ -177,7 +182,10 @@ def _again(lane: Lane, item: Item, admitted: Admitted) -> Admitted | None:
 
 
 def _delivery(lane: Lane, item: Item, admitted: Admitted) -> Coroutine[Any, Any, Done | None]:
-    """To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up."""
+    """Return the delivery of the job, to be awaited at once.
+
+    It has no coroutine of its own: each is one more to pass at every wake-up.
+    """
     job, known = admitted.job, admitted.known
     traceparent = job.traceparent
     call = Call(
@@ -198,7 +206,10 @@ def _delivery(lane: Lane, item: Item, admitted: Admitted) -> Coroutine[Any, Any,
 async def _deliver_in_slot(
     lane: Lane, item: Item, call: Call, job: Job, spec: CommandSpec | None, slot: Slot
 ) -> Done | None:
-    """As `deliver`. None also if the item waits for a place in its slot, or is put off since too many wait already."""
+    """Deliver the job within its slot, and return what `deliver` does.
+
+    None also if it waits for a place in its slot, or is deferred since too many wait already.
+    """
     match lane.slots.enter(slot, item):
         case "in":
             item.in_slot = True
@@ -220,7 +231,10 @@ async def _deliver_in_slot(
 
 
 def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
-    """The job without its crashes: had it been about to be sent, its mark would have parked it."""
+    """Return the job without its runs before crashes: had it been about to be sent, its mark would have parked it.
+
+    Those of a program that wrote no marks stay.
+    """
     if item.recovered is None or f"!{item.recovered}" in lane.recovered:
         return job
     return attrs.evolve(job, maybe_run=job.maybe_run - lane.recovered.get(item.recovered, 0))

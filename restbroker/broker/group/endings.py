@@ -1,6 +1,7 @@
-"""How a worker of a group ended or hangs, and what is said of it. The supervisor and its watch of workers ask.
+"""How a worker of a group ended or hangs, and what is reported of it. Used by the supervisor and by `hangs`.
 
-Always holds: no sentence promises what nobody is there to do: a dead worker's jobs are given back by one that serves.
+Always holds: no sentence promises what no process is there to do: a dead worker's jobs are given back by one that
+serves.
 """
 
 import signal
@@ -13,20 +14,20 @@ from restbroker.telemetry.events import GroupFailed, Warned
 
 @attrs.frozen
 class End:
-    """In words, and as an exit code. `pid` is None if it never began."""
+    """How a worker ended, in words and as an exit code. `pid` is None if it never began."""
 
     how: str
     code: int
     pid: int | None = None
 
     def of(self, number: int) -> str:
-        """The beginning of a sentence about worker `number`."""
+        """Return the beginning of a sentence about worker `number`."""
         who = f"Worker {number}" if self.pid is None else f"Worker {number} (pid {self.pid})"
         return f"{who} {self.how}"
 
 
 def ended(pid: int, code: int) -> End:
-    """`code` as Python gives it: below 0 for a signal."""
+    """Return the end of a process from its exit code as Python gives it: below 0 for a signal."""
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}
         return End(f"was killed by {names.get(-code, -code)}", 128 - code, pid)
@@ -34,7 +35,10 @@ def ended(pid: int, code: int) -> End:
 
 
 def replaced(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
-    """It will have a successor. `alone`: no other worker lives."""
+    """Return the warning about a worker that ended and gets a successor. `alone`: no other worker lives.
+
+    `wait_s`: within how many seconds it is restarted, if others live.
+    """
     start = f"It is restarted within {duration_text(wait_s)}"
     if alone:
         start = "No other worker is left, so one is started within a second"
@@ -44,13 +48,13 @@ def replaced(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
 
 
 def failed(number: int, end: End) -> GroupFailed:
-    """It ended before any worker was ready."""
+    """Return the report that the group gives up, since this worker ended before any was ready."""
     message = f"{end.of(number)} before any worker of the group was ready. The group gives up."
     return GroupFailed(end.code, message, f"{_why(end)} Then start the group again.")
 
 
 def hangs(number: int, pid: int, silent_s: float) -> Warned:
-    """It lives, and has said nothing for so long."""
+    """Return the warning about a worker that lives and has been silent for `silent_s` seconds."""
     message = (
         f"Worker {number} (pid {pid}) has not answered for {duration_text(silent_s)}: it is suspended, or its "
         "event loop is blocked. It is not killed; 20 s after its last heartbeat, another worker returns its "
@@ -64,7 +68,7 @@ def hangs(number: int, pid: int, silent_s: float) -> Warned:
 
 
 def answers(number: int, pid: int, silent_s: float) -> Warned:
-    """It was said to hang, and does not any more."""
+    """Return the report that a worker answers again which was reported to hang, after `silent_s` seconds."""
     message = f"Worker {number} (pid {pid}) answers again, after {duration_text(silent_s)}."
     return Warned("WorkerAnswers", message, "Nothing; if it happens again, find the cause.")
 

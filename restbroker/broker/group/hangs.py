@@ -1,6 +1,6 @@
-"""Names the workers of a group that live and do not answer: once when it begins, and once when it is over.
+"""Reports the workers of a group that live and do not answer: once when it begins, and once when it is over.
 
-The supervisor runs it. Always holds: it ends nobody, since one that is suspended may have a reason (a debugger), and
+The supervisor runs it. Always holds: it ends no worker, since one that is suspended may have a reason (a debugger), and
 its jobs are given back without that.
 """
 
@@ -13,7 +13,7 @@ from restbroker.broker.group import endings
 from restbroker.telemetry.events import Report
 
 HUNG_S = 10.0
-"""So long a worker says nothing before it counts as one whose event loop hangs."""
+"""Seconds of silence after which a worker counts as one whose event loop hangs."""
 _LOOK_S = 1.0
 
 
@@ -28,24 +28,24 @@ class Heard:
 
 @attrs.define(eq=False)
 class Hangs:
-    """`heard` gives those that live now."""
+    """The watch for workers that hang. `heard` returns those that live now."""
 
     heard: Callable[[], list[Heard]]
     report: Report
     _told: Mapping[int, Heard] = attrs.field(factory=dict)
-    """By process id, as it was when it was told."""
+    """The workers that were reported to hang: {process id: the worker as it was then}."""
 
     def now(self) -> list[Heard]:
-        """Those that hang."""
+        """Return the workers that hang now."""
         return [one for one in self.heard() if is_silent(one.at_s)]
 
     def words(self) -> str | None:
-        """Which ones hang, as a sentence."""
+        """Return which workers hang, as a sentence; None if none does."""
         names = [f"worker {one.number} (pid {one.pid})" for one in self.now()]
         return f"No answer from {', '.join(names)}." if names else None
 
     async def watch(self) -> None:
-        """Tells of them until cancelled."""
+        """Report workers that begin to hang, or no longer do, until cancelled."""
         while True:
             due_s = trio.current_time() + _LOOK_S
             await trio.sleep_until(due_s)
@@ -54,7 +54,7 @@ class Hangs:
                 self.look()
 
     def look(self) -> None:
-        """Tells what has changed since the last look. Nothing of one that is gone: its end is told."""
+        """Report what has changed since the last call, except about workers that are gone: their end is reported."""
         hung = {one.pid: one for one in self.now()}
         living = {one.pid: one for one in self.heard()}
         for pid, one in hung.items():
@@ -67,7 +67,7 @@ class Hangs:
 
 
 def is_silent(at_s: float | None) -> bool:
-    """Whether what spoke last then has been silent for too long."""
+    """Tell whether a worker that spoke last at `at_s` has been silent for too long; False if it never spoke (None)."""
     return at_s is not None and trio.current_time() - at_s >= HUNG_S
 
 

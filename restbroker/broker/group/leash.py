@@ -2,10 +2,10 @@
 
 Towards the worker, each byte is the number of a signal, and is acted on as that signal. Towards the supervisor, each
 line is JSON: a `Told`, when it has changed and once a second, and, where /metrics is served, the values for it, every
-two seconds and at the end. Not by real signals: one that comes before a worker listens would end or suspend it, and a
-byte waits. Always holds: when the supervisor is gone, however it went, the line ends, and the worker drains and ends
-too; what was asked before the worker came up counts before it takes a job; a supervisor that does not read holds
-nothing up.
+two seconds and at the end. Real signals would not do: one that comes before a worker listens would end or suspend it,
+and a byte waits. Always holds: when the supervisor is gone, however it went, the line ends, and the worker drains and
+ends too; an order that came before the worker was up counts before it takes a job; a supervisor that does not read
+holds nothing up.
 """
 
 import json
@@ -23,7 +23,7 @@ from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples, from_json, to_json
 
 SAY_S = 1.0
-"""A worker that says nothing for much longer hangs."""
+"""Seconds between two lines of a worker at most; one that is silent for much longer hangs."""
 _MEASURE_S = 2.0
 _LOOK_S = 0.25
 _GONE = "the supervisor is gone"
@@ -33,19 +33,21 @@ _CHUNK_BYTES = 4096
 
 @attrs.frozen
 class Told:
-    """How a worker is, and how many reloads it is through with."""
+    """What a worker reports: how it is, and how many reloads it has finished."""
 
     view: View
     reloads: int
 
     def line(self) -> bytes:
-        """As it is sent."""
+        """Return it as the line of JSON that is sent."""
         return json.dumps(attrs.asdict(self)).encode() + b"\n"
 
 
 def read(line: bytes) -> Told | None:
-    """What `line` made; None for what nothing here understands. After an upgrade a worker may be newer than its
-    supervisor, or older after one was taken back, so that unknown fields are left out and new ones may be missing.
+    """Return what `Told.line` put into this line; None if it cannot be read.
+
+    After an upgrade a worker may be newer than its supervisor, or older after one was taken back, so that unknown
+    fields are left out and new ones may be missing.
     """
     try:
         fields = json.loads(line)
@@ -56,7 +58,7 @@ def read(line: bytes) -> Told | None:
 
 
 def measured(line: bytes) -> Samples | None:
-    """The values for /metrics, if this line has them; read as leniently."""
+    """Return the values for /metrics if they are in this line, else None; it is read as leniently as `read` does."""
     try:
         return from_json(json.loads(line)["samples"])
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -65,7 +67,7 @@ def measured(line: bytes) -> Samples | None:
 
 @attrs.define(eq=False)
 class Leash:
-    """The worker's end, a service. `line` is the socket; `samples` copies what counts for /metrics, if it is served."""
+    """The worker's end, a service. `line` is the socket; `samples` copies the values for /metrics, if it is served."""
 
     line: socket.socket
     view: Callable[[], View]
@@ -77,7 +79,10 @@ class Leash:
     _told_to_stop: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled."""
+        """Obey the supervisor and report to it until cancelled, beginning with the orders that are there already.
+
+        At the end the values for /metrics are sent once more.
+        """
         self.line.setblocking(False)
         self._obey_first()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.line))
@@ -91,14 +96,14 @@ class Leash:
                 self.line.send(self._measuring()())
 
     def reload_began(self) -> None:
-        """The configuration is being loaded anew."""
+        """Do nothing: the supervisor hears of a reload when it is over."""
 
     def reload_ended(self) -> None:
-        """Whatever became of it, it is over."""
+        """Count a reload that is over, no matter what became of it."""
         self._reloads += 1
 
     def _obey_first(self) -> None:
-        """What waits already, before anything else begins."""
+        """Act on the orders that are there already, before anything else begins."""
         try:
             self._act(self.line.recv(_CHUNK_BYTES))
         except BlockingIOError:
@@ -141,7 +146,7 @@ class Leash:
                 await trio.sleep(_LOOK_S)
 
     def _measuring(self) -> Callable[[], bytes]:
-        """Makes the line with the values of this moment, in any thread."""
+        """Return what makes the line with the values of this moment, in any thread; no bytes without /metrics."""
         if self.samples is None:
             return bytes
         samples = self.samples()

@@ -1,9 +1,10 @@
 """`run --processes N`: one process that delivers nothing and keeps N workers alive, each a whole `restbroker run`.
 
-`app` runs it. Always holds: what is asked of the supervisor by a signal is asked of every worker, also of those that
-start later; a worker that ended is started again unless the group is to end; when the supervisor dies, however, its
-workers end too (see `leash`); a group of which any worker was ever ready ends by a signal only, whatever becomes of its
-workers or of the configuration; no job depends on the supervisor, since workers give back what a dead one had.
+`app` runs it. Always holds: a signal to the supervisor is passed on to every worker, and what lasts (a stop, no more
+jobs) also to those that start later; a worker that ended is started again unless the group is to end; when the
+supervisor dies, however, its workers end too (see `leash`); a group of which any worker was ever ready ends by a signal
+only, no matter what becomes of its workers or of the configuration; no job depends on the supervisor, since workers
+give back what a dead one had.
 """
 
 import signal
@@ -25,9 +26,9 @@ from restbroker.telemetry.events import GroupStopping, Report
 from restbroker.telemetry.metrics import MergedMetrics
 
 HEALTHY_S = 60.0
-"""A worker that lived so long begins anew with the shortest wait."""
+"""A worker that lived for so many seconds begins again with the shortest wait."""
 KILL_S = 10.0
-"""So long after a second signal what still lives is killed: a hung worker must not hold up the end."""
+"""Seconds after a second signal until what still lives is killed: a hung worker must not hold up the end."""
 _RELOAD_S = 30.0
 _LAST_WORDS_S = 0.5
 _CHUNK_BYTES = 65536
@@ -36,7 +37,7 @@ _STARTING = View("starting", store_up=True, beat_fresh=True, closed={})
 
 @attrs.define(eq=False)
 class Worker:
-    """One that was started. `heard_at_s` is when it spoke last; None: not yet."""
+    """A worker that was started. `heard_at_s` is when it spoke last; None: not yet."""
 
     process: trio.Process
     line: socket.socket
@@ -45,14 +46,17 @@ class Worker:
     heard_at_s: float | None = None
 
     def ask(self, number: int) -> None:
-        """Asks it to act as at this signal. Nothing happens if it is gone."""
+        """Order the worker to act as at this signal; do nothing if it is gone."""
         with suppress(OSError):
             self.line.send(bytes([number]))
 
 
 @attrs.define(eq=False)
 class Supervisor:
-    """`command`, and a worker's number, starts that worker, which finds its end of the line on its standard input."""
+    """The supervisor of `count` workers. `command`, and a worker's number, starts that worker.
+
+    The worker finds its end of the line on its standard input.
+    """
 
     command: Sequence[str]
     count: int
@@ -60,11 +64,11 @@ class Supervisor:
     metrics: MergedMetrics = attrs.field(init=False)
     _workers: dict[int, Worker] = attrs.field(factory=dict)
     _served: bool = False
-    """Any worker was ready once."""
+    """Whether any worker was ready once."""
     _heard_at_s: float | None = None
-    """When any worker spoke last."""
+    """When any worker spoke last; None: none did yet."""
     _orders: list[int] = attrs.field(factory=list)
-    """What holds for those that start later too."""
+    """The signals that hold for workers that start later too."""
     _codes: list[int] = attrs.field(factory=list)
     _stop: trio.Event = attrs.field(factory=trio.Event)
     _at_once: trio.Event = attrs.field(factory=trio.Event)
@@ -84,9 +88,10 @@ class Supervisor:
         reload: Callable[[], Awaitable[None]],
         may_start: Callable[[], Awaitable[bool]] = turns.always,
     ) -> int:
-        """Keeps the workers until a signal ends the group. The exit code: 0, or the greatest of those that failed.
+        """Keep the workers alive until a signal ends the group; return the exit code: 0, or the greatest of all.
 
-        `reload` is called at each SIGHUP, `may_start` before a worker is started again: if it may not, it waits on.
+        `reload` is called at each SIGHUP, `may_start` before a worker is started again: if it may not, it waits on. If
+        a worker fails before any was ready, the group gives up and ends.
         """
         async with trio.open_nursery() as process:
             await process.start(self._watch_signals)
@@ -102,29 +107,29 @@ class Supervisor:
         return max(self._codes, default=0)
 
     def view(self) -> View:
-        """How all of them are, as one: ready when each is."""
+        """Return how all workers are, as one: ready when each is."""
         views = [worker.view for worker in self._workers.values()]
         views += [_STARTING] * (self.count - len(views))
         seen = together(views, stopping=self._stop.is_set())
         return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False, silent=self._hangs.words())
 
     def is_alive(self) -> bool:
-        """Whether any worker lives, and none hangs; at the start they may take their time."""
+        """Tell whether any worker has spoken lately, and none hangs; at the start they may take their time."""
         return not self.hangs() and not is_silent(self._heard_at_s)
 
     def hangs(self) -> bool:
-        """Whether the event loop of a worker that lives stands still."""
+        """Tell whether the event loop of a worker that lives stands still."""
         return bool(self._hangs.now())
 
     def _heard(self) -> list[Heard]:
         return [Heard(number, one.process.pid, one.heard_at_s) for number, one in self._workers.items()]
 
     def pids(self) -> frozenset[int]:
-        """The workers' process ids."""
+        """Return the process ids of the workers that live."""
         return frozenset(worker.process.pid for worker in self._workers.values())
 
     async def reload_workers(self) -> None:
-        """Has every worker load the configuration anew; returns when all have, or are gone, or take too long."""
+        """Have every worker load the configuration again; return when all have, are gone, or take longer than 30 s."""
         before = {number: (worker, worker.reloads) for number, worker in self._workers.items()}
         self._ask_all(signal.SIGHUP)
         with trio.move_on_after(_RELOAD_S):
@@ -174,7 +179,7 @@ class Supervisor:
             worker.process.kill()
 
     async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = turns.always) -> None:
-        """Keeps one worker alive until the group ends."""
+        """Keep one worker alive until the group ends."""
         wait_s = turns.FIRST_WAIT_S
         self._turns.begun()
         while not self._stop.is_set():
@@ -200,7 +205,7 @@ class Supervisor:
         self._ask_all(signal.SIGTERM)
 
     async def _live(self, number: int) -> End:
-        """One life of a worker, from its start to its end."""
+        """Start a worker, wait until it ends, and return how it ended."""
         command = [*self.command, str(number)]
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

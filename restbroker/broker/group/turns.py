@@ -1,4 +1,4 @@
-"""When the workers of a group are started again. The supervisor asks.
+"""When the workers of a group are started again. The supervisor calls it.
 
 Always holds: a worker that goes on ending is started less and less often; but while none lives, jobs wait, so that one
 is started at once, though no two within `ALONE_S`.
@@ -16,13 +16,16 @@ ALONE_S = 1.0
 
 
 async def always() -> bool:
-    """For a group in which nothing hinders a start."""
+    """Return True: for a group in which nothing hinders a start."""
     return True
 
 
 @attrs.define(eq=False)
 class Turns:
-    """`any_lives`: whether a worker does; whoever changes that, unparks `news`. `stop` ends all waiting."""
+    """The turns of a group's workers. `any_lives` tells whether one lives; `stop` ends all waiting.
+
+    Code that changes what `any_lives` returns unparks `news`.
+    """
 
     any_lives: Callable[[], bool]
     news: trio.lowlevel.ParkingLot
@@ -31,11 +34,14 @@ class Turns:
     """When any worker was started last, or was about to be."""
 
     def begun(self) -> None:
-        """A worker is started without having waited."""
+        """Note that a worker is started without having waited."""
         self._tried_at_s = trio.current_time()
 
     async def rest(self, wait_s: float, may_start: Callable[[], Awaitable[bool]]) -> float:
-        """Until a worker is to be started again, or the group ends. The wait before the start after that."""
+        """Wait until a worker is to be started again, or the group ends; return the wait before the start after that.
+
+        `wait_s` and what is returned are seconds. While `may_start` returns False, it waits on, each time for longer.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_at_stop, nursery.cancel_scope)
             while True:

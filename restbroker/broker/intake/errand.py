@@ -14,9 +14,10 @@ from restbroker.store import jobs
 
 
 async def own_turn(lane: Lane) -> None:
-    """Takes the lane's turn. Trio's own way has all others run first, also when it is free.
+    """Wait for the lane's turn, and take it.
 
-    What they finish meanwhile makes a group larger; a lane that has nothing in progress is spared that.
+    Trio's own way lets all other tasks run first, also when the turn is free. What they finish meanwhile makes a group
+    larger; a lane that has nothing in progress is spared that.
     """
     if lane.in_hand or lane.turn.locked():
         await lane.turn.acquire()
@@ -25,7 +26,10 @@ async def own_turn(lane: Lane) -> None:
 
 
 async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
-    """Asks for jobs. Raises as `jobs.fetch`; safe to cancel. The caller has the lane's turn."""
+    """Fetch jobs, and settle finished ones in the same round trip; raise what `jobs.fetch` raises.
+
+    The caller has the lane's turn. Safe to cancel: what was not settled is back in `Lane.finished`.
+    """
     items = _taken_along(lane)
     if not items:
         return await lane.store.fetch(wanted)
@@ -47,7 +51,7 @@ async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
 
 
 def _taken_along(lane: Lane) -> list[Item]:
-    """What is finished, but for jobs whose crashes are counted: to take a count back besides is the committer's."""
+    """Take what is finished, except jobs whose crashes are counted: only the committer ends such a count."""
     items = lane.finished.take()
     if not lane.recovered:
         return items

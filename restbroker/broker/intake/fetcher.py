@@ -1,6 +1,6 @@
 """Takes jobs from Redis for one lane, in batches, and hands them to the workers.
 
-One task per lane. Always holds: one fetch at a time; no fetch while the gate is closed or settlements are refused; an
+One task per lane. Always holds: one fetch at a time; no fetch while the gate is closed or Redis refuses settlements; an
 empty queue is waited for without taking from it; and after anything that may have lost an answer, what Redis lists as
 ours is compared with what we know before more is taken.
 """
@@ -26,7 +26,7 @@ from restbroker.store import heartbeats, jobs
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 
 HELD_BYTES = 16 * 1024 * 1024
-"""Nothing more is taken while a lane's jobs in progress take so much memory: few have any use for more at a time."""
+"""Nothing more is taken while a lane's jobs in progress take so many bytes of memory: few lanes need more at a time."""
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _CLOSED_WAIT_S = 1.0
@@ -34,7 +34,7 @@ _CLOSED_WAIT_S = 1.0
 
 @attrs.define(eq=False)
 class Fetcher:
-    """`waiting` is for the lane's queues."""
+    """The fetcher of one lane. `waiting` is for the lane's queues."""
 
     lane: Lane
     waiting: Waiting
@@ -44,11 +44,14 @@ class Fetcher:
     suspects: Suspects = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Makes what needs the lane."""
+        """Make the part that needs the lane."""
         self.suspects = Suspects(self.lane)
 
     async def run(self) -> None:
-        """Fetches until cancelled, quiet or fenced; begins once the first beat is confirmed."""
+        """Fetch until cancelled, or until the lane is quiet or stops; begin once the first beat is confirmed.
+
+        Once the lane is fenced, wait to be cancelled.
+        """
         lane = self.lane
         wait_s = FIRST_WAIT_S
         await lane.lease.granted.wait()
@@ -70,7 +73,10 @@ class Fetcher:
                 wait_s = FIRST_WAIT_S
 
     async def _gate_opened(self) -> bool:
-        """Waits for the gate. What workers hold meanwhile is compared too: they will send it when the gate opens."""
+        """Wait until the gate opens; return False if the lane stops instead.
+
+        What workers hold meanwhile is compared with Redis too: they will send it when the gate opens.
+        """
         lane = self.lane
         while not lane.gate.is_open and not lane.gate.stopped:
             lane.limited = None
@@ -115,7 +121,7 @@ class Fetcher:
                 await lane.settled.park()
 
     def _request(self, reserve: int) -> jobs.FetchRequest | None:
-        """What to ask for now; None if nothing is wanted, or nothing may be taken."""
+        """Return what to fetch now; None if nothing is wanted, or nothing may be taken."""
         lane = self.lane
         room = min(lane.handover.idle_workers, lane.gate.room)
         ready = len(lane.handover) + lane.gate.waiting
@@ -134,12 +140,12 @@ class Fetcher:
         )
 
     def _is_told_soon(self, reserve: int) -> bool:
-        """Whether there are jobs enough, and a settlement on its way that has Redis know that they may be started."""
+        """Tell whether there are enough jobs, and a settlement on its way that lets Redis know they may start."""
         handover = self.lane.handover
         return handover.is_blocked and len(handover) > reserve // 2 and self.lane.finished.is_busy
 
     def _share(self) -> int:
-        """How many more jobs this process alone may have in progress."""
+        """Return how many more jobs this process alone may have in progress."""
         most = self.lane.plan.limits.in_flight
         return most - len(self.lane.in_hand) if most else MAX_BATCH
 
@@ -210,13 +216,13 @@ class Fetcher:
             await self.waiting.wait_beside(lane.handover, got.paused | got.bad)
 
     async def _reconcile(self) -> None:
-        """Compares what Redis lists as ours with what we know.
+        """Compare what Redis lists as ours with what we know, and put right what differs. Raise `StoreUnavailable`.
 
-        Unknown tickets beyond the last known are of a fetch whose answer was lost: adopted. The others were settled,
-        and Redis has forgotten it (a restart without its last second): settled again if we remember how, else run
-        again as jobs that may have run; so do those that come from their queue again. What is not sent yet and Redis
-        does not list went back to its queue with Redis' own past: dropped, also by a worker that has it already. Raises
-        `StoreUnavailable`.
+        Unknown tickets beyond the last known are of a fetch whose answer was lost: they are adopted. The others were
+        settled, and Redis has forgotten it (a restart without its last second): they are settled again if we remember
+        how, else they run again as jobs that may have run; so do those that come from their queue again. What is not
+        sent yet and Redis does not list went back to its queue with Redis' own past: it is dropped, even if a worker
+        has it already.
         """
         lane = self.lane
         outages = lane.health.outages

@@ -18,7 +18,7 @@ from restbroker.broker.item import Item
 
 @attrs.define(eq=False)
 class HandOver:
-    """Bounded by its fetcher, which fetches no more than its idle workers and its reserve ask for."""
+    """The jobs that wait for a worker. It is bounded: the fetcher takes no more than idle workers and reserve need."""
 
     _waiting: deque[Item] = attrs.field(factory=deque)
     _workers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -29,7 +29,7 @@ class HandOver:
 
     @property
     def idle_workers(self) -> int:
-        """Workers that wait for a job."""
+        """How many workers wait for a job."""
         return len(self._workers)
 
     @property
@@ -39,12 +39,12 @@ class HandOver:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether jobs wait here only because Redis was not told yet that they may be started."""
+        """Whether jobs wait here only because Redis does not know yet that they may be started."""
         return bool(self._waiting) and self._waiting[0].number > self._allowed
 
     @property
     def is_free(self) -> bool:
-        """Whether all that waits here may be started."""
+        """Whether all jobs that wait here may be started."""
         return not self._waiting or self._waiting[-1].number <= self._allowed
 
     @property
@@ -56,26 +56,26 @@ class HandOver:
         return len(self._waiting)
 
     def put(self, items: Iterable[Item]) -> None:
-        """Adds jobs in the order of their tickets."""
+        """Add jobs in the order of their tickets."""
         self._waiting.extend(items)
         self._wake()
 
     def put_first(self, item: Item) -> None:
-        """Gives back a job that a worker had taken before its turn."""
+        """Put a job that a worker had taken already in front of all others."""
         self._waiting.appendleft(item)
         self._wake()
 
     def allow(self, number: int) -> None:
-        """Lets workers take jobs up to this ticket number."""
+        """Let workers take jobs up to this ticket number."""
         self._allowed = max(self._allowed, number)
         self._wake()
 
     def drop_unless(self, known: Container[str]) -> None:
-        """Drops waiting jobs whose tickets are not `known`."""
+        """Drop the waiting jobs whose tickets are not in `known`."""
         self._waiting = deque(item for item in self._waiting if item.ticket in known)
 
     async def take(self) -> Item | None:
-        """The next job; None once closed. Safe to cancel: a job is taken or stays."""
+        """Wait for the next job and return it; None once closed. Safe to cancel: a job is taken or stays."""
         while not self.closed:
             await trio.lowlevel.checkpoint_if_cancelled()
             if self.is_ready:
@@ -88,7 +88,7 @@ class HandOver:
         return None
 
     async def hungry(self, reserve: int) -> None:
-        """Waits until more jobs are wanted: an idle worker, or no more than half of `reserve` left."""
+        """Wait until more jobs are wanted: a worker is idle, or no more than half of `reserve` is left."""
         self._low_water = reserve // 2
         while not self._is_hungry(reserve):
             self._hungry = trio.Event()
@@ -100,12 +100,12 @@ class HandOver:
         return len(self._waiting) <= self._low_water and self.idle_workers + reserve > len(self._waiting)
 
     def close(self) -> None:
-        """Ends `take`; what waits here was not started and goes back to its queue."""
+        """End every `take`; the jobs that wait here were not started, and go back to their queues later."""
         self.closed = True
         self._waiting.clear()
         self._workers.unpark_all()
 
     def _wake(self) -> None:
-        """Wakes no more workers than there are jobs for, and looks at no more jobs than there are idle workers."""
+        """Wake no more workers than there are jobs for, and look at no more jobs than there are idle workers."""
         ready = takewhile(lambda item: item.number <= self._allowed, islice(self._waiting, len(self._workers)))
         self._workers.unpark(count=sum(1 for _ in ready))

@@ -1,7 +1,7 @@
-"""How many jobs a lane keeps ready beyond its idle workers: what it settled in its last 25 ms, 4 to 200.
+"""How many jobs a lane keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 200.
 
-And how many it starts between two settlements. Whoever settles counts, the fetcher asks, and so does the lane for what
-it tells Redis. A slow target thus holds few jobs that another process could do.
+It also says how many are started between two settlements. What settles jobs counts them here; the fetcher reads it, and
+so does the lane for what it tells Redis. A slow target thus holds few jobs that another process could do.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ _GROUPS = 4
 
 @attrs.define(eq=False)
 class Pace:
-    """Per lane. Times are any rising seconds, the same clock for both methods."""
+    """The pace of one lane. Times are seconds of any rising clock, the same for both methods."""
 
     _began_s: float = 0.0
     _current: int = 0
@@ -27,19 +27,19 @@ class Pace:
     def lead(self) -> int:
         """How many jobs are started from one confirmation of Redis to the next: twice the largest of the last groups.
 
-        Twice, since from asking to the next answer it takes two calls; the largest, since too few would keep workers
-        waiting, and groups small.
+        Twice, since from a call to the answer of the next it takes two calls; the largest, since too few would keep
+        workers waiting, and groups small.
         """
         return 2 * max(self._groups)
 
     def settled(self, count: int, now_s: float) -> None:
-        """Notes a group of jobs that were settled at `now_s`."""
+        """Note a group of `count` jobs that were settled at `now_s`."""
         self._groups.append(count)
         self._roll(now_s)
         self._current += count
 
     def reserve(self, now_s: float) -> int:
-        """How many jobs to keep ready."""
+        """Return how many jobs to keep ready."""
         self._roll(now_s)
         return max(_LEAST, min(_MOST, max(self._current, self._previous)))
 

@@ -2,7 +2,7 @@
 
 The fetcher hands every job over through this. A job that was in progress when two processes died is a suspect: it runs
 with nothing else in progress, so that only its own crash is laid at its door (`jobs.isolate`; the reaper then parks
-it). Always holds: whatever is taken aside for a suspect goes back to its queue; a suspect that is not run stays in
+it). Always holds: every job that makes way for a suspect goes back to its queue; a suspect that is not run stays in
 progress, to be given back at the end of the life; and no suspect holds the others up for long: between two of them
 others have their turn, and one that lives for a while runs on among the others.
 """
@@ -23,24 +23,24 @@ from restbroker.store import jobs
 from restbroker.telemetry.events import Warned
 
 SUSPECT_AFTER = 2
-"""In so many crashes a job was in progress; one may be an accident."""
+"""In how many crashes a suspect was in progress; one may be an accident."""
 _PATIENCE_S = 10.0
-"""So long the others may take to end before a suspect, and a suspect until others join it."""
+"""Seconds that the others may take to end before a suspect runs, and that a suspect runs before others join it."""
 _LOOK_AGAIN_S = 0.5
 
 
 @attrs.define(eq=False)
 class Suspects:
-    """Per life of a lane."""
+    """The hand-over of one life of a lane, in which suspects run alone."""
 
     lane: Lane
     _others_first: bool = False
 
     async def hand_over(self, items: Sequence[Item]) -> None:
-        """Gives jobs that are in progress to the workers, in the order of their tickets.
+        """Give jobs that are in progress to the workers, in the order of their tickets.
 
-        With a suspect among them it returns when that is settled, or has lived for a while. Waits while Redis is away;
-        safe to cancel. Raises `StoreRefused`: then those that no worker has are no longer in progress here.
+        With a suspect among them, wait until that is settled, or has lived for a while. Wait while Redis is away. Safe
+        to cancel. Raise `StoreRefused`: then those that no worker has are no longer in progress here.
         """
         places = self._suspects(items)
         others = [item for place, item in enumerate(items) if place not in places]
@@ -58,7 +58,7 @@ class Suspects:
             await self._run_alone(items[first])
 
     def _suspects(self, items: Sequence[Item]) -> set[int]:
-        """The places of suspects."""
+        """Return the places of the suspects in `items`."""
         counts = self.lane.recovered
         if max(counts.values(), default=0) < SUSPECT_AFTER:
             return set()
@@ -81,7 +81,10 @@ class Suspects:
             await lane.health.insist(lane.store, jobs.rejoin, lane.identity, suspect.ticket)
 
     async def _isolate(self, suspect: Item) -> bool:
-        """False if it is not in progress any more."""
+        """Record in Redis that the suspect runs alone; return False if it is no longer in progress.
+
+        Raise `StoreRefused`, once the suspect is let go.
+        """
         lane = self.lane
         try:
             answer = await lane.health.insist(lane.store, jobs.isolate, lane.identity, suspect.ticket)
@@ -108,7 +111,7 @@ class Suspects:
         )
 
     async def _until_in_hand(self, tickets: Collection[str]) -> bool:
-        """Waits until nothing but these is in progress; False if that takes too long."""
+        """Wait until nothing but these tickets is in progress; return False if that takes longer than `_PATIENCE_S`."""
         lane = self.lane
         deadline_s = trio.current_time() + _PATIENCE_S
         while lane.in_hand.keys() - tickets:
@@ -121,7 +124,7 @@ class Suspects:
         return True
 
     async def _confirm(self) -> None:
-        """Tells Redis which jobs may be started, by a fetch of none."""
+        """Tell Redis which jobs may be started, by a fetch of none."""
         lane = self.lane
         request = jobs.FetchRequest(lane.identity, lane.plan.target.name, (), lane.base, 0, lane.high_water)
         answer = await lane.health.insist_on(partial(lane.store.fetch, request))

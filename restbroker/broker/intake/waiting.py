@@ -16,17 +16,17 @@ from restbroker.store.connection import Waiter
 _WAIT_S = 2.0
 _REFUSED_WAIT_S = 1.0
 _PASSES = 2
-"""So often others are let run until each that could has: Trio takes them in any order, us perhaps before them."""
+"""How often other tasks are let run until each that can has: Trio takes them in any order, us perhaps before them."""
 
 
 @attrs.frozen
 class Waiting:
-    """`waiters`: one per queue, each on its own connection."""
+    """The waits of one lane. `waiters`: one per queue, each on its own connection."""
 
     waiters: dict[str, Waiter]
 
     async def wait(self, unreadable: Collection[str]) -> None:
-        """Until one of the queues has something, or two seconds; `unreadable` ones are left out."""
+        """Wait until one of the queues has a job, for two seconds at most; leave out the `unreadable` ones."""
         match [queue for queue in self.waiters if queue not in unreadable]:
             case []:
                 await trio.sleep(_WAIT_S)
@@ -38,10 +38,10 @@ class Waiting:
                         nursery.start_soon(self._first, queue, nursery.cancel_scope)
 
     async def wait_beside(self, handover: HandOver, unreadable: Collection[str]) -> None:
-        """As `wait`; ends as well when workers are idle though jobs are here, which Redis has to be told of first.
+        """Wait as `wait` does, but end too when workers are idle though jobs are here: Redis has to know of them first.
 
-        Workers take jobs without settling any while what they take waits for its slot. Workers that have just been
-        given jobs send them first.
+        Workers take jobs without settling any while what they take waits for its slot. Workers that have just got jobs
+        send them first.
         """
         for _ in range(_PASSES):
             await trio.lowlevel.checkpoint()

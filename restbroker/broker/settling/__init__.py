@@ -1,1 +1,1 @@
-"""Back to Redis: finished jobs are settled in groups, told of, and remembered for a while."""
+"""Back to Redis: finished jobs are settled in groups, reported, and remembered for a while."""

@@ -1,7 +1,7 @@
-"""Settles finished jobs in Redis, in groups: whatever was finished while the last group was written is the next one.
+"""Settles finished jobs in Redis, in groups: all that was finished while the last group was written is the next one.
 
-One task per lane. Always holds: a job leaves `in_hand` only when Redis has confirmed its settlement; an outage of
-Redis keeps the settlements here, bounded by the workers, and they are written when it is back.
+One task per lane. Always holds: a job leaves `in_hand` only when Redis has confirmed its settlement; an outage of Redis
+keeps the settlements here, bounded by the workers, and they are written when it is back.
 """
 
 import time
@@ -27,12 +27,15 @@ _UNNOTICED_S = 10.0
 
 @attrs.define(eq=False)
 class Committer:
-    """Ends when the lane's `finished` is closed and empty: when the last worker is gone."""
+    """The committer of one lane.
+
+    It ends when the lane's `finished` is closed and empty: when the last worker is gone.
+    """
 
     lane: Lane
 
     async def run(self) -> None:
-        """Settles until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
+        """Settle until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
             while await self.lane.finished.gathered():
@@ -41,9 +44,9 @@ class Committer:
             beside.cancel_scope.cancel()
 
     async def _insist(self) -> None:
-        """Tries again and again to settle what Redis refuses; an operator must mend the key's type or the rights.
+        """Try again and again to settle what Redis refuses; a person must mend the key's type or the rights.
 
-        And forgets what is too old, for a lane in which nothing more is settled after a burst.
+        Also forget what is too old, for a lane in which nothing more is settled after a burst.
         """
         lane = self.lane
         while True:
@@ -67,7 +70,7 @@ class Committer:
 
 
 async def commit(lane: Lane, items: list[Item]) -> list[Item]:
-    """Settles `items`; returns those that Redis refuses in every form. Waits as long as Redis is away."""
+    """Settle `items`; return those that Redis refuses in every form. Wait as long as Redis is away."""
     refused: list[Item] = []
     rest = items
     while rest:
@@ -95,13 +98,13 @@ async def _finish(lane: Lane, request: jobs.FinishRequest, now_s: float, items: 
 
 
 def note_asked(items: list[Item]) -> None:
-    """Notes that Redis may have settled these, since it did not answer."""
+    """Note that Redis may have settled these items, since it did not answer."""
     for item in items:
         item.asked = True
 
 
 def finish_request(lane: Lane, items: list[Item]) -> jobs.FinishRequest:
-    """What settles these."""
+    """Return the request that settles those of these items that have a settlement."""
     settlements = [(item.ticket, item.settlement) for item in items if item.settlement is not None]
     ahead_s = lane.health.clock_ahead_s
     if ahead_s:
@@ -114,9 +117,9 @@ def finish_request(lane: Lane, items: list[Item]) -> jobs.FinishRequest:
 
 
 def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[Item]) -> list[Item]:
-    """Notes what Redis answered; returns the items that have a new settlement, to be tried at once.
+    """Note what Redis answered; return the items that have a new settlement, to be tried at once.
 
-    What Redis refuses in every form is added to `refused`.
+    What Redis refuses in every form is added to `refused`; what is settled is let go and reported.
     """
     applied: list[Item] = []
     gone: list[Item] = []
@@ -152,7 +155,7 @@ def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[It
 
 
 async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Code]) -> None:
-    """Ends the count of runs before a crash: equal bytes that come later are another job.
+    """End the count of runs before a crash: equal bytes that come later are another job.
 
     Only for what was settled here. What is gone may be in other hands, and they need the count.
     """

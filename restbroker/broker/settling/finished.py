@@ -15,20 +15,23 @@ from restbroker.store.tickets import MAX_BATCH
 
 GATHER_S = 0.003
 GROUP_ENOUGH = 50
-"""So many are worth a call of their own: no more are waited for."""
+"""How many jobs are worth a call of their own: no more are waited for."""
 GROUP_LIMIT = MAX_BATCH
-"""A thousand workers finish more than this while one group is written."""
+"""The most jobs in one group: a thousand workers finish more than this while one is written."""
 
 
 def group_size(items: list[Item]) -> int:
-    """How many of these are settled in one call: none behind one that is too large, for which Redis takes a while."""
+    """Return how many of the first items are settled in one call: none behind one that is too large.
+
+    Redis takes a while for that one.
+    """
     group = items[:GROUP_LIMIT]
     return next((place for place, item in enumerate(group, 1) if item.size_bytes), len(group))
 
 
 @attrs.define(eq=False)
 class Finished:
-    """Per lane. A list and a parking lot: a memory channel wakes its reader once per job."""
+    """The finished jobs of one lane. A list and a parking lot: a memory channel wakes its reader once per job."""
 
     _items: list[Item] = attrs.field(factory=list)
     _committer: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -38,31 +41,31 @@ class Finished:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a group is being settled, or about to be: Redis will hear from us without being asked."""
+        """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
         return bool(self._items) or not self._committer
 
     def add(self, item: Item, *, more: bool) -> None:
-        """Adds a job with its settlement. `more`: others can be started, and will follow soon."""
+        """Add a job with its settlement. `more`: others can be started, and will follow soon."""
         self._items.append(item)
         self._more = more
         if (not self._gathers or not more or len(self._items) >= GROUP_ENOUGH) and self._committer:
             self._committer.unpark_all()
 
     def put_back(self, items: list[Item]) -> None:
-        """Gives back what was taken and not settled."""
+        """Put back in front what was taken and not settled."""
         if items:
             self._items[:0] = items
             self._committer.unpark_all()
 
     def take(self) -> list[Item]:
-        """What is there now, the oldest first, as far as it fits into a group."""
+        """Remove and return what is there now, the oldest first, as far as it fits into a group."""
         count = group_size(self._items)
         items = self._items[:count]
         del self._items[:count]
         return items
 
     async def gathered(self) -> bool:
-        """Waits until the next group is there; False once closed and all was taken. It takes nothing."""
+        """Wait until the next group is there, without taking it; return False once closed and all was taken."""
         while True:
             while not self._items and not self._closed:
                 await self._committer.park()
@@ -72,7 +75,7 @@ class Finished:
                 return bool(self._items)
 
     def close(self) -> None:
-        """To be called when the last worker is gone: no more will come."""
+        """Note that no more will come; to be called when the last worker is gone."""
         self._closed = True
         self._committer.unpark_all()
 

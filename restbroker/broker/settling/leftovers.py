@@ -1,4 +1,4 @@
-"""The last thing a lane does: gives every job that Redis still lists as its own a place, and takes its leave.
+"""The last thing a lane does: puts every job that Redis still lists as its own in a place, and retires its identity.
 
 `settle` is called at the end of each life, shielded and bounded by the caller; `give_back` before, by a life that was
 replaced. Always holds: the list is read from Redis, since memory may have lost track; what was sent and not answered is
@@ -21,9 +21,10 @@ from restbroker.store.tickets import queue_of, ticket_number
 
 @attrs.frozen
 class Left:
-    """`pushed_back` jobs went back unsent, `uncertain` were sent and not answered, wherever they are now.
+    """What was left at the end. `pushed_back` jobs went back unsent.
 
-    `complete`: nothing is left for a reaper; else `left` is how many jobs are, as far as known.
+    `uncertain` jobs were sent and not answered, wherever they are now. `complete`: nothing is left for a reaper; else
+    `left` is how many jobs are, as far as known.
     """
 
     pushed_back: int = 0
@@ -32,7 +33,7 @@ class Left:
     left: int = 0
 
     def plus(self, other: "Left") -> "Left":
-        """Both together."""
+        """Return the sum of both."""
         return Left(
             self.pushed_back + other.pushed_back,
             self.uncertain + other.uncertain,
@@ -42,9 +43,10 @@ class Left:
 
 
 async def settle(lane: Lane, *, told: bool) -> Left:
-    """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it.
+    """Settle what is left, retire the identity, and return what was left.
 
-    `told`: the process was told to stop. What Redis refuses stays in progress, for a reaper.
+    Wait while Redis is away: the caller bounds it. `told`: the process got the order to stop. What Redis refuses stays
+    in progress, for a reaper, and is reported.
     """
     try:
         return await _settle(lane, told=told)
@@ -72,9 +74,10 @@ async def _settle(lane: Lane, *, told: bool) -> Left:
 
 
 async def give_back(lane: Lane, *, workers_gone: bool) -> None:
-    """Gives back what no worker has begun and, once they are gone, what they could not send. Safe to cancel.
+    """Give back what no worker has begun and, once they are gone (`workers_gone`), what they could not send.
 
-    What this leaves, or Redis refuses, is left to `settle`. To be called when the lane was told to stop.
+    To be called when the lane has been stopped. What this leaves, or Redis refuses, is left to `settle`. Safe to
+    cancel.
     """
     try:
         held = await lane.health.insist(lane.store, jobs.read_jobs, lane.identity)
@@ -95,8 +98,10 @@ async def give_back(lane: Lane, *, workers_gone: bool) -> None:
 
 
 def _unknown(lane: Lane, ticket: str, held: jobs.JobsInProgress) -> Item | None:
-    """A job whose fetch was cut off before it got here: not sent. Or one that was settled, which Redis has forgotten:
-    settled again if we remember how, else it may have run. None: no lane with our queues made this ticket.
+    """Return the item of a ticket that only Redis lists; None: no lane with our queues made this ticket.
+
+    Either its fetch was cut off before it got here: it was not sent. Or it was settled, which Redis has forgotten: it
+    is settled again if we remember how, else it may have run.
     """
     queue = queue_of(ticket, lane.plan.target.queues)
     if queue is None:

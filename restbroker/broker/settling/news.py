@@ -1,8 +1,8 @@
-"""What is told of settled jobs: of most only how long they took, of a whole group at once; of each other one an event.
+"""What is reported of settled jobs: of most only how long they took, a whole group at once; of each other one an event.
 
-The worker has an event made where there is more to tell, since the outcome is at hand then; the committer calls `tell`
-once Redis has confirmed a group, and before that `records`, which are kept in Redis. Always holds: no token is in what
-is told, wherever a producer put it.
+The worker has an event made where there is more to report, since the outcome is at hand then; the committer calls
+`tell` once Redis has confirmed a group, and before that `records`, which are kept in Redis. Always holds: no token is
+in what is reported, no matter where a producer put it.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from restbroker.telemetry.events import JobFinished, JobsDelivered
 
 
 def finished(lane: Lane, item: Item, settlement: Settlement, outcome: Final, duration_s: float) -> JobFinished:
-    """The event of a job that ended like this."""
+    """Return the event of a job that ended with this settlement and outcome, after `duration_s` seconds."""
     what = _what(lane, item, type(outcome).__name__.lower(), type(settlement).__name__.lower(), duration_s)
     if isinstance(outcome, Delivered):
         return JobFinished(*what, outcome.status, note=outcome.note, admitted=item.admitted)
@@ -30,24 +30,27 @@ def finished(lane: Lane, item: Item, settlement: Settlement, outcome: Final, dur
 
 
 def repeated(lane: Lane, item: Item) -> JobFinished:
-    """The event of a signed job that was done before, and was not sent."""
+    """Return the event of a signed job that was done before, and was not sent."""
     return JobFinished(*_what(lane, item, "duplicate", "ack", 0.0))
 
 
 def of(lane: Lane, item: Item) -> JobFinished | None:
-    """The event of a job; None if it did not end here, but is settled again since Redis forgot that it was."""
+    """Return the event of a job; None if it did not end here, but is settled again since Redis forgot that it was."""
     if item.event is None and item.status is not None:
         return JobFinished(*_what(lane, item, "delivered", "ack", item.took_s), item.status, admitted=item.admitted)
     return item.event
 
 
 def records(lane: Lane, items: Iterable[Item], keep_s: float) -> Records:
-    """What is to be kept for so long of those of these with a settlement that end with it."""
+    """Return the records of these jobs, to be kept for `keep_s` seconds: one for each that has a settlement.
+
+    The record of a job that does not end with its settlement is empty.
+    """
     return Records(round(keep_s * 1000), [_record(lane, item) for item in items if item.settlement is not None])
 
 
 def _record(lane: Lane, item: Item) -> bytes:
-    """What lies in a set tells its own story, and what goes back has not ended."""
+    """Return a job's record, or b"" for one that has not ended, or lies in a set, where it tells its own story."""
     event = of(lane, item) if isinstance(item.settlement, Ack | Drop) else None
     if event is None:
         return b""
@@ -58,7 +61,7 @@ def _record(lane: Lane, item: Item) -> bytes:
 
 
 def tell(lane: Lane, items: Iterable[Item]) -> None:
-    """Reports these, which Redis has just settled."""
+    """Report these jobs, which Redis has just settled."""
     delivered: list[Item] = []
     by_endpoint: dict[str, list[float]] = {}
     took_s: dict[str, list[float]] = {}
@@ -87,7 +90,7 @@ def _what(
 
 
 def _shown(lane: Lane, text: str) -> str:
-    """A producer's own text, unless it put the token into the wrong place."""
+    """Return a producer's own text, or a mask if it put the token into the wrong place."""
     for token in lane.plan.tokens.values:
         if token in text:
             return hiding.MASK

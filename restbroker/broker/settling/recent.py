@@ -2,8 +2,8 @@
 
 The committer remembers, the fetcher and the leftovers look up. A Redis that restarts without its last second, or a
 replica that takes over, lists jobs as in progress that were settled; settling them again is right, running them is not.
-Or it has them in their queue, as if they had never been taken: then they run again, as jobs that may have run.
-Always holds: memory is bounded by time and size.
+Or it has them in their queue, as if they had never been taken: then they run again, as jobs that may have run. Always
+holds: memory is bounded by time and size.
 """
 
 from array import array
@@ -27,14 +27,14 @@ class _Group:
 
     at_s: float
     tickets: str
-    """One after the other, with blanks between them."""
+    """The tickets, one after the other, with blanks between them."""
     settlements: list[Settlement]
     jobs: "array[int]"
     """The hash of each job's bytes."""
     size_bytes: int
 
     def forget(self, count: int) -> None:
-        """Forgets the first ones."""
+        """Forget the first `count` jobs."""
         self.size_bytes -= sum(map(_size, self.settlements[:count]))
         self.tickets = " ".join(self.tickets.split()[count:])
         del self.settlements[:count], self.jobs[:count]
@@ -42,17 +42,17 @@ class _Group:
 
 @attrs.define(eq=False)
 class Recent:
-    """Per lane. `now_s` is any rising clock; the same for all methods."""
+    """The last settlements of one lane. `now_s` is the time by any rising clock, the same for all methods."""
 
     _groups: deque[_Group] = attrs.field(factory=deque)
     _size_bytes: int = 0
     _found: dict[str, Settlement] | None = None
-    """All by ticket, made when somebody asks: that is after an outage, and at the end."""
+    """All by ticket, made at the first look-up: that is after an outage, and at the end."""
     _doubted: set[int] = attrs.field(factory=set)
     _doubted_until_s: float = float("-inf")
 
     def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
-        """Remembers confirmed settlements: the ticket of each, and the job's bytes."""
+        """Remember confirmed settlements: the ticket of each, and the job's bytes."""
         size_bytes = sum(map(_size, settlements))
         self._groups.append(_Group(now_s, " ".join(tickets), settlements, array("q", map(hash, jobs)), size_bytes))
         self._size_bytes += size_bytes
@@ -65,7 +65,7 @@ class Recent:
         return bool(self._doubted)
 
     def get(self, ticket: str) -> Settlement | None:
-        """What became of this ticket, if it is remembered."""
+        """Return what became of this ticket; None if it is not remembered."""
         if self._found is None:
             self._found = {
                 ticket: settlement
@@ -75,7 +75,7 @@ class Recent:
         return self._found.get(ticket)
 
     def forget(self, now_s: float) -> None:
-        """Forgets what is too old or too much. For who calls it now and then: an idle lane keeps nothing."""
+        """Forget what is too old or too much. To be called now and then: an idle lane keeps nothing."""
         groups = self._groups
         while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
             self._size_bytes -= groups.popleft().size_bytes
@@ -91,7 +91,10 @@ class Recent:
             self._size_bytes = newest.size_bytes
 
     def doubt(self, jobs: Iterable[bytes], now_s: float) -> None:
-        """Redis may have forgotten something: `jobs`, and all that are remembered, may come under new tickets."""
+        """Note that Redis may have forgotten something.
+
+        `jobs`, and all that are remembered, may come under new tickets.
+        """
         settled = {
             job
             for group in self._groups
@@ -103,7 +106,10 @@ class Recent:
         self._doubted_until_s = now_s + DOUBTED_S
 
     def may_have_run(self, job: bytes, now_s: float) -> bool:
-        """Whether a job that was fetched is one of those; once for each, since another with equal bytes is another."""
+        """Tell whether a fetched job is one of those that `doubt` noted.
+
+        Each counts once, since another job with equal bytes is another.
+        """
         if not self._doubted or hash(job) not in self._doubted:
             return False
         self._doubted.remove(hash(job))

@@ -1,1 +1,1 @@
-"""How the broker is, for whoever looks at it from outside: pages, systemd, Sidekiq Web."""
+"""How the broker is, as seen from outside: by pages, systemd and Sidekiq Web."""

@@ -1,9 +1,9 @@
-"""What Sidekiq Web and Sidekiq's API see of this process, and what they ask of it.
+"""What Sidekiq Web and Sidekiq's API see of this process, and the requests that they leave for it.
 
-A service: one task per process, beside its lives. Always holds: it is for display, apart from the beat, and whatever
-goes wrong with it neither delays nor ends anything else; nothing secret is in it; a request that somebody leaves for
-this process (quiet, stop, dump) has the effect of the local signal, except that no second request to stop cuts the
-drain short, and one to cancel a job in progress ends its delivery; the record is gone when the process ends.
+A service: one task per process, beside its lives. Always holds: it is for display, apart from the beat, and no error of
+it delays or ends anything else; nothing secret is in it; a request for this process (quiet, stop, dump) has the effect
+of the local signal, except that no second request to stop cuts the drain short, and one to cancel a job in progress
+ends its delivery; the record is gone when the process ends.
 """
 
 import os
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 RECORD_S: Final = 5.0
 TAG: Final = "restbroker"
-"""Shown beside the host."""
+"""The tag that is shown beside the host."""
 _ORIGIN = "Sidekiq Web"
 _NOT_SHOWN = "Sidekiq Web may not show this process"
 _REMOVE_S = 1.0
@@ -61,7 +61,11 @@ _REQUESTS: Final[Mapping[str, signal.Signals]] = {
 
 @attrs.define(eq=False)
 class SidekiqRecord:
-    """`connection` is its own, with a short time-out; `executions` are written for Sidekiq's Metrics page."""
+    """The record of this process. `connection` is its own, with a short time-out.
+
+    `executions` are written for Sidekiq's Metrics page. `show_bodies` tells whether jobs are shown with their message
+    texts.
+    """
 
     connection: Connection
     status: Status
@@ -77,7 +81,7 @@ class SidekiqRecord:
     _tokens: tuple[tuple[str, ...], Spelled] | None = attrs.field(default=None, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Writes the record every five seconds from the first life on, until cancelled; then it is removed."""
+        """Write the record every five seconds, from the first life on, until cancelled; then remove it."""
         task_status.started()
         try:
             await self.status.served.wait()
@@ -103,11 +107,11 @@ class SidekiqRecord:
 
     @property
     def _state(self) -> tuple[bool, bool]:
-        """What who looks at Sidekiq Web waits for."""
+        """Whether the process is quiet, and whether it stops: what a person at Sidekiq Web waits for."""
         return self.control.quiet.is_set(), self.control.stop.is_set()
 
     async def _pause(self) -> None:
-        """Until the next record is due, or there is news for who looks at Sidekiq Web."""
+        """Wait until the next record is due, or the process becomes quiet or begins to stop."""
         with trio.move_on_after(RECORD_S):
             async with trio.open_nursery() as nursery:
                 for event in (self.control.quiet, self.control.stop):
@@ -116,7 +120,7 @@ class SidekiqRecord:
                 await trio.sleep_forever()
 
     async def _write(self) -> str | None:
-        """What is asked of this process, if anything."""
+        """Write the record; return the request that is there for this process, None if there is none or Redis fails."""
         try:
             asked, self._rtt_us = await self._call(_timed_write, await self._record())
         except StoreUnavailable:
@@ -127,7 +131,7 @@ class SidekiqRecord:
         return asked
 
     async def _count(self) -> bool:
-        """Whether something was written, so that there may be more."""
+        """Write what was counted; tell whether something was written, so that there may be more."""
         # Before anything is taken: a call that is cancelled before it begins would lose it.
         await trio.lowlevel.checkpoint_if_cancelled()
         counted = self.executions.take()
@@ -149,7 +153,7 @@ class SidekiqRecord:
             return await self.connection.call(do, *args, **kwargs)
 
     def _complain(self, code: str, what: str, error: StoreRefused) -> None:
-        """Says once of each what Redis refuses; that it is away is told by those whom it holds up."""
+        """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""
         if code not in self._told:
             self._told.add(code)
             self.report(Warned(code, f"{what}: {error.message}", error.cure))
@@ -179,7 +183,10 @@ class SidekiqRecord:
         )
 
     async def _work(self) -> dict[str, bytes]:
-        """What is shown of each job in progress; made once, since a job does not change while it is."""
+        """Return what is shown of each job in progress, {thread: JSON}.
+
+        It is made once, since a job does not change while it is in progress.
+        """
         show_bodies = self.show_bodies()
         shown: dict[str, bytes] = {}
         for one in self.status.running()[:_SHOWN_JOBS]:
@@ -193,7 +200,7 @@ class SidekiqRecord:
         return shown
 
     def _spelled(self, secrets: tuple[str, ...]) -> Spelled:
-        """The spellings of the tokens, which are the same for all jobs until one changes."""
+        """Return the spellings of the tokens, which are the same for all jobs until one changes."""
         if self._tokens is None or self._tokens[0] != secrets:
             self._tokens = (secrets, hiding.spellings_of(secrets))
         return self._tokens[1]
@@ -215,7 +222,7 @@ def _timed_write(client: Client, record: Record) -> tuple[str | None, int]:
 
 
 def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[str, Json]:
-    """The facts as every version reads them: 5 and 6 look for `queues`, 7 for `weights`, 8 for `capsules`.
+    """Return the facts as every version of Sidekiq reads them: 5 and 6 `queues`, 7 `weights`, 8 `capsules`.
 
     A target is a capsule. Where queues are served strictly in their order, Sidekiq's word is a weight of 0.
     """
@@ -246,7 +253,7 @@ def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[st
 
 
 def rss_kib() -> int:
-    """The memory that the process holds now; where the system does not say, the most it ever held."""
+    """Return the KiB of memory that the process holds now; where the system does not say, the most it ever held."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""How the broker is, for those who ask from outside: the readiness page, the stats page and the process record.
+"""How the broker is, for what asks from outside: the readiness page, the stats page and the process record.
 
 `broker.run` fills it, across all lives; services read it. Always holds: reading it costs no I/O and changes nothing,
 and what comes out (`view`) is a copy; `cancel`, which the record calls for a person, is all that acts.
@@ -20,7 +20,7 @@ from restbroker.job.job import spare_jid
 
 @attrs.define(eq=False)
 class Status:
-    """One per process. Empty until `broker.run` begins."""
+    """How this process is. Empty until `broker.run` begins."""
 
     served: trio.Event = attrs.field(factory=trio.Event)
     """Set once the first life takes jobs."""
@@ -32,11 +32,11 @@ class Status:
     _finishing: list[Sequence[Lane]] = attrs.field(factory=list)
 
     def begin(self, control: Control, health: StoreHealth) -> None:
-        """The process has begun."""
+        """Note that the process has begun."""
         self._control, self._health = control, health
 
     def serve(self, lanes: Sequence[Lane], lease: Lease) -> None:
-        """A life takes jobs from now on; the one before it, if it still lives, finishes what it has."""
+        """Note that a life takes jobs from now on; the one before it, if it still lives, finishes what it has."""
         if self._lanes:
             self._finishing.append(self._lanes)
         self._lanes, self._lease = lanes, lease
@@ -45,13 +45,13 @@ class Status:
         self.served.set()
 
     def rest(self, lanes: Sequence[Lane]) -> None:
-        """The life with these lanes has ended."""
+        """Note that the life with these lanes has ended."""
         if lanes is self._lanes:
             self._lanes = ()
         self._finishing = [one for one in self._finishing if one is not lanes]
 
     def view(self) -> View:
-        """How it is now."""
+        """Return how the broker is now."""
         closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
         store_up = self._health is not None and self._health.is_up
         reason = None if self._health is None else self._health.reason
@@ -61,20 +61,20 @@ class Status:
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """Those of the newest life."""
+        """The lanes of the newest life."""
         return self._lanes
 
     @property
     def beat_age_s(self) -> float | None:
-        """Since Redis confirmed the newest life last; None: it did not yet."""
+        """Seconds since the last confirmed beat of the newest life was sent; None: none was confirmed yet."""
         return self._lease.age_s
 
     def running(self) -> list[Running]:
-        """The jobs in delivery in this process; in each lane the oldest first."""
+        """Return the jobs in delivery in this process; in each lane the oldest first."""
         return [running for lanes in (*self._finishing, self._lanes) for lane in lanes for running in _running(lane)]
 
     def cancel(self, thread: str) -> bool:
-        """Ends the delivery of the job that is shown under this thread's name. False: none is, any more."""
+        """End the delivery of the job that is shown under this thread's name; return False if there is none now."""
         for lanes in (*self._finishing, self._lanes):
             for lane in lanes:
                 for item in list(lane.in_hand.values()):
@@ -83,7 +83,7 @@ class Status:
         return False
 
     def serving(self) -> Sequence[Serving]:
-        """The targets of the newest life, also between two lives and while it ends."""
+        """Return the targets of the newest life, also between two lives and while it ends."""
         return self._serving
 
     def _phase(self) -> Phase:

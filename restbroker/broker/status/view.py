@@ -1,6 +1,7 @@
-"""What can be seen of a broker from outside, as plain values: `Status` makes them, pages, systemd and supervisors read.
+"""What can be seen of a broker from outside, as plain values.
 
-Always holds: nothing of what delivers is imported here, so that a supervisor stays small.
+`Status` makes them; pages, systemd and supervisors read them. Always holds: nothing of what delivers is imported here,
+so that a supervisor stays small.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,11 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 
 @attrs.frozen
 class View:
-    """One moment. `closed` has the code of the reason for each target that gets no jobs now.
+    """The broker at one moment. `closed` is {target that gets no jobs now: code of the reason}.
 
-    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or
-    settles jobs again. `store_reason`: why Redis cannot be used, in the log's words. `silent`: which workers of a group
-    do not answer.
+    `finishing`: how many jobs still run under an earlier configuration. `refused`: a lane waits until Redis gives out
+    or settles jobs again. `store_reason`: why Redis cannot be used, in the log's words. `silent`: which workers of a
+    group do not answer, as a sentence.
     """
 
     phase: Phase
@@ -34,7 +35,7 @@ class View:
 
     @property
     def unready(self) -> str | None:
-        """Why this process takes no jobs; None if it does, or was told not to. A target that is down is no reason."""
+        """Why this process takes no jobs; None if it does, or is quiet. A target that is down is no reason."""
         if self.phase in {"starting", "stopping"}:
             return f"The broker is {self.phase}."
         if self.silent is not None:
@@ -49,7 +50,7 @@ class View:
 
 
 def together(views: Sequence[View], *, stopping: bool) -> View:
-    """Several processes as one, which takes jobs when each does. `stopping`: all of them are to end."""
+    """Return several processes as one, which takes jobs when each does. `stopping`: all of them are to end."""
     phases = {view.phase for view in views}
     phase: Phase = "serving"
     if stopping:
@@ -72,9 +73,10 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
 
 @attrs.frozen
 class Running:
-    """A job that a worker has in delivery, since `started_at_s` (epoch). `thread` is a name that no other has.
+    """A job that a worker has in delivery, since `started_at_s` (epoch seconds). No other job has its `thread` name.
 
-    `secrets`: the tokens' values, to be kept out of whatever is shown. `spec`: what the catalogue says of the command.
+    `secrets`: the tokens' values, to be kept out of everything that is shown. `spec`: what the catalogue says of the
+    command.
     """
 
     job: Job

@@ -1,7 +1,7 @@
-"""Ends the pauses that people made for a while, of queues and targets, and says so.
+"""Ends the pauses of queues and targets that people made for a limited time, and reports it.
 
 One task per process; Redis gives each pause that ends to one of them. Always holds: one small script call every two
-seconds, whatever is paused; what nobody gave an end is left alone.
+seconds, however much is paused; a pause without an end is left alone.
 """
 
 import random
@@ -21,7 +21,7 @@ LOOK_S: Final = 2.0
 
 @attrs.define(eq=False)
 class Pauses:
-    """`store`: a connection that nothing urgent waits for."""
+    """What ends pauses. `store`: a connection that nothing urgent waits for."""
 
     store: Connection
     health: StoreHealth
@@ -29,13 +29,13 @@ class Pauses:
     _told: set[str] = attrs.field(factory=set)
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Look for pauses that are due, about every two seconds until cancelled."""
         while True:
             await self.look()
             await trio.sleep(LOOK_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
 
     async def look(self) -> None:
-        """Ends what is due now."""
+        """End the pauses that are due now, and report them; what Redis refuses is reported once."""
         try:
             ended = await self.health.insist(self.store, pauses.end_due)
         except StoreRefused as error:

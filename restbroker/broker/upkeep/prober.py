@@ -1,10 +1,10 @@
 """Finds out when a closed target works again: one prober over all processes, and pauses that all of them keep.
 
-A life runs one per lane. Whoever has the turn probes and tells the others through Redis, so that a dead target sees one
-probe every second or two, however many processes wait for it. Always holds: what was found before this lane's gate
-closed does not open it; a process believes others only in what is the same for all (that the target does not work, or
-works as it did), and asks by itself where its own credentials or the server's version matter, at its start, and while
-Redis cannot be asked; a pause made here ends by itself.
+A life runs one per lane. The process that has the turn probes and shares the result through Redis, so that a dead
+target sees one probe every second or two, however many processes wait for it. Always holds: what was found before this
+lane's gate closed does not open it; a process believes others only in what is the same for all (that the target does
+not work, or works as it did), and probes by itself where its own credentials or the server's version matter, at its
+start, and while Redis is away; a pause made here ends by itself.
 """
 
 import random
@@ -34,40 +34,40 @@ Found = Probe | Reason
 """What a probe found, or why it was not answered."""
 
 _TURN_S = 15.0
-"""After so long without a result, somebody else probes. A longer time-out of the request does no harm."""
+"""Seconds without a result until another process probes. A longer time-out of the request does no harm."""
 _COUNTS_S = 1.0
 _DENIED_COUNTS_S = 3.5
-"""Less than the shortest time between two looks, or a process would hear its own denial instead of asking again."""
+"""Seconds for which a denial counts: fewer than between two probes, or a process would get its own one back."""
 _LOOK_AGAIN_S = 0.2
 _DENIED_PAUSE_S = 15.0
 _SHARE_DENIAL_FOR_S = 60.0
-"""By then the others met the denial themselves, or they are let in and must not wait for us."""
+"""Seconds for which a denial pauses others: by then they met it too, or they are let in and must not wait for us."""
 _LONGEST_TEXT = 300
 
 
 class Others(Protocol):
-    """What the processes of one Redis tell each other about a target. Nothing here raises."""
+    """How the processes of one Redis share what they know of a target. No method raises."""
 
     async def turn(self) -> Turn:
-        """Asks who probes. `Yours` if Redis cannot be asked."""
+        """Return `ProbeGranted` if this process is to probe, also if Redis is away; else a result, or `ProbeBusy`."""
         ...
 
     async def tell(self, text: bytes, counts_s: float) -> None:
-        """Ends this process' turn with what it found; it counts for `counts_s` seconds."""
+        """End this process' turn with what it found; `text` counts for `counts_s` seconds."""
         ...
 
     async def pause(self, why: Pause, for_s: float) -> None:
-        """Has no process fetch for the target for `for_s` seconds."""
+        """Keep every process from fetching for the target for `for_s` seconds."""
         ...
 
     async def resume(self, why: Pause) -> None:
-        """Ends such a pause."""
+        """End a pause that was made for this reason."""
         ...
 
 
 @attrs.define(eq=False)
 class Prober:
-    """`ask` probes; it raises `NotSent` or `MaybeSent` when the target cannot be reached."""
+    """Opens a gate when its target works again. `ask` probes; it raises `NotSent` or `MaybeSent` without an answer."""
 
     gate: Gate
     ask: Callable[[], Awaitable[Probe]]
@@ -75,7 +75,7 @@ class Prober:
     _paused: bool = False
 
     async def run(self) -> None:
-        """Opens the gate whenever the target works again, until cancelled."""
+        """Open the gate whenever the target works again, until cancelled."""
         while True:
             await self.gate.closed()
             await self._until_due()
@@ -132,13 +132,13 @@ class Prober:
 
 
 def encode(found: Found) -> bytes:
-    """As others read it: cut to a bounded length, and always JSON."""
+    """Return the JSON that other processes read, with each text cut to a bounded length."""
     fields = attrs.asdict(found)
     return orjson.dumps({name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()})
 
 
 def decode(text: bytes) -> Found | None:
-    """What another process found; None if it speaks of something that this version does not know."""
+    """Return what another process found; None if this version does not understand it."""
     try:
         fields = orjson.loads(text)
         return Probe(**fields) if "ok" in fields else Reason(**fields)
@@ -161,20 +161,20 @@ class OverRedis:
     owner: str
 
     async def turn(self) -> Turn:
-        """As `Others`."""
+        """Return the turn, a result or `ProbeBusy`; the turn also if Redis is away or refuses to say."""
         turn = await self._call(probing.claim, self._name, self.owner, probing.milliseconds(_TURN_S))
         return ProbeGranted() if turn is None else turn
 
     async def tell(self, text: bytes, counts_s: float) -> None:
-        """As `Others`."""
+        """End this process' turn in Redis with `text`; do nothing if Redis is away or refuses it."""
         await self._call(probing.publish, self._name, self.owner, text, probing.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:
-        """As `Others`."""
+        """Note the pause in Redis; do nothing if Redis is away or refuses it."""
         await self._call(limits.pause, self.target, why, for_s)
 
     async def resume(self, why: Pause) -> None:
-        """As `Others`."""
+        """Remove the pause from Redis; do nothing if Redis is away or refuses it."""
         await self._call(limits.resume, self.target, why)
 
     @property
@@ -182,7 +182,7 @@ class OverRedis:
         return f"probe:{self.target}"
 
     async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """None if Redis cannot be asked, or does not allow it."""
+        """Call `do` and return its result; None if Redis cannot be reached, or does not allow it."""
         if not self.health.is_up:
             return None
         began_s = trio.current_time()
@@ -196,7 +196,7 @@ class OverRedis:
 
 
 async def run(lane: Lane) -> None:
-    """Probes a lane's target whenever its gate is closed, until cancelled."""
+    """Probe a lane's target whenever its gate is closed, until cancelled."""
 
     async def ask() -> Probe:
         return await probe(lane.plan)

@@ -1,9 +1,9 @@
 """Gives the jobs of dead processes back to their queues, and parks and answers those that must not run again.
 
-One task per process. Death is: the same beat counter seen for `FENCE_AFTER_S` of this process's own healthy time, or,
-on the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the counter)
-before anything of it is read; any doubt (an outage, another Redis) starts the observation anew, so a long outage
-makes nobody take over from anybody.
+One task per process. Death is: the same beat counter seen for `FENCE_AFTER_S` of this process' own healthy time, or, on
+the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the counter)
+before any of its jobs is read; any doubt (an outage, another Redis) starts the observation from its beginning, so a
+long outage makes no process take over from another.
 """
 
 import random
@@ -35,7 +35,10 @@ _LISTS = "Check the types of the keys for answers: the response queue, restbroke
 
 @attrs.frozen
 class Seen:
-    """A beat counter, since when it stands at this value, and whose it is."""
+    """A beat counter, since when it has this value (in healthy seconds), and the record of its identity.
+
+    `facts` is None if the record is not there, or cannot be read.
+    """
 
     counter: int
     since_s: float
@@ -44,8 +47,9 @@ class Seen:
 
 @attrs.define(eq=False)
 class Reaper:
-    """`own`: the identities of this process as they are at each scan, which it never reaps. `specs`: of its targets, by
-    queue.
+    """The reaper of one process, which never reaps `own`: the identities of this process as they are at each scan.
+
+    `specs`: {queue: the function that returns what its target's catalogue says of a command}.
     """
 
     store: Connection
@@ -61,7 +65,7 @@ class Reaper:
     _epoch: tuple[int, str, str] | None = None
 
     async def run(self) -> None:
-        """Scans until cancelled."""
+        """Scan about every two seconds until cancelled. What Redis refuses is reported once."""
         while True:
             try:
                 await self.scan()
@@ -70,7 +74,10 @@ class Reaper:
             await trio.sleep(SCAN_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads scans of many processes
 
     async def scan(self) -> None:
-        """One look at all beats."""
+        """Look at all beats once: fence the identities that are dead, and give back the jobs of all that are fenced.
+
+        Wait while Redis is away. Raise `StoreRefused`.
+        """
         # A gap between scans was no healthy time: whoever froze this process may have frozen the others too.
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
@@ -151,8 +158,10 @@ def _poison(fallen: OrphanedJob) -> Dead:
 
 
 def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
-    """The same; adds to `elsewhere` the queue of a job whose `retry_queue` does not count, and to `died` by its ticket
-    each job, once however often it is parked. It is called in a thread.
+    """Return a function that parks jobs as `park` does, and notes them; it is called in a thread.
+
+    It adds to `elsewhere` the queue of a job whose `retry_queue` does not count, and to `died` by its ticket each job,
+    once however often it is parked.
     """
 
     def noted(fallen: OrphanedJob) -> Dead:

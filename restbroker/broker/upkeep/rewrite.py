@@ -1,7 +1,7 @@
 """Has each run of Redis write its append-only file again, so that the next start finds no half of a script in it.
 
-One task per process; Redis has one of them go first. Always holds: it is asked for once in a run of Redis, by a user
-that may; where none may, each process says so once, and goes on without.
+One task per process; Redis has one of them go first. Always holds: the rewrite is requested once in a run of Redis, and
+again only if it failed, by a user that may; where none may, each process reports that once, and goes on without.
 """
 
 import random
@@ -18,12 +18,12 @@ from restbroker.telemetry.events import Report, StoreRewrite, Warned
 
 LOOK_S: Final = 1.0
 _AGAIN_S: Final = 60.0
-"""Between two times that one process asks, where Redis could not write the file."""
+"""Seconds between two requests of one process, if Redis could not write the file."""
 
 
 @attrs.define(eq=False)
 class Rewrite:
-    """`store`: a connection that nothing urgent waits for; `name`: this process' own."""
+    """What requests the rewrite. `store`: a connection that nothing urgent waits for; `name`: this process' own."""
 
     store: Connection
     health: StoreHealth
@@ -36,13 +36,13 @@ class Rewrite:
     _told_of: str | None = None
 
     async def run(self) -> None:
-        """Looks until cancelled: a restart of Redis may be seen by nobody but by its new name."""
+        """Look about every second until cancelled: nothing but its new run id may tell of a restart of Redis."""
         while True:
             await self.look()
             await trio.sleep(LOOK_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
 
     async def look(self) -> None:
-        """Asks, if this run of Redis needs it and nobody else does."""
+        """Request a rewrite if this run of Redis needs one and no other process does; report once if it fails."""
         file = None
         try:
             file = await self.health.insist(self.store, rewrite.append_only_file)
@@ -70,7 +70,7 @@ class Rewrite:
         self._asked_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S
 
     def _warn(self, run_id: str, why: str, cure: str | None) -> None:
-        """Once for each run of Redis."""
+        """Report this warning, once for each run of Redis."""
         if self._told_of != run_id:
             self._told_of = run_id
             self.report(Warned("RewriteRefused", f"{_WHAT}: {why}", cure))

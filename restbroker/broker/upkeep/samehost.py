@@ -1,8 +1,8 @@
 """Whether another process of this very host is gone, with proof.
 
-The reaper asks. Always holds: a yes is certain. Containers share host names but not pid namespaces, and pids are used
-again, so the boot, the pid namespace and the start time of the process must all speak for it. Linux only; elsewhere
-the answer is always no, and the fence by beats does its work.
+The reaper calls it. Always holds: a yes is certain. Containers share host names but not pid namespaces, and pids are
+used again, so the boot, the pid namespace and the start time of the process must all speak for it. Linux only;
+elsewhere the answer is always no, and the fence by beats does its work.
 """
 
 import os
@@ -16,19 +16,19 @@ from restbroker.store.identities import ProcessFacts
 
 @attrs.frozen
 class Host:
-    """This machine's current boot and this process's pid namespace; "" where the system does not tell."""
+    """This machine's current boot and this process's pid namespace; "" where the system does not say."""
 
     boot_id: str
     pid_namespace: str
 
 
 def this_host() -> Host:
-    """What can be known of the host from here."""
+    """Return what can be known of the host from this process."""
     return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
 
 
 def own_facts(target: str) -> ProcessFacts:
-    """What others need to know to find out that this process is gone."""
+    """Return what others need to know to find out that this process is gone; `target` is the lane's."""
     host = this_host()
     pid = os.getpid()
     return ProcessFacts(
@@ -42,7 +42,7 @@ def own_facts(target: str) -> ProcessFacts:
 
 
 def is_gone(facts: ProcessFacts, host: Host) -> bool:
-    """True only if `facts` name a process of this boot and pid namespace that no longer runs."""
+    """Tell whether `facts` name a process of this boot and pid namespace that no longer runs; False in any doubt."""
     if not host.boot_id or not host.pid_namespace:
         return False
     if (facts.boot_id, facts.pid_namespace) != (host.boot_id, host.pid_namespace):

@@ -1,9 +1,9 @@
 """Moves due jobs from the retry and schedule sets to their queues.
 
 One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
-unchanged, whoever they belong to; what restbroker wrote goes to queues of this configuration only; what no worker could
-read is parked, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock of
-Redis, and all others are told how far that is from ours.
+unchanged, whichever program wrote them; what restbroker wrote goes to queues of this configuration only; what no worker
+could read is parked, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock
+of Redis, and `StoreHealth` learns how far that is from ours.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ _NOT_SERVED: Final = (
 
 @attrs.frozen
 class Unserved:
-    """A due entry that restbroker wrote, and whose queue nobody here serves: it stays."""
+    """A due entry that restbroker wrote, for a queue that this configuration does not serve: it stays."""
 
     queue: str
 
@@ -54,14 +54,17 @@ class _Sweep:
     unserved: Counter[str] = attrs.field(factory=Counter)
 
     def pause(self) -> None:
-        """Goes on from here another time. What stays may be gone by then, so that nothing may be skipped by number."""
+        """Go on from here another time. What stays may be gone by then, so that nothing may be skipped by number."""
         self.begun = self.after = Position(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
         self.unserved.clear()
 
 
 @attrs.define(eq=False)
 class Scheduler:
-    """`store`: a connection that nothing urgent waits for. `queues`: all that this configuration serves."""
+    """What moves due jobs. `store`: a connection that nothing urgent waits for.
+
+    `queues`: all that this configuration serves.
+    """
 
     store: Connection
     health: StoreHealth
@@ -69,12 +72,12 @@ class Scheduler:
     queues: Collection[str]
     _told: set[tuple[str, str]] = attrs.field(factory=set)
     _ahead: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
-    """Behind all that stays."""
+    """For each set, the way behind all that stays."""
     _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
-    """Through what stays, and what came to lie among it."""
+    """For each set, the way through what stays, and what came to lie among it."""
 
     async def run(self) -> None:
-        """Polls until cancelled; a full batch is followed by the next one at once."""
+        """Move due jobs about every second until cancelled; a full batch is followed by the next one at once."""
         while True:
             full = [await self._try_to_move("schedule"), await self._try_to_move("retry")]
             if not any(full):
@@ -94,9 +97,9 @@ class Scheduler:
             self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
-        """Moves what is due behind all that stays; of that, looks again at one page, however much there is.
+        """Move what is due behind all that stays; of that, look again at one page, however much there is.
 
-        Returns whether there is more to move at once.
+        Return whether there is more to move at once.
         """
         ahead, again = self._ahead[zset], self._again[zset]
         if (await self._sweep(zset, ahead))[0]:
@@ -116,7 +119,7 @@ class Scheduler:
         return False
 
     async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
-        """Moves one page; returns whether it was a full one, and whether any of it was moved."""
+        """Move one page; return whether it was a full one, and whether any of it was moved."""
         asked_at_s = time.time()
         due = await self.health.insist(self.store, sets.due, zset, _BATCH, sweep.after)
         self.health.saw_clock(due.now_s, asked_at_s, time.time())
@@ -150,7 +153,7 @@ class Scheduler:
             self.report(JobsPromoted(zset, len(moved) - parked, parked))
 
     def _name(self, zset: str, found: Mapping[str, int]) -> None:
-        """Tells once of each queue that is waited for."""
+        """Report the queues that overdue jobs wait for, each once."""
         news = {queue: jobs for queue, jobs in found.items() if jobs and (zset, queue) not in self._told}
         self._told |= {(zset, queue) for queue in news}
         if news:
@@ -162,11 +165,11 @@ class Scheduler:
 
 
 def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | Unserved:
-    """Where a due member goes: to its queue unchanged, or wrapped to the dead set if it is no job; or that it stays.
+    """Return where a due entry goes: unchanged to its queue, wrapped to the dead set if it is no job; or that it stays.
 
     A job without a queue goes to `default`, and one whose queue is a number to the queue of that name, as Ruby's client
-    would push it. What only Ruby can read (comments, unknown escapes) goes to the queue that it names:
-    whoever serves that decides.
+    would push it. What only Ruby can read (comments, unknown escapes) goes to the queue that it names: the program that
+    serves that queue decides.
     """
     try:
         fields = rubyjson.loads(raw)
