@@ -6,7 +6,7 @@ Always holds: of a page only the rows of these tables change.
 from collections.abc import Iterable
 
 from restbroker.console.codes import TABLES
-from restbroker.telemetry.log_events import CURES, LOG_EVENTS
+from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tools.pages import ROOT
 
 
@@ -15,12 +15,12 @@ def renewed(page: str, text: str) -> str:
     for table in TABLES:
         if table.page == page:
             rows = [
-                f"| {_named(codes)} | {_cell(row.meaning)} | {_cell(row.cure)} |" for codes, row in table.rows.items()
+                f"| {_named(codes)} | {_cell(row.meaning)} | {_cell(row.hint)} |" for codes, row in table.rows.items()
             ]
             text = _with(text, table.heading, rows)
     if page == "docs/operations.md":
         text = _with(
-            text, "## The log", [f"| {_named(names)}{_when(names)} | {cure} |" for names, cure in CURES.items()]
+            text, "## The log", [f"| {_named(names)}{_when(names)} | {cure} |" for names, cure in HINTS.items()]
         )
     return text
 

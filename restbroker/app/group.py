@@ -109,7 +109,7 @@ class GroupReloader:
         hindrance: Warned | None = None
         if not isinstance(loaded, LoadedConfig):
             message = f"A worker cannot be restarted until the configuration is valid. {loaded.message}"
-            hindrance = Warned("StartRefused", message, loaded.cure)
+            hindrance = Warned("StartRefused", message, loaded.hint)
             if hindrance != self._hindrance:
                 self.log(hindrance)
         self._hindrance = hindrance

@@ -140,7 +140,8 @@ def _findings(config: ConfigOption, look: Callable[[LoadedConfig], Sequence[Find
 
 
 def _fields(finding: Finding) -> dict[str, str | None]:
-    return attrs.asdict(finding, filter=lambda field, _: field.name != "cause")
+    shown = attrs.asdict(finding, filter=lambda field, _: field.name not in {"cause", "cure"})
+    return shown | {"hint": finding.cure}
 
 
 def _count_text(number: int, word: str) -> str:

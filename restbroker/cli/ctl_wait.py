@@ -26,7 +26,7 @@ from restbroker.servers.ctl import JobReply, read_reply
 from restbroker.store.client import Client
 
 _PATIENCE_S: Final = 2.0
-"""How many seconds to print nothing: a process reports a closed gate with its next heartbeat, at most 2.5 s later."""
+"""How many seconds to print nothing: a process reports within 2.5 s that a target is down."""
 _ROUND_S: Final = 30.0
 """How many seconds one wait lasts if there is no time-out; it is repeated."""
 _KEPT: Final = frozenset({"uncertain"})

@@ -101,7 +101,7 @@ AgainOption = Annotated[
 ]
 
 _PATIENCE_S = 2.0
-"""How many seconds to print nothing while waiting: a process reports a closed gate at most 2.5 s later."""
+"""How many seconds to print nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 
 
 @app.command()

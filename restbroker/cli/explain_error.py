@@ -37,7 +37,7 @@ def explain_error(
 
 
 def _text(row: codes.Explanation) -> str:
-    return "\n  ".join((f"{row['code']}: {row['what']}", row["meaning"], f"What to do: {row['cure']}"))
+    return "\n  ".join((f"{row['code']}: {row['what']}", row["meaning"], f"What to do: {row['hint']}"))
 
 
 def _unknown_code(code: str) -> UsageError:

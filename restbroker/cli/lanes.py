@@ -8,6 +8,7 @@ from typing import cast
 
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
+from restbroker.operate.overview import state_text
 
 _LIMITS = {
     "rate": "RateLimit is reached",
@@ -22,13 +23,13 @@ def name(row: Mapping[str, Json]) -> str:
     return text(row["process"] or row["identity"])
 
 
-def gate(row: Mapping[str, Json]) -> str:
-    """Return the state of the gate, or a state that matters more: the process is gone, ends, or is quiet."""
+def state(row: Mapping[str, Json]) -> str:
+    """Return the state of the target, or one that matters more: the process is gone, ends, or is quiet."""
     if row["dying"]:
         return "gone; its jobs return to their queues"
     if row["finishing"] is True:
         return "finishing its jobs"
-    return "quiet" if row["quiet"] is True else text(row["gate"])
+    return "quiet" if row["quiet"] is True else state_text(text(row["state"]))
 
 
 def pauses(row: Mapping[str, Json]) -> Iterator[str]:

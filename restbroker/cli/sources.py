@@ -64,7 +64,7 @@ def _properties(one: SourceState) -> Iterator[Sequence[str]]:
     yield "state", f"{state} since {local(one.since_s)}"
     if one.code:
         yield "reason", one.message
-        yield "cure", one.hint
+        yield "hint", one.hint
     if one.login:
         yield "login", one.login
     for name, at_s in (("opened", one.opened_s), ("last event", one.event_s), ("heartbeat", one.heartbeat_s)):

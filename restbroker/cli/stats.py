@@ -138,7 +138,7 @@ def _facts_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
     yield "state", f"{_source_state(row)} since {local(_since_s(row))}"
     if row["code"]:
         yield "reason", text(row["message"])
-        yield "cure", text(row["hint"])
+        yield "hint", text(row["hint"])
 
 
 def _source(row: Mapping[str, Json]) -> Sequence[str]:
@@ -172,10 +172,10 @@ def _process(row: Mapping[str, Json]) -> Sequence[str]:
 
 
 def _state(row: Mapping[str, Json]) -> str:
-    state = lanes.gate(row)
+    state = lanes.state(row)
     if row["dying"]:
         return state
-    reasons = [] if row["gate_reason"] is None else [text(row["gate_reason"])]
+    reasons = [] if row["reason"] is None else [text(row["reason"])]
     reasons += [f"paused: {one}" for one in lanes.pauses(row)]
     reasons += lanes.fetch_limits(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state

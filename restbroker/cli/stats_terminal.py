@@ -34,7 +34,7 @@ _ALL: Final = 10**6
 _COLUMNS: Final = (
     Column("PROCESS", whole=True),
     Column("TARGET"),
-    Column("GATE", whole=True),
+    Column("STATE", whole=True),
     Column("AT WORK", whole=True, leave=8),
     Column("RATE", numbers=True, leave=6),
     Column("P99", numbers=True, leave=5),
@@ -77,8 +77,8 @@ def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
     """Return what to do now; `wanted` are the queues of the configuration."""
     if all(row["dying"] for row in seen["lanes"]):
         return "`restbroker run` starts one."
-    unfit = [row for row in seen["lanes"] if not row["dying"] and row["gate"] not in (None, "open")]
-    hints = [(row["target"], row["gate_cure"]) for row in unfit]
+    unfit = [row for row in seen["lanes"] if not row["dying"] and row["state"] not in (None, "up")]
+    hints = [(row["target"], row["hint"]) for row in unfit]
     hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
     for name, hint in hints:
         if hint:
@@ -101,7 +101,7 @@ def _cells(row: Mapping[str, Json]) -> Sequence[str]:
     return (
         lanes.name(row),
         text(row["target"]),
-        _gate(row),
+        _state(row),
         _at_work(row),
         f"{rate(per_s)}/s" if isinstance(per_s, int | float) else "-",
         milliseconds(row["p99_ms"]),
@@ -111,14 +111,14 @@ def _cells(row: Mapping[str, Json]) -> Sequence[str]:
     )
 
 
-def _gate(row: Mapping[str, Json]) -> str:
-    """Return the state of the gate in one word; the notes have the rest."""
+def _state(row: Mapping[str, Json]) -> str:
+    """Return the state of the target in one word; the notes have the rest."""
     if row["dying"]:
         return "gone"
     if row["finishing"] is True:
         return "finishing"
-    gate = lanes.gate(row)
-    return "paused" if gate == "open" and row["pauses"] else gate
+    state = lanes.state(row)
+    return "paused" if state == "up" and row["pauses"] else state
 
 
 def _at_work(row: Mapping[str, Json]) -> str:
@@ -143,11 +143,11 @@ def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
 
 def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
     if row["dying"] or row["finishing"] is True:
-        yield lanes.gate(row)
+        yield lanes.state(row)
     elif isinstance(age_s := row["beat_age_s"], int | float) and age_s >= SILENT_S:
         yield f"no sign of life for {duration_text(age_s)}"
-    reason, hint = row["gate_reason"], row["gate_cure"]
+    reason, hint = row["reason"], row["hint"]
     if reason is not None or hint is not None:
-        yield " ".join(text(part) for part in (f"{text(row['gate'])}:", reason, hint) if part is not None)
+        yield " ".join(text(part) for part in (f"{lanes.state(row)}:", reason, hint) if part is not None)
     yield from (f"paused {one}" for one in lanes.pauses(row))
     yield from lanes.concurrency_limits(row)

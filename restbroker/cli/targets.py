@@ -20,6 +20,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
+from restbroker.operate.overview import state_text
 from restbroker.operate.targets import Target
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR
@@ -151,11 +152,11 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     """Yield what is known of a target, for people, as pairs of name and text."""
     if one.kind is not None or one.versions:
         yield "server", " ".join((one.kind or "", *one.versions)).strip()
-    yield "gate", _gate(one)
+    yield "state", _state(one)
     if one.reason is not None:
         yield "reason", one.reason
-    if one.cure is not None:
-        yield "cure", one.cure
+    if one.hint is not None:
+        yield "hint", one.hint
     for pause_ in one.pauses:
         yield "paused", steering.pause_text(pause_)
     yield "at work", f"{one.at_work} of {one.concurrency}, {one.ahead} ahead, {one.in_hand} in progress"
@@ -169,14 +170,14 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     yield "processes", steering.join_names(one.processes)
 
 
-def _gate(one: Target) -> str:
-    if one.gate is None:
+def _state(one: Target) -> str:
+    if one.state is None:
         return "no process serves it"
-    if one.closed_in == 0:
-        return one.gate
-    since = "" if one.closed_for_s is None else f" for {duration_text(one.closed_for_s)}"
-    where = f" in {one.closed_in} of {len(one.processes)} processes" if len(one.processes) > one.closed_in else ""
-    return f"{one.gate}{since}{where}"
+    if one.down_in == 0:
+        return one.state
+    since = "" if one.down_for_s is None else f" for {duration_text(one.down_for_s)}"
+    where = f" in {one.down_in} of {len(one.processes)} processes" if len(one.processes) > one.down_in else ""
+    return f"{state_text(one.state)}{since}{where}"
 
 
 def _limits(one: Target) -> Iterator[str]:
@@ -194,7 +195,7 @@ def _row(one: Target) -> tuple[str, ...]:
     """Return a target as a row for programs."""
     return (
         one.name,
-        one.gate or "-",
+        one.state or "-",
         steering.join_names(tuple(pause_.reason for pause_ in one.pauses)),
         str(one.at_work),
         str(one.limit),

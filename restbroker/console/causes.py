@@ -32,8 +32,8 @@ def hint(cause: "Cause") -> str | None:
     from restbroker.console import codes
 
     rows = codes.explanations_of(cause.code or "")
-    cure = next((row["cure"] for row in rows if " job" in row["what"]), None)
-    return None if cure is None or cure in (cause.message or "") else cure
+    text = next((row["hint"] for row in rows if " job" in row["what"]), None)
+    return None if text is None or text in (cause.message or "") else text
 
 
 def share(cause: "Cause", found: "Summary") -> float:

@@ -110,11 +110,11 @@ async def show_stats(stage: Environment) -> None:
     stage.voice.step("What the operator sees")
     processed = await _number(stage, "GET", "stat:processed")
     # A process tells of itself with each beat, every two or three seconds: its first told of nothing yet.
-    code, shown = await stage.restbroker("stats", until=lambda stdout: "closed" not in stdout)
+    code, shown = await stage.restbroker("stats", until=lambda stdout: "down" not in stdout)
     lines = [line.split("\t") for line in shown.splitlines()]
     counted = ["total", "processed", str(processed)] in lines
     stage.promise(code == 0 and counted, f"all {processed} jobs are counted, the one that was parked among them")
-    told = any(line[0] == "process" and "open" in line for line in lines)
+    told = any(line[0] == "process" and "up" in line for line in lines)
     stage.promise(told, "the process and the state of its target are shown")
 
 

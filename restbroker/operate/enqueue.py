@@ -156,8 +156,8 @@ def serving(client: Client, queue: str) -> Serving | None:
             continue
         snapshot = read_snapshot(known.snapshot)
         if takes_jobs(snapshot):
-            gate = [text for name in ("gate_reason", "gate_cure") if (text := _text(snapshot, name))]
-            why = "\n".join(gate) or _LIMITS.get(_text(snapshot, "limited") or "")
+            state = [text for name in ("gate_reason", "gate_cure") if (text := _text(snapshot, name))]
+            why = "\n".join(state) or _LIMITS.get(_text(snapshot, "limited") or "")
             return Serving(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True and found is not _UNKNOWN:
             process = f"{known.facts.hostname}:{known.facts.pid}"

@@ -20,11 +20,6 @@ from restbroker.store.stats import LaneView, Overview, QueueView, overview
 
 SNAPSHOT_FIELDS = (
     "kind",
-    "gate",
-    "gate_code",
-    "gate_reason",
-    "gate_cure",
-    "closed_for_s",
     "at_work",
     "ahead",
     "workers",
@@ -43,7 +38,7 @@ SNAPSHOT_FIELDS = (
     "quiet",
     "finishing",
 )
-"""The fields of a process' snapshot that are shown.
+"""The fields of a process' snapshot that are shown under the names that they have there.
 
 `at_work`: jobs that were sent to the server and are not answered yet, at most as many as there are `workers`
 (Concurrency and the places of Slots). `ahead`: those that wait in the process. `limit`: how many jobs the target gets
@@ -51,6 +46,9 @@ at once now, `limits` that and what is configured. `limited`: what held the last
 paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it has,
 since the process took a new configuration or stops.
 """
+
+_STATES = {"open": "up", "closed": "down"}
+"""How a heartbeat names the state of a target → how it is shown; `denied` is the same in both."""
 
 
 class SystemStats(TypedDict):
@@ -124,4 +122,21 @@ def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str
         "paused": {pause.reason: pause.left_s for pause in pauses},
         "pauses": [attrs.asdict(pause) for pause in pauses],
     }
-    return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
+    return shown | _state(snapshot) | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
+
+
+def _state(snapshot: Mapping[str, Json]) -> dict[str, Json]:
+    """Return whether the target is `up`, `down`, or has `denied` the login, and why, with what to do."""
+    state = snapshot.get("gate")
+    return {
+        "state": _STATES.get(state, state) if isinstance(state, str) else None,
+        "code": snapshot.get("gate_code"),
+        "reason": snapshot.get("gate_reason"),
+        "hint": snapshot.get("gate_cure"),
+        "down_for_s": snapshot.get("closed_for_s"),
+    }
+
+
+def state_text(state: str) -> str:
+    """Return a target's state in words for people."""
+    return "login refused" if state == "denied" else state

@@ -11,7 +11,7 @@ from restbroker.job.json_types import Json
 
 
 def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
-    """Tell whether a lane with this snapshot takes jobs, as far as its process is concerned; its gate may be closed."""
+    """Tell whether a lane with this snapshot takes jobs, as far as its process is concerned; its target may be down."""
     return snapshot.get("quiet") is not True and snapshot.get("finishing") is not True
 
 

@@ -19,7 +19,7 @@ from restbroker.store import pauses
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause
 
-_WORST_FIRST = ("denied", "closed", "open")
+_WORST_FIRST = ("denied", "down", "up")
 _LARGEST = 1e15
 
 
@@ -27,8 +27,8 @@ _LARGEST = 1e15
 class Target:
     """A target over all its processes, which are `lanes` (rows as of `overview.system_stats`, without those that died).
 
-    `gate` (open, closed, denied), `reason`, `cure` and `closed_for_s` are of the worst of them, `closed_in` says in how
-    many it is not open; None: no process serves it, or none says. `pauses`: why it gets no jobs anywhere.
+    `state` (up, down, denied), `reason`, `hint` and `down_for_s` are of the worst of them, `down_in` says in how many
+    it is not up; None: no process serves it, or none says. `pauses`: why it gets no jobs anywhere.
     `concurrency`, `limit` (how many jobs it gets at once now), `at_work`, `ahead`, `in_hand`, `rate_per_s`, `delivered`
     and `failed` (since each process' start) are sums. `p50_ms` to `p99_ms`, of the last minute, are those of the
     process that fares worst. `rate_limit_per_s` and `max_in_flight` hold for all together. `limited`: what held a
@@ -37,11 +37,11 @@ class Target:
 
     name: str
     kind: str | None
-    gate: str | None
-    closed_in: int
+    state: str | None
+    down_in: int
     reason: str | None
-    cure: str | None
-    closed_for_s: float | None
+    hint: str | None
+    down_for_s: float | None
     pauses: tuple[Pause, ...]
     concurrency: int
     limit: int
@@ -101,17 +101,17 @@ def resume(client: Client, target: str, who: str, why: str = "") -> bool:
 def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pause, ...]) -> Target:
     lanes = [lane for lane in all_lanes if not lane["dying"]]
     # One that only finishes what it has tells nothing of the target, but its jobs count.
-    telling = [lane for lane in lanes if lane["gate"] in _WORST_FIRST and lane["finishing"] is not True]
+    telling = [lane for lane in lanes if lane["state"] in _WORST_FIRST and lane["finishing"] is not True]
     bounds = [_members(lane, "limits") for lane in telling]
-    worst = min(telling, key=lambda lane: _WORST_FIRST.index(str(lane["gate"])), default={})
+    worst = min(telling, key=lambda lane: _WORST_FIRST.index(str(lane["state"])), default={})
     return Target(
         name=name,
         kind=next((str(lane["kind"]) for lane in telling if lane["kind"] is not None), None),
-        gate=_word(worst.get("gate")),
-        closed_in=sum(lane["gate"] != "open" for lane in telling),
-        reason=_word(worst.get("gate_reason")),
-        cure=_word(worst.get("gate_cure")),
-        closed_for_s=max(_numbers([worst], "closed_for_s"), default=None),
+        state=_word(worst.get("state")),
+        down_in=sum(lane["state"] != "up" for lane in telling),
+        reason=_word(worst.get("reason")),
+        hint=_word(worst.get("hint")),
+        down_for_s=max(_numbers([worst], "down_for_s"), default=None),
         pauses=paused,
         concurrency=int(sum(_numbers(telling, "concurrency"))),
         limit=int(sum(_numbers(telling, "limit"))),

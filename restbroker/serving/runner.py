@@ -227,7 +227,7 @@ class Server:
             return secured if await self._connections.handshake(secured) else None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if (warned := failure(error, self.what)) is not None:
-                self._warn_once(warned.code, warned.message, warned.cure or "")
+                self._warn_once(warned.code, warned.message, warned.hint or "")
             return None
 
     def _tell_of_flood(self, _record: logging.LogRecord) -> bool:

@@ -32,7 +32,7 @@ class JobFinished:
     status: int | None = None
     code: str | None = None
     message: str | None = None
-    cure: str | None = None
+    hint: str | None = None
     note: str | None = None
     admitted: bool = False
     """Whether the job was let in: its form, its token and what it asks for were right."""
@@ -61,7 +61,7 @@ class GateClosed:
     target: str
     code: str
     message: str
-    cure: str | None = None
+    hint: str | None = None
     denied: bool = False
 
 
@@ -70,7 +70,7 @@ class GateOpened:
     """A target is up again."""
 
     target: str
-    closed_for_s: float
+    down_for_s: float
 
 
 @attrs.frozen
@@ -120,14 +120,14 @@ class IdentityFenced:
 class JobsRecovered:
     """Jobs of a dead process were requeued or parked.
 
-    Most of the `jobs` were requeued; `maybe_run` of them may have been sent; `parked` were about to be sent under
+    Most of the `jobs` were requeued; `maybe_run` of them may have been sent; `dead` were about to be sent under
     `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
     identity: str
     jobs: int
     maybe_run: int
-    parked: int = 0
+    dead: int = 0
 
 
 @attrs.frozen
@@ -143,11 +143,11 @@ class JobDied:
 
 @attrs.frozen
 class JobsPromoted:
-    """Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`parked`)."""
+    """Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`dead`)."""
 
     zset: str
     jobs: int
-    parked: int = 0
+    dead: int = 0
 
 
 @attrs.frozen
@@ -190,13 +190,13 @@ class BrokerQuiet:
 class BrokerStopped:
     """The end of the process; a warning if Redis did not accept the results (not `clean`).
 
-    `pushed_back` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time, so they may
+    `requeued` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time, so they may
     have run; those that are safe to repeat were requeued too. `left` jobs stay in progress until another process
     requeues them.
     """
 
     clean: bool
-    pushed_back: int
+    requeued: int
     uncertain: int
     left: int = 0
 
@@ -223,7 +223,7 @@ class GroupFailed:
 
     code: int
     message: str
-    cure: str
+    hint: str
 
 
 @attrs.frozen
@@ -250,7 +250,7 @@ class ConfigRefused:
     """The configuration was reloaded and cannot be used; the previous one stays."""
 
     message: str
-    cure: str | None = None
+    hint: str | None = None
 
 
 @attrs.frozen
@@ -287,7 +287,7 @@ class Warned:
 
     code: str
     message: str
-    cure: str | None = None
+    hint: str | None = None
 
 
 OneEvent: TypeAlias = (

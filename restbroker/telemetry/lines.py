@@ -29,7 +29,7 @@ _FENCED = (
     "Redis no longer lists this identity: its heartbeat stopped for 20 s and others requeued its jobs, or "
     "Redis lost its record. The process continues under a new identity."
 )
-_FENCED_CURE = (
+_FENCED_HINT = (
     "Nothing, if it happened once. Else find what blocked the process (suspended, no processor time, no "
     "network to Redis), or whether Redis lost data (a restart, FLUSHDB)."
 )
@@ -37,7 +37,7 @@ _LEFT = (
     "Redis did not accept all results before the end (it did not answer, or refused): left counts the jobs "
     "still in progress there."
 )
-_LEFT_CURE = (
+_LEFT_HINT = (
     "Nothing is lost: the next restbroker on this Redis returns them to their queues. Those that were sent may "
     "run again."
 )
@@ -62,13 +62,13 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
     fields = attrs.asdict(event)
     match event:
         case events.GateClosed(denied=denied):
-            return Line("error" if denied else "warning", "gate.closed", fields | {"denied": None})
-        case events.GateOpened(closed_for_s=closed_for_s):
-            return Line("info", "gate.opened", fields | {"closed_for_s": round(closed_for_s, 1)})
+            return Line("error" if denied else "warning", "target.down", fields | {"denied": None})
+        case events.GateOpened(down_for_s=down_for_s):
+            return Line("info", "target.up", fields | {"down_for_s": round(down_for_s, 1)})
         case events.TargetFound():
             return Line("info", "target.found", fields)
         case events.StoreLost():
-            return Line("error", "redis.lost", fields | {"cure": _KEEPS_TRYING})
+            return Line("error", "redis.lost", fields | {"hint": _KEEPS_TRYING})
         case events.StoreLostOtherwise():
             return _lost_otherwise(event)
         case events.StoreBack(outage_s):
@@ -76,13 +76,13 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         case events.StoreRewrite():
             return Line("info", "redis.rewrite", {"message": _REWRITE})
         case events.IdentityFenced():
-            return Line("warning", "fenced", fields | {"message": _FENCED, "cure": _FENCED_CURE})
+            return Line("warning", "fenced", fields | {"message": _FENCED, "hint": _FENCED_HINT})
         case events.JobsRecovered():
             return Line("warning", "jobs.recovered", fields | {"message": _MAYBE_RUN})
         case events.JobDied(message=message):
             return Line("info", "job.failed", {**fields, "fate": "dead", "message": message})
-        case events.JobsPromoted(parked=parked):
-            return Line("warning" if parked else "debug", "jobs.promoted", fields)
+        case events.JobsPromoted(dead=dead):
+            return Line("warning" if dead else "debug", "jobs.promoted", fields)
         case events.PauseEnded():
             return Line("info", "pause.ended", fields)
         case events.BrokerStarted():
@@ -95,7 +95,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         case events.BrokerStopped(clean=True):
             return Line("info", "broker.stopped", fields | {"clean": None, "left": None})
         case events.BrokerStopped():
-            return Line("warning", "broker.stopped", fields | {"clean": None, "message": _LEFT, "cure": _LEFT_CURE})
+            return Line("warning", "broker.stopped", fields | {"clean": None, "message": _LEFT, "hint": _LEFT_HINT})
         case events.GroupStarted() | events.GroupStopping():
             return Line("info", "group.started" if isinstance(event, events.GroupStarted) else "group.stopping", fields)
         case events.GroupFailed():
@@ -119,7 +119,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
 
 
 def _lost_otherwise(event: events.StoreLostOtherwise) -> Line:
-    told = {"for_s": round(event.for_s), "message": event.message, "cure": _KEEPS_TRYING}
+    told = {"for_s": round(event.for_s), "message": event.message, "hint": _KEEPS_TRYING}
     return Line("error", "still", {"what": "redis.lost", **told})
 
 
@@ -157,7 +157,7 @@ def events_heard(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> 
 
 
 def still(line: Line, for_s: float) -> Line:
-    """Return the line, due each minute, that a `redis.lost` or `gate.closed` (`what`) is not over.
+    """Return the line, due each minute, that a `redis.lost` or `target.down` (`what`) is not over.
 
     It has the fields that the first line had.
     """
@@ -181,6 +181,6 @@ def _of_job(event: JobFinished) -> Fields:
         "status": event.status,
         "duration_ms": _ms(event.duration_s),
         "message": event.message,
-        "cure": event.cure,
+        "hint": event.hint,
         "note": event.note,
     }

@@ -20,7 +20,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "broker.started": LogEvent("info", "The process takes jobs."),
     "broker.stopped": LogEvent(
         "warning, info",
-        "The end: `pushed_back` jobs returned to their queues unsent; `uncertain` jobs were sent but not "
+        "The end: `requeued` jobs returned to their queues unsent; `uncertain` jobs were sent but not "
         "answered in time, so they may have run; those that are safe to repeat were requeued too. A warning if "
         "Redis did not accept the results: `left` jobs stay in progress until another process requeues them.",
     ),
@@ -45,12 +45,6 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "This process [lost its identity](operations.md#a-process-that-lost-its-identity) and continues with a "
         "new one.",
     ),
-    "gate.closed": LogEvent(
-        "warning, error",
-        "A target is down; an error if it refuses the broker's login, which needs a person. Each process logs "
-        "this itself: a group has a line for each worker.",
-    ),
-    "gate.opened": LogEvent("info", "A target is up again."),
     "group.failed": LogEvent("error", "The group ends, with `code`, because none of its workers was ever ready."),
     "group.started": LogEvent("info", "The supervisor of `--processes` is about to start its workers."),
     "group.stopped": LogEvent(
@@ -76,12 +70,12 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "jobs.promoted": LogEvent(
         "debug, warning",
         "Due jobs went from `retry` or `schedule` to their queues; a warning if some were unreadable and died "
-        "(`parked`).",
+        "(`dead`).",
     ),
     "jobs.recovered": LogEvent(
         "warning",
         "[Jobs of a dead process](operations.md#jobs-of-a-dead-process): most were requeued, `maybe_run` may "
-        "have been sent; `parked` were about to be sent under `AtMostOnce`, or are `Poison`, and are in the "
+        "have been sent; `dead` were about to be sent under `AtMostOnce`, or are `Poison`, and are in the "
         "dead set.",
     ),
     "listening": LogEvent("info", "A web app listens at these URLs."),
@@ -100,11 +94,17 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     ),
     "still": LogEvent(
         "warning, error",
-        "A `redis.lost` or `gate.closed` (`what`) continues, with its fields: each minute. Or an outage of "
+        "A `redis.lost` or `target.down` (`what`) continues, with its fields: each minute. Or an outage of "
         "Redis continues for another reason.",
     ),
     "summary": LogEvent("info", "The last ten seconds of a target, if it had jobs."),
+    "target.down": LogEvent(
+        "warning, error",
+        "A target is down; an error if it refuses the broker's login, which needs a person. Each process logs "
+        "this itself: a group has a line for each worker.",
+    ),
     "target.found": LogEvent("info", "A target reported its version."),
+    "target.up": LogEvent("info", "A target is up again."),
     "warning": LogEvent(
         "warning", "An operator should know this: [its code](operations.md#warnings-in-the-log) says what to do."
     ),
@@ -114,19 +114,19 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     ),
 }
 
-CURES: Final[Mapping[str, str]] = {
-    "job.failed": "as its `cure` says; for the codes see [producers.md](producers.md)",
-    "gate.closed": "check the target or the login, as the `cure` says. Jobs wait in Redis meanwhile",
+HINTS: Final[Mapping[str, str]] = {
+    "job.failed": "as its `hint` says; for the codes see [producers.md](producers.md)",
+    "target.down": "check the target or the login, as the `hint` says. Jobs wait in Redis meanwhile",
     "redis.lost": "check Redis. Jobs stay there; jobs in progress wait",
     "fenced, jobs.recovered": "nothing if it happened once: [a lost identity](#a-process-that-lost-its-identity), [jobs of a dead process](#jobs-of-a-dead-process)",
     "jobs.promoted": "look at the dead jobs: `restbroker dead`",
     "broker.stopped": "nothing: [another process requeues the jobs](#a-stop-while-redis-is-away)",
-    "group.failed": "as its `cure` says, then start the group again",
+    "group.failed": "as its `hint` says, then start the group again",
     "config.refused": "fix the file, and reload again",
     "broker.quiet": "restart the process when it should take jobs again",
     "group.stopped": "the line before it says which worker ended, and why",
     "jobs.failed": "as for `job.failed`: it counts more of the same code",
-    "still": "as for `redis.lost` or `gate.closed`, whichever it names",
+    "still": "as for `redis.lost` or `target.down`, whichever it names",
     "warning, warnings": "what its code says:",
 }
 """What to do about lines that need it, by the names of each row; a line that is not always a warning may need nothing."""

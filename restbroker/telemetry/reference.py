@@ -83,7 +83,7 @@ _JOB: Final = JobFinished(
     status=500,
     code="C",
     message="m",
-    cure="c",
+    hint="c",
 )
 
 

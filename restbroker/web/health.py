@@ -57,7 +57,7 @@ def add_health(app: QuartTrio, health: Health, may_see: Callable[[], Awaitable[b
             if now.unready is not None:
                 body["reason"] = now.unready
             if now.closed:
-                body["closed_targets"] = now.closed
+                body["down_targets"] = now.closed
         return answer(body, 200 if now.unready is None else 503)
 
     app.add_url_rule("/healthz", view_func=healthz, methods=["GET"])

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from restbroker import __version__
 from restbroker.console import causes
+from restbroker.operate.overview import state_text
 from restbroker.operate.pace import Pace, pace_items
 from restbroker.web import assets, views, words
 from restbroker.web.charts import HEIGHT, WIDTH
@@ -83,6 +84,7 @@ class Renderer:
             words.moment,
             words.brief,
             words.pause,
+            state_text,
             causes.headline,
             causes.of_dead,
             causes.hint,

@@ -13,6 +13,7 @@ import attrs
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
+from restbroker.operate.overview import state_text
 from restbroker.operate.summary import Summary
 from restbroker.web import words
 from restbroker.web.charts import Chart, Series, chart
@@ -101,8 +102,8 @@ def servers(state: State) -> Mapping[str, Server]:
     """Return what serves each queue, by the queue's name; a queue that is not served has no entry."""
     found = {queue: Server() for row in rows(state, "running") for queue in _words(row, "queues")}
     for row in rows(state, "merged"):
-        closed = "paused" if row.get("pauses") else None if row.get("gate") == "open" else row.get("gate")
-        server = Server(str(row.get("name")), closed if isinstance(closed, str) else None)
+        down = "paused" if row.get("pauses") else None if row.get("state") == "up" else row.get("state")
+        server = Server(str(row.get("name")), state_text(down) if isinstance(down, str) else None)
         found |= dict.fromkeys(_words(row, "queues"), server)
     return found
 
@@ -155,24 +156,24 @@ def _of_service(state: State) -> Iterator[Alarm]:
 def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[Alarm]:
     seen: set[tuple[str, str]] = set()
     for lane in lanes:
-        target, gate = str(lane.get("target")), lane.get("gate")
+        target, state = str(lane.get("target")), lane.get("state")
         # A tuple: what a stranger wrote there may be no key of a set.
-        if gate in ("closed", "denied") and (target, str(gate)) not in seen:
-            seen.add((target, str(gate)))
-            cure = lane.get("gate_cure")
-            why = lane.get("gate_reason") or "without a reason"
+        if state in ("down", "denied") and (target, str(state)) not in seen:
+            seen.add((target, str(state)))
+            hint = lane.get("hint")
+            why = lane.get("reason") or "without a reason"
             text = f"Target {target} gets no jobs{_so_far(lane, waiting)}: {why}"
-            yield Alarm(text, cure if isinstance(cure, str) else None, "targets")
+            yield Alarm(text, hint if isinstance(hint, str) else None, "targets")
         age_s = lane.get("beat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
             yield Alarm(f"{lane.get('process')} gave no sign of life for {duration_text(age_s)}.", None, "processes")
 
 
 def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:
-    """Return a text on how long a target has been closed, and how many jobs wait for it; "" if neither is known."""
-    closed_for_s = lane.get("closed_for_s")
+    """Return a text on how long a target has been down, and how many jobs wait for it; "" if neither is known."""
+    down_for_s = lane.get("down_for_s")
     sizes = [size for queue in _words(lane, "queues") if isinstance(size := waiting.get(queue), int)]
-    told = [f"for {words.duration(closed_for_s)}"] if words.is_number(closed_for_s) and closed_for_s else []
+    told = [f"for {words.duration(down_for_s)}"] if words.is_number(down_for_s) and down_for_s else []
     told += [f"{words.number(sum(sizes))} wait"] if sum(sizes) else []
     return f" ({', '.join(told)})" if told else ""
 

@@ -62,7 +62,7 @@ async def test_what_went_otherwise_is_told_of_by_itself(harness: Harness) -> Non
         "delivered", "ack", "already done",
     )  # fmt: skip
     failed = alone["jid-safe-2"]
-    assert (failed.outcome, failed.fate, failed.status, failed.code, failed.message, failed.cure) == (
+    assert (failed.outcome, failed.fate, failed.status, failed.code, failed.message, failed.hint) == (
         "rejected", "dead", 404, "NotFound", "no such user", "Look.",
     )  # fmt: skip
 

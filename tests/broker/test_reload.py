@@ -79,7 +79,7 @@ async def test_a_stop_bounds_old_and_new_lives_together(harness: Harness) -> Non
         await harness.until(lambda: len(new.calls) == 3, "three more are on their way")
     assert [job["error_class"] for job in harness.members("retry")] == ["CutOff"] * 6
     stopped = harness.of(BrokerStopped)[0]
-    assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 6, 0)
+    assert (stopped.clean, stopped.uncertain, stopped.requeued) == (True, 6, 0)
     assert old.closed
     assert new.closed
 

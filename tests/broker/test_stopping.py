@@ -44,7 +44,7 @@ async def test_what_is_not_answered_at_the_deadline_goes_back_if_it_is_safe_to_r
     assert [job.get("restbroker_uncertain") for job in queue] == [1, 1, 1, 1, None]
     assert not any("retry_count" in job or "error_class" in job for job in queue)
     stopped = harness.of(BrokerStopped)[0]
-    assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 4, 1)
+    assert (stopped.clean, stopped.uncertain, stopped.requeued) == (True, 4, 1)
     tried = len(harness.target.calls)
     harness.target.answer = ok
     async with harness.broker():
@@ -80,7 +80,7 @@ async def test_what_is_not_answered_at_the_deadline_and_not_safe_to_repeat_is_no
     assert [entry["error_class"] for entry in entries] == ["CutOff"] * 3
     assert [entry["restbroker_uncertain"] for entry in entries] == [1, 1, 1]
     stopped = harness.of(BrokerStopped)[0]
-    assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 3, 0)
+    assert (stopped.clean, stopped.uncertain, stopped.requeued) == (True, 3, 0)
 
 
 async def test_a_command_that_has_words_of_its_own_for_no_answer_says_them_when_it_is_cut_off(harness: Harness) -> None:

@@ -93,7 +93,7 @@ async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a
     waits = [message.partition("restarted within ")[2].partition(";")[0] for message in one.told()]
     assert waits[:5] == ["10 ms", "20 ms", "40 ms", "40 ms", "40 ms"]
     assert "was killed by SIGKILL" in one.told()[0]
-    cures = [event.cure for event in one.events if isinstance(event, Warned)]
+    cures = [event.hint for event in one.events if isinstance(event, Warned)]
     assert all(cure is not None and "dmesg or journalctl -k" in cure for cure in cures)
 
 
@@ -117,7 +117,7 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
     assert isinstance(failed, GroupFailed)
     assert failed.code == code
     assert " before any worker of the group was ready" in failed.message
-    assert ("dmesg" in failed.cure) == (code == 137)
+    assert ("dmesg" in failed.hint) == (code == 137)
 
 
 async def test_when_no_worker_is_left_one_is_started_at_once_and_the_others_wait(

@@ -76,7 +76,7 @@ def test_each_kind_of_problem_has_its_exit_code(
     (problem,) = [found for found in report["findings"] if found["level"] == "problem"]
     assert problem["code"] == code
     assert problem["why"]
-    assert problem["cure"]
+    assert problem["hint"]
 
 
 def test_one_half_is_checked_while_the_other_is_away(place: Place) -> None:

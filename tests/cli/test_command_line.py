@@ -192,10 +192,10 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     limits.pause(store, "two", "retry_after", 600.0)
     lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
     assert {line[2]: re.sub(r"10 min|9 min \d+ s", "N", line[3]) for line in lines if line[0] == "process"} == {
-        "one": "open: paused: operator until resumed; MaxInFlight is reached",
-        "two": "open: paused: retry_after for N more; no job is taken: the dead set is full (DeadLimit)",
+        "one": "up: paused: operator until resumed; MaxInFlight is reached",
+        "two": "up: paused: retry_after for N more; no job is taken: the dead set is full (DeadLimit)",
         "three": "finishing its jobs",
-        "four": "open: Redis refuses to fetch or to settle jobs; see the log",
+        "four": "up: Redis refuses to fetch or to settle jobs; see the log",
     }
     shown = {row["target"]: row for row in json.loads(shell("stats", "--json").stdout)["lanes"]}
     assert shown["one"]["paused"] == {"operator": None}
@@ -213,7 +213,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     (paused,) = (line[4] for line in lines if line[:2] == ["queue", "one"])
     assert re.fullmatch(r"paused: by bob for (10 min|9 min \d+ s) more", paused)
     states = {line[2]: line[3] for line in lines if line[0] == "process"}
-    assert states["one"] == "open: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
+    assert states["one"] == "up: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
     assert "one: no more than 7 while the server has too much to do one: MaxInFlight is reached" in words
     assert "three: finishing its jobs" in words
 

@@ -69,18 +69,18 @@ def test_each_target_in_each_process_has_one_line_and_what_is_to_be_said_stands_
     limits.pause(store, "two", "operator", None)
     beat(store, 78, "old", at_work=None, rate_per_s=None, p99_ms=None, delivered=None, failed=None)
     header, *rows = below(lines(), "PROCESS")
-    assert header == ["PROCESS", "TARGET", "GATE", "AT WORK", "RATE", "P99", "DELIVERED", "FAILED", "BEAT"]
+    assert header == ["PROCESS", "TARGET", "STATE", "AT WORK", "RATE", "P99", "DELIVERED", "FAILED", "BEAT"]
     figures = ["3/20 +17", "7.4/s", "41 ms", "4,280", "44"]
     told = {(row[0], row[1]): row[2:-1] for row in rows if row[0].startswith("node:")}
     assert told == {
-        ("node:77", "one"): ["closed", *figures],
-        ("node:78", "one"): ["closed", *figures],
-        ("node:79", "one"): ["open", *figures],
+        ("node:77", "one"): ["down", *figures],
+        ("node:78", "one"): ["down", *figures],
+        ("node:79", "one"): ["up", *figures],
         ("node:77", "two"): ["paused", *figures],
-        ("node:78", "old"): ["open", "0 in progress", "-", "-", "-", "-"],
+        ("node:78", "old"): ["up", "0 in progress", "-", "-", "-", "-"],
     }
     assert sorted(row[0] for row in rows[5:]) == [
-        "one in 2 of 3 processes: closed: Nobody listens there. Start the server.",
+        "one in 2 of 3 processes: down: Nobody listens there. Start the server.",
         "two: RateLimit is reached",
         "two: paused operator until resumed",
     ]

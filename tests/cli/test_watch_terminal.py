@@ -37,7 +37,7 @@ def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: 
     screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "q ends", "watched for")
     assert len(screen.splitlines()) <= 24
     tells(store, 77, gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
-    pane.shows("!! server-77 is closed: Nobody listens there. Start it.")
+    pane.shows("!! server-77 is down: Nobody listens there. Start it.")
     store.command("LPUSH", "ns:queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
     pane.shows("rest   1,234", "of 1,234 jobs has been waiting for")
     store.command("SET", "ns:stat:processed", 5000)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from restbroker.console import codes
 from restbroker.telemetry import reference
-from restbroker.telemetry.log_events import CURES, LOG_EVENTS
+from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tests.docs.transcripts import recipes
 from tests.support.process import run_here
 from tools.pages import ROOT
@@ -37,7 +37,7 @@ def test_the_page_of_the_command_line_shows_what_is_printed() -> None:
 def test_each_line_of_the_log_is_explained_with_the_levels_that_it_may_have() -> None:
     made = {name: {line.level for line in lines} for name, lines in reference.made_lines().items()}
     assert {name: set(event.levels.split(", ")) for name, event in LOG_EVENTS.items()} == made
-    assert {name for names in CURES for name in names.split(", ")} <= set(made)
+    assert {name for names in HINTS for name in names.split(", ")} <= set(made)
 
 
 def made_in(tree: ast.Module) -> Iterator[str]:

@@ -155,8 +155,8 @@ async def test_a_client_that_does_not_trust_us_is_told_of_once_and_harms_nobody(
         assert (await posted(server, trusting(ours.ca))).status_code == 200
     (warned,) = warnings(told)
     assert (warned.code, "UNKNOWN_CA" in warned.message) == ("TLSFailed", True)
-    assert warned.cure is not None
-    assert "authority" in warned.cure
+    assert warned.hint is not None
+    assert "authority" in warned.hint
 
 
 async def test_a_client_without_tls_is_told_of_and_one_that_only_looks_is_not(
@@ -170,7 +170,7 @@ async def test_a_client_without_tls_is_told_of_and_one_that_only_looks_is_not(
             assert await stream.receive_some() == b""
         assert (await posted(server, trusting(ours.ca))).status_code == 200
     (warned,) = warnings(told)
-    assert "https://" in (warned.cure or "")
+    assert "https://" in (warned.hint or "")
 
 
 @rows("sent", [b"", b"\x16\x03\x01"])

@@ -146,7 +146,7 @@ async def test_another_path_or_method_is_refused(hall: Open) -> None:
     assert [answer.status_code for answer in answers] == [404, 404, 405, 405]
     assert answers[2].headers["allow"] == "OPTIONS, POST"
     assert {warned.code for warned in one.warnings()} == {"EventPathUnknown"}
-    assert PATH in str(one.warnings()[0].cure)
+    assert PATH in str(one.warnings()[0].hint)
 
 
 def basic(user: str, password: str) -> str:

@@ -82,7 +82,7 @@ async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
             watch = Stopwatch.start(broker)
             from_s = await watched_from(server, SETTLES_IN_S)
             busy = watch.waited_s() / (SETTLES_IN_S + WATCHED_S)
-            closings = broker.output().count("gate.closed")
+            closings = broker.output().count("target.down")
     per_s, late = within(server.done_at_s, from_s) / WATCHED_S, within(server.failed_at_s, from_s)
     early = sum(at_s < from_s for at_s in server.failed_at_s)
     tries, dead = (integer(client.command("ZCARD", zset)) for zset in ("retry", "dead"))

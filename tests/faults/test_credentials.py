@@ -30,7 +30,7 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
     bench.wait_until_finished()
     password.write_text("not this one")
     bench.push(jobs(JOBS))
-    until(lambda: any("gate.closed" in broker.output() for broker in brokers), "a gate closes")
+    until(lambda: any("target.down" in broker.output() for broker in brokers), "a gate closes")
     until(lambda: "denied" in limits.pauses(bench.client, "ejabberd"), "the others are told")
     before = denials(bench)
     until(lambda: denials(bench) > before, "a probe is denied")
@@ -38,7 +38,7 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
     assert bench.members("retry") == []
     password.write_text(bench.ejabberd.password)
     for broker in brokers:
-        if "gate.closed" in broker.output():
+        if "target.down" in broker.output():
             broker.wait_for(r"gate\.opened")
     bench.wait_until_finished()
     assert "denied" not in limits.pauses(bench.client, "ejabberd")

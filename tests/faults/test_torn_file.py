@@ -178,7 +178,7 @@ def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: Redis
     warned = [event for event in told if isinstance(event, Warned)]
     assert [event.code for event in warned] == ["RewriteRefused", "RewriteRefused"]
     assert "bgrewriteaof" in warned[0].message
-    assert "docs/sidekiq.md" in str(warned[0].cure)
+    assert "docs/sidekiq.md" in str(warned[0].hint)
 
 
 def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: RedisServer) -> None:

@@ -104,7 +104,7 @@ def _begun(folder: Path) -> Iterator[Hour]:
         away, port = AnsweringServer(port=free_port()), free_port()
         _configure(folder, redis.url, (server.port, away.port, port), openfire)
         broker = stack.enter_context(_running(folder))
-        for found in ("broker.started", "target.found", "redis.rewrite", "source.opened", "gate.closed"):
+        for found in ("broker.started", "target.found", "redis.rewrite", "source.opened", "target.down"):
             broker.wait_for(f'"{found}"')
         until(lambda: client.command("EXPIRE", "process_cleanup", 3600), "it has looked for records of the dead")
         yield Hour(folder, redis, client, server, away, openfire, script, broker, f"127.0.0.1:{port}")

@@ -118,7 +118,7 @@ def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
     code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "1s")
     assert (code, list(found)) == (1, ["EventLost"]), found
     assert "within 1 s" in found["EventLost"]["message"]
-    assert "rest_callback_url leads to /events/another" in found["EventLost"]["cure"]
+    assert "rest_callback_url leads to /events/another" in found["EventLost"]["hint"]
 
 
 def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_mongooseim_sends_nothing_to_anybody_who_was_not_named(document: dict[
     document["Events"]["Sources"]["bots"]["Kind"] = "mongooseim-webhook"
     code, found = checked(tmp_path, document)
     assert (code, list(found)) == (2, ["EventNotTested"]), found
-    assert "--from and --to" in found["EventNotTested"]["cure"]
+    assert "--from and --to" in found["EventNotTested"]["hint"]
     code, found = checked(tmp_path, document, "--from", "a@example.org", "--to", "b@example.org")
     assert (code, list(found)) == (5, ["EventNotSent"]), found
 
@@ -165,7 +165,7 @@ def test_without_a_name_the_message_goes_to_nobody_at_the_host_of_the_account(
     code, found = beside_broker(tmp_path, document, "--within", "1s")
     assert (code, list(found)) == (1, ["EventNotSent"]), found
     assert "service-unavailable" in found["EventNotSent"]["message"]
-    assert "that restbroker-check@example.org is at the component" in found["EventNotSent"]["cure"]
+    assert "that restbroker-check@example.org is at the component" in found["EventNotSent"]["hint"]
 
 
 def test_what_a_mongooseim_pushes_of_a_message_between_those_who_were_named_is_its_event(

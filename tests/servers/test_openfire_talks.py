@@ -117,7 +117,7 @@ def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_
         server.stop()
         words = [f"Meanwhile {number}" for number in range(20)]
         jobs = [talk.push("post_message", from_="ann", to=talk.jid("bob"), body=word) for word in words]
-        until(lambda: "gate.closed" in talk.output(), "a broker finds nobody", 60)
+        until(lambda: "target.down" in talk.output(), "a broker finds nobody", 60)
         server.start()
         assert {talk.answer(job)["outcome"] for job in jobs} == {"delivered"}
         talk.listening()

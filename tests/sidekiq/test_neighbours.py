@@ -17,7 +17,7 @@ def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due
     assert told["level"] == "warning"
     assert f"{ruby.identity} ({RUBYS}, mailers)" in told["message"]
     assert "trim the dead set to 9,999 jobs" in told["why"]
-    assert "RedisURL" in told["cure"]
+    assert "RedisURL" in told["hint"]
     assert found["DeadTrimmed"]["level"] == "warning"
     assert "QueueTaken" not in found
     assert ruby.running.stop() == 0
@@ -37,7 +37,7 @@ def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Besi
     told = found["QueueTaken"]
     assert told["level"] == "problem"
     assert ruby.identity in told["message"]
-    assert OURS in told["cure"]
+    assert OURS in told["hint"]
     assert found["SharedDatabase"]["message"] == (
         f"Other Sidekiq processes use this database: {ruby.identity} ({OURS})."
     )

@@ -18,7 +18,7 @@ def test_jobs_taken_ahead_are_on_no_page_and_stats_counts_them_as_in_hand(citize
     assert isinstance(figures, dict)
     assert (figures["busy"], figures["enqueued"]) == (CONCURRENCY, PUSHED - CONCURRENCY - AHEAD)
     # The first heartbeat may be from before the target was asked.
-    until(lambda: told(citizen) == ("open", f"{CONCURRENCY + AHEAD}/{CONCURRENCY}"), "stats counts them")
+    until(lambda: told(citizen) == ("up", f"{CONCURRENCY + AHEAD}/{CONCURRENCY}"), "stats counts them")
 
 
 def test_in_an_outage_busy_lists_jobs_that_are_not_sent_the_queue_grows_and_none_is_a_retry(

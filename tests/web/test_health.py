@@ -51,7 +51,7 @@ async def test_a_target_that_is_down_is_named_and_leaves_the_broker_ready(harnes
         harness.target.probe_answer = FINE
         await harness.until(lambda: harness.of(GateOpened), "the target is back")
         up = await until_ready(running, 200)
-    assert down == {"ready": True, "phase": "serving", "closed_targets": {"t": "TargetUnreachable"}}
+    assert down == {"ready": True, "phase": "serving", "down_targets": {"t": "TargetUnreachable"}}
     assert up == {"ready": True, "phase": "serving"}
 
 
@@ -66,9 +66,7 @@ async def test_the_port_of_the_pages_says_the_same_and_to_a_page_of_another_name
         own, foreign = (await running.get_health("/readyz"), await running.get_health("/readyz", Host="evil.example"))
         same = await running.get_ready()
     assert (alive.status_code, alive.json()) == (200, {"alive": True})
-    assert (
-        own.json() == same.json() == {"ready": True, "phase": "serving", "closed_targets": {"t": "TargetUnreachable"}}
-    )
+    assert own.json() == same.json() == {"ready": True, "phase": "serving", "down_targets": {"t": "TargetUnreachable"}}
     assert (foreign.status_code, foreign.json()) == (200, {"ready": True, "phase": "serving"})
 
 

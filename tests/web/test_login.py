@@ -82,7 +82,7 @@ async def test_without_a_login_one_learns_how_it_is_and_neither_why_nor_which_ta
         after = await running.get_health("/readyz")
     assert [answer.status_code for answer in before] == [200, 200]
     assert [answer.json() for answer in before] == [{"alive": True}, {"ready": True, "phase": "serving"}]
-    assert after.json()["closed_targets"] == {"t": "TargetUnreachable"}
+    assert after.json()["down_targets"] == {"t": "TargetUnreachable"}
 
 
 async def test_who_logs_in_sees_the_page_that_was_asked_for_until_he_logs_out(site: Open) -> None:

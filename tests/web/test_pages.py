@@ -208,7 +208,7 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
     async with site() as running:
         shown = await page(running, "/queues")
     assert "Target dead gets no jobs (for 12 min, 1,200 wait): Nobody listens there. Start it." in shown.text
-    assert "jam dead 1,200 – target closed" in shown.text
+    assert "jam dead 1,200 – target down" in shown.text
     assert "flow fine 1 – open" in shown.text
     assert "nobody-s 1 – no process serves it" in shown.text
 

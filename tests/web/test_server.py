@@ -350,7 +350,7 @@ async def test_a_taken_port_is_told_once_and_delivery_goes_on_and_a_freed_one_is
             warned = harness.of(Warned)
             assert [event.code for event in warned] == ["PortTaken"]
             assert f"Cannot serve /stats on 127.0.0.1:{port}" in warned[0].message
-            assert "change StatsPort" in warned[0].cure
+            assert "change StatsPort" in warned[0].hint
             taken.close()
             await until_async(lambda: harness.of(Listening), "it listens once the port is free")
             assert (await get(f"http://127.0.0.1:{port}/quick")).status_code == 200

@@ -33,7 +33,7 @@ class Problem:
 
 def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
     """Return all that is wrong, grave problems first; `wanted` are the queues of this configuration, served or not."""
-    found = [*_of_gates(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
+    found = [*_of_targets(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
     return sorted(found, key=lambda one: not one.grave)
 
 
@@ -42,17 +42,22 @@ def own_queues(seen: SystemStats, wanted: Collection[str]) -> frozenset[str]:
     return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["lanes"]))
 
 
-def _of_gates(seen: SystemStats) -> Iterator[Problem]:
+def _of_targets(seen: SystemStats) -> Iterator[Problem]:
     alive = [lane for lane in seen["lanes"] if not lane["dying"]]
     of_target = Counter(lane["target"] for lane in alive)
-    shut = [lane for lane in alive if lane["gate"] not in (None, "open")]
-    same = Counter((lane["target"], lane["gate"], lane["gate_reason"]) for lane in shut)
-    for (target, gate, reason), number in same.items():
+    shut = [lane for lane in alive if lane["state"] not in (None, "up")]
+    same = Counter((lane["target"], lane["state"], lane["reason"]) for lane in shut)
+    for (target, state, reason), number in same.items():
         # Processes that say the same have one line.
         part = "" if number == of_target[target] else f" in {number} of {of_target[target]} processes"
-        cure = next((lane["gate_cure"] for lane in shut if (lane["target"], lane["gate"]) == (target, gate)), None)
+        hint = next((lane["hint"] for lane in shut if (lane["target"], lane["state"]) == (target, state)), None)
         why = "" if reason is None else f": {reason}"
-        yield Problem(True, f"{lanes.text(target)} is {gate}{part}{why}", None if cure is None else str(cure))
+        does = "refuses the login" if state == "denied" else f"is {lanes.text(state)}"
+        yield Problem(
+            True,
+            f"{lanes.text(target)} {does}{part}{why}",
+            None if hint is None else str(hint),
+        )
     held = Counter((lane["target"], words) for lane in alive for words in lanes.fetch_limits(lane) if _is_grave(lane))
     for target, words in held:
         yield Problem(True, f"{lanes.text(target)}: {words}")

@@ -10,9 +10,9 @@ import attrs
 
 from restbroker.cli import lanes
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import SystemStats
+from restbroker.operate.overview import SystemStats, state_text
 
-_RANKS = {"closed": 0, "denied": 0, "paused": 1, "quiet": 2, "finishing": 3, "unknown": 3}
+_RANKS = {"down": 0, "login refused": 0, "paused": 1, "quiet": 2, "finishing": 3, "unknown": 3}
 
 
 @attrs.frozen
@@ -63,19 +63,19 @@ def _rank(state: str) -> int:
 
 def _state(row: Mapping[str, Json]) -> str:
     """Return the state in one word; what the process itself has stopped or begun to stop comes first."""
-    if row["gate"] in ("closed", "denied"):
-        return str(row["gate"])
+    if row["state"] in ("down", "denied"):
+        return state_text(str(row["state"]))
     if row["paused"]:
         return "paused"
     if row["finishing"] is True:
         return "finishing"
     if row["quiet"] is True:
         return "quiet"
-    return "unknown" if row["gate"] is None else str(row["gate"])
+    return "unknown" if row["state"] is None else str(row["state"])
 
 
 def _why(row: Mapping[str, Json]) -> str:
-    reasons = [] if row["gate_reason"] is None else [str(row["gate_reason"])]
+    reasons = [] if row["reason"] is None else [str(row["reason"])]
     return "; ".join([*reasons, *lanes.pauses(row), *lanes.concurrency_limits(row)])
 
 

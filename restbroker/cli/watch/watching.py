@@ -109,7 +109,7 @@ def _wait(beat: _Beat) -> None:
 
 
 def _json(look: Sample) -> None:
-    error: Json = None if look.error is None else {"message": look.error.message, "cure": look.error.cure}
+    error: Json = None if look.error is None else {"message": look.error.message, "hint": look.error.cure}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("totals", "queues", "lanes", "sources"))
     if look.seen is not None and look.error is None:

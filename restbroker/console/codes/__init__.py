@@ -12,11 +12,11 @@ from typing import Final, TypedDict
 from restbroker.console.codes import check_codes, job_codes, warning_codes
 from restbroker.console.codes.table import Table
 from restbroker.console.exits import MEANINGS, Exit
-from restbroker.telemetry.log_events import CURES, LOG_EVENTS, LogEvent
+from restbroker.telemetry.log_events import HINTS, LOG_EVENTS, LogEvent
 
 TABLES: Final[tuple[Table, ...]] = (*job_codes.TABLES, *warning_codes.TABLES, *check_codes.TABLES)
 """All tables, in the order of the pages."""
-_EXIT_CURES: Final[Mapping[int, str]] = {
+_EXIT_HINTS: Final[Mapping[int, str]] = {
     Exit.OK: "Nothing.",
     Exit.WAITING: "`restbroker explain JID` shows what happened to the job.",
 }
@@ -24,12 +24,12 @@ _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 
 
 class Explanation(TypedDict):
-    """One explanation: `what` it is a code of, its `meaning`, what to do (`cure`), and the `page` with more."""
+    """One explanation: `what` it is a code of, its `meaning`, what to do (`hint`), and the `page` with more."""
 
     code: str
     what: str
     meaning: str
-    cure: str
+    hint: str
     page: str
 
 
@@ -59,25 +59,25 @@ def _explanations(wanted: str | None) -> Iterator[Explanation]:
         for codes, row in table.rows.items():
             for code in codes.split(", "):
                 if wanted in (None, code.casefold()):
-                    yield _row(code, table.what, row.meaning, cure=row.cure, page=table.page)
+                    yield _row(code, table.what, row.meaning, hint=row.hint, page=table.page)
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
             yield _explain_log_event(name, event)
     for number, meaning in MEANINGS.items():
         if wanted in (None, f"{number:d}"):
-            cure = _EXIT_CURES.get(number, "stderr says why.")
-            yield Explanation(code=f"{number:d}", what="an exit code", meaning=meaning, cure=cure, page="docs/cli.md")
+            hint = _EXIT_HINTS.get(number, "stderr says why.")
+            yield Explanation(code=f"{number:d}", what="an exit code", meaning=meaning, hint=hint, page="docs/cli.md")
 
 
 def _explain_log_event(name: str, event: LogEvent) -> Explanation:
-    cure = next(
-        (cure for lines, cure in CURES.items() if name in lines.split(", ")), "Nothing: it is only for information."
+    hint = next(
+        (hint for lines, hint in HINTS.items() if name in lines.split(", ")), "Nothing: it is only for information."
     )
-    return _row(name, f"a line of the log ({event.levels})", event.meaning, cure=cure, page="docs/telemetry.md")
+    return _row(name, f"a line of the log ({event.levels})", event.meaning, hint=hint, page="docs/telemetry.md")
 
 
-def _row(code: str, what: str, meaning: str, cure: str, page: str) -> Explanation:
-    return Explanation(code=code, what=what, meaning=_sentence(meaning), cure=_sentence(cure), page=page)
+def _row(code: str, what: str, meaning: str, hint: str, page: str) -> Explanation:
+    return Explanation(code=code, what=what, meaning=_sentence(meaning), hint=_sentence(hint), page=page)
 
 
 def _sentence(markdown: str) -> str:

@@ -11,7 +11,7 @@ class Row(NamedTuple):
     """What a code means, or several that belong together, and what to do; Markdown, with links as from `docs`."""
 
     meaning: str
-    cure: str
+    hint: str
 
 
 class Table(NamedTuple):

@@ -80,7 +80,7 @@ def test_a_queue_that_does_not_answer_is_named_on_the_page_in_the_check_and_in_s
             assert f"Source rabbit: RabbitMQ answers, but its queue {RABBIT_QUEUE} does not" in texts("/")
             assert f"rabbit RabbitMQSilent RabbitMQ answers, but its queue {RABBIT_QUEUE}" in texts("/sources")
             codes = findings(tmp_path)
-            assert "quorum_status" in codes["RabbitMQSilent"]["cure"]
+            assert "quorum_status" in codes["RabbitMQSilent"]["hint"]
             assert "RabbitMQUnread" not in codes
             (row,) = json.loads(run(["stats", "--json"], directory=tmp_path).stdout)["sources"]
             assert (row["source"], row["code"]) == ("rabbit", "RabbitMQSilent")

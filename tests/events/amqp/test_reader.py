@@ -100,8 +100,8 @@ async def test_an_exchange_that_differs_is_told_with_the_cure_and_left_as_it_is(
     async with reading(CHAT, ready=False) as found:
         told = await found.tells("RabbitMQDiffers")
         assert "The exchange chat_msg in RabbitMQ is not as configured (topic, not durable): 406" in told.message
-        assert told.cure is not None
-        assert "Type and Durable" in told.cure
+        assert told.hint is not None
+        assert "Type and Durable" in told.hint
     rabbit.declare("chat_msg", kind="topic", durable=True)
 
 
@@ -297,8 +297,8 @@ async def test_a_wrong_password_is_told_once_with_the_cure_and_counts_without_a_
         await until_async(lambda: rabbit.log().count("invalid credentials") >= denied + 3, "three tries are made", 60)
         (told,) = found.warnings()
         assert told.code == "RabbitMQDenied"
-        assert "Check the user and the password in URL or URLFile" in str(told.cure)
-        assert "wrong-password" not in f"{told.message} {told.cure}"
+        assert "Check the user and the password in URL or URLFile" in str(told.hint)
+        assert "wrong-password" not in f"{told.message} {told.hint}"
         file.write_text(rabbit.url())
         await is_read(rabbit)
         await found.tells("RabbitMQBack")

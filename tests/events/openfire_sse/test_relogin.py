@@ -374,8 +374,8 @@ async def test_a_server_that_gives_no_new_streams_is_named_once_and_nobody_is_lo
     openfire.state.is_jammed = True
     async with reading("ann", "bob", ready=False) as reader:
         jammed = await reader.tells("OpenfireJammed")
-        assert jammed.cure is not None
-        assert jammed.cure.startswith("Restart Openfire: two connections of one name")
+        assert jammed.hint is not None
+        assert jammed.hint.startswith("Restart Openfire: two connections of one name")
 
         def tries() -> int:
             return sum(asked.path.startswith("/sse/") for asked in list(openfire.requests))

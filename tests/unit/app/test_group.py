@@ -57,7 +57,7 @@ async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_
     (line,) = desk.lines()
     assert "code=StartRefused" in line
     assert "until the configuration is valid. env.json is empty." in line
-    assert 'cure="Mend it."' in line
+    assert 'hint="Mend it."' in line
     desk.next = second
     assert not await reloader.may_start()
     assert len(desk.lines()) == 1

@@ -80,7 +80,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
             nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
             await gate.opened()
             nursery.cancel_scope.cancel()
-        assert [event.cure for event in events if isinstance(event, GateClosed)] == ["mend it"]
+        assert [event.hint for event in events if isinstance(event, GateClosed)] == ["mend it"]
 
 
 async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:

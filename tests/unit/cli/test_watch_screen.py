@@ -42,9 +42,9 @@ lanes = st.builds(
     lane,
     st.integers(1, 5),
     texts,
-    gate=st.sampled_from(["open", "closed", "denied", None, "new"]),
-    gate_reason=st.one_of(st.none(), texts),
-    gate_cure=st.one_of(st.none(), texts),
+    state=st.sampled_from(["up", "down", "denied", None, "new"]),
+    reason=st.one_of(st.none(), texts),
+    hint=st.one_of(st.none(), texts),
     dying=st.booleans(),
     quiet=st.sampled_from([True, False, None]),
     finishing=st.booleans(),
@@ -99,8 +99,8 @@ def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginni
 
 def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
     rows: list[tuple[dict[str, Json], str]] = [
-        ({"gate": "closed", "gate_reason": "It hangs."}, "ejabberd is closed: It hangs."),
-        ({"gate": "denied"}, "ejabberd is denied"),
+        ({"state": "down", "reason": "It hangs."}, "ejabberd is down: It hangs."),
+        ({"state": "denied"}, "ejabberd refuses the login"),
         ({"limited": "refused"}, "ejabberd: Redis refuses to fetch or to settle jobs; see the log"),
         ({"limited": "dead"}, "ejabberd: no job is taken: the dead set is full (DeadLimit)"),
         ({"paused": {"operator": None}}, "ejabberd is paused: operator until resumed"),
@@ -147,10 +147,10 @@ def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
 
 
 def test_many_processes_that_say_the_same_have_one_line_and_the_grave_come_first() -> None:
-    shut = [lane(number, gate="closed", gate_reason="It hangs.") for number in range(16)]
+    shut = [lane(number, state="down", reason="It hangs.") for number in range(16)]
     seen = figures(lanes=[*shut, lane(99), lane(100, "chat", paused={"operator": None})])
     assert said(seen) == [
-        "ejabberd is closed in 16 of 17 processes: It hangs.",
+        "ejabberd is down in 16 of 17 processes: It hangs.",
         "chat is paused: operator until resumed",
     ]
 
@@ -159,10 +159,10 @@ def test_what_does_not_fit_is_counted_and_the_worst_is_shown() -> None:
     many = [queue(f"q{number:03}", number, float(number)) for number in range(100)]
     late = queue("z-late", 5, 7200.0)
     targets = [lane(number, f"server-{number:02}") for number in range(30)]
-    broken = lane(99, "zulu", gate="closed", gate_reason="It hangs.", queues=["z-late"])
+    broken = lane(99, "zulu", state="down", reason="It hangs.", queues=["z-late"])
     lines = shown(figures(lanes=[*targets, broken], queues=[*many, late]))
     assert len(lines) == 24
-    assert lines[4] == "!! zulu is closed: It hangs."
+    assert lines[4] == "!! zulu is down: It hangs."
     assert lines[5].startswith("! Queue z-late: the next of 5 jobs has been waiting for 2 h")
     rows = [line.partition(" ")[0] for line in lines]
     assert rows[rows.index("TARGET") + 1] == "zulu"

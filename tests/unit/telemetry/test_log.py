@@ -37,21 +37,21 @@ STAMP = "2023-11-14T22:13:20.250Z"
 LINES: list[tuple[Event, str]] = [
     (
         GateClosed("e", "Refused", "no one listens", "Start it."),
-        'WARNING gate.closed target=e code=Refused message="no one listens" cure="Start it."',
+        'WARNING target.down target=e code=Refused message="no one listens" hint="Start it."',
     ),
-    (GateClosed("e", "Denied", "401", denied=True), "ERROR   gate.closed target=e code=Denied message=401"),
-    (GateOpened("e", 61.25), "INFO    gate.opened target=e closed_for_s=61.2"),
+    (GateClosed("e", "Denied", "401", denied=True), "ERROR   target.down target=e code=Denied message=401"),
+    (GateOpened("e", 61.25), "INFO    target.up target=e down_for_s=61.2"),
     (PauseEnded("queue", "rest", "ann", None), "INFO    pause.ended kind=queue name=rest who=ann"),
-    (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 parked=0"),
-    (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 parked=1"),
+    (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 dead=0"),
+    (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 dead=1"),
     (
         BrokerStarted(7, "1.0", ("e", "p"), ("q",), 20),
         "INFO    broker.started pid=7 version=1.0 targets=e,p queues=q concurrency=20",
     ),
-    (BrokerStopped(clean=True, pushed_back=2, uncertain=0), "INFO    broker.stopped pushed_back=2 uncertain=0"),
+    (BrokerStopped(clean=True, requeued=2, uncertain=0), "INFO    broker.stopped requeued=2 uncertain=0"),
     (
-        BrokerStopped(clean=False, pushed_back=0, uncertain=1, left=5),
-        f'WARNING broker.stopped pushed_back=0 uncertain=1 left=5 message="{lines._LEFT}" cure="{lines._LEFT_CURE}"',
+        BrokerStopped(clean=False, requeued=0, uncertain=1, left=5),
+        f'WARNING broker.stopped requeued=0 uncertain=1 left=5 message="{lines._LEFT}" hint="{lines._LEFT_HINT}"',
     ),
     (GroupStopped(0), "INFO    group.stopped code=0"),
     (GroupStopped(137), "WARNING group.stopped code=137"),
@@ -99,7 +99,7 @@ def test_json_lines_hold_the_same() -> None:
         "attempt": 2,
         "status": 500,
         "message": 'said "no"',
-        "cure": "Look.",
+        "hint": "Look.",
     }
     assert list(failed)[:3] == ["timestamp", "level", "event"]
     assert started["targets"] == ["e", "p"]
@@ -122,7 +122,7 @@ def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
     first = stream.getvalue()
     assert first == (
         f"{STAMP} INFO    job.failed target=ejabberd code=HttpStatus500 command=register jid=j2 queue=rest "
-        'outcome=deferred fate=retry attempt=2 status=500 message="said \\"no\\"" cure=Look.\n'
+        'outcome=deferred fate=retry attempt=2 status=500 message="said \\"no\\"" hint=Look.\n'
     )
     log.tick(1700000010.25)
     repeats, summary = stream.getvalue().removeprefix(first).splitlines()
@@ -238,7 +238,7 @@ def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
     for moment_s in range(0, 121, 10):
         log.tick(float(moment_s))
     told = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines() if " still " in line]
-    assert [line[:28] for line in told] == ["ERROR   still what=redis.los", "WARNING still what=gate.clos"] * 2
+    assert [line[:28] for line in told] == ["ERROR   still what=redis.los", "WARNING still what=target.do"] * 2
     assert "message=refused" in told[0]
     log(StoreBack(130.0))
     log(GateOpened("e", 130.0))
@@ -269,7 +269,7 @@ def test_a_new_life_of_the_broker_forgets_the_gates_of_the_last_but_not_redis() 
     log.tick(0.0)
     log.tick(60.0)
     assert "still what=redis.lost" in stream.getvalue()
-    assert "still what=gate.closed" not in stream.getvalue()
+    assert "still what=target.down" not in stream.getvalue()
 
 
 def test_a_closed_stream_is_ignored() -> None:

@@ -239,7 +239,7 @@ async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_t
         for _ in range(5):
             await connector.deliver(KICK, server)
             mock_clock.jump(PAUSE_S + 1)
-        return [f"{event.code} {event.cure}" for event in told if isinstance(event, Warned)]
+        return [f"{event.code} {event.hint}" for event in told if isinstance(event, Warned)]
 
     assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
     server.issue = Response(400, {}, b'"badpass"', 0.0)
