@@ -103,7 +103,7 @@ class Config:
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
     namespace: forms.Name = key(
-        "RedisNamespace", "A prefix for all keys: `ns` makes them `ns:KEY`, as redis-namespace does.", ""
+        "RedisNamespace", "A prefix for all keys, as redis-namespace's: `ns` makes `ns:KEY`.", ""
     )
     _ignored: _IgnoredKeys = inline(_IgnoredKeys, _IgnoredKeys())
 
@@ -123,20 +123,18 @@ class Config:
     )
     targets: "tuple[Target, ...]" = key(
         "Targets",
-        "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) define the one named `ejabberd`.",
+        "Several servers; the flat keys (RestURL, RestQueue, …) define the one named `ejabberd`.",
         (),
         secret=True,
         type=forms.objects_by_name("targets", LateBound(_target)),
     )
     response_queue: forms.Name | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
-    response_details: bool = key(
-        "ResponseDetails", "Answers get a third argument with status, outcome and error.", False
-    )
+    response_details: bool = key("ResponseDetails", "Answers get a third argument: status, outcome and error.", False)
     response_class: forms.Name = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
 
     events: "Events | None" = key(
         "Events",
-        "Receive events from servers, each as a job for your application (docs/events.md).",
+        "Events from servers, each as a job for your application (docs/events.md).",
         secret=True,
         type=LateBound(_events),
     )
@@ -152,20 +150,20 @@ class Config:
     )
     uncertain_retries: Annotated[int, whole(0, 1_000_000)] = key(
         "UncertainRetries",
-        "How often a command that is not safe to repeat is sent again after a timeout without an answer.",
+        "How often a command that is not safe to repeat is sent again after no answer.",
         2,
     )
     dead_limit: Annotated[int, whole(0, 10_000_000)] = key(
-        "DeadLimit", "No job is taken while the dead set has this many jobs; 0: no limit.", 100_000
+        "DeadLimit", "At this many dead jobs none is taken; 0: no limit.", 100_000
     )
     history_s: forms.Month | None = key(
         "History",
-        "How long Redis keeps a record of finished jobs, at most a million (docs/jobs.md); without it, none is kept.",
+        "How long Redis keeps records of finished jobs, at most a million (docs/jobs.md); unset: none.",
     )
 
     processes: Annotated[int, whole(1, 256)] = key(
         "Processes",
-        "How many processes `run` starts, each with Concurrency, under one supervisor (docs/operations.md).",
+        "How many processes `run` starts under one supervisor, each with Concurrency (docs/operations.md).",
         1,
     )
 
@@ -182,7 +180,7 @@ class Config:
     stats_read_only: bool = key("StatsReadOnly", "The pages only show; they change nothing.", False)
     roster: "Roster | None" = key(
         "Roster",
-        "Serve rosters from Redis to Prosody (docs/roster-service.md). All its members have defaults.",
+        "Serve rosters from Redis to Prosody (docs/roster-service.md); all members have defaults.",
         secret=True,
         type=LateBound(_roster),
     )
@@ -190,7 +188,7 @@ class Config:
         "HealthBind", "host:port that serves only /healthz and /readyz, without login."
     )
     log_level: LogLevel = key("LogLevel", "The lowest level that is logged.", "info")
-    show_bodies: bool = key("ShowBodies", "Show message texts in logs, pages and Sidekiq Web's Busy page.", False)
+    show_bodies: bool = key("ShowBodies", "Show message texts in logs, on pages and in Sidekiq Web's Busy.", False)
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -90,8 +90,8 @@ class Filter:
 
     types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
     sender: Addresses = key("Sender", "JIDs of senders, without resource, with `*` and `?`.", ())
-    receiver: Addresses = key("Receiver", "The same for recipients, for example `bot-*`.", ())
-    body: Texts = key("Body", "Texts with * and ?, for example `*urgent*`, ignoring case.", ())
+    receiver: Addresses = key("Receiver", "The same for recipients, e.g. `bot-*`.", ())
+    body: Texts = key("Body", "Texts with * and ?, e.g. `*urgent*`, ignoring case.", ())
 
     def fits(self, event: ServerEvent) -> bool:
         """Tell whether the event matches every member of the filter."""
@@ -133,13 +133,13 @@ class Shape:
     The shape of a route is added to that of its source.
     """
 
-    fields: Fields = key("Fields", 'Additional members of each event, such as {"tenant": "a"}.', MappingProxyType({}))
+    fields: Fields = key("Fields", 'Additional members of each event: {"tenant": "a"}.', MappingProxyType({}))
     names: MemberNames = key(
         "Names",
-        'Other names for members of events, such as {"from": "author", "body": "message"}.',
+        'Other names for members: {"from": "author", "body": "message"}.',
         MappingProxyType({}),
     )
-    omit: EventMembers = key("Omit", 'Members to remove from its events, such as ["raw"].', ())
+    omit: EventMembers = key("Omit", 'Members to remove: ["raw"].', ())
 
 
 @attrs.frozen
@@ -164,67 +164,63 @@ class EventSource:
     name: str = ""
     kind: str = key(
         "Kind",
-        "The sender: `prosody-rest`, Prosody's mod_rest; `mongooseim-sns`, `mongooseim-amqp` and "
-        "`mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher; `openfire-sse`, "
-        "the streams of users of Openfire's Chat API.",
+        "The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` "
+        "(MongooseIM's event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's "
+        "Chat API).",
         "",
         mandatory="always",
     )
     path: ServedPath | None = key(
         "Path",
-        "The path that the server posts to, for example /events/prosody.",
+        "The path that the server posts to, e.g. /events/prosody.",
         mandatory="for a kind that servers post to",
     )
     queue: forms.Queue = key(
         "Queue",
-        "The queue for the jobs of these events, without `queue:`. No target may serve it.",
+        "The queue for these jobs, without `queue:`; no target may serve it.",
         "",
         mandatory="unless each of Routes has one",
     )
     job_class: JobClass = key("Class", "The class of these jobs.", "", mandatory="unless each of Routes has one")
     secret: Secret | None = secret(
         "Secret",
-        "The secret that the server sends: as the password of HTTP Basic, a bearer token, ?key=, or behind "
-        "Path: /events/prosody/SECRET.",
+        "The secret that the server sends: HTTP Basic's password, a bearer token, ?key=, or behind Path: "
+        "/events/prosody/SECRET.",
         "A file with it.",
         mandatory="or SecretFile, for a Listen that others reach",
     )
     window_s: forms.Duration | None = key(
         "DropDuplicates",
-        "Drop an event with the sender, recipient and id (for kinds without ids: the text) of another one "
-        "within this time; by default, none.",
+        "Drop an event with the sender, recipient and id (for kinds without ids: text) of another within this time.",
     )
     own_s: forms.Duration | None = key(
         "DropOwn",
-        "Drop the event of a message that a target of kind mongooseim sent within this time.",
+        "Drop events of messages that a mongooseim target sent within this time.",
     )
-    only: Filter = key("Only", "The events that become jobs; all others are accepted and dropped.", _NO_FILTER)
+    only: Filter = key("Only", "Events that become jobs; others are accepted and dropped.", _NO_FILTER)
     excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
     routes: Annotated[tuple[Route, ...], Items("list of objects", "a list of routes, each an object")] = key(
         "Routes",
-        "Queues and classes for some events; see below. Queue and Class are required if a route has none.",
+        "Other queues and classes for some events; see below.",
         (),
     )
     """The first route that an event fits takes it; empty: `queue` and `job_class` of the source are used."""
     iq: IqRule = key(
         "IQ",
-        "What to do with an iq of type get or set. refuse: its sender gets service-unavailable. accept: it "
-        "becomes a job, and Prosody answers with an empty result.",
+        "An iq of type get or set: refuse answers service-unavailable; accept makes a job, and Prosody "
+        "answers with an empty result.",
         "refuse",
     )
     listen: forms.Bind | None = key(
         "Listen",
-        "host:port of a loopback address for this source alone, without TLS even if Events has a CertFile. "
-        "Sources may share one.",
+        "A loopback host:port for this source alone, always without TLS. Sources may share one.",
     )
     patience_s: float | None = None
     """How many seconds to wait for Redis before telling the server that nothing was stored; None: two seconds."""
     has_ids: bool = True
     """Whether its events have an id, by which a repeated one is recognised; if not, its content is compared."""
-    options: Annotated[object, OptionsOf("sources")] = key(
-        "Options", "Further keys of this kind: see Options of the source below."
-    )
+    options: Annotated[object, OptionsOf("sources")] = key("Options", "Further keys: see Options of the source below.")
     secrets: tuple[Secret, ...] = ()
     """The secrets in its options."""
     more_queues: tuple[tuple[str, str], ...] = ()
@@ -243,7 +239,7 @@ class Events:
 
     listen: forms.Bind = key(
         "Listen",
-        "host:port for events; each source needs a secret unless this is a loopback address.",
+        "host:port for events; unless it is loopback, each source needs a secret.",
         DEFAULT_LISTEN,
         shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
     )

@@ -43,15 +43,15 @@ class Flat:
 
     rest_url: str | None = key(
         "RestURL",
-        "The server's HTTP API. A command's name is appended: RestURL/register. For ejabberd usually …/api.",
+        "The server's HTTP API; commands are appended (RestURL/register). For ejabberd usually …/api.",
         shown="http://localhost:5281",
         secret=True,
         of_target="URL",
     )
     rest_auth: Literal["auto", "basic", "bearer"] | None = key(
         "RestAuth",
-        "How to log in; by default, with what is given. basic: RestUser. bearer: RestToken, else a token that "
-        "the server issues for RestUser. auto: such a token if the server issues one, else RestUser.",
+        "How to log in; by default, with what is given. basic: RestUser. bearer: RestToken, else a token "
+        "that the server issues for RestUser. auto: such a token, else RestUser.",
         of_target="Auth",
     )
     rest_user: str | None = key("RestUser", "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth")
@@ -66,11 +66,11 @@ class Flat:
     )
     api_version: Annotated[int, whole(0, 9999)] | None = key(
         "ApiVersion",
-        "The API version for commands (COMMAND/vN) if a job names none; needs ejabberd 24.02 or newer.",
+        "The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer.",
         of_target="Options",
     )
     jabber_domain: forms.Name | None = key(
-        "JabberDomain", "The virtual host: fills a missing `host` argument, and the Host header.", of_target="Domain"
+        "JabberDomain", "The virtual host: for a missing `host` argument, and the Host header.", of_target="Domain"
     )
     rest_queue: forms.Name | None = key(
         "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"

@@ -24,9 +24,9 @@ class Redis:
 
     url: Secret | None = secret(
         "RedisURL",
-        "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket;"
-        " redis://user@host where RedisPass or RedisPassFile gives the password.",
-        "A file with the URL, for a URL with a password; read once, at the start.",
+        "redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket; "
+        "redis://user@host with RedisPass or RedisPassFile.",
+        "A file with that URL.",
         default_shown="redis://localhost:6379/0",
     )
     host: str | None = key(
@@ -39,12 +39,12 @@ class Redis:
     password: Secret | None = secret("RedisPass", "The password for Redis.", "A file with the password for Redis.")
     sentinels: forms.Sentinels = key(
         "RedisSentinels",
-        "Sentinels that locate Redis; RedisURL then gives everything but host and port (docs/failover.md).",
+        "Sentinels that locate Redis; RedisURL gives all but host and port (docs/failover.md).",
         (),
     )
     master: forms.Name | None = key("RedisMaster", "Sentinel's name for that Redis.", mandatory="with RedisSentinels")
     sentinel_password: Secret | None = secret(
-        "RedisSentinelPass", "The password for the Sentinels themselves.", "A file with that password."
+        "RedisSentinelPass", "The Sentinels' own password.", "A file with that password."
     )
 
     def check(self, review: Problems) -> dict[str, Any]:

@@ -112,13 +112,15 @@ def _other_defaults(options: Members) -> str:
 
 
 def meaning(members: Members, key: Key) -> str:
-    """Return the description of a key, in sentences."""
+    """Return the description of a key, in sentences; the page says once that a key and its file exclude each other."""
     parts = [key.meaning]
     if key.ignored is not None:
         parts.append(f"Ignored: {key.ignored}.")
     if key.aliases:
         parts.append(f"Also read as {', '.join(key.aliases)}.")
-    others = [other for pair in rivals(members) for other in pair if key.name in pair and other != key.name]
+    own_file = (f"{key.name}File", key.name.removesuffix("File"))
+    rival = [other for pair in rivals(members) for other in pair if key.name in pair and other != key.name]
+    others = [other for other in rival if other not in own_file]
     if others:
         parts.append(f"Not together with {' or '.join(others)}.")
     return " ".join(parts)

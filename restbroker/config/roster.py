@@ -56,9 +56,7 @@ class RosterAuth:
     """How Prosody logs in, as it is written: one of two ways."""
 
     basic: Basic | None = key("Basic", "User and password: http://USER:PASS@… in Prosody.", secret=True)
-    key: QueryKey | None = key(
-        "Key", "A key at the end of the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",)
-    )
+    key: QueryKey | None = key("Key", "A key in the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",))
 
     def check(self, place: str, review: Problems) -> Basic | QueryKey | None:
         """Return the way to log in as it is to be used; None after a problem, which is added to `review`."""
@@ -80,38 +78,32 @@ class Roster:
 
     bind: forms.Bind = key(
         "Listen",
-        "host:port for rosters; without Auth, a loopback address. Port 0 takes any free one.",
+        "host:port for rosters; without Auth, a loopback address. Port 0: any free one.",
         ("127.0.0.1", 8082),
         shown="127.0.0.1:8082",
     )
-    path: forms.UserPath = key(
-        "Path", "The path; {user} stands for the user, by default at the end.", f"/roster/{USER}"
-    )
-    served: bool = key(
-        "Serve", "`restbroker run` serves them too; otherwise only `restbroker roster serve` does.", default=True
-    )
+    path: forms.UserPath = key("Path", "The path, with {user} for the user, by default at the end.", f"/roster/{USER}")
+    served: bool = key("Serve", "`restbroker run` serves them too; else only `restbroker roster serve`.", default=True)
     domain: str | None = key(
         "Domain",
-        "The domain of these users: user@Domain is the same as user, and no one's own contact. By default, the "
-        "Domain of Target.",
+        "The users' domain, by default Target's: user@Domain is user, and no one's own contact.",
     )
     target: str | None = key(
         "Target",
-        "The target of kind prosody-roster that tells Prosody of changes. Without it, rosters are only served.",
+        "The prosody-roster target that tells Prosody of changes. Without it, rosters are only served.",
     )
     copy_age_s: Annotated[float, duration(30, none=True)] = key(
         "CopyAge",
-        "While Redis is away, users get the last copy of their roster that is not older than this. 0: no copies.",
+        "How old copies of rosters may be that users get while Redis is away. 0: no copies.",
         86_400.0,
         shown="24h",
     )
     copies_mib: Annotated[int, whole(1, 4096)] = key(
-        "CopiesMiB", "The memory for these copies, in MiB; the oldest are dropped first.", 64
+        "CopiesMiB", "Memory for these copies, in MiB; the oldest are dropped first.", 64
     )
     copies_file: str | None = key(
         "CopiesFile",
-        "A file for these copies, so that a restart while Redis is away does not lose them. Without it they are only "
-        "in memory.",
+        "A file for these copies; without it, a restart loses them.",
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None

@@ -92,7 +92,7 @@ class Auth:
     bearer: Bearer | None = key("Bearer", "A token.", secret=True, instead_of=("Basic",))
     auto: Basic | None = key(
         "Auto",
-        "User and password, or a token instead if the server issues one.",
+        "A token if the server issues one, else user and password.",
         secret=True,
         instead_of=("Basic", "Bearer"),
     )
@@ -138,8 +138,8 @@ class TlsFiles:
     not in the same file.
     """
 
-    ca: File | None = key("CAFile", "Certificates (PEM) to verify the server's with, instead of the system's.")
-    cert: File | None = key("CertFile", "This client's own certificate (PEM), for servers that require one.")
+    ca: File | None = key("CAFile", "Certificates (PEM) to verify the server's, instead of the system's.")
+    cert: File | None = key("CertFile", "This client's certificate (PEM), for servers that require one.")
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
@@ -149,8 +149,8 @@ class CertFiles:
 
     cert: File = key(
         "CertFile",
-        "The certificate (PEM) for Listen, with its intermediate ones; Listen then accepts only TLS. A renewed "
-        "one is used within seconds.",
+        "The certificate (PEM) for Listen, with intermediates; only TLS is then accepted. A renewed one is "
+        "used within seconds.",
         Path(),
     )
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
@@ -164,25 +164,23 @@ class WrittenKeys:
     auth: Auth | None = key("Auth", "How to log in: exactly one member.", secret=True)
     queues: forms.Queues = key(
         "Queues",
-        "The queues to serve, without `queue:`. A list: in strict priority, the first one first. Weights, such "
-        'as {"high": 3, "rest": 1}: each queue comes first in its share of the fetches. A queue belongs to one '
-        "target.",
+        "The queues to serve, without `queue:`; no two targets share one. A list: in strict priority. "
+        'Weights, such as {"high": 3, "rest": 1}: each comes first in its share of the fetches.',
         (),
         mandatory="always",
     )
     concurrency: forms.Thousand | None = key(
-        "Concurrency", "How many requests at once, per process; some kinds have another default.", shown=20
+        "Concurrency", "Requests at once, per process; some kinds have another default.", shown=20
     )
     timeout_s: forms.Duration | None = key(
         "RequestTimeout", "The timeout of one request; some kinds have another default.", shown="10s"
     )
     idle_expiry_s: forms.Duration | None = key(
-        "IdleExpiry", "How long an idle connection is kept; some kinds have another default.", shown="240s"
+        "IdleExpiry", "How long idle connections are kept; some kinds have another default.", shown="240s"
     )
     at_most_once: forms.Commands = key(
         "AtMostOnce",
-        "Commands that are never sent again if they may have run; their jobs die instead. Costs a write to "
-        "Redis for each job.",
+        "Commands never sent again if they may have run; their jobs die instead. Costs one Redis write per job.",
         ("announce_*",),
         shown=["announce_*"],
     )
@@ -198,7 +196,7 @@ class Target:
     name: str = ""
     kind: str = key(
         "Kind",
-        "The kind of server: one of Options below, or one that an installed package provides.",
+        "The server's kind: one of Options below, or of an installed package.",
         "",
         mandatory="always",
     )
@@ -208,7 +206,7 @@ class Target:
     written: WrittenKeys = inline(WrittenKeys, WrittenKeys())
     host_header: forms.HostHeader | None = key("HostHeader", "The Host header, if it is not the virtual host.")
     default_host: forms.Name | None = key(
-        "Domain", "The virtual host: fills a missing `host` argument, and the Host header."
+        "Domain", "The virtual host: for a missing `host` argument, and the Host header."
     )
     concurrency: int = 20
     timeout_s: float = 10.0
@@ -216,29 +214,28 @@ class Target:
     idle_expiry_s: float = 240.0
     max_connection_age_s: forms.Duration = key(
         "MaxConnectionAge",
-        "The greatest age of a connection, so that changes of DNS and balancers take effect.",
+        "The greatest age of a connection; then changes of DNS and balancers take effect.",
         600.0,
         shown="10m",
     )
     engine: Engine = key(
         "Engine",
-        "The HTTP client: our own, or httpx for a server whose answers ours refuses, at several times the CPU.",
+        "The HTTP client: lean, or httpx, at several times the CPU, for servers whose answers lean refuses.",
         "lean",
     )
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again if they may have run."""
     rate: forms.RateLimit | None = key(
         "RateLimit",
-        'The rate at which all processes together start jobs: "200/s", "6000/min", or '
-        '{"Rate": "200/s", "Burst": 20}. Burst jobs may start at once after a pause; by default the rate of '
-        "100 ms.",
+        'How fast all processes together start jobs: "200/s", "6000/min", or {"Rate": "200/s", "Burst": '
+        "20}. Burst: how many at once after a pause (default: 100 ms' worth).",
     )
     max_in_flight: Annotated[int, whole(1, 1_000_000)] | None = key(
-        "MaxInFlight", "How many jobs all processes together have in progress; by default Concurrency for each process."
+        "MaxInFlight", "Jobs in progress of all processes together; by default Concurrency per process."
     )
     slots: forms.Slots = key(
         "Slots",
-        'How many requests at once for some commands, e.g. {"register": 2, "get_*": 5}, on top of Concurrency.',
+        'Lower limits of requests at once for some commands: {"register": 2, "get_*": 5}.',
         MappingProxyType({}),
     )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
@@ -246,7 +243,7 @@ class Target:
     """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""
     is_local: bool = False
     """Whether its commands are done in Redis, so that no server is asked and none has to work."""
-    options: Annotated[object, OptionsOf("targets")] = key("Options", "Further keys of this kind: see Options below.")
+    options: Annotated[object, OptionsOf("targets")] = key("Options", "Further keys: see Options below.")
     secrets: tuple[Secret, ...] = ()
     """The secrets in its options."""
     weights: Mapping[str, int] = MappingProxyType({})

@@ -47,23 +47,22 @@ class Token:
     )
     allow: forms.Allowed = key(
         "Allow",
-        "Commands that its jobs may run, with * and ?. Commands that control the server itself need "
-        '"dangerous:" and their tag, or "dangerous:*"; "*" never includes them.',
+        'Commands that its jobs may run, with * and ?. "*" excludes those that control the server itself; '
+        'they need "dangerous:TAG" or "dangerous:*".',
         ("*",),
         shown=["*"],
     )
-    hosts: forms.Hosts = key("Hosts", "Virtual hosts that its jobs may name, with * and ?; by default any.", ())
+    hosts: forms.Hosts = key("Hosts", "Virtual hosts of its jobs, with * and ?; by default any.", ())
     targets: forms.SomeTargets = key("Targets", "Targets of its jobs, with * and ?; by default any.", ())
     queues: forms.SomeQueues = key("Queues", "Queues of its jobs, with * and ?; by default any.", ())
     signed: forms.Signed = key(
         "Signed",
-        'Jobs carry a signature instead of the secret, which then never reaches Redis; "queue": the signature '
-        "also covers the queue.",
+        'Jobs carry a signature; the secret never reaches Redis. "queue": the signature also covers the queue.',
         default=False,
     )
     queue_signed: bool = False
     window_s: forms.Month = key(
-        "Window", "The greatest age of a signature when a broker first sees it.", 7 * DAY_S, shown="7d"
+        "Window", "How old a signature may be when a broker first sees it.", 7 * DAY_S, shown="7d"
     )
     flat: bool = False
 

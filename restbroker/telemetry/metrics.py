@@ -37,30 +37,28 @@ PROCESS: Final = (
     Metric(
         "restbroker_jobs_total",
         "counter",
-        "Tries that ended, by the target's answer. `command` is a name of the target's catalogue, else "
-        "`other`; `outcome` is `delivered`, `rejected`, `deferred`, `uncertain`, or `duplicate`: a signed job "
-        "was done before.",
+        "Tries that ended. `outcome`, the target's answer: `delivered`, `rejected`, `deferred`, "
+        "`uncertain`, or `duplicate` (a signed job was done before).",
         ("target", "command", "outcome"),
     ),
     Metric(
         "restbroker_failures_total",
         "counter",
-        "Jobs that were not done with this try, by the reason's code (docs/producers.md) and by their fate: "
-        "`retry` (to the retry set), `dead` (to the dead set), `schedule` (deferred, no try), `back` "
-        "(requeued, no try), `drop` (gone, as the job itself asked).",
+        "Jobs not done, by code (docs/producers.md) and fate: `retry`, `dead` (to these sets), `schedule` "
+        "(deferred, no try), `back` (requeued, no try), `drop` (gone, as the job asked).",
         ("target", "code", "fate"),
     ),
     Metric(
         "restbroker_job_duration_seconds",
         "histogram",
-        "How long the delivery of a job took, whatever its outcome.",
+        "How long deliveries took, whatever the outcome.",
         ("target",),
         limits_s=JOB_LIMITS_S,
     ),
     Metric(
         "restbroker_gate_closings_total",
         "counter",
-        "How often the target went down, by the reason's code.",
+        "How often the target went down, by code.",
         ("target", "code"),
     ),
     Metric(
@@ -73,23 +71,21 @@ PROCESS: Final = (
     Metric(
         "restbroker_target_closed_reason",
         "gauge",
-        "1 while the target is down for the reason with this code; absent while it is up.",
+        "1 while the target is down with this code; absent while it is up.",
         labels=("target", "code"),
         merge="max",
     ),
     Metric("restbroker_target_limit", "gauge", "The target's current concurrency limit.", ("target",)),
-    Metric(
-        "restbroker_target_concurrency", "gauge", "The target's greatest concurrency limit (Concurrency).", ("target",)
-    ),
+    Metric("restbroker_target_concurrency", "gauge", "The target's greatest limit (Concurrency).", ("target",)),
     Metric(
         "restbroker_target_held_back",
         "gauge",
-        "1 while the last fetch took nothing although there was room, by cause: `paused`, `rate`, `in_flight`, "
-        "`dead`, or `refused` (by Redis).",
+        "1 while the last fetch took nothing despite room, by cause: `paused`, `rate`, `in_flight`, `dead`, "
+        "or `refused` (by Redis).",
         labels=("target", "by"),
         merge="max",
     ),
-    Metric("restbroker_jobs_in_hand", "gauge", "Jobs that the process has fetched and not settled.", ("target",)),
+    Metric("restbroker_jobs_in_hand", "gauge", "Jobs fetched and not settled.", ("target",)),
     Metric("restbroker_jobs_at_work", "gauge", "Of these, sent but not yet answered.", ("target",)),
     Metric("restbroker_ready", "gauge", "1 while the process takes jobs, as on /readyz.", labels=(), merge="min"),
     Metric(
@@ -102,69 +98,67 @@ PROCESS: Final = (
     Metric(
         "restbroker_redis_call_seconds",
         "histogram",
-        "How long Redis took for a call of the delivery, which fetches or settles a group of jobs.",
+        "How long Redis took to fetch or settle a group of jobs.",
         limits_s=SHORT_LIMITS_S,
     ),
     Metric("restbroker_redis_outages_total", "counter", "How often Redis became unavailable."),
     Metric("restbroker_fenced_total", "counter", "How often the process lost its identity."),
     Metric("restbroker_jobs_recovered_total", "counter", "Jobs of dead processes that were requeued."),
-    Metric(
-        "restbroker_warnings_total", "counter", "Warnings in the log, by their code (docs/operations.md).", ("code",)
-    ),
+    Metric("restbroker_warnings_total", "counter", "Warnings in the log, by code (docs/operations.md).", ("code",)),
     Metric(
         "restbroker_events_total",
         "counter",
-        "Events from servers, by source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
-        "`redelivered` (the same, but RabbitMQ delivered it before), `duplicate`, `own`, "
-        "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or `failed`.",
+        "Events from servers (docs/events.md). `outcome`: `accepted`, `redelivered`, `duplicate`, `own`, "
+        "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or `failed`, "
+        "as in the log's `event`.",
         ("source", "outcome"),
     ),
     Metric(
         "restbroker_event_seconds",
         "histogram",
-        "How long a server waited for the answer to an event that was `accepted`, `duplicate`, `own` or `ignored`.",
+        "How long a server waited for the answer to an `accepted`, `duplicate`, `own` or `ignored` event.",
         ("source",),
         limits_s=SHORT_LIMITS_S,
     ),
     Metric(
         "restbroker_event_loop_lag_seconds",
         "histogram",
-        "How much too late a task woke that sleeps for one second.",
+        "How late a task woke that sleeps for one second.",
         limits_s=SHORT_LIMITS_S,
     ),
     Metric(
         "restbroker_roster_requests_total",
         "counter",
-        "Answered requests for rosters, by status: 200, 503 while Redis is away, 401 without login.",
+        "Answered requests for rosters: 200, 503 while Redis is away, 401 without login.",
         ("status",),
     ),
     Metric(
         "restbroker_roster_request_seconds",
         "histogram",
-        "How long such a request took in the roster service, whatever its status.",
+        "How long they took, whatever the status.",
         limits_s=SHORT_LIMITS_S,
     ),
     Metric(
         "restbroker_roster_reads_total",
         "counter",
-        "Calls of Redis for them: one reads all requests that came together.",
+        "Calls of Redis for them; one serves all that came together.",
     ),
-    Metric("restbroker_roster_stale_total", "counter", "Requests answered with a copy while Redis was away."),
+    Metric("restbroker_roster_stale_total", "counter", "Those answered with a copy while Redis was away."),
     Metric("restbroker_roster_copies", "gauge", "Rosters in memory for this."),
     Metric("restbroker_roster_copies_bytes", "gauge", "Approximate size of these."),
-    Metric("restbroker_workers", "gauge", "Live processes that deliver: 1, or with `--processes` the workers."),
+    Metric("restbroker_workers", "gauge", "Live processes that deliver: 1, or the workers of `--processes`."),
     Metric("restbroker_workers_wanted", "gauge", "How many there should be (Processes)."),
     Metric("restbroker_worker_starts_total", "counter", "Workers of `--processes` started so far."),
     Metric(
         "restbroker_worker_cpu_seconds_total",
         "counter",
-        "Processor time of a worker of `--processes`; `process_cpu_seconds_total` is its supervisor's.",
+        "A worker's processor time; `process_cpu_seconds_total` is the supervisor's.",
         ("worker",),
     ),
     Metric(
         "restbroker_worker_memory_bytes",
         "gauge",
-        "Memory of a worker of `--processes`; `process_resident_memory_bytes` is its supervisor's.",
+        "A worker's memory; `process_resident_memory_bytes` is the supervisor's.",
         ("worker",),
     ),
     Metric("restbroker_build_info", "gauge", "1; `version` is restbroker's.", labels=("version",), merge="max"),
@@ -173,7 +167,7 @@ PROCESS: Final = (
 
 
 REDIS: Final = (
-    Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following metrics are absent."),
+    Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
     Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
     Metric("restbroker_queue_latency_seconds", "gauge", "How long the next of them has been waiting.", ("queue",)),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
@@ -182,12 +176,10 @@ REDIS: Final = (
     Metric(
         "restbroker_target_paused",
         "gauge",
-        "1 while the target is paused, by reason: `operator`, `denied`, `retry_after`, or `other`.",
+        "1 while the target is paused: `operator`, `denied`, `retry_after`, or `other`.",
         ("target", "reason"),
     ),
-    Metric(
-        "restbroker_processed_total", "counter", "Tries that ended, of all processes on this Redis, including Ruby's."
-    ),
+    Metric("restbroker_processed_total", "counter", "Tries that ended, including Ruby's."),
     Metric("restbroker_failed_total", "counter", "Of these, the failed ones."),
 )
 """What is read from Redis at each scrape, about all processes on it."""

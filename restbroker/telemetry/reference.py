@@ -25,8 +25,9 @@ This page is made from the code (`make reference`).
 
 ## /metrics
 
-`"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), for Prometheus: in its text format, or as
-OpenMetrics if the client asks for it. It requires a login where the pages do.
+`"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), in Prometheus' text format, or as OpenMetrics if
+the client asks for it. It requires a login where the pages do. `examples/grafana-dashboard.json` is a dashboard to
+import, `examples/prometheus-alerts.yml` has alert rules.
 
 ```yaml
 scrape_configs:
@@ -35,20 +36,15 @@ scrape_configs:
       - targets: ["127.0.0.1:8080"]
 ```
 
-- **While Redis is away** it answers within three seconds with what the process itself knows, and `restbroker_redis_up`
-0.
-- **With `--processes`** the supervisor serves the sums of its workers, which report their values every two seconds.
-  The counts of a worker stay in the sum after it ends, so no counter runs backwards; a killed one loses the counts of
-  its last two seconds. Gauges are sums too, unless their meaning says otherwise.
-- **Labels are bounded**: queues and targets are those of the configuration, commands those of the target's catalogue
-  (200 at most), codes restbroker's own (200 at most); everything else is `other`. No label is a text that a producer
-  chose.
-- **Several processes on one Redis** are each scraped. Their values about Redis are the same: use the maximum, not the
-sum (`max by (queue) (restbroker_queue_jobs)`).
-- **In addition** there are the library's own `process_…` and `python_…` (memory, processor time, open files, garbage
-  collector), for the scraped process.
-
-`examples/grafana-dashboard.json` is a dashboard to import, `examples/prometheus-alerts.yml` has alert rules.
+- **While Redis is away** it answers within three seconds with what the process itself knows, and
+  `restbroker_redis_up` 0.
+- **With `--processes`** the supervisor serves the sums of its workers, up to two seconds old. Counters keep the counts
+  of ended workers; a killed one loses its last two seconds. Gauges are sums too, unless the table says otherwise.
+- **Labels**: queues and targets of the configuration, commands of the target's catalogue (200 at most), restbroker's
+  own codes (200 at most); anything else is `other`.
+- **Several processes on one Redis**: scrape each. For values from Redis use the maximum, not the sum
+  (`max by (queue) (restbroker_queue_jobs)`).
+- `process_…` and `python_…` (memory, processor time, open files, garbage collector) are those of the scraped process.
 
 ### What the process knows
 """
@@ -62,10 +58,9 @@ _METRIC_ROWS = """
 _LINES = """
 ## Log events
 
-[How lines are written](operations.md#the-log-and-its-level),
-and [what to do about warnings](operations.md#warnings-in-the-log).
-Fields without a value are left out. Repeated warnings, and repeated failures that no job died of, have no lines of
-their own: `warnings` and `jobs.failed` count them.
+See also [how lines are written](operations.md#the-log-and-its-level) and
+[what to do about warnings](operations.md#warnings-in-the-log). Fields without a value are left out. `warnings` and
+`jobs.failed` count repetitions.
 
 | event | level | fields | when |
 |---|---|---|---|

@@ -39,7 +39,7 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
     password.write_text(bench.ejabberd.password)
     for broker in brokers:
         if "target.down" in broker.output():
-            broker.wait_for(r"gate\.opened")
+            broker.wait_for(r"target\.up")
     bench.wait_until_finished()
     assert "denied" not in limits.pauses(bench.client, "ejabberd")
     assert (bench.members("retry"), bench.members("schedule"), bench.members("dead")) == ([], [], [])

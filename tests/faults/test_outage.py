@@ -42,7 +42,7 @@ def end_under_load(bench: Bench, prefix: str, how: str) -> int:
 
 def share_of_a_core(running: Running) -> float:
     """What a process uses that has found its target closed, once it is at rest."""
-    running.wait_for(r"gate\.closed")
+    running.wait_for(r"target\.down")
     return share_at_rest(running.process.pid, WATCHED_S, MOST_CPU)
 
 

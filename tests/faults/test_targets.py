@@ -42,11 +42,11 @@ def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(sever
         with started(several.command, directory=tmp_path / "run") as broker:
             broker.wait_for(r"broker\.started .*targets=dead,slow,well queues=d,s,w concurrency=50")
             until(lambda: len(well.arrivals) == JOBS, "the third does all its jobs")
-            broker.wait_for(r"gate\.closed target=dead code=TargetUnreachable")
+            broker.wait_for(r"target\.down target=dead code=TargetUnreachable")
             until(lambda: several.unfinished()["w"] == 0, "nothing waits for the third")
             assert several.unfinished()["d"] + several.unfinished()["in progress"] >= 10
             with AnsweringServer(port=dead) as back:
-                broker.wait_for(r"gate\.opened target=dead")
+                broker.wait_for(r"target\.up target=dead")
                 several.wait_until_finished()
             done = times_done(back, slow, well)
             assert broker.stop() == 0

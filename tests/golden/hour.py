@@ -367,7 +367,7 @@ def _ended(one: Hour) -> None:
     )
     one.script.released.set()
     with one.away:
-        one.broker.wait_for(r'"gate\.opened"')
+        one.broker.wait_for(r'"target\.up"')
         one.broker.wait_for(f'"jid": ?"{"5" * 24}"')
     file = one.folder / "env.json"
     right = file.read_text()

@@ -185,7 +185,7 @@ def test_while_one_is_down_and_one_is_slow_the_others_finish_their_jobs_and_then
     for name in (down, slow, *well):
         four.push(name)
     with started(["run", "--config", str(four.env)], directory=tmp_path / "broker") as broker:
-        broker.wait_for(rf"gate\.closed target={down} code=TargetUnreachable", timeout_s=IN_THE_BACKGROUND_S)
+        broker.wait_for(rf"target\.down target={down} code=TargetUnreachable", timeout_s=IN_THE_BACKGROUND_S)
         until(lambda: not any(map(four.left, well)), f"{well} have done all their jobs", IN_THE_BACKGROUND_S)
         assert four.left(slow) > 0
         assert four.left(down) == JOBS

@@ -66,7 +66,7 @@ def test_every_user_is_made_once_though_openfire_restarts_in_the_middle(tmp_path
             until(lambda: done() > JOBS // 10, "some are done", 60.0)
             before = done()
             server.stop()
-            broker.wait_for(r"gate\.closed")
+            broker.wait_for(r"target\.down")
             server.start()
             until(lambda: done() == JOBS, "all are done", 120.0)
             told = broker.output()

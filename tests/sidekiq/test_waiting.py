@@ -29,7 +29,7 @@ def test_in_an_outage_busy_lists_jobs_that_are_not_sent_the_queue_grows_and_none
         broker = citizen.start()
         line.cut()
         citizen.push(*[job(f"user{number}") for number in range(PUSHED)])
-        broker.wait_for(r"gate\.closed")
+        broker.wait_for(r"target\.down")
         citizen.wait_until_recorded(citizen.identity(broker), "busy", str(CONCURRENCY))
         figures = web.json("/stats")["sidekiq"]
         assert isinstance(figures, dict)

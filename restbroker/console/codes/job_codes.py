@@ -19,36 +19,35 @@ PARKED: Final = Table(
         "PayloadTooLarge": Row("More than 1 MiB. Wrapped as class `Restbroker::Unreadable`.", "Send less in one job."),
         "BadArguments": Row(
             "`args` or its second element has an unknown form.",
-            "Push `args` as `[command, arguments, token]`, followed by a reply id if you want an answer.",
+            "Push `[command, arguments, token]`, or with a reply id as the fourth element.",
         ),
         "BadEndpoint": Row("The first element is not a plain command name.", "Name the command alone."),
         "BadReplyId": Row(
             "The reply id is neither a text nor a number.",
-            "Push it with a text or a number as the reply id, or without one.",
+            "Push a text, a number or none.",
         ),
         "BadToken": Row(
             "The third element is not a token of the configuration.",
-            "Push it with a token of the configuration (`restbroker token list`).",
+            "Push a configured one (`restbroker token list`).",
         ),
         "BadSignature": Row(
-            "The signature does not match this job, was made with an unknown secret, or is for another queue.",
-            "See [signed jobs](tokens.md#signed-jobs); where [restbroker put it there](tokens.md#what-others-can-see), put the token back.",
+            "The signature is for another job or queue, or was made with an unknown secret.",
+            "See [signed jobs](tokens.md#signed-jobs); if it is [restbroker's own](tokens.md#what-others-can-see), "
+            "put the token back.",
         ),
         "UntimelySignature": Row(
-            "The signature is older than the token's `Window`, or from the future.",
-            "Sign again, or put the token back where [restbroker put the signature "
-            "there](tokens.md#what-others-can-see).",
+            "The signature is older than `Window`, or from the future.",
+            "Sign again; if it is [restbroker's own](tokens.md#what-others-can-see), put the token back.",
         ),
         "SignatureNeeded": Row(
-            "The token accepts only signed jobs, and this job carries its secret; or its signature must cover "
-            "the queue, and does not.",
-            "Sign the job, with its queue if required; change the secret.",
+            "The token accepts only signed jobs, or only signatures that cover the queue.",
+            "Sign the job, with its queue if required; change a secret that it carried.",
         ),
         "CommandNotAllowed": Row(
             "The token's `Allow` does not contain the command.", "Extend `Allow`, or push with another token."
         ),
         "DangerousCommand": Row(
-            "The command controls the server itself, and the token does not allow that.",
+            "The token does not allow commands that control the server itself.",
             "Add `dangerous:NAME` to `Allow`.",
         ),
         "HostNotAllowed": Row(
@@ -58,7 +57,7 @@ PARKED: Final = Table(
             "The token is not for jobs of this target.", "Push with another token, or extend its `Targets`."
         ),
         "QueueNotAllowed": Row(
-            "The token is not for jobs in the queue that the job was taken from.",
+            "The token is not for jobs of this queue.",
             "Push with another token, or extend its `Queues`.",
         ),
         "BadArgument": Row(
@@ -66,85 +65,76 @@ PARKED: Final = Table(
         ),
         "UnknownCommand": Row(
             "The server has no such command, or its module is not loaded.",
-            "Check the name, the server's version, and that its module is loaded.",
+            "Check the name, the server's version and its modules.",
         ),
-        "UnknownHost": Row(
-            "The server has no such virtual host.", "Correct `host`, or add it to the server's virtual hosts."
-        ),
+        "UnknownHost": Row("The server has no such virtual host.", "Correct `host`, or add it to the server."),
         "NotFound": Row("The user, room or session does not exist.", "Check the name, or create it first."),
         "AlreadyExists": Row("It exists already.", "Nothing, or push with `ok_if_exists`."),
         "StanzaRefused": Row(
-            "Prosody: the answer to a stanza is an XMPP error of type `cancel`, `modify` or `auth`.",
-            "See [prosody.md](servers/prosody.md); the message has the condition.",
+            "Prosody: the stanza got an error of type `cancel`, `modify` or `auth`.",
+            "The message has the condition; see [prosody.md](servers/prosody.md).",
         ),
-        "BadRoster": Row("Rosters: Prosody cannot read a user or contact, which the message names.", "Correct it."),
-        "RosterTooLarge": Row("Rosters: the user would have too many contacts, or bytes.", "Remove others first."),
+        "BadRoster": Row("Rosters: Prosody cannot read the user or contact in the message.", "Correct it."),
+        "RosterTooLarge": Row("Rosters: too many contacts, or bytes.", "Remove others first."),
         "NoRefreshTarget": Row(
-            "Rosters: a refresh was pushed to a target with `WritesOnly`, and no other target refreshes.",
+            "Rosters: a refresh at a target with `WritesOnly`, and no other target refreshes.",
             "See [while Prosody is down](roster-refresh.md#while-prosody-is-down).",
         ),
-        "RefreshRefused": Row(
-            "Rosters: Prosody could not read a list of one name.", "This should not happen: see Prosody's log."
-        ),
+        "RefreshRefused": Row("Rosters: Prosody could not read a list of one name.", "See Prosody's log."),
         "CommandFailed": Row("Status 200, but the result says that it failed.", "See the server's log, or its answer."),
         "CommandForbidden": Row(
             "Status 403 for this command, while others are allowed; MongooseIM: 401 for this operation.",
-            "Allow the login to use it on the server (ejabberd: `api_permissions`, and from 26.07 on "
-            "`configure` for the host); for a domain admin: correct the domain.",
+            "Allow it to the login (ejabberd: `api_permissions`, from 26.07 on also `configure` for the host); of "
+            "a domain admin: correct the domain.",
         ),
         "BadRequest": Row(
             'Only "400 Bad Request". It may have run (ejabberd 24.12, interface version 0).', "Look at the server."
         ),
         "UserLoginRefused": Row(
-            "Openfire's Chat API: the user that the command acts as could not log in.",
-            "Check that the user exists, and their password (`PasswordsFile`, or the job's own).",
+            "Openfire chat: the acting user could not log in.",
+            "Check the user and their password (`PasswordsFile`, or the job's own).",
         ),
         "NotAdministrator": Row(
-            "Openfire's Chat API: the user would act without a name, since the target's login is not an "
-            "administrator's.",
-            "Set `Auth` to an administrator's login, or give the user's password (`PasswordsFile`).",
+            "Openfire chat: the target's login is not an administrator's, so the user would act without a name.",
+            "Give an administrator's login (`Auth`), or the user's password (`PasswordsFile`).",
         ),
         "JoinRefused": Row(
-            "Openfire's Chat API: the room did not let the user in, and no message was sent.",
-            "Check the room: members only, a ban, a password, a presence that it does not broadcast "
-            "(`broadcastPresenceRoles`). `update_room` it or `add_room_member`, then push the job again.",
+            "Openfire chat: the room did not let the user in; no message was sent.",
+            "Check the room: members only, ban, password, `broadcastPresenceRoles`. Use `update_room` or "
+            "`add_room_member`, then push the job again.",
         ),
         "NotInRoom": Row(
-            "Openfire's Chat API with `JoinRooms` off: a room refused or removed the user, or they left it; "
-            "Openfire would answer 200, and no one would receive it.",
-            "Push a `join_room` first, or switch `JoinRooms` on.",
+            "Openfire chat with `JoinRooms` off: the user is not in the room; Openfire would answer 200, and no "
+            "one would receive it.",
+            "Push `join_room` first, or switch `JoinRooms` on.",
         ),
         "UserLoggedIn": Row(
-            "Openfire's Chat API: `ask` or `request_upload_slot` for a name that is logged in. It was not "
-            "sent: it would stop all new streams of events until Openfire restarts.",
+            "Openfire chat: `ask` or `request_upload_slot` for a name that is logged in; not sent, as it would "
+            "stop all new streams of events until Openfire restarts.",
             "Use another name, or log the user off first (`chat_logoff`).",
         ),
         "UserAsks": Row(
-            "Openfire's Chat API: a login of a name that is asking a question, or whose upload failed. It was "
-            "not sent, for the same reason.",
+            "Openfire chat: a login of a name that is asking a question, or whose upload failed; not sent, as it "
+            "would stop all new streams of events.",
             "Use another name, or withdraw the question (`ask_revoke`).",
         ),
         "NoSuchRoom": Row(
-            "Openfire's Chat API: the room does not exist. It was not joined, since Openfire would create one "
-            "that no one else can enter.",
+            "Openfire chat: the room does not exist; not joined, as Openfire would create one that no one else can "
+            "enter.",
             "Create it (`create_room`), or correct its name.",
         ),
         "OfferGone": Row(
-            "Openfire's Chat API: the offer was revoked, its expert logged in again, or an earlier try took it "
-            "and its answer was lost.",
-            "Wait for another offer; the message says whether an earlier try may have taken it.",
+            "Openfire chat: the offer was revoked, its expert logged in again, or an earlier try took it without "
+            "an answer.",
+            "Wait for another offer; the message says whether an earlier try may have it.",
         ),
         "NobodyAccepted": Row(
-            "Openfire's Chat API: no agent took the question in time.",
+            "Openfire chat: no agent took the question in time.",
             "Ask again, or withdraw it (`ask_revoke`): it may still be waiting.",
         ),
-        "WorkgroupOffline": Row(
-            "Openfire's Chat API: no one in the workgroup is available.", "Ask again when someone is."
-        ),
-        "NoSuchWorkgroup": Row("Openfire's Chat API: the workgroup does not exist.", "Create it, or correct its name."),
-        "CallFailed": Row(
-            "Openfire's Chat API: the call was not made.", "Check the user's telephone, and the destination."
-        ),
+        "WorkgroupOffline": Row("Openfire chat: no one is available.", "Ask again when someone is."),
+        "NoSuchWorkgroup": Row("Openfire chat: the workgroup does not exist.", "Create it, or correct its name."),
+        "CallFailed": Row("Openfire chat: the call was not made.", "Check the user's telephone and the destination."),
         "Refused": Row("Any other refusal of the server; the message quotes it.", "Correct the arguments."),
         "NotTheApi": Row(
             "Status 200 with a page that is not JSON.", "Correct the target's URL (`RestURL`; in `Targets`, `URL`)."
@@ -152,23 +142,22 @@ PARKED: Final = Table(
         "OddAnswer": Row(
             "A status that HTTP does not know.", "Correct the target's URL (`RestURL`; in `Targets`, `URL`)."
         ),
-        "UnsendableRequest": Row("The job's values would make a request that HTTP forbids.", "Correct the job."),
+        "UnsendableRequest": Row("HTTP forbids such a request.", "Correct the job."),
         "Cancelled": Row(
-            "Someone cancelled it while it was in progress; the message says whether it may have run.",
+            "Cancelled while in progress; the message says whether it may have run.",
             "If it may have run, look at the server. A retry sends it again.",
         ),
         "Killed": Row(
-            "An operator moved it into the dead set (`kill`) before it failed; `restbroker audit` says who and why.",
-            "Retry it when you want it to run.",
+            "An operator moved it to the dead set; `restbroker audit` says who and why.",
+            "Retry it to run it.",
         ),
         "Poison": Row(
-            "Processes died repeatedly while this job was in progress, the last three times with no other job "
-            "beside it.",
-            "Look at the logs of those times. A retry sends it again, alone.",
+            "Processes died repeatedly while it was in progress, the last three times alone.",
+            "Look at the logs of these times. A retry sends it again, alone.",
         ),
         "ReplyRefused": Row(
             "The server did it, but Redis refuses to store the answer.",
-            "Check the key of the response queue. A retry sends the command again.",
+            "Check the response queue's key. A retry sends the command again.",
         ),
     },
 )
@@ -178,63 +167,57 @@ TRIED_AGAIN: Final = Table(
     "### Retried, dead when all tries are used",
     {
         "ServerError": Row(
-            "5xx. With `internal_error`, or of Openfire a 500, at most 3 executions: it means wrong arguments "
-            "as often as a temporary problem.",
+            "5xx. With `internal_error`, or of Openfire a 500, at most 3 tries: often it means wrong arguments.",
             "Check the server's log.",
         ),
-        "StanzaPutOff": Row(
-            "Prosody: the answer to a stanza is an XMPP error of type `wait`.", "Nothing, or check the recipient."
-        ),
+        "StanzaPutOff": Row("Prosody: the stanza got an error of type `wait`.", "Nothing, or check the recipient."),
         "Redirected": Row(
-            "Openfire: its login page answers; at most 5 executions.",
-            "Nothing while it starts; else see [openfire.md](servers/openfire.md#outcomes).",
+            "Openfire: its login page answers; at most 5 tries.",
+            "Nothing while it starts, else see [openfire.md](servers/openfire.md#outcomes).",
         ),
         "StanzaUnanswered": Row(
             "Prosody: no one answered an iq in time.",
             "Check the recipient; [more time](servers/prosody.md#outcomes).",
         ),
         "RefreshFailed": Row(
-            "Rosters: Prosody got no roster for the user that the message names.",
-            "Check the roster service's answer for this user, and its log.",
+            "Rosters: Prosody got no roster for the user in the message.",
+            "Check the roster service's answer, and its log.",
         ),
         "RefreshUnanswered": Row(
-            "Rosters: Prosody does not answer the refresh of that user, but answers everything else.",
-            "Check the roster service's answer for this user: is it a valid roster, and fast enough?",
+            "Rosters: Prosody answers all but the refresh of this user.",
+            "Check that the roster service's answer is valid and fast enough.",
         ),
         "NoSuchContact": Row(
-            "Rosters: the user to rename is not a contact; at most 3 executions, as the job that adds the "
-            "contact may be on its way.",
+            "Rosters: no such contact to rename; at most 3 tries, as the job that adds it may be on its way.",
             "Add the contact first.",
         ),
         "LoginNotShared": Row(
-            "Openfire's Chat API: Redis refuses the record of a login.",
+            "Openfire chat: Redis refuses to store a login.",
             "See the message, and this Redis user's rights.",
         ),
         "RosterRefused": Row("Rosters: Redis refuses it.", "See the message, and this Redis user's rights."),
         "NotTheModule": Row(
-            "Rosters: something else than the roster module answers. The target is paused meanwhile.",
+            "Rosters: something else answers. The target is paused meanwhile.",
             "Check the target's URL.",
         ),
         "TimedOut": Row(
-            "Sent, but no complete answer came within `RequestTimeout`.",
-            "The server hangs or is overloaded: check its load and log. `restbroker explain JID` shows what "
-            "happened to the job.",
+            "Sent, but no complete answer within `RequestTimeout`.",
+            "Check the server's load and log. `restbroker explain JID` shows what happened to the job.",
         ),
         "ConnectionLost": Row(
             "Sent, but the connection broke.",
-            "Check the log of the server and of any proxy in front. `restbroker explain JID` shows what "
-            "happened to the job.",
+            "Check the logs of the server and of any proxy. `restbroker explain JID` shows what happened to the job.",
         ),
         "GatewayTimeout": Row(
-            "Status 504 from a proxy: it may have run.", "Give the proxy a longer timeout than restbroker's."
+            "Status 504 from a proxy: it may have run.", "Give the proxy a longer timeout than restbroker."
         ),
         "AskUnanswered": Row(
-            "Openfire's Chat API: a question was sent, but its answer did not come, or restbroker stopped or "
-            "died before it came. It is not asked again automatically.",
-            "`ask_status` shows whether it waits, `ask_revoke` withdraws it; a retry asks again.",
+            "Openfire chat: a question was sent, but no answer came while restbroker ran; not asked again "
+            "automatically.",
+            "`ask_status` shows whether it waits, `ask_revoke` withdraws it, a retry asks again.",
         ),
         "CutOff": Row(
-            "Sent, but restbroker had to stop before the answer; it is not safe to repeat, or restbroker failed.",
+            "Sent, but restbroker stopped before the answer, and it is not safe to repeat; or restbroker failed.",
             "Look at the server.",
         ),
         "Uncertain": Row(
@@ -242,8 +225,7 @@ TRIED_AGAIN: Final = Table(
             "Look at the server; if it was not done, retry it: the count starts again.",
         ),
         "Bug": Row(
-            "restbroker itself failed on this job: in the connector (at most 3 executions), or elsewhere (dead "
-            "at once, unchanged).",
+            "restbroker failed: in the connector (at most 3 tries), or elsewhere (dead at once, unchanged).",
             "Report it.",
         ),
     },
@@ -254,12 +236,12 @@ DEFERRED: Final = Table(
     "### Deferred without using up a try",
     {
         "SlotsFull": Row(
-            "As many jobs of this command as `Slots` allows were in progress, and many waited.",
-            "Nothing: it waits some seconds, each time twice as long, up to a minute, and never uses up a try.",
+            "All `Slots` of this command are taken, and many jobs wait.",
+            "Nothing: it waits some seconds, then twice as long, up to a minute, and never uses up a try.",
         ),
-        "ServerStopping": Row("ejabberd refused it while stopping or starting.", "Nothing."),
+        "ServerStopping": Row("ejabberd is stopping or starting.", "Nothing."),
         "DatabaseAway": Row(
-            "MongooseIM answers but cannot read its database. The target is paused until it can.",
+            "MongooseIM cannot read its database. The target is paused until it can.",
             "See its log and its database; [mongooseim.md](servers/mongooseim.md#outcomes).",
         ),
         "ServerBusy": Row("408, 425, 429 or 503.", "Nothing, or lower `Concurrency`."),
@@ -276,25 +258,22 @@ NO_JOBS: Final = Table(
             "Start the server, or correct the target's URL (`RestURL`; in `Targets`, `URL`).",
         ),
         "SecretUnusable": Row(
-            "A file with the login, or with a secret for a header or a signature, cannot be read or has no "
-            "usable content.",
-            "Fix the file: it is read again for each request.",
+            "A file with a secret cannot be read or used.",
+            "Fix it: it is read for each request.",
         ),
         "TlsRefused": Row("Its certificate is not accepted.", "Correct the certificate or the host name."),
         "TargetUnwell": Row("It answers but does not work.", "See its log."),
         "TargetDenied": Row(
             "The probe is refused.",
-            "Correct the target's login or URL, or the login's rights on the server, as the log says; "
-            "`restbroker check` names the key.",
+            "Correct the target's login or URL, or the login's rights on the server; `restbroker check` names the key.",
         ),
-        "PluginDisabled": Row("Openfire: status 403; its plugin is switched off.", "Switch it on."),
+        "PluginDisabled": Row("Openfire: 403; its plugin is switched off.", "Switch it on."),
         "LoginRefused": Row(
             "401.",
-            "Correct the target's login or URL, or the login's rights on the server, as the log says; "
-            "`restbroker check` names the key.",
+            "Correct the target's login or URL, or the login's rights on the server; `restbroker check` names the key.",
         ),
         "ModuleMissing": Row(
-            "Rosters: status 404; the module is not loaded, or Prosody serves another host.",
+            "Rosters: 404; the module is not loaded, or Prosody serves another host.",
             "Load it, or correct `HostHeader` and the URL.",
         ),
         "NoToken": Row(
@@ -302,7 +281,7 @@ NO_JOBS: Final = Table(
             "Let it issue tokens, as the log says, or set `RestAuth` to `auto` or `basic`.",
         ),
         "Redirected": Row(
-            "It redirects; restbroker does not follow redirects.",
+            "It redirects, which is not followed.",
             "Correct the target's URL (`RestURL`; in `Targets`, `URL`).",
         ),
         "WrongUrl": Row(

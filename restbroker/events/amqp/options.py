@@ -54,8 +54,7 @@ class Server:
 
     url: Secret = secret(
         "URL",
-        "RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. A vhost named / is written %2F, or"
-        " left out.",
+        "amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. The vhost / is written %2F, or left out.",
         "A file with it.",
         NO_SECRET,
         mandatory="or URLFile",
@@ -94,7 +93,7 @@ class Exchange:
     carries: Carries = "presence"
     keys: _BindingKeys = key(
         "Keys",
-        "The routing keys to read; by default `#` of presence, `#.chat_msg_recv` of chat, "
+        "Routing keys to read; by default `#` of presence, `#.chat_msg_recv` of chat, "
         "`#.groupchat_msg_sent` of groupchat.",
         (),
     )
@@ -103,13 +102,11 @@ class Exchange:
     )
     is_durable: bool = key(
         "Durable",
-        "As `durable` in MongooseIM's configuration. If restbroker creates the exchange with another value, "
-        "MongooseIM refuses to start.",
+        "As `durable` in MongooseIM's configuration: MongooseIM refuses to start if restbroker created the "
+        "exchange with another value.",
         default=False,
     )
-    create: bool = key(
-        "Create", "Create it if it is missing: MongooseIM does not after a restart of RabbitMQ.", default=True
-    )
+    create: bool = key("Create", "Create it if missing; MongooseIM does not after a restart of RabbitMQ.", default=True)
     _carries_as_written: Carries | None = key(
         "Carries", "What is published there; known for MongooseIM's default exchanges."
     )
@@ -137,20 +134,19 @@ class Options:
         tuple[Exchange, ...], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
     ] = key(
         "Exchanges",
-        "The exchanges that MongooseIM publishes to, by name; by default presence, chat_msg and groupchat_msg.",
+        "MongooseIM's exchanges by name; by default presence, chat_msg and groupchat_msg.",
         tuple(map(Exchange, _KNOWN)),
     )
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] = key(
-        "RabbitQueue", "The queue in RabbitMQ; by default restbroker. and the name of the source.", ""
+        "RabbitQueue", "The queue in RabbitMQ; by default restbroker.SOURCE.", ""
     )
     queue_type: Literal["quorum", "classic"] = key(
         "QueueType",
-        "A quorum queue keeps its events over a restart of RabbitMQ. A classic one loses them: MongooseIM "
-        "marks none as persistent.",
+        "quorum: events survive a restart of RabbitMQ. classic: they are lost.",
         "quorum",
     )
     prefetch: Annotated[int, whole(1, 10_000)] = key(
-        "Prefetch", "How many events may be in progress: at most this many come twice after a lost connection.", 400
+        "Prefetch", "Events in progress; at most this many come twice after a lost connection.", 400
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:

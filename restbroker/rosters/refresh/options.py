@@ -20,14 +20,13 @@ class Options:
     """Defaults for a job that waits for its turn most of the time; Prosody answers within milliseconds, or never."""
 
     debounce_s: forms.Duration = key(
-        "Debounce", "A refresh waits until a roster has not changed for this long.", 0.2, shown="200ms"
+        "Debounce", "A refresh waits until a roster is unchanged for this long.", 0.2, shown="200ms"
     )
     max_wait_s: forms.Duration = key("MaxWait", "But no longer than this after the first change.", 1.0, shown="1s")
     batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", "The greatest number of users in one request.", 50)
     writes_only: bool = key(
         "WritesOnly",
-        "Take only commands that change rosters, and leave refreshes to Roster.Target: this target never asks "
-        "Prosody, so it works while Prosody is down.",
+        "Take only commands that change rosters, also while Prosody is down; leave refreshes to Roster.Target.",
         False,
     )
 

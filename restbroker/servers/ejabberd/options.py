@@ -24,7 +24,7 @@ class Options:
     server_version: str = key("ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", "auto")
     api_version: Annotated[int, whole(0, 9999)] | None = key(
         "ApiVersion",
-        "The API version for commands (COMMAND/vN) if a job names none; needs ejabberd 24.02 or newer.",
+        "The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer.",
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:

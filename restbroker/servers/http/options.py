@@ -52,11 +52,10 @@ class CommandKeys:
     query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
     body: Unread = key(
         "Body",
-        "A JSON value whose texts are templates. By default, an object of the arguments that Path and Query do "
-        "not use.",
+        "JSON whose texts are templates; by default, an object of the arguments that Path and Query do not use.",
     )
     encoding: Literal["json", "form", "none"] | None = key(
-        "Encoding", "The body's encoding. Without it, GET, HEAD and DELETE have no body.", shown="json"
+        "Encoding", "The body's encoding. Unset, GET, HEAD and DELETE have no body.", shown="json"
     )
     headers: forms.Headers = key(
         "Headers", "Headers to add to the target's, or to replace them.", _NOTHING, secret=True
@@ -64,14 +63,14 @@ class CommandKeys:
     success: forms.Statuses = key("Success", "Statuses that mean success.", (range(200, 300),), shown=["2xx"])
     retry: forms.Statuses = key(
         "Retry",
-        "Statuses after which it is sent again; with any other the job dies.",
+        "Statuses after which it is retried; with any other the job dies.",
         tuple(range(one, one + 1) for one in _RETRY),
         shown=list(_RETRY),
     )
     idempotent: bool = key(
         "Idempotent",
-        "It is safe to send twice, since the receiver recognises a repetition by `Idempotency-Key` or "
-        "`webhook-id`, which are the jid. GET, HEAD, PUT and DELETE are safe anyway.",
+        "Safe to send twice: the receiver recognises repetitions by `Idempotency-Key` or `webhook-id` (the "
+        "jid). GET, HEAD, PUT and DELETE always are.",
         False,
     )
 
@@ -94,17 +93,17 @@ class Options:
     headers: forms.Headers = key("Headers", "Headers of every request.", _NOTHING, secret=True)
     signing: forms.Secrets = key(
         "SigningSecrets",
-        "Sign each request as in Standard Webhooks, with each of these (`whsec_…`); several during a rotation.",
+        "Sign requests as in Standard Webhooks with each of these (`whsec_…`); several during a rotation.",
         (),
         secret=True,
     )
     probe: ProbeKeys | None = key(
         "Probe",
-        "The request that tests the target and the login: 2xx, or 401 and 403. By default HEAD of the URL, "
-        "where every status below 500 means that it works.",
+        "The request that tests target and login: 2xx, or 401 and 403. Without it, HEAD of the URL: any "
+        "status below 500 means that the target works.",
     )
     allow_private: bool = key(
-        "AllowPrivate", "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …", False
+        "AllowPrivate", "Connect to private networks too: loopback, 10.0.0.0/8, link-local, …", False
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:

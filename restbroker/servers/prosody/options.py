@@ -47,27 +47,27 @@ class Options:
     host: str | None = None
     _admin_url: str | None = key(
         "AdminURL",
-        "The URL of mod_http_admin_api, for announcements, invites and users; same server and port as URL.",
+        "mod_http_admin_api's URL, for announcements, invites and users; same server and port as URL.",
         secret=True,
     )
     _admin_token: Secret | None = secret(
-        "AdminToken", "The bearer token for it, if Auth has none or another.", "A file with that token."
+        "AdminToken", "Its bearer token, if Auth has none or another.", "A file with that token."
     )
     _msg_url: str | None = key(
         "MsgURL",
-        "The URL of mod_post_msg, for the command `msg`; same server and port as URL. Needs Auth with Basic.",
+        "mod_post_msg's URL, for the command `msg`; same server and port as URL. Needs Auth.Basic.",
         secret=True,
     )
     iq_timeout_s: forms.Duration | None = key(
-        "IqTimeout", "How long an iq may take, if longer than RequestTimeout. mod_rest waits at most 300 s."
+        "IqTimeout", "How long an iq may take, if longer than RequestTimeout; mod_rest allows 300 s."
     )
     fields: Annotated[
         tuple[str, ...],
         Items("list of names", 'a list of names such as ["receipt"]', word("name", _FIELD, "a member's name")),
     ] = key(
         "Fields",
-        "Members of stanzas that your mod_rest knows and restbroker does not. restbroker refuses others, since "
-        "mod_rest drops them silently.",
+        "Further members of stanzas that your mod_rest knows. restbroker refuses unknown ones, which "
+        "mod_rest drops silently.",
         (),
     )
 

@@ -29,8 +29,8 @@ class TopicKeys:
 
     type: Literal["message", "groupchat", "presence"] | None = key(
         "Type",
-        "What MongooseIM publishes there: message for its pm_messages_topic, groupchat for muc_messages_topic, presence"
-        " for presence_updates_topic.",
+        "message for MongooseIM's pm_messages_topic, groupchat for muc_messages_topic, presence for "
+        "presence_updates_topic.",
         mandatory="always",
     )
     queue: forms.Queue | None = key("Queue", "The queue of its events, regardless of Routes; by default the source's.")
@@ -60,14 +60,13 @@ class Options:
         Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN", str)
     ] = key(
         "Topics",
-        "The topics by name in MongooseIM, with what is published on each.",
+        "MongooseIM's topics by name, with what is published on each.",
         _NO_TOPICS,
         mandatory="always",
     )
     skew_s: forms.Duration = key(
         "ClockSkew",
-        "The greatest difference between MongooseIM's clock and this one. A captured request can be replayed "
-        "for this long.",
+        "How far MongooseIM's clock may be off. A captured request can be replayed for this long.",
         900.0,
         shown="15m",
     )

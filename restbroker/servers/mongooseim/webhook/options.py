@@ -20,14 +20,14 @@ class Options:
 
     resend_s: Annotated[float, duration(none=True)] = key(
         "Resend",
-        "Treat the same message from one sender to one recipient within this time as one: MongooseIM posts it "
-        "three times if it gets no answer. 0: never.",
+        "Within this time a repeated message (same sender and recipient) counts once: MongooseIM posts "
+        "three times if unanswered. 0: never.",
         1.0,
         shown="1s",
     )
     patience_s: forms.Duration = key(
         "Patience",
-        "How long Redis may take before the answer is 503: senders in MongooseIM wait this long.",
+        "How long Redis may take before the answer is 503; senders in MongooseIM wait meanwhile.",
         0.5,
         shown="500ms",
     )

@@ -53,18 +53,17 @@ class Options:
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
     secret: Secret | None = secret(
-        "Secret", "The shared secret (plugin.ofchat.secret), if there is no Auth.", "A file with that secret."
+        "Secret", "The shared secret (plugin.ofchat.secret), instead of Auth.", "A file with that secret."
     )
     passwords: forms.SecretFile | None = key(
         "PasswordsFile",
-        "A private file with a line user:password for each user with their own password; the others are logged "
-        "in with the target's login, which must be an administrator's.",
+        "A private file with lines user:password. Users without a line need the target's login, which must "
+        "be an administrator's.",
     )
-    paths: Paths = key("Paths", "The form of paths where the plugin's documentation and its source differ.", "source")
+    paths: Paths = key("Paths", "The paths where the plugin's documentation and source differ.", "source")
     joins: bool = key(
         "JoinRooms",
-        "Let a user join a room before they post or invite there, unless their current login joined it: after "
-        "a restart of the server no one is in any room.",
+        "Have a user join a room before they post or invite there, unless their current login did.",
         True,
     )
 

@@ -33,12 +33,12 @@ class Options:
 
     secret: Secret | None = secret(
         "Secret",
-        "The plugin's shared secret (plugin.restapi.secret), if it uses one. Excludes Auth.",
+        "The plugin's shared secret (plugin.restapi.secret), instead of Auth.",
         "A file with the shared secret.",
     )
     write: Form = key(
         "Write",
-        "The format of bodies: xml, which all versions of the plugin read alike, or json, in the server's dialect.",
+        "The bodies' format: xml, read alike by all versions of the plugin, or json in the server's dialect.",
         "xml",
     )
 

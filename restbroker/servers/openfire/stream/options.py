@@ -56,19 +56,18 @@ class Options:
 
     users: _Users = key(
         "Users",
-        "The users whose streams are read, by name. restbroker logs them in, except those that a job logged off.",
+        "The users whose streams are read. restbroker logs them in, except those that a job logged off.",
         (),
         mandatory="or Askers",
     )
     askers: _Users = key(
         "Askers",
-        "Users who ask experts (the command ask) and are not logged in: they have a stream only while they ask.",
+        "Users who only ask experts (the command ask): not logged in, with a stream while they ask.",
         (),
     )
     passwords: forms.SecretFile = key(
         "PasswordsFile",
-        "A private file with a line user:password for each of them: only the user gets their stream. "
-        "restbroker reads it whenever it opens a stream.",
+        "A private file with a line user:password for each of them, read whenever a stream opens.",
         NO_SECRET,
         mandatory="always",
     )
@@ -77,36 +76,35 @@ class Options:
     )
     mode: RawMode = key(
         "Raw",
-        "typed: the server's own typed events; stanzas: each stanza that reaches the user, as XML; both: most "
-        "come twice.",
+        "typed: the server's typed events; stanzas: each stanza that reaches the user, as XML; both: most come twice.",
         "typed",
     )
     announces: bool = key(
         "Announce",
-        "Make a user available after each login, once their stream is open; the login itself does so earlier.",
+        "After each login make users available once their stream is open; the login itself already does so.",
         default=True,
     )
     silence_s: forms.Duration = key(
         "Silence",
-        "Reopen a stream after this long without an event or a heartbeat (every 10 s).",
+        "Reopen a stream after this long without event or heartbeat (every 10 s).",
         SILENCE_S,
         shown=f"{SILENCE_S:g}s",
     )
     lease_s: forms.Duration = key(
         "Lease",
-        "How long after a process dies another one takes over its users' streams.",
+        "How long after a process dies another takes over its streams.",
         LEASE_S,
         shown=f"{LEASE_S:g}s",
     )
     limit_bytes: Annotated[int, whole(_LEAST_LIMIT, _MOST_LIMIT)] = key(
         "LargestEvent",
-        "The greatest size of an event in bytes; larger ones are lost. A message is at least a third larger there.",
+        "Bytes of the largest event; larger ones are lost. A message grows there by a third or more.",
         4 * 1024 * 1024,
     )
     buffer_bytes: Annotated[int, whole(_LEAST_BUFFER, _MOST_BUFFER)] = key(
         "Buffer",
-        "How many bytes of events may wait in memory while Redis accepts none. After that no stream is read, "
-        "and Openfire blocks senders to these users.",
+        "Bytes of events that wait in memory while Redis accepts none. Once full, no stream is read, and "
+        "Openfire blocks senders to these users.",
         BUFFER_BYTES,
     )
 

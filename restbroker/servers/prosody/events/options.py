@@ -11,12 +11,12 @@ class Options:
 
     name: str = key(
         "Name",
-        "The host's name, e.g. a bot's: with it, restbroker answers ping, version and disco#info, unless IQ is accept.",
+        "The host's name, e.g. a bot's: restbroker then answers ping, version and disco#info, unless IQ is accept.",
         "",
     )
     xml: bool = key(
         "XML",
-        "Let the server post stanzas as XML, so that no element is lost: events have the whole stanza in raw.xml.",
+        "The server may post stanzas as XML: events have the whole stanza in raw.xml.",
         default=False,
     )
     version: str = key("Version", "Its version, as the answer to version.", "")
