@@ -1,7 +1,6 @@
 """The page of Openfire's commands, docs/servers/openfire-commands.md, made from both catalogues.
 
-`make reference` writes it. Always holds: a test compares the page with this; each command is in it once, with the test
-that drives it.
+`make reference` writes it. Always holds: a test compares the page with this; each command is in it once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,31 +15,29 @@ PAGE: Final = Path("docs") / "servers" / "openfire-commands.md"
 _HEAD: Final = """\
 # Openfire's commands
 
-This page is made from the code (`make reference`). [openfire.md](openfire.md) says what they mean, and what their
-answers do. **Bold** is what a job must give. "Again" is what becomes of a job that was sent and not answered: *yes*, it
-is sent again; *done*, it is, and that it is so already counts as done; *no*, it may happen twice, so that it is sent
-[at most twice more](../producers.md#sent-and-not-answered). In brackets: what touches the server itself, for which a
-[token](../tokens.md) must say so. The last column is the case of the test that sends the command and looks at
-each byte of its request that matters. `restbroker commands` shows two tags of the Chat API: *untested*, which
-nobody could try, since it needs a telephone exchange; *documented*, which the plugin's own page has, while the others
-were read in its source.
+[openfire.md](openfire.md) says what these commands mean and how they answer. **Bold** arguments are required. "Again"
+says what happens to a job that was sent but not answered: *yes*, it is sent again; *done*, it is sent again, and
+"exists" counts as done; *no*, it may happen twice, so it is sent [at most twice
+more](../producers.md#sent-and-not-answered). In brackets: what touches the server itself, which a
+[token](../tokens.md) must allow. *untested*: needs a telephone exchange or the like. `make reference` writes this
+page from the code.
 
-A job for the REST API plugin may give `host` beside what is listed, as for any other server. It goes nowhere: it must
-be the target's `Domain`, so that no job meant for another server is done on this one.
+A job for the REST API plugin may give `host`, as for other servers: it must be the target's `Domain`, and is not
+sent.
 """
 _TABLE: Final = """
-| command | request | arguments | again | since | test |
-|---|---|---|---|---|---|
+| command | request | arguments | again | since |
+|---|---|---|---|---|
 """
 _TITLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "openfire-rest": (
             "The REST API plugin: kind `openfire-rest`",
-            "Below `/plugins/restapi/v1`; `tests/servers/test_openfire_rest_commands.py`.",
+            "Below `/plugins/restapi/v1`; each is sent in `tests/servers/test_openfire_rest_commands.py`.",
         ),
         "openfire-chat": (
             "The Chat API: kind `openfire-chat`",
-            "Below `/rest/api/restapi/v1`; `tests/servers/test_openfire_chat_commands.py`.",
+            "Below `/rest/api/restapi/v1`; each is sent in `tests/servers/test_openfire_chat_commands.py`.",
         ),
     }
 )
@@ -69,5 +66,5 @@ def _row(spec: CommandSpec, request: str) -> str:
     name = f"`{spec.name}`" + (f" [{', '.join(dangers)}]" if dangers else "")
     name += " *untested*" if "untested" in spec.tags else ""
     given = [f"`{one.name}`" if one.optional else f"**`{one.name}`**" for one in spec.arguments]
-    cells = (name, f"`{request}`", " ".join(given), _AGAIN[spec.repeat], spec.since or "", f"`{spec.name}`")
+    cells = (name, f"`{request}`", " ".join(given), _AGAIN[spec.repeat], spec.since or "")
     return f"| {' | '.join(cells)} |\n"
