@@ -34,7 +34,7 @@ app = typer.Typer(add_completion=False)
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="COMMAND [ARGUMENT]...",
+        metavar="[COMMAND [ARGUMENT]...]",
         help="The command and its arguments, as ejabberdctl or mongooseimctl takes them.",
         autocompletion=completion.first_word,
     ),

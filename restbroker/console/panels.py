@@ -25,18 +25,22 @@ _ORDER: Final = (_ARGUMENTS, WHICH, WHAT, ANSWER, BULK, SAFETY, OUTPUT, _OPTIONS
 _METAVARS: Final = {
     "text": "TEXT",
     "str": "TEXT",
+    "list[str]": "TEXT",
     "int": "N",
     "integer": "N",
     "int range": "N",
     "integer range": "N",
+    "float": "N",
     "float range": "N",
     "path": "FILE",
+    "Path": "FILE",
 }
 
 _Row = tuple[str, str]
 # Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
 _Context = Any
 _Formatter = Any
+_Option = Any
 
 
 class Command(TyperCommand):
@@ -47,11 +51,15 @@ class Command(TyperCommand):
         super().__init__(*args, **options)
         for param in self.params:
             if isinstance(param, TyperOption) and param.metavar is None and not param.is_flag:
-                param.metavar = _METAVARS.get(param.type.name)
+                param.metavar = _METAVARS.get(_type_name(param))
 
     def collect_usage_pieces(self, ctx: _Context) -> list[str]:
-        """Return the words behind the command's name; a required one is plain, `JID`, where Typer writes `{JID}`."""
-        return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
+        """Return the words behind the command's name: a metavar as it is, where Typer writes `{JID}`."""
+        pieces = [self.options_metavar or ""]
+        for param in self.get_params(ctx):
+            named = isinstance(param, TyperArgument) and param.metavar
+            pieces += [named] if named else param.get_usage_pieces(ctx)
+        return [piece.removeprefix("{").removesuffix("}") for piece in pieces]
 
     def get_short_help_str(self, limit: int = _UNCUT) -> str:  # noqa: ARG002  click would cut it at this length
         """Return the first sentence of its help, whatever the `limit`."""
@@ -63,8 +71,14 @@ class Command(TyperCommand):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
-                rows[_heading(param)].append(record)
+                name = param.metavar if isinstance(param, TyperArgument) else None
+                rows[_heading(param)].append((name or record[0], record[1]))
         write(formatter, rows)
+
+
+def _type_name(option: _Option) -> str:
+    """Return Typer's word for the values of an option: that of its `type`, which options have until Typer 0.28."""
+    return str(option.type.name if hasattr(option, "type") else option.bare_type())
 
 
 def _heading(param: object) -> str:

@@ -78,3 +78,15 @@ def test_typer_answers_what_the_scripts_ask() -> None:
         question = {"COMP_WORDS": f"restbroker {line}", "COMP_CWORD": "9999" if line.endswith(" ") else "-1"}
         done = run(["-m", "restbroker"], _RESTBROKER_COMPLETE="complete_bash", **question)
         assert done.stdout.split() == answer.split()
+
+
+def test_help_names_values_and_arguments_alike_in_each_release_of_typer() -> None:
+    rows: list[tuple[str, tuple[str, ...]]] = [
+        ("dead show", ("dead show [OPTIONS] JID\n", "  JID  ", "--config FILE")),
+        ("dead delete", ("dead delete [OPTIONS] [JID]...\n", "--rate N")),
+        ("queues peek", ("queues peek [OPTIONS] QUEUE\n", "--limit N")),
+        ("ctl", ("ctl [OPTIONS] [COMMAND [ARGUMENT]...]\n",)),
+    ]
+    for words, expected in rows:
+        printed = run(["-m", "restbroker", *words.split(), "--help"]).stdout
+        assert not [text for text in expected if text not in printed], printed
