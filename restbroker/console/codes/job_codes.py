@@ -69,7 +69,9 @@ PARKED: Final = Table(
         ),
         "UnknownHost": Row("The server has no such virtual host.", "Correct `host`, or add it to the server."),
         "NotFound": Row("The user, room or session does not exist.", "Check the name, or create it first."),
-        "AlreadyExists": Row("It exists already.", "Nothing, or push with `ok_if_exists`."),
+        "AlreadyExists": Row(
+            "It exists already.", "Nothing, or push with `--ok-if-exists` (`ok_if_exists` in the job)."
+        ),
         "StanzaRefused": Row(
             "Prosody: the stanza got an error of type `cancel`, `modify` or `auth`.",
             "The message has the condition; see [prosody.md](servers/prosody.md).",

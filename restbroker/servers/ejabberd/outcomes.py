@@ -17,7 +17,7 @@ from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, deliver_as_is
-from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
+from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
 from restbroker.servers.ejabberd import command_facts
 from restbroker.servers.ejabberd.answer import hosts_in, parse, read, read_for
 from restbroker.transport.message import Response
@@ -216,8 +216,7 @@ def _was_done(call: Call, answer: Answer) -> bool:
 def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     if call.maybe_run or call.ok_if_exists:
         return answer.done(call, spec)
-    hint = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
-    return answer.reject("AlreadyExists", hint)
+    return answer.reject("AlreadyExists", EXISTS)
 
 
 def _server_error(answer: Answer) -> Outcome:

@@ -18,7 +18,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.api.answer import Answer, deliver_as_is, read_for
-from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
+from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.prosody import notes, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in
@@ -83,7 +83,6 @@ _OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """By condition, what to do if an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
-_EXISTS: Final = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
@@ -209,7 +208,7 @@ def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer,
         case "AlreadyExists" if call.maybe_run or call.ok_if_exists:
             return answer.done(call, spec)
         case "AlreadyExists":
-            return answer.reject(code, _EXISTS, message)
+            return answer.reject(code, EXISTS, message)
         case "NotFound" if call.maybe_run and entry.repeat == "already_done":
             return answer.done(call, spec)
         case "NotFound":

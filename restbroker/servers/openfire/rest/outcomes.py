@@ -17,7 +17,7 @@ from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Uncertain
 from restbroker.servers.api.answer import Answer, read_for
-from restbroker.servers.api.ladder import CHECK_ARGUMENTS, Ladder, Rung, apply, ladder, standard
+from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
@@ -57,7 +57,6 @@ _LEGACY: Final = re.compile(r"<error>([^<]*)</error>")
 
 
 REDIRECTS: Final = "The server redirects to {location}: the plugin is not loaded yet, or not accessible."
-_EXISTS_HINT: Final = 'Nothing, unless you meant another one; "ok_if_exists": true in the job makes this count as done.'
 _RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log="See Openfire's log.") | {
     "3xx": Rung("deferred", "Redirected", BARRED, REDIRECTS, how={"max_attempts": REDIRECTED_ATTEMPTS}),
     400: Rung("rejected", "BadArgument", CHECK_ARGUMENTS),
@@ -249,4 +248,4 @@ def _conflict(case: _Case, answer: Answer) -> Outcome:
         return answer.done(case.call, case.spec)
     if case.call.maybe_run:
         return answer.done(case.call, case.spec, "already exists after a retry")
-    return answer.reject("AlreadyExists", _EXISTS_HINT)
+    return answer.reject("AlreadyExists", EXISTS)

@@ -11,14 +11,12 @@ import attrs
 
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.servers.api.ladder import EXISTS
 from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
 from restbroker.transport.message import Response
 
 _GET_ROOM: Final = "get_room"
-_EXISTS_HINT: Final = (
-    'Nothing, unless you meant another one: "ok_if_exists": true in the job makes this count as done; '
-    "update_room replaces all settings of the existing room."
-)
+_EXISTS_HINT: Final = f"{EXISTS} update_room replaces all settings of the existing room."
 
 
 def must_look(call: Call) -> bool:
