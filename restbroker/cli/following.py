@@ -16,7 +16,7 @@ from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.enqueue import pause_of, serving_if_told
+from restbroker.operate.enqueue import why_waiting
 from restbroker.operate.follow import ActionResult, FailureCount, follow
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.tally import Progress
@@ -68,14 +68,8 @@ def _held_up(client: Client, became: ActionResult, known: ConfigContext) -> Iter
     """Yield why jobs that wait are not taken, as far as it is known."""
     for queue in became.queues:
         target = known.targets.get(queue)
-        paused = None if target is None else pause_of(client, queue, target.name)
-        found = serving_if_told(client, queue)
-        if paused is not None:
-            yield f"{paused.told} {paused.onward[:1].upper()}{paused.onward[1:]}"
-        elif found is not None and found.held_up is not None:
-            yield f"The server of the queue {queue} gets no jobs now: {found.held_up}"
-        elif found is None and target is not None:
-            yield f"No running process serves the queue {queue}; its jobs wait for one."
+        if why := why_waiting(client, queue, None if target is None else target.name):
+            yield why
 
 
 def tell(became: ActionResult, timeout_s: float) -> None:

@@ -208,6 +208,20 @@ def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
     return None
 
 
+def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
+    """Why jobs of this queue are not taken, as far as it is known. `target`: whose queue it is; None: nobody knows.
+
+    Raises `StoreUnavailable`.
+    """
+    paused = None if target is None else pause_of(client, queue, target)
+    if paused is not None:
+        return f"{paused.told} {paused.onward[:1].upper()}{paused.onward[1:]}"
+    found = serving_if_told(client, queue)
+    if found is None:
+        return None if target is None else f"No running process serves the queue {queue}; its jobs wait for one."
+    return None if found.held_up is None else f"The server of the queue {queue} gets no jobs now: {found.held_up}"
+
+
 def _text(snapshot: Mapping[str, Json], name: str) -> str | None:
     value = snapshot.get(name)
     return value if isinstance(value, str) else None

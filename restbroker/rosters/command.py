@@ -35,6 +35,7 @@ from restbroker.rosters import files as roster_files
 from restbroker.rosters import operate
 from restbroker.rosters.command_connection import (
     RosterConnection,
+    WaitNotice,
     count_text,
     open_rosters,
     require_refreshing,
@@ -236,7 +237,8 @@ def refresh(
     With --wait it ends with 0: all are refreshed; 1: none; 6: timeout, they stay queued; 7: not all.
     """
     if bool(users) == every:
-        raise UsageError("Name users, or use --all.", "For example: restbroker roster refresh john aaron")
+        wrong = "Users are named, and --all is given." if every else "No user is named."
+        raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
     timeout_s = duration_s("--timeout", timeout)
     with open_rosters(config) as desk, usage_errors():
         client = desk.writer.client
@@ -245,9 +247,11 @@ def refresh(
         )
         if not dry_run:
             require_refreshing(desk)
+            tell = WaitNotice(desk.writer)
+            tell()
             jids = desk.writer.refresh(named, wanted=wait)
             if wait:
-                _conclude(operate.refreshed(client, jids, timeout_s), timeout_s)
+                _conclude(operate.refreshed(client, jids, timeout_s, tell), timeout_s)
                 return
     output.say(f"{count_text(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
 

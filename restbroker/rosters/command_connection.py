@@ -16,6 +16,7 @@ from restbroker.console.configured import load_quietly
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
+from restbroker.operate.enqueue import why_waiting
 from restbroker.rosters import operate
 from restbroker.rosters.operate import Writer
 from restbroker.rosters.refreshing import Refreshing
@@ -74,6 +75,22 @@ def tell_if_nobody_refreshes(desk: RosterConnection) -> None:
         output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_it(unnamed)}")
         return
     output.say("note: no target tells Prosody of it (Kind prosody-roster): clients see it at their next login.")
+
+
+@attrs.define
+class WaitNotice:
+    """Says why refreshes wait, each time it is called and that is another reason."""
+
+    writer: Writer
+    _said: str | None = None
+
+    def __call__(self) -> None:
+        """Say it."""
+        to = self.writer.refreshing
+        why = None if to is None else why_waiting(self.writer.client, to.queue, to.target.name)
+        if why is not None and why != self._said:
+            output.say(f"note: {why}")
+            self._said = why
 
 
 def require_refreshing(desk: RosterConnection) -> None:

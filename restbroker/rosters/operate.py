@@ -26,6 +26,7 @@ _USERS_AT_ONCE: Final = 100
 _CONTACTS_AT_ONCE: Final = 2000
 """The most contacts in one step, during which Redis does nothing else: some milliseconds."""
 _NOTE_EVERY_S: Final = 1.0
+_PATIENCE_S: Final = 2.0
 
 
 @attrs.frozen
@@ -106,14 +107,18 @@ class Writer:
         return RefreshJobs(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
 
 
-def refreshed(client: Client, jids: Sequence[str], timeout_s: float) -> Refreshed:
+def refreshed(client: Client, jids: Sequence[str], timeout_s: float, late: Callable[[], None]) -> Refreshed:
     """Wait up to `timeout_s` seconds in all for the jobs that `Writer.refresh` pushed, and return what became of them.
 
-    Raise `StoreUnavailable` if Redis does not answer.
+    Call `late` if one takes long. Raise `StoreUnavailable` if Redis does not answer.
     """
     deadline_s, so_far = time.monotonic() + timeout_s, Refreshed()
     for jid in jids:
-        told = enqueue.wait(client, jid, max(0.0, deadline_s - time.monotonic()))
+        left_s = max(0.0, deadline_s - time.monotonic())
+        told = enqueue.wait(client, jid, min(left_s, _PATIENCE_S))
+        if told is None and left_s > _PATIENCE_S:
+            late()
+            told = enqueue.wait(client, jid, max(0.0, deadline_s - time.monotonic()))
         if told is None:
             so_far = attrs.evolve(so_far, waiting=so_far.waiting + 1)
             continue

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.identities import ProcessFacts
 from tests.support.process import run_here
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -46,3 +48,10 @@ def shell(place: Path) -> Shell:
 def store(redis_url: str) -> Iterator[Client]:
     with closing(open_client(StoreSettings(redis_url, namespace="ns"))) as client:
         yield client
+
+
+def serve(store: Client, snapshot: bytes, queue: str = "rest") -> None:
+    """Has a process serve this queue, which says this of its target."""
+    facts = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(store, "node:77:abc", facts, [queue])
+    assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]

@@ -7,10 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessFacts
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, serve
 from tests.support.process import started
 from tests.support.wait import until
 
@@ -36,12 +34,6 @@ def keys() -> Mapping[str, Any]:
 
 def queued(store: Client, queue: str = "rest") -> list[bytes]:
     return cast("list[bytes]", store.command("LRANGE", f"ns:queue:{queue}", 0, -1))
-
-
-def serve(store: Client, snapshot: bytes) -> None:
-    facts = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
-    assert jobs.register(store, "node:77:abc", facts, ["rest"])
-    assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
 
 
 def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str, str]:

@@ -12,9 +12,11 @@ import pytest
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.rosters import store as rosters
-from restbroker.store import queues
+from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, serve
+from tests.support.process import started
+from tests.support.wait import until
 
 Do = Callable[[str], subprocess.CompletedProcess[str]]
 TARGET: Json = {
@@ -101,7 +103,7 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
 
 def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> None:
     done = do("refresh zoe john zoe@example.org")
-    assert (done.returncode, done.stderr) == (0, "2 users will be refreshed.\n")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "2 users will be refreshed.")
     assert refreshed(store) == ["zoe", "john"]
     assert len(queues.peek(store, "rosters", 0, 100)) == 1, "one job for both"
     do("add ann john@example.org")
@@ -112,7 +114,26 @@ def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> No
         6,
         "After 10 ms, 1 job had not ended; what is left stays queued.",
     )
-    assert do("refresh").returncode == do("refresh zoe --all").returncode == 2
+    assert do("refresh").returncode == 2
+    both = do("refresh zoe --all")
+    assert (both.returncode, both.stderr.splitlines()[0]) == (2, "restbroker: Users are named, and --all is given.")
+
+
+def test_a_refresh_that_has_to_wait_says_why_once(do: Do, store: Client) -> None:
+    nobody = "note: No running process serves the queue rosters; its jobs wait for one."
+    assert do("refresh zoe").stderr.splitlines() == [nobody, "1 user will be refreshed."]
+    serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}', "rosters")
+    down = ["note: The server of the queue rosters gets no jobs now: Nobody listens there.", "Start it."]
+    assert do("refresh zoe").stderr.splitlines() == [*down, "1 user will be refreshed."]
+    assert do("refresh zoe --wait --timeout 2200ms").stderr.splitlines()[:3] == [*down, "0 users refreshed."]
+
+
+def test_a_refresh_that_is_waited_for_says_when_its_server_goes_down(place: Path, do: Do, store: Client) -> None:
+    serve(store, b'{"gate":"open"}', "rosters")
+    with started(["roster", "refresh", "zoe", "--wait"], directory=place) as process:
+        until(lambda: queues.peek(store, "rosters", 0, 1), "the job is queued")
+        assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"gate":"closed","gate_reason":"Gone."}'})
+        process.wait_for("^note: The server of the queue rosters gets no jobs now: Gone.$")
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
