@@ -171,7 +171,8 @@ def _came(source: EventSource, target: Target, noted: Mapping[str, object], took
     message = f"Source {source.name}: {target.name} reported a message after {took_s:.1f} s"
     if noted["queue"]:
         return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
-    why = f"It went from {noted['from']} to {noted['to']}, whose events Only, Except or Routes exclude."
+    sender, receiver = (noted[name] or "an address that is not named" for name in ("from", "to"))
+    why = f"It went from {sender} to {receiver}; Only, Except or Routes exclude such events."
     cure = "If you want such events, correct these, or name other addresses with --from and --to."
     return Finding("note", _AREA, "EventUnwanted", message=f"{message}, and it is not wanted.", why=why, cure=cure)
 

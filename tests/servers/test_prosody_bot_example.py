@@ -136,6 +136,11 @@ def test_restbroker_and_prosody_take_the_files_and_check_finds_nothing_wrong(sta
     assert "Unable to load" not in stage.prosody.log_tail()
 
 
+def test_an_event_to_the_bot_itself_comes_from_its_own_address(stage: Stage) -> None:
+    checked = run(["check", "--events", "--to", BOT, "--config", stage.env])
+    assert (checked.returncode, "EventCame" in checked.stdout) == (0, True), checked.stdout + checked.stderr
+
+
 def test_a_bot_joins_says_something_and_answers_as_itself_in_the_room_and_in_a_chat(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)

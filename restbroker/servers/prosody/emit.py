@@ -29,12 +29,16 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
             f"No host is known of the target {target.name} that a message could go to.",
             "Name an address at the component with rest_callback_url: --to restbroker-check@bots.example.org",
         )
-    arguments: dict[str, Json] = {"to": parties.receiver or f"{_NOBODY}@{host}", "body": text}
+    to = parties.receiver or f"{_NOBODY}@{host}"
+    if "@" in parties.receiver and "/" not in to:
+        # Prosody takes the `to` away of a stanza from an address to itself (measured on 0.12.3).
+        to = f"{to}/{_NOBODY}"
+    arguments: dict[str, Json] = {"to": to, "body": text}
     if parties.sender:
         arguments["from"] = parties.sender
     return Emission(
         Command("message", arguments),
-        f"In Prosody, that {arguments['to']} is at the component whose rest_callback_url leads to "
+        f"In Prosody, that {to} is at the component whose rest_callback_url leads to "
         f"{source.path} (--to names another), with the secret of this source and rest_callback_content_type = "
         '"application/json"; that rest_callback_stanzas has "message"; and check the logs of Prosody and '
         "restbroker.",
