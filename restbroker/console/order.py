@@ -182,6 +182,7 @@ def fit_arguments(
         raise UsageError(reason, f"As {name} takes it{f' ({each})' if each else ''}. {lists}")
     # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
     _note_secrets(spec, typed)
+    _note_addresses(spec, values, default_host)
     if reason is not None:
         output.say(f"note: {reason}")
     elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):
@@ -218,7 +219,9 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
         coerce(spec, given)
     except UsageError as error:
         return error.message
-    return None
+    needed = (argument.name for argument in spec.arguments if argument.secret and not argument.optional)
+    empty = next((name for name in needed if given.get(name) == ""), None)
+    return None if empty is None else f"{empty} is empty."
 
 
 def _note_secrets(spec: CommandSpec, typed: arguments.TypedArguments) -> None:
@@ -230,6 +233,17 @@ def _note_secrets(spec: CommandSpec, typed: arguments.TypedArguments) -> None:
         elif _holds_a_secret(spec, name, typed.values[name]):
             instead = "push it from a file, with --bulk."
             output.say(f"note: a secret in {name} stands in the command line, for `ps` and the history; {instead}")
+
+
+def _note_addresses(spec: CommandSpec, values: Mapping[str, Json], default_host: str | None) -> None:
+    """Note an address that is a bare name: servers take it for a domain, and some say that all went well."""
+    for name, value in values.items():
+        argument = spec.argument(name)
+        if argument is None or argument.place != "jid" or not isinstance(value, str):
+            continue
+        if value and not {"@", "."} & {*value} and value not in ("localhost", default_host):
+            account = f"NAME@{default_host or 'HOST'}"
+            output.say(f"note: {name} is a domain, as it has no @ and no dot; an account's address is {account}.")
 
 
 def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:

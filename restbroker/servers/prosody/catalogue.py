@@ -4,6 +4,7 @@ Used by the connector, the check, and the command line (through the registry). A
 are the same for Prosody 0.12 and 13.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -23,16 +24,36 @@ _BEYOND: Final = ("iq", "stanza")
 """Commands that may reach the server itself, in an administrator's name; `stanza` has its address in its XML alone."""
 
 
-def for_version(_version: str | None) -> Catalogue:
-    """Return all commands; a target has those of the modules that it names."""
-    return _catalogue(_VERSIONS, TABLE.values(), None)
+def for_version(version: str | None) -> Catalogue:
+    """Return the commands of this version, such as 0.12.3; if it is None or has no number, all.
+
+    A target has those of the modules that it names.
+    """
+    return _catalogue(version or _VERSIONS, TABLE.values(), None, _newer(version))
 
 
-def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """Return the commands that the target's modules have; the catalogue's `version` is the target's name."""
+def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
+    """Return the commands that the target's modules have, as far as the server that was `found` is new enough.
+
+    The catalogue's `version` is the target's name.
+    """
     settings = options_of(target)
     lacking = {name: _BRING.format(_OPTIONS[one.api]) for name, one in TABLE.items() if one.api not in settings.places}
-    return _catalogue(target.name, entries_of(settings).values(), settings.iq_timeout_s, lacking)
+    entries = entries_of(settings).values()
+    return _catalogue(target.name, entries, settings.iq_timeout_s, {**lacking, **_newer(found)})
+
+
+def _newer(version: str | None) -> Mapping[str, str]:
+    """Return the commands that this version does not have, each with what to do."""
+    number = re.match(r"\d+", version or "")
+    if number is None:
+        return {}
+    since = {one.name: int(one.since) for one in TABLE.values() if one.since is not None}
+    return {
+        name: f"It needs Prosody {first}; this one is {version}."
+        for name, first in since.items()
+        if int(number[0]) < first
+    }
 
 
 def entries_of(settings: Options) -> Mapping[str, Entry]:
@@ -46,7 +67,8 @@ def _catalogue(
     iq_timeout_s: float | None,
     lacking: Mapping[str, str] = MappingProxyType({}),
 ) -> Catalogue:
-    return Catalogue(version, {one.name: _spec(one, iq_timeout_s) for one in entries}, is_whole=True, lacking=lacking)
+    commands = {one.name: _spec(one, iq_timeout_s) for one in entries if one.name not in lacking}
+    return Catalogue(version, commands, is_whole=True, lacking=lacking)
 
 
 def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:

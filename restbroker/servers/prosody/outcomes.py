@@ -185,6 +185,9 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
             asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
             is_command = entry.ad_hoc is not None or "command" in call.command.arguments
             hints = _OF_COMMANDS if is_command else {}
+            if entry.since is not None:
+                needs = f"It needs Prosody {entry.since}, and mod_admin_adhoc on that host."
+                hints = {**hints, "service-unavailable": needs}
             outcome = _stanza_error(stanza, answer, hints, asks=asks)
             return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:

@@ -153,6 +153,28 @@ def test_a_command_of_some_versions_passes_with_a_note_of_those_that_lack_it(
         signatures_of(AUTO, "23.01", "kick_users", any_command=False)
 
 
+def test_an_address_that_is_a_bare_name_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    signatures = signatures_of(PROSODY, None, "message", any_command=False)
+    for to, noted in (("john", True), ("john@h", False), ("a.org", False), ("localhost", False), ("intern", False)):
+        fit_arguments(signatures, TypedArguments({"to": to, "body": "x"}, frozenset()), "intern")
+        told = "note: to is a domain, as it has no @ and no dot; an account's address is NAME@intern.\n"
+        assert capsys.readouterr().err == (told if noted else ""), to
+
+
+def test_a_needed_secret_that_is_empty_is_refused() -> None:
+    signatures = signatures_of(PROSODY, None, "register", any_command=False)
+    with pytest.raises(UsageError, match="password is empty"):
+        fit_arguments(signatures, TypedArguments({"user": "a", "password": ""}, frozenset()), None)
+
+
+def test_a_command_that_is_newer_than_prosody_is_refused_with_the_version_that_has_it() -> None:
+    for version in (None, "13.0.1", "trunk nightly build 1"):
+        assert signatures_of(PROSODY, version, "disable_user", any_command=False).newest is not None
+    with pytest.raises(UsageError, match="has no command disable_user") as refused:
+        signatures_of(PROSODY, "0.12.3", "disable_user", any_command=False)
+    assert refused.value.cure == "It needs Prosody 13; this one is 0.12.3."
+
+
 def test_what_every_version_refuses_is_refused_with_what_each_takes() -> None:
     signatures = signatures_of(AUTO, None, "add_rosteritem", any_command=False)
     with pytest.raises(UsageError) as refused:

@@ -132,6 +132,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("message", {"to": "@@", "body": "x"}, 'the argument "to" is a text, but not a JID such as'),
     ("message", {"to": ["a@b"]}, 'the argument "to" is a list, where a JID'),
     ("message", {"to": "a@b c", "body": "x"}, "but not a JID such as"),
+    (
+        "register",
+        {"user": "a", "password": ""},
+        'the argument "password" is a text, but not a password of at least one',
+    ),
+    ("change_password", {"user": "a", "newpass": ""}, 'the argument "newpass" is a text, but not a password'),
     ("message", {**TO, "from": "@", "body": "x"}, 'the argument "from" is a text, but not a JID'),
     (
         "presence",

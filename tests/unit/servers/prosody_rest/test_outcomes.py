@@ -185,6 +185,11 @@ def test_a_refused_ad_hoc_command_says_what_it_lacks() -> None:
         assert word not in reason_of(answer(200, error("cancel", condition), "iq")).cure, condition
 
 
+def test_a_refused_command_of_prosody_13_names_that_version() -> None:
+    outcome = answer(200, error("cancel", "service-unavailable"), "disable_user")
+    assert reason_of(outcome).cure == "It needs Prosody 13, and mod_admin_adhoc on that host."
+
+
 def test_a_crash_of_prosody_asks_the_probe_and_names_the_account() -> None:
     for version in VERSIONS:
         for command, pauses in (("message", True), ("msg", False)):
