@@ -8,7 +8,6 @@ import json
 import shlex
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 import trio
 
 from restbroker.config.values import duration_text
-from restbroker.demo.environment import TOKEN, Environment, describe, open_environment
+from restbroker.demo.environment import PROGRAM, TOKEN, Environment, describe, open_environment
 from restbroker.demo.printer import Printer, open_printer
 from restbroker.demo.scenario import QUEUE, SCENES, Scenario
 from restbroker.demo.steps import STORY, stop
@@ -66,13 +65,13 @@ async def _tell(stage: Environment, *, stay: bool) -> None:
 
 async def _stay(stage: Environment) -> None:
     """Print what can be tried, and show what arrives at the server, until cancelled."""
-    program, scene = shlex.quote(_program()), stage.scene
+    scene = stage.scene
     lines = [
         f"export RESTBROKER_CONFIG={shlex.quote(str(stage.config))}",
-        f"printf s3cret | {program} enqueue {scene.create} {scene.user}=mary password=-",
-        f"{program} enqueue --wait {scene.look} {scene.user}=mary",
-        f"{program} stats",
-        f"{program} dead",
+        f"printf s3cret | {PROGRAM} enqueue {scene.create} {scene.user}=mary password=-",
+        f"{PROGRAM} enqueue --wait {scene.look} {scene.user}=mary",
+        f"{PROGRAM} stats",
+        f"{PROGRAM} dead",
     ]
     client = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if client is not None:
@@ -99,9 +98,3 @@ async def _cancel_at_signals(
         speaker.write("\nStopping.")
         if remaining:
             remaining.pop(0).cancel()
-
-
-def _program() -> str:
-    """Return how the user can call restbroker: by its name where that is on PATH, else by its path."""
-    own = Path(sys.executable).parent / "restbroker"
-    return "restbroker" if shutil.which("restbroker") or not own.exists() else str(own)

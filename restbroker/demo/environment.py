@@ -6,10 +6,14 @@ of the user's RESTBROKER_* settings, and is ended before the Redis that holds it
 
 import json
 import secrets
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import attrs
 import trio
@@ -30,6 +34,16 @@ from restbroker.store.replies import Reply
 REPLIES = "rest_replies"
 TOKEN = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
 _STOP_TIMEOUT_S = 30.0
+
+
+def _program() -> str:
+    """Return how the user can call this restbroker: by its name where that is on PATH, else by its path."""
+    own, found = Path(sys.executable).parent / "restbroker", shutil.which("restbroker")
+    is_found = found is not None and Path(found).resolve() == own.resolve()
+    return "restbroker" if is_found or not own.exists() else shlex.quote(str(own))
+
+
+PROGRAM: Final = _program()
 
 
 @attrs.frozen
@@ -82,7 +96,7 @@ class Environment:
             if until(stdout) or trio.current_time() > deadline_s:
                 break
             await trio.sleep(0.2)
-        self.voice.show("$ restbroker " + " ".join(arguments))
+        self.voice.show(f"$ {PROGRAM} " + " ".join(arguments))
         self.voice.show(stdout + done.stderr.decode())
         return done.returncode, stdout
 
@@ -151,7 +165,7 @@ async def open_environment(
         async with aclosing(redis.connection(redis_port)) as store, _running(config, log, own) as broker:
             voice.write(f"Redis     {binary} on port {redis_port}")
             voice.write(f"{scene.name:<10}a stand-in on port {server.port}")
-            voice.write(f"broker    restbroker run --config {config}")
+            voice.write(f"broker    {PROGRAM} run --config {config}")
             yield Environment(
                 scene,
                 voice,

@@ -1,6 +1,7 @@
 """`restbroker demo` as people run it: on either Redis, to the end, kept up, interrupted, gone wrong."""
 
 import re
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.demo import demo
+from restbroker.demo.environment import PROGRAM
 from restbroker.errors import RestbrokerError
 from restbroker.standins import broker
 from tests.support import process
@@ -44,7 +46,7 @@ def test_on_openfire_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     printed = without_time(done.stdout)
     assert 'the server got POST /plugins/restapi/v1/users {"username": "john", "password": "…"}' in printed
-    assert '$ restbroker enqueue --wait session_statistics {"localSessions":3,"clusterSessions":3}' in printed
+    assert f'$ {PROGRAM} enqueue --wait session_statistics {{"localSessions":3,"clusterSessions":3}}' in printed
     assert "All as promised: 15 checks" in printed
     assert nothing_is_left(tmp_path, done.stdout)
 
@@ -55,6 +57,8 @@ def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
         shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)", timeout_s=60)
         running.wait_for("What the server gets:")
         assert "password=s3cret" not in running.output()
+        programs = {*re.findall(r"(\S*restbroker) (?:enqueue|run|stats|dead)", running.output())}
+        assert [one for one in programs if shutil.which(one) is None] == []
         environ = {"RESTBROKER_CONFIG": shown[1]}
         answered = process.run(["enqueue", "--wait", "check_account", "user=john"], environ=environ)
         assert answered.returncode == 0, answered.stderr
