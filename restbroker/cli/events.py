@@ -14,7 +14,7 @@ from restbroker.console.lists import Verbs
 from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
-from restbroker.operate.events import RecentEvent, Tail
+from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
 from restbroker.operate.names import require
 
 app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="Watch events from servers.")
@@ -57,6 +57,8 @@ def tail(
         if source is not None:
             configured = {one.name for one in settings.events.sources} if settings.events else set[str]()
             require("source of events", source, configured | stream.sources)
+        if not before:
+            output.say("No events are noted." if settings.events else f"No events are noted. {NO_SOURCE} {ADD_SOURCE}")
         _show(deque(before, maxlen=last), as_json=json)
         try:
             while not once:

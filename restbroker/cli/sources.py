@@ -37,10 +37,10 @@ def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
         for place, one in enumerate(found):
             output.data(f"{'' if place == 0 else chr(10)}SOURCE  {one.source}")
             output.table(("", ""), _properties(one))
-        if not found:
-            output.data("No process on this Redis reads a source of events by itself.")
     else:
         output.table((), map(_row, found))
+    if not found:
+        output.say("No process on this Redis reads a source of events by itself; others are not listed.")
 
 
 def _as_json(one: SourceState) -> dict[str, Json]:

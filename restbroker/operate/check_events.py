@@ -26,6 +26,7 @@ from restbroker.job.command import Call
 from restbroker.job.event import mark_of_test, text_of_test
 from restbroker.job.outcome import Delivered, Denied, Outcome
 from restbroker.operate.connect import open_store
+from restbroker.operate.events import ADD_SOURCE, NO_SOURCE
 from restbroker.servers import registry
 from restbroker.servers.contract import Direct, Ports
 from restbroker.servers.event_contract import Emission, Parties
@@ -67,9 +68,9 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
             "problem",
             _AREA,
             "EventNotTested",
-            message="No source of events is configured.",
+            message=NO_SOURCE,
             why=why,
-            cure=None,
+            cure=ADD_SOURCE,
             cause="config",
         )
         return

@@ -5,6 +5,7 @@ stream is shown as far as it can be read.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 
@@ -12,6 +13,8 @@ from restbroker.job import rubyjson
 from restbroker.store import events
 from restbroker.store.client import Client
 
+NO_SOURCE: Final = "No source of events is configured."
+ADD_SOURCE: Final = "Add one to Sources of the section Events (docs/events.md)."
 _LONGEST = 500
 
 

@@ -40,3 +40,16 @@ def test_who_has_no_login_is_not_shown_as_read(place: Path, shell: Shell, store:
     assert "state no login since 2026-11-2" in " ".join(on_a_terminal(["sources"], place).split())
     counted = next(row for row in shell("stats").stdout.splitlines() if row.startswith("source"))
     assert counted.split("\t") == ["source", "chat", "ann", "web1:7", "no login", "2026-11-22T17:30:05Z", "-"]
+
+
+def test_where_there_is_no_source_each_command_says_so_on_stderr(shell: Shell) -> None:
+    rows: list[tuple[tuple[str, ...], str]] = [
+        (("sources",), "No process on this Redis reads a source of events by itself"),
+        (("sources", "--json"), "No process on this Redis reads a source of events by itself"),
+        (("events", "tail", "--once"), "No events are noted. No source of events is configured. Add one to Sources of"),
+    ]
+    for words, said in rows:
+        done = shell(*words)
+        assert (done.returncode, done.stdout.strip()) == (0, "[]" if "--json" in words else ""), words
+        assert said in done.stderr, words
+    assert "the section Events (docs/events.md)" in shell("check", "--events").stdout
