@@ -75,7 +75,7 @@ def list_tokens(
     else:
         output.table(_HEADER, [_cells(row) for row in rows])
     if skipped:
-        output.say(f"note: {skipped} more jobs wait that were not looked at; --limit raises the number.")
+        output.say(f"note: {skipped} more jobs wait that were not looked at; --jobs raises the number.")
 
 
 def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:

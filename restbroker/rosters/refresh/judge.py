@@ -17,8 +17,9 @@ from restbroker.transport.retry_after import retry_after_s
 MISSING: Final = Reason(
     "ModuleMissing",
     "Prosody has no roster module under this URL for this host (status 404).",
-    'Add "http_roster_admin" to modules_enabled of the VirtualHost. If it is there, Prosody serves another '
-    "host: set its name in HostHeader (or Domain), and compare the URL's path with Prosody's log at its start.",
+    'Add "http_roster_admin" to modules_enabled of the VirtualHost. If it is there, see in Prosody\'s log whether it '
+    "was loaded (it needs lua-cjson), and at which URL. Else Prosody serves another host: set its name in HostHeader "
+    "(or Domain).",
     404,
 )
 _REFUSED: Final = frozenset({401, 403})

@@ -6,8 +6,12 @@ that of an administrator on 26.07); under a key that exists already, only the in
 
 import json
 from collections.abc import Sequence
+from typing import Final
 
 from restbroker.config.target import Basic, Bearer, IssuedLogin, Target, Url
+
+ALL: Final = ("*", "!stop", "!start")
+"""Every command but two, as in the `ejabberd.yml` that ejabberd comes with."""
 
 
 def is_loopback(url: Url) -> bool:

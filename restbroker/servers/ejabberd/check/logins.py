@@ -52,11 +52,11 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
         "This is the cost of a SCRAM-stored password with HTTP Basic: at most about 130 requests/s for each of "
         "its cores (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token)."
     )
-    by_address = ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ["*"])
+    by_address = ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ejabberd_yml.ALL)
     instead = f"Or allow this machine by its address:\n{by_address}"
     refused = await _why_no_token(target, login, http)
     if refused is None:
-        rights = ejabberd_yml.token_permissions(login.user, ["*"])
+        rights = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
         cure = f"{AUTO}; ejabberd can issue tokens, which need their own rights:\n{rights}\n{instead}"
     else:
         why += f" {refused.message}"
@@ -95,7 +95,7 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
     if not any(status == 200 for status in statuses):
         message = f"The token that ejabberd issues may call none of {' and '.join(commands)} (status {statuses[0]})."
         why = "Tokens have only the rights under `oauth` in api_permissions. " + _meanwhile(level)
-        lines = ejabberd_yml.token_permissions(login.user, ["*"])
+        lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
         return Finding(level, target.name, "TokenForbidden", message=message, why=why, cure=lines, cause="refused")
     basic = duration_text(await _fastest_s(target, login, http))
     bearer = duration_text(await _fastest_s(target, token, http))
@@ -118,7 +118,7 @@ def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bo
     then = "after a job for one of them, all jobs use the password for ten minutes"
     why = "Tokens have only the rights under `oauth` in api_permissions: "
     why += f"{then if fallback else 'jobs for these commands would be parked'}."
-    lines = ejabberd_yml.token_permissions(login.user, ["*"])
+    lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
     return Finding("warning", target.name, "TokenForbidden", message=message, why=why, cure=lines)
 
 
