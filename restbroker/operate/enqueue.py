@@ -209,9 +209,9 @@ def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
 
 
 def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
-    """Why jobs of this queue are not taken, as far as it is known. `target`: whose queue it is; None: nobody knows.
+    """Return why jobs of this queue are not taken, as far as it is known; None if they are.
 
-    Raises `StoreUnavailable`.
+    `target` is the one whose queue it is, None if nobody knows. Raise `StoreUnavailable` if Redis does not answer.
     """
     paused = None if target is None else pause_of(client, queue, target)
     if paused is not None:
