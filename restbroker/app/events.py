@@ -89,7 +89,7 @@ def _ways(
 
 
 def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "OwnEvents | None":
-    """Return what keeps sent messages from coming back as events (`DropOwn`); None if no source has that."""
+    """Return what keeps sent messages from coming back as events; None if no source has the key `DropOwn`."""
     if events is None:
         return None
     from restbroker.events.own_events import own_of
@@ -98,7 +98,10 @@ def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", 
 
 
 def events_here(config: Config, report: Report) -> tuple[Service, ...]:
-    """Return the services that take in events in a process that delivers nothing, with what finds Redis."""
+    """Return the services that take in events in a process that delivers nothing; none without the section `Events`.
+
+    With sentinels, the service that finds the Redis master is among them.
+    """
     if config.events is None:
         return ()
     watch, open_connection = own_redis(config)

@@ -41,7 +41,9 @@ _LONGEST_WAIT_S: Final = 1.0
 class LoginsInRedis:
     """The `LoginBook` of the target of this name; see `servers.contract.LoginBook`.
 
-    Every call waits while Redis is away, and raises `StoreRefused`.
+    A stream is a login of a user, named by its id. A turn is the right of one process at a time, the holder, to log a
+    user in or off, or to have them join or leave a room. Every call waits while Redis is away, and raises
+    `StoreRefused`.
     """
 
     _target: str
@@ -80,7 +82,10 @@ class LoginsInRedis:
         return await self._insist(rooms.take, self._target, stay, turn, need)
 
     async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
-        """End the holder's turn with what came of it; return False if nothing changed (`store.rooms.put`)."""
+        """End the holder's turn at a room with the `state` that it reached: `in`, `out`, or "" if that is not known.
+
+        Return False if the turn was not the holder's any more, so that nothing changed (`store.rooms.put`).
+        """
         return await self._insist(rooms.put, self._target, stay, holder, state)
 
     async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:

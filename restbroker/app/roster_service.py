@@ -80,14 +80,20 @@ def roster_service(
 
 
 def served_here(config: Config, report: Report) -> RosterService:
-    """Return the roster service of a process that delivers nothing, with what finds Redis."""
+    """Return the roster service of a process that delivers nothing.
+
+    With sentinels, the service that finds the Redis master is among its services.
+    """
     watch, open_connection = own_redis(config)
     found = roster_service(config.roster, open_connection, report, refreshing_of(config))
     return attrs.evolve(found, services=(*watch, *found.services))
 
 
 def refreshing_of(config: Config) -> "Refreshing | None":
-    """Return what refreshes; None if nothing does, or no token allows it, which brokers report."""
+    """Return the target that refreshes rosters, with its token; None without the section `Roster` or such a target.
+
+    None also if no token allows a refresh, which brokers report.
+    """
     if config.roster is None:
         return None
     from restbroker.rosters.refreshing import Refreshing

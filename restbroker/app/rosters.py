@@ -116,7 +116,7 @@ class RostersInRedis:
 
 
 def rosters_of(config: Config, target: Target, open_connection: Callable[[], Connection]) -> RostersInRedis | None:
-    """Return what the target's connector gets; None for other kinds.
+    """Return the rosters as this target's connector uses them; None for a target of another kind than `KIND`.
 
     Raise `ConfigError` if no token allows a refresh.
     """
@@ -134,7 +134,7 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
 def _change(
     client: Client, changes: Sequence[Change], refreshing: Refreshing | None
 ) -> RosterVersions | RosterUnchanged:
-    """Make these changes with their refresh jobs, in one call, as the secret of a job may lie in a file."""
+    """Make these changes with their refresh jobs; call it in a thread, since it may read a token's file."""
     wanted = None if refreshing is None else _refresh_jobs(refreshing, [change.user for change in changes])
     return rosters.change(client, changes, wanted)
 

@@ -1,4 +1,4 @@
-"""Serves the pages, or rosters, without a broker. `cli.web` calls `run`, `cli.roster_serve` `run_rosters`.
+"""Serves the pages, or rosters, without a broker. `cli.web` calls `run`, `cli.roster` `run_rosters`.
 
 Always holds: nothing is fetched, delivered or recovered here; a stop waits for nothing but answers that are being
 written; a changed configuration that cannot be used changes nothing.

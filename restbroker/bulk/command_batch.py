@@ -292,7 +292,10 @@ def reader_of(makers: Makers, asked: BatchOptions, table: Table, rejects: Reject
 
 
 def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
-    """Raise `UsageError` if no row can be right; exit with 4 if no token allows the command."""
+    """Raise `UsageError` if the command or the table's columns leave no valid row.
+
+    End the command with 4 if no token allows it.
+    """
     columns = [name for name in table.columns if name != ERROR]
     if asked.command == EACH_ITS_OWN:
         if table.form == "csv" and COMMAND_KEY not in columns:
@@ -313,7 +316,7 @@ def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
 
 
 def _what(asked: BatchOptions, typed: arguments.TypedArguments) -> str:
-    """Return what is to be done with the input, as a text that is the same for the same."""
+    """Return a text that names what is to be done with the input; equal for equal commands and options."""
     const: Json = dict(typed.values)
     return json.dumps([asked.command, const, asked.target, asked.queue], sort_keys=True)
 

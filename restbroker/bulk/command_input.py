@@ -33,7 +33,8 @@ STDIN: Final = "-"
 class Input:
     """An open input. `digest` None: it can be read once only. `size` None: it is unknown. `state`: its state file.
 
-    `begins`: the place in its file; `copy`: what was read, where that can be done once only and is needed again.
+    `begins`: the position of its first byte in the file; `copy`: what was read of an input that can be read once only
+    and will be needed again.
     """
 
     name: str
@@ -132,7 +133,10 @@ def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
 
 
 def save(found: Input, state: State) -> None:
-    """Write the state file, if there is one; if it cannot be written, Redis knows enough alone."""
+    """Write the state file of `found`, if it has one.
+
+    If it cannot be written, print a note and go on without one: Redis also knows how far the batch got.
+    """
     if found.state is None:
         return
     try:

@@ -28,7 +28,7 @@ _MOST_KEPT: Final = 10_000
 
 @attrs.frozen
 class InputProgress:
-    """How far it is. `share`: of the input, 0 to 1; None: unknown. `answered` None: it does not wait for answers."""
+    """How far a batch is. `share`: of the input, 0 to 1; None: unknown. `answered` None: it waits for no answers."""
 
     rows: int
     share: float | None
@@ -174,7 +174,7 @@ def foreign(path: Path) -> UsageError:
 
 @attrs.define(eq=False)
 class Failures:
-    """Shows rows whose jobs were not done. `messages`: what is said of some, by their rows."""
+    """Shows rows whose jobs were not done. `messages`: row → the message of its answer, for the first rows."""
 
     told: int = 0
     messages: dict[int, str] = attrs.field(factory=dict)
@@ -194,9 +194,9 @@ class Failures:
 
 @attrs.frozen
 class Summary:
-    """How it ended. `pushed`: rows that are in Redis, earlier ones too. `done` None: it did not wait.
+    """How a batch ended. `pushed`: how many rows were pushed, also by earlier starts. `done` None: it did not wait.
 
-    `failed` and `uncertain`: by their codes, the rows that were not done, and those that may have been.
+    `failed` and `uncertain`: code → how many rows were not done, and how many may have been.
     """
 
     batch: str
@@ -229,7 +229,7 @@ class Summary:
         return Exit.PARTLY if good else Exit.FAILED
 
     def show(self, *, as_json: bool) -> None:
-        """Print it to stdout."""
+        """Print the summary to stdout."""
         kept = None if self.rejects is None else str(self.rejects)
         if as_json:
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,

@@ -26,7 +26,7 @@ _CHUNK_ROWS: Final = 500
 _CHUNK_BYTES: Final = 512 * 1024
 _CHUNKS_A_SECOND: Final = 10
 _PATIENCE_S: Final = 10.0
-"""So many seconds Redis may be away in the middle of a batch: a restart, a failover."""
+"""How many seconds Redis may be away in the middle of a batch, as in a restart or a failover."""
 _PAUSE_S: Final = 0.5
 _ANSWERS: Final = 500
 NEGATIVE: Final = "negative"
@@ -156,8 +156,8 @@ class Reader:
 def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | None) -> None:
     """Push the rows of a chunk that lie behind `before`. Wait up to ten seconds while Redis is away.
 
-    Raise `StoreUnavailable`: all or none of them are pushed, as `bulk.read_batch` will say. Raise `StoreRefused` if
-    Redis has lost rows, or if another process pushes the same batch.
+    Raise `StoreUnavailable`: all or none of them are pushed, as `bulk.store.read_batch` will say. Raise `StoreRefused`
+    if Redis has lost rows, or if another process pushes the same batch.
     """
     began_s = time.monotonic()
     while True:

@@ -35,7 +35,7 @@ def jid_of(batch: str, row: int) -> str:
 
 
 def row_of(batch: str, jid: Json) -> int | None:
-    """Return the row that this is the job of; None if it is none of this batch."""
+    """Return the row whose job has this id; None if the id is not of this batch."""
     if not isinstance(jid, str) or len(jid) != BATCH_DIGITS + _ROW_DIGITS or not jid.startswith(batch):
         return None
     try:
@@ -116,7 +116,7 @@ class Maker:
     def _same_for_all(self, now_s: float) -> tuple[bytes, bytes, bytes] | None:
         """Return what stands around the arguments and the jid; None if more of it is each row's own.
 
-        A job without either is taken apart there. In the text of a token no quotation mark stands bare.
+        They are cut out of a job with empty arguments and jid. A token cannot be cut: JSON escapes its quotation marks.
         """
         token = self.tokens.fixed_token(self.order.command)
         if token is None or token.signed or (self.order.wanted and self.order.reply_to is None):

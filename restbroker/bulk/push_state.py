@@ -22,9 +22,10 @@ _VERSION: Final = 1
 
 @attrs.frozen
 class State:
-    """Which batch it is. `source`: a digest of the input and of what is to be done with it.
+    """What the file says: the id of the batch, and the last row (`row`) that was pushed when the file was written.
 
-    `rows`: a digest of the rows up to `row`, where the input can be read once only.
+    `source`: a digest of the input and of what is to be done with it. `rows`: a digest of the rows up to `row`, where
+    the input can be read once only.
     """
 
     batch: str

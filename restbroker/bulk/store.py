@@ -94,7 +94,7 @@ def push(
 
 
 def answers(client: Client, batch: str, most: int) -> list[bytes]:
-    """Return the oldest answers that are not counted yet, the oldest first. They stay until they are."""
+    """Return at most `most` answers, the oldest first; each stays in Redis until `count` takes it away."""
     found = items(client.command("LRANGE", client.keys.reply(reply_to(batch)), -most, -1))
     return [raw(answer) for answer in reversed(found)]
 

@@ -105,7 +105,10 @@ def secret(  # as attrs.field
     kw_only: bool = False,
     **more: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """Return a field for a secret, written as the key `name` or put into a file that the key `nameFile` names."""
+    """Return a field for a secret: the key `name` holds its text, or the key `name` + "File" the path of its file.
+
+    `meaning` and `file` describe the two keys.
+    """
     keys = (
         Key(name, meaning, default_shown, secret=True, type=str, **more),
         Key(f"{name}File", file, instead_of=(name,), of_target=more.get("of_target"), type=str),

@@ -43,7 +43,7 @@ def duration_s(option: str, text: str, most_days: int = 1) -> float:
 
 
 def milliseconds(value: object) -> str:
-    """Return a number of milliseconds as people see it; a dash for anything else, or a time that no job can take."""
+    """Return milliseconds as people see them, such as `250 ms`; a dash for no number, or more than a job can take."""
     return duration_text(value / 1000) if isinstance(value, int | float) and abs(value) < _MOST_MS else "-"
 
 

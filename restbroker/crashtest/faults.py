@@ -45,8 +45,9 @@ def plan(kills: int, rng: random.Random) -> list[Fault]:
 
 @attrs.define(eq=False)
 class Breaker:
-    """What breaks things, one after the other. `bound`: how many jobs may have run twice for it, resets not counted.
+    """What breaks things, one after the other.
 
+    `bound`: how many jobs may have run twice because of that; requests that were reset are not counted.
     `given_back_s`: for each killed or frozen process that held jobs, the seconds until they were back.
     """
 

@@ -114,7 +114,7 @@ class Fleet:
         self.brokers.clear()
 
     async def kill(self) -> None:
-        """Kill all, also suspended ones. Goes on to the end when cancelled."""
+        """Kill all brokers, also suspended ones. Goes on to the end when cancelled."""
         with trio.CancelScope(shield=True):
             for broker in self.brokers:
                 broker.process.kill()

@@ -31,7 +31,10 @@ class Result:
 
     @property
     def is_kept(self) -> bool:
-        """Whether every promise was kept, also that nothing was parked but what may not be sent once more."""
+        """Whether every promise was kept: no job is lost, unexpected or unfinished, at most `bound` ran twice.
+
+        Nor may a job be parked, except a command that must not run twice and was not answered.
+        """
         found = self.verdict
         nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.parked_why) <= _UNANSWERED
         return nothing_odd and found.duplicated <= self.bound
@@ -42,7 +45,7 @@ class Result:
         return self.bound > 0 or sum(self.faults.values()) == 0
 
     def numbers(self) -> Mapping[str, int]:
-        """Return Jepsen's words with their numbers, each with what bounds it beside it."""
+        """Return how many jobs are what, by the names of `Verdict`, with `bound` and `unfinished` of this result."""
         found: Verdict = self.verdict
         return {
             "attempted": found.attempted,

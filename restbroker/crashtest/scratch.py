@@ -31,7 +31,10 @@ def new_namespace() -> str:
 
 
 def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
-    """Raise `UsageError` for a Redis that a run could harm or that cannot hold it, and `StoreUnavailable`."""
+    """Raise `UsageError` if Redis is unfit for a run: too old, a replica, part of a cluster, or short of memory.
+
+    The run has `jobs_count` jobs of `payload_bytes` each. Raise `StoreUnavailable` if Redis does not answer.
+    """
     facts = server(client)
     where = f"{facts.product} at {client.address}"
     if not facts.is_supported:
@@ -63,7 +66,7 @@ def is_given_back(client: Client, fenced: Sequence[str]) -> bool:
 
 
 def beats_under(client: Client, pid: int) -> frozenset[str]:
-    """Return the identities under which a process sends heartbeats: none before its start and between two lives."""
+    """Return the identities under which a process sends heartbeats; none while it starts or changes them."""
     return frozenset(name for name in identities.live(client) if name.split(":")[-3] == str(pid))
 
 

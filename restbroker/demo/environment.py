@@ -62,7 +62,7 @@ class Environment:
     log: Path
 
     async def push(self, arguments: list[Json], **more: Json) -> dict[str, Json]:
-        """Push a job as any Sidekiq client does, and return its payload."""
+        """Push a job with these `args`, as any Sidekiq client does, and return its payload; `more`: further fields."""
         now_s = time.time()
         job: dict[str, Json] = {
             "class": "Restbroker",

@@ -58,7 +58,7 @@ async def from_ruby(stage: Environment) -> None:
 
 
 async def from_shell(stage: Environment) -> None:
-    """Do the same from a shell, without and with waiting for the answer."""
+    """Push jobs with `restbroker enqueue`, without and with `--wait`, and check what arrives and what is printed."""
     stage.voice.step("The same from a shell; with --wait the server's answer is printed")
     before = len(stage.stand_in.arrivals)
     scene, online = stage.scene, stage.stand_in.online

@@ -119,7 +119,7 @@ class Deliverer:
                 return
 
     def hurry(self) -> None:
-        """Have a push that failed not tried again from now on, because the process stops."""
+        """Give up a push that fails, from now on, instead of trying it again, because the process stops."""
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

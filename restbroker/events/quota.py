@@ -32,7 +32,10 @@ class _Share:
 
 @attrs.define(eq=False)
 class Quota:
-    """The places of one source out of `sources`. `is_shared_out`: no address may have more than half of them."""
+    """The places for one source's requests, each of which needs one while it is read or waits for Redis.
+
+    `sources`: how many sources share `AT_ONCE`. `is_shared_out`: no address may have more than half of the places.
+    """
 
     sources: int
     is_shared_out: bool

@@ -1,6 +1,6 @@
 """What Sidekiq Web shows of a job: its command as its name, and a safe copy of a job in progress.
 
-`broker.record` shows jobs in progress with `payload`; `with_command_name` is for everything that goes to `retry`,
+`broker.status.record` shows jobs in progress with `payload`; `with_command_name` is for all that goes to `retry`,
 `schedule` and `dead`. `or_why` is for all code that shows a job: no job ends or breaks what shows it. Sidekiq from 6.4
 on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: `payload` makes of any
 job a small object that every version of Sidekiq reads, and no secret is in it, in whichever field a producer put one.

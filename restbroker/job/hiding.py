@@ -60,7 +60,7 @@ _LONGEST_ESCAPED = 8192
 Spelled: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
 _SHOWN = "(?!)"
-"""These stand in a pattern's place.
+"""Two marks in the place of a spelling's pattern.
 
 `_IN_PIECES`: any six characters of the text in a row are masked. `_SHOWN`: it is shown where it stands as a word.
 """
@@ -117,8 +117,8 @@ Secret: TypeAlias = str | Text
 class _Needles:
     """What is masked, and what stays shown.
 
-    `spellings` are masked, the longest first, and `pieces` of six characters of texts. `shown`: short words, and of the
-    pieces each between line breaks, and with one of these where a word begins or ends with the piece.
+    `spellings` are masked, the longest first, and `pieces` of six characters of texts. `shown` has short words, and
+    each piece that is shown: between two line breaks, behind one if a word begins so, before one if a word ends so.
     """
 
     spellings: list[Spelling]

@@ -18,7 +18,7 @@ REPLY_TTL_S = 3600
 BATCH_PREFIX = "restbroker:reply:bulk-"
 """How the keys begin that all answers of a batch go to."""
 BATCH_TTL_S = 86_400
-"""Long, since a client that waits for a batch may be cut off, and come back the next morning."""
+"""Seconds for which a batch's answers are kept: a client that waits may be cut off, and come back next morning."""
 _REPLY_LEVELS = 4
 _LONGEST_LETTER_BYTES = 4
 

@@ -226,7 +226,10 @@ def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> Edi
 
 
 def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
-    """Return where a job that waits in a queue goes, or why it stays; an edited one stays in its place."""
+    """Return where a job that waits in a queue goes, or why it stays; an edited one stays in its place.
+
+    `unique` (microseconds) keeps equal jobs apart in the set that they go to.
+    """
     if action.verb == "delete":
         return Placing(look.raw)
     fields = look.fields
@@ -274,7 +277,7 @@ def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -
 
 
 def is_there(look: JobView, action: Action) -> bool:
-    """Tell whether it has been moved, by this action or before it: it stays in its set, and may be met again."""
+    """Tell whether a move has nothing to do, since the job, which stays in its set, names the new queue already."""
     fields = look.fields
     if action.verb != "move" or fields is None or not look.is_job:
         return False

@@ -14,7 +14,7 @@ _AREA = "redis"
 
 
 def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
-    """Yield what a power loss of Redis may cost besides what was not saved."""
+    """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file."""
     if not facts.aof_enabled:
         return
     if may_rewrite(client):

@@ -167,7 +167,10 @@ def serving(client: Client, queue: str) -> Serving | None:
 
 
 def serving_if_told(client: Client, queue: str) -> Serving | None:
-    """Return the same for producers: if Redis refuses to say it to one, a process may serve the queue."""
+    """Return what `serving` does; if Redis refuses the question, return a process of which nothing is known.
+
+    It may refuse it to a producer, and a process may serve the queue all the same.
+    """
     try:
         return serving(client, queue)
     except StoreRefused:

@@ -115,7 +115,7 @@ def waiting(
     limit: int = PAGE,
     budget: Budget | None = None,
 ) -> Page:
-    """Return the same for the jobs that wait in a queue, next one first; they stay where they are.
+    """Return at most `limit` jobs of a queue that match all conditions, next one first; they stay where they are.
 
     `after` is a number of jobs: those that are taken meanwhile shift what follows. Raise the errors of `page`.
     """

@@ -72,7 +72,7 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
 
 def system_stats_of(client: Client, seen: Overview) -> SystemStats:
-    """Return the same of what was read already. Raise `StoreUnavailable`."""
+    """Return the figures that `system_stats` returns, from `seen`, read before. Raise `StoreUnavailable`."""
     targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {

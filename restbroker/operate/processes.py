@@ -109,9 +109,10 @@ def quiet(client: Client, process: str, who: str, why: str = "") -> None:
 
 
 def stop(client: Client, process: str, who: str, why: str = "") -> None:
-    """Order a process to finish what it has in progress, within its time-out, and to end. As `quiet` otherwise.
+    """Order a process to finish what it has in progress, within its time-out, and to end.
 
-    A worker of `run --processes` is started again by its supervisor, and so are most services.
+    It obeys within about five seconds. A worker of `run --processes` is started again by its supervisor, and so are
+    most services. Raise `RestbrokerError` if there is no such process.
     """
     _ask(client, process, "TERM", who=who, why=why)
 

@@ -66,10 +66,10 @@ class Cause:
 
 @attrs.frozen
 class Summary:
-    """`causes`: those of most jobs first; other jobs that were read are of too many more causes, or did not fail.
+    """The causes of the jobs of a set: those with most jobs first.
 
-    `meant`: how many of the jobs that were read match the conditions. `looked_at` is less than `total` where time was
-    up.
+    A job in none of them did not fail, or has a cause beyond the thousand that are told apart. `meant`: how many of the
+    jobs that were read match the conditions. `looked_at` is less than `total` where time was up.
     """
 
     causes: tuple[Cause, ...]

@@ -50,12 +50,12 @@ class ResumePoint:
     run: str = ""
 
     def __str__(self) -> str:
-        """Return it as a form may carry it: it reveals nothing of any job."""
+        """Return the point as text that a form may carry; it reveals nothing of any job."""
         return f"{self.jobs} {self.planned} {self.done} {self.run or '-'} {self.after}"
 
     @classmethod
     def of(cls, written: str) -> Self:
-        """Return the one that was written so. Raise `UsageError` for any other text."""
+        """Return the point that `str` made this text of. Raise `UsageError` for any other text."""
         found = _REST.fullmatch(written)
         if found is None:
             raise UsageError("The place where this action should continue cannot be read.", "Start it again.")

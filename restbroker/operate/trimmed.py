@@ -31,7 +31,10 @@ _PAGES: Final = 50
 
 
 def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[StoredJob]:
-    """Return at most `limit` of them, newest first; none of `secrets` is shown. Raise `StoreUnavailable`."""
+    """Return at most `limit` parked jobs that the dead set has no more, newest first; none of `secrets` is shown.
+
+    Raise `StoreUnavailable`.
+    """
     return [display_job(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
 
 

@@ -77,8 +77,8 @@ class Refreshing:
     def push(self, client: Client, users: Sequence[str], *, wanted: bool = False) -> list[str]:
         """Push few jobs that refresh all of these users, and return the jobs' ids.
 
-        `wanted`: the caller will wait for their answers. Raise as `together`, and `StoreUnavailable`: then they may be
-        pushed.
+        `wanted`: the caller will wait for their answers. Raise as `together`, and `StoreUnavailable`: then they
+        may have been pushed.
         """
         pieces = [users[start : start + _TOGETHER] for start in range(0, len(users), _TOGETHER)]
         jobs = {secrets.token_hex(12): piece for piece in pieces}

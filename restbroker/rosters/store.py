@@ -1,8 +1,8 @@
 """Rosters in Redis, and the marks of changes to refresh: writing, reading, and taking turns at refreshing.
 
-Used by the connector of rosters, the roster service and admin. Always holds: a change, the rise of its version, the
-user's mark and the user's refresh job are one step (`roster_change.lua`), so that no crash comes between; no process
-refreshes a user while another one does; a change during a refresh has another one follow.
+Used by `app.rosters` for connectors, the roster service and `rosters.operate`. Always holds: a change, the rise of its
+version, the user's mark and the user's refresh job are one step (`roster_change.lua`), so that no crash comes between;
+no process refreshes a user while another one does; a change during a refresh has another one follow.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -37,7 +37,10 @@ _DECLINED = _REFUSED + b"connection: close\r\n\r\n"
 
 @attrs.define(eq=False)
 class Connections:
-    """All connections of one server. After `hurry` none of them waits long for its reader. `dropped` counts."""
+    """All connections of one server. After `hurry` none of them waits long for its reader.
+
+    `dropped`: how many connections were ended because their reader took nothing.
+    """
 
     dropped: int = 0
     _patience_s: float = STALLED_S
@@ -139,17 +142,18 @@ class ConnectionLimits:
 
 @attrs.define(eq=False)
 class BoundedStream:
-    """One connection: what Hypercorn uses of Trio's stream. `scope` holds all that is done for it.
+    """One connection, with the methods of Trio's stream that Hypercorn uses; cancelling `scope` ends all work for it.
 
-    Always holds: its requests are in the protocol that it began with. A proxy that passes on an offer of HTTP/2
-    (`Upgrade: h2c`) and sees it taken checks nothing more that comes: what it guards could be requested. Hypercorn 0.18
-    also takes HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
+    Always holds: its requests are in the protocol that it began with. If an offer of HTTP/2 (`Upgrade: h2c`) that a
+    proxy passed on were accepted, the proxy would check nothing that follows, and clients could request what it guards.
+    Hypercorn 0.18 also accepts HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
 
-    It ends with the answer that refuses it: Hypercorn 0.18 says `connection: close` to a handshake of WebSocket that is
-    none, and keeps the connection for as long as the other end does (measured).
+    The connection ends behind an answer in which Hypercorn refuses a request. Hypercorn 0.18 alone says
+    `connection: close` to a broken WebSocket handshake, but keeps the connection for as long as the other end does
+    (measured).
 
-    It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait forever where the reader had sent
-    its next request already: nothing wakes what waits for the end of the first answer (measured).
+    `scope` is cancelled when a send fails. Hypercorn 0.18 alone would wait forever if the reader had sent its next
+    request already: nothing wakes the task that waits for the end of the first answer (measured).
     """
 
     stream: trio.SocketStream

@@ -17,7 +17,7 @@ _STAND_IN = re.compile(rb"<([89A-F][0-9A-F])>")
 
 
 def as_sent(target: bytes) -> bytes:
-    """Return the address as the client sent it."""
+    """Return the address as the client sent it: with the byte itself in the place of each number such as `<C3>`."""
     return _STAND_IN.sub(lambda found: bytes.fromhex(found[1].decode()), target)
 
 

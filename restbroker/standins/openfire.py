@@ -4,7 +4,8 @@ Behind a `standins.server.Server`. Statuses, headers and bodies were measured on
 requests only those that a broker sends are known. Always holds: keeps everything in memory.
 
 Traps of the real server that the stand-in shares: the answer to a write has an empty body and no `Content-Type`; a user
-without a name is a 500 without a word; a 401 does not say how to log in; each answer sets a cookie until it is kept.
+without a name is a 500 without a word; a 401 does not say how to log in; each answer sets a cookie until the client
+sends it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Reads sorted sets piece by piece, from a place that stays valid while others change the set. Used by admin.
+"""Reads sorted sets piece by piece, from a place that stays valid while others change the set. Used by `operate`.
 
 Always holds: a piece costs the same wherever it begins and however large the set is; a member that is there all the
 while is found exactly once, unless its neighbours of the same score change: then it may be found twice, never not at

@@ -1,4 +1,4 @@
-"""Copies of dead jobs, in case the dead set is trimmed. Used by admin.
+"""Copies of dead jobs, in case the dead set is trimmed. Used by `operate`.
 
 Any Ruby process on the same Redis trims the dead set to its own limits (9,999 jobs and 180 days in Sidekiq 5 to 8), so
 that a flood of parked jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; a copy that

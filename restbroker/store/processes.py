@@ -1,9 +1,9 @@
 """The records of processes as Sidekiq's API and Sidekiq Web read them, and requests to processes.
 
-Used by the record, which writes that of this process, and by admin, which reads all and leaves requests. Always holds:
-it is for display only; nothing is decided by it, and jobs in progress are safe even if it is lost (every read of
-Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their sources and measured on
-6.4.1.
+Used by `broker.status.record`, which writes that of this process, and by `operate`, which reads all and leaves
+requests. Always holds: it is for display only; nothing is decided by it, and jobs in progress are safe even if it is
+lost (every read of Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their
+sources and measured on 6.4.1.
 """
 
 import math

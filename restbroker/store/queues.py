@@ -1,4 +1,4 @@
-"""Pushing jobs, sizes of queues, and waiting for an answer. Used by event sources, admin and `enqueue`.
+"""Pushing jobs, sizes of queues, and waiting for an answer. Used by `operate`, `rosters` and the pages.
 
 Always holds: a queue's name is in the set of queues before or together with its first job, or Sidekiq Web would not
 show it.

@@ -1,4 +1,4 @@
-"""Sidekiq's sorted sets: what is due, and moving it to its queue. Used by the scheduler and by admin.
+"""Sidekiq's sorted sets: what is due, and moving it to its queue. Used by the scheduler and by `operate`.
 
 Always holds: due is decided by Redis' clock; a member is in the set or at its new place, never both, never neither.
 """

@@ -1,4 +1,4 @@
-"""The figures that `restbroker stats` shows. Used by admin and the web app.
+"""The figures that `restbroker stats` shows. Used by `operate` and the pages.
 
 Always holds: everything comes from Redis, so every process shows the same; ages are by Redis' clock.
 """

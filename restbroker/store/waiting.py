@@ -1,8 +1,9 @@
 """The jobs that wait in a queue at one moment: reads them in pieces, takes some from the middle, or changes them there.
 
-Used by admin. Brokers take from the one end meanwhile, and producers push at the other. Always holds: after reading all
-ranks, a caller has seen each job that waited at that moment and was not taken by others; what was pushed since is not
-among them; a job is in its queue or at its new place, never both, never neither, and those that stay keep their order.
+Used by `operate`. Brokers take from the one end meanwhile, and producers push at the other. Always holds: after reading
+all ranks, a caller has seen each job that waited at that moment and was not taken by others; what was pushed since is
+not among them; a job is in its queue or at its new place, never both, never neither, and those that stay keep their
+order.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class LogEvent(NamedTuple):
-    """`levels` as it may have them, and what it says."""
+    """What a line of the log says; `levels` has each level that it may have, with commas between them."""
 
     levels: str
     meaning: str
@@ -124,4 +124,7 @@ HINTS: Final[Mapping[str, str]] = {
     "still": "as for `redis.lost` or `target.down`",
     "warning, warnings": "what its code says:",
 }
-"""What to do about lines that ask for it, by the names of each row; of what is not always a warning, about that."""
+"""What to do about a line, by its name; lines that need nothing are left out.
+
+One hint may be for several names, with commas between them; of a line that is not always a warning, it is for that.
+"""

@@ -41,8 +41,8 @@ class Wire(Protocol):
 class PlainWire:
     """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured).
 
-    `arrivals`, while `run` of it runs, tells the wire when something came; `_waiting` is the task that waits for that,
-    and `_got` is what came.
+    While its `run` runs, `arrivals` tells the wire when something came; `_waiting` is the task that waits for that, and
+    `_got` is what came.
     """
 
     __slots__ = ("_arrivals", "_got", "_is_watched", "_look", "_socket", "_waiting", "left")

@@ -230,9 +230,9 @@ class _InSet:
 
 @attrs.frozen(eq=False)
 class ActPages:
-    """The views for actions; `edits` that were typed and `lines` of jobs wait here to be confirmed.
+    """The views for actions; what a person has still to confirm is kept here.
 
-    A line has the jobs that were there when the question was made.
+    `edits`: changes that were typed. `lines`: the jobs that were there when the question about them was made.
     """
 
     desk: AdminConnection

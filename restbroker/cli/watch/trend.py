@@ -46,7 +46,10 @@ class Trend:
 
 @attrs.define
 class TrendHistory:
-    """Collects the figures of each read; its times are those of a clock that never goes back."""
+    """The totals and the backlog of all reads, from which `trend` makes rates, changes and charts.
+
+    Times are seconds by a clock that never goes back.
+    """
 
     _first: tuple[float, dict[str, int]] | None = None
     _last: tuple[float, dict[str, int]] | None = None

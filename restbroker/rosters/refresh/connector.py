@@ -27,7 +27,7 @@ from restbroker.servers.contract import Connector, Link, Ports, Rosters
 from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 
 _COUNTS_S: Final = 1.0
-"""Seconds for which a probe that was not let in answers for all jobs that probe."""
+"""Seconds for which the result of a probe that was denied is used again, as many jobs may ask for one."""
 _LANDING_S: Final = 5.0
 """Seconds before the end of its claim at which a flight is given up."""
 _NOBODY_REFRESHES: Final = Reason(

@@ -60,7 +60,10 @@ def no_answer(user: str, timeout_s: float) -> Outcome:
 
 
 def read_probe(response: Response) -> Probe:
-    """Return what the answer to `request.question` says."""
+    """Return how Prosody is, by its answer to `request.question`.
+
+    `denied`: it has no such module (404), or the login is refused. A 5xx or 429 means that it does not work now.
+    """
     status = response.status
     if status == 404:
         return Probe(ok=False, denied=True, version=None, detail=MISSING.message, cure=MISSING.cure)

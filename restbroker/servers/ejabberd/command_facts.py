@@ -65,7 +65,7 @@ Version 2 has a `jid` in their place.
 
 MESSAGE: Final = "send_message"
 STANZA: Final = "send_stanza"
-"""The command that sends a message, above, and the one that sends it with an `id` of the job's."""
+"""`MESSAGE` is the command that sends a message; `STANZA` sends it if the job gives it an `id`."""
 
 _TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
     # The batch forms and their status answer at once.

@@ -16,7 +16,7 @@ from restbroker.servers.ejabberd import command_facts
 _ATOM: Final = re.compile(r"[a-z][A-Za-z0-9_@]*", re.ASCII)
 _EXTENDED: Final[Mapping[int, str]] = {409: "conflict", 404: "not_exists"}
 _OTHERWISE: Final = "cannot_register"
-"""The one error with a number of its own that is neither (23.01)."""
+"""The word of the only other error that has a number of its own (23.01)."""
 _FALSE: Final = frozenset({*command_facts.QUESTIONS})
 _OF_TEXT: Final[Mapping[str, str]] = {
     "backup": "cannot_backup",

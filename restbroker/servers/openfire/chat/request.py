@@ -78,7 +78,7 @@ def room_of(asked: ChatRequest) -> str:
 
 
 def named_room(asked: ChatRequest) -> str:
-    """Return the same as the job writes it, for messages: folded, a secret in it would not be recognized as one."""
+    """Return the room with its service as the job writes it, for messages: no folded secret would be masked there."""
     service = asked.given.get("service", asked.given.get("servicename", "conference"))
     return f"{asked.given['roomName']}@{service}"
 

@@ -29,7 +29,7 @@ _REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
 _PASSWORD: Final = (PASSWORD._replace(form=SCALAR, needed=True),)
 _WHOSE: Final = (Argument("username", SEGMENT, needed=True, aliases=(FROM,)),)
 _OFFERED: Final = may(workgroup=SEGMENT)
-"""The argument of the other form of its path."""
+"""An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""
 
 
 def _user_service(name: str, method: str) -> Entry:
