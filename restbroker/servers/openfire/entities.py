@@ -82,6 +82,7 @@ Older plugins answer 500 to JSON with such a member, and read XML without it (`s
 """
 PASSWORD: Final = Argument("password", FILLED, secret=True)
 """A user's password, which must not be empty; a room's may be."""
+GROUPNAMES: Final = Argument("groupnames", TEXTS, needed=True, aliases=("groupname",))
 _ROOM: Final = (
     *needs(roomName=ROOM, naturalName=TEXT, description=TEXT),
     *may(subject=TEXT),
@@ -126,9 +127,7 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "GroupEntity": Entity(
             "group", (*needs(name=GROUP, description=LONG), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
         ),
-        "UserGroupsEntity": Entity(
-            "groups", (Argument("groupnames", TEXTS, needed=True, aliases=("groupname",)),), xml_only=True
-        ),
+        "UserGroupsEntity": Entity("groups", (GROUPNAMES,), xml_only=True),
         "RosterItemEntity": Entity(
             "rosterItem", (*needs(jid=JID), *may(nickname=LONG, subscriptionType=SUBSCRIPTION, groups=TEXTS))
         ),

@@ -82,6 +82,18 @@ def up_to(most: int, form: Form) -> Form:
     return form._replace(convert=convert)
 
 
+def each(one: Form, form: Form) -> Form:
+    """Return this form of a list, limited to texts of the form `one`."""
+
+    def convert(name: str, value: Json, host: str | None) -> Json:
+        taken = value if form.convert is None else form.convert(name, value, host)
+        if not isinstance(taken, list):
+            return taken
+        return [one.take(f"{name}[{index}]", text, host) for index, text in enumerate(taken)]
+
+    return form._replace(convert=convert)
+
+
 def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:
     """Return an object as a list of objects with `key` and `value`; any other value as it is."""
     return [{"key": key, "value": one} for key, one in value.items()] if isinstance(value, dict) else value
@@ -135,6 +147,7 @@ NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's name, without its domain."""
 GROUP: Final = up_to(50, FILLED._replace(convert=check_segment))
 """The name of a group to create: Openfire accepts one with a slash, but then no path can name the group (measured)."""
+GROUPS: Final = each(GROUP, table.TEXTS)
 SHORT: Final = up_to(100, table.TEXT)
 """A user's name (101 characters get 500, measured) or address.
 

@@ -222,6 +222,7 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
         assert "longer than the 255" in await say("update_group", groupName="a", description="a" * 256)
         assert "a slash" in await say("create_group", name="a/b", description="")
         assert "a slash" in await say("get_group", groupName="a/b")
+        assert '"groupnames[1]" has a slash' in await say("add_user_to_groups", username="u", groupnames=["a", "a/b"])
         assert "write \\2f" in await say("get_user", username="a/b")
         assert "dots" in await say("get_group", groupName="..")
         assert "dots" in await say("create_room", roomName="..", naturalName="", description="")
