@@ -94,6 +94,29 @@ _ROOM: Final = (
 )
 _OF_ROOM: Final = Arguments(_ROOM)
 
+_COLUMNS: Final[Mapping[str, int]] = MappingProxyType(
+    {"roomName": 50, "naturalName": 255, "description": 255, "password": 50}
+)
+"""The width of the columns for a room in Openfire's schema for PostgreSQL (read).
+
+A subject is not here: newer schemas have no limit for it.
+"""
+
+
+def check_room(given: Mapping[str, Json]) -> None:
+    """Raise `InvalidArguments` if a persistent room has a text that is longer than its column.
+
+    Openfire logs the database's error, and the plugin answers 201: the room is gone after Openfire's restart (read).
+    """
+    if given.get("persistent") is not True:
+        return
+    for name, most in _COLUMNS.items():
+        value = given.get(name)
+        if isinstance(value, str) and len(value) > most:
+            raise InvalidArguments(
+                f'the argument "{name}" is longer than the {most} characters that Openfire stores of a persistent room'
+            )
+
 
 def _rooms(name: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, list):
@@ -105,9 +128,11 @@ def _room(place: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, dict):
         raise wrong(place, value, ROOMS)
     try:
-        return {**ROOM_DEFAULTS, **fit(_OF_ROOM, "a room", value, host)}
+        given = fit(_OF_ROOM, "a room", value, host)
+        check_room(given)
     except InvalidArguments as error:
         raise InvalidArguments(f"in {place}, {error}") from None
+    return {**ROOM_DEFAULTS, **given}
 
 
 ROOMS: Final = Form(

@@ -17,6 +17,8 @@ from restbroker.servers.api.table import Form, is_text, is_whole
 
 LONGEST_NAME: Final = 64
 """The most characters of an account's name: 65 get 500 (measured)."""
+LONGEST_GROUP: Final = 50
+"""The most characters of a group's name: as wide is its column in Openfire's schemas (read)."""
 _SUBSCRIPTIONS: Final = ("remove", "none", "to", "from", "both")
 """The words for the numbers of a subscription, from -1 on."""
 # XEP-0106; a blank may not begin or end a name, which is not looked at here.
@@ -145,14 +147,13 @@ FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty)
 ROOM: Final = FILLED._replace(convert=_check_local)
 NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's name, without its domain."""
-GROUP: Final = up_to(50, FILLED._replace(convert=check_segment))
+GROUP: Final = up_to(LONGEST_GROUP, FILLED._replace(convert=check_segment))
 """The name of a group to create: Openfire accepts one with a slash, but then no path can name the group (measured)."""
 GROUPS: Final = each(GROUP, table.TEXTS)
 SHORT: Final = up_to(100, table.TEXT)
 """A user's name (101 characters get 500, measured) or address.
 
-It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as are a group's name
-and what is `LONG`.
+It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as is what is `LONG`.
 """
 LONG: Final = up_to(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)
