@@ -110,8 +110,8 @@ class Roster:
     )
     copies_file: str | None = key(
         "CopiesFile",
-        "A file for these copies, so that a restart while Redis is away does not lose them. Without it they are only "
-        "in memory.",
+        "A file for these copies and for who got one, so that a restart while Redis is away does not lose them. "
+        "Without it they are only in memory.",
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None
