@@ -169,7 +169,7 @@ async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping
 
 
 def _came(source: EventSource, target: Target, noted: Mapping[str, object], took_s: float) -> Finding:
-    message = f"Source {source.name}: {target.name} reported a message after {took_s:.1f} s"
+    message = f"Source {source.name}: {target.name} reported a message after {duration_text(took_s)}"
     if noted["queue"]:
         return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
     why = f"It went from {noted['from']} to {noted['to']}, whose events Only, Except or Routes exclude."

@@ -1,6 +1,7 @@
 """`restbroker check --events` and the page's button: a real Prosody emits a message; the broken half is named."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
     assert (code, list(found)) == (0, ["EventCame"]), found
     assert QUEUE in found["EventCame"]["message"]
+    assert re.search(r" after [1-9]\d*(\.\d)? m?s; ", found["EventCame"]["message"])
     assert jobs(redis_server) == []
 
 
