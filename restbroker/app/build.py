@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from restbroker.app.events import event_services, sent_by
-from restbroker.app.logins import logins_of
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reloader
 from restbroker.app.roster_service import RosterService, beside, refreshing_of, roster_service, with_brokers
@@ -39,6 +38,7 @@ from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
+from restbroker.servers.logins import logins_of
 from restbroker.store import scripts
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter

@@ -77,10 +77,10 @@ def _ways(
 
     if source.target is None:
         return ReaderPorts(inlet, report)
-    from restbroker.app.logins import logins_of
     from restbroker.events.leases import LeasesInRedis
     from restbroker.servers import registry
     from restbroker.servers.contract import Ports
+    from restbroker.servers.logins import logins_of
     from restbroker.transport.client import open_transport
 
     http, book = open_transport(source.target), logins_of(source.target, open_connection)

@@ -70,6 +70,12 @@ COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in pan
 class LazyGroup(Group):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
+    def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
+        """Parse the words as any group does; what is the same for every configuration may have one in front."""
+        rest = args[1:] if args and args[0].startswith("--config=") else args[2:] if args[:1] == ["--config"] else args
+        needs_none = bool(rest) and rest[0] in {"help", "version", *self._own_options(ctx)}
+        return super().parse_args(ctx, rest if needs_none else args)
+
     def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
         """Return the names of all commands of the table, in the table's order."""
         for name, line in COMMANDS.items():

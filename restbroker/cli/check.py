@@ -52,7 +52,7 @@ def check(
         str, typer.Option("--from", metavar="JID", help="With --events: the sender of that message.")
     ] = "",
     receiver: Annotated[
-        str, typer.Option("--to", metavar="JID", help="With --events: the recipient; by default, no user.")
+        str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
     ] = "",
     within: Annotated[
         str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")

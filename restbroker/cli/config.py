@@ -37,7 +37,12 @@ def init(
     ] = Path("env.json"),
     server: Annotated[
         str | None,
-        typer.Option("--server", metavar="SERVER", help="The server: ejabberd, prosody, mongooseim, openfire, …"),
+        typer.Option(
+            "--server",
+            metavar="SERVER",
+            help="The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or "
+            "prosody), prosody-roster, or the kind of another package.",
+        ),
     ] = None,
     url: Annotated[
         str | None,

@@ -103,7 +103,7 @@ class Roster:
     )
     copies_file: str | None = key(
         "CopiesFile",
-        "A file for these copies; without it, a restart loses them.",
+        "A file for these copies and for who got one; without it, a restart loses them.",
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None

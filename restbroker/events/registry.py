@@ -9,7 +9,7 @@ needed, and neither this file nor `options` loads Trio. A folder has
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
 
 What makes a server emit an event is `emit` in the server's own folder, for all its kinds of sources: `TARGET_KIND`, the
-kind of target that takes the command, and the function `emission`, as below. A kind without one cannot be tested.
+kind of target that takes the command, and the function `emission`, as below.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +38,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
 _EMITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("mongooseim-amqp", "mongooseim-sns", "mongooseim-webhook"), "restbroker.servers.mongooseim"),
+        "openfire-sse": "restbroker.servers.openfire",
         "prosody-rest": "restbroker.servers.prosody",
     }
 )
@@ -72,15 +73,16 @@ def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterat
     return findings
 
 
-def emits(kind: str) -> str | None:
-    """Return the kind of target that can make a server emit an event to this kind of source; None if there is none."""
-    return None if kind not in _EMITS else import_module(f"{_EMITS[kind]}.emit").TARGET_KIND
+def emits(kind: str) -> str:
+    """Return the kind of target that makes a server emit an event to this kind of source."""
+    found: str = import_module(f"{_EMITS[kind]}.emit").TARGET_KIND
+    return found
 
 
 def emission(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Emission":
     """Return what makes the target's server report a message with this text to this source.
 
-    It goes to no user unless `parties` names one. Raise `ConfigError` where they have to be named.
+    Raise `ConfigError` where `parties` lacks somebody who has to be named.
     """
     found: Emission = import_module(f"{_EMITS[source.kind]}.emit").emission(source, target, parties, text)
     return found

@@ -1,8 +1,8 @@
 """Makes servers emit an event, and waits for it at each source: which half is broken is a finding.
 
 Called by `restbroker check --events`, and by the page that tests a source. Always holds: the event becomes no job, nor
-does one that comes up to an hour later; messages go only to addresses that the kind of source or the operator names; no
-finding holds a secret.
+does one that comes up to an hour later; messages go only to addresses that the operator names; no finding holds a
+secret.
 """
 
 import json
@@ -25,14 +25,16 @@ from restbroker.events import registry as sources
 from restbroker.job.command import Call
 from restbroker.job.event import mark_of_test, text_of_test
 from restbroker.job.outcome import Delivered, Denied, Outcome
-from restbroker.operate.connect import open_store
+from restbroker.operate.connect import open_store, store_settings
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE
 from restbroker.servers import registry
 from restbroker.servers.contract import Direct, Ports
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.logins import logins_of
 from restbroker.store import events as store
-from restbroker.store.client import Client
+from restbroker.store.client import Client, open_client
+from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -95,11 +97,8 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     which the event would be recognised, for an hour.
     """
     kind = sources.emits(source.kind)
-    if kind is None:
-        message = f"Source {source.name}: restbroker cannot make a server emit an event for the kind {source.kind}."
-        cure = f"Do something there that causes an event, and watch `restbroker events tail --source {source.name}`."
-        return Finding("warning", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure)
-    fitting = [one for one in config.targets if one.kind == kind and one.name in (test.targets or [one.name])]
+    named = test.targets or ([] if source.target_name is None else [source.target_name])
+    fitting = [one for one in config.targets if one.kind == kind and one.name in (named or [one.name])]
     if len(fitting) != 1:
         return _ambiguous(source, kind, [one.name for one in fitting])
     (target,) = fitting
@@ -111,7 +110,7 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         emission = sources.emission(source, target, test.parties, text)
         await ask(partial(store.expect, test_mark=mark))
         began_s = time.monotonic()
-        refused = _refusal(source, target, emission, await _send(target, emission, number))
+        refused = _refusal(source, target, emission, await _send(config, target, emission, number))
     except ConfigError as error:
         message = f"Source {source.name}: {error.message}"
         return Finding(
@@ -130,15 +129,17 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     return _came(source, target, found, time.monotonic() - began_s)
 
 
-async def _send(target: Target, emission: Emission, number: str) -> Outcome:
-    http = open_transport(target)
+async def _send(config: Config, target: Target, emission: Emission, number: str) -> Outcome:
+    http, logins = open_transport(target), logins_of(target, lambda: Connection(open_client(store_settings(config))))
     try:
-        connector = registry.open_connector(target, Ports(lambda _: None, time.time, http))
+        connector = registry.open_connector(target, Ports(lambda _: None, time.time, http, logins=logins))
         call = Call(emission.command, host=target.default_host, timeout_s=target.timeout_s, identity=number)
         return await connector.deliver(call, Direct(http))
     finally:
         with trio.CancelScope(shield=True):
             await http.aclose()
+            if logins is not None:
+                await logins.aclose()
 
 
 def _refusal(source: EventSource, target: Target, emission: Emission, outcome: Outcome) -> Finding | None:
@@ -169,7 +170,7 @@ async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping
 
 
 def _came(source: EventSource, target: Target, noted: Mapping[str, object], took_s: float) -> Finding:
-    message = f"Source {source.name}: {target.name} reported a message after {took_s:.1f} s"
+    message = f"Source {source.name}: {target.name} reported a message after {duration_text(took_s)}"
     if noted["queue"]:
         return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
     sender, receiver = (noted[name] or "an address that is not named" for name in ("from", "to"))

@@ -251,15 +251,20 @@ def refresh(
             tell()
             jids = desk.writer.refresh(named, wanted=wait)
             if wait:
-                _conclude(operate.refreshed(client, jids, timeout_s, tell), timeout_s)
+                without = operate.without_roster(client, named)
+                _conclude(operate.refreshed(client, jids, timeout_s, tell), without, timeout_s)
                 return
     output.say(f"{count_text(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
 
 
-def _conclude(found: operate.Refreshed, timeout_s: float) -> None:
-    """Print what became of refreshes, and exit with its code unless all succeeded."""
+def _conclude(found: operate.Refreshed, without: Sequence[str], timeout_s: float) -> None:
+    """Print what became of refreshes, and exit with its code unless all succeeded. `without`: who has no roster."""
     failed = f", {found.failed} failed" if found.failed else ""
-    output.say(f"{count_text(found.done, 'user')} refreshed{failed}.")
+    # Its answer counts users who are offline or unknown, too.
+    unknown = " Prosody does not tell who of them is online, or exists." if found.done else ""
+    output.say(f"{count_text(found.done, 'user')} refreshed{failed}.{unknown}")
+    if without:
+        output.say(f"Without a roster: {', '.join(without)}.")
     for why in dict.fromkeys(found.errors):
         output.say(why)
     if found.failed and not found.errors:

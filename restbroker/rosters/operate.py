@@ -146,6 +146,11 @@ def users(client: Client) -> Iterator[str]:
         cursor = page.cursor
 
 
+def without_roster(client: Client, names: Sequence[str]) -> list[str]:
+    """Return those of these users who have no roster."""
+    return [one.user for one in store.user_states(client, names) if not one.version]
+
+
 def list_users(client: Client) -> Iterator[UserState]:
     """Yield what is known of every user who has a roster, sorted by name."""
     for some in _in_batches(sorted(users(client)), lambda _: 1):

@@ -4,8 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from restbroker.cli import config_answers
 from restbroker.config.load import load
 from restbroker.config.target import Basic, Bearer, Target
+from restbroker.errors import UsageError
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from tests.support.ejabberd import Ejabberd
@@ -239,3 +243,12 @@ def test_a_token_in_a_file_is_logged_in_with_in_the_place_of_a_login(tmp_path: P
         assert (target.credentials.token.reveal(), target.default_host) == ("a-token", "bots.example.org")
     both = ["config", "init", "both.json", "--login", "a@example.org", "--token-file", "mine", "--yes"]
     assert run(both, directory=tmp_path).returncode == 2
+
+
+def test_the_help_names_each_server_that_the_refusal_of_another_names() -> None:
+    text = " ".join(run(["config", "init", "--help"]).stdout.split())
+    with pytest.raises(UsageError) as caught:
+        config_answers.kind("sendmail", registry.kinds())
+    names = str(caught.value.cure).removeprefix("There are ").partition(". ")[0].split(", ")
+    assert len(names) > 4
+    assert [name for name in names if name not in text] == []

@@ -11,12 +11,12 @@ from typing import Final
 import pytest
 import trio
 
-from restbroker.app.logins import logins_of
 from restbroker.config.load import load
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
+from restbroker.servers.logins import logins_of
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport

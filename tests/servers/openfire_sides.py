@@ -10,9 +10,9 @@ from typing import Any
 
 import trio
 
-from restbroker.app.logins import LoginsInRedis
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
+from restbroker.servers.logins import LoginsInRedis
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport

@@ -1,9 +1,8 @@
-"""`restbroker check --events` and the page's button: a real Prosody emits a message; the broken half is named.
-
-By default against our stand-in for mod_rest; `make test PROSODY_MODULES=/path` holds the original to the same.
-"""
+"""`restbroker check --events` and the page's button: a real Prosody emits a message; the broken half is named."""
 
 import json
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,11 @@ import pytest
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from tests.servers.mongooseim import entry, exchanges, sent
+from tests.servers.openfire_talk import talking
 from tests.support.html_page import Page, parse
 from tests.support.mongooseim.push_http import HttpPusher
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
 from tests.support.player import Player
 from tests.support.process import run_here as run
 from tests.support.process import started
@@ -26,6 +28,7 @@ from tests.support.wait import until
 from tests.web.test_sets import form_of
 
 QUEUE = "xmpp_events"
+NOBODY = "restbroker-check@bots.example.org"
 
 
 @pytest.fixture
@@ -89,6 +92,7 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
     assert (code, list(found)) == (0, ["EventCame"]), found
     assert QUEUE in found["EventCame"]["message"]
+    assert re.search(r" after [1-9]\d*(\.\d)? m?s; ", found["EventCame"]["message"])
     assert jobs(redis_server) == []
 
 
@@ -123,13 +127,13 @@ def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
 
 def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
     document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
-    code, found = checked(tmp_path, document)
+    code, found = checked(tmp_path, document, "--to", NOBODY)
     assert (code, list(found)) == (4, ["EventNotSent"]), found
 
 
 def test_a_server_that_is_away_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
     document["Targets"]["prosody"]["URL"] = "http://127.0.0.1:1/rest"
-    code, found = checked(tmp_path, document)
+    code, found = checked(tmp_path, document, "--to", NOBODY)
     assert (code, list(found)) == (5, ["EventNotSent"]), found
 
 
@@ -144,7 +148,7 @@ def test_where_two_targets_may_be_that_server_one_is_to_be_named(document: dict[
     document["Targets"]["other"]["URL"] = "http://127.0.0.1:1/rest"
     code, found = checked(tmp_path, document)
     assert (code, list(found)) == (2, ["EventNotTested"]), found
-    code, found = checked(tmp_path, document, "--target", "other")
+    code, found = checked(tmp_path, document, "--target", "other", "--to", NOBODY)
     assert (code, list(found)) == (5, ["EventNotSent"]), found
     assert run(["check", "--events", "--target", "none"], directory=tmp_path).returncode == 2
 
@@ -159,13 +163,68 @@ def test_a_mongooseim_sends_nothing_to_anybody_who_was_not_named(document: dict[
     assert (code, list(found)) == (5, ["EventNotSent"]), found
 
 
-def test_without_a_name_the_message_goes_to_nobody_at_the_host_of_the_account(
+def test_a_prosody_whose_component_nobody_named_is_sent_nothing_and_nothing_is_said_to_be_well(
     document: dict[str, Any], tmp_path: Path
 ) -> None:
-    code, found = beside_broker(tmp_path, document, "--within", "1s")
+    code, found = checked(tmp_path, document)
+    assert (code, list(found)) == (2, ["EventNotTested"]), found
+    assert "--to restbroker-check@bots.example.org" in found["EventNotTested"]["hint"]
+
+
+def test_an_address_that_is_not_at_the_component_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
+    code, found = beside_broker(tmp_path, document, "--to", "nobody@example.org", "--within", "1s")
     assert (code, list(found)) == (1, ["EventNotSent"]), found
     assert "service-unavailable" in found["EventNotSent"]["message"]
-    assert "that restbroker-check@example.org is at the component" in found["EventNotSent"]["hint"]
+    assert "that nobody@example.org/restbroker-check is at the component" in found["EventNotSent"]["hint"]
+
+
+@pytest.fixture
+def openfire() -> Iterator[Openfire]:
+    with Openfire(heartbeat_s=0.2) as server:
+        yield server
+
+
+def stream_findings(place: Path, *words: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code and the findings on a source of Openfire's streams whose configuration is there."""
+    return checked(place, json.loads((place / "env.json").read_text()), *words)
+
+
+def test_a_message_between_users_of_an_openfire_is_the_event_of_the_receiver_s_stream(
+    openfire: Openfire, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, openfire, ["ann", "bob"]) as talk:
+        talk.listening()
+        for sender, receiver in (("ann", "bob"), (talk.jid("bob"), talk.jid("ann"))):
+            code, found = stream_findings(tmp_path, "--from", sender, "--to", receiver)
+            assert (code, list(found)) == (0, ["EventCame"]), found
+        assert [event for event in talk.heard() if event["type"] != "presence"] == []
+    assert "ofchat" not in json.dumps(found)
+
+
+def test_at_an_openfire_whose_stream_is_not_read_gets_nothing_and_who_is_refused_is_the_other_half(
+    openfire: Openfire, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, openfire, ["ann"]) as talk:
+        talk.listening()
+        code, found = stream_findings(tmp_path)
+        assert (code, list(found)) == (2, ["EventNotTested"]), found
+        assert "Users: ann" in found["EventNotTested"]["hint"]
+        code, found = stream_findings(tmp_path, "--from", "ann", "--to", "zoe")
+        assert (code, list(found)) == (2, ["EventNotTested"]), found
+        assert "one of its Users with --to: ann" in found["EventNotTested"]["hint"]
+        openfire.faults.add(Kind.EMPTY, "POST */messages/*")
+        code, found = stream_findings(tmp_path, "--from", "zoe", "--to", "ann")
+        assert (code, list(found)) == (1, ["EventNotSent"]), found
+
+
+def test_at_an_openfire_a_message_that_was_taken_and_no_event_say_whose_stream_to_look_at(
+    openfire: Openfire, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, openfire, ["ann", "bob"]):
+        pass
+    code, found = stream_findings(tmp_path, "--from", "ann", "--to", "bob", "--within", "1s")
+    assert (code, list(found)) == (1, ["EventLost"]), found
+    assert "the stream of bob open" in found["EventLost"]["hint"]
 
 
 def test_what_a_mongooseim_pushes_of_a_message_between_those_who_were_named_is_its_event(

@@ -48,6 +48,8 @@ ejabberdctl get_vcard2_multi alice localhost ORG ORGUNIT
 # Groups.
 ejabberdctl srg_create group localhost Group "A group" 'one\ntwo'
 ejabberdctl srg_get_info group localhost
+ejabberdctl srg_create unnamed localhost "" "" ""
+ejabberdctl srg_get_info unnamed localhost
 
 # Rooms.
 ejabberdctl create_room room conference.localhost localhost

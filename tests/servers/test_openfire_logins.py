@@ -9,11 +9,11 @@ import attrs
 import pytest
 import trio
 
-from restbroker.app.logins import LoginsInRedis
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import NoLogin, Ports
+from restbroker.servers.logins import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.store.client import StoreSettings, open_client

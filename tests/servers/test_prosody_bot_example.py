@@ -1,7 +1,7 @@
 """examples/prosody-bot as it stands there: a real Prosody, restbroker and the bot's own process, each restarted.
 
 Only ports, folders and how often the bot looks are others; the token is made by the README's own line. mod_rest is a
-stand-in unless PROSODY_MODULES names the original.
+stand-in.
 """
 
 import os

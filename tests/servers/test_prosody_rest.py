@@ -223,6 +223,30 @@ for line in io.lines() do print(jid.prep(json.decode(line)[1]) and "yes" or "no"
 """
 
 
+async def test_a_stanza_is_sent_and_answered_as_the_xml_that_the_job_has(
+    side: Open, aaron: Client, accounts: Prosody
+) -> None:
+    async with side() as ours:
+
+        async def send(xml: str) -> Outcome:
+            return await ours.do("stanza", xml=xml)
+
+        chat = f'<message type="chat" to="{AARON}"><body>Hi ☂ &amp; bye</body><odd xmlns="urn:odd"/></message>'
+        assert await send(chat) == Delivered("", None, 202)
+        version = await send('<iq type="get" to="example.org"><query xmlns="jabber:iq:version"/></iq>')
+        nonsense = await send('<iq type="get" to="example.org"><query xmlns="urn:example:nonsense"/></iq>')
+        nobody = await send('<message to="nobody@example.org"><body>x</body></message>')
+        forged = await send(f'<message to="{AARON}" from="admin@example.org"><body>x</body></message>')
+    assert isinstance(version, Delivered)
+    assert "<name>Prosody</name>" in version.text
+    assert [in_short(one) for one in (nonsense, nobody)] == ["Rejected StanzaRefused"] * 2
+    assert "service-unavailable (type cancel)" in str(nobody)
+    assert in_short(forged) == "Denied CommandForbidden"
+    assert "Not authorized to send stanza with requested 'from'" in str(forged)
+    (message,) = await aaron.messages.awaited_number(1)
+    assert (message.sender, message.kind, message.body) == ("john@example.org", "chat", "Hi ☂ & bye")
+
+
 def test_no_address_is_let_through_that_prosody_takes_for_none() -> None:
     """It would say 202 to it, and nobody would be sent anything."""
     lines = "\n".join(json.dumps([text], ensure_ascii=False) for text in JIDS)

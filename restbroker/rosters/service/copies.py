@@ -1,4 +1,6 @@
-"""The rosters that were read last, to answer with while Redis is away. `rosters.service.reader` keeps and uses them.
+"""The rosters that were read last, to answer with while Redis is away, and who got one of them.
+
+`rosters.service.reader` keeps and uses them.
 
 Always holds: together they take no more than `most_bytes`, and none is used that was read longer than `longest_s` ago.
 Those that were read first go first. They are in this process's memory, and nowhere else but in the file of
@@ -6,10 +8,11 @@ Those that were read first go first. They are in this process's memory, and nowh
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
+import trio
 
 _OVERHEAD_BYTES: Final = 400
 """The bytes that Python needs for a copy beside its text."""
@@ -23,14 +26,28 @@ class Copy:
     read_s: float
 
 
+@attrs.frozen(eq=False)
+class StaleAnswer:
+    """An answer with a copy that was read at `read_s`, on Trio's clock."""
+
+    read_s: float
+
+
 @attrs.define(eq=False)
 class Copies:
-    """The copies, by user. `longest_s` 0: none are kept. `changes` counts what was kept."""
+    """The copies, by user. `longest_s` 0: none are kept. `changes` counts what was kept, and who was refreshed.
+
+    `given`: by user, the last answer with a copy, of all who are to be refreshed. `has_given` is set while there are
+    any; `is_given` is set by each new one, and replaced by whoever waited for it.
+    """
 
     longest_s: float
     most_bytes: int
     size_bytes: int = 0
     changes: int = 0
+    given: dict[str, StaleAnswer] = attrs.field(factory=dict)
+    has_given: trio.Event = attrs.field(factory=trio.Event)
+    is_given: trio.Event = attrs.field(factory=trio.Event)
     _copies: OrderedDict[str, Copy] = attrs.field(factory=OrderedDict)
 
     def __len__(self) -> int:
@@ -63,6 +80,21 @@ class Copies:
     def all(self) -> Sequence[tuple[str, Copy]]:
         """Return users with their copies, those that were read first in front."""
         return tuple(self._copies.items())
+
+    def give(self, user: str, read_s: float) -> None:
+        """Note that the user got a copy that was read then."""
+        self.given[user] = StaleAnswer(read_s)
+        self.has_given.set()
+        self.is_given.set()
+
+    def end_given(self, refreshed: Mapping[str, StaleAnswer]) -> None:
+        """Forget these, unless another copy was given to the user meanwhile."""
+        for user, given in refreshed.items():
+            if self.given[user] is given:
+                del self.given[user]
+        self.changes += 1
+        if not self.given:
+            self.has_given = trio.Event()
 
     def _forget(self, user: str) -> None:
         self.size_bytes -= _size(user, self._copies.pop(user))

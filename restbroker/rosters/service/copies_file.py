@@ -1,13 +1,17 @@
 """Keeps the copies of rosters in a file, so that a restart while Redis is away keeps logins going. A service.
 
+Who got a copy is appended at once, also if the process is killed then: they are refreshed when Redis is back.
+
 `app.roster_service` makes it where `CopiesFile` is set. Always holds: only its owner can read the file, and it is
 whole; a file that cannot be read or written is reported, and serving goes on without it; a copy is never younger in the
 file than it was in memory, even if a clock is set.
 """
 
 import json
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +19,7 @@ import attrs
 import trio
 
 from restbroker.console import private_file
-from restbroker.rosters.service.copies import Copies, Copy
+from restbroker.rosters.service.copies import Copies, Copy, StaleAnswer
 from restbroker.telemetry.events import Report, Warned
 
 _HEAD: Final = b'{"restbroker":"copies of rosters","version":1}\n'
@@ -25,9 +29,9 @@ _CURE: Final = "Check CopiesFile of Roster: the folder, its rights and its free 
 
 @attrs.define(eq=False)
 class CopiesFile:
-    """The file of the copies. `pause_s`: how often it is written at most, if there are new copies, in seconds.
+    """The file of the copies. `pause_s`: how often it is written anew at most, if there are new copies, in seconds.
 
-    It is also written at the end.
+    It is also written anew at the end.
     """
 
     path: Path
@@ -36,22 +40,29 @@ class CopiesFile:
     pause_s: float = _PAUSE_S
     _written: int = 0
     _is_failing: bool = False
+    _is_ours: bool = False
+    """Whether what is there may be appended to."""
+    _noted: frozenset[str] = frozenset()
+    """The users in it who got a copy."""
+    _writing: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read the file, then write it until cancelled; a write that has begun is finished first."""
         await self._load()
         task_status.started()
         try:
-            while True:
-                await trio.sleep(self.pause_s)
-                await self._save()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._note_given)
+                while True:
+                    await trio.sleep(self.pause_s)
+                    await self._save()
         finally:
             with trio.CancelScope(shield=True):
                 await self._save()
 
     async def _load(self) -> None:
         try:
-            found = await trio.to_thread.run_sync(_read, self.path)
+            found, is_whole = await trio.to_thread.run_sync(_read, self.path)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
@@ -59,49 +70,99 @@ class CopiesFile:
             return
         now_s, now_at = trio.current_time(), time.time()
         for user, body, read_at in found:
-            self.copies.keep(user, Copy(body, now_s - max(0.0, now_at - read_at)))
-        self._written = self.copies.changes
+            read_s = now_s - max(0.0, now_at - read_at)
+            if body is None:
+                self.copies.give(user, read_s)
+            else:
+                self.copies.keep(user, Copy(body, read_s))
+        self._written, self._noted, self._is_ours = self.copies.changes, frozenset(self.copies.given), is_whole
 
-    async def _save(self) -> None:
-        changes = self.copies.changes
-        if changes == self._written:
-            return
-        # The difference of both clocks now: a step of the wall clock in between would make a copy younger.
-        pieces = _lines(self.copies.all(), time.time() - trio.current_time())
-        try:
-            await trio.to_thread.run_sync(private_file.replace, self.path, pieces)
-        except OSError as error:
-            if not self._is_failing:
-                self._warn(f"The copies of rosters cannot be written to {self.path}: {_why(error)}.")
-            self._is_failing = True
-        else:
-            self._written, self._is_failing = changes, False
+    async def _note_given(self) -> None:
+        while True:
+            await self.copies.is_given.wait()
+            self.copies.is_given = trio.Event()
+            if not (self._is_ours and await self._append()):
+                await self._save(always=True)
+
+    async def _append(self) -> bool:
+        """Append who got a copy and is not in the file yet; return whether that worked."""
+        async with self._writing:
+            new = {user: given for user, given in self.copies.given.items() if user not in self._noted}
+            try:
+                await trio.to_thread.run_sync(_append, self.path, list(_given_lines(new, _offset_s())))
+            except OSError:
+                return False
+            self._noted |= new.keys()
+            return True
+
+    async def _save(self, *, always: bool = False) -> None:
+        async with self._writing:
+            changes, given = self.copies.changes, dict(self.copies.given)
+            if changes == self._written and not always:
+                return
+            pieces = chain(_lines(self.copies.all(), _offset_s()), _given_lines(given, _offset_s()))
+            try:
+                await trio.to_thread.run_sync(private_file.replace, self.path, pieces)
+            except OSError as error:
+                if not self._is_failing:
+                    self._warn(f"The copies of rosters cannot be written to {self.path}: {_why(error)}.")
+                self._is_failing = True
+            else:
+                self._written, self._noted, self._is_failing = changes, frozenset(given), False
+                self._is_ours = True
 
     def _warn(self, message: str) -> None:
         self.report(Warned("RosterCopies", message, _CURE))
+
+
+def _offset_s() -> float:
+    """Return the difference of both clocks now: a step of the wall clock in between would make a copy younger."""
+    return time.time() - trio.current_time()
+
+
+def _append(path: Path, lines: Iterable[bytes]) -> None:
+    """Append to the file, and never create it; raise `OSError`."""
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.writelines(lines)
+
+
+def _given_lines(given: Mapping[str, StaleAnswer], offset_s: float) -> Iterator[bytes]:
+    for user, one in given.items():
+        yield _row(user, round(one.read_s + offset_s, 3))
 
 
 def _lines(copies: Sequence[tuple[str, Copy]], offset_s: float) -> Iterator[bytes]:
     """Yield the lines of the file; called in the thread that writes it."""
     yield _HEAD
     for user, copy in copies:
-        row = [user, round(copy.read_s + offset_s, 3), copy.body.decode()]
-        yield json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        yield _row(user, round(copy.read_s + offset_s, 3), copy.body.decode())
 
 
-def _read(path: Path) -> list[tuple[str, bytes, float]]:
-    """Return (user, body, when it was read). Raise `OSError`, or `ValueError` for another file."""
-    found = []
+def _row(*values: str | float) -> bytes:
+    return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _read(path: Path) -> tuple[list[tuple[str, bytes | None, float]], bool]:
+    """Return (user, body, when it was read), and whether the last line is whole. No body: the user got a copy.
+
+    Raise `OSError`, or `ValueError` for another file.
+    """
+    found: list[tuple[str, bytes | None, float]] = []
     with path.open("rb") as file:
         if file.readline(200) != _HEAD:
             raise ValueError("it is not a file of this version")
         for line in file:
+            if not line.endswith(b"\n"):
+                return found, False  # a crash cut off what was appended
             match json.loads(line.decode("utf-8", "surrogatepass")):
                 case [str(user), float() | int() as read_at, str(body)]:
                     found.append((user, body.encode(), float(read_at)))
+                case [str(user), float() | int() as read_at]:
+                    found.append((user, None, float(read_at)))
                 case _:
                     raise ValueError("a line of it is not a copy")
-    return found
+    return found, True
 
 
 def _why(error: OSError | ValueError) -> str:

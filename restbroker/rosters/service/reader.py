@@ -83,9 +83,6 @@ class Reader:
     _is_stopping: bool = False
     _is_away: bool = False
     _heard_s: float = -math.inf
-    _given: dict[str, Served] = attrs.field(factory=dict)
-    """By user, the older copies whose users are to be refreshed."""
-    _has_given: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read whenever a roster is requested, until cancelled; then close the connection."""
@@ -118,11 +115,9 @@ class Reader:
         if copy.read_s >= asked_s:  # for another who asked meanwhile
             return Served(copy.body)
         self.stale += 1
-        served = Served(copy.body, now_s - copy.read_s)
         if self.refresh is not None:
-            self._given[user] = served
-            self._has_given.set()
-        return served
+            self.copies.give(user, copy.read_s)
+        return Served(copy.body, now_s - copy.read_s)
 
     async def _now(self, user: str) -> bytes:
         if self._is_stopping:
@@ -238,21 +233,16 @@ class Reader:
         A job that is pushed twice, as its answer was lost, does no harm.
         """
         while self.refresh is not None:
-            await self._has_given.wait()
+            await self.copies.has_given.wait()
             await trio.sleep(_AGAIN_S)
-            given = dict(self._given)
+            given = dict(self.copies.given)
             try:
                 await self.connection.call(self.refresh, tuple(given))
             except RestbrokerError:
                 continue
-            for user, served in given.items():
-                if self._given[user] is served:  # and not another one meanwhile
-                    del self._given[user]
-            if not self._given:
-                self._has_given = trio.Event()
-            oldest_s = max(served.age_s or 0.0 for served in given.values())
-            ago = duration_text(oldest_s)
-            what = f"Users who got older rosters: {len(given)}, read up to {ago} before. They are refreshed now."
+            self.copies.end_given(given)
+            ago = duration_text(trio.current_time() - min(one.read_s for one in given.values()))
+            what = f"Users who got older rosters: {len(given)}, read up to {ago} ago. They are refreshed now."
             self.report(Warned("OlderRosters", what, None))
 
     def _tell(self, user: str, answer: PreparedRoster | RestbrokerError) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import attrs
 import orjson
 
 from restbroker.errors import UsageError
@@ -21,8 +22,8 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.mongooseim import command_facts, documents, schema, values
-from restbroker.servers.mongooseim.catalogue import arguments_of
 from restbroker.servers.mongooseim.schema import Schema
+from restbroker.servers.mongooseim.stanza import check_texts
 
 _ON_THE_MACHINE: Final = frozenset(
     {
@@ -56,6 +57,9 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
     spec = catalogue.commands.get(f"{category}.{given[0]}")
     if spec is None:
         return _refusal(f"Unknown command '{given[0]}'", f"There are: {operations}")
+    if spec.name in command_facts.TYPES:
+        # The `id` of a message is ours.
+        spec = attrs.evolve(spec, arguments=tuple(one for one in spec.arguments if one.name != "id"))
     read = _read_command(spec, given[0], given[1:])
     return _convert(catalogue, read) if isinstance(read, CtlCommand) else read
 
@@ -63,8 +67,14 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
 def _convert(catalogue: Catalogue, asked: CtlCommand) -> CtlCommand | CtlOutput:
     """Return the command, or the output with the server's error if the server would refuse its values."""
     kind: Schema = "admin" if command_facts.REGISTER in catalogue.commands else "user"
-    types = arguments_of(schema.operations(kind, catalogue.version)[asked.name], kind)
-    return _unless_invalid(asked, lambda: values.check(asked.arguments, types, asked.name))
+    types = schema.operations(kind, catalogue.version)[asked.name].arguments
+
+    def check() -> None:
+        values.check(asked.arguments, types, asked.name)
+        if asked.name in command_facts.TYPES:
+            check_texts(asked.arguments)
+
+    return _unless_invalid(asked, check)
 
 
 def _unless_invalid(asked: CtlCommand, check: Callable[[], object]) -> CtlCommand | CtlOutput:

@@ -28,9 +28,7 @@ def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -
 
     Raise `InvalidArguments` if a value has a character that XML cannot hold.
     """
-    for name, value in given.items():
-        if not fits_xml(value):
-            raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
+    check_texts(given)
     sender = given.get("from") or (target.credentials.user if isinstance(target.credentials, Basic) else "")
     ends = {"from": _prepare(str(sender)), "to": _prepare(str(given["to"]))}
     message = ET.Element("message", {"type": command_facts.TYPES[operation.name], **ends, "id": str(given["id"])})
@@ -38,6 +36,13 @@ def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -
         if name in given:
             ET.SubElement(message, name).text = str(given[name])
     return ET.tostring(message, "unicode")
+
+
+def check_texts(given: Mapping[str, Json]) -> None:
+    """Raise `InvalidArguments` if a value has a character that XML cannot hold, with the code of a wrong scalar."""
+    for name, value in given.items():
+        if not fits_xml(value):
+            raise InvalidArguments(f'the argument "{name}" has {NO_XML}', code="input_coercion", place=name)
 
 
 def _prepare(jid: str) -> str:

@@ -82,6 +82,7 @@ Older plugins answer 500 to JSON with such a member, and read XML without it (`s
 """
 PASSWORD: Final = Argument("password", FILLED, secret=True)
 """A user's password, which must not be empty; a room's may be."""
+GROUPNAMES: Final = Argument("groupnames", TEXTS, needed=True, aliases=("groupname",))
 _ROOM: Final = (
     *needs(roomName=ROOM, naturalName=TEXT, description=TEXT),
     *may(subject=TEXT),
@@ -92,6 +93,29 @@ _ROOM: Final = (
     *may(**dict.fromkeys(ROOM_LISTS, TEXTS)),
 )
 _OF_ROOM: Final = Arguments(_ROOM)
+
+_COLUMNS: Final[Mapping[str, int]] = MappingProxyType(
+    {"roomName": 50, "naturalName": 255, "description": 255, "password": 50}
+)
+"""The width of the columns for a room in Openfire's schema for PostgreSQL (read).
+
+A subject is not here: newer schemas have no limit for it.
+"""
+
+
+def check_room(given: Mapping[str, Json]) -> None:
+    """Raise `InvalidArguments` if a persistent room has a text that is longer than its column.
+
+    Openfire logs the database's error, and the plugin answers 201: the room is gone after Openfire's restart (read).
+    """
+    if given.get("persistent") is not True:
+        return
+    for name, most in _COLUMNS.items():
+        value = given.get(name)
+        if isinstance(value, str) and len(value) > most:
+            raise InvalidArguments(
+                f'the argument "{name}" is longer than the {most} characters that Openfire stores of a persistent room'
+            )
 
 
 def _rooms(name: str, value: Json, host: str | None) -> Json:
@@ -104,9 +128,11 @@ def _room(place: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, dict):
         raise wrong(place, value, ROOMS)
     try:
-        return {**ROOM_DEFAULTS, **fit(_OF_ROOM, "a room", value, host)}
+        given = fit(_OF_ROOM, "a room", value, host)
+        check_room(given)
     except InvalidArguments as error:
         raise InvalidArguments(f"in {place}, {error}") from None
+    return {**ROOM_DEFAULTS, **given}
 
 
 ROOMS: Final = Form(
@@ -126,9 +152,7 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "GroupEntity": Entity(
             "group", (*needs(name=GROUP, description=LONG), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
         ),
-        "UserGroupsEntity": Entity(
-            "groups", (Argument("groupnames", TEXTS, needed=True, aliases=("groupname",)),), xml_only=True
-        ),
+        "UserGroupsEntity": Entity("groups", (GROUPNAMES,), xml_only=True),
         "RosterItemEntity": Entity(
             "rosterItem", (*needs(jid=JID), *may(nickname=LONG, subscriptionType=SUBSCRIPTION, groups=TEXTS))
         ),

@@ -17,6 +17,8 @@ from restbroker.servers.api.table import Form, is_text, is_whole
 
 LONGEST_NAME: Final = 64
 """The most characters of an account's name: 65 get 500 (measured)."""
+LONGEST_GROUP: Final = 50
+"""The most characters of a group's name: as wide is its column in Openfire's schemas (read)."""
 _SUBSCRIPTIONS: Final = ("remove", "none", "to", "from", "both")
 """The words for the numbers of a subscription, from -1 on."""
 # XEP-0106; a blank may not begin or end a name, which is not looked at here.
@@ -82,6 +84,18 @@ def up_to(most: int, form: Form) -> Form:
     return form._replace(convert=convert)
 
 
+def each(one: Form, form: Form) -> Form:
+    """Return this form of a list, limited to texts of the form `one`."""
+
+    def convert(name: str, value: Json, host: str | None) -> Json:
+        taken = value if form.convert is None else form.convert(name, value, host)
+        if not isinstance(taken, list):
+            return taken
+        return [one.take(f"{name}[{index}]", text, host) for index, text in enumerate(taken)]
+
+    return form._replace(convert=convert)
+
+
 def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:
     """Return an object as a list of objects with `key` and `value`; any other value as it is."""
     return [{"key": key, "value": one} for key, one in value.items()] if isinstance(value, dict) else value
@@ -133,13 +147,13 @@ FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty)
 ROOM: Final = FILLED._replace(convert=_check_local)
 NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's name, without its domain."""
-GROUP: Final = up_to(50, FILLED._replace(convert=check_segment))
+GROUP: Final = up_to(LONGEST_GROUP, FILLED._replace(convert=check_segment))
 """The name of a group to create: Openfire accepts one with a slash, but then no path can name the group (measured)."""
+GROUPS: Final = each(GROUP, table.TEXTS)
 SHORT: Final = up_to(100, table.TEXT)
 """A user's name (101 characters get 500, measured) or address.
 
-It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as are a group's name
-and what is `LONG`.
+It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as is what is `LONG`.
 """
 LONG: Final = up_to(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)

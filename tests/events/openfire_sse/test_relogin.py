@@ -11,9 +11,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.app.logins import LoginsInRedis
 from restbroker.events import states
 from restbroker.servers.contract import Ports
+from restbroker.servers.logins import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.stream import reader as sse_reader
 from restbroker.servers.openfire.stream.shared import ListenerContext

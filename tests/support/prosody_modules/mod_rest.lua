@@ -1,9 +1,9 @@
--- A stand-in for mod_rest, which Debian packages from Prosody 13 on only: stanzas in over HTTP as JSON, and out to a web
--- hook. Loaded by tests/support/prosody.py, in the VirtualHost for sending and as a component for the hook.
+-- A stand-in for mod_rest, which Debian packages from Prosody 13 on only: stanzas in over HTTP as JSON or XML, and out to
+-- a web hook. Loaded by tests/support/prosody.py, in the VirtualHost for sending and as a component for the hook.
 --
 -- It is written from what the original was seen to do under Prosody 0.12.3 and 13.0.1, not from its code; where nothing
--- was seen, a comment says "assumed". It takes JSON only: XML, forms and plain text are a 415 here; it posts JSON or XML. An account that does not exist
--- is left to Prosody, which crashes over it (500) with the authentication internal_plain.
+-- was seen, a comment says "assumed". Forms and plain text are a 415 here. An account that does not exist is left to
+-- Prosody, which crashes over it (500) with the authentication internal_plain.
 
 local base64 = require "util.encodings".base64;
 local http = require "net.http";
@@ -11,6 +11,8 @@ local jid = require "util.jid";
 local json = require "util.json";
 local st = require "util.stanza";
 local urldecode = require "util.http".urldecode;
+local new_id = require "util.id".medium;
+local xml = require "util.xml";
 local usermanager = require "core.usermanager";
 local mapped = module:require "stanza_json";
 local tokens = module:depends "tokenauth"; -- on a component, too, where nothing else would load it
@@ -18,6 +20,7 @@ local tokens = module:depends "tokenauth"; -- on a component, too, where nothing
 local host = module.host;
 local hook_url = module:get_option_string("rest_callback_url");
 local hook_type = module:get_option_string("rest_callback_content_type", "application/xmpp+xml");
+local xml_type = "application/xmpp+xml";
 local largest = 256 * 1024;
 local iq_timeout_s, iq_timeout_most_s = 120, 300;
 
@@ -44,7 +47,18 @@ local function authenticate(request)
 	return who;
 end
 
-local function refusal(status, kind, condition, text)
+-- The type of a body, or of the answer that is wanted, without its parameters.
+local function type_in(header) return (header or ""):match("^[^;%s]*"); end
+
+local function wants_xml(request) return type_in(request.headers.accept) == xml_type; end
+
+local function refusal(request, status, kind, condition, text)
+	if wants_xml(request) then
+		local space = { xmlns = "urn:ietf:params:xml:ns:xmpp-streams" };
+		local told = st.stanza("error", { xmlns = "http://etherx.jabber.org/streams" })
+			:tag(condition, space):up():text_tag("text", text, space);
+		return { status_code = status, headers = { content_type = xml_type }; body = tostring(told) };
+	end
 	local told = { source = "mod_rest", code = status, type = kind, condition = condition, text = text };
 	return {
 		status_code = status, headers = { content_type = "application/json" };
@@ -53,8 +67,9 @@ local function refusal(status, kind, condition, text)
 end
 
 local function respond(response, stanza)
-	response.headers.content_type = "application/json";
-	response:send(json.encode(mapped.write(stanza)));
+	local is_xml = wants_xml(response.request);
+	response.headers.content_type = is_xml and xml_type or "application/json";
+	response:send(is_xml and tostring(stanza) or json.encode(mapped.write(stanza)));
 end
 
 local function ask(iq, response, timeout_s)
@@ -65,7 +80,7 @@ local function ask(iq, response, timeout_s)
 		if problem.context and problem.context.stanza then
 			respond(response, problem.context.stanza);
 		else
-			local told = refusal(500, problem.type, problem.condition, "IQ stanza timed out");
+			local told = refusal(response.request, 500, problem.type, problem.condition, "IQ stanza timed out");
 			response.status_code, response.headers.content_type = told.status_code, told.headers.content_type;
 			response:send(told.body);
 		end
@@ -92,7 +107,7 @@ end
 local function send(stanza, event, who)
 	stanza.attr.from = stanza.attr.from or who;
 	if jid.bare(stanza.attr.from) ~= who then
-		return refusal(403, "auth", "not-authorized", "Not authorized to send stanza with requested 'from'");
+		return refusal(event.request, 403, "auth", "not-authorized", "Not authorized to send stanza with requested 'from'");
 	end
 	if stanza.name ~= "iq" then return deliver(stanza, event.response, who); end
 	if stanza.attr.type == "result" or stanza.attr.type == "error" then return 422; end -- assumed
@@ -101,20 +116,32 @@ local function send(stanza, event, who)
 end
 
 local function refuse(response, status)
-	if status == 403 then return refusal(403, "auth", "not-authorized", "Credentials not accepted"); end
+	if status == 403 then return refusal(response.request, 403, "auth", "not-authorized", "Credentials not accepted"); end
 	response.headers.www_authenticate = 'Basic realm="'..host..'"';
-	return refusal(401, "auth", "not-authorized", "No credentials provided");
+	return refusal(response.request, 401, "auth", "not-authorized", "No credentials provided");
+end
+
+-- The stanza in a body; nil where it is none.
+local function read_json(body)
+	local document, problem = json.decode(body);
+	return not problem and mapped.read(document) or nil;
+end
+
+local function read_xml(body)
+	local stanza = xml.parse(body);
+	if not stanza or not ({ message = true, presence = true, iq = true })[stanza.name] then return nil; end -- assumed
+	if stanza.name == "iq" then stanza.attr.id = stanza.attr.id or new_id(); end
+	return stanza;
 end
 
 local function handle_post(event)
 	local request = event.request;
 	local who, status = authenticate(request);
 	if not who then return refuse(event.response, status); end
-	if (request.headers.content_type or ""):match("^[^;%s]*") ~= "application/json" then return 415; end
+	local read = ({ ["application/json"] = read_json, [xml_type] = read_xml })[type_in(request.headers.content_type)];
+	if not read then return 415; end
 	if #request.body > largest then return 413; end
-	local document, problem = json.decode(request.body);
-	if problem then return 400; end
-	local stanza = mapped.read(document);
+	local stanza = read(request.body);
 	if not stanza then return 400; end
 	return send(stanza, event, who);
 end
@@ -165,7 +192,7 @@ local function answer(stanza, origin, body, code, response)
 		return;
 	end
 	local headers = code ~= 0 and response and response.headers or {};
-	local is_json = (headers["content-type"] or ""):match("^[^;%s]*") == "application/json";
+	local is_json = type_in(headers["content-type"]) == "application/json";
 	local made = is_json and replied(stanza, body, asks);
 	if made then return origin.send(made); end
 	if code == 200 then

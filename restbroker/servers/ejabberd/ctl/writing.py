@@ -23,6 +23,8 @@ FAILURE: Final = 1
 _STATUS: Final = re.compile(r"(The node \S+ is \w+)\. Status: (\w+?)\s*(ejabberd \S+ is running in that node)\s*")
 _ERLANG_LISTS: Final = frozenset({"displayed_groups"})
 """Values of `srg_get_info` that are lists: the API joins them with line breaks, ejabberdctl shows the list."""
+_OLD_SEPARATOR: Final = "\n"
+"""What stands between the items of a list in a line, where the interface has no versions."""
 _UNKNOWN: Final = ("", "")
 _OTHER_COLUMNS: Final = (
     "note: this server's answer has columns that restbroker does not know for its version; they are in the "
@@ -83,6 +85,8 @@ def _line(spec: CommandSpec, item: Json, separator: str) -> str:
         case {"key": str(key), "value": str(value)} if spec.name == "srg_get_info" and key in _ERLANG_LISTS:
             listed = ",".join(f'"{name}"' for name in value.split("\n") if name)
             return f"{key}\t[{listed}]"
+        case {"key": str(key), "value": ""} if spec.name == "srg_get_info" and separator == _OLD_SEPARATOR:
+            return f"{key}\t[]"  # an empty text and an empty list are the same in Erlang (measured on 23.01)
         case _:
             return _tuple(spec, item, separator)
 
@@ -147,5 +151,5 @@ def _status(text: str) -> str:
 def _separator(catalogue: Catalogue, asked: CtlCommand) -> str:
     """Return what stands between the items of a list within a line."""
     if not has_versions(catalogue):
-        return "\n"
+        return _OLD_SEPARATOR
     return ";" if api_of(asked.endpoint) == 0 else ","

@@ -3,7 +3,7 @@
 Its table makes arguments of them, and `request` writes them. Always holds: what has lists or properties is written as
 XML, which all generations of this interface read alike, while the oldest drops without a word what newer ones take as
 JSON (measured on the REST API plugin). What has neither is JSON, as the plugin's page shows it: without an outermost
-element. A member of which no more is known takes any scalar.
+element. A member of which no more is known takes any scalar, of names and texts within what Openfire takes.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,14 @@ from restbroker.servers.api import table
 from restbroker.servers.api.table import ANY, FLAG, WHOLE, Argument, Form, may, needs
 from restbroker.servers.openfire.chat.forms import COMMAS, JID, QUOTED, SCALAR, TEXTS
 from restbroker.servers.openfire.entities import AFFILIATIONS, ENTITIES, Entity
+from restbroker.servers.openfire.forms import GROUP, LONG, NAME, PROPERTIES, SHORT, SUBSCRIPTION
 from restbroker.servers.openfire.forms import JID as CONTACT
-from restbroker.servers.openfire.forms import PROPERTIES, SUBSCRIPTION
 
 _FORMS: Final[Mapping[Form, Form]] = {
     CONTACT: JID,
     table.TEXTS: TEXTS,
     **{form: form for form in (FLAG, PROPERTIES, SUBSCRIPTION, WHOLE)},
+    **{form: SCALAR._replace(convert=form.convert) for form in (GROUP, LONG, NAME, SHORT)},
 }
 _BY_AFFILIATION: Final = [name for one in AFFILIATIONS.values() for name in (f"{one}s", f"{one}Groups")]
 """The order of the plugin's page, which lists the groups of each affiliation of a room behind the people."""

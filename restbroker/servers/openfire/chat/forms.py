@@ -14,7 +14,7 @@ from restbroker.servers.api import table
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.table import TEXT, Form, are_texts, is_text, is_whole
-from restbroker.servers.openfire.forms import LONGEST_NAME, choice
+from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, each, up_to
 
 _ELSEWHERE: Final = "names another server than the target's Domain"
 
@@ -139,6 +139,9 @@ EITHER: Final = Form(
 )
 SCALAR: Final = Form("a text, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
 TEXTS: Final = table.TEXTS._replace(wanted="a list of texts, or one with commas,", convert=_split)
+NEW_GROUP: Final = up_to(LONGEST_GROUP, SEGMENT)
+"""A group in a path, which the command may create."""
+GROUPS: Final = each(GROUP, TEXTS)
 COMMAS: Final = TEXTS._replace(fits=is_text, convert=_join)
 """A list that is sent as one text with commas."""
 MEMBERS: Final = COMMAS._replace(convert=_members)

@@ -25,7 +25,7 @@ from restbroker.servers.openfire.chat.forms import service_of
 from restbroker.servers.openfire.chat.headers import accepting, authorization_header
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.table import table
-from restbroker.servers.openfire.entities import Entity
+from restbroker.servers.openfire.entities import Entity, check_room
 from restbroker.servers.openfire.writing import xml
 from restbroker.transport.message import Request
 
@@ -63,6 +63,8 @@ def build(call: Call, entry: Entry, target: Target) -> ChatRequest:
     """
     host = target.default_host
     given = _with_service(entry, fit(entry.takes, entry.name, call.command.arguments, host), host)
+    if entry.body == "MUCRoomEntity":
+        check_room(given)
     return _make(call, entry, target, given)
 
 

@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.servers.api.table import ANY, TEXT, Argument, in_order, may, needs, split_request
 from restbroker.servers.openfire.chat.entry import FROM, Entry, entry
-from restbroker.servers.openfire.chat.forms import MEMBERS, QUOTED, SCALAR, SEGMENT, USER
+from restbroker.servers.openfire.chat.forms import GROUPS, MEMBERS, NEW_GROUP, QUOTED, SCALAR, SEGMENT, USER
 from restbroker.servers.openfire.chat.options import Paths
 from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS, USER_SERVICE
 
@@ -204,8 +204,10 @@ ENTRIES: Final = (
     entry("delete_sip_account", "DELETE /sipaccounts/{username}"),
     entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
     entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity", answers_404=True),
-    entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
-    entry("add_user_to_group", "POST /users/{username}/groups/{groupName}", answers_404=True),
+    entry("add_user_to_groups", "POST /users/{username}/groups",
+          body="UserGroupsEntity", own=needs(groupnames=GROUPS), answers_404=True),
+    entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
+          own=needs(groupName=NEW_GROUP), answers_404=True),
     entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}", answers_404=True),
     entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
     entry("lock_user", "POST /lockouts/{username}", answers_404=True, effect="kicks"),

@@ -27,6 +27,8 @@ from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
 """The most times that a job is sent to which Openfire answers 500."""
+AFTER_A_RETRY: Final = "already exists after a retry"
+"""The note of a delivered job whose object an earlier try may have created."""
 REDIRECTED_ATTEMPTS: Final = 5
 """The most times that a job is sent that is answered with the login page.
 
@@ -247,5 +249,5 @@ def _conflict(case: _Case, answer: Answer) -> Outcome:
     if case.call.ok_if_exists:
         return answer.done(case.call, case.spec)
     if case.call.maybe_run:
-        return answer.done(case.call, case.spec, "already exists after a retry")
+        return answer.done(case.call, case.spec, AFTER_A_RETRY)
     return answer.reject("AlreadyExists", EXISTS)

@@ -20,7 +20,7 @@ from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import Pairs, path_of, query_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.openfire import writing
-from restbroker.servers.openfire.entities import NEWER
+from restbroker.servers.openfire.entities import NEWER, check_room
 from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
@@ -46,6 +46,8 @@ def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, coo
     """
     arguments = without_host(call.command.arguments, target.default_host)
     given = fit(entry.takes, entry.name, arguments, target.default_host)
+    if entry.body == "MUCRoomEntity":
+        check_room(given)
     path = path_of(entry.path, given, _segment)
     query = query_of(entry.query, given)
     login = _login(target) if entry.login == "header" else ()

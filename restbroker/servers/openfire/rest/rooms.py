@@ -1,8 +1,8 @@
 """Finds out whether a room exists before a job creates it, since the plugin would reset an existing room. Pure.
 
 The plugin answers 201 if the room exists already, and resets all of it, its members too (measured on 1.2.5, 1.3.10 and
-1.10.2). Called by the connector. Always holds: an existing room is not touched. If an earlier try may have created the
-room, the job is sent again without the question: it sets the same values, also in a room that a 500 left half made.
+1.10.2). Called by the connector. Always holds: an existing room is not touched. It counts as made by a job that may
+have run before, as a 409 does elsewhere.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ import attrs
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.ladder import EXISTS
-from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
+from restbroker.servers.openfire.rest.outcomes import AFTER_A_RETRY, is_named, judge_question, other_answer
 from restbroker.transport.message import Response
 
 _GET_ROOM: Final = "get_room"
@@ -21,7 +21,7 @@ _EXISTS_HINT: Final = f"{EXISTS} update_room replaces all settings of the existi
 
 def must_look(call: Call) -> bool:
     """Tell whether the server must be asked for the room before this call may be sent."""
-    return call.command.endpoint == "create_room" and not call.maybe_run
+    return call.command.endpoint == "create_room"
 
 
 def question(call: Call) -> Call:
@@ -43,6 +43,8 @@ def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) 
             return other_answer("room", response)
         case Delivered() if call.ok_if_exists:
             return Delivered("", None, response.status, note="already done")
+        case Delivered() if call.maybe_run:
+            return Delivered("", None, response.status, note=AFTER_A_RETRY)
         case Delivered():
             return Rejected(Reason("AlreadyExists", "The room exists already.", _EXISTS_HINT))
         case Rejected(Reason(code="NotFound")):

@@ -25,8 +25,8 @@ from restbroker.servers.api.table import (
     needs,
     split_request,
 )
-from restbroker.servers.openfire.entities import ENTITIES, PASSWORD, ROOM_DEFAULTS, USER_SERVICE, Entity
-from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, JID, NAME, ROOM, ROOM_TYPE
+from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, USER_SERVICE, Entity
+from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, GROUP, GROUPS, JID, NAME, ROOM, ROOM_TYPE
 
 LoggedIn = Literal["header", "none", "parameter"]
 """How a command logs in. `parameter`: the shared secret stands in the query."""
@@ -230,8 +230,10 @@ ENTRIES: Final = (
     _question("readiness_plugins", "readiness/plugins"),
     _question("readiness_connections", "readiness/connections?connectionType&encrypted"),
     _entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity"),
-    _entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity", bad_input=_NO_GROUP),
-    _entry("add_user_to_group", "POST /users/{username}/groups/{groupName}", bad_input=_NO_GROUP),
+    _entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity",
+           own=(GROUPNAMES._replace(form=GROUPS),), bad_input=_NO_GROUP),
+    _entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
+           own=needs(groupName=GROUP), bad_input=_NO_GROUP),
     _entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}"),
     _entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity"),
     _entry("lock_user", "POST /lockouts/{username}"),

@@ -101,6 +101,24 @@ def test_a_value_that_the_server_refuses_is_refused_with_its_code_and_place_and_
     assert wrong == []
 
 
+def test_a_character_that_no_stanza_can_hold_is_refused_in_the_servers_form() -> None:
+    for operation in ("sendMessage", "sendMessageHeadLine"):
+        found = read("stanza", operation, "--from", "a@b", "--to", "b@x", "--body", "ctl\x01char")
+        assert isinstance(found, CtlOutput), operation
+        (error,) = json.loads(found.text)["errors"]
+        assert (found.code, error["path"]) == (1, ["..", "body"])
+        assert error["extensions"] == {"code": "input_coercion"}
+        assert "control character" in error["message"]
+
+
+def test_the_id_of_a_message_which_is_ours_is_refused_as_the_server_refuses_it() -> None:
+    words = ["stanza", "sendMessage", "--from", "a@b", "--to", "b@x", "--body", "x"]
+    found = read(*words, "--id", "y")
+    assert isinstance(found, CtlOutput)
+    assert found.text == "Unknown argument 'id' for command 'sendMessage'\n\n"
+    assert (found.code, "--id" in str(found.note)) == (1, False)
+
+
 def test_a_user_of_the_server_is_refused_by_the_types_of_their_own_schema() -> None:
     target = Target("t", "mongooseim", Url("http", "localhost", 5561, "/"), ("q",), options=Options(schema="user"))
     words = ("stanza", "sendMessage", "--to", "bob@localhost", "--body", "hello")

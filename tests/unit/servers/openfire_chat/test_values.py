@@ -23,6 +23,7 @@ from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Request
 
 JULIET, PETER = "juliet@example.org", {"username": "peter", "password": "pw"}
+ROOM = {"roomName": "a", "naturalName": "a", "description": "a"}
 NEEDED = ("title", "replyTo", "sender")
 BLAST: dict[str, Any] = {"message": "m", "recipients": ["a@b.c"], **dict.fromkeys(NEEDED, "x")}
 PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
@@ -193,7 +194,15 @@ def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() 
         ("create_workgroup", {"name": "love", "members": "nurse"}, '"description" is missing'),
         *(("send_blast", {key: BLAST[key] for key in BLAST if key != name}, f'"{name}" is missing') for name in NEEDED),
         ("create_user", {**PETER, "properties": {"a": 1}}, "an object such as"),
-        ("create_room", {"roomName": "a", "naturalName": "a", "description": "a", "maxUsers": True}, "a whole number"),
+        ("create_user", {**PETER, "username": "peter quince"}, r"write \\20"),
+        ("create_user", {**PETER, "email": "e" * 101}, "longer than the 100"),
+        ("create_group", {"name": "a/b", "description": ""}, '"name" has a slash'),
+        ("create_group", {"name": "a", "description": "d" * 256}, "longer than the 255"),
+        ("add_user_to_groups", {"username": "romeo", "groupnames": "a, a/b"}, r'"groupnames\[1\]" has a slash'),
+        ("add_user_to_group", {"username": "romeo", "groupName": "g" * 51}, "longer than the 50"),
+        ("update_room", {**ROOM, "persistent": True, "description": "d" * 256}, "longer than the 255"),
+        ("add_contact", {**romeo, "jid": "a@b.c", "nickname": "n" * 256}, "longer than the 255"),
+        ("create_room", {**ROOM, "maxUsers": True}, "a whole number"),
         ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
     for command, given_, why in rows:

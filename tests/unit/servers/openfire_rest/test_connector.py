@@ -205,6 +205,22 @@ async def test_query_lists_and_flags_are_written_as_openfire_reads_them(opened: 
     )
 
 
+async def test_a_text_that_openfire_would_not_store_of_a_persistent_room_is_refused_and_sent_of_a_temporary_one(
+    opened: Opened,
+) -> None:
+    rows = {"roomName": 50, "naturalName": 255, "description": 255, "password": 50}
+    async with opened() as bench:
+        for name, most in rows.items():
+            room = {"roomName": "r", "naturalName": "", "description": "", "persistent": True}
+            long = {**room, name: "a" * (most + 1)}
+            for command in ("create_room", "update_room"):
+                assert f"longer than the {most}" in await refused(bench, command, **long), (command, name)
+            bulk = await refused(bench, "create_rooms_bulk", chatRooms=[room, long])
+            assert f'in chatRooms[1], the argument "{name}" is longer than the {most}' in bulk
+            for given in ({**room, name: "a" * most}, {**long, "persistent": False}):
+                assert isinstance(await bench.deliver("update_room", **given), Delivered), (name, given)
+
+
 async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instead(opened: Opened) -> None:
     async with opened() as bench:
         say = partial(refused, bench)
@@ -219,9 +235,12 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
         assert "did you mean email" in await say("create_user", **USER, emial="x")
         assert "longer than the 100" in await say("create_user", **USER, name="a" * 101)
         assert "longer than the 50" in await say("create_group", name="a" * 51, description="")
+        assert "longer than the 50" in await say("add_user_to_group", username="u", groupName="a" * 51)
+        assert "longer than the 50" in await say("add_user_to_groups", username="u", groupnames=["a" * 51])
         assert "longer than the 255" in await say("update_group", groupName="a", description="a" * 256)
         assert "a slash" in await say("create_group", name="a/b", description="")
         assert "a slash" in await say("get_group", groupName="a/b")
+        assert '"groupnames[1]" has a slash' in await say("add_user_to_groups", username="u", groupnames=["a", "a/b"])
         assert "write \\2f" in await say("get_user", username="a/b")
         assert "dots" in await say("get_group", groupName="..")
         assert "dots" in await say("create_room", roomName="..", naturalName="", description="")

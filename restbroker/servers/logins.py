@@ -1,7 +1,7 @@
 """The logins in Redis as a connector or a reader of events uses them: one book for each target that has users.
 
-Made by `build` and `events`. Always holds: nothing is connected before the first call; a call waits while Redis is
-away, which the lane reports; a target of another kind has none.
+Made by `app`, and by the test of events. Always holds: nothing is connected before the first call; a call waits while
+Redis is away, which the lane reports; a target of another kind has none.
 """
 
 from collections.abc import Callable, Sequence
