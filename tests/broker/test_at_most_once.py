@@ -55,7 +55,7 @@ async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmark
         await harness.until(lambda: harness.of(JobsRecovered), "it is recovered")
         await harness.until(lambda: harness.size("dead") == 1 and harness.of(JobFinished), "one is parked, one runs")
     assert [call.command.arguments["n"] for call in harness.target.calls] == [1]
-    assert harness.of(JobsRecovered)[0].parked == 1
+    assert harness.of(JobsRecovered)[0].dead == 1
     (died,) = harness.of(JobDied)
     assert (died.code, died.command, died.jid, died.queue) == ("Uncertain", "once", "jid-once-0", "rest")
     (parked,) = harness.members("dead")

@@ -143,7 +143,7 @@ async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_jo
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished) and harness.of(GateClosed), "the gate closes")
     (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(GateClosed)
-    assert {(job.code, cure in str(job.cure)), (gate.code, cure in str(gate.cure))} == {(code, True)}
+    assert {(job.code, cure in str(job.hint)), (gate.code, cure in str(gate.hint))} == {(code, True)}
 
 
 async def test_a_bug_in_the_connector_costs_the_job_a_try_and_not_the_worker(harness: Harness) -> None:

@@ -140,8 +140,8 @@ async def test_what_is_not_signed_with_the_key_is_nobodys(
         (warned,) = one.hall.warnings()
         assert one.hall.outcomes() == ["unauthorized"]
     assert warned.code == "EventUnauthorized"
-    assert warned.cure is not None
-    assert "keys of this source's Options, that both clocks" in warned.cure
+    assert warned.hint is not None
+    assert "keys of this source's Options, that both clocks" in warned.hint
     assert TEXT not in warned.message
 
 

@@ -37,7 +37,7 @@ def test_in_an_outage_busy_lists_jobs_that_are_not_sent_the_queue_grows_and_none
         assert citizen.times_sent() == {}
         citizen.push(*[job(f"more{number}") for number in range(PUSHED)])
         assert citizen.queued() > PUSHED
-        until(lambda: told(citizen)[0].startswith("closed: No connection to http"), "stats names the reason")
+        until(lambda: told(citizen)[0].startswith("down: No connection to http"), "stats names the reason")
         line.mend()
         citizen.wait_until_idle()
     assert set(citizen.times_sent().values()) == {1}
