@@ -58,7 +58,7 @@ def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
     limit, concurrency = row["limit"], row["concurrency"]
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
-        found.append(f"no more than {limit} while the server has too much to do")
+        found.append(f"no more than {limit} at once since the server was overloaded or down; the limit rises with use")
     return found + fetch_limits(row)
 
 

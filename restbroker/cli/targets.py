@@ -182,7 +182,7 @@ def _state(one: Target) -> str:
 
 def _limits(one: Target) -> Iterator[str]:
     if one.limit < one.concurrency:
-        yield f"no more than {one.limit} at once while the server has too much to do"
+        yield f"no more than {one.limit} at once since the server was overloaded or down; the limit rises with use"
     if one.rate_limit_per_s is not None:
         yield f"RateLimit {one.rate_limit_per_s:g}/s"
     if one.max_in_flight is not None:

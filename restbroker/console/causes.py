@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def headline(found: "Summary", kind: str = "") -> str:
-    """Return `3 causes make 95 % of 1,366 jobs`; with `kind` "dead", `… of 1,366 dead jobs`.
+    """Return `3 causes account for 95 % of 1,366 jobs`; with `kind` "dead", `… of 1,366 dead jobs`.
 
     It counts only the jobs that were read and match the conditions.
     """
     main = found.main
-    causes = "1 cause makes" if len(main) == 1 else f"{len(main):,} causes make"
+    causes = "1 cause accounts for" if len(main) == 1 else f"{len(main):,} causes account for"
     percent = round(100 * sum(cause.jobs for cause in main) / found.meant)
     jobs = " ".join(word for word in (kind, "job" if found.meant == 1 else "jobs") if word)
     return f"{causes} {percent} % of {found.meant:,} {jobs}"

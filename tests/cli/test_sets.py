@@ -162,7 +162,7 @@ def test_a_summary_counts_those_jobs_for_which_all_conditions_hold(shell: Shell,
     for name in ("dead", "retries"):
         summary = shell(name, "summary", "--since", "1h", "--where", "command = register")
         assert summary.stdout.split("\t")[1:3] == ["2", "100.0%"]
-        assert summary.stderr.startswith("1 cause makes 100 % of 2 jobs of the ")
+        assert summary.stderr.startswith("1 cause accounts for 100 % of 2 jobs of the ")
         shown = json.loads(shell(name, "summary", "--older-than", "1h", "--where", "jid = j*", "--json").stdout)
         assert [shown["total"], shown["looked_at"], shown["matched"], shown["groups"][0]["jobs"]] == [4, 4, 1, 1]
         assert shell(name, "summary", "--where", "jid = nobody").stderr.endswith("set for which this holds failed.\n")

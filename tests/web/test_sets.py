@@ -103,7 +103,7 @@ async def test_retries_and_dead_open_with_their_causes_each_of_which_leads_to_it
         asked = await send(running, "/dead/act", form)
         await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
     for one in (dead, retries):
-        assert "1 cause makes 95 % of 63 jobs" in one.text
+        assert "1 cause accounts for 95 % of 63 jobs" in one.text
         assert "1 more did not fail, or is of even more causes." in one.text
     count, command, what = dead.row("95.2 %")[:3]
     assert (count, command) == ("60 95.2 %", "safeejabberd")
@@ -137,7 +137,7 @@ async def test_a_page_reads_causes_for_a_bounded_time_and_the_next_one_goes_on(
     looked_at = [int(found[1].replace(",", "")) for one in shown if (found := re.search(LOOKED_AT, one.text))]
     assert 0 < looked_at[0] < looked_at[1] < looked_at[2] < 20_000
     assert "100.0 %" in shown[0].row("What to do")[0]
-    assert re.search(r"1 cause makes 100 % of [\d,]+ dead jobs", overview.text)
+    assert re.search(r"1 cause accounts for 100 % of [\d,]+ dead jobs", overview.text)
 
 
 async def test_of_many_causes_the_largest_are_shown_and_how_many_more_there_are(harness: Harness, site: Open) -> None:

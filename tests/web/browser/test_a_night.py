@@ -75,7 +75,7 @@ def test_the_jobs_of_a_night_are_understood_mended_and_done_in_twelve_clicks(nig
     clicks = Clicks(visitor)
     visitor.open("/")
     clicks.follow("Dead")
-    visitor.sees("2 causes make 95 % of 1,366 jobs")
+    visitor.sees("2 causes account for 95 % of 1,366 jobs")
     assert "Correct the arguments" in visitor.row("BadArgument")
     clicks.follow("Edit the 900 jobs of this cause")
     visitor.fill("host", "example.org")
