@@ -223,10 +223,8 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     assert re.fullmatch(r"paused: by bob for (10 min|9 min \d+ s) more", paused)
     states = {line[2]: line[3] for line in lines if line[0] == "process"}
     assert states["one"] == "up: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
-    assert (
-        "one: no more than 7 at once since the server was overloaded or down; the limit rises with use one: MaxInFlight is reached"
-        in words
-    )
+    limit = "one: no more than 7 at once since the server was overloaded or down; the limit rises with use"
+    assert f"{limit} one: MaxInFlight is reached" in words
     assert "three: finishing its jobs" in words
 
 

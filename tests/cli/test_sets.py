@@ -133,7 +133,7 @@ def test_each_verb_takes_a_group_of_the_summary_and_touches_no_other_job(shell: 
     assert cells[8:] == ["j2", "u2@e.org exists."]
     shown = json.loads(shell("retries", "summary", "--json", "--limit", "1").stdout)
     assert [(one["group"], one["jobs"], one["hint"]) for one in shown["groups"]] == [
-        (cells[0], 3, "Nothing, or push with `ok_if_exists`.")
+        (cells[0], 3, "Nothing, or push with `--ok-if-exists` (`ok_if_exists` in the job).")
     ]
     for listing in (("dead",), ("dead", "list"), ("retries",), ("retries", "list")):
         found = shell(*listing, "--group", cells[0]).stdout.splitlines()
