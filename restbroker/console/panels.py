@@ -78,7 +78,11 @@ class Command(TyperCommand):
 
 def _type_name(option: _Option) -> str:
     """Return Typer's word for the values of an option: that of its `type`, which options have until Typer 0.28."""
-    return str(option.type.name if hasattr(option, "type") else option.bare_type())
+    match option:
+        case TyperOption(type=kind):
+            return str(kind.name)
+        case _:
+            return str(option.bare_type())
 
 
 def _heading(param: object) -> str:
