@@ -31,7 +31,7 @@ class OutputLost(RestbrokerError):
     def __init__(self, why: OSError) -> None:
         super().__init__(
             f"The output cannot be written: {why.strerror or why}.",
-            "What was asked for may have been done. Make room there, or write to another place.",
+            "The action may have been done. Free some space there, or write elsewhere.",
         )
         self.by_reader = isinstance(why, BrokenPipeError)
 

@@ -57,7 +57,7 @@ def warnings_of(old: Config, new: LoadedConfig) -> Iterator[Warned]:
     late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
     if late:
         message = f"{', '.join(late)}: the change takes effect after a restart."
-        yield Warned("NeedsRestart", message, "Restart restbroker, when it suits.")
+        yield Warned("NeedsRestart", message, "Restart restbroker when convenient.")
 
 
 async def read(load: Callable[[], LoadedConfig], turn: trio.CapacityLimiter) -> LoadedConfig | ConfigRefused:

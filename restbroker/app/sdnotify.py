@@ -107,7 +107,7 @@ def _state(view: View) -> set[str]:
     if closed:
         words.append(f"Targets that get no jobs now: {closed}.")
     if view.finishing:
-        words.append(f"Jobs that run under the configuration before: {view.finishing}.")
+        words.append(f"Jobs that run under the previous configuration: {view.finishing}.")
     lines = {"STATUS=" + " ".join(words)}
     if view.unready is None:
         lines.add("READY=1")

@@ -91,11 +91,11 @@ def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> No
         pushed = "The number of pushed rows is unknown" if known is None else f"{rows_text(known.pushed)} are pushed"
         if batch.found.digest is None and batch.found.state is None:
             last = "?" if known is None else known.row
-            output.say(f"{pushed}, the last is row {last}. Standard input without --state cannot be gone on with: feed"
-                       " the rows behind that one.")  # fmt: skip
+            output.say(f"{pushed}, the last is row {last}. Without --state, standard input cannot be resumed: feed"
+                       " only the rows after that one.")  # fmt: skip
         else:
             same = "The same command without --again" if batch.asked.again else "The same command"
-            output.say(f"{pushed}. {same} goes on, and pushes none of them again.")
+            output.say(f"{pushed}. {same} continues, and pushes none of them again.")
     if isinstance(error, Interrupted):
         raise typer.Exit(128 + error.number) from None
     raise typer.Exit(Exit.STORE if isinstance(error, StoreUnavailable) else Exit.FAILED) from None

@@ -153,9 +153,9 @@ class Batch:
     def _tell_begun(self, state: State, known: bulk.BatchRecord) -> None:
         before = f"{rows_text(known.pushed)} were pushed before (batch {state.batch})"
         if known.notes.get("complete") == "1":
-            output.say(f"{before}, which is all of it. --again pushes them once more.")
+            output.say(f"{before}, which is all of them. --again pushes them again.")
         else:
-            output.say(f"{before}; going on behind row {known.row}.")
+            output.say(f"{before}; continuing after row {known.row}.")
 
     def _rejects(self) -> Rejects:
         """Return where bad rows go. The file of a finished batch is left alone: a person may be correcting it."""
@@ -244,15 +244,13 @@ class Batch:
             return
         assert self.state is not None  # noqa: S101 - it has begun
         if known.answered < known.pushed:
-            output.say(f"Rows that failed are put into {self.asked.rejects} once all have ended.")
+            output.say(f"Failed rows are written to {self.asked.rejects} once all have ended.")
             return
         if rejects.is_finished and known.notes.get(_FAILED_KEPT):
             return
         with self.found.again() as source:
             if source is None:
-                output.say(
-                    f"{self.found.name} was changed meanwhile, so its rows that failed are not among the rejects."
-                )
+                output.say(f"{self.found.name} has changed meanwhile, so its failed rows are not among the rejects.")
                 return
             rejects.add(self._failed_rows(bulk_files.open_table(source).rows, self.state.batch))
         bulk.write_notes(self.client, self.state.batch, {_FAILED_KEPT: "1"})

@@ -142,7 +142,9 @@ def save(found: Input, state: State) -> None:
     try:
         bulk_state.write(found.state, state)
     except OSError as error:
-        output.say(f"note: the state file {found.state} cannot be written: {error.strerror}; Redis knows it too.")
+        output.say(
+            f"note: the state file {found.state} cannot be written: {error.strerror}; Redis keeps the progress too."
+        )
         found.state = None
 
 

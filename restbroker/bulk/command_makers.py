@@ -83,7 +83,9 @@ class Makers:
             if argument is not None and argument.secret:
                 self._warned.add(name)
                 instead = f"use --const {name}=@FILE, or a column."
-                output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
+                output.say(
+                    f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}"
+                )
 
     def _version(self, target: Target) -> str | None:
         queue = self.queue or target.queues[0]
@@ -102,7 +104,7 @@ class Makers:
         if found is None:
             output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
         elif found.quiet:
-            output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the jobs will wait.")
+            output.say(f"note: {found.held_up} No other process serves the queue {queue}; the jobs will wait.")
         if paused is not None:
             output.say(f"note: {paused.told} The jobs will wait: {paused.onward}")
         return None if found is None else found.server_version

@@ -249,9 +249,9 @@ class Summary:
         output.table(("", ""), [(name, str(count)) for name, count in rows])
         if kept is not None:
             which = "that failed or were rejected" if self.failed else "that were rejected"
-            output.say(f"The rows {which} are in {kept}: correct them there, and feed that file.")
+            output.say(f"The rows {which} are in {kept}: correct them there, and run that file.")
         if count := sum(self.uncertain.values()):
             rows_that = "1 row" if count == 1 else f"{count} rows"
-            output.say(f"{rows_that} may have run: look at the server before you push any of them again. Their jobs:")
+            output.say(f"{rows_that} may have run: check the server before you push any of them again. Their jobs:")
             for code in sorted(self.uncertain):
                 output.say(f"  restbroker dead --where 'jid ~ {self.batch}' --where 'error = {code}'")

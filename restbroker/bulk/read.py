@@ -146,7 +146,7 @@ def too_long(
     line, text = lines.first(), lines.text()
     if own is not None and more is not None and any(piece.endswith(ENDS) for piece in lines.taken[:-1]):
         first, *others = lines.taken
-        yield Bad(number, line, f"{UNCLOSED} Nor is anything after this line taken.", own(first), is_open=True)
+        yield Bad(number, line, f"{UNCLOSED} Nothing after this line is read.", own(first), is_open=True)
         for piece in (*others, *lines.rest(of_file=True)):
             yield Bad(number, line, "", more(piece), more=True, is_open=True)
         return

@@ -124,7 +124,7 @@ def _done(doing: Operation) -> tuple[Progress, Sequence[str]]:
     try:
         return _last(doing, dry_run=False)
     except RestbrokerError:
-        output.say("What was done until then is done. The same command again goes on with the rest.")
+        output.say("What was done until then stays done. Run the same command again for the rest.")
         raise
 
 
@@ -148,9 +148,7 @@ def _last(doing: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
                     output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
         except KeyboardInterrupt:
             if not dry_run:
-                output.say(
-                    f"{output.jobs(step.done)} {_DONE[action.verb]}. The same command again goes on with the rest."
-                )
+                output.say(f"{output.jobs(step.done)} {_DONE[action.verb]}. Run the same command again for the rest.")
             raise
     return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 
@@ -199,7 +197,7 @@ def _changes(seen: Progress, action: Action) -> Iterator[str]:
         for name, was, now in differences(before, after, action.edit.values):
             yield f"    {name}: {was} → {now}"
         if before.may_have_run:
-            yield "    It may have run already as it is: look at the server whether it was done."
+            yield "    It may have run already, unedited: check on the server whether it was done."
 
 
 def _warn(seen: Progress, action: Action) -> None:
@@ -207,8 +205,8 @@ def _warn(seen: Progress, action: Action) -> None:
     if action.edit is not None and seen.done > 1:
         for name in same_for_all(seen.previews, action.edit.values):
             output.say(
-                f"warning: {name} becomes the same in all {seen.done} jobs. To let each keep what it has under another"
-                f" name: --rename NAME={name}"
+                f"warning: {name} becomes the same in all {seen.done} jobs. If each is to keep its own value under"
+                f" another name: --rename NAME={name}"
             )
 
 
@@ -277,7 +275,7 @@ def _tell_refused(seen: Progress) -> None:
     if seen.gone:
         output.say(f"{output.jobs(seen.gone)} gone meanwhile: someone else was faster.")
     if seen.unseen:
-        output.say(f"{output.jobs(seen.unseen)} not searched: others took them, or the newest of them, meanwhile.")
+        output.say(f"{output.jobs(seen.unseen)} not searched: meanwhile others took them, or the newest of them.")
 
 
 def _as_json(seen: Progress, action: Action) -> dict[str, Json]:

@@ -92,7 +92,7 @@ def _require_right(given: InitOptions) -> None:
         raise UsageError("There is a login and a token.", "Give either --login or --token-file.")
     if given.redis and redis_address(config_answers.redis(given.redis)).password is not None:
         output.say(
-            "note: A password on the command line can be seen by others on this machine, and stays in histories."
+            "note: Others on this machine can see a password on the command line, and it stays in the shell's history."
         )
 
 
@@ -130,7 +130,7 @@ def _piped_password() -> str:
 
 
 def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
-    output.say("A few questions; Enter takes what stands in brackets. Nothing is written before the last answer.")
+    output.say("A few questions; Enter takes the value in brackets. Nothing is written before the last answer.")
     ask = _Questions()
     names = ", ".join(kind for kind, members in kinds.items() if defaults_of(members).url)
     kind = ask(given.server, f"Which server ({names})", FLAT, lambda text: config_answers.kind(text, kinds))
@@ -246,8 +246,8 @@ def _write(path: Path, planned: Setup) -> None:
             raise UsageError(f"{error.message}\nNo file was left behind.", error.cure or "") from error
         raise
     beside = ", ".join(planned.secrets)
-    output.say(f"Wrote {path}, and beside it {beside}: all for your eyes only (mode 0600).")
-    output.say("The user that restbroker runs as must be able to read them. What producers push needs the token.")
+    output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")
+    output.say("restbroker's user must be able to read them. Producers need the token.")
 
 
 def _offer_test(path: Path) -> Exit:

@@ -224,7 +224,10 @@ def _with_secret(asked: CtlCommand, spec: CommandSpec | None, path: Path | None)
     given = sorted(secret & asked.arguments.keys())
     if path is None:
         if given and sys.stderr.isatty():
-            output.say(f"note: {given[0]} stands in the command line, for `ps` and the history; see --secret-file.")
+            output.say(
+                f"note: {given[0]} is visible in the command line, to `ps` and in the shell's history;"
+                " see --secret-file."
+            )
         return asked
     dashes = [name for name in given if asked.arguments[name] == "-"]
     if not dashes:

@@ -56,12 +56,12 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
     except (StoreUnavailable, StoreRefused) as error:
-        output.say(f"The job {jid} was queued, do not run it again; its answer cannot be waited for.\n{error}")
+        output.say(f"The job {jid} was queued: do not run it again. restbroker cannot wait for its answer.\n{error}")
         raise typer.Exit(Exit.WAITING) from None
     if details is None:
         after = "" if timeout_s is None else f" after {duration_text(timeout_s)}"
         output.say(f"The job {jid} is not done{after}, but it will be: do not run it again.")
-        output.say(f"`restbroker explain {jid}` tells where it is.")
+        output.say(f"`restbroker explain {jid}` says where it is.")
         raise typer.Exit(Exit.WAITING)
     return Answer(jid, read_reply(details), details)
 

@@ -100,7 +100,7 @@ def _restore(settings: Config, jid: str, why: str) -> None:
 
     with open_store(settings) as client:
         restore(client, jid, who(), why)
-    output.say(f"{jid} is in the dead set again. It may have run since it was parked: restbroker explain {jid}")
+    output.say(f"{jid} is in the dead set again. It may have run since it died: restbroker explain {jid}")
     output.say(f"To run it: restbroker dead retry {jid}")
 
 

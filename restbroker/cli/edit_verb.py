@@ -210,7 +210,7 @@ def note_secrets(typed: arguments.TypedArguments) -> None:
     for name in sorted(typed.in_the_open):
         if redact.secret_values(None, {name: typed.values[name]}):
             instead = f"use {name}=- or {name}=@FILE."
-            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
+            output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")
 
 
 def _versions(settings: Config) -> Callable[[str], str | None]:

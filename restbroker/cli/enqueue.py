@@ -258,7 +258,7 @@ def _push(
         if found is None:
             output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
         elif found.quiet:
-            output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the job will wait.")
+            output.say(f"note: {found.held_up} No other process serves the queue {queue}; the job will wait.")
         if order.at_s is None and (paused := pause_of(client, *place)) is not None:
             output.say(f"note: {paused.told} The job will wait: {paused.onward}")
         push(client, order, jid, time.time())
@@ -299,7 +299,7 @@ def _answer(
         raise typer.Exit(128 + signal.SIGINT) from None
     except (StoreUnavailable, StoreRefused) as error:
         # Whoever saw this error only would push the job again.
-        output.say(f"The job {jid} was queued, do not push it again; its answer cannot be waited for.\n{error}")
+        output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}")
         if as_json:
             told_of: Json = {"code": "NoAnswer", "message": error.message, "cure": error.cure}
             output.as_json({"jid": jid, "outcome": "queued", "error": told_of})

@@ -58,7 +58,9 @@ def tail(
             configured = {one.name for one in settings.events.sources} if settings.events else set[str]()
             require("source of events", source, configured | stream.sources)
         if not before:
-            output.say("No events are noted." if settings.events else f"No events are noted. {NO_SOURCE} {ADD_SOURCE}")
+            output.say(
+                "No events are recorded." if settings.events else f"No events are recorded. {NO_SOURCE} {ADD_SOURCE}"
+            )
         _show(deque(before, maxlen=last), as_json=json)
         try:
             while not once:

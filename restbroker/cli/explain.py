@@ -62,7 +62,7 @@ def explain(
     for refused in story.refused:
         output.say(f"note: {refused}")
     for where in story.unseen:
-        output.say(f"note: not looked through to the end: {where}. --jobs and --seconds let it look further.")
+        output.say(f"note: not searched to the end: {where}. --jobs and --seconds extend the search.")
     if found is not None:
         if story.refused:
             output.say(_NOT_SEEN.format(jid=jid))
@@ -131,7 +131,7 @@ def _hints(place: Location, story: Timeline, queues: Collection[str]) -> Iterato
     if place.kind == "queue" and place.served is None:
         meant = None if place.name in queues else nearest(place.name, queues)
         may = "" if meant is None else f" Did its producer mean {meant}?"
-        yield f"No restbroker that runs serves the queue {place.name}.{may}"
+        yield f"No running restbroker serves the queue {place.name}.{may}"
     elif place.held_up is not None:
         yield f"It waits because {place.held_up}"
     queue = place.entry.queue

@@ -86,9 +86,9 @@ def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
     left = found.meant - sum(cause.jobs for cause in found.causes)
     output.say(f"{headline(found)} of the {zset} set{f'; {more:,} causes more' if more else ''}.")
     if left:
-        output.say(f"{output.jobs(left)} did not fail, or are of even more causes.")
+        output.say(f"{output.jobs(left)} did not fail, or have other causes.")
     if found.looked_at < found.total:
-        output.say(f"{found.total - found.looked_at:,} jobs more were not searched: time was up.")
+        output.say(f"{found.total - found.looked_at:,} more jobs were not searched: the time ran out.")
     output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group}")
 
 

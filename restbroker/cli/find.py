@@ -76,9 +76,9 @@ def _tell(found: SearchResult) -> None:
         output.say(f"note: not searched: {where}.")
     more = len(found.unseen) - _MOST_LINES
     if more > 0:
-        output.say(f"note: not searched: {more} places more, which --json has.")
+        output.say(f"note: not searched: {more} more places; --json lists them.")
     if found.unseen:
-        output.say("--jobs, --seconds and --limit let it look further.")
+        output.say("--jobs, --seconds and --limit extend the search.")
 
 
 def _most(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:

@@ -79,26 +79,26 @@ def tell(became: ActionResult, timeout_s: float) -> None:
         name, group = _LISTS[one.zset], f" --group {one.group}" if one.group is not None else ""
         output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
     if became.dropped:
-        output.say(f"{output.jobs(became.dropped)} failed and were dropped, as they ask for themselves.")
+        output.say(f'{output.jobs(became.dropped)} failed and were dropped, as their own "dead": false demands.')
     if became.gone:
         output.say(
-            f"note: That {became.gone} of them were done is concluded: they are nowhere any more."
-            " With History in env.json, restbroker keeps how jobs end."
+            f"note: {became.gone} of them count as done because they are gone. With History in env.json, restbroker"
+            " records how jobs end."
         )
     if became.deleted:
         output.say(
-            f"note: No end is kept of {output.jobs(became.deleted)} met nowhere: deleted by somebody, or done by a"
-            " process without History."
+            f"note: {output.jobs(became.deleted)} gone without a record: someone deleted them, or a process without"
+            " History finished them."
         )
     if became.taken:
         output.say(
-            f"note: What became of {became.taken} of them is not known here: another program serves their queues,"
-            " and they are nowhere any more."
+            f"note: restbroker does not know what became of {became.taken} of them: another program serves their"
+            " queues, and they are gone."
         )
     if became.is_over:
         return
     output.say(
-        f"After {duration_text(timeout_s)} not all have ended; they stay queued. restbroker explain JID tells of one."
+        f"After {duration_text(timeout_s)} some have not ended; they stay queued. restbroker explain JID shows one."
     )
     for why in (*became.refused, *(f"not searched: {where}" for where in became.unseen)):
         output.say(f"note: {why}")

@@ -67,7 +67,7 @@ def migrate(
 
 def _tell_left_out(where: Sources) -> None:
     for key in where.unclear:
-        output.say(f"note: {key} is left alone: it may be of another queue. If it is not, give its --process-id.")
+        output.say(f"note: {key} is left alone: it may belong to another queue. If it does not, give its --process-id.")
     if not where.complete:
         output.say("note: Redis has too many keys to look at all of them; give each --process-id of the original.")
 
@@ -105,7 +105,7 @@ def _move(client: Client, where: Sources) -> Takeover:
     try:
         return operate_migrate.move(client, where)
     except RestbrokerError:
-        output.say("What was moved until now is moved. Run the command again for the rest; nothing moves twice.")
+        output.say("What was moved so far stays moved. Run the command again for the rest; nothing moves twice.")
         raise
 
 
@@ -123,7 +123,7 @@ def _conclude(moved: Takeover) -> None:
     for why, number in moved.refused:
         output.say(f"{output.jobs(number)} stay where they are, since Redis refused: {why}")
     if moved.refused:
-        output.say("Mend that, then run the command again: it moves the rest.")
+        output.say("Fix that, then run the command again: it moves the rest.")
         raise typer.Exit(Exit.PARTLY if moved.moving else Exit.FAILED)
 
 

@@ -23,7 +23,7 @@ def print_not_found(story: Timeline, found: NotFound) -> None:
 
 def _lines(story: Timeline, found: NotFound) -> Iterator[str]:
     if story.unseen:
-        yield f"The job {story.jid} was not found in what was looked through: it may be further on, or nowhere."
+        yield f"The job {story.jid} was not found in what was searched: it may be in the rest, or gone."
     elif not story.refused:
         yield (
             f'The job {story.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let it'
@@ -32,17 +32,17 @@ def _lines(story: Timeline, found: NotFound) -> Iterator[str]:
     yield from (line for queue in found.unserved for line in _unserved_text(queue))
     if found.namespaces:
         names = ", ".join(name or "none" for name in found.namespaces)
-        yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace says which one is looked at."
+        yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace chooses the one that is searched."
     if found.copies.left:
         yield (
             "Copies of dead jobs that have left the dead set (retried, deleted, or trimmed by Sidekiq): "
-            f"{found.copies.left} of the newest {found.copies.looked_at}. None that is kept is of this job."
+            f"{found.copies.left} of the newest {found.copies.looked_at}. None of the copies is of this job."
         )
     yield from _history_text(found.kept)
     yield (
-        "The log of the broker (LogLevel info, the default) has a line job.failed for each job that was let in and then"
-        " died, and with LogLevel debug one for each that was delivered. Jobs that were refused when they came (their"
-        " form, their token) are summed there: the first of a code in ten seconds has a line."
+        "The log of the broker (LogLevel info, the default) has a line job.failed for each accepted job that died,"
+        " and with LogLevel debug one for each delivered job. Refused jobs (for their form or token) are counted there:"
+        " only the first with its code in ten seconds has a line."
     )
 
 
@@ -50,15 +50,15 @@ def _unserved_text(queue: UnservedQueue) -> Iterator[str]:
     name = shlex.quote(queue.name)
     meant = "" if queue.meant is None else f" Did its producer mean {queue.meant}?"
     wait = "waits" if queue.jobs == 1 else "wait"
-    yield f"Nobody serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
+    yield f"No process serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
     yield f"To look into it: restbroker queues peek {name}"
 
 
 def _history_text(kept: KeptHistory) -> Iterator[str]:
     if kept.for_s is None:
-        yield 'How jobs ended is not kept: "History": "24h" in env.json keeps it for a day, from then on.'
+        yield 'restbroker does not record how jobs end; with "History": "24h" in env.json it does, for a day.'
     elif kept.since_s is None:
-        yield "History is on, and no end was written yet."
+        yield "History is on, but nothing has been recorded yet."
     else:
         oldest = f"the oldest of {kept.ends} is of {local(kept.since_s)}"
-        yield f"How jobs ended is kept for {duration_text(kept.for_s)}; {oldest}."
+        yield f"Finished jobs are recorded for {duration_text(kept.for_s)}; {oldest}."

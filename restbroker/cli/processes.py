@@ -81,7 +81,7 @@ def quiet(
         agreed = _confirm(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run)
         for one in chosen if agreed else ():
             operate_processes.quiet(client, one.name, who(), why)
-            output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
+            output.say(f"{one.name} takes no more jobs, within a few seconds and until it is restarted.")
     if json:
         output.as_json(_requests_as_json("quiet", chosen, dry_run=dry_run))
 
@@ -102,7 +102,7 @@ def stop(
         agreed = _confirm(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run)
         for one in chosen if agreed else ():
             operate_processes.stop(client, one.name, who(), why)
-            output.say(f"{one.name} begins to stop within some seconds.")
+            output.say(f"{one.name} begins to stop within a few seconds.")
     if json:
         output.as_json(_requests_as_json("stop", chosen, dry_run=dry_run))
 

@@ -111,7 +111,7 @@ def _search(settings: Config, name: str, where: list[str], limit: int, after: st
     entries.write(page.entries, as_json=as_json)
     output.say(f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
     if page.after is not None:
-        output.say(f"Go on with: --after {page.after}")
+        output.say(f"Continue with: --after {page.after}")
 
 
 @app.command()
@@ -172,7 +172,7 @@ def clear(
         _require_queue(client, settings, name)
         count = operate_queues.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
-            confirm(f"Delete {output.jobs(count)} in {name}? They are gone then.", yes=yes)
+            confirm(f"Delete {output.jobs(count)} in {name}? There is no copy.", yes=yes)
             count = _clear(client, name, why)
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
@@ -193,7 +193,7 @@ def _clear(client: Client, name: str, why: str) -> int:
                     told_s = time.monotonic()
                     output.say(f"… {so_far.done} of {output.jobs(so_far.total)} deleted")
         except (KeyboardInterrupt, RestbrokerError):
-            output.say(f"{output.jobs(so_far.done)} deleted. The same command again goes on with the rest.")
+            output.say(f"{output.jobs(so_far.done)} deleted. Run the same command again for the rest.")
             raise
     return so_far.done
 

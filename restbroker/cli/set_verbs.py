@@ -101,7 +101,7 @@ def listing(
         more = f"{output.jobs(len(found))} shown, of the first {looked_at} of {total}"
     output.say(f"{more} in the {zset} set.")
     if after is not None:
-        output.say(f"Go on with: --after {after}")
+        output.say(f"Continue with: --after {after}")
 
 
 def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
@@ -266,7 +266,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
 
         moment_s = at_s(delay, at)
         if moment_s is None:
-            raise UsageError("There is no time to reschedule to.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
+            raise UsageError("No new time is given.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
         action = Action(
             "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
         )

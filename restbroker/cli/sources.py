@@ -40,7 +40,7 @@ def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
     else:
         output.table((), map(_row, found))
     if not found:
-        output.say("No process on this Redis reads a source of events by itself; others are not listed.")
+        output.say("No process on this Redis reads events. Sources that servers post to are not listed.")
 
 
 def _as_json(one: SourceState) -> dict[str, Json]:

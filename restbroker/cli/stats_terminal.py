@@ -145,7 +145,7 @@ def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
     if row["dying"] or row["finishing"] is True:
         yield lanes.state(row)
     elif isinstance(age_s := row["beat_age_s"], int | float) and age_s >= SILENT_S:
-        yield f"no sign of life for {duration_text(age_s)}"
+        yield f"no heartbeat for {duration_text(age_s)}"
     reason, hint = row["reason"], row["hint"]
     if reason is not None or hint is not None:
         yield " ".join(text(part) for part in (f"{lanes.state(row)}:", reason, hint) if part is not None)

@@ -51,10 +51,10 @@ def new(
         output.data(secret)
     else:
         write_new(file, secret + "\n")
-        output.say(f"Wrote {file}, for your eyes only; the user that restbroker runs as must be able to read it.")
+        output.say(f"Wrote {file}, which only you can read; restbroker's user must be able to read it.")
     path = Path(f"/run/credentials/{name}_token") if file is None else file.absolute()
     entry = {"Tokens": {name: {"SecretFile": str(path), "Allow": ["*"]}}}
-    output.say(f"In env.json, with the commands that it may ask for:\n{json_text.dumps(entry, indent=2)}")
+    output.say(f"In env.json, with the commands that its jobs may run:\n{json_text.dumps(entry, indent=2)}")
 
 
 @app.command("list")
@@ -75,7 +75,7 @@ def list_tokens(
     else:
         output.table(_HEADER, [_cells(row) for row in rows])
     if skipped:
-        output.say(f"note: {skipped} more jobs wait that were not looked at; --jobs raises the number.")
+        output.say(f"note: {skipped} more waiting jobs were not counted; --jobs raises the limit.")
 
 
 def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:

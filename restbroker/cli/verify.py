@@ -74,19 +74,21 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
     except BadUrl as bad:
         raise UsageError(f"--redis cannot be used: {bad}") from bad
     if address.password is not None:
-        output.say("note: the password stands in the command line, for `ps` and the shell's history; use --config.")
+        output.say(
+            "note: the password is visible in the command line, to `ps` and in the shell's history; use --config."
+        )
     return StoreSettings(address.url, password=address.password)
 
 
 def _show(result: Result) -> None:
     output.table(("JOBS", ""), list(result.numbers().items()))
     for name, times in result.recovery().items():
-        output.row((f"given back after {name}", *(f"{part} {value:g}" for part, value in times.items())))
+        output.row((f"requeued after {name}", *(f"{part} {value:g}" for part, value in times.items())))
     faults = ", ".join(f"{count} {name}" for name, count in result.faults.items()) or "none"
-    output.say(f"Faults: {faults}. It took {duration_text(result.took_s)}; again in this order: --seed {result.seed}")
+    output.say(f"Faults: {faults}. It took {duration_text(result.took_s)}; the same order again: --seed {result.seed}")
     if result.parked_why:
         why = ", ".join(f"{count} {name}" for name, count in result.parked_why.items())
-        output.say(f"Parked, as an operator would see them in the dead set: {why}.")
+        output.say(f"Dead, as an operator would see them: {why}.")
     output.say(_outcome(result))
 
 

@@ -128,9 +128,9 @@ def _refuse_missing(
         del members["Path"]
         must = _MUST
         if written.path:
-            review.refuse(at(where, "Path"), f"has no use: a source of the kind {source.kind} fetches by itself.")
+            review.refuse(at(where, "Path"), f"has no effect: a source of kind {source.kind} fetches events itself.")
     if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
-        review.refuse(_place_of_secret(source, where), f"has no use for the kind {source.kind}; see its Options.")
+        review.refuse(_place_of_secret(source, where), f"has no effect for the kind {source.kind}; see its Options.")
     for member in [member for member, value in members.items() if not value]:
         # A kind that nobody knows may have a path of its own, or need none.
         others = [at(where, "Kind")] if member == "Path" else []
@@ -203,7 +203,7 @@ def _check_alone(source: EventSource, where: str, readers: dict[tuple[str | None
         first = readers.setdefault((source.target_name, user), where)
         if first != where:
             place = at(at(where, "Options"), "Users")
-            review.refuse(place, f"{user!r} is also one of {review.as_written(first)}; of a user one source is told.")
+            review.refuse(place, f"{user!r} is also one of {review.as_written(first)}; a user belongs to one source.")
 
 
 def _check_more(source: EventSource, where: str, owners: dict[str, str], review: Problems) -> None:
@@ -218,7 +218,7 @@ def _judge_listen(source: EventSource, where: str, review: Problems) -> None:
     if source.listen is None:
         return
     if source.path is None:
-        review.refuse(at(where, "Listen"), f"has no use: a source of the kind {source.kind} fetches by itself.")
+        review.refuse(at(where, "Listen"), f"has no effect: a source of kind {source.kind} fetches events itself.")
     elif not is_loopback(source.listen[0]):
         why = "it has no TLS; use Listen of Events for other machines"
         review.refuse(at(where, "Listen"), f"expected a loopback address, found {source.listen[0]!r}; {why}.")

@@ -221,7 +221,7 @@ class Config:
             review.note(
                 "ShortShutdown",
                 f"ShutdownTimeout is shorter than RequestTimeout{of}: a stop may cut off running requests.",
-                "Make ShutdownTimeout the longer one.",
+                "Make ShutdownTimeout longer.",
             )
         return attrs.evolve(
             self,

@@ -105,7 +105,7 @@ class Flat:
             case "bearer":
                 found = bearer or issued_login(basic, fallback=False)
             case _ if basic is not None and bearer is not None:
-                review.refuse("RestAuth", "say basic or bearer, since both RestUser and RestToken are given.")
+                review.refuse("RestAuth", "choose basic or bearer, since both RestUser and RestToken are given.")
                 return None
             case "auto" if bearer is None:
                 found = issued_login(basic, fallback=True)

@@ -66,7 +66,7 @@ def _read_rate(value: Json) -> Rate:
     if not isinstance(value, Mapping):
         return _plain_rate(value)
     if not {"Rate"} <= set(value) <= {"Rate", "Burst"}:
-        raise BadValue(f"{_EXPECTED_RATE}, or an object of Rate and, if wanted, Burst", value)
+        raise BadValue(f"{_EXPECTED_RATE}, or an object of Rate and, optionally, Burst", value)
     reading = Reading()
     rate: Rate | None = reading.part("Rate", lambda: _plain_rate(value["Rate"]))
     burst = None if value.get("Burst") is None else reading.part("Burst", lambda: _BURSTS.read(value["Burst"]))

@@ -69,7 +69,7 @@ class SourceDefaults:
     """What holds for every source of a kind.
 
     `path` is where servers post if the source does not say; None: the source has to say it. `is_reader`: no server
-    posts, the source fetches by itself. `is_signed`: each request proves by itself who made it, so that the source
+    posts, the source fetches events itself. `is_signed`: each request proves by itself who made it, so that the source
     takes no `Secret`. `has_ids`: see `EventSource`. `target_kind` is the kind of the target that a source names; None:
     it names none.
     """

@@ -48,7 +48,7 @@ def check_name_alone(where: str, user: str, review: Problems) -> None:
     0.9.6).
     """
     if "@" in user:
-        review.refuse(where, "needs the administrator's name alone, such as admin, and no whole JID.")
+        review.refuse(where, "needs the administrator's name alone, such as admin, not a whole JID.")
 
 
 def issued_login(login: Basic | None, *, fallback: bool) -> IssuedLogin | None:

@@ -41,13 +41,13 @@ class QueryKey:
         """Return the key as it is to be used; None without a usable one, which becomes a problem in `review`."""
         where = at(place, "Value")
         if self.value == NO_SECRET:
-            review.refuse(where, "is missing or empty; it is the key that stands in the address (or use ValueFile).")
+            review.refuse(where, "is missing or empty; it is the key in the address (or use ValueFile).")
             return None
         value = review.try_secret(where, self.value)
         if value is None:
             return None
         if not _KEY.fullmatch(value.reveal()):
-            review.refuse(where, "must be of letters, digits and . _ ~ + / = - only, since it stands in an address.")
+            review.refuse(where, "must be of letters, digits and . _ ~ + / = - only, since it is part of an address.")
         return QueryKey(value)
 
 
@@ -141,7 +141,7 @@ def _target(name: str | None, targets: Sequence[Target], review: Problems) -> Ta
         if able:
             review.note(
                 "NoRosterTarget",
-                "Roster names no Target: nobody tells Prosody of changes, and users see them at their next login.",
+                "Roster names no Target: Prosody does not learn of changes, and users see them at their next login.",
                 f'Add "Target": "{able[0]}" to it.',
             )
         return None

@@ -81,7 +81,7 @@ class Token:
         for member, one in placed:
             if self.signed and len(one.reveal()) < _LEAST_SIGNED:
                 wanted = f"at least {_LEAST_SIGNED} characters for a token that signs, found fewer"
-                review.refuse(member, f"expected {wanted}; who sees a signed job could guess it.")
+                review.refuse(member, f"expected {wanted}; anyone who sees a signed job could guess it.")
         secrets = tuple(one for _, one in placed)
         is_signed, of_queue = bool(self.signed), self.signed == "queue"
         token = attrs.evolve(

@@ -39,7 +39,7 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Probl
         if key is None:
             meant = nearest(Config, head.replace("_", ""))
             hint = f"; did you mean {meant}?" if meant else "."
-            review.note("UnknownVariable", f"The variable {variable} is no key of restbroker{hint}")
+            review.note("UnknownVariable", f"The variable {variable} is not a key of restbroker{hint}")
             continue
         under = found.get(key.name, below.get(key.name))
         place = key.name

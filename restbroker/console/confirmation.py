@@ -21,7 +21,8 @@ def confirm(question: str, *, yes: bool = False) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{question} There is no one to ask.", "Add --yes to do it, or --dry-run to see what it would be."
+            f"{question} This needs an answer, and stdin is no terminal.",
+            "Add --yes to go ahead, or --dry-run to see what would be done.",
         )
     if not typer.confirm(question, err=True):
         output.say("Nothing was done.")

@@ -36,7 +36,7 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
         jid = next((job.jid for job in found if job.jid), "JID")
         output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}")
     if total > len(found) and zset != "schedule":
-        output.say(f"What they failed of: restbroker {_NAMES[zset]} summary")
+        output.say(f"Why they failed: restbroker {_NAMES[zset]} summary")
 
 
 def tokens(settings: Config) -> frozenset[str]:

@@ -187,7 +187,7 @@ def fit_arguments(
         output.say(f"note: {reason}")
     elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):
         output.say(
-            f"note: which version of {signatures.kind} answers is not known, and they differ in {spec.name}:"
+            f"note: the version of {signatures.kind} is unknown, and versions differ in {spec.name}:"
             f" {signatures.differences()}. ServerVersion names it (of a target in Targets: in its Options)."
         )
     return spec, values
@@ -229,10 +229,13 @@ def _note_secrets(spec: CommandSpec, typed: arguments.TypedArguments) -> None:
         argument = spec.argument(name)
         if argument is not None and argument.secret:
             instead = f"use {name}=- or {name}=@FILE."
-            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
+            output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")
         elif _holds_a_secret(spec, name, typed.values[name]):
             instead = "push it from a file, with --bulk."
-            output.say(f"note: a secret in {name} stands in the command line, for `ps` and the history; {instead}")
+            output.say(
+                f"note: a secret in {name} is visible in the command line, to `ps` and in the shell's history;"
+                f" {instead}"
+            )
 
 
 def _note_addresses(spec: CommandSpec, values: Mapping[str, Json], default_host: str | None) -> None:

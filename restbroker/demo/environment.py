@@ -114,10 +114,10 @@ class Environment:
         why = (
             f"The broker ended with code {self.broker.returncode}"
             if ended
-            else f"Nothing came in {duration_text(timeout_s)}"
+            else f"Nothing arrived within {duration_text(timeout_s)}"
         )
         raise RestbrokerError(
-            f"{why}, so this is not true: {promise}.\nThe broker's last words:\n{last_words(self.log)}"
+            f"{why}, so this could not be confirmed: {promise}.\nThe broker's last lines:\n{last_words(self.log)}"
         )
 
     async def next_arrival(self, command: str, since: int) -> ReceivedCommand:
@@ -133,7 +133,9 @@ class Environment:
     def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
         """Print that a promise was kept; raise `RestbrokerError` if it was not."""
         if not kept:
-            raise RestbrokerError(f"This is not true: {text}.\nThe broker's last words:\n{last_words(self.log)}")
+            raise RestbrokerError(
+                f"This promise was not kept: {text}.\nThe broker's last lines:\n{last_words(self.log)}"
+            )
         self.voice.good(text)
 
 

@@ -99,9 +99,9 @@ async def wrong_token(stage: Environment) -> None:
     job = await stage.push([*stage.scene.creation("mallory", "x"), "guessed"])
     await _reaches(stage, 1, "ZCARD", "dead")
     parked = [json.loads(raw(member)) for member in items(await stage.ask("ZRANGE", "dead", "0", "-1"))]
-    stage.promise([entry["jid"] for entry in parked] == [job["jid"]], "the job is parked in Sidekiq's dead set")
+    stage.promise([entry["jid"] for entry in parked] == [job["jid"]], "the job is in Sidekiq's dead set")
     stage.voice.show(f"{parked[0]['error_class']}: {parked[0]['error_message']}")
-    stage.promise("guessed" not in parked[0]["error_message"], "the reason is written there, without the token")
+    stage.promise("guessed" not in parked[0]["error_message"], "the reason is there, without the token")
     stage.promise(not _registers(stage, before), "the server never heard of it")
 
 
@@ -113,7 +113,7 @@ async def show_stats(stage: Environment) -> None:
     code, shown = await stage.restbroker("stats", until=lambda stdout: "down" not in stdout)
     lines = [line.split("\t") for line in shown.splitlines()]
     counted = ["total", "processed", str(processed)] in lines
-    stage.promise(code == 0 and counted, f"all {processed} jobs are counted, the one that was parked among them")
+    stage.promise(code == 0 and counted, f"all {processed} jobs are counted, the dead one among them")
     told = any(line[0] == "process" and "up" in line for line in lines)
     stage.promise(told, "the process and the state of its target are shown")
 

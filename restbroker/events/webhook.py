@@ -146,7 +146,7 @@ class Webhooks:
         began_s = trio.current_time()
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
-            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events must be posted.", {"Allow": "OPTIONS, POST"})
+            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": "OPTIONS, POST"})
         if place.door is not None and not await place.door.lets_in(headers, scope["query_string"], rest):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
@@ -181,7 +181,9 @@ class Webhooks:
             self._tell(place, _not_now("unavailable", error.message))
             return place.hook.not_now(told, RETRY_AFTER_S)
         except ValueError:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it nests too deep.") from None
+            raise _Refusal(
+                HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
+            ) from None
         if told.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answer_refused(told))
         return self._count(place, verdict, place.hook.answer_taken(told), trio.current_time() - began_s)
@@ -211,8 +213,8 @@ class Webhooks:
                 self._report(Warned("EventTooLarge", what, "Let the server send less in one event."))
             case "busy" | "unavailable":
                 cure = (
-                    "restbroker keeps nothing of it. The server got an error: some servers publish again, "
-                    "some tell the sender."
+                    "restbroker did not keep it. The server got an error: some servers publish again, some tell the "
+                    "sender."
                 )
                 self._report(Warned("EventNotTaken", what, cure))
             case _:
@@ -231,7 +233,7 @@ def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
         raise _too_large()
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     if kind != hook.CONTENT_TYPE:
-        wanted = f"The server posts another type than {hook.CONTENT_TYPE}; let it send that."
+        wanted = f"The content type must be {hook.CONTENT_TYPE}."
         raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept": hook.CONTENT_TYPE})
 
 
@@ -243,14 +245,14 @@ async def _body(receive: ASGIReceiveCallable) -> bytes:
         while True:
             event = await receive()
             if event["type"] != "http.request":
-                raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body broke off, or its chunks are invalid.")
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body was cut off, or its chunks are invalid.")
             parts.append(event["body"])
             size += len(event["body"])
             if size > BODY_LIMIT_BYTES:
                 raise _too_large()
             if not event["more_body"]:
                 return b"".join(parts)
-    raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not come.")
+    raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")
 
 
 def _too_large() -> _Refusal:

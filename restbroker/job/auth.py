@@ -116,7 +116,8 @@ def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
         otherwise = "" if spec is not None and spec.beyond else ", or name the host in the command's own arguments"
         return Reason(
             "HostNotAllowed",
-            f'The token "{grant.name}" is bound to hosts, but the hosts of {name} is about, since {named.why}.',
+            f'The token "{grant.name}" is bound to hosts, but restbroker cannot tell which hosts {name} is about:'
+            f" {named.why}.",
             f"Push with a token without Hosts{otherwise}.",
         )
     patterns = [hosts.plain(pattern) for pattern in grant.hosts]

@@ -54,7 +54,7 @@ def or_why(show: Callable[[], T], instead: Callable[[str], T]) -> T:
         return show()
     except _ODD as error:
         # Not its words: they may hold a part of the job.
-        why = "it nests too deep" if isinstance(error, RecursionError) else type(error).__name__
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
     return instead(f"(not shown: {why})")
 
 

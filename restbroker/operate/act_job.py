@@ -103,9 +103,9 @@ def require_sense(zset: SortedSet, action: Action) -> None:
     if action.verb not in VERBS[zset]:
         raise UsageError(f"Jobs of the {zset} set do not support {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
     if action.verb == "reschedule" and action.at_s is None:
-        raise UsageError("There is no time to reschedule to.", "Give the new time.")
+        raise UsageError("No new time is given.", "Give the new time.")
     if action.verb == "move" and not action.queue:
-        raise UsageError("There is no queue to move to.", "Name the queue.")
+        raise UsageError("No queue is given.", "Name the queue.")
     if action.verb == "edit" and action.edit is None:
         raise UsageError("There is nothing to change.", "Give arguments, a command or a queue.")
     try:

@@ -141,7 +141,7 @@ def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
     if action.edit is not None and action.edit.queue is not None:
         raise UsageError("An edit cannot change the queue of a waiting job.", "Move it.")
     if action.verb == "move" and action.queue == queue:
-        raise UsageError(f"They already wait in {queue} already.", "Name another queue.")
+        raise UsageError(f"They wait in {queue} already.", "Name another queue.")
     for name in (queue, *([action.queue] if action.queue else [])):
         if known.target(name) is None and action.edit is not None:
             raise UsageError(

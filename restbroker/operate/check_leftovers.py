@@ -42,8 +42,8 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
             AREA,
             "OriginalLeft",
             message=f"The Go original (ejabberd-restbroker) has jobs here: {shown}.",
-            why="restbroker does not look there: while the original does not run, they wait for nobody.",
-            cure="Stop the original, then: restbroker migrate (with --dry-run it only tells what would be moved)",
+            why="restbroker does not read these: while the original is stopped, nothing runs them.",
+            cure="Stop the original, then: restbroker migrate (with --dry-run it only shows what would be moved)",
         )
 
 

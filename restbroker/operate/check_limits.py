@@ -38,10 +38,11 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 "note",
                 "config",
                 "DangerousAllowed",
-                message=f'Jobs with the token "{token.name}" may run commands that touch the server:'
+                message=f'Jobs with the token "{token.name}" may run commands that control the server:'
                 f" {', '.join(words)}.",
-                why="Whoever can push with it can stop the server, or read and overwrite its files, as far as they go.",
-                cure=f"If that is not meant so, remove them from Tokens.{token.name}.Allow.",
+                why="Anyone who can push with it can stop the server, or read and overwrite its files, as far as these"
+                " commands allow.",
+                cure=f"If this is not intended, remove them from Tokens.{token.name}.Allow.",
             )
 
 
@@ -49,7 +50,9 @@ def check_limits(target: Target) -> Iterator[Finding]:
     """Yield the limits of a target, and whether one of them makes another one pointless."""
     told = []
     if target.rate is not None:
-        told.append(f"{target.rate.per_s:g} jobs a second are started (up to {target.rate.burst} at once after a rest)")
+        told.append(
+            f"{target.rate.per_s:g} jobs a second are started (up to {target.rate.burst} at once after a pause)"
+        )
     if target.max_in_flight is not None:
         told.append(f"{target.max_in_flight} jobs are in progress")
     if told:
@@ -95,7 +98,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "redis",
             "DeadSetFull",
             message=f"{parked} jobs are in the dead set, and DeadLimit is {limit}.",
-            why="No job is taken, so that none that fails gets lost in the crowd.",
+            why="No job is taken, so that no failed job is overlooked.",
             cure="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
         )
     if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
@@ -104,9 +107,9 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "redis",
             "DeadTrimmed",
             message=f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
-            why=f"Of more parked jobs the oldest vanish from it. Copies stay in {client.keys.parked} for a while"
+            why=f"Beyond that, the oldest dead jobs vanish. Copies stay in {client.keys.parked} for a while"
             " (restbroker dead --trimmed).",
-            cure=f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops before; a database of its own cures it.',
+            cure=f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops in time; a database of its own avoids it.',
         )
 
 

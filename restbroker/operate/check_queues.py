@@ -82,7 +82,7 @@ def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, kn
     message = f"No job was ever pushed to the queue {name} here."
     meant = nearest(name, (other for other in known if other not in config.queues))
     if meant is not None:
-        why = f"There is a queue {meant}, so that the producers may mean another one."
+        why = f"There is a queue {meant}; the producers may use that one."
         return Finding(
             "warning", AREA, "QueueMisspelt", message=message, why=why, cure=f'Did you mean "RestQueue": "{meant}"?'
         )

@@ -19,7 +19,7 @@ def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
         return
     if may_rewrite(client):
         message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as run does at each start."
-        yield ok(_AREA, "TornFile", f"{message} What a power loss cut in the middle does no harm then.")
+        yield ok(_AREA, "TornFile", f"{message} Then a script that a power loss cut does no harm.")
         return
     yield Finding(
         "warning",
@@ -28,6 +28,6 @@ def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
         message="This user may not have Redis write its append-only file again (BGREWRITEAOF).",
         why="A power loss may cut the file inside a script; the second start after it then loses the jobs of that"
         " script.",
-        cure="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. Where that cannot be: run "
+        cure="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. If that is not possible: run "
         "redis-check-aof --fix on the file before you start Redis after a crash of its machine.",
     )

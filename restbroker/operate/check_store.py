@@ -126,9 +126,9 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
             "note",
             AREA,
             "FailoverLoses",
-            message="Redis takes writes while no replica is there to have them (min-replicas-to-write 0).",
-            why="A failover loses what was not replicated. A master that was cut off or replaced takes jobs for seconds"
-            " more and then forgets them.",
+            message="Redis accepts writes that no replica receives (min-replicas-to-write 0).",
+            why="A failover loses what was not replicated. A master that was cut off or replaced accepts jobs for"
+            " some seconds more and then discards them.",
             cure="With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
         )
 
@@ -141,7 +141,7 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
             AREA,
             "WrongType",
             message=f"{one.what}.",
-            why="Redis refuses whatever touches it: jobs are not taken, not settled or not counted.",
+            why="Redis refuses every command on it: jobs are not taken, not settled or not counted.",
             cure=one.cure,
         )
 
@@ -168,7 +168,7 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
         AREA,
         "SharedDatabase",
         message=f"Other Sidekiq processes use this database: {_join(foreign)}.",
-        why="They trim the dead set to 9,999 jobs and 180 days, also parked commands; and a process of open-source"
+        why="They trim the dead set to 9,999 jobs and 180 days, restbroker's too; and a process of open-source"
         " Sidekiq that is killed while it moves a due job out of the retry or schedule set loses that job.",
         cure="Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
     )

@@ -136,14 +136,14 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
 
 def _nothing(jid: str) -> UsageError:
     return UsageError(
-        f"There is no copy of a dead job {jid} that is not in the dead set already.",
+        f"There is no copy of the job {jid}, or it is in the dead set already.",
         "`restbroker dead --trimmed` lists the copies.",
     )
 
 
 def _too_late(jid: str, where: str) -> UsageError:
     return UsageError(
-        f"There was no time to look for the job {jid} in all of {where}; nothing was done.",
+        f"The time was too short to search all of {where} for the job {jid}; nothing was done.",
         "Try again when Redis is less busy; `restbroker dead --restore` searches longer than the pages do.",
     )
 

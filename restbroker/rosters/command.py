@@ -237,7 +237,7 @@ def refresh(
     With --wait it ends with 0: all are refreshed; 1: none; 6: timeout, they stay queued; 7: not all.
     """
     if bool(users) == every:
-        wrong = "Users are named, and --all is given." if every else "No user is named."
+        wrong = "Users are named, and --all is given." if every else "No user is given."
         raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
     timeout_s = duration_s("--timeout", timeout)
     with open_rosters(config) as desk, usage_errors():
@@ -268,10 +268,10 @@ def _conclude(found: operate.Refreshed, without: Sequence[str], timeout_s: float
     for why in dict.fromkeys(found.errors):
         output.say(why)
     if found.failed and not found.errors:
-        output.say("Who failed is tried again alone: `restbroker retries list` names them, and why.")
+        output.say("Users who failed are retried alone: `restbroker retries list` shows them and why.")
     if found.waiting:
         after = duration_text(timeout_s)
-        output.say(f"After {after}, {count_text(found.waiting, 'job')} had not ended; what is left stays queued.")
+        output.say(f"After {after}, {count_text(found.waiting, 'job')} had not ended; they stay queued.")
         raise typer.Exit(Exit.WAITING)
     if found.failed:
         raise typer.Exit(Exit.PARTLY if found.done else Exit.FAILED)

@@ -236,7 +236,7 @@ def _of_prosody(folder: Path, desk: RosterConnection, *, one_sided: bool) -> Fil
 def _tell_one_sided(left_out: int) -> None:
     if left_out:
         contacts = count_text(left_out, "contact")
-        output.say(f"{contacts} left out, whose subscription is not both; --one-sided takes them too.")
+        output.say(f"{contacts} left out, whose subscription is not both; --one-sided includes them.")
 
 
 @attrs.define
@@ -266,7 +266,7 @@ def _import(
             for so_far in steps:
                 pace.tell(so_far.done, so_far.total)
         except (KeyboardInterrupt, RestbrokerError):
-            output.say(f"{count_text(so_far.done, 'roster')} written. The same command again goes on with the rest.")
+            output.say(f"{count_text(so_far.done, 'roster')} written. Run the same command again for the rest.")
             raise
     return so_far
 

@@ -93,7 +93,7 @@ def read(raw: bytes, form: Format, domain: str | None) -> FileContents:
 
 
 def loads(raw: bytes) -> Json:
-    """Return the JSON value; raise `rubyjson.Unreadable` if it is not JSON, or a name stands twice in one object.
+    """Return the JSON value; raise `rubyjson.Unreadable` if it is not JSON, or a name appears twice in one object.
 
     Of two equal names the first would be lost without a word.
     """
@@ -179,7 +179,7 @@ def _require_once(pairs: list[tuple[str, Json]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise rubyjson.Unreadable(f"{printable(name)} stands twice in one object")
+            raise rubyjson.Unreadable(f"{printable(name)} appears twice in one object")
         seen.add(name)
 
 

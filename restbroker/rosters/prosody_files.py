@@ -111,7 +111,7 @@ class _Reader:
 
     def error(self) -> BadRoster:
         """Return the error to raise for what stands here."""
-        return BadRoster("The file", f"is not a roster written by Prosody, from byte {self.at} on", "Look at it.")
+        return BadRoster("The file", f"is not a roster written by Prosody, from byte {self.at} on", "Check it.")
 
     def value(self, depth: int) -> Lua:
         match self.next():
@@ -173,12 +173,12 @@ def _contacts(table: Lua, *, one_sided: bool) -> tuple[Mapping[str, Contact], in
 
 def _entries(table: Lua) -> Iterator[tuple[str, Mapping[str | float | bool, Lua]]]:
     if not isinstance(table, dict):
-        raise BadRoster("The file", "returns no table", "Look at it.")
+        raise BadRoster("The file", "returns no table", "Check it.")
     for key, entry in table.items():
         if key is False or key == "pending":  # its version, and who asks to be a contact
             continue
         if not isinstance(key, str) or not isinstance(entry, dict):
-            raise BadRoster("The file", "has an entry that is not a contact", "Look at it.")
+            raise BadRoster("The file", "has an entry that is not a contact", "Check it.")
         yield read_jid(key), entry
 
 

@@ -297,7 +297,7 @@ def _read_groups(value: Json, entry: str) -> tuple[str, ...]:
             given: list[Json] = []
         case Mapping():
             if any(member is None or member is False for member in value.values()):
-                raise BadRoster(entry, "has a group that is false", "Leave it out: what is named is a group.")
+                raise BadRoster(entry, "has a group that is false", "Leave it out: this names a group.")
             given = list(value)
         case list() | tuple():
             given = list(value)
@@ -322,6 +322,6 @@ def _require_text(text: str, entry: str, what: str) -> None:
     if len(text) <= _SHORT and text.isprintable():
         return
     if bad := unprintable(text):
-        raise BadRoster(entry, f"has the character {name_character(bad)} in its {what}", "Write it without.")
+        raise BadRoster(entry, f"has the character {name_character(bad)} in its {what}", "Remove it.")
     if len(text.encode()) > LONGEST_NAME_BYTES:
         raise BadRoster(entry, f"has a {what} of more than {LONGEST_NAME_BYTES} bytes")

@@ -278,7 +278,7 @@ class ReaderPorts:
 
 
 class Reader(Protocol):
-    """One source of a kind that fetches by itself."""
+    """One source of a kind that fetches events itself."""
 
     async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:
         """Fetch until cancelled; call `task_status.started()` when it is up, whether or not the server is there.

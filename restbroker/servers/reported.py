@@ -24,7 +24,7 @@ def findings_of(
     for number, state in enumerate(troubled[:_MOST], start=1):
         since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
         more = len(troubled) - _MOST if number == _MOST else 0
-        others = f" So it is with {more} more." if more > 0 else ""
+        others = f" The same applies to {more} more." if more > 0 else ""
         message = f"Source {state.source}: {state.message} {state.process} says so, since {since}.{others}"
         yield Finding(
             "problem",

@@ -111,8 +111,8 @@ class Server:
             self._warn_once(
                 "PortTaken" if error.errno == errno.EADDRINUSE else "CannotListen",
                 f"Cannot serve {self.what} on {self.host}:{self.port}: {error.strerror or error}.",
-                f"It is tried again every {duration_text(self.bind_again_s)}, and nothing else waits for it. "
-                f"End what uses the port, or change {self.key}.",
+                f"restbroker tries again every {duration_text(self.bind_again_s)}; nothing else waits for it. "
+                f"Stop the program on that port, or change {self.key}.",
             )
             return []
         for listener in listeners:
@@ -129,7 +129,7 @@ class Server:
                     self._warn_once(
                         "ServerFault",
                         f"The server of {self.what} broke ({_names(group)}); it was restarted.",
-                        "Jobs are not concerned. Please report this.",
+                        "Jobs are not affected. Please report this.",
                     )
                     with trio.move_on_after(_RESTART_S):
                         await stopping.wait()
@@ -187,7 +187,7 @@ class Server:
             self._warn_once(
                 "ServerFault",
                 f"A connection to the server of {self.what} failed ({_names(group)}); it was ended.",
-                "Jobs are not concerned. Let only those reach this port who need it.",
+                "Jobs are not affected. Restrict access to this port.",
             )
 
     async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]", client: tuple[str, int] | None) -> None:
@@ -207,7 +207,7 @@ class Server:
             self._warn_once(
                 "ServerFault",
                 f"A connection to the server of {self.what} failed ({type(error).__name__}); it was ended.",
-                "Jobs are not concerned. Please report this.",
+                "Jobs are not affected. Please report this.",
             )
 
     async def _wrap(self, bounded: BoundedStream) -> "trio.SSLStream[trio.SocketStream] | None":
@@ -234,10 +234,10 @@ class Server:
         self._warn_once(
             "TooManyConnections",
             # Trio does not say for which port it is, and none can be taken at any.
-            f"No connection to {self.what}, or to what else is served, can be taken: the process has no file"
+            f"No connection to {self.what}, or to any other port, can be accepted: the process has no file"
             " descriptors left.",
-            "New connections to servers fail as well, and their jobs wait, until there are fewer. Let only those reach"
-            " this port who need it, or raise LimitNOFILE.",
+            "New connections to servers fail as well, and their jobs wait, until there are fewer. Restrict access to"
+            " this port, or raise LimitNOFILE.",
         )
         return False
 

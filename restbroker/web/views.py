@@ -166,7 +166,7 @@ def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
             yield Alarm(text, hint if isinstance(hint, str) else None, "targets")
         age_s = lane.get("beat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
-            yield Alarm(f"{lane.get('process')} gave no sign of life for {duration_text(age_s)}.", None, "processes")
+            yield Alarm(f"{lane.get('process')} has sent no heartbeat for {duration_text(age_s)}.", None, "processes")
 
 
 def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:
@@ -198,7 +198,7 @@ def _of_sources(state: State) -> Iterator[Alarm]:
     for (source, code), those in troubled.items():
         since_s = min(one for row in those if words.is_number(one := row.get("since_s")))
         now_s = since_s if state.seen is None else state.seen.at_s
-        more = f"; so it is with {words.number(len(those) - 1)} more" if len(those) > 1 else ""
+        more = f"; the same applies to {words.number(len(those) - 1)} more" if len(those) > 1 else ""
         text = f"Source {source}: {those[0].get('message')} ({code}, for {words.duration(now_s - since_s)}{more})"
         yield Alarm(text, str(those[0].get("hint")), "sources")
 

@@ -114,7 +114,7 @@ def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: S
     batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
     done = shell("register", "--bulk", "users.csv", "--json")
     assert (done.returncode, told(done)["batch"], told(done)["pushed"]) == (0, batch, 3)
-    assert f"3 rows were pushed before (batch {batch}), which is all of it." in done.stderr
+    assert f"3 rows were pushed before (batch {batch}), which is all of them." in done.stderr
     # Redis knows it by the content, too.
     (place / "users.csv.restbroker-state").unlink()
     assert told(shell("register", "--bulk", "users.csv", "--json"))["batch"] == batch
@@ -157,7 +157,7 @@ def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(place: P
             assert process.wait() == 128 + number
             pushed = len(queued(store))
             assert 0 < pushed < 400
-            assert f"{pushed} rows are pushed. The same command goes on" in process.output()
+            assert f"{pushed} rows are pushed. The same command continues" in process.output()
     done = shell(*words)
     assert done.returncode == 7
     assert f"{pushed} rows were pushed before" in done.stderr
@@ -209,7 +209,7 @@ def test_rows_whose_jobs_failed_are_in_the_rejects_once_all_have_ended_and_are_f
     put_answers(store, batch, [(2, "AlreadyExists")])
     done = waiting()
     assert (done.returncode, (place / "bad.csv").read_text()) == (6, before)
-    assert "Rows that failed are put into bad.csv once all have ended." in done.stderr
+    assert "Failed rows are written to bad.csv once all have ended." in done.stderr
     put_answers(store, batch, [(1, "BadArgument"), (3, "")])
     done = waiting()
     assert (done.returncode, told(done)["rejects"]) == (7, "bad.csv")
@@ -247,7 +247,7 @@ def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_ag
         assert [line.split(",")[1] for line in (place / "bad.csv").read_text().splitlines()] == ["user", "user2"]
         shown = shell(*words[:-1])
         assert shown.stdout.endswith("done\t1\nBadArgument\t1\nTimedOut (may have run)\t1\n")
-        assert "1 row may have run: look at the server before you push any of them again. Their jobs:" in shown.stderr
+        assert "1 row may have run: check the server before you push any of them again. Their jobs:" in shown.stderr
         assert f"restbroker dead --where 'jid ~ {batch}' --where 'error = TimedOut'" in shown.stderr
         # A person looked, and retried it.
         put_answers(store, batch, [(3, "")])
@@ -267,7 +267,7 @@ def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_r
         write(place, "users.csv", *users(2))
         put_answers(store, batch, [(1, "BadArgument")])
         assert process.wait() == 1
-        assert "users.csv was changed meanwhile, so its rows that failed are not among the rejects." in process.output()
+        assert "users.csv has changed meanwhile, so its failed rows are not among the rejects." in process.output()
     assert not (place / "bad.csv").exists()
 
 

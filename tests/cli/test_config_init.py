@@ -175,7 +175,7 @@ def test_a_password_that_is_in_a_file_already_stays_there(tmp_path: Path) -> Non
 
 def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories(tmp_path: Path) -> None:
     done = run(["config", "init", "--redis", "redis://:hunter2@127.0.0.1/3", "--stats"], directory=tmp_path)
-    assert "A password on the command line can be seen by others" in done.stderr
+    assert "Others on this machine can see a password on the command line" in done.stderr
     document = json.loads((tmp_path / "env.json").read_text())
     assert (document["RedisURL"], document["Stats"]) == ("redis://127.0.0.1:6379/3", True)
     assert "hunter2" not in json.dumps(document) + done.stderr

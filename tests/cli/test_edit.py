@@ -41,7 +41,7 @@ def test_an_edit_shows_what_it_would_change_and_changes_nothing_without_a_yes(sh
     refused = shell(*words)
     assert (refused.returncode, arguments_of(store)) == (2, ALICE)
     assert "--yes" in refused.stderr
-    assert "note: password stands in the command line" in refused.stderr
+    assert "note: password is visible in the command line" in refused.stderr
     done = shell(*words, "--yes", "--json")
     assert (done.returncode, json.loads(done.stdout)["done"]) == (0, 1)
     assert arguments_of(store) == {**ALICE, "user": "bob", "password": "newer-secret"}

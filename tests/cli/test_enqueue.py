@@ -120,10 +120,10 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
 
 def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
     noted = shell("enqueue", "register", "user=a", "host=h", "password=x").stderr
-    assert "password stands in the command line" in noted
+    assert "password is visible in the command line" in noted
     assert "use password=- or password=@FILE." in noted
     assert (
-        "stands in the command line"
+        "is visible in the command line"
         not in shell("enqueue", "register", "user=a", "host=h", "password=-", stdin="x\n").stderr
     )
 
@@ -226,7 +226,7 @@ def test_a_right_to_wait_that_is_missing_is_told_with_the_job_that_was_queued(
     store = open_client(StoreSettings(server.url, namespace="ns"))
     jid = job(store)["jid"]
     assert done.returncode == 6
-    assert f"The job {jid} was queued, do not push it again; its answer cannot be waited for." in done.stderr
+    assert f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer." in done.stderr
     assert "'blpop'" in done.stderr
     told = json.loads(done.stdout)
     assert (told["jid"], told["outcome"], told["error"]["code"]) == (jid, "queued", "NoAnswer")
@@ -245,7 +245,7 @@ def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_qu
         jid = job(store)["jid"]
         server.stop()
         assert process.wait() == 6
-        assert f"The job {jid} was queued, do not push it again" in process.output()
+        assert f"The job {jid} was queued: do not push it again" in process.output()
         assert f'"jid": "{jid}", "outcome": "queued"' in process.output()
 
 
@@ -289,4 +289,4 @@ def test_a_redis_that_only_lets_a_producer_push_stops_no_push(
     assert done.returncode == 6, done.stderr
     assert len(queued(store)) == 1
     assert "no running process" not in done.stderr
-    assert "cannot be waited for" not in done.stderr
+    assert "cannot wait for its answer" not in done.stderr

@@ -71,7 +71,7 @@ def test_a_job_that_was_put_back_may_have_run_since_so_a_retry_asks(shell: Shell
     park(store, NOW_S, failed("j1", ["send_message", {"body": "hi"}, "t0ken"]))
     store.command("DEL", "ns:dead")
     restored = shell("dead", "--restore", "j1")
-    assert (restored.returncode, "It may have run since it was parked" in restored.stderr) == (0, True)
+    assert (restored.returncode, "It may have run since it died" in restored.stderr) == (0, True)
     refused = shell("dead", "retry", "j1", "--foreign-queues", "--yes")
     assert (refused.returncode, "--repeat-unsafe" in refused.stderr) == (1, True)
     assert store.command("ZCARD", "ns:dead") == 1

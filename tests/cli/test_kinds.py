@@ -193,7 +193,7 @@ def test_without_options_a_kind_takes_none(shell: Shell, lib: Path, tmp_path: Pa
         )
     _lacks("options")(lib)
     refused = shell("config", "show")
-    assert (refused.returncode, "Targets.chat.Options.Notify: is no key of" in refused.stderr) == (2, True)
+    assert (refused.returncode, "Targets.chat.Options.Notify: is not a key of" in refused.stderr) == (2, True)
     _write(tmp_path, document(NOWHERE, Options={}))
     assert shell("config", "show").returncode == 0
 

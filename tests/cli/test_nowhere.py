@@ -31,15 +31,17 @@ def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(shell: 
     queues.push(store, "Rset", [job("a"), job("b")])
     queues.push(store, "mailers", [job("c")])
     done = shell("explain", "lost")
-    assert "Nobody serves the queue Rset, and 2 jobs wait there. Did its producer mean rest?" in done.stderr
-    assert "Nobody serves the queue mailers, and 1 job waits there.\n" in done.stderr
+    assert "No process serves the queue Rset, and 2 jobs wait there. Did its producer mean rest?" in done.stderr
+    assert "No process serves the queue mailers, and 1 job waits there.\n" in done.stderr
     assert "restbroker queues peek Rset" in done.stderr
 
 
 def test_it_says_how_history_is_switched_on_or_what_it_has(shell: Shell, store: Client) -> None:
-    assert '"History": "24h" in env.json keeps it for a day' in shell("explain", "lost").stderr
+    assert '"History": "24h" in env.json it does, for a day' in shell("explain", "lost").stderr
     kept = {"RESTBROKER_HISTORY": "24h"}
-    assert "History is on, and no end was written yet." in shell("explain", "lost", environ=kept).stderr
+    assert "History is on, but nothing has been recorded yet." in shell("explain", "lost", environ=kept).stderr
     end = history.to_record(JobEnd("other", "ejabberd", "status", "delivered", 200, 1.0))
     store.command("XADD", store.keys.history, "*", "end", end)
-    assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in shell("explain", "lost", environ=kept).stderr
+    assert (
+        "Finished jobs are recorded for 1 d; the oldest of 1 is of 20" in shell("explain", "lost", environ=kept).stderr
+    )

@@ -94,7 +94,7 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     do("add john ann@example.org")
     asked = do("delete john")
     assert asked.returncode == 2
-    assert "Delete the roster of john with 1 contact? There is no one to ask." in asked.stderr
+    assert "Delete the roster of john with 1 contact? This needs an answer, and stdin is no terminal." in asked.stderr
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
     assert do("delete john --yes").stderr == "john has no roster any more.\n"
     assert do("delete john --yes").stderr == "john has no roster.\n"
@@ -112,7 +112,7 @@ def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> No
     waited = do("refresh zoe --wait --timeout 10ms")
     assert (waited.returncode, waited.stderr.splitlines()[-1]) == (
         6,
-        "After 10 ms, 1 job had not ended; what is left stays queued.",
+        "After 10 ms, 1 job had not ended; they stay queued.",
     )
     assert do("refresh").returncode == 2
     both = do("refresh zoe --all")

@@ -288,7 +288,7 @@ def test_who_stops_it_is_told_how_far_it_came_and_can_go_on(place: Path, shell: 
         until(lambda: count(store, "dead") < 40, "the first job is retried")
         slowly.signal(signal.SIGINT)
         assert slowly.wait() != 0
-        assert "The same command again goes on with the rest." in slowly.output()
+        assert "Run the same command again for the rest." in slowly.output()
     left = count(store, "dead")
     assert 0 < left < 40
     assert store.command("LLEN", "ns:queue:rest") == 40 - left
@@ -305,12 +305,19 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     assert left.stderr.endswith("The queues: 'default' (1), 'mail' (1).\n")
     question = "3 of them to queues that this configuration does not serve: 'default' (2), 'mail' (1)"
     asked = shell("dead", "retry", "--all", "--foreign-queues")
-    assert (asked.returncode, f"Retry 4 jobs of the dead set, {question}? There is no one to ask." in asked.stderr) == (
+    assert (
+        asked.returncode,
+        f"Retry 4 jobs of the dead set, {question}? This needs an answer, and stdin is no terminal." in asked.stderr,
+    ) == (
         2,
         True,
     )
     named = shell("dead", "retry", "j0", "--foreign-queues")
-    assert (named.returncode, "'default' (1)? There is no one" in named.stderr, count(store, "dead")) == (2, True, 4)
+    assert (named.returncode, "'default' (1)? This needs an answer" in named.stderr, count(store, "dead")) == (
+        2,
+        True,
+        4,
+    )
     assert shell("dead", "retry", "j1", "--foreign-queues").stderr == "1 job retried.\n", "nothing is to be asked of it"
     done = shell("dead", "retry", "--all", "--foreign-queues", "--yes", "--json")
     assert json.loads(done.stdout)["foreign_queues"] == {"default": 2, "mail": 1}

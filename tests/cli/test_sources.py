@@ -44,9 +44,12 @@ def test_who_has_no_login_is_not_shown_as_read(place: Path, shell: Shell, store:
 
 def test_where_there_is_no_source_each_command_says_so_on_stderr(shell: Shell) -> None:
     rows: list[tuple[tuple[str, ...], str]] = [
-        (("sources",), "No process on this Redis reads a source of events by itself"),
-        (("sources", "--json"), "No process on this Redis reads a source of events by itself"),
-        (("events", "tail", "--once"), "No events are noted. No source of events is configured. Add one to Sources of"),
+        (("sources",), "No process on this Redis reads events."),
+        (("sources", "--json"), "No process on this Redis reads events."),
+        (
+            ("events", "tail", "--once"),
+            "No events are recorded. No source of events is configured. Add one to Sources of",
+        ),
     ]
     for words, said in rows:
         done = shell(*words)

@@ -66,7 +66,7 @@ def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell
     assert "j1" in planned.stdout
     refused = shell("queues", "delete", "rest", "--where", "jid = j1")
     assert refused.returncode == 2
-    assert "Delete 1 job of the queue rest? There is no one to ask." in refused.stderr
+    assert "Delete 1 job of the queue rest? This needs an answer, and stdin is no terminal." in refused.stderr
     assert queues.sizes(store, ["rest"]) == {"rest": 3}
     assert noted(store) == []
     done = shell("queues", "delete", "rest", "--where", "jid = j1", "--yes", "--json")
@@ -88,7 +88,7 @@ def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store:
     refused = shell(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "user: alice → bob" in refused.stderr
-    assert "Edit 1 job of the queue rest? There is no one to ask." in refused.stderr
+    assert "Edit 1 job of the queue rest? This needs an answer, and stdin is no terminal." in refused.stderr
     for wrong, told in (
         (("user=bob",), "the jobs in exactly one way"),
         (("--all",), "nothing to change"),
@@ -128,7 +128,7 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Clie
     assert shell("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
     refused = shell("queues", "clear", "rest")
     assert refused.returncode == 2
-    assert "no one to ask" in refused.stderr
+    assert "stdin is no terminal" in refused.stderr
     assert "--yes" in refused.stderr
     assert noted(store) == []
     done = shell("queues", "clear", "rest", "--yes", "--json")
@@ -188,7 +188,7 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert shell("processes", "stop", "web:9").returncode == 2
     assert noted(store) == []
     assert shell("processes", "quiet", "web:9", "node:7:abc", "--yes").returncode == 0
-    assert shell("processes", "stop", "web:9:ab", "--yes").stderr == "web:9:ab begins to stop within some seconds.\n"
+    assert shell("processes", "stop", "web:9:ab", "--yes").stderr == "web:9:ab begins to stop within a few seconds.\n"
     assert store.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
     assert store.command("LRANGE", "ns:node:7:abc-signals", 0, -1) == [b"TSTP"]
     assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")

@@ -250,7 +250,7 @@ def test_a_job_that_cannot_be_shown_is_a_line_that_says_why_and_hides_none_besid
         found = page(client, "dead", (), configured)
         listed = list(jobs.list_jobs(client, "dead", 9, ()))
         searched = page(client, "dead", where("argument.x ~ hunter"), configured)
-    line = "(not shown: it nests too deep)"
+    line = "(not shown: it is nested too deeply)"
     assert [(one.jid, one.message) for one in found.entries] == [(None, line), ("j2", "It failed.")]
     assert [(one.jid, one.message) for one in listed] == [(None, line), ("j2", "It failed.")]
     assert (found.entries[0].size_bytes, is_key(found.entries[0].key), found.entries[0].may_have_run) == (

@@ -44,7 +44,7 @@ def test_rosters_of_an_ejabberd_are_imported_with_names_and_groups(
         assert status == 200
     done = run(["roster", "import", "--from-target", "ejabberd"], directory=place())
     assert done.returncode == 0, done.stderr
-    assert "1 contact left out, whose subscription is not both; --one-sided takes them too." in done.stderr
+    assert "1 contact left out, whose subscription is not both; --one-sided includes them." in done.stderr
     store = open_client(StoreSettings(redis_url))
     contact = {f"friend@{host}".encode(): '{"name":"Freund é","groups":["Work"]}'.encode()}
     assert rosters.read(store, ["imported", "friend"]) == [contact, {}]

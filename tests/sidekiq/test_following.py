@@ -66,7 +66,7 @@ def test_what_another_program_took_is_told_as_such_and_not_as_done(citizen: Citi
         assert running.wait() == 7
         told = running.output()
     assert "0 jobs done, 1 taken by another program." in told
-    assert "is not known here" in told
+    assert "does not know what became of" in told
 
 
 def test_an_edit_that_waits_ends_well_when_all_are_done(citizen: Citizen) -> None:

@@ -104,7 +104,7 @@ async def test_retries_and_dead_open_with_their_causes_each_of_which_leads_to_it
         await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
     for one in (dead, retries):
         assert "1 cause accounts for 95 % of 63 jobs" in one.text
-        assert "1 more did not fail, or is of even more causes." in one.text
+        assert "1 more did not fail, or has other causes." in one.text
     count, command, what = dead.row("95.2 %")[:3]
     assert (count, command) == ("60 95.2 %", "safeejabberd")
     assert what.startswith("ServerError It failed for j59. What to do: ")
@@ -310,8 +310,8 @@ async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the
                 break
             answer = await send(running, "/dead/act", form.hidden, "/dead")
     assert ["This would delete" in one for one in asked_about] == [True] * 3
-    assert "delete 100 jobs, as far as was counted: 100 of 250 were looked at; the next question" in asked_about[0]
-    assert "The question was not about 150 more jobs" in told[0] + told[1]
+    assert "delete 100 jobs: 100 of 250 have been counted; the next question" in asked_about[0]
+    assert "150 more jobs of the set were not part of the question" in told[0] + told[1]
     assert harness.size("dead") == 0
 
 

@@ -172,6 +172,6 @@ def test_a_job_in_hand_that_cannot_be_shown_is_a_line_beside_the_others(redis_se
     with closing(open_client(StoreSettings(redis_server.url))) as client, little_room(130):
         found: Any = here(running, show_bodies=True)(client, ["rest"])["rest"]
     assert [one["message"] for one in found] == [
-        "(not shown: it nests too deep)",
+        "(not shown: it is nested too deeply)",
         {"args": ["x", {"a": 1}, "***"]},
     ]

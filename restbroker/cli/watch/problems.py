@@ -79,9 +79,9 @@ def _of_processes(seen: SystemStats) -> Iterator[Problem]:
         elif isinstance(age_s, float) and age_s >= SILENT_S:
             silent[lanes.name(lane)] = age_s
     for name, age_s in silent.items():
-        yield Problem(True, f"{name} gave no sign of life for {duration_text(age_s)}")
+        yield Problem(True, f"{name} has sent no heartbeat for {duration_text(age_s)}")
     for name, in_hand in gone.items():
-        yield Problem(False, f"{name} is gone; the {jobs(in_hand)} in its hand go back to their queues")
+        yield Problem(False, f"{name} is gone; the {jobs(in_hand)} it had in progress return to their queues")
 
 
 def _of_pauses(seen: SystemStats) -> Iterator[Problem]:
@@ -103,7 +103,7 @@ def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
         if name not in own:
             continue
         if not isinstance(size, int):
-            yield Problem(True, f"Queue {name}: its key is not a list, so nothing is taken from it")
+            yield Problem(True, f"Queue {name}: its key is not a list, so no job is taken from it")
         elif size and name not in taken:
             yield Problem(True, f"Queue {name}: {waiting(size)}, and no process takes them")
         elif size and queue["paused"]:

@@ -61,7 +61,7 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
         yield _there(exchange) if is_there else _missing(exchange)
     readers = found.look_for_queue(settings)
     if readers is not None:
-        yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is there ({settings.queue_type}).")
+        yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
     if readers == 0:
         message, why = (
             f"No process reads the queue {settings.queue} now.",
@@ -70,12 +70,12 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
         cure = "If it runs, its log says why."
         yield Finding("note", AREA, _UNREAD, message=message, why=why, cure=cure, cause="target")
     elif readers is None:
-        yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is made when restbroker runs.")
+        yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
 
 
 def _there(exchange: Exchange) -> Finding:
     how = f" as configured ({describe(exchange)})" if exchange.create else ""
-    return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} is there{how}.")
+    return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{how}.")
 
 
 def _missing(exchange: Exchange) -> Finding:

@@ -157,7 +157,9 @@ def open_amqp(server: Server, name: str) -> Iterator[AmqpConnection]:
         parameters = _parameters(found, server, name)
     except OSError as error:
         why = f"its TLS files cannot be read: {error.strerror or type(error).__name__}"
-        raise Problem("RabbitMQDenied", f"RabbitMQ at {where} cannot be read from: {why}.", "Check TLS.") from None
+        raise Problem(
+            "RabbitMQDenied", f"restbroker cannot read from RabbitMQ at {where}: {why}.", "Check TLS."
+        ) from None
     leave_properties()
     with translate_errors(Login(where, found.user, found.vhost), where):
         connection = pika.BlockingConnection(parameters)
@@ -211,7 +213,7 @@ def _why(error: BaseException) -> str:
             case socket.gaierror():
                 return "its name is unknown"
             case exceptions.AMQPHeartbeatTimeout():
-                return "it is silent"
+                return "it sent no heartbeat"
             case exceptions.IncompatibleProtocolError():
                 return "the program there does not speak AMQP 0.9.1, or requires TLS"
             case _ if "Timeout" in type(found).__name__:

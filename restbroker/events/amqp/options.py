@@ -118,7 +118,7 @@ class Exchange:
             review.refuse(f"{place}.{self.name}.Carries", "is missing; what is published there: presence, chat, …?")
             return None
         if self.type == "direct" and not self.keys:
-            review.refuse(f"{place}.{self.name}.Keys", "is missing; a direct exchange knows no * and #.")
+            review.refuse(f"{place}.{self.name}.Keys", "is missing; a direct exchange has no * and #.")
             return None
         return attrs.evolve(self, carries=carries, keys=self.keys or _KEYS[carries], carries_as_written=None)
 

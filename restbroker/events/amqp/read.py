@@ -70,7 +70,7 @@ def _judge_depth(payload: Mapping[str, Json]) -> None:
         try:
             rubyjson.dumps({"args": [{"raw": {"payload": payload}}]})
         except ValueError:
-            raise MalformedEvent("it nests too deep") from None
+            raise MalformedEvent("it is nested too deeply") from None
 
 
 def _guess(message: Message, payload: Mapping[str, Json]) -> Carries:

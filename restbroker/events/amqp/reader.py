@@ -157,7 +157,7 @@ class RabbitReader:
             self.report(SourceOpened(self.source.name, where))
         if self._told:
             self._told = ""
-            self.report(Warned("RabbitMQBack", f"Source {self.source.name}: RabbitMQ is read from again."))
+            self.report(Warned("RabbitMQBack", f"Source {self.source.name}: events are read from RabbitMQ again."))
 
     async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
@@ -229,4 +229,4 @@ class RabbitReader:
         self._waits = True
         why = next((one.message for one in offer.verdicts() if isinstance(one, Exception)), "Redis does not answer.")
         what = f"Events of the source {self.source.name} wait in RabbitMQ: {why}"
-        self.report(Warned("EventsWait", what, "Nothing is lost: they are taken when Redis takes them."))
+        self.report(Warned("EventsWait", what, "Nothing is lost: they are read when Redis accepts them."))

@@ -79,7 +79,7 @@ _NOT_ALLOWED: Final = 530
 def away(server: str, why: str) -> Problem:
     """Return the problem that the server cannot be reached, or that the connection ended, for the reason `why`."""
     cure = "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
-    return Problem("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", cure)
+    return Problem("RabbitMQAway", f"restbroker cannot read from RabbitMQ at {server}: {why}.", cure)
 
 
 def refusal(step: Step, code: int, said: str) -> Problem:

@@ -18,8 +18,8 @@ def suggest(target: Target, _allowed: AllowedCommands) -> str | None:
 
 def _lines(target: Target) -> Iterator[str]:
     yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
-    yield "-- The endpoint of refreshes asks for no login, and refreshing is all that it can do: the tokens' Allow"
-    yield "-- says who may change rosters, which are restbroker's. Keep the port from strangers."
+    yield "-- The refresh endpoint asks for no login, and can only refresh: the tokens' Allow"
+    yield "-- says who may change rosters, which are restbroker's. Let no one else reach the port."
     yield from listening(target)
     yield f"VirtualHost {json.dumps(target.host_header or target.default_host or 'THE VIRTUAL HOST')}"
     yield '    modules_disabled = { "roster" }'

@@ -252,7 +252,7 @@ class Reader:
             case PreparedRoster(bad=(first, *more)):
                 left_out = f"and {len(more)} more are left out" if more else "is left out"
                 what = f"In the roster of {user} a contact {left_out}: {first.entry} {first.why}."
-                self._warn(what, "Somebody else wrote it. Take it out, or set it anew.")
+                self._warn(what, "Another program wrote it. Remove it, or set it again.")
             case _:
                 pass
 

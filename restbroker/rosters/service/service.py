@@ -97,7 +97,7 @@ class Service:
         self.report(
             Warned(
                 "RosterDenied",
-                "Somebody asked for a roster without the right login.",
+                "A client asked for a roster without the right login.",
                 "If it was Prosody: its http_roster_url needs what Auth of Roster says: USER:PASS@ or ?key=KEY.",
             )
         )
@@ -108,7 +108,7 @@ class Service:
         self.report(
             Warned(
                 "RosterDenied",
-                "Somebody asked for a roster under another path than Path of Roster says.",
+                "A client asked for a roster under another path than Path of Roster says.",
                 "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",
             )
         )

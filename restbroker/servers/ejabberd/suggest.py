@@ -28,7 +28,7 @@ def suggest(target: Target, allowed: AllowedCommands) -> str:
 
 def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"# ejabberd.yml, for the target {target.name}; after the change: ejabberdctl reload_config"
-    yield "# Rights add up: take the login out of all other entries of api_permissions and the acls that they name."
+    yield "# Rights add up: remove the login from all other entries of api_permissions and the acls that they name."
     if target.credentials is not None:
         yield "# Before ejabberd 26.07 the account needs no other right; from then on it must also be an administrator"
         yield "# (access rule configure) of each host that its commands name."
@@ -36,7 +36,7 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
         yield '# A token\'s Allow has "*". Commands of modules that restbroker does not know must be added by hand.'
     if allowed.hosts:
         hosts = ", ".join(allowed.hosts)
-        yield f"# ejabberd cannot bind a command to hosts: that jobs keep to {hosts} is seen to by restbroker alone."
+        yield f"# ejabberd cannot bind a command to hosts: only restbroker keeps jobs to {hosts}."
 
 
 def _settings(target: Target, allowed: AllowedCommands) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _permission(
     yield "    who:"
     yield from (f"      {line}" for line in who)
     yield "    what:"
-    yield "      # restbroker itself asks for these."
+    yield "      # restbroker itself needs these."
     yield from (f"      - {json.dumps(name)}" for name in own)
     jobs = [name for name in commands if name not in own]
     if jobs:

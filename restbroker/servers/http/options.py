@@ -120,7 +120,7 @@ def _make_settings(options: Options, target: Target, place_of: At, review: Probl
         review.refuse(at(place, "Commands"), "is missing or empty; it says what is sent for each command.")
     if isinstance(target.credentials, IssuedLogin):
         review.refuse(
-            place_of("Auth"), "asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
+            place_of("Auth"), "asks for tokens that the server issues, which only ejabberd does; use Basic or Token."
         )
     if target.url.socket is not None and not options.allow_private:
         why = "is a unix socket, which is not a public address; set AllowPrivate in Options."
@@ -214,7 +214,7 @@ def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_lo
     for name, written in given.items():
         where, lower = at(place, name), name.lower()
         if lower in _OURS:
-            review.refuse(where, "is a header that restbroker writes by itself; take it out.")
+            review.refuse(where, "is a header that restbroker writes itself; remove it.")
         elif lower == "authorization" and has_login:
             review.refuse(where, "is given beside a login; keep one of the two.")
         elif (secret := _try_secret(written, where, review, header_value)) is not None:

@@ -63,7 +63,7 @@ def classify(
     if _is_in(status, recipe.retry):
         return _again(answer)
     if 300 <= status < 400 and "location" in response.headers:
-        hint = "Put its destination into the target's URL or the command's Path: restbroker does not follow redirects."
+        hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.shown.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
     return answer.reject(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))

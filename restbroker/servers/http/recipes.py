@@ -67,7 +67,5 @@ def header_value(secret: Secret) -> str:
     """Return the secret as a header's value; raise `ConfigError` if it cannot be read or put into a header."""
     value = secret.reveal()
     if not _VALUE.fullmatch(value):
-        raise ConfigError(
-            "A header's value is empty or has characters beyond visible ASCII.", "Put only the value into its place."
-        )
+        raise ConfigError("A header's value is empty or has characters beyond visible ASCII.", "Put in only the value.")
     return value

@@ -86,7 +86,7 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
         return
     if domain is None:
         message = "Domain is missing: each job must name its domain."
-        why = "And the probe cannot see a lost database until a job fails because of it."
+        why = "The probe then does not notice a lost database until a job fails because of it."
         yield Finding(
             "note",
             target.name,

@@ -26,10 +26,10 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
             "Create two accounts for this, and name them with --from and --to.",
         )
     backend = {"mongooseim-amqp": "rabbit", "mongooseim-sns": "sns"}.get(source.kind, "http")
-    path = "" if source.path is None else f", whose path is to be {source.path} (and the secret that of this source)"
+    path = "" if source.path is None else f" (its path must be {source.path}, with the secret of this source)"
     return Emission(
         Command("stanza.sendMessage", {"from": parties.sender, "to": parties.receiver, "body": text}),
-        f"In MongooseIM, [modules.mod_event_pusher.{backend}]{path}: is it loaded for the host of "
+        f"Check [modules.mod_event_pusher.{backend}] in MongooseIM{path}: is it loaded for the host of "
         f"{parties.sender}, and does it report chat messages? Is there a firewall between? What do both logs "
         "say?",
     )

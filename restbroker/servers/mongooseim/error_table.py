@@ -16,7 +16,7 @@ _NOTHING: Final = (
     "where something is created."
 )
 _SCHEMA: Final = (
-    "The server's schema does not have it: check its version (ServerVersion), and that the URL leads to the endpoint"
+    "The server's schema does not contain it: check its version (ServerVersion), and that the URL leads to the endpoint"
     " that the target's Schema says."
 )
 _DOCUMENT: Final = "Correct the document."

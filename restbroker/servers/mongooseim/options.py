@@ -64,7 +64,7 @@ class Options:
     def _judge_user(self, user: str, at: At, review: Problems) -> None:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
-            why = "is not a domain admin's: the user is admin@ and the domain."
+            why = "is not a domain admin's: that user is admin@ and the domain."
             review.refuse(at("Auth"), why, at("Options.Schema"))
         elif self.schema == "user" and not (local and domain):
             why = "is not a user's: the user is a whole JID, such as bot@example.org."

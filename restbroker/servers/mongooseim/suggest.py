@@ -32,11 +32,11 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     if command_facts.OWN in allowed.commands:
         yield f"# A token allows {command_facts.OWN}, documents of any kind, so that no category can be left out."
     else:
-        yield "# A category is allowed as a whole. Which of its operations jobs may ask for, the tokens' Allow says:"
+        yield "# A category is allowed as a whole. The tokens' Allow says which of its operations jobs may run:"
         yield from (f"#   {line}" for line in _by_category(allowed))
     if allowed.hosts and schema == "admin":
         hosts = ", ".join(allowed.hosts)
-        yield f"# An admin's listener has no domains: that jobs keep to {hosts} is seen to by restbroker alone."
+        yield f"# An admin's listener has no domains: only restbroker keeps jobs to {hosts}."
 
 
 def _by_category(allowed: AllowedCommands) -> Iterator[str]:

@@ -10,10 +10,10 @@ from restbroker.servers.allowed import AllowedCommands
 def remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     """Yield the lines of comment to put above the properties: what an operator must know about them."""
     yield f"# System properties of Openfire (console: Server, Server Manager, System Properties), for {target.name}"
-    yield "# The plugin has no rights by command: whoever logs in may do all of it. Which commands jobs may ask for,"
-    yield "# only the tokens' Allow says, so that no one else may have the login or reach the port."
+    yield "# The plugin has no rights by command: anyone who logs in may do everything. Only the tokens' Allow limits"
+    yield "# what jobs may run: give no one else the login or access to the port."
     if allowed.hosts:
-        yield f"# That jobs keep to {', '.join(allowed.hosts)} is seen to by restbroker alone."
+        yield f"# Only restbroker keeps jobs to {', '.join(allowed.hosts)}."
 
 
 def addresses(target: Target, plugin: str) -> str:

@@ -10,7 +10,7 @@ def listening(target: Target) -> Iterator[str]:
     """Yield lines that have Prosody's web server listen where this target's URL leads; on loopback only, if that is."""
     url = target.url
     used = "https" if url.scheme == "https" else "http"
-    yield "-- Of all that Prosody's web server offers, not for this target alone."
+    yield "-- This applies to all that Prosody's web server offers, not only to this target."
     if is_loopback(url.host):
         yield f'{used}_interfaces = {{ "127.0.0.1" }}'
     else:

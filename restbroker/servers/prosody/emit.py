@@ -37,8 +37,8 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
         arguments["from"] = parties.sender
     return Emission(
         Command("message", arguments),
-        f"In Prosody, that {to} is at the component whose rest_callback_url leads to "
+        f"Check in Prosody that {to} is at the component whose rest_callback_url leads to "
         f"{source.path}, with the secret of this source and rest_callback_content_type = "
-        '"application/json"; that rest_callback_stanzas has "message"; and check the logs of Prosody and '
+        '"application/json"; and that rest_callback_stanzas has "message". Then check the logs of Prosody and '
         "restbroker.",
     )

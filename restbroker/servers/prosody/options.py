@@ -147,7 +147,7 @@ def _path(written: str | None, target: Target, at: At, member: str, review: Prob
         review.refuse(place, str(bad))
         return None
     if address.credentials is not None:
-        review.refuse(place, "has a login in it; take that out.")
+        review.refuse(place, "has a login in it; remove that.")
     elif (address.url.origin, address.url.socket) != (target.url.origin, target.url.socket):
         why = f"is not on {target.url.origin}, where URL is; make a target of its own for it."
         review.refuse(place, why, at("URL"))

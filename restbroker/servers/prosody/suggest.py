@@ -26,17 +26,17 @@ def suggest(target: Target, allowed: AllowedCommands) -> str:
 
 def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
-    yield "-- A module is offered as a whole: which of its commands jobs may ask for, the tokens' Allow says."
-    yield "-- The account that logs in to mod_rest sends in its own name; it must be no administrator (admins)"
-    yield "-- unless jobs shall administer accounts, or send iqs that only one may."
+    yield "-- A module is allowed as a whole. The tokens' Allow says which of its commands jobs may run."
+    yield "-- The account that logs in to mod_rest sends in its own name; it must not be an administrator (admins)"
+    yield "-- unless jobs are to manage accounts, or send iqs that only one may."
     if _MODULES["admin"] in _modules_needed(target, allowed):
         yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
-        yield "-- with the account's role (prosody:operator for who is in admins). It needs mod_groups_internal."
+        yield "-- with the account's role (prosody:operator for accounts in admins). It needs mod_groups_internal."
     if isinstance(target.credentials, Bearer):
         yield "-- A token may be a bot's, at a component (on 0.12; see docs/servers/prosody.md). Then it is"
         yield f'-- Component {json.dumps(_name(target))} "rest" in the place of the VirtualHost below.'
     if allowed.hosts:
-        yield f"-- That jobs keep to {', '.join(allowed.hosts)} is seen to by restbroker alone."
+        yield f"-- Only restbroker keeps jobs to {', '.join(allowed.hosts)}."
 
 
 def _host(target: Target, allowed: AllowedCommands) -> Iterator[str]:

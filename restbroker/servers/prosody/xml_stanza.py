@@ -143,7 +143,7 @@ def members_of(body: bytes) -> dict[str, Json]:
 
 def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> Iterator[str]:
     if stanza.name not in KINDS:
-        yield "is no message, presence or iq"
+        yield "is not a message, presence or iq"
     if kind not in (None, stanza.name):
         yield f"is no {kind}"
     if stanza.attributes.get("xmlns", _SPACE) != _SPACE:

@@ -38,8 +38,8 @@ def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
         channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
     findings = found(rabbit.url())
     assert [one.level for one in findings] == ["ok"] * 3 + ["note"]
-    assert findings[1].message == "The exchange chat_msg is there as configured (topic, not durable)."
-    assert findings[2].message == "The queue restbroker.rabbit is there (quorum)."
+    assert findings[1].message == "The exchange chat_msg exists as configured (topic, not durable)."
+    assert findings[2].message == "The queue restbroker.rabbit exists (quorum)."
     assert (findings[3].code, findings[3].message) == (
         "RabbitMQUnread",
         "No process reads the queue restbroker.rabbit now.",
@@ -64,7 +64,7 @@ def test_what_the_check_finds_itself_is_not_told_twice_and_of_many_that_say_it_a
     many = [state("RabbitMQSilent", "It is silent.", f"web{number}:7") for number in range(30)]
     findings = found("amqp://u:p@127.0.0.1:1", states=many)
     assert [one.code for one in findings] == ["RabbitMQAway", *["RabbitMQSilent"] * 10]
-    assert findings[-1].message.endswith("UTC. So it is with 20 more.")
+    assert findings[-1].message.endswith("UTC. The same applies to 20 more.")
 
 
 def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:
@@ -75,7 +75,9 @@ def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:
     assert (made.code, waited.code) == ("RabbitMQMissing", "RabbitMQMissing")
     assert not rabbit.exists("chat_msg")
     assert (
-        found(rabbit.url())[2].message == queue.message == "The queue restbroker.rabbit is made when restbroker runs."
+        found(rabbit.url())[2].message
+        == queue.message
+        == "restbroker creates the queue restbroker.rabbit when it runs."
     )
 
 
@@ -109,7 +111,9 @@ def test_a_wrong_password_a_missing_virtual_host_and_a_missing_permission_are_to
 def test_a_server_that_does_not_answer_is_told() -> None:
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
-    assert one.message == "Source rabbit: RabbitMQ at amqp://127.0.0.1:1 cannot be read from: connection refused."
+    assert (
+        one.message == "Source rabbit: restbroker cannot read from RabbitMQ at amqp://127.0.0.1:1: connection refused."
+    )
     assert one.cure == "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
 
 
@@ -118,7 +122,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch
     with socket.create_server(("127.0.0.1", 0)) as mute:
         (one,) = found(f"amqp://u:p@127.0.0.1:{mute.getsockname()[1]}")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
-    assert one.message.endswith(" cannot be read from: it does not answer in time.")
+    assert one.message.endswith(": it does not answer in time.")
 
 
 def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

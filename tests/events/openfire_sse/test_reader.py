@@ -339,7 +339,7 @@ async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
         await reader.reads("ann")
         gap = await reader.tells("OpenfireGap")
         assert "told ann between" in gap.message
-        assert "another process had opened a stream of his" in gap.message
+        assert "another process had opened a stream of theirs" in gap.message
 
 
 async def test_while_redis_is_away_events_wait_and_streams_stay_open(

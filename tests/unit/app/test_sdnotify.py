@@ -83,7 +83,7 @@ async def test_a_reload_is_told_with_its_time_and_its_end_whatever_became_of_red
         assert not told.has("READY=1", times=2)
         notifier.reload_ended()
         assert told.has("READY=1", times=2)
-        words = "Serving. Redis is unavailable. Jobs that run under the configuration before: 3."
+        words = "Serving. Redis is unavailable. Jobs that run under the previous configuration: 3."
         assert told.has(f"STATUS={words}")
         nursery.cancel_scope.cancel()
 

@@ -109,8 +109,8 @@ def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
             {"pauses": [pause("operator", None, "ann@web1", "it moves")]},
             "ejabberd is paused: operator by ann@web1 until resumed (it moves)",
         ),
-        ({"beat_age_s": 42.0}, "node:77 gave no sign of life for 42 s"),
-        ({"dying": True, "in_hand": 3}, "node:77 is gone; the 3 jobs in its hand go back to their queues"),
+        ({"beat_age_s": 42.0}, "node:77 has sent no heartbeat for 42 s"),
+        ({"dying": True, "in_hand": 3}, "node:77 is gone; the 3 jobs it had in progress return to their queues"),
     ]
     for fields, text in rows:
         assert said(figures(lanes=[lane(**fields)])) == [text]
@@ -127,7 +127,7 @@ def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row() -> None:
 
 def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
     rows: list[tuple[dict[str, Json], str | None]] = [
-        (queue("rest", None), "Queue rest: its key is not a list, so nothing is taken from it"),
+        (queue("rest", None), "Queue rest: its key is not a list, so no job is taken from it"),
         (queue("rest", 12, paused=True), "Queue rest is paused, 12 jobs wait"),
         (
             queue("rest", 12, paused=True, pause=pause("operator", 300.0, "ann@web1", "it moves")),

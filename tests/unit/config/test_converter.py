@@ -78,7 +78,7 @@ def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
         ("Named.e.Count", 'a text ("5").'),
         ("Named.No Name", 'a text ("No Name").'),
     ]
-    assert review.problems[0] == "Inner.Cuont: is no key of Inner; did you mean Count?"
+    assert review.problems[0] == "Inner.Cuont: is not a key of Inner; did you mean Count?"
     assert "Count: expected a whole number from 1 to 1000, found a number (3.7)." in review.problems
 
 

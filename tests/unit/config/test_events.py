@@ -116,7 +116,9 @@ def test_options_of_a_source_judge_the_whole_of_it_and_are_read_first(refused: R
     (unread,) = refused(events(one=FETCHED | {"Options": {"Depth": "x"}}))
     assert unread.startswith("Events.Sources.one.Options.Depth: expected a whole number")
     (unknown,) = refused(events(one=FETCHED | {"Options": {"Depht": 3}}))
-    assert unknown == "Events.Sources.one.Options.Depht: is no key of Events.Sources.one.Options; did you mean Depth?"
+    assert (
+        unknown == "Events.Sources.one.Options.Depht: is not a key of Events.Sources.one.Options; did you mean Depth?"
+    )
 
 
 def test_each_kind_has_options_and_a_hook_or_a_reader() -> None:

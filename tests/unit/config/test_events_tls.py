@@ -111,4 +111,4 @@ def test_an_address_of_a_source_that_others_reach_or_that_is_taken_is_refused(re
         (problem,) = refused(section)
         assert problem.startswith(f"Events.Sources.two.Listen: {why}"), address
     problems = refused(events("127.0.0.1:0", {"Kind": "openfire-sse", "Queue": "q", "Class": "E", "Listen": "[::1]:1"}))
-    assert any(one.startswith("Events.Sources.one.Listen: has no use") for one in problems)
+    assert any(one.startswith("Events.Sources.one.Listen: has no effect") for one in problems)

@@ -89,10 +89,10 @@ def test_a_host_header_is_a_host_with_or_without_a_port(load_keys: Load) -> None
 def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_mistake(load_keys: Load) -> None:
     text = problem(load_keys, RestQueu="x", Stat=True, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}})
     for place in (
-        "RestQueu: is no key of restbroker; did you mean RestQueue?\n",
-        "Stat: is no key",
+        "RestQueu: is not a key of restbroker; did you mean RestQueue?\n",
+        "Stat: is not a key",
         "Token: is missing",
-        "Events.Lisen: is no key",
+        "Events.Lisen: is not a key",
     ):
         assert place in text
     assert "Events.Sources.a.Kind" in text
@@ -271,10 +271,10 @@ def test_a_name_that_stands_twice_is_told_with_its_place_beside_the_other_mistak
     with pytest.raises(ConfigError) as caught:
         load(path, {}, {}, KINDS)
     told = str(caught.value)
-    assert [line for line in told.splitlines() if line.endswith("stands there twice; keep one of the two.")] == [
-        "  token: stands there twice; keep one of the two.",
-        "  Backoff.Base: stands there twice; keep one of the two.",
-        "  Targets.a.http://***@h/: stands there twice; keep one of the two.",
+    assert [line for line in told.splitlines() if line.endswith("appears twice; keep one of the two.")] == [
+        "  token: appears twice; keep one of the two.",
+        "  Backoff.Base: appears twice; keep one of the two.",
+        "  Targets.a.http://***@h/: appears twice; keep one of the two.",
     ]
     assert "Stats: expected true or false" in told
     assert "hunter2" not in told

@@ -178,7 +178,7 @@ def test_variables_lead_into_targets_and_are_named_in_errors(write: Write, refus
     problems = "\n".join(refused(written, wrong))
     assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY: expected a whole number" in problems
     assert "RESTBROKER_TARGETS__MONGOOSE_1__QUEUES[1]: expected a queue's name" in problems
-    assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY: is no key of Targets.mongoose-1; did you" in problems
+    assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY: is not a key of Targets.mongoose-1; did you" in problems
 
 
 def test_a_variable_for_a_whole_object_and_one_for_a_part_of_it_both_count(write: Write) -> None:

@@ -84,7 +84,7 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
         ("chat_msg", CHAT | {"to_user_id": 7}, "its to_user_id is no text"),
         ("presence", {"user_id": "a@b"}, "its present is neither true nor false"),
         ("presence", {"present": True}, "its user_id is missing"),
-        ("chat_msg", CHAT | {"more": json.loads("[" * 96 + "]" * 96)}, "it nests too deep"),
+        ("chat_msg", CHAT | {"more": json.loads("[" * 96 + "]" * 96)}, "it is nested too deeply"),
         ("chat_msg", b" " * (LIMIT_BYTES + 1), "it has more than 1048576 bytes"),
     ],
 )

@@ -295,5 +295,5 @@ def test_of_a_job_that_cannot_be_shown_a_line_says_so_and_why_and_its_command_an
     fields: dict[str, Json] = {"args": ["safe", objects(90, "hunter2-hunter2"), TOKEN], "created_at": 1.5}
     with little_room(130):
         found = shown(fields)
-    assert found["args"] == ["(not shown: it nests too deep)"]
+    assert found["args"] == ["(not shown: it is nested too deeply)"]
     assert (found["display_class"], found["created_at"]) == ("safe", 1.5)

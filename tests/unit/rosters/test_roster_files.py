@@ -64,7 +64,7 @@ def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
     ("john,bob@a.b,,", "bob@a.b appears twice. Each contact may appear once."),
     ("john,ann@a.b,", "This line has 3 columns, and the first one 4."),
     ("john,ann@a.b,,[x", "ann@a.b has groups that start like a JSON list but are not one. Write Work;Friends."),
-    ("john,ann@a.b,a\x01,", "ann@a.b has the character U+0001 in its name. Write it without."),
+    ("john,ann@a.b,a\x01,", "ann@a.b has the character U+0001 in its name. Remove it."),
 ])  # fmt: skip
 def test_of_a_user_with_one_bad_line_nothing_is_taken(line: str, what: str) -> None:
     found = csv(f"john,bob@a.b,,\nzoe,ann@a.b,,\n{line}\njohn,carl@a.b,,\n")
@@ -109,7 +109,7 @@ def test_in_a_file_of_whole_rosters_nobody_is_his_own_contact(form: Format) -> N
 
 
 @rows(("line", "what"), [
-    (b'{"user":"a","user":"b","contacts":{}}', "This line is not JSON: user stands twice in one object."),
+    (b'{"user":"a","user":"b","contacts":{}}', "This line is not JSON: user appears twice in one object."),
     (b'{"user":"a","contacts":{"\\ud800@b.c":{}}}', "This line is not JSON: "),
 ])  # fmt: skip
 def test_a_line_that_cannot_be_read_says_why(line: bytes, what: str) -> None:
@@ -128,8 +128,8 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
     (b"\xff", "json", "is not UTF-8: byte 0xff at byte 0", None),
     (b"[1", "json", "is not JSON: unexpected end of data: line 1 column 3 (char 2)", None),
     (b"[]", "json", "is a list, not an object of users", None),
-    (b'{"john": {}, "john": {}}', "json", "is not JSON: john stands twice in one object", None),
-    (b'{"a": {"b@c.d": {}, "b@c.d": {}}}', "json", "is not JSON: b@c.d stands twice in one object", None),
+    (b'{"john": {}, "john": {}}', "json", "is not JSON: john appears twice in one object", None),
+    (b'{"a": {"b@c.d": {}, "b@c.d": {}}}', "json", "is not JSON: b@c.d appears twice in one object", None),
     (b"", "csv", "is empty", None),
     (b"\r\n", "csv", "is empty", None),
     (b"a,b\n", "csv", 'has no line that names its columns: "a,b"', 1),

@@ -87,7 +87,7 @@ def test_mongooseims_lines_are_toml_with_the_categories_of_the_commands(suggest:
         "allowed_categories": ["account", "checkAuth", "muc", "server"],
     }
     assert "#   muc: " in (text or "")
-    assert "example.org is seen to by restbroker alone" in (text or "")
+    assert "only restbroker keeps jobs to example.org" in (text or "")
 
 
 def test_documents_of_a_jobs_own_leave_no_category_out(suggest: Suggest) -> None:

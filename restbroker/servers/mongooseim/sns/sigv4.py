@@ -84,14 +84,14 @@ def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: 
     headers = _join_headers(request.headers)
     claim, moment = _judge_claim(headers, expected, now_s), headers["x-amz-date"]
     if any(name not in headers for name in claim.signed):
-        raise SignatureError("SignatureDoesNotMatch", "a header that was signed did not come")
+        raise SignatureError("SignatureDoesNotMatch", "a signed header is missing")
     digest = hashlib.sha256(request.body).hexdigest()
     if headers.get("x-amz-content-sha256", digest) != digest:
         raise SignatureError("SignatureDoesNotMatch", "the body is not the one that was signed")
     signature = _signature(secret, claim, moment, _canonical(request, headers, claim.signed, digest))
     if not hmac.compare_digest(claim.signature.encode(), signature.encode()):
         why = (
-            "the signature is wrong: it is of another key, or something on the way changed the path, the "
+            "the signature is wrong: it was made with another key, or something on the way changed the path, the "
             "host or the body"
         )
         raise SignatureError("SignatureDoesNotMatch", why)
@@ -101,7 +101,7 @@ def _judge_claim(headers: dict[str, str], expected: ExpectedSignature, now_s: fl
     """Return what the headers say of the signature. Raise `SignatureError` if that is not as expected."""
     claim = _claim(headers)
     if not hmac.compare_digest(claim.key_name.encode(), expected.key_name.encode()):
-        raise SignatureError("InvalidClientTokenId", "it is signed with a key of another name")
+        raise SignatureError("InvalidClientTokenId", "it is signed with a key that has another name")
     _judge_scope(claim, headers.get("x-amz-date", ""), expected, now_s)
     return claim
 
@@ -137,9 +137,7 @@ def _judge_scope(claim: _Claim, moment: str, expected: ExpectedSignature, now_s:
     if claimed != expected.service or day != moment[:8]:
         raise SignatureError("SignatureDoesNotMatch", "it was signed for another service or day")
     if abs(now_s - at_s) > expected.skew_s:
-        why = (
-            f"it was signed more than {duration_text(expected.skew_s)} ago or ahead: see whether both clocks are right"
-        )
+        why = f"it was signed more than {duration_text(expected.skew_s)} ago, or in the future: check both clocks"
         raise SignatureError("SignatureDoesNotMatch", why)
 
 

@@ -38,6 +38,6 @@ class Options:
         The window is the longer of the source's own and `resend_s`.
         """
         if source.iq != "refuse":
-            review.refuse(at("IQ"), "has no use: this kind tells of messages alone.")
+            review.refuse(at("IQ"), "has no effect: this kind only reports messages.")
         window_s = max(source.window_s or 0.0, self.resend_s)
         return attrs.evolve(source, window_s=window_s or None, patience_s=self.patience_s)

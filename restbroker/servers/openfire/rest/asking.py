@@ -66,7 +66,7 @@ def health_of(response: Response) -> Health:
     match status:
         case 200 if dialect is not None:
             about = "up to 1.2" if dialect == "1.2" else "1.3 or newer"
-            return well(f"The REST API plugin answers, and takes the login; its JSON is that of {about}.")
+            return well(f"The REST API plugin answers, and accepts the login; its JSON is that of {about}.")
         case 401:
             return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
         case 403:

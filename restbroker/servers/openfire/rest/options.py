@@ -58,7 +58,7 @@ class Options:
             case Basic():
                 review.refuse(at("Auth"), "and the shared secret exclude one another: the plugin takes one of them.")
             case _:
-                review.refuse(at("Auth"), f"must be Basic; the plugin's shared secret belongs into {place}.SecretFile.")
+                review.refuse(at("Auth"), f"must be Basic; the plugin's shared secret belongs in {place}.SecretFile.")
         url = target.url if target.url.path else attrs.evolve(target.url, path=BASE)
         return attrs.evolve(
             target,

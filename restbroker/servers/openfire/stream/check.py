@@ -71,7 +71,7 @@ async def _looked_at(source: EventSource) -> list[Finding]:
     for user in settings.everybody:
         try:
             if user not in passwords:
-                raise no_password(user, "no line names him.")
+                raise no_password(user, "no line names them.")
             await _try(target, user, basic(user, passwords[user]))
             well.append(user)
         except Problem as trouble:

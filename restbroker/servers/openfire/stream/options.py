@@ -117,7 +117,7 @@ class Options:
         if not everybody:
             review.refuse(f"{place}.Users", "is missing or empty; say whose events are wanted.", f"{place}.Askers")
         if len(set(everybody)) < len(everybody):
-            review.refuse(f"{place}.Users", "names a user for the second time; a user has one stream.")
+            review.refuse(f"{place}.Users", "names a user twice; a user has one stream.")
         for name, value, least in (
             ("Lease", self.lease_s, _LEAST_LEASE_S),
             ("Silence", self.silence_s, _LEAST_SILENCE_S),
@@ -150,5 +150,5 @@ def _refuse_missing(passwords: Secret, users: list[str], place: str, review: Pro
     if missing := [user for user in users if user not in known]:
         names = ", ".join(missing)
         review.refuse(
-            place, f"has no line for {names}; add one, name:password, or take the name out of Users or Askers."
+            place, f"has no line for {names}; add one, name:password, or remove the name from Users or Askers."
         )

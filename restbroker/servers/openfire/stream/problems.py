@@ -54,7 +54,7 @@ def refusal(target: Target, user: str, status: int) -> Problem:
         what = f"{target.url} gives {user} no stream for the header Accept (405)."
         return Problem("OpenfireAway", what, "restbroker tries again. A proxy in between may have changed the header.")
     what = f"{target.url} answers {status}, not with the events of {user}."
-    return Problem("OpenfireAway", what, "restbroker tries again: a starting server answers like this for a while.")
+    return Problem("OpenfireAway", what, "restbroker tries again; a server that is starting answers like this.")
 
 
 def no_new_streams(target: Target, user: str) -> Problem:
@@ -175,7 +175,7 @@ class ProblemReporter:
         if self._away or self._jammed or denied:
             self._away = self._jammed = False
             self.report(
-                Warned("OpenfireBack", f"Source {self.source}: events are read again, those of {user} at least.")
+                Warned("OpenfireBack", f"Source {self.source}: events are read again, at least those of {user}.")
             )
 
     def rests(self, user: str, why: Literal["no login", "no question"]) -> None:

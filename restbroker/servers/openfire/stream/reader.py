@@ -222,7 +222,7 @@ def _tell_of_full(source: str, report: Report, size_bytes: int) -> None:
         f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis "
         "accepts some. Nothing is lost, but Openfire blocks senders to these users."
     )
-    report(Warned("EventsHeld", what, "Have Redis work; or let more wait: the source's Buffer."))
+    report(Warned("EventsHeld", what, "Fix Redis, or raise the source's Buffer."))
 
 
 def _why(offer: Offer) -> str:

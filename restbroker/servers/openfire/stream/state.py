@@ -64,7 +64,7 @@ class StreamState:
         login, as an asker's, only `is_taken` counts: nothing is sent to users who ask nothing.
         """
         if is_taken:
-            self.breaks_off(heard_s, "another process had opened a stream of his")
+            self.breaks_off(heard_s, "another process had opened a stream of theirs")
         elif isinstance(login, LoggedIn) and (is_over or self.login != login):
             self.is_outdated = self.login != login
             self.breaks_off(heard_s)

@@ -98,7 +98,7 @@ def test_what_belongs_to_ejabberd_or_contradicts_itself_is_refused(problems: Pro
     one: dict[str, Any] = {"Commands": {"a": {}}}
     auto = {"Auto": {"User": "u", "Pass": "p"}}
     assert problems(one, Auth=auto) == [
-        "Auth: asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
+        "Auth: asks for tokens that the server issues, which only ejabberd does; use Basic or Token."
     ]
     assert problems({**one, "Headers": {"Authorization": "x"}}, Auth={"Bearer": {"Token": "t0ken"}}) == [
         "Headers.Authorization: is given beside a login; keep one of the two."

@@ -59,7 +59,7 @@ def test_its_events_have_no_ids_and_redis_gets_half_a_second(configured: Configu
 
 
 def test_iqs_never_come(configured: Configured) -> None:
-    with pytest.raises(ConfigError, match="IQ: has no use"):
+    with pytest.raises(ConfigError, match="IQ: has no effect"):
         configured(IQ="accept")
 
 

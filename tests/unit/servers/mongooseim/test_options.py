@@ -9,7 +9,7 @@ def test_a_login_of_another_kind_or_none_where_one_is_needed_is_refused(problems
         return problems({"Schema": schema}, Auth=auth)
 
     assert told("domain_admin", {"Basic": {"User": "root@localhost", "Pass": "p"}}) == [
-        "Auth: is not a domain admin's: the user is admin@ and the domain."
+        "Auth: is not a domain admin's: that user is admin@ and the domain."
     ]
     assert told("user", {"Basic": {"User": "bot", "Pass": "p"}}) == [
         "Auth: is not a user's: the user is a whole JID, such as bot@example.org."

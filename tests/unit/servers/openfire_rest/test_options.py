@@ -15,7 +15,7 @@ def test_a_login_that_the_plugin_does_not_take_is_refused_by_its_place(problems:
     ]
     # It answers 500 to a whole JID.
     assert problems(Auth={"Basic": {"User": "admin@example.org", "Pass": "x"}}) == [
-        "Auth: needs the administrator's name alone, such as admin, and no whole JID."
+        "Auth: needs the administrator's name alone, such as admin, not a whole JID."
     ]
     (bearer,) = problems(Auth={"Bearer": {"Token": SECRET}})
     assert "must be Basic" in bearer

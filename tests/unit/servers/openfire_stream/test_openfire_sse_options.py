@@ -57,7 +57,7 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
         ),
         ({"Target": "web"}, "Options.Target: expected .* openfire-chat, found .*; that one is of the kind ejabberd"),
         ({"Users": []}, "Options.Users: is missing or empty"),
-        ({"Askers": ["ANN"]}, "Options.Users: names a user for the second time"),
+        ({"Askers": ["ANN"]}, "Options.Users: names a user twice"),
         ({"Users": ["ann@example.org"]}, "Options.Users"),
         (
             {"Users": ["eve"]},
@@ -84,7 +84,7 @@ def test_what_is_wrong_beside_a_file_that_cannot_be_read_is_told_with_it(tmp_pat
 
 
 def test_a_path_or_a_secret_is_of_no_use(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="fetches by itself"):
+    with pytest.raises(ConfigError, match="fetches events itself"):
         loaded(tmp_path, OPTIONS, Path="/events/o")
 
 
