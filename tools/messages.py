@@ -23,7 +23,7 @@ def of_code(source: str) -> Iterator[tuple[int, str]]:
     tree = ast.parse(source)
     shown = [node for node in ast.walk(tree) if _is_command(node)]
     yield from ((node.lineno, ast.get_docstring(node) or "") for node in shown if isinstance(node, ast.FunctionDef))
-    hidden = {id(node.value) for node in ast.walk(tree) if _is_bare_text(node)}
+    hidden = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and _is_bare_text(node)}
     yield from sorted((line, text) for line, text in _strings(tree, hidden) if _WORDS.search(text))
 
 
@@ -54,9 +54,9 @@ def _is_command(node: ast.AST) -> bool:
             return False
 
 
-def _is_bare_text(node: ast.AST) -> bool:
+def _is_bare_text(node: ast.Expr) -> bool:
     """Return whether it is a docstring: a text that is a statement by itself. Calls that print a text are not."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return isinstance(node.value, ast.Constant)
 
 
 def _strings(node: ast.AST, hidden: set[int]) -> Iterator[tuple[int, str]]:

@@ -132,7 +132,7 @@ def _root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""
+    """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""  # noqa: D401
 
 
 def _examples() -> str:
