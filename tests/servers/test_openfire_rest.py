@@ -200,13 +200,21 @@ async def test_a_room_whose_creation_was_not_answered_is_created_again_only_wher
 
 
 async def test_a_room_makes_a_service_of_which_an_old_plugin_cannot_say_that_it_is_not_there(tmp_path: Path) -> None:
-    asked = recorded("openfire-rest/1.3.10/read")
-    with Player([*asked, *named("1.3.10", "room add badservice")]) as server:
+    asked = named("1.3.10", "room of no service", "room add badservice")
+    for elsewhere in (no_room("1.3.10", "lobby"), room_there("1.3.10")):
+        with Player([*asked, elsewhere]) as server:
+            async with opened(tmp_path, server.url) as side:
+                await side.done("create_room", {**LOBBY, "servicename": "nope"})
+        assert [one.method for one in server.requests] == ["GET", "GET", "POST"]
+
+
+@rows("service", [None, "nope"])
+async def test_a_room_is_not_created_on_a_server_that_is_unwell(tmp_path: Path, service: str | None) -> None:
+    with Player([*recorded("openfire-rest/1.3.10/read"), *named("1.3.10", "room add badservice")]) as server:
         async with opened(tmp_path, server.url) as side:
-            await side.done("create_room", {**LOBBY, "servicename": "nope"})
-            unwell = await side.call("create_room", LOBBY)
+            unwell = await side.call("create_room", {**LOBBY, "servicename": service})
     assert isinstance(unwell, Deferred)
-    assert (unwell.reason.code, unwell.maybe_run, len(server.sent("POST"))) == ("ServerError", False, 1)
+    assert (unwell.reason.code, unwell.maybe_run, server.sent("POST")) == ("ServerError", False, [])
 
 
 def taken(version: str, login: str) -> list[Exchange]:

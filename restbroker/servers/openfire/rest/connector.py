@@ -117,7 +117,11 @@ class OpenfireConnector:
     async def _look_for_room(self, call: Call, link: Link) -> Outcome | None:
         """Ask for the room that this call creates; return the call's outcome if it must not be sent, else None."""
         response, spec = await self._ask(rooms.question(call), link)
-        return rooms.outcome_of(call, spec, response, self._now_s())
+        outcome = rooms.outcome_of(call, spec, response, self._now_s())
+        if response.status == 500 and (other := rooms.well_question(call)) is not None:
+            response, spec = await self._ask(other, link)
+            return None if rooms.service_is_missing(call, spec, response, self._now_s()) else outcome
+        return outcome
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint

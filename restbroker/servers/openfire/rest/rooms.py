@@ -10,12 +10,14 @@ from typing import Final
 import attrs
 
 from restbroker.job.command import Call, Command, CommandSpec
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.ladder import EXISTS
 from restbroker.servers.openfire.rest.outcomes import AFTER_A_RETRY, is_named, judge_question, other_answer
 from restbroker.transport.message import Response
 
 _GET_ROOM: Final = "get_room"
+_DEFAULT_SERVICE: Final = "conference"
+"""The service that the plugin means if a request names none (read)."""
 _EXISTS_HINT: Final = f"{EXISTS} update_room replaces all settings of the existing room."
 
 
@@ -32,14 +34,41 @@ def question(call: Call) -> Call:
     return attrs.evolve(call, command=Command(_GET_ROOM, asked))
 
 
+def well_question(call: Call) -> Call | None:
+    """Return the call that shows whether a server is well that answered 500 to `question`; None if nothing can.
+
+    It asks for the same name in the service that a job without `servicename` means.
+    """
+    given = call.command.arguments
+    service = given.get("servicename")
+    if service is None or str(service).lower() == _DEFAULT_SERVICE:
+        return None
+    return attrs.evolve(call, command=Command(_GET_ROOM, {"roomName": str(given["roomName"]).lower()}))
+
+
+def service_is_missing(call: Call, spec: CommandSpec, response: Response, now_s: float) -> bool:
+    """Tell by the answer to `well_question` whether the 500 before it says that the service is not there.
+
+    Before 1.8.1 such a service gets 500 (read), as does a server that is unwell. A room makes it (measured on 1.2.5 and
+    1.3.10).
+    """
+    match judge_question(call, _GET_ROOM, spec, response=response, now_s=now_s):
+        case Delivered(body=body):
+            return response.truncated or is_named(body, "roomName", call.command.arguments["roomName"])
+        case Rejected(Reason(code="NotFound")):
+            return True
+        case _:
+            return False
+
+
 def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Outcome | None:
     """Return the outcome of a call that must not be sent; None if it may be sent.
 
     `response` answers the question for the room, `spec` is the question's command; `now_s`: epoch seconds.
     """
-    given = call.command.arguments
+    name = call.command.arguments["roomName"]
     match judge_question(call, _GET_ROOM, spec, response=response, now_s=now_s):
-        case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", given["roomName"]):
+        case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", name):
             return other_answer("room", response)
         case Delivered() if call.ok_if_exists:
             return Delivered("", None, response.status, note="already done")
@@ -48,9 +77,6 @@ def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) 
         case Delivered():
             return Rejected(Reason("AlreadyExists", "The room exists already.", _EXISTS_HINT))
         case Rejected(Reason(code="NotFound")):
-            return None
-        case Deferred(Reason(status=500)) if given.get("servicename") is not None:
-            # Before 1.8.1 from a service that is not there (read); a room makes it (measured on 1.2.5 and 1.3.10).
             return None
         case outcome:
             return outcome

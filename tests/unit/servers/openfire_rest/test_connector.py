@@ -135,6 +135,14 @@ async def test_a_room_of_which_the_server_does_not_say_whether_it_is_there_is_no
         assert not getattr(outcome, "maybe_run", False), (status, body)
 
 
+async def test_of_the_usual_service_a_500_says_nothing(opened: Opened) -> None:
+    room = {"roomName": "lobby", "naturalName": "Lobby", "description": "", "servicename": "Conference"}
+    async with opened(empty(500)) as bench:
+        outcome = await bench.deliver("create_room", **room)
+        assert [one.method for one in bench.server.received] == ["GET"]
+    assert (outcome.reason.code, outcome.maybe_run) == ("ServerError", False)
+
+
 async def test_what_the_server_says_as_it_is_asked_for_a_group_shows_no_secret_of_the_job(opened: Opened) -> None:
     body = b'{"message":"token=hunter22zz","exception":"GroupNotFoundException"}'
     async with opened(answering(404, body, Content_Type="application/json")) as bench:
