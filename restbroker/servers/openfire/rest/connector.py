@@ -5,13 +5,14 @@
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.rest import asking, catalogue, groups, rooms
@@ -28,6 +29,7 @@ from restbroker.servers.openfire.rest.request import (
 )
 from restbroker.servers.openfire.rest.table import TABLE, Entry
 from restbroker.servers.openfire.writing import Dialect
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
 _STATISTICS = "session_statistics"
@@ -76,7 +78,10 @@ class OpenfireConnector:
             return request
         response = await link.send(request)
         self._remember(response)
-        return classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
+        outcome = classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
+        if response.status == 500 and isinstance(outcome, Deferred) and rooms.must_look(call):
+            return await self._look_behind(call, outcome, link)
+        return outcome
 
     async def probe(self, link: Link) -> Probe:
         """Ask whether the server is ready (if it can tell), for the number of sessions, and for its version.
@@ -122,6 +127,13 @@ class OpenfireConnector:
             response, spec = await self._ask(other, link)
             return None if rooms.service_is_missing(call, spec, response, self._now_s()) else outcome
         return outcome
+
+    async def _look_behind(self, call: Call, failed: Deferred, link: Link) -> Outcome:
+        """Ask whether a room is there whose creation was answered with 500, and return the call's outcome."""
+        spec, response = self.catalogue.commands["get_room"], None
+        with suppress(NotSent, MaybeSent):
+            response, spec = await self._ask(rooms.question(call), link)
+        return rooms.after_failure(call, spec, failed, response=response, now_s=self._now_s())
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint

@@ -2,7 +2,7 @@
 
 The plugin answers 201 if the room exists already, and resets all of it, its members too (measured on 1.2.5, 1.3.10 and
 1.10.2). Called by the connector. Always holds: an existing room is not touched. It counts as made by a job that may
-have run before, as a 409 does elsewhere.
+have run before, as a 409 does elsewhere; but not if the server answered with 500, which may leave a room half made.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.command import Call, Command, CommandSpec
-from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.ladder import EXISTS
 from restbroker.servers.openfire.rest.outcomes import AFTER_A_RETRY, is_named, judge_question, other_answer
 from restbroker.transport.message import Response
@@ -18,7 +18,9 @@ from restbroker.transport.message import Response
 _GET_ROOM: Final = "get_room"
 _DEFAULT_SERVICE: Final = "conference"
 """The service that the plugin means if a request names none (read)."""
-_EXISTS_HINT: Final = f"{EXISTS} update_room replaces all settings of the existing room."
+_REPLACES: Final = "update_room replaces all settings of the existing room."
+_EXISTS_HINT: Final = f"{EXISTS} If an earlier try failed with 500, the room may be half made. {_REPLACES}"
+_HALF_MADE: Final = "Check the room (owners, members), then complete it with update_room, or delete_room and retry."
 
 
 def must_look(call: Call) -> bool:
@@ -59,6 +61,27 @@ def service_is_missing(call: Call, spec: CommandSpec, response: Response, now_s:
             return True
         case _:
             return False
+
+
+def after_failure(call: Call, spec: CommandSpec, failed: Deferred, response: Response | None, now_s: float) -> Outcome:
+    """Return the outcome of a call that was answered with 500, which may have left the room half made.
+
+    `response` answers the question for the room behind it, None if there is no answer. No later try takes the room for
+    whole: it is rejected as one that exists, or already here if a later try would count it as done.
+    """
+    tried = attrs.evolve(failed, maybe_run=False)
+    there = None if response is None else judge_question(call, _GET_ROOM, spec, response=response, now_s=now_s)
+    match there:
+        case Rejected(Reason(code="NotFound")):
+            return tried
+        case Delivered():
+            message = "Status 500, and the room exists: it may be half made by this try or an earlier one."
+            return Rejected(Reason("ServerError", message, _HALF_MADE, 500), failed.text)
+        case _ if call.maybe_run or call.ok_if_exists:
+            message = "Status 500, and the server does not say whether the room exists: it may be half made."
+            return Rejected(Reason("ServerError", message, _HALF_MADE, 500), failed.text)
+        case _:
+            return tried
 
 
 def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Outcome | None:

@@ -21,7 +21,8 @@ from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Response
 from tests.support.receiver import Answer, Received
-from tests.unit.servers.conftest import Opened, answering
+from tests.support.rows import rows
+from tests.unit.servers.conftest import Opened, answering, fate
 from tests.unit.servers.openfire_rest.conftest import BASE, SECRET, empty, refused
 
 USER = {"username": "alice", "password": "p4ssw0rd"}
@@ -133,6 +134,34 @@ async def test_a_room_of_which_the_server_does_not_say_whether_it_is_there_is_no
             assert [one.method for one in bench.server.received] == ["GET"], (status, body)
         assert outcome.reason.code == code, (status, body)
         assert not getattr(outcome, "maybe_run", False), (status, body)
+
+
+NO_ROOM = Answer(404, b'{"message":"-","exception":"RoomNotFoundException"}', {"Content-Type": "application/json"})
+A_ROOM = Answer(200, b'{"roomName":"lobby"}', {"Content-Type": "application/json"})
+
+
+@rows(
+    ("behind", "known", "expected"),
+    [
+        (A_ROOM, {}, "Rejected ServerError"),
+        (A_ROOM, {"maybe_run": True}, "Rejected ServerError"),
+        (A_ROOM, {"ok_if_exists": True}, "Rejected ServerError"),
+        (NO_ROOM, {}, "Deferred ServerError max 3"),
+        (NO_ROOM, {"maybe_run": True, "ok_if_exists": True}, "Deferred ServerError max 3"),
+        (Answer(500, b""), {}, "Deferred ServerError max 3"),
+        (Answer(500, b""), {"maybe_run": True}, "Rejected ServerError"),
+        (Answer(401, b""), {"ok_if_exists": True}, "Rejected ServerError"),
+    ],
+)
+async def test_a_room_that_a_500_may_have_left_half_made_never_counts_as_created(
+    opened: Opened, behind: Answer, known: dict[str, Any], expected: str
+) -> None:
+    answers = iter((NO_ROOM, Answer(500, b""), behind))
+    async with opened(lambda _: next(answers)) as bench:
+        call = Call(Command("create_room", {"roomName": "lobby", "naturalName": "L", "description": ""}), **known)
+        outcome = await bench.connector.deliver(call, bench.link)
+        assert [one.method for one in bench.server.received] == ["GET", "POST", "GET"]
+    assert fate(outcome) == expected
 
 
 async def test_of_the_usual_service_a_500_says_nothing(opened: Opened) -> None:
