@@ -149,7 +149,7 @@ async def test_of_rooms_that_are_created_together_one_that_cannot_be_made_has_al
     with Player(named("1.10.2", "rooms", "rooms with a bad owner")) as server:
         async with opened(tmp_path, server.url) as side:
             done = await side.done("create_rooms_bulk", {"chatRooms": [LOBBY]})
-            failed = await side.call("create_rooms_bulk", {"chatRooms": [{**LOBBY, "owners": ["@"]}]})
+            failed = await side.call("create_rooms_bulk", {"chatRooms": [{**LOBBY, "owners": ["nobody"]}]})
     assert done.note is None
     assert isinstance(failed, Deferred)
     assert "A room that cannot be created" in failed.reason.text

@@ -14,6 +14,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import FLAG, TEXT, TEXTS, WHOLE, Argument, Arguments, Form, fit, may, needs, wrong
 from restbroker.servers.openfire.forms import (
+    ADDRESSES,
     DATE,
     FILLED,
     GROUP,
@@ -90,7 +91,7 @@ _ROOM: Final = (
     *may(creationDate=DATE, modificationDate=DATE, maxUsers=WHOLE),
     *may(**dict.fromkeys(ROOM_FLAGS, FLAG)),
     *may(allowPM=TEXT),
-    *may(**dict.fromkeys(ROOM_LISTS, TEXTS)),
+    *may(**{name: ADDRESSES if name in AFFILIATIONS else TEXTS for name in ROOM_LISTS}),
 )
 _OF_ROOM: Final = Arguments(_ROOM)
 

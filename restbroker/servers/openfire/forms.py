@@ -159,6 +159,7 @@ LONG: Final = up_to(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)
 """A contact, who may be of any server."""
 ADDRESS: Final = JID._replace(wanted="a JID such as juliet@example.org, or an account's name")
+ADDRESSES: Final = each(ADDRESS, table.TEXTS)
 AFFILIATION: Final = choice("owners, admins, members or outcasts", "owners", "admins", "members", "outcasts")
 ROOM_TYPE: Final = choice("public or all", "public", "all")
 PROPERTIES: Final = Form(

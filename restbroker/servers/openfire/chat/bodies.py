@@ -14,12 +14,23 @@ from restbroker.servers.api import table
 from restbroker.servers.api.table import ANY, FLAG, WHOLE, Argument, Form, may, needs
 from restbroker.servers.openfire.chat.forms import COMMAS, JID, QUOTED, SCALAR, TEXTS
 from restbroker.servers.openfire.entities import AFFILIATIONS, ENTITIES, Entity
-from restbroker.servers.openfire.forms import GROUP, LONG, NAME, PROPERTIES, SHORT, SUBSCRIPTION
+from restbroker.servers.openfire.forms import (
+    ADDRESS,
+    ADDRESSES,
+    GROUP,
+    LONG,
+    NAME,
+    PROPERTIES,
+    SHORT,
+    SUBSCRIPTION,
+    each,
+)
 from restbroker.servers.openfire.forms import JID as CONTACT
 
 _FORMS: Final[Mapping[Form, Form]] = {
     CONTACT: JID,
     table.TEXTS: TEXTS,
+    ADDRESSES: each(ADDRESS, TEXTS),
     **{form: form for form in (FLAG, PROPERTIES, SUBSCRIPTION, WHOLE)},
     **{form: SCALAR._replace(convert=form.convert) for form in (GROUP, LONG, NAME, SHORT)},
 }

@@ -203,6 +203,7 @@ def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() 
         ("update_room", {**ROOM, "persistent": True, "description": "d" * 256}, "longer than the 255"),
         ("add_contact", {**romeo, "jid": "a@b.c", "nickname": "n" * 256}, "longer than the 255"),
         ("create_room", {**ROOM, "maxUsers": True}, "a whole number"),
+        ("create_room", {**ROOM, "owners": "alice, a b@c"}, r'"owners\[1\]" is a text, but not a JID'),
         ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
     for command, given_, why in rows:

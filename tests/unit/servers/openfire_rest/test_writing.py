@@ -39,11 +39,11 @@ def test_texts_and_properties_come_back_from_xml(name: str, email: str, properti
 
 
 @given(st.lists(ANY, max_size=4), st.booleans(), st.integers(0, 2**31))
-def test_lists_flags_and_numbers_come_back_from_xml(owners: list[str], flag: bool, most: int) -> None:
-    room: Any = {"roomName": "r", "naturalName": "", "description": "", "owners": owners}
+def test_lists_flags_and_numbers_come_back_from_xml(groups: list[str], flag: bool, most: int) -> None:
+    room: Any = {"roomName": "r", "naturalName": "", "description": "", "ownerGroups": groups}
     given_ = fitting("create_room", {**room, "persistent": flag, "maxUsers": most})
     root = parsed(writing.xml(ENTITIES["MUCRoomEntity"], given_))
-    assert [one.text or "" for one in root.findall("owners/owner")] == owners
+    assert [one.text or "" for one in root.findall("ownerGroups/ownerGroup")] == groups
     assert (root.findtext("persistent"), root.findtext("maxUsers")) == (str(flag).lower(), str(most))
 
 
