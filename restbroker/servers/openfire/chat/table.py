@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.servers.api.table import ANY, TEXT, Argument, in_order, may, needs, split_request
 from restbroker.servers.openfire.chat.entry import FROM, Entry, entry
-from restbroker.servers.openfire.chat.forms import GROUPS, MEMBERS, NEW_GROUP, QUOTED, SCALAR, SEGMENT, USER
+from restbroker.servers.openfire.chat.forms import FILLED, GROUPS, MEMBERS, NEW_GROUP, QUOTED, SEGMENT, USER
 from restbroker.servers.openfire.chat.options import Paths
 from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS, USER_SERVICE
 
@@ -26,7 +26,7 @@ _LOGIN: Final = (
 _SUBSCRIPTION: Final = (Argument("subscription", ANY, needed=True, secret=True, aliases=_BODY),)
 _MEMBERS: Final = (Argument("members", MEMBERS, needed=True, aliases=_BODY),)
 _REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
-_PASSWORD: Final = (PASSWORD._replace(form=SCALAR, needed=True),)
+_PASSWORD: Final = (PASSWORD._replace(form=FILLED, needed=True),)
 _WHOSE: Final = (Argument("username", SEGMENT, needed=True, aliases=(FROM,)),)
 _OFFERED: Final = may(workgroup=SEGMENT)
 """An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""

@@ -204,6 +204,8 @@ def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() 
         ("add_contact", {**romeo, "jid": "a@b.c", "nickname": "n" * 256}, "longer than the 255"),
         ("create_room", {**ROOM, "maxUsers": True}, "a whole number"),
         ("create_room", {**ROOM, "owners": "alice, a b@c"}, r'"owners\[1\]" is a text, but not a JID'),
+        ("create_user", {**PETER, "password": ""}, '"password" is empty'),
+        ("update_user", {"username": "peter", "password": ""}, '"password" is empty'),
         ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
     for command, given_, why in rows:
