@@ -37,7 +37,9 @@ def _is_host(value: Json) -> bool:
 
 _USER: Final = Form("the name of an account, without its host", _is_local, place="name")
 _HOST: Final = Form("a host such as example.org", _is_host, place="host")
-_PASSWORD: Final = Form("a password of at least one character", lambda value: isinstance(value, str) and bool(value))
+_PASSWORD: Final = Form(
+    "a password of at least one character", lambda value: isinstance(value, str) and bool(value), filled=True
+)
 _ON: Final = may(host=_HOST)
 _ACCOUNT: Final = (*needs(user=_USER), *_ON)
 

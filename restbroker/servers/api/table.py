@@ -30,7 +30,7 @@ class Form(NamedTuple):
     """What an argument may be; `wanted` completes "…, where … is needed" in a refusal.
 
     `is_text`: some texts are such a value. `type` and `element` are what people and completion know of it. `place`: how
-    it says which virtual host is meant. `fits` judges what `convert` made of the value.
+    it says which virtual host is meant. `fits` judges what `convert` made of the value. `filled`: no empty text does.
     """
 
     wanted: str
@@ -40,6 +40,7 @@ class Form(NamedTuple):
     place: Place | None = None
     is_text: bool = True
     convert: Convert | None = None
+    filled: bool = False
 
     def take(self, name: str, value: Json, host: str | None) -> Json:
         """Return what is sent for the value; raise `InvalidArguments` if it does not fit."""
@@ -217,5 +218,12 @@ def dangers_of(words: Mapping[str, str]) -> tuple[Danger, ...]:
 def _spec(row: Argument) -> ArgumentSpec:
     name, form, needed, secret, aliases = row
     return ArgumentSpec(
-        name, form.type, secret, aliases=aliases, element=form.element, place=form.place, optional=not needed
+        name,
+        form.type,
+        secret,
+        aliases=aliases,
+        element=form.element,
+        place=form.place,
+        optional=not needed,
+        filled=form.filled,
     )

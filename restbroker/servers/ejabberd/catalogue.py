@@ -209,7 +209,16 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
         # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
         is_list = value_type == "list"
         secret = command_facts.is_secret_argument(name)
-        yield ArgumentSpec(name, value_type, secret, aliases=aliases, element=element, place=place, optional=is_list)
+        yield ArgumentSpec(
+            name,
+            value_type,
+            secret,
+            aliases=aliases,
+            element=element,
+            place=place,
+            optional=is_list,
+            filled=command_facts.must_be_filled(record["name"], name),
+        )
     if record["name"] == command_facts.MESSAGE:
         yield _ID
 

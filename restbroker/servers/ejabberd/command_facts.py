@@ -76,6 +76,7 @@ _TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
     (60.0, ("srg_user_add", "srg_user_del", "push_alltoall", "push_roster_all")),
 )
 
+_NEW_PASSWORD: Final = frozenset({("register", "password"), ("change_password", "newpass")})
 _SECRET_ARGUMENT: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
 
 _SECRET_RESULT: Final = (
@@ -167,6 +168,11 @@ def repeat_of(command: str) -> Repeat:
 def timeout_of(command: str) -> float | None:
     """Return the command's own limit in seconds; None if the target's limit fits."""
     return next((seconds for seconds, names in _TIMEOUT_S if _matches(command, names)), None)
+
+
+def must_be_filled(command: str, argument: str) -> bool:
+    """Tell whether the argument is a password that an account gets; ejabberd takes an empty one elsewhere."""
+    return (command, argument) in _NEW_PASSWORD
 
 
 def is_secret_argument(name: str) -> bool:

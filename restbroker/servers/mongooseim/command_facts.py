@@ -86,6 +86,13 @@ _TIMEOUT_S: Final[tuple[tuple[float, tuple[str, ...]], ...]] = (
     (60.0, ("server.*Cluster", "account.listUsers", "session.listSessions", "metric.*", BROADCAST)),
 )
 
+_NEW_PASSWORD: Final = frozenset(
+    {
+        ("account.registerUser", "password"),
+        ("account.changeUserPassword", "newPassword"),
+        ("domain.setDomainPassword", "password"),
+    }
+)
 _SECRET_ARGUMENT: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
 
 _SECRET_RESULT: Final = frozenset(
@@ -159,6 +166,11 @@ def repeat_of(operation: str, *, is_query: bool) -> Repeat:
 def timeout_of(operation: str) -> float | None:
     """Return the operation's own time-out in seconds; None if the target's time-out fits."""
     return next((seconds for seconds, names in _TIMEOUT_S if _matches(operation, names)), None)
+
+
+def must_be_filled(operation: str, argument: str) -> bool:
+    """Tell whether the argument is a password that an account or a domain's administrator gets."""
+    return (operation, argument) in _NEW_PASSWORD
 
 
 def is_secret_argument(name: str) -> bool:

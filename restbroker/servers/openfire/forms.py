@@ -143,7 +143,7 @@ def _is_date(value: Json) -> bool:
     return True
 
 
-FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty)
+FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty, filled=True)
 ROOM: Final = FILLED._replace(convert=_check_local)
 NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's name, without its domain."""

@@ -6,8 +6,11 @@ import pytest
 
 from restbroker.config.target import Target, Url
 from restbroker.console.arguments import TypedArguments
-from restbroker.console.order import fit_arguments, signatures_of, target_of
+from restbroker.console.order import Signatures, fit_arguments, signatures_of, target_of
 from restbroker.errors import UsageError
+from restbroker.job.command import ArgumentSpec
+from restbroker.job.json_types import Json
+from restbroker.servers import registry
 from restbroker.servers.ejabberd.options import Options
 
 
@@ -159,10 +162,36 @@ def test_an_address_that_is_a_bare_name_is_noted(capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().err == (told if noted else ""), to
 
 
-def test_a_needed_secret_that_is_empty_is_refused() -> None:
-    signatures = signatures_of(PROSODY, None, "register", any_command=False)
-    with pytest.raises(UsageError, match="password is empty"):
-        fit_arguments(signatures, TypedArguments({"user": "a", "password": ""}, frozenset()), None)
+NEW_PASSWORDS = [
+    ("ejabberd", "register", "password"),
+    ("ejabberd", "change_password", "newpass"),
+    ("mongooseim", "account.registerUser", "password"),
+    ("mongooseim", "account.changeUserPassword", "newPassword"),
+    ("mongooseim", "domain.setDomainPassword", "password"),
+    ("openfire-chat", "create_user", "password"),
+    ("openfire-chat", "update_user", "password"),
+    ("openfire-rest", "create_user", "password"),
+    ("openfire-rest", "update_user", "password"),
+    ("prosody-rest", "register", "password"),
+    ("prosody-rest", "change_password", "newpass"),
+]
+
+
+def test_a_password_that_an_account_gets_is_refused_if_it_is_empty_and_no_other_secret() -> None:
+    for kind in registry.KINDS:
+        for command, spec in registry.catalogue(kind, None).commands.items():
+            for secret in (one.name for one in spec.arguments if one.secret):
+                given = {one.name: _filling(one) for one in spec.arguments if not one.optional} | {secret: ""}
+                typed, known = TypedArguments(given, frozenset()), Signatures(kind, command, {"": spec})
+                if (kind, command, secret) in NEW_PASSWORDS:
+                    with pytest.raises(UsageError, match=f"{secret} is empty"):
+                        fit_arguments(known, typed, None)
+                else:
+                    assert fit_arguments(known, typed, None)[1][secret] == "", (kind, command)
+
+
+def _filling(argument: ArgumentSpec) -> Json:
+    return 1 if argument.type == "integer" else [] if argument.type == "list" else "a"
 
 
 def test_a_command_that_is_newer_than_prosody_is_refused_with_the_version_that_has_it() -> None:

@@ -33,7 +33,7 @@ _FORMS: Final[Mapping[Form, Form]] = {
     table.TEXTS: TEXTS,
     ADDRESSES: each(ADDRESS, TEXTS),
     **{form: form for form in (FLAG, PROPERTIES, SUBSCRIPTION, WHOLE)},
-    **{form: SCALAR._replace(convert=form.convert) for form in (FILLED, GROUP, LONG, NAME, SHORT)},
+    **{form: SCALAR._replace(convert=form.convert, filled=form.filled) for form in (FILLED, GROUP, LONG, NAME, SHORT)},
 }
 _BY_AFFILIATION: Final = [name for one in AFFILIATIONS.values() for name in (f"{one}s", f"{one}Groups")]
 """The order of the plugin's page, which lists the groups of each affiliation of a room behind the people."""
