@@ -3,7 +3,8 @@
 Who got a copy is appended at once, also if the process is killed then: they are refreshed when Redis is back.
 
 `app.roster_service` makes it where `CopiesFile` is set. Always holds: only its owner can read the file, and it is
-whole; a file that cannot be read or written is reported, and serving goes on without it; a copy is never younger in the
+whole, or written anew as soon as that works; a file that cannot be read or written is reported, and serving goes on
+without it, and without a line that is damaged; a copy is never younger in the
 file than it was in memory, even if a clock is set.
 """
 
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
@@ -42,6 +43,8 @@ class CopiesFile:
     _is_failing: bool = False
     _is_ours: bool = False
     """Whether what is there may be appended to."""
+    _is_torn: bool = False
+    """Whether an append may have left half a line, so that the file is to be written anew."""
     _noted: frozenset[str] = frozenset()
     """The users in it who got a copy."""
     _writing: trio.Lock = attrs.field(factory=trio.Lock)
@@ -62,12 +65,15 @@ class CopiesFile:
 
     async def _load(self) -> None:
         try:
-            found, is_whole = await trio.to_thread.run_sync(_read, self.path)
+            found, is_whole, damaged = await trio.to_thread.run_sync(_read, self.path)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
             self._warn(f"The copies of rosters in {self.path} cannot be read: {_why(error)}.")
             return
+        if damaged:
+            lines = "a line" if damaged == 1 else f"{damaged} lines"
+            self._warn(f"The copies of rosters in {self.path} are used but for {lines} of it, damaged.")
         now_s, now_at = trio.current_time(), time.time()
         for user, body, read_at in found:
             read_s = now_s - max(0.0, now_at - read_at)
@@ -91,6 +97,8 @@ class CopiesFile:
             try:
                 await trio.to_thread.run_sync(_append, self.path, list(_given_lines(new, _offset_s())))
             except OSError:
+                # A part of it may be there: what is appended behind half a line would be lost with it.
+                self._is_ours, self._is_torn = False, True
                 return False
             self._noted |= new.keys()
             return True
@@ -98,7 +106,7 @@ class CopiesFile:
     async def _save(self, *, always: bool = False) -> None:
         async with self._writing:
             changes, given = self.copies.changes, dict(self.copies.given)
-            if changes == self._written and not always:
+            if changes == self._written and not (always or self._is_torn):
                 return
             pieces = chain(_lines(self.copies.all(), _offset_s()), _given_lines(given, _offset_s()))
             try:
@@ -109,7 +117,7 @@ class CopiesFile:
                 self._is_failing = True
             else:
                 self._written, self._noted, self._is_failing = changes, frozenset(given), False
-                self._is_ours = True
+                self._is_ours, self._is_torn = True, False
 
     def _warn(self, message: str) -> None:
         self.report(Warned("RosterCopies", message, _CURE))
@@ -143,29 +151,42 @@ def _row(*values: str | float) -> bytes:
     return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def _read(path: Path) -> tuple[list[tuple[str, bytes | None, float]], bool]:
-    """Return (user, body, when it was read), and whether the last line is whole. No body: the user got a copy.
+_Found: TypeAlias = tuple[str, bytes | None, float]
 
-    Raise `OSError`, or `ValueError` for another file.
+
+def _read(path: Path) -> tuple[list[_Found], bool, int]:
+    """Return (user, body, when it was read), whether more may be appended, and how many lines within are damaged.
+
+    No body: the user got a copy. Raise `OSError`, or `ValueError` for another file.
     """
-    found: list[tuple[str, bytes | None, float]] = []
+    found: list[_Found] = []
+    damaged = 0
     with path.open("rb") as file:
         if file.readline(200) != _HEAD:
             raise ValueError("it is not a file of this version")
         for line in file:
             if not line.endswith(b"\n"):
-                return found, False  # a crash cut off what was appended
-            match json.loads(line.decode("utf-8", "surrogatepass")):
-                case [str(user), float() | int() as read_at, str(body)]:
-                    found.append((user, body.encode(), float(read_at)))
-                case [str(user), float() | int() as read_at]:
-                    found.append((user, None, float(read_at)))
-                case _:
-                    raise ValueError("a line of it is not a copy")
-    return found, True
+                return found, False, damaged  # a crash cut off what was appended
+            if (row := _row_in(line)) is None:
+                damaged += 1
+            else:
+                found.append(row)
+    return found, not damaged, damaged
+
+
+def _row_in(line: bytes) -> _Found | None:
+    """Return what `_row` wrote; None if the line is damaged."""
+    try:
+        match json.loads(line.decode("utf-8", "surrogatepass")):
+            case [str(user), float() | int() as read_at, str(body)]:
+                return user, body.encode(), float(read_at)
+            case [str(user), float() | int() as read_at]:
+                return user, None, float(read_at)
+            case _:
+                return None
+    except (ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return "it is damaged, or another program's" if isinstance(error, json.JSONDecodeError) else str(error)
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
