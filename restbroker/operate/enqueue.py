@@ -218,7 +218,7 @@ def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
     """
     paused = None if target is None else pause_of(client, queue, target)
     if paused is not None:
-        return f"{paused.told} {paused.onward[:1].upper()}{paused.onward[1:]}"
+        return f"{paused.told} Resume it: `{paused.onward}`."
     found = serving_if_told(client, queue)
     if found is None:
         return None if target is None else f"No running process serves the queue {queue}; its jobs wait for one."
