@@ -71,9 +71,9 @@ class LazyGroup(Group):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
     def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
-        """Parse the words as any group does; what is the same for every configuration may have one in front."""
+        """Parse the words as any group does; what reads no configuration may have one in front."""
         rest = args[1:] if args and args[0].startswith("--config=") else args[2:] if args[:1] == ["--config"] else args
-        needs_none = bool(rest) and rest[0] in {"help", "version", *self._own_options(ctx)}
+        needs_none = rest is not args and bool(rest) and (rest[0] in self._own_options(ctx) or _reads_none(rest))
         return super().parse_args(ctx, rest if needs_none else args)
 
     def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
@@ -104,6 +104,21 @@ class LazyGroup(Group):
         """
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
+
+
+def _reads_none(words: list[str]) -> bool:
+    """Tell whether these words, a command and what follows it, have no use for `--config`."""
+    if words[0] not in COMMANDS:
+        return False
+    command: Any = load(words[0])
+    while isinstance(command, TyperGroup):
+        verbs = command.commands
+        verb = next((word for word in words[1:] if word in verbs), None)
+        if verb is None:
+            # Of a word that is no verb, the group says so.
+            return len(words) > 1 and (words[1] in HELP or not words[1].startswith("-"))
+        command = verbs[verb]
+    return not any("--config" in one.opts for one in command.params)
 
 
 def load(name: str) -> examples.Command:

@@ -75,18 +75,21 @@ def test_an_option_before_its_command_counts_as_one_behind_it() -> None:
     assert "The configuration file stats cannot be read" in run(["--config", "stats", "stats"]).stderr
 
 
-def test_what_is_the_same_for_every_configuration_may_have_one_in_front() -> None:
-    for words in (["version"], ["--version"], ["help"], ["help", "stats"], ["-h"], ["--help"]):
+def test_what_reads_no_configuration_may_have_one_in_front() -> None:
+    lines = (
+        *("version", "--version", "help", "help stats", "-h", "--help", "explain-error TimedOut", "completion bash"),
+        *("config schema", "config -h", "demo -h", "token -h", "token new -h", "queues -h", "stats -h"),
+    )
+    for words in map(str.split, lines):
         plain = run(words)
         for config in (["--config", "none.json"], ["--config=none.json"]):
             done = run([*config, *words])
             assert (done.returncode, done.stdout, done.stderr) == (0, plain.stdout, plain.stderr), (config, words)
-    assert "No such option: --config" in run(["--config", "none.json", "demo"]).stderr
+    assert "There is no restbroker token command 'create'." in run(["--config", "none.json", "token", "create"]).stderr
 
 
 def test_an_option_before_a_command_that_has_it_not_is_refused_by_that_command() -> None:
     rows: list[tuple[str, str, str]] = [
-        ("--config F explain-error TimedOut", "explain-error", "--config"),
         ("--nonsense stats", "stats", "--nonsense"),
         ("--json --watch --limit 3 stats", "stats", "--limit"),
         ("queues --nonsense pause rest", "queues pause", "--nonsense"),
