@@ -23,15 +23,15 @@ from restbroker.app.services import ProcessView, web_services
 from restbroker.app.snapshot import snapshot
 from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
-from restbroker.broker.broker import Ended
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.group.leash import Leash
-from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.status.status import Status
+from restbroker.broker.tokens import Tokens
+from restbroker.broker.worker_pool import TargetPlan
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.job.policy import Policy
@@ -68,7 +68,7 @@ def run(
     json_logs: bool = False,
     line: socket.socket | None = None,
     worker: int | None = None,
-) -> Ended:
+) -> BrokerEnd:
     """Serve until the process gets a signal to stop, and return how it ended.
 
     `load` returns the configuration as it is now, and is called at each SIGHUP. `line`: the connection to the
@@ -80,7 +80,7 @@ def run(
 
 async def _main(
     config: Config, load: Callable[[], LoadedConfig], logged: LogSettings, line: socket.socket | None
-) -> Ended:
+) -> BrokerEnd:
     log = LogSink(logged)
     counters = Counters(now_s=trio.current_time)
     if config.stats:
@@ -101,8 +101,8 @@ async def _main(
     supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report=report, samples=sent)]
 
     def plan_anew(new: Config) -> BrokerPlan:
-        lanes = _lanes(new, report, plan.open_connection, plan.open_control)
-        return attrs.evolve(plan, lanes=lanes, shutdown_timeout_s=new.shutdown_timeout_s)
+        targets = _targets(new, report, plan.open_connection, plan.open_control)
+        return attrs.evolve(plan, targets=targets, shutdown_timeout_s=new.shutdown_timeout_s)
 
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
@@ -114,7 +114,7 @@ async def _main(
         apply=apply,
         report=report,
         supervisors=supervisors,
-        lanes=plan.lanes,
+        targets=plan.targets,
         alone=line is None,
     )
     rosters = RosterService()
@@ -159,20 +159,20 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
     return BrokerPlan(
-        lanes=_lanes(config, report, open_connection, open_control),
+        targets=_targets(config, report, open_connection, open_control),
         services=watch,
         open_connection=open_connection,
         open_control=open_control,
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
-        snapshot=lambda lane: snapshot(lane, counters),
+        snapshot=lambda pool: snapshot(pool, counters),
         shutdown_timeout_s=config.shutdown_timeout_s,
     )
 
 
-def _lanes(
+def _targets(
     config: Config, report: Report, open_connection: Callable[[], Connection], open_control: Callable[[], Connection]
-) -> list[LanePlan]:
+) -> list[TargetPlan]:
     tokens = Tokens(config.tokens, report)
 
     def ports(target: Target, transport: Transport) -> Ports:
@@ -180,10 +180,12 @@ def _lanes(
         logins = logins_of(target, open_connection)
         return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent, logins=logins)
 
-    return [_lane(config, target, tokens, ports) for target in config.targets]
+    return [_target(config, target, tokens, ports) for target in config.targets]
 
 
-def _lane(config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Target, Transport], Ports]) -> LanePlan:
+def _target(
+    config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Target, Transport], Ports]
+) -> TargetPlan:
     transport = open_transport(target)
     ports = ports_of(target, transport)
     connector = registry.open_connector(target, ports)
@@ -195,7 +197,7 @@ def _lane(config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Ta
         uncertain_retries=config.uncertain_retries,
     )
     bug = partial(registry.bug, target.kind)
-    return LanePlan(
+    return TargetPlan(
         target,
         connector,
         transport,

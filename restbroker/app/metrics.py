@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.broker.lane import Lane
 from restbroker.broker.status.record import rss_kib
 from restbroker.broker.status.status import Status
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.core import Config
 from restbroker.servers import registry
 from restbroker.telemetry.counters import Counters, code_label
@@ -49,7 +49,7 @@ def process_samples(counters: Counters, status: Status, worker: int | None = Non
     age_s = status.beat_age_s
     return {
         **counters.samples(),
-        **_target_samples(status.lanes),
+        **_target_samples(status.pools),
         "restbroker_ready": {(): float(status.view().unready is None)},
         "restbroker_beat_age_seconds": {} if age_s is None else {(): age_s},
         "restbroker_build_info": {(__version__,): 1},
@@ -67,24 +67,24 @@ def catalogue_commands(current: Callable[[], Config]) -> Callable[[str], Contain
     return commands_of
 
 
-def _target_samples(lanes: Iterable[Lane]) -> Samples:
+def _target_samples(pools: Iterable[WorkerPool]) -> Samples:
     samples: dict[str, dict[Labels, Value]] = {}
-    for lane in lanes:
-        for name, labels, value in _gauges(lane):
-            samples.setdefault(name, {})[lane.plan.target.name, *labels] = value
+    for pool in pools:
+        for name, labels, value in _gauges(pool):
+            samples.setdefault(name, {})[pool.plan.target.name, *labels] = value
     return samples
 
 
-def _gauges(lane: Lane) -> Iterator[tuple[str, Labels, float]]:
+def _gauges(pool: WorkerPool) -> Iterator[tuple[str, Labels, float]]:
     """Yield each gauge of a target, with the labels beside its name."""
-    gate = lane.gate
-    yield "restbroker_target_open", (), float(gate.is_open)
-    if gate.reason is not None:
-        yield "restbroker_target_closed_reason", (code_label(gate.reason.code),), 1
-    yield "restbroker_target_limit", (), gate.limit
-    yield "restbroker_target_concurrency", (), lane.plan.target.concurrency
-    held_back = "refused" if lane.refused else lane.limited
+    breaker = pool.breaker
+    yield "restbroker_target_open", (), float(breaker.admits)
+    if breaker.reason is not None:
+        yield "restbroker_target_closed_reason", (code_label(breaker.reason.code),), 1
+    yield "restbroker_target_limit", (), breaker.limit
+    yield "restbroker_target_concurrency", (), pool.plan.target.concurrency
+    held_back = "refused" if pool.refused else pool.limited
     if held_back is not None:
         yield "restbroker_target_held_back", (held_back,), 1
-    yield "restbroker_jobs_in_hand", (), len(lane.in_hand)
-    yield "restbroker_jobs_at_work", (), sum(item.sending and item.settlement is None for item in lane.in_hand.values())
+    yield "restbroker_jobs_in_hand", (), len(pool.in_hand)
+    yield "restbroker_jobs_at_work", (), sum(item.sending and item.settlement is None for item in pool.in_hand.values())

@@ -11,8 +11,8 @@ import attrs
 import trio
 
 from restbroker.app.build import plan_of
-from restbroker.broker.delivery.link import probe, unreachable
-from restbroker.broker.lane import LanePlan
+from restbroker.broker.link import probe, unreachable
+from restbroker.broker.worker_pool import TargetPlan
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.job.outcome import Probe
@@ -43,25 +43,25 @@ async def probe_targets(config: Config, targets: Collection[str] = (), limit_s: 
     All are probed at once, for `limit_s` seconds at most. Raise `ConfigError` if one cannot be used. Safe to cancel.
     """
     plan = plan_of(config, lambda _: None, Counters())
-    lanes = [lane for lane in plan.lanes if not targets or lane.target.name in targets]
+    plans = [one for one in plan.targets if not targets or one.target.name in targets]
     found: dict[str, ProbeResult] = {}
 
-    async def ask(lane: LanePlan) -> None:
-        found[lane.target.name] = await _probe(lane, limit_s)
+    async def ask(one: TargetPlan) -> None:
+        found[one.target.name] = await _probe(one, limit_s)
 
     try:
         async with trio.open_nursery() as nursery:
-            for lane in lanes:
-                nursery.start_soon(ask, lane)
+            for one in plans:
+                nursery.start_soon(ask, one)
     finally:
         with trio.CancelScope(shield=True):
-            for lane in plan.lanes:
-                await lane.transport.aclose()
-    return [found[lane.target.name] for lane in lanes]
+            for one in plan.targets:
+                await one.transport.aclose()
+    return [found[one.target.name] for one in plans]
 
 
-async def _probe(lane: LanePlan, limit_s: float) -> ProbeResult:
-    target, begun_s = lane.target, time.monotonic()
+async def _probe(one: TargetPlan, limit_s: float) -> ProbeResult:
+    target, begun_s = one.target, time.monotonic()
     state: State = "unreachable"
     version, detail, cure = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
     if target.is_local:
@@ -76,7 +76,7 @@ async def _probe(lane: LanePlan, limit_s: float) -> ProbeResult:
         )
     with trio.move_on_after(limit_s):
         try:
-            answer = await probe(lane)
+            answer = await probe(one)
         except (NotSent, MaybeSent) as problem:
             reason = unreachable(problem)
             detail, cure = reason.message, reason.cure or ""

@@ -1,7 +1,7 @@
 """Loads the configuration again while the process runs, and reports what counts from when. The broker calls `reload`.
 
-Always holds: what cannot be used changes nothing; what is not about the lanes counts without disturbing them; what
-needs a restart is reported, never half done; where the lanes stay, they read their secret files again.
+Always holds: what cannot be used changes nothing; what is not about the targets counts without disturbing them; what
+needs a restart is reported, never half done; where the targets stay, they read their secret files again.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,23 +10,23 @@ import attrs
 import trio
 
 from restbroker.app.reading import AT_START, OTHER_REDIS, ReloadObserver, read, warnings_of
-from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.worker_pool import TargetPlan
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.errors import ConfigError
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
 
 _BESIDE = ("log_level", "show_bodies", *AT_START)
-"""The fields that do not concern the lanes."""
+"""The fields that do not concern the targets."""
 
 
 @attrs.define(eq=False)
 class Reloader:
     """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
-    Unless it is `alone`, its supervisor warns of what matters in a new configuration. `plan` makes the lanes of a
-    configuration and raises `ConfigError`; `apply` does what counts at once. `lanes` are those that count now.
+    Unless it is `alone`, its supervisor warns of what matters in a new configuration. `plan` makes the targets of a
+    configuration and raises `ConfigError`; `apply` does what counts at once. `targets` are those that count now.
     """
 
     config: Config
@@ -35,12 +35,12 @@ class Reloader:
     apply: Callable[[Config], None]
     report: Report
     supervisors: Sequence[ReloadObserver] = ()
-    lanes: Sequence[LanePlan] = ()
+    targets: Sequence[TargetPlan] = ()
     alone: bool = True
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
-        """Load the configuration; return what is to take over, or None if the lanes stay as they are."""
+        """Load the configuration; return what is to take over, or None if the targets stay as they are."""
         for supervisor in self.supervisors:
             supervisor.reload_began()
         try:
@@ -71,7 +71,7 @@ class Reloader:
         if plan is None:
             self._reread()
         else:
-            self.lanes = plan.lanes
+            self.targets = plan.targets
         self.apply(new)
         self.report(ConfigReloaded(tuple(target.name for target in new.targets)))
         if self.alone:
@@ -80,5 +80,5 @@ class Reloader:
         return plan
 
     def _reread(self) -> None:
-        for lane in self.lanes:
-            lane.tokens.reread()
+        for one in self.targets:
+            one.tokens.reread()

@@ -1,40 +1,40 @@
-"""What a lane reports of itself with each heartbeat, for `restbroker stats`."""
+"""What a pool reports of itself with each heartbeat, for `restbroker stats`."""
 
 from collections.abc import Mapping
 
-from restbroker.broker.lane import Lane
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
 from restbroker.telemetry.counters import Counters
 
 
-def snapshot(lane: Lane, counters: Counters) -> Mapping[str, Json]:
-    """Return a small JSON object: the breaker's state, the jobs in progress, and the counts of the lane's target."""
-    gate = lane.gate
-    target = lane.plan.target
-    unsettled = [item for item in lane.in_hand.values() if item.settlement is None]
+def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
+    """Return a small JSON object: the breaker's state, the jobs in progress, and the counts of the pool's target."""
+    breaker = pool.breaker
+    target = pool.plan.target
+    unsettled = [item for item in pool.in_hand.values() if item.settlement is None]
     at_work = sum(item.sending for item in unsettled)
     return {
         "target": target.name,
         "kind": target.kind,
-        "gate": "open" if gate.is_open else "denied" if gate.denied is not None else "closed",
-        "gate_code": None if gate.reason is None else gate.reason.code,
-        "gate_reason": None if gate.reason is None else gate.reason.message,
-        "gate_cure": None if gate.reason is None else gate.reason.cure,
-        "closed_for_s": None if gate.is_open else round(gate.closed_for_s, 1),
-        "in_hand": len(lane.in_hand),
+        "gate": "open" if breaker.admits else "denied" if breaker.denied is not None else "closed",
+        "gate_code": None if breaker.reason is None else breaker.reason.code,
+        "gate_reason": None if breaker.reason is None else breaker.reason.message,
+        "gate_cure": None if breaker.reason is None else breaker.reason.cure,
+        "closed_for_s": None if breaker.admits else round(breaker.tripped_for_s, 1),
+        "in_hand": len(pool.in_hand),
         # What else is in hand has ended, and is about to be written down.
         "at_work": at_work,
         "ahead": len(unsettled) - at_work,
-        "workers": lane.plan.workers,
+        "workers": pool.plan.workers,
         "concurrency": target.concurrency,
-        "limit": gate.limit,
-        "limits": _limits(target, gate.limit),
-        "limited": "refused" if lane.refused else lane.limited,
-        "server_version": gate.server_version,
-        "quiet": lane.quiet.is_set(),
-        # A lane that only finishes what it has is not the one that its target's metrics are about.
-        **({"finishing": True} if lane.stopping.is_set() else counters.snapshot(target.name)),
+        "limit": breaker.limit,
+        "limits": _limits(target, breaker.limit),
+        "limited": "refused" if pool.refused else pool.limited,
+        "server_version": breaker.server_version,
+        "quiet": pool.quiet.is_set(),
+        # A pool that only finishes what it has is not the one that its target's metrics are about.
+        **({"finishing": True} if pool.stopping.is_set() else counters.snapshot(target.name)),
     }
 
 

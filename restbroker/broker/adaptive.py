@@ -1,6 +1,6 @@
 """How many jobs may be in delivery at a target: fewer when it says "not now", more again while it answers. No clock.
 
-The gate of a lane owns one, reports every answer to it and lets jobs in up to `limit`. A job that is refused or not
+The breaker of a pool owns one, reports every answer to it and lets jobs in up to `limit`. A job that is refused or not
 answered takes its place away with it, so that a server that refuses at once is not flooded with the next jobs; the
 first such answer in a while also takes a fifth of the limit, so that several processes come to equal shares. For one
 second after that, nothing grows. Then the limit rises fast (by one with each answer, so it doubles with each round) to
@@ -41,7 +41,7 @@ class Adaptive:
         """Whether the limit is still rising fast, back to where it was."""
         return self.limit < self._goal
 
-    def answered(self, now_s: float, others: int) -> None:
+    def note_answer(self, now_s: float, others: int) -> None:
         """Note that the target did its work, and raise the limit if that is what holds jobs back."""
         if self.limit >= self.ceiling or others + 1 < self.limit or now_s - self._refused_at_s < CALM_S:
             return
@@ -51,7 +51,7 @@ class Adaptive:
         elif self._answered >= self.limit and now_s - self._grown_at_s >= CALM_S:
             self._grow(now_s, max(1, self.limit // _STEP_SHARE))
 
-    def refused(self, now_s: float, others: int) -> None:
+    def note_refusal(self, now_s: float, others: int) -> None:
         """Note that the target said "not now" or did not answer in time, and lower the limit."""
         if now_s - self._refused_at_s >= CALM_S:
             self._before = max(self.limit, self._goal)
@@ -71,7 +71,7 @@ class Adaptive:
         self._answered = 0
         self._refused_at_s = float("-inf")
 
-    def waited(self, now_s: float) -> None:
+    def note_wait(self, now_s: float) -> None:
         """Raise the limit by one if it has not changed for a second, or for ten once it is back where it was.
 
         To be called while jobs wait for their turn: otherwise one slow job would hold all others at a limit of 1 until

@@ -1,235 +1,312 @@
-"""When a target gets no jobs because it is unwell: a state machine without a clock.
+"""Whether a pool's target gets jobs now, and how many at once. One breaker per pool.
 
-              unsent(), unanswered(): 5 in a row, answered(): half of >= 20 in 10 s "not now"
-              (but no single command's while others work), trip(), probe_failed()
-    closed -----------------------------------------------------------------------> open
-      ^                                                                             |  ^
-      |                                              probe_due_s() over: the caller|  |
-      |                                                                             v  | probe_failed()
-      +--------------------------------- probe_ok() ------------------------- half-open, one probe under way
-
-The gate of a lane owns one, reports every outcome to it and reads it before each fetch. Always holds: jobs flow only
-while it is closed; only a probe leads back; memory is bounded; an answer takes constant time (amortised), and a "not
-now" a look at each command besides. One command that fails or is slow by itself does not open it: what counts is
-whether the rest works without it. Half-open is no state of its own here: the one prober knows that its probe is under
-way, and for all others it is open. `now_s` is the time by any clock in seconds that all calls share; where it steps
-back, the latest slice of time counts.
+The poller and waiting workers consult it, workers report what became of each delivery, and the prober reports when the
+target works again. Always holds: while it is tripped nothing is fetched and nothing is sent but probes, so an
+outage is a wait and never a hot loop; after one, the first job goes alone. The breaker and the adaptive limit inside
+are pure; this file gives them the time and wakes the tasks.
 """
 
-from collections import deque
+import math
+from typing import assert_never
 
 import attrs
+import trio
 
-from restbroker.config.values import duration_text
+from restbroker.broker.adaptive import CALM_S, Adaptive
+from restbroker.broker.trip_rules import TripRules
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
 
-SILENT_LIMIT = 5
-ANSWERS_NEEDED = 20
-WINDOW_S = 10.0
-MOST_COMMANDS = 32
-"""How many commands are counted apart; producers make up names, so all that come beyond count as one."""
-_LONGEST_NAME = 64
-_SLICES = 20
-_SLICE_S = WINDOW_S / _SLICES
-_PROBE_AFTER_S = 1.0
-_RELAPSE_S = 5.0
-_RELAPSES_FREE = 2
-_LONGEST_PROBE_WAIT_S = 30.0
-_JUDGED_FROM = 5
-_OTHERS = ""
+_DENIED_WAIT_S = 5.0
+_WELL_FOR_S = 1.0
+_MOST_FAILING = 32
+_BUSY = (429, 503)
+_START = Reason("Starting", "the target has not been probed yet")
 
 
-@attrs.define
-class _Slice:
-    number: int
-    answers: int = 0
-    deferred: int = 0
-
-
-@attrs.define
-class _Window:
-    """The answers to one command in the last ten seconds, in slices of half a second."""
-
-    slices: deque[_Slice] = attrs.field(factory=deque)
-    answers: int = 0
-    deferred: int = 0
-
-    def count(self, number: int, *, deferred: bool) -> None:
-        if not self.slices or number > self.slices[-1].number:
-            self.slices.append(_Slice(number))
-        current = self.slices[-1]
-        current.answers += 1
-        self.answers += 1
-        if deferred:
-            current.deferred += 1
-            self.deferred += 1
-
-    def forget_before(self, number: int) -> None:
-        while self.slices and self.slices[0].number <= number - _SLICES:
-            gone = self.slices.popleft()
-            self.answers -= gone.answers
-            self.deferred -= gone.deferred
-
-
-@attrs.define
+@attrs.define(eq=False)
 class Breaker:
-    """One target's breaker, closed at first. `reason`: why it is open; `opened_at_s`: since when. None while closed."""
+    """The breaker of a pool. It is tripped until a probe is answered: the first job needs the server's version."""
 
-    reason: str | None = attrs.field(default=None, init=False)
-    opened_at_s: float | None = attrs.field(default=None, init=False)
-    _silent: int = attrs.field(default=0, init=False)
-    _silent_command: str | None = attrs.field(default=None, init=False)
-    """The one command of the row; None if there are several, or a job could not be sent at all."""
-    _answered_at_s: float = attrs.field(default=float("-inf"), init=False)
-    _number: int = attrs.field(default=0, init=False)
-    _slice_ends_s: float = attrs.field(default=0.0, init=False)
-    """The time from which answers are counted in another slice."""
-    _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
-    _relapses: int = attrs.field(default=0, init=False)
-    _closed_at_s: float = attrs.field(default=float("-inf"), init=False)
-    _last_try_s: float = attrs.field(default=0.0, init=False)
-    _not_before_s: float = attrs.field(default=0.0, init=False)
+    target: str
+    report: Report
+    concurrency: int = 20
+    rules: TripRules = attrs.field(factory=TripRules)
+    denied: Reason | None = None
+    server_version: str | None = None
+    stopped: bool = False
+    is_final: bool = False
+    """Whether it stays tripped, no matter what a probe finds."""
+    was_let_in: bool = False
+    """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
+    answers: int = 0
+    """How often the target answered a command finally, so that it works at least for some."""
+    waiting: int = 0
+    """How many jobs wait for their turn."""
+    _delivered_at_s: float = float("-inf")
+    _reason: Reason | None = _START
+    _tripped_at_s: float = attrs.field(factory=trio.current_time)
+    _adaptive: Adaptive = attrs.field(init=False)
+    _is_reported: bool = False
+    _probed_at_s: float = float("-inf")
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _entrance: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _in_delivery: int = 0
+    _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
+    """What `trio.current_time` reads, at a third of its price: each job needs the time."""
+    _failing: set[str] = attrs.field(factory=set)
+    """Commands that tripped it and have not been delivered since."""
+
+    def __attrs_post_init__(self) -> None:
+        """Make the adaptive limit."""
+        self._adaptive = Adaptive(self.concurrency)
 
     @property
-    def permits(self) -> bool:
-        """Whether the target gets jobs: the breaker is closed."""
-        return self.opened_at_s is None
+    def admits(self) -> bool:
+        """Whether jobs may be fetched and sent."""
+        return self._reason is None
 
-    def unsent(self, now_s: float) -> None:
-        """Note that a job could not be sent at all (refused, DNS, TLS): five silent ones in a row open the breaker.
+    @property
+    def is_untried(self) -> bool:
+        """Whether it has been tripped from the beginning, with no result of a probe yet."""
+        return self._reason is _START
 
-        While it is open, this changes nothing.
+    @property
+    def tripped_for_s(self) -> float:
+        """Seconds since it last tripped."""
+        return trio.current_time() - self._tripped_at_s
+
+    @property
+    def held_for_s(self) -> float:
+        """Seconds for which the target still wants to be left alone (Retry-After), 0 if none are left."""
+        return self.rules.held_for_s(trio.current_time())
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the breaker is tripped; None while it admits jobs."""
+        return self._reason
+
+    @property
+    def limit(self) -> int:
+        """How many jobs may be in delivery now, 1 to `concurrency`."""
+        return self._adaptive.limit
+
+    async def wait_to_admit(self) -> bool:
+        """Wait until jobs may be sent; return False if the pool stops instead. Safe to cancel."""
+        while not self.admits and not self.stopped:
+            await self._changed.park()
+        return not self.stopped
+
+    @property
+    def room(self) -> int:
+        """How many more jobs may be in delivery now."""
+        return max(0, self._adaptive.limit - self._in_delivery) if self._reason is None else 0
+
+    async def enter(self) -> bool:
+        """Wait until one more job may be in delivery, and count it; return False if the pool stops instead.
+
+        If it returns True, `leave` must follow. Safe to cancel.
         """
-        self._lengthen(now_s, None)
+        while not self.enter_now():
+            if self.stopped:
+                return False
+            self.waiting += 1
+            try:
+                await self._entrance.park()
+            finally:
+                self.waiting -= 1
+        return True
 
-    def unanswered(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
-        """Note that a job was sent and not answered within `waited_s` seconds: silence, as `unsent`, and a "not now".
+    def enter_now(self) -> bool:
+        """Count one more job in delivery if it need not wait; return False if it would have to, or the pool stops.
 
-        It is no sign of silence if others were answered in the second half of that time: jobs that were sent at once
-        time out at once.
+        If it returns True, `leave` must follow.
         """
-        self._count(now_s, command, deferred=True)
-        if now_s - self._answered_at_s >= waited_s / 2:
-            self._lengthen(now_s, command[:_LONGEST_NAME])
-        self._judge(now_s)
-
-    def answered(self, now_s: float, command: str = "", *, deferred: bool) -> None:
-        """Note that the target answered; `deferred`: with "not now". While the breaker is open, it changes nothing."""
-        self._silent = 0
-        self._answered_at_s = now_s
-        self._count(now_s, command, deferred=deferred)
-        if deferred:
-            self._judge(now_s)
-
-    def is_alone(self, command: str) -> bool:
-        """Tell whether this command fails by itself: half of its last answers are "not now", of the others' fewer."""
-        window = self._commands.get(command[:_LONGEST_NAME])
-        if window is None or window.answers < _JUDGED_FROM or not _fails(window.answers, window.deferred):
+        room = self._adaptive.limit - self._in_delivery
+        if room <= 0 or self._reason is not None or self.stopped:
             return False
-        return self._rest_is_well(window)
+        self._in_delivery += 1
+        if room > 1 and self.waiting:
+            self._entrance.unpark()
+        return True
 
-    def _lengthen(self, now_s: float, command: str | None) -> None:
-        if not self.permits:
-            return
-        self._silent_command = command if self._silent == 0 or command == self._silent_command else None
-        self._silent += 1
-        if self._silent >= SILENT_LIMIT and not self._is_one_slow_command():
-            self._open(now_s, f"{self._silent} jobs in a row could not be sent or were not answered")
+    def leave(self) -> None:
+        """Note that a job that entered is no longer in delivery, and wake one that waits."""
+        self._in_delivery -= 1
+        if self.waiting:
+            self._entrance.unpark()
 
-    def _is_one_slow_command(self) -> bool:
-        window = None if self._silent_command is None else self._commands.get(self._silent_command)
-        return window is not None and self._rest_is_well(window)
+    def observe(
+        self,
+        outcome: Outcome,
+        command: str = "",
+        duration_s: float = 0.0,
+        *,
+        in_slot: bool = False,
+        is_retry: bool = False,
+    ) -> None:
+        """Note what became of a delivery of this command (its endpoint), after its `leave`.
 
-    def _judge(self, now_s: float) -> None:
-        if not self.permits:
-            return
-        answers, deferred = self._all()
-        if answers < ANSWERS_NEEDED or not _fails(answers, deferred):
-            return
-        if not self._rest_is_well(max(self._commands.values(), key=lambda window: window.deferred)):
-            self._open(now_s, f"{deferred} of {answers} answers within {duration_text(WINDOW_S)} were “not now”")
-
-    def _rest_is_well(self, window: _Window) -> bool:
-        """Tell whether enough other commands were answered besides this one, and less than half of those failed."""
-        answers, deferred = self._all()
-        others = answers - window.answers
-        return 10 * others >= answers and not _fails(others, deferred - window.deferred)
-
-    def _all(self) -> tuple[int, int]:
-        """Return the number of answers in the last ten seconds, and how many of them were "not now"."""
-        windows = self._commands.values()
-        return sum([window.answers for window in windows]), sum([window.deferred for window in windows])
-
-    def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
-        """Open at once for this reason; no probe is due before `retry_after_s` seconds have passed.
-
-        If the breaker is open already, the newer reason and the later of both moments count.
+        `duration_s`: how many seconds it took. `in_slot`: it had a place of its own beside the limit. `is_retry`: the
+        job failed before, so that another failure says more of the job than of the target.
         """
-        self._open(now_s, reason, names_its_time=retry_after_s > 0)
-        self.reason = reason
-        self._not_before_s = max(self._not_before_s, now_s + retry_after_s)
+        now_s = self._clock.current_time()
+        match outcome:
+            case Delivered():
+                self._delivered_at_s = now_s
+                self._failing.discard(command)
+                self._answered(now_s, command, in_slot=in_slot)
+            case Rejected() | Deferred(of_job=True):
+                self._answered(now_s, command, in_slot=in_slot)
+            case Deferred(reason, retry_after_s, _, _, pause_target, _):
+                # A target that has just done something is well: then it is this command that gets a 503.
+                unwell = now_s - self._delivered_at_s > _WELL_FOR_S
+                if pause_target and (retry_after_s is not None or (unwell and command not in self._failing)):
+                    self.rules.trip(now_s, reason.message, retry_after_s or 0.0)
+                    self._note_failing(command)
+                elif not (is_retry and outcome.counts):
+                    self.rules.note_answer(now_s, command, deferred=True)
+                self._follow(reason)
+                if reason.status in _BUSY:
+                    self._slow_down(now_s, command, in_slot=in_slot)
+            case Unsent(reason):
+                self.rules.note_unsent(now_s)
+                self._follow(reason)
+            case Uncertain(reason):
+                self._unanswered(now_s, outcome, command, duration_s)
+                self._follow(reason)
+                self._slow_down(now_s, command, in_slot=in_slot)
+            case Denied():
+                pass
+            case _:
+                assert_never(outcome)
 
-    def probe_due_s(self, now_s: float, jitter: float) -> float:
-        """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
+    def _answered(self, now_s: float, command: str, *, in_slot: bool) -> None:
+        self.answers += 1
+        self.rules.note_answer(now_s, command, deferred=False)
+        if not in_slot:
+            self._adaptive.note_answer(now_s, self._in_delivery)
 
-        It is due one to two seconds after the opening or the last probe, and never before the end of a Retry-After. A
-        target whose probes are well but which relapses within seconds is probed ever more rarely, every 30 s at least;
-        one that names its time is probed after that.
+    def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
+        self.rules.note_silence(now_s, command, duration_s)
+        if outcome.pause_target:
+            self.rules.trip(now_s, outcome.reason.message)
+
+    def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
+        if not in_slot and not self.rules.is_alone(command):
+            self._adaptive.note_refusal(now_s, self._in_delivery)
+            # The task that waits for it to trip has to look after the limit from now on.
+            self._changed.unpark_all()
+
+    def _note_failing(self, command: str) -> None:
+        """Note that this command tripped it: without a Retry-After, it does not do so again until it is delivered.
+
+        Until then the probe decides, which found the target well although this command fails.
         """
-        doubled = 2.0 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
-        wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
-        return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
+        if len(self._failing) >= _MOST_FAILING:
+            self._failing.clear()
+        self._failing.add(command)
 
-    def probe_failed(self, now_s: float, reason: str) -> None:
-        """Note that a probe found the target unwell, for this newer reason: the next probe is due a while from now."""
-        self.trip(now_s, reason)
-        self._last_try_s = now_s
+    def deny(self, reason: Reason) -> None:
+        """Trip until a probe is let in, since the target refuses the broker itself."""
+        self.rules.trip(trio.current_time(), reason.message)
+        if self.denied is None:
+            self.denied = reason
+            self._is_reported = False
+        self._trip(reason)
 
-    def probe_ok(self, now_s: float) -> None:
-        """Close, since a probe found the target well: jobs flow, and earlier answers count no more."""
-        self.opened_at_s = self.reason = None
-        self._not_before_s = 0.0
-        self._closed_at_s = now_s
-        self._forget()
+    def trip(self, reason: Reason) -> None:
+        """Trip until a probe finds the target well, since it does not work at all now."""
+        now_s = trio.current_time()
+        if self.rules.permits:
+            self.rules.trip(now_s, reason.message)
+        self._trip(reason)
 
-    def held_for_s(self, now_s: float) -> float:
-        """Return the seconds that a Retry-After still runs, 0 without one."""
-        return max(0.0, self._not_before_s - now_s)
+    def trip_for_good(self, reason: Reason) -> None:
+        """Trip for good: nothing more can be sent in this life of the pool."""
+        self.is_final = True
+        self._trip(reason)
 
-    def _open(self, now_s: float, reason: str, *, names_its_time: bool = False) -> None:
-        if not self.permits:
+    def stop(self) -> None:
+        """End the waits of `wait_to_admit` and `enter`, which return False from now on."""
+        self.stopped = True
+        self._changed.unpark_all()
+        self._entrance.unpark_all()
+
+    async def wait_to_probe(self) -> None:
+        """Wait until the target is to be probed.
+
+        It is more than a wait: no other task watches a breaker that admits jobs, so meanwhile this raises the adaptive
+        limit if all its places were taken for a calm while, and lets the next job in. Only the prober may wait here.
+        """
+        while self.admits or self.is_final:
+            limited = self.limit < self.concurrency
+            with trio.move_on_after(CALM_S if limited else math.inf):
+                await self._changed.park()
+            if limited and self.admits and self.room == 0:
+                self._adaptive.note_wait(trio.current_time())
+                self._entrance.unpark()
+
+    def probe_in_s(self, jitter: float) -> float:
+        """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
+        now_s = trio.current_time()
+        if self.is_untried:
+            return 0.0
+        if self.denied is not None:
+            return max(0.0, self._probed_at_s + _DENIED_WAIT_S * (0.8 + 0.4 * jitter) - now_s)
+        return self.rules.probe_due_s(now_s, jitter)
+
+    def note_probe(self, found: Probe | Reason) -> None:
+        """Note what a probe found, or why it was not answered, and reset or trip accordingly."""
+        self._probed_at_s = trio.current_time()
+        if self.is_final:
             return
-        # A rate limiter that says when to come back is not unwell: it lets some through, and closes again.
-        is_relapse = now_s - self._closed_at_s < _RELAPSE_S and not names_its_time
-        self._relapses = self._relapses + 1 if is_relapse else 0
-        self.reason = reason
-        self.opened_at_s = self._last_try_s = now_s
-        self._forget()
+        match found:
+            case Reason():
+                self._note_failed_probe(found)
+            case Probe(ok=True):
+                if not self.held_for_s:  # while the probe was on its way, it may have asked for a longer pause
+                    self._reset(found)
+            case Probe(denied=True):
+                self.deny(Reason("TargetDenied", found.detail, found.cure))
+            case _:
+                self.denied = None
+                self._note_failed_probe(Reason("TargetUnwell", found.detail, found.cure))
 
-    def _forget(self) -> None:
-        self._silent = 0
-        self._commands.clear()
+    def _note_failed_probe(self, reason: Reason) -> None:
+        now_s = trio.current_time()
+        if self.rules.permits:
+            self.rules.trip(now_s, reason.message)
+        else:
+            self.rules.probe_failed(now_s, reason.message)
+        self._trip(reason)
 
-    def _count(self, now_s: float, command: str, *, deferred: bool) -> None:
-        if self.opened_at_s is not None:
-            return
-        if now_s >= self._slice_ends_s:
-            self._begin_slice(int(now_s / _SLICE_S))
-        name = command[:_LONGEST_NAME]
-        window = self._commands.get(name) or self._new_window(name)
-        window.count(self._number, deferred=deferred)
+    def _follow(self, reason: Reason) -> None:
+        if not self.rules.permits:
+            self._trip(reason)
 
-    def _begin_slice(self, number: int) -> None:
-        self._number, self._slice_ends_s = number, (number + 1) * _SLICE_S
-        for window in self._commands.values():
-            window.forget_before(number)
+    def _trip(self, reason: Reason) -> None:
+        if self._reason is None:
+            self._tripped_at_s = trio.current_time()
+            self._is_reported = False
+        self._reason = reason
+        if not self._is_reported:
+            self._is_reported = True
+            denied = self.denied is not None
+            self.report(GateClosed(self.target, reason.code, reason.message, reason.cure, denied=denied))
+        self._changed.unpark_all()
 
-    def _new_window(self, name: str) -> _Window:
-        if len(self._commands) >= MOST_COMMANDS:
-            self._commands = {known: window for known, window in self._commands.items() if window.answers}
-            if len(self._commands) >= MOST_COMMANDS:
-                name = _OTHERS
-        return self._commands.setdefault(name, _Window())
-
-
-def _fails(answers: int, deferred: int) -> bool:
-    return 2 * deferred >= answers
+    def _reset(self, probe: Probe) -> None:
+        if not self.is_untried:
+            self._adaptive.restart(self._in_delivery)
+        self.rules.probe_ok(trio.current_time())
+        if self._is_reported:
+            self.report(GateOpened(self.target, trio.current_time() - self._tripped_at_s))
+        if probe.version is not None and probe.version != self.server_version:
+            self.server_version = probe.version
+            self.report(TargetFound(self.target, probe.version, probe.detail))
+        self._reason = self.denied = None
+        self.was_let_in = True
+        self._is_reported = False
+        self._changed.unpark_all()
+        self._entrance.unpark()

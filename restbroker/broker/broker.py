@@ -2,7 +2,7 @@
 
 Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
 new configuration is served by a new life, beside which the older one finishes what it has in progress; an unforeseen
-exception ends the process, after its lives have put every job in a place; one over a single job parks that job.
+exception ends the process, after its generations have put every job in a place; one over a single job parks that job.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,12 +12,12 @@ import attrs
 import trio
 
 from restbroker.broker import signals
+from restbroker.broker.generation import Generation
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.life import Life
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.scopes import cancel_on
-from restbroker.broker.settling.leftovers import Left
 from restbroker.broker.signals import Control
+from restbroker.broker.unfinished_jobs import Remainder
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 
 Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
@@ -26,7 +26,7 @@ _CLOSE_S = 1.0
 
 
 @attrs.frozen
-class Ended:
+class BrokerEnd:
     """How the broker ended.
 
     `clean`: no job was left in progress for a reaper. `second_signal`: the number of the signal that cut the drain
@@ -41,7 +41,7 @@ async def _as_before() -> BrokerPlan | None:
     return None
 
 
-async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -> Ended:
+async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -> BrokerEnd:
     """Serve until `control.stop` is set, and return how the broker ended.
 
     At each `control.reload`, `reload` is called: the plan that it returns takes over, except its services, which are
@@ -53,18 +53,18 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
         plan.status.begin(control, health)
         for service in plan.services:
             await process.start(service.run)
-        lives = _Lives(control, health)
+        generations = _Generations(control, health)
         async with trio.open_nursery() as serving:
             newest: BrokerPlan | None = plan
             while newest is not None:
                 plan = newest
-                serving.start_soon(lives.serve, plan)
+                serving.start_soon(generations.serve, plan)
                 newest = await _next(control, reload)
             plan.report(BrokerStopping(control.why, plan.shutdown_timeout_s))
         process.cancel_scope.cancel()
-    left = lives.left
+    left = generations.left
     plan.report(BrokerStopped(left.complete, left.pushed_back, left.uncertain, left.left))
-    return Ended(left.complete, control.second)
+    return BrokerEnd(left.complete, control.second)
 
 
 async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
@@ -92,12 +92,12 @@ async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None
 
 
 @attrs.define(eq=False)
-class _Lives:
-    """All lives of a process. `left`: what those that lived until its stop left, added up."""
+class _Generations:
+    """All generations of a process. `left`: what those that lived until its stop left, added up."""
 
     control: Control
     health: StoreHealth
-    left: Left = attrs.field(factory=Left)
+    left: Remainder = attrs.field(factory=Remainder)
     _identities: set[str] = attrs.field(factory=set)
     _serving: list[trio.Event] = attrs.field(factory=list)
 
@@ -111,15 +111,15 @@ class _Lives:
             for event in older:
                 event.set()
 
-        left = Left()
+        left = Remainder()
         try:
             while not (self.control.stop.is_set() or replaced.is_set()):
-                life = Life(plan, self.control, self.health, self._identities, replaced, take_over)
+                life = Generation(plan, self.control, self.health, self._identities, replaced, take_over)
                 left = await life.run()
         finally:
             self._serving.remove(replaced)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
-                for lane in plan.lanes:
-                    await lane.transport.aclose()
+                for target in plan.targets:
+                    await target.transport.aclose()
         if self.control.stop.is_set():
             self.left = self.left.plus(left)

@@ -75,12 +75,12 @@ class StoreHealth:
             try:
                 result = await ask()
             except StoreUnavailable as error:
-                self.lost(error, began_s)
+                self.note_outage(error, began_s)
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
                 if is_write:
-                    self.found(began_s)
+                    self.note_write(began_s)
                 return result
 
     def saw_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
@@ -90,7 +90,7 @@ class StoreHealth:
         """
         self.clock_ahead_s = min(0.0, redis_s - asked_at_s) + max(0.0, redis_s - answered_at_s)
 
-    def lost(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
+    def note_outage(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
         """Note that a call that began at `began_s` was not answered; report the outage if it is a new one.
 
         A connection that ended while idle, and a call from before the end of the last outage, count as an outage that
@@ -107,7 +107,7 @@ class StoreHealth:
             self._tell(error)
             self.report(StoreLost(str(error)))
 
-    def found(self, began_s: float = math.inf) -> None:
+    def note_write(self, began_s: float = math.inf) -> None:
         """Note that a write that began at `began_s` was done: that ends an outage, unless it began before that."""
         if self._lost_at_s is not None and began_s >= self._lost_at_s:
             outage_s = trio.current_time() - self._lost_at_s

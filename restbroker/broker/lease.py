@@ -26,7 +26,7 @@ def boot_time_s() -> float:
 
 @attrs.define(eq=False)
 class Lease:
-    """The right of one life to start requests, for all its lanes."""
+    """The right of one life to start requests, for all its pools."""
 
     granted: trio.Event = attrs.field(factory=trio.Event)
     """Set by the first confirmation."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.service import Service
 from restbroker.broker.status.status import Status
+from restbroker.broker.worker_pool import TargetPlan, WorkerPool
 from restbroker.job.json_types import Json
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import Report
@@ -17,16 +17,16 @@ class BrokerPlan:
     """The parts of a broker.
 
     `open_connection` opens a connection to Redis, `open_waiter` one for waiting for jobs, `open_control` one with a
-    short time-out, which bounds a stop while Redis is frozen. `snapshot` describes a lane for `restbroker stats`.
+    short time-out, which bounds a stop while Redis is frozen. `snapshot` describes a pool for `restbroker stats`.
     `shutdown_timeout_s` bounds a drain, in seconds.
     """
 
-    lanes: Sequence[LanePlan]
+    targets: Sequence[TargetPlan]
     services: Sequence[Service]
     open_connection: Callable[[], Connection]
     open_control: Callable[[], Connection]
     open_waiter: Callable[[], Waiter]
     report: Report
-    snapshot: Callable[[Lane], Mapping[str, Json]]
+    snapshot: Callable[[WorkerPool], Mapping[str, Json]]
     shutdown_timeout_s: float = 25.0
     status: Status = attrs.field(factory=Status)

@@ -1,4 +1,4 @@
-"""What a service is: a task that runs beside the lanes for as long as the process does, such as the stats app."""
+"""What a service is: a task that runs beside the pools for as long as the process does, such as the stats app."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ import trio
 
 
 class Service(Protocol):
-    """A background task of the process; it must survive a restart of the lanes."""
+    """A background task of the process; it must survive a restart of the pools."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Run until cancelled; call `task_status.started()` once the service is up."""

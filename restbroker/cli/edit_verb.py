@@ -155,7 +155,7 @@ def edit_of(
     any_command: bool,
 ) -> "Edit":
     """Return the change that was typed; raise `UsageError` if a `rename` is not of the form OLD=NEW."""
-    from restbroker.broker.delivery.tokens import Tokens
+    from restbroker.broker.tokens import Tokens
     from restbroker.operate.edit import Edit
 
     return Edit(

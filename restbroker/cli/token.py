@@ -80,7 +80,7 @@ def list_tokens(
 
 def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
     # The store is slow to import, and `token new` does without.
-    from restbroker.broker.delivery.tokens import Tokens
+    from restbroker.broker.tokens import Tokens
     from restbroker.operate.connect import open_store
     from restbroker.operate.tokens import waiting
     from restbroker.store.tokens import last_used

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.job import hiding

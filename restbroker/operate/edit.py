@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.broker.delivery.tokens import Proof, Tokens
+from restbroker.broker.tokens import Proof, Tokens
 from restbroker.config.target import Target
 from restbroker.job import arguments, auth, endpoint, hiding, redact, repair, retry, rubyjson, sealing, signing
 from restbroker.job.argument_check import BadRow, Checker, shown_name

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from restbroker.broker.delivery.tokens import Proof, Tokens
+from restbroker.broker.tokens import Proof, Tokens
 from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json

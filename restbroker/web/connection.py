@@ -10,7 +10,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.operate.context import ConfigContext

@@ -13,14 +13,14 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import broker
-from restbroker.broker.broker import Ended
-from restbroker.broker.delivery.tokens import Tokens
-from restbroker.broker.lane import Lane, LanePlan
+from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.same_host import own_facts
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
-from restbroker.broker.upkeep.samehost import own_facts
+from restbroker.broker.tokens import Tokens
+from restbroker.broker.worker_pool import TargetPlan, WorkerPool
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
@@ -154,7 +154,7 @@ class Harness:
     next_plan: BrokerPlan | None = None
     events: list[Event] = attrs.field(factory=list)
     control: Control = attrs.field(factory=Control)
-    ended: Ended | None = None
+    ended: BrokerEnd | None = None
     status: Status = attrs.field(factory=Status)
     token: str = "t"
     queues: tuple[str, ...] = ("rest",)
@@ -169,7 +169,7 @@ class Harness:
     connect: Callable[[StoreSettings], Connection] = attrs.field(init=False)
     patience_s: float = 3.0
     """So long an answer of Redis may take; a third of it where a stop waits."""
-    snapshot: Callable[[Lane], Mapping[str, Json]] = lambda _lane: {}
+    snapshot: Callable[[WorkerPool], Mapping[str, Json]] = lambda _lane: {}
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
     def __attrs_post_init__(self) -> None:
@@ -264,7 +264,7 @@ class Harness:
             slots=self.slots,
         )
         return BrokerPlan(
-            lanes=[
+            targets=[
                 self._lane(target, self.target),
                 *(
                     self._lane(attrs.evolve(target, name=name, queues=(name,)), one)
@@ -281,9 +281,9 @@ class Harness:
             status=self.status,
         )
 
-    def _lane(self, target: Target, scripted: Scripted) -> LanePlan:
+    def _lane(self, target: Target, scripted: Scripted) -> TargetPlan:
         tokens = Tokens([Token("default", (Secret(self.token),))])
-        return LanePlan(target, scripted, scripted, tokens, self.policy, self.limits, self.history_s)
+        return TargetPlan(target, scripted, scripted, tokens, self.policy, self.limits, self.history_s)
 
 
 @pytest.fixture

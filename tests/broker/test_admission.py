@@ -12,8 +12,8 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import broker
-from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.signals import Control
+from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing
@@ -33,10 +33,10 @@ DAY_S = 86_400
 async def serving(harness: Harness, *tokens: Token) -> AsyncIterator[None]:
     """A broker with these tokens, stopped at the end of the block."""
     plan = harness.plan()
-    lanes = [attrs.evolve(lane, tokens=Tokens(tokens)) for lane in plan.lanes]
+    lanes = [attrs.evolve(lane, tokens=Tokens(tokens)) for lane in plan.targets]
     control = Control()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(broker.run, attrs.evolve(plan, lanes=lanes), control)
+        nursery.start_soon(broker.run, attrs.evolve(plan, targets=lanes), control)
         yield
         control.stop.set()
 
@@ -189,7 +189,7 @@ async def test_an_old_signature_is_told_with_its_age(harness: Harness, monkeypat
     for number, (age_s, window_s, _) in enumerate(rows):
         tokens.append(Token(f"t{number}", (Secret(f"secret-{number}"),), signed=True, window_s=window_s))
         push(harness, signature(now_s - age_s, jid=f"j{number}", secret=f"secret-{number}"), jid=f"j{number}")
-    monkeypatch.setattr("restbroker.broker.delivery.admission.time.time", lambda: now_s)
+    monkeypatch.setattr("restbroker.broker.admission.time.time", lambda: now_s)
     async with serving(harness, *tokens):
         await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
     told = {found["jid"]: found["error_message"] for found in harness.members("dead")}
@@ -202,7 +202,7 @@ async def test_a_signature_may_be_a_minute_ahead_of_the_clock_and_as_old_as_its_
     now_s = 1_800_000_000.0
     for ahead_s in (60, 61, -1800, -1801):
         push(harness, signature(now_s + ahead_s, jid=str(ahead_s)), jid=str(ahead_s))
-    monkeypatch.setattr("restbroker.broker.delivery.admission.time.time", lambda: now_s)
+    monkeypatch.setattr("restbroker.broker.admission.time.time", lambda: now_s)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=1800)):
         await done(harness, 4)
     parked_as = {found["jid"]: found["error_class"] for found in harness.members("dead")}

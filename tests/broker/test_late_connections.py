@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink
-from restbroker.broker.item import Item
-from restbroker.broker.lane import Lane
+from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.lease import Lease, boot_time_s
+from restbroker.broker.link import JobLink, NotNow, NotOurs
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.outcome import Reason
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -37,8 +37,8 @@ class Turns:
             self.waiting -= 1
 
 
-def lane_of(harness: Harness) -> Lane:
-    (lane,) = harness.status.lanes
+def lane_of(harness: Harness) -> WorkerPool:
+    (lane,) = harness.status.pools
     return lane
 
 
@@ -51,10 +51,10 @@ async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_
         harness.push(count=3)
         await harness.until(lambda: turns.waiting == 3, "all wait for connections")
         harness.target.probe_answer = NotSent("It is down.")
-        gate = lane_of(harness).gate
-        gate.close(Reason("TargetUnreachable", "It is down."))
+        breaker = lane_of(harness).breaker
+        breaker.trip(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
-        await harness.until(lambda: turns.waiting == 0 and gate.waiting == 3, "they wait at the gate")
+        await harness.until(lambda: turns.waiting == 0 and breaker.waiting == 3, "they wait at the breaker")
         assert harness.target.sent == []
         harness.target.probe_answer = FINE
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
@@ -72,19 +72,19 @@ async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harn
     assert harness.size("retry") == harness.size("dead") == 0
 
 
-def taken_away(lane: Lane) -> None:
+def taken_away(lane: WorkerPool) -> None:
     lane.in_hand.clear()
 
 
-def closed(lane: Lane) -> None:
-    lane.gate.close(Reason("TargetUnreachable", "It is down."))
+def closed(lane: WorkerPool) -> None:
+    lane.breaker.trip(Reason("TargetUnreachable", "It is down."))
 
 
-def stopped(lane: Lane) -> None:
-    lane.gate.stop()
+def stopped(lane: WorkerPool) -> None:
+    lane.breaker.stop()
 
 
-def run_out(lane: Lane) -> None:
+def run_out(lane: WorkerPool) -> None:
     # One that no beat confirms.
     lane.lease = Lease()
 
@@ -93,12 +93,12 @@ def run_out(lane: Lane) -> None:
     ("change", "why"), [(taken_away, NotOurs), (closed, NotNow), (stopped, NotNow), (run_out, NotNow)]
 )
 async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_started(
-    harness: Harness, change: Callable[[Lane], None], why: type[Exception]
+    harness: Harness, change: Callable[[WorkerPool], None], why: type[Exception]
 ) -> None:
     async with harness.broker():
         await harness.until(harness.status.serving, "it serves")
-        lane, item = lane_of(harness), Item("1:1", 1, "q", b"{}")
-        link = WorkerLink(lane, item)
+        lane, item = lane_of(harness), JobInProgress("1:1", 1, "q", b"{}")
+        link = JobLink(lane, item)
         lane.in_hand[item.ticket] = item
         link.may_send()
         change(lane)
@@ -119,7 +119,8 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
         lane = lane_of(harness)
         run_out(lane)
         harness.push("safe")
-        await harness.until(lambda: harness.target.calls and lane.gate.room == harness.concurrency, "it was not sent")
+        breaker = lane.breaker
+        await harness.until(lambda: harness.target.calls and breaker.room == harness.concurrency, "it was not sent")
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
         lane.lease.confirm(boot_time_s())

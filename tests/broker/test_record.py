@@ -80,9 +80,9 @@ async def test_the_process_is_shown_with_what_it_serves_and_gone_when_it_ended(s
 
 async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harness) -> None:
     plan = shown.plan()
-    target = attrs.evolve(plan.lanes[0].target, queues=("high", "low"), weights={"high": 3, "low": 1})
+    target = attrs.evolve(plan.targets[0].target, queues=("high", "low"), weights={"high": 3, "low": 1})
     async with trio.open_nursery() as nursery:
-        plan = attrs.evolve(plan, lanes=[attrs.evolve(plan.lanes[0], target=target)])
+        plan = attrs.evolve(plan, targets=[attrs.evolve(plan.targets[0], target=target)])
         nursery.start_soon(broker.run, plan, shown.control)
         await shown.until(lambda: process(shown), "the record is there")
         info = json.loads(process(shown)["info"])

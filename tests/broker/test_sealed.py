@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.delivery.tokens import Tokens
-from restbroker.broker.lane import Lane
-from restbroker.broker.settling import leftovers
+from restbroker.broker import unfinished_jobs
+from restbroker.broker.tokens import Tokens
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import signing
@@ -173,13 +173,13 @@ async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(harn
 async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_token_too(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle = leftovers.settle
+    settle = unfinished_jobs.settle
 
-    async def forgetful(lane: Lane, *, told: bool) -> leftovers.Left:
+    async def forgetful(lane: WorkerPool, *, told: bool) -> unfinished_jobs.Remainder:
         lane.in_hand.clear()
         return await settle(lane, told=told)
 
-    monkeypatch.setattr(leftovers, "settle", forgetful)
+    monkeypatch.setattr(unfinished_jobs, "settle", forgetful)
     harness.target.answer = Held()
     harness.shutdown_timeout_s = 0.0
     push(harness)

@@ -4,8 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.intake import waiting
-from restbroker.broker.intake.pace import Pace
+from restbroker.broker import queue_waiter
+from restbroker.broker.batch_size import BatchSize
 from restbroker.store import identities, jobs
 from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection
@@ -55,8 +55,8 @@ async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As just after a burst: all of them are fetched at once, and few may be started before Redis is told.
-    monkeypatch.setattr(Pace, "reserve", lambda _pace, _now_s: 40)
-    monkeypatch.setattr(waiting, "_WAIT_S", 3600.0)
+    monkeypatch.setattr(BatchSize, "reserve", lambda _pace, _now_s: 40)
+    monkeypatch.setattr(queue_waiter, "_WAIT_S", 3600.0)
     fetches = 0
 
     class Counting(Connection):

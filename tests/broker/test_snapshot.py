@@ -1,13 +1,13 @@
 """What a process tells of a target with its beat, for `restbroker stats`."""
 
 from restbroker.app.snapshot import snapshot
-from restbroker.broker.lane import Lane
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.telemetry.counters import Counters
 from tests.broker.conftest import Harness, Held
 
 
 async def test_jobs_that_the_server_has_are_told_from_those_that_wait_in_the_process(harness: Harness) -> None:
-    lanes: list[Lane] = []
+    lanes: list[WorkerPool] = []
     harness.target.answer = held = Held()
     harness.snapshot = lambda lane: lanes.append(lane) or {}  # type: ignore[func-returns-value]
     harness.push(count=30)

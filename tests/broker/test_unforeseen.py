@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker.delivery import worker
-from restbroker.broker.delivery.admission import Admitted, admit
-from restbroker.broker.item import Item
-from restbroker.broker.lane import Lane
+from restbroker.broker import processor
+from restbroker.broker.admission import Admitted, admit
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.job import Job
 from restbroker.job.outcome import Reason
 from restbroker.telemetry.events import JobFinished
@@ -19,12 +19,12 @@ from tests.broker.conftest import Harness
 async def test_a_job_over_which_the_broker_fails_is_parked_as_it_was_and_the_others_are_delivered(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
+    def failing(lane: WorkerPool, item: JobInProgress, job: Job) -> Admitted | Reason:
         if job.jid == "jid-safe-1":
             raise ZeroDivisionError("the token is t0ken")
         return admit(lane, item, job)
 
-    monkeypatch.setattr(worker, "admit", failing)
+    monkeypatch.setattr(processor, "admit", failing)
     harness.push(count=5)
     pushed = json.loads(harness.client.command("LINDEX", "queue:rest", -2))  # type: ignore[arg-type]  # the text is there
     async with harness.broker():

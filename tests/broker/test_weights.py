@@ -18,8 +18,8 @@ FEW_AT_ONCE = Limits(in_flight=4)
 def weighted(harness: Harness, **weights: int) -> BrokerPlan:
     harness.limits = FEW_AT_ONCE
     plan = harness.plan()
-    target = attrs.evolve(plan.lanes[0].target, queues=tuple(weights), weights=weights)
-    return attrs.evolve(plan, lanes=[attrs.evolve(plan.lanes[0], target=target)])
+    target = attrs.evolve(plan.targets[0].target, queues=tuple(weights), weights=weights)
+    return attrs.evolve(plan, targets=[attrs.evolve(plan.targets[0], target=target)])
 
 
 def order(harness: Harness) -> list[str]:

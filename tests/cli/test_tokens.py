@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing

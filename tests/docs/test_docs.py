@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.cli import app
 from restbroker.cli.app import COMMANDS
 from restbroker.cli.examples import parts

@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.upkeep.rewrite import Rewrite
+from restbroker.broker.rewrite import Rewrite
 from restbroker.job.settlement import Ack
 from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, open_client

@@ -1,7 +1,7 @@
 """What becomes of a command by what its server answers: every status, body, kind of server and class of command.
 
 `python -m tests.golden` writes and compares it. The connectors are asked by their public `deliver`, over a link that
-answers from memory; `settle` says what becomes of the job, and the gate whether it closes. Equal rows, bodies and
+answers from memory; `settle` says what becomes of the job, and the breaker whether it trips. Equal rows, bodies and
 classes are written once (see `table`). Always holds: what is found depends on no clock, no network and no order.
 """
 
@@ -19,7 +19,7 @@ import attrs
 import trio
 import trio.testing
 
-from restbroker.broker.delivery.gate import Gate
+from restbroker.broker.breaker import Breaker
 from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.job.backoff import SidekiqBackoff
@@ -45,7 +45,7 @@ SILENCES: Final[Mapping[str, Exception]] = {
 SILENCE: Final = "(no answer)"
 _NOW_S: Final = 1_800_000_000.0
 _MANY: Final = 20
-"""So many equal outcomes close a gate that counts them."""
+"""So many equal outcomes trip a breaker that counts them."""
 _LONG: Final = 5
 _UNWELL: Final = Response(503, {}, b"", 0.0)
 _GONE: Final = NotSent("Connection refused")
@@ -152,17 +152,17 @@ def _settled(asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcom
 
 
 def _gate(outcome: Outcome) -> str:
-    """Whether it closes the gate: by itself, or if it is repeated."""
-    gate = Gate("t", lambda _: None)
-    gate.learn(Probe(ok=True, denied=False, version=None, detail=""))
+    """Whether it trips the breaker: by itself, or if it is repeated."""
+    breaker = Breaker("t", lambda _: None)
+    breaker.note_probe(Probe(ok=True, denied=False, version=None, detail=""))
     if isinstance(outcome, Denied):
         return ", probe"
-    gate.observe(outcome, "command")
-    if not gate.is_open:
+    breaker.observe(outcome, "command")
+    if not breaker.admits:
         return ", gate closes"
     for _ in range(_MANY):
-        gate.observe(outcome, "command")
-    return "" if gate.is_open else ", gate counts"
+        breaker.observe(outcome, "command")
+    return "" if breaker.admits else ", gate counts"
 
 
 def target_of(kind: Kind) -> Target:

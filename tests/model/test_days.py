@@ -16,11 +16,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import beat, breaker, health, lease
-from restbroker.broker.delivery import deliver
-from restbroker.broker.intake import fetcher, waiting
-from restbroker.broker.settling import committer
-from restbroker.broker.upkeep import pauses, reaper, rewrite, scheduler
+from restbroker.broker import (
+    acker,
+    deliver,
+    health,
+    heartbeat,
+    lease,
+    pauses,
+    poller,
+    queue_waiter,
+    reaper,
+    rewrite,
+    scheduler,
+    trip_rules,
+)
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
 from tests.model.target import SimulatedTarget
 from tests.model.world import BEGAN_AT_S, World, simulate
@@ -30,7 +39,7 @@ BACK_WITHIN_S = 25.0
 LOOK_S = 0.25
 SEED = int(os.environ.get("MODEL_SEED", "1"))
 STRETCHED = [
-    (beat, "BEAT_S"),
+    (heartbeat, "BEAT_S"),
     (lease, "FENCE_AFTER_S"),
     (lease, "MARGIN_S"),
     (pauses, "LOOK_S"),
@@ -38,9 +47,9 @@ STRETCHED = [
     (reaper, "SCAN_S"),
     (rewrite, "LOOK_S"),
     (scheduler, "POLL_S"),
-    (waiting, "_WAIT_S"),
-    (breaker, "_PROBE_AFTER_S"),
-    (committer, "_REFUSED_WAIT_S"),
+    (queue_waiter, "_WAIT_S"),
+    (trip_rules, "_PROBE_AFTER_S"),
+    (acker, "_REFUSED_WAIT_S"),
 ]
 
 
@@ -151,7 +160,7 @@ async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_s
 async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in [(health, "LONGEST_WAIT_S"), (fetcher, "LONGEST_WAIT_S"), (deliver, "_ASK_AGAIN_S")]:
+    for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (deliver, "_ASK_AGAIN_S")]:
         monkeypatch.setattr(module, name, MINUTE_S)
     world.target.duration_s = lambda: 30.0
     jids = [f"j{n}" for n in range(60)]

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.delivery import deliver
+from restbroker.broker import deliver
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
@@ -20,7 +20,7 @@ from tests.model.test_days import stretch
 from tests.model.world import Process, World, simulate
 
 MINUTE_S: Final = 60.0
-Refusal = Literal["connection", "server", "login", "gate"]
+Refusal = Literal["connection", "server", "login", "breaker"]
 """What comes between: the second connection alone, the server as a whole, its word that we may not, our own breaker."""
 
 
@@ -57,10 +57,10 @@ class Rooms:
         if jid in self.made:
             return 409
         self.made.append(jid)
-        if self.refusal == "gate":
+        if self.refusal == "breaker":
             for process in self.gates:
-                for lane in process.status.lanes:
-                    lane.gate.close(Reason("TargetUnwell", "It stops."))
+                for lane in process.status.pools:
+                    lane.breaker.trip(Reason("TargetUnwell", "It stops."))
         return 200
 
     def _fill(self, jid: str) -> int:
@@ -82,7 +82,7 @@ class Rooms:
 
     async def probe(self, _link: Link) -> Probe:
         await trio.lowlevel.checkpoint()
-        if self.refusal in ("server", "gate"):
+        if self.refusal in ("server", "breaker"):
             raise NotSent("Nobody listens.")
         denied = self.refusal == "login"
         return Probe(ok=not denied, denied=denied, version="1.0", detail="fine")
@@ -102,7 +102,7 @@ def waiting(world: World) -> list[dict[str, Any]]:
     return [json.loads(raw) for raw in world.reference.data.lists["queue:rest"]]
 
 
-@pytest.mark.parametrize("refusal", ["connection", "server", "login", "gate"])
+@pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
 async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_one_through_a_stop(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:

@@ -14,12 +14,12 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import broker, life, signals
-from restbroker.broker.delivery.tokens import Tokens
-from restbroker.broker.lane import LanePlan
+from restbroker.broker import broker, generation, signals
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.broker.tokens import Tokens
+from restbroker.broker.worker_pool import TargetPlan
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
@@ -148,7 +148,7 @@ class Process:
     @property
     def identities(self) -> set[str]:
         """What it calls itself now."""
-        return {lane.identity for lane in self.status.lanes}
+        return {pool.identity for pool in self.status.pools}
 
     async def run(self) -> None:
         """Until stopped or killed."""
@@ -179,7 +179,7 @@ class Process:
         )
         policy = Policy(SidekiqBackoff())
         return BrokerPlan(
-            lanes=[LanePlan(target, simulated, simulated, Tokens([Token("default", (Secret("t"),))]), policy)],
+            targets=[TargetPlan(target, simulated, simulated, Tokens([Token("default", (Secret("t"),))]), policy)],
             services=[],
             open_connection=self._connection,
             open_control=self._connection,
@@ -199,8 +199,8 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
         for name in names:
             patch.setattr(module, name, _through(name))
     patch.setattr(server, "server", lambda _reference: FACTS)
-    patch.setattr(life, "require_supported", lambda _reference: None)
-    patch.setattr(life, "time_s", lambda _reference: now_s())
+    patch.setattr(generation, "require_supported", lambda _reference: None)
+    patch.setattr(generation, "time_s", lambda _reference: now_s())
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
     # Every process probes by itself here, as where Redis does not let it ask the others.

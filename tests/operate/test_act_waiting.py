@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, sealing, settle, signing

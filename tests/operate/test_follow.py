@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.tokens import Tokens
 from restbroker.operate import follow as following
 from restbroker.operate.act import Action, Selection, perform
 from restbroker.operate.context import ConfigContext

@@ -401,7 +401,7 @@ class TestMoving:
     @pytest.fixture
     def known(self, harness: Harness) -> ConfigContext:
         return ConfigContext(
-            {"other": attrs.evolve(harness.plan().lanes[0].target, kind="ejabberd")}, spellings_of(["t"])
+            {"other": attrs.evolve(harness.plan().targets[0].target, kind="ejabberd")}, spellings_of(["t"])
         )
 
     async def test_jobs_get_another_queue_and_one_that_nobody_serves_where_that_was_asked_for(

@@ -1,9 +1,9 @@
 """What Sidekiq Web and Sidekiq's API see of this process, and the requests that they leave for it.
 
-A service: one task per process, beside its lives. Always holds: it is for display, apart from the beat, and no error of
-it delays or ends anything else; nothing secret is in it; a request for this process (quiet, stop, dump) has the effect
-of the local signal, except that no second request to stop cuts the drain short, and one to cancel a job in progress
-ends its delivery; the record is gone when the process ends.
+A service: one task per process, beside its generations. Always holds: it is for display, apart from the heartbeat, and
+no error of it delays or ends anything else; nothing secret is in it; a request for this process (quiet, stop, dump) has
+the effect of the local signal, except that no second request to stop cuts the drain short, and one to cancel a job in
+progress ends its delivery; the record is gone when the process ends.
 """
 
 import os
@@ -21,11 +21,11 @@ import trio
 
 from restbroker import __version__
 from restbroker.broker import signals
-from restbroker.broker.lane import new_life
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import Running, Serving
+from restbroker.broker.worker_pool import new_name
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spelled
@@ -73,7 +73,7 @@ class SidekiqRecord:
     report: Report
     executions: ExecutionCounts
     show_bodies: Callable[[], bool]
-    name: str = attrs.field(factory=new_life)
+    name: str = attrs.field(factory=new_name)
     _started_at_s: float = attrs.field(factory=time.time)
     _rtt_us: int = 0
     _told: set[str] = attrs.field(factory=set)

@@ -1,7 +1,7 @@
 """How the broker is, for what asks from outside: the readiness page, the stats page and the process record.
 
-`broker.run` fills it, across all lives; services read it. Always holds: reading it costs no I/O and changes nothing,
-and what comes out (`view`) is a copy; `cancel`, which the record calls for a person, is all that acts.
+`broker.run` fills it, across all generations; services read it. Always holds: reading it costs no I/O and changes
+nothing, and what comes out (`view`) is a copy; `cancel`, which the record calls for a person, is all that acts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.item import Item
-from restbroker.broker.lane import Lane
+from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import Phase, Running, Serving, View
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.job import spare_jid
 
 
@@ -27,42 +27,44 @@ class Status:
     _serving: tuple[Serving, ...] = ()
     _control: Control | None = None
     _health: StoreHealth | None = None
-    _lanes: Sequence[Lane] = ()
+    _pools: Sequence[WorkerPool] = ()
     _lease: Lease = attrs.field(factory=Lease)
-    _finishing: list[Sequence[Lane]] = attrs.field(factory=list)
+    _finishing: list[Sequence[WorkerPool]] = attrs.field(factory=list)
 
     def begin(self, control: Control, health: StoreHealth) -> None:
         """Note that the process has begun."""
         self._control, self._health = control, health
 
-    def serve(self, lanes: Sequence[Lane], lease: Lease) -> None:
+    def serve(self, pools: Sequence[WorkerPool], lease: Lease) -> None:
         """Note that a life takes jobs from now on; the one before it, if it still lives, finishes what it has."""
-        if self._lanes:
-            self._finishing.append(self._lanes)
-        self._lanes, self._lease = lanes, lease
-        plans = [(lane.plan.target, lane.plan.workers) for lane in lanes]
+        if self._pools:
+            self._finishing.append(self._pools)
+        self._pools, self._lease = pools, lease
+        plans = [(pool.plan.target, pool.plan.workers) for pool in pools]
         self._serving = tuple(Serving(one.name, one.queues, workers, one.weights) for one, workers in plans)
         self.served.set()
 
-    def rest(self, lanes: Sequence[Lane]) -> None:
-        """Note that the life with these lanes has ended."""
-        if lanes is self._lanes:
-            self._lanes = ()
-        self._finishing = [one for one in self._finishing if one is not lanes]
+    def rest(self, pools: Sequence[WorkerPool]) -> None:
+        """Note that the life with these pools has ended."""
+        if pools is self._pools:
+            self._pools = ()
+        self._finishing = [one for one in self._finishing if one is not pools]
 
     def view(self) -> View:
         """Return how the broker is now."""
-        closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
+        closed = {
+            pool.plan.target.name: pool.breaker.reason.code for pool in self._pools if pool.breaker.reason is not None
+        }
         store_up = self._health is not None and self._health.is_up
         reason = None if self._health is None else self._health.reason
-        finishing = sum(len(lane.in_hand) for lanes in self._finishing for lane in lanes)
-        refused = any(lane.refused or lane.limited == "refused" for lane in self._lanes)
+        finishing = sum(len(pool.in_hand) for pools in self._finishing for pool in pools)
+        refused = any(pool.refused or pool.limited == "refused" for pool in self._pools)
         return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused, reason)
 
     @property
-    def lanes(self) -> Sequence[Lane]:
-        """The lanes of the newest life."""
-        return self._lanes
+    def pools(self) -> Sequence[WorkerPool]:
+        """The pools of the newest life."""
+        return self._pools
 
     @property
     def beat_age_s(self) -> float | None:
@@ -70,38 +72,38 @@ class Status:
         return self._lease.age_s
 
     def running(self) -> list[Running]:
-        """Return the jobs in delivery in this process; in each lane the oldest first."""
-        return [running for lanes in (*self._finishing, self._lanes) for lane in lanes for running in _running(lane)]
+        """Return the jobs in delivery in this process; in each pool the oldest first."""
+        return [running for pools in (*self._finishing, self._pools) for pool in pools for running in _running(pool)]
 
     def cancel(self, thread: str) -> bool:
         """End the delivery of the job that is shown under this thread's name; return False if there is none now."""
-        for lanes in (*self._finishing, self._lanes):
-            for lane in lanes:
-                for item in list(lane.in_hand.values()):
-                    if _thread(lane, item) == thread:
-                        return lane.cancel(item)
+        for pools in (*self._finishing, self._pools):
+            for pool in pools:
+                for item in list(pool.in_hand.values()):
+                    if _thread(pool, item) == thread:
+                        return pool.cancel(item)
         return False
 
     def serving(self) -> Sequence[Serving]:
-        """Return the targets of the newest life, also between two lives and while it ends."""
+        """Return the targets of the newest life, also between two generations and while it ends."""
         return self._serving
 
     def _phase(self) -> Phase:
         if self._control is not None and self._control.stop.is_set():
             return "stopping"
-        if self._control is None or not self._lanes:
+        if self._control is None or not self._pools:
             return "starting"
         return "quiet" if self._control.quiet.is_set() else "serving"
 
 
-def _running(lane: Lane) -> Iterator[Running]:
-    waiting, secrets = lane.slots.waiting(), lane.plan.tokens.values
-    for item in lane.in_hand.values():
+def _running(pool: WorkerPool) -> Iterator[Running]:
+    waiting, secrets = pool.slots.waiting(), pool.plan.tokens.values
+    for item in pool.in_hand.values():
         if item.job is None or item.started_at_s is None or item.settlement is not None or item.ticket in waiting:
             continue
-        thread, spec = _thread(lane, item), lane.plan.connector.spec(item.command)
+        thread, spec = _thread(pool, item), pool.plan.connector.spec(item.command)
         yield Running(item.job, item.queue, item.started_at_s, item.command, thread, secrets, spec)
 
 
-def _thread(lane: Lane, item: Item) -> str:
-    return spare_jid(lane.identity, item.ticket)[:10]
+def _thread(pool: WorkerPool, item: JobInProgress) -> str:
+    return spare_jid(pool.identity, item.ticket)[:10]

@@ -19,7 +19,7 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 class View:
     """The broker at one moment. `closed` is {target that gets no jobs now: code of the reason}.
 
-    `finishing`: how many jobs still run under an earlier configuration. `refused`: a lane waits until Redis gives out
+    `finishing`: how many jobs still run under an earlier configuration. `refused`: a pool waits until Redis gives out
     or settles jobs again. `store_reason`: why Redis cannot be used, in the log's words. `silent`: which workers of a
     group do not answer, as a sentence.
     """

@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.app import build
 from restbroker.broker import broker
-from restbroker.broker.broker import Ended
+from restbroker.broker.broker import BrokerEnd
 from restbroker.config.load import load
 from restbroker.servers import registry
 
@@ -21,10 +21,10 @@ def test_full_collections_leave_out_what_was_loaded_before_the_broker_runs(
     found = load(path, {}, {}, registry.kinds())
     left_out = 0
 
-    async def look(*_: object) -> Ended:
+    async def look(*_: object) -> BrokerEnd:
         nonlocal left_out
         left_out = gc.get_freeze_count()
-        return Ended(clean=True, second_signal=None)
+        return BrokerEnd(clean=True, second_signal=None)
 
     monkeypatch.setattr(broker, "run", look)
     try:

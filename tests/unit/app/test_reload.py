@@ -12,8 +12,8 @@ import trio
 from restbroker.app import reading
 from restbroker.app.build import plan_of
 from restbroker.app.reload import Reloader
-from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.problems import Notice
@@ -90,10 +90,10 @@ async def test_lanes_that_stay_read_their_token_files_anew(
 ) -> None:
     path = tmp_path / "token"
     path.write_text("old")
-    monkeypatch.setattr("restbroker.broker.delivery.tokens._looks", lambda _path: (1, 3, 0, 0))
+    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
-    (lane,) = plan_of(config, _unheard, Counters()).lanes
-    reloader = attrs.evolve(Desk(change(config)).reloader(config), lanes=[attrs.evolve(lane, tokens=tokens)])
+    (lane,) = plan_of(config, _unheard, Counters()).targets
+    reloader = attrs.evolve(Desk(change(config)).reloader(config), targets=[attrs.evolve(lane, tokens=tokens)])
     assert tokens.proof("old") is not None
     path.write_text("new")
     assert tokens.proof("old") is not None

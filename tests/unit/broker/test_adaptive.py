@@ -35,13 +35,13 @@ class Server:
             now_s, _, fine = heapq.heappop(ends)
             busy, served = busy - 1, served - fine
             (self.done if fine else self.failed).append(now_s)
-            (limit.answered if fine else limit.refused)(now_s, busy)
+            (limit.note_answer if fine else limit.note_refusal)(now_s, busy)
 
 
 def ready(limit: Adaptive, now_s: float, answers: int) -> None:
     """So many answers, each while as many jobs as allowed are in delivery."""
     for _ in range(answers):
-        limit.answered(now_s, limit.limit - 1)
+        limit.note_answer(now_s, limit.limit - 1)
 
 
 @rows(("ceiling", "units"), [(20, 8), (50, 1), (50, 2), (50, 8), (100, 4), (20, 16), (500, 100)])
@@ -57,22 +57,22 @@ def test_it_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: i
 def test_what_is_refused_takes_its_place_with_it() -> None:
     limit = Adaptive(50)
     for others in range(49, 7, -1):
-        limit.refused(1.0, others)
+        limit.note_refusal(1.0, others)
     assert limit.limit == 8
 
 
 def test_a_refusal_costs_a_fifth_once_a_second() -> None:
     limit = Adaptive(100)
-    limit.refused(1.0, 99)
-    limit.refused(1.9, 99)
+    limit.note_refusal(1.0, 99)
+    limit.note_refusal(1.9, 99)
     assert limit.limit == 80
-    limit.refused(3.0, 99)
+    limit.note_refusal(3.0, 99)
     assert limit.limit == 64
 
 
 def test_it_rests_for_a_second_and_then_grows_by_a_step_a_second() -> None:
     limit = Adaptive(20)
-    limit.refused(10.0, 19)
+    limit.note_refusal(10.0, 19)
     ready(limit, 10.9, 100)
     assert limit.limit == 16
     for second in range(11, 15):
@@ -94,7 +94,7 @@ def test_after_an_outage_the_first_goes_alone_and_each_round_doubles_up_to_where
 def test_where_it_was_is_remembered_through_an_outage_that_took_every_place() -> None:
     limit = Adaptive(20)
     for others in range(19, -1, -1):
-        limit.refused(1.0, others)
+        limit.note_refusal(1.0, others)
     assert limit.limit == 1
     limit.restart(0)
     ready(limit, 5.0, 15)
@@ -106,7 +106,7 @@ def test_where_it_was_is_remembered_through_an_outage_that_took_every_place() ->
 def test_an_outage_on_the_way_back_costs_a_fifth_of_where_it_was_and_not_of_how_far_it_had_come() -> None:
     limit = Adaptive(100)
     limit.restart(0)
-    limit.refused(10.0, 0)
+    limit.note_refusal(10.0, 0)
     limit.restart(0)
     rounds = [limit.limit]
     for _ in range(8):
@@ -119,14 +119,14 @@ def test_one_slow_job_does_not_hold_all_others_back() -> None:
     limit = Adaptive(20)
     limit.restart(0)
     for tenth in range(50):
-        limit.waited(100.0 + tenth / 10)
+        limit.note_wait(100.0 + tenth / 10)
     assert limit.limit == 6
     stuck = Adaptive(20)
     for others in range(19, -1, -1):
-        stuck.refused(1.0, others)
-    stuck.waited(10.9)
+        stuck.note_refusal(1.0, others)
+    stuck.note_wait(10.9)
     assert stuck.limit == 1
-    stuck.waited(11.0)
+    stuck.note_wait(11.0)
     assert stuck.limit == 2
 
 
@@ -141,20 +141,20 @@ def test_whatever_happens_it_stays_between_one_and_its_ceiling(
         before = limit.limit
         match what:
             case 0:
-                limit.answered(now_s, others)
+                limit.note_answer(now_s, others)
             case 1:
-                limit.refused(now_s, others)
+                limit.note_refusal(now_s, others)
                 assert limit.limit <= max(1, before)
             case 2:
                 limit.restart(others)
             case _:
-                limit.waited(now_s)
+                limit.note_wait(now_s)
         assert 1 <= limit.limit <= ceiling
 
 
 def test_a_step_takes_as_many_answers_as_the_limit_and_a_second_since_the_last_refusal() -> None:
     limit = Adaptive(20)
-    limit.refused(10.0, 19)
+    limit.note_refusal(10.0, 19)
     ready(limit, 11.0, 15)
     assert limit.limit == 16
     ready(limit, 11.0, 1)
@@ -167,29 +167,29 @@ def test_a_step_takes_as_many_answers_as_the_limit_and_a_second_since_the_last_r
 
 def test_it_does_not_grow_while_one_more_could_have_come_in() -> None:
     limit = Adaptive(20)
-    limit.refused(10.0, 19)
+    limit.note_refusal(10.0, 19)
     for _ in range(100):
-        limit.answered(12.0, limit.limit - 2)
+        limit.note_answer(12.0, limit.limit - 2)
     assert limit.limit == 16
 
 
 def test_what_was_refused_at_once_comes_back_at_once_but_for_a_fifth_and_its_place() -> None:
     limit = Adaptive(20)
-    limit.refused(1.0, 5)
+    limit.note_refusal(1.0, 5)
     assert limit.limit == 5
     ready(limit, 2.0, 14)
     assert limit.limit == 15
-    limit.waited(2.5)
+    limit.note_wait(2.5)
     assert limit.limit == 15
 
 
 def test_a_refusal_just_a_second_later_costs_a_fifth_again_down_to_one() -> None:
     limit = Adaptive(100)
-    limit.refused(1.0, 99)
-    limit.refused(2.0, 99)
+    limit.note_refusal(1.0, 99)
+    limit.note_refusal(2.0, 99)
     assert limit.limit == 64
     small = Adaptive(2)
-    small.refused(1.0, 5)
+    small.note_refusal(1.0, 5)
     assert small.limit == 1
 
 
@@ -201,7 +201,7 @@ def test_it_begins_at_its_ceiling_and_stays_there_while_all_is_well() -> None:
 
 def test_after_an_outage_that_left_the_limit_as_it_was_a_step_takes_as_many_answers_as_ever() -> None:
     limit = Adaptive(20)
-    limit.refused(1.0, 19)
+    limit.note_refusal(1.0, 19)
     ready(limit, 2.0, 15)
     limit.restart(15)
     ready(limit, 2.5, 15)

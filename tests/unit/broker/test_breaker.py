@@ -1,335 +1,309 @@
-# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+"""The breaker: an outage is a wait with a probe a second or two, and one line at each end of it."""
 
-from restbroker.broker.breaker import MOST_COMMANDS, Breaker
-from tests.support.rows import rows
+from collections.abc import Sequence
 
+import attrs
+import trio
+import trio.testing
 
-@pytest.fixture
-def breaker() -> Breaker:
-    return Breaker()
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.prober import Prober
+from restbroker.job.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
+from restbroker.transport.errors import NotSent
+from tests.support.alone import Nobody
 
-
-def opened(now_s: float = 100.0, retry_after_s: float = 0.0) -> Breaker:
-    breaker = Breaker()
-    breaker.trip(now_s, "503", retry_after_s)
-    return breaker
-
-
-def is_open_after(breaker: Breaker, moments: range, *, deferred: bool | None = None) -> bool:
-    """Whether it is open after one unsent job (`deferred` None) or one answer at each moment."""
-    for moment in moments:
-        if deferred is None:
-            breaker.unsent(moment)
-        else:
-            breaker.answered(moment, deferred=deferred)
-    return not breaker.permits
+FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
+DENIED = Probe(ok=False, denied=True, version=None, detail="401")
+UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
 
 
-def test_it_opens_after_five_unsent_in_a_row(breaker: Breaker) -> None:
-    assert not is_open_after(breaker, range(4))
-    assert is_open_after(breaker, range(4, 5))
-    assert (breaker.opened_at_s, breaker.reason) == (4, "5 jobs in a row could not be sent or were not answered")
+class Target:
+    """Answers probes from a script; the last answer stays."""
+
+    def __init__(self, *answers: Probe | NotSent) -> None:
+        self.answers = list(answers)
+        self.asked_at_s: list[float] = []
+
+    async def ask(self) -> Probe:
+        self.asked_at_s.append(trio.current_time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, NotSent):
+            raise answer
+        return answer
 
 
-def test_an_answer_of_any_kind_ends_a_row_of_unsent(breaker: Breaker) -> None:
-    for moment in range(0, 80, 8):
-        assert not is_open_after(breaker, range(moment, moment + 4))
-        breaker.answered(moment + 4, deferred=moment % 16 == 0)
+def made(events: list[Event]) -> Breaker:
+    return Breaker("t", events.append)
 
 
-def test_it_opens_when_half_of_twenty_answers_are_deferred(breaker: Breaker) -> None:
-    for _ in range(10):
-        breaker.answered(1.0, deferred=False)
-    for _ in range(9):
-        breaker.answered(2.0, deferred=True)
-    before = breaker.permits
-    breaker.answered(3.0, deferred=True)
-    assert (before, breaker.opened_at_s) == (True, 3.0)
-    assert breaker.reason == "10 of 20 answers within 10 s were “not now”"
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [type(event).__name__ for event in events]
 
 
-def test_only_a_probe_leads_back() -> None:
-    breaker = opened()
-    breaker.probe_failed(102.0, "refused")
-    assert (breaker.opened_at_s, breaker.reason) == (100.0, "refused")
-    breaker.answered(103.0, deferred=False)
-    assert not breaker.permits
-    breaker.probe_ok(104.0)
-    assert breaker.permits
+async def test_five_unsent_in_a_row_close_it_and_a_probe_opens_it(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    breaker = made(events)
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        for _ in range(5):
+            assert breaker.admits
+            breaker.observe(UNSENT)
+        assert not breaker.admits
+        closed_at_s = trio.current_time()
+        assert await breaker.wait_to_admit()
+        assert 1 <= trio.current_time() - closed_at_s <= 2
+        nursery.cancel_scope.cancel()
+    assert kinds(events) == ["TargetFound", "GateClosed", "GateOpened"]
+    assert events[0] == TargetFound("t", "24.12", "ejabberd 24.12")
 
 
-def test_nothing_from_before_counts_after_closing(breaker: Breaker) -> None:
-    for _ in range(19):
-        breaker.answered(1.0, deferred=True)
-    for _ in range(4):
-        breaker.unsent(1.0)
-    breaker.trip(1.0, "429", 60.0)
-    breaker.probe_ok(2.0)
-    for _ in range(4):
-        breaker.unsent(2.0)
-    breaker.answered(2.0, deferred=True)
-    assert breaker.permits
-    breaker.trip(3.0, "503")
-    assert breaker.probe_due_s(3.0, 0.0) == 1.0
+async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_clock: trio.testing.MockClock) -> None:
+    autojump_clock.jump(10_000)
+    events: list[Event] = []
+    breaker = made(events)
+    target = Target(NotSent("refused"))
+    with trio.move_on_after(3600):
+        await Prober(breaker, target.ask, Nobody()).run()
+    assert 1800 <= len(target.asked_at_s) <= 3600
+    assert kinds(events) == ["GateClosed"]
 
 
-@rows(("jitter", "wait_s"), [(0.0, 1.0), (0.5, 1.5), (0.99, 1.99)])
-def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wait_s: float) -> None:
-    breaker = opened()
-    assert breaker.probe_due_s(100.0, jitter) == pytest.approx(wait_s)
-    assert breaker.probe_due_s(103.0, jitter) == 0.0
-    breaker.probe_failed(110.0, "refused")
-    assert breaker.probe_due_s(110.0, jitter) == pytest.approx(wait_s)
+async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    for denied in (True, False):
+        events: list[Event] = []
+        breaker = made(events)
+        target = Target(Probe(ok=False, denied=denied, version=None, detail="no", cure="mend it"), FINE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+            await breaker.wait_to_admit()
+            nursery.cancel_scope.cancel()
+        assert [event.hint for event in events if isinstance(event, GateClosed)] == ["mend it"]
 
 
-def test_a_first_probe_that_fails_opens_it_and_makes_the_next_one_wait(breaker: Breaker) -> None:
-    breaker.probe_failed(50.0, "refused")
-    assert breaker.opened_at_s == 50.0
-    assert breaker.probe_due_s(50.0, 0.0) == 1.0
+async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    breaker = made(events)
+    target = Target(FINE, DENIED, DENIED, DENIED, FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        breaker.deny(Reason("TargetDenied", "401"))
+        await breaker.wait_to_admit()
+        nursery.cancel_scope.cancel()
+    closed = [event for event in events if isinstance(event, GateClosed)]
+    assert [event.denied for event in closed] == [True]
+    assert isinstance(events[-1], GateOpened)
 
 
-def test_no_probe_before_the_end_of_retry_after() -> None:
-    breaker = opened(100.0, 30.0)
-    assert breaker.probe_due_s(100.0, 0.5) == 30.0
-    breaker.trip(105.0, "429", 10.0)
-    assert breaker.probe_due_s(105.0, 0.5) == 25.0
-
-
-def test_late_news_while_open_changes_nothing() -> None:
-    breaker = opened()
-    for _ in range(50):
-        breaker.unsent(200.0)
-        breaker.answered(200.0, deferred=True)
-        breaker.trip(100.0, "503")
-    assert breaker.opened_at_s == 100.0
-    assert breaker.probe_due_s(100.0, 0.0) == 1.0
-
-
-@given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
-def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, bool]]) -> None:
-    breaker = Breaker()
-    now_s = 0.0
-    seen: list[tuple[int, bool]] = []
-    for pause_s, deferred in steps:
-        now_s += pause_s
-        number = int(now_s * 2)
-        seen.append((number, deferred))
-        breaker.answered(now_s, deferred=deferred)
-        recent = [bad for moment, bad in seen if moment > number - 20]
-        expected = deferred and len(recent) >= 20 and 2 * sum(recent) >= len(recent)
-        assert (not breaker.permits) is expected
-        if expected:
-            return
-
-
-@given(st.lists(st.tuples(st.floats(-3, 30), st.integers(0, 5)), max_size=100))
-def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float, int]]) -> None:
-    breaker = Breaker()
-    now_s = 1000.0
-    for pause_s, what in steps:
-        now_s += pause_s
-        match what:
-            case 0:
-                breaker.unsent(now_s)
-            case 1 | 2:
-                breaker.answered(now_s, deferred=what == 1)
-            case 3:
-                breaker.trip(now_s, "429", 5.0)
-                assert breaker.probe_due_s(now_s, 0.0) >= 4.999
-            case 4:
-                breaker.probe_failed(now_s, "refused")
-                assert breaker.probe_due_s(now_s, 0.0) >= 0.999
-            case _:
-                breaker.probe_ok(now_s)
-                assert breaker.permits
-        assert breaker.probe_due_s(now_s, 0.5) >= 0
-        assert (breaker.reason is None) is breaker.permits
-        assert all(len(window.slices) <= 20 for window in breaker._commands.values())
-
-
-def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
-    breaker: Breaker,
+async def test_one_that_is_given_up_stays_closed_and_its_target_is_left_alone(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    now_s, waits = 100.0, []
-    for _ in range(10):
-        breaker.trip(now_s, "503")
-        waits.append(breaker.probe_due_s(now_s, 0.0))
-        now_s += waits[-1]
-        breaker.probe_ok(now_s)
-        now_s += 1.0
-    assert waits[:5] == [1.0, 1.0, 1.0, 2.0, 4.0]
-    assert waits[-1] == 30.0
-    breaker.trip(now_s + 10.0, "503")
-    assert breaker.probe_due_s(now_s + 10.0, 0.0) == 1.0
+    events: list[Event] = []
+    breaker, target = made(events), Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        breaker.trip_for_good(Reason("Bug", "Its background work failed."))
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+    breaker.note_probe(FINE)  # of a probe that was under way
+    assert (breaker.admits, breaker.reason, len(target.asked_at_s)) == (
+        False,
+        Reason("Bug", "Its background work failed."),
+        1,
+    )
+    assert kinds(events) == ["TargetFound", "GateClosed"]
 
 
-def test_a_target_that_names_its_time_again_and_again_is_asked_after_it_each_time(breaker: Breaker) -> None:
-    now_s, waits = 100.0, []
-    for _ in range(10):
-        breaker.trip(now_s, "429", 2.0)
-        waits.append(breaker.probe_due_s(now_s, 0.5))
-        now_s += waits[-1]
-        breaker.probe_ok(now_s)
-        now_s += 0.5
-    assert waits == [2.0] * 10
+async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = made([])
+    results: list[bool] = []
+
+    async def waiter() -> None:
+        results.append(await breaker.wait_to_admit())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waiter)
+        await trio.testing.wait_all_tasks_blocked()
+        breaker.stop()
+    assert results == [False]
 
 
-def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: Breaker) -> None:
-    breaker.trip(100.0, "429", 60.0)
-    assert breaker.held_for_s(159.0) == 1.0
-    assert breaker.held_for_s(161.0) == 0.0
+async def test_answers_that_are_about_jobs_alone_never_close_it() -> None:
+    breaker = made([])
+    away = Deferred(Reason("StanzaPutOff", "the addressee is away", status=200), of_job=True)
+    for _ in range(100):
+        breaker.observe(away, "message")
+    assert breaker.rules.permits
+    for _ in range(100):
+        breaker.observe(attrs.evolve(away, of_job=False), "message")
+    assert not breaker.rules.permits
 
 
-def asked(breaker: Breaker, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
-    """So many answers to a command."""
-    for number in range(fine + deferred):
-        breaker.answered(now_s, command, deferred=number >= fine)
+async def test_a_longer_pause_asked_for_while_it_is_closed_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = made([])
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        began_s = trio.current_time()
+        breaker.observe(Deferred(Reason("Busy", "503"), counts=False, pause_target=True))
+        await trio.sleep(0.01)
+        breaker.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
+        await breaker.wait_to_admit()
+        assert trio.current_time() - began_s >= 60
+        nursery.cancel_scope.cancel()
 
 
-def test_one_sick_command_does_not_open_it_while_others_work(breaker: Breaker) -> None:
-    for second in range(60):
-        asked(breaker, second, "well", 2)
-        asked(breaker, second, "sick", 0, 10)
-    assert breaker.permits
-    assert breaker.is_alone("sick")
-    assert not breaker.is_alone("well")
-
-
-@rows("steps", [
-    [(1.0, "well", 4, 0), (1.0, "sick", 0, 20), (1.0, "ill", 0, 4)],
-    [(1.0, "well", 2, 0), (1.0, "sick", 0, 18), (1.0, "sick", 0, 1)],
-    [(0.0, "well", 40, 0), (9.0, "sick", 0, 60), (11.0, "sick", 0, 1)],
-    [(1.0, f"command-{number}", 0, 1) for number in range(20)],
-])  # fmt: skip
-def test_it_opens_with_a_second_sick_command_or_where_others_are_under_a_tenth_of_the_last_ten_seconds(
-    steps: list[tuple[float, str, int, int]],
+async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_its_success(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    breaker = Breaker()
-    for step in steps:
-        assert breaker.permits
-        asked(breaker, *step)
-    assert not breaker.permits
+    breaker = Breaker("t", lambda _event: None, concurrency=8)
+    target = Target(FINE)
+    at_once: list[int] = []
+    busy = 0
+
+    async def worker() -> None:
+        nonlocal busy
+        while await breaker.enter():
+            busy += 1
+            at_once.append(busy)
+            await trio.sleep(0.1)
+            busy -= 1
+            breaker.leave()
+            breaker.observe(Delivered("0", 0, 200), "c")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        breaker.trip(Reason("TargetUnreachable", "refused"))
+        for _ in range(8):
+            nursery.start_soon(worker)
+        await breaker.wait_to_admit()
+        await trio.sleep(0.05)
+        assert at_once == [1]
+        await trio.sleep(0.1)
+        assert max(at_once) == 2
+        await trio.sleep(2)
+        assert max(at_once) == 8
+        nursery.cancel_scope.cancel()
 
 
-def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work(breaker: Breaker) -> None:
-    asked(breaker, 1.0, "well", 10)
-    for _ in range(10):
-        breaker.unanswered(2.0, "slow")
-    assert breaker.permits
-    breaker.unanswered(2.0, "well")
-    assert not breaker.permits, "now it is not one command any more"
+async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = Breaker("t", lambda _event: None, concurrency=8)
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        breaker.trip(Reason("TargetUnreachable", "refused"))
+        began_s = trio.current_time()
+        with trio.fail_after(60):
+            for _ in range(4):
+                await breaker.enter()
+        assert trio.current_time() - began_s <= 7
+        nursery.cancel_scope.cancel()
 
 
-def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked(breaker: Breaker) -> None:
-    for _ in range(5):
-        assert breaker.permits
-        breaker.unanswered(2.0, "slow")
-    assert not breaker.permits
+async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    breaker = Breaker("t", events.append, concurrency=20)
+    target = Target(FINE)
+
+    async def worker(number: int) -> None:
+        while await breaker.enter():
+            await trio.sleep(0.1 + number / 1000)
+            breaker.leave()
+            if number % 2:
+                breaker.observe(Delivered("0", 0, 200), "well")
+            else:
+                breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "sick")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        for number in range(20):
+            nursery.start_soon(worker, number)
+        await trio.sleep(60)
+        assert breaker.limit == 20
+        assert kinds(events) == ["TargetFound"], "it never closed"
+        nursery.cancel_scope.cancel()
 
 
-def test_jobs_sent_at_once_that_time_out_at_once_do_not_open_it_if_others_were_answered_meanwhile(
-    breaker: Breaker,
+async def test_a_time_out_of_a_target_that_was_found_unwell_closes_the_gate_at_once() -> None:
+    breaker = Breaker("t", lambda _event: None)
+    breaker.note_probe(FINE)
+    breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "c")
+    assert breaker.admits
+    breaker.observe(Uncertain(Reason("DatabaseAway", "no answer"), pause_target=True), "c")
+    assert breaker.reason == Reason("DatabaseAway", "no answer")
+
+
+async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not() -> None:
+    for outcome, lower in (
+        (Deferred(Reason("ServerBusy", "503", status=503)), True),
+        (Deferred(Reason("ServerBusy", "429", status=429)), True),
+        (Uncertain(Reason("TimedOut", "no answer")), True),
+        (Deferred(Reason("ServerError", "500", status=500)), False),
+        (Rejected(Reason("BadArgument", "400", status=400)), False),
+        (UNSENT, False),
+    ):
+        breaker = Breaker("t", lambda _event: None, concurrency=20)
+        breaker.observe(outcome, "c")
+        assert (breaker.limit < 20) is lower, outcome
+        beside = Breaker("t", lambda _event: None, concurrency=20)
+        beside.observe(outcome, "c", in_slot=True)
+        assert beside.limit == 20
+
+
+async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_its_one_place(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    asked(breaker, 10.0, "c", 30)
-    for _ in range(15):
-        breaker.unanswered(10.1, "c", waited_s=1.0)
-    assert breaker.permits
-    for _ in range(5):
-        breaker.unanswered(10.6, "c", waited_s=1.0)
-    assert not breaker.permits, "nobody was answered for half a second"
+    breaker = Breaker("t", lambda _event: None, 3)
+    busy = Deferred(Reason("Busy", "429", None, 429), counts=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        for _ in range(3):
+            assert await breaker.enter()
+        breaker.leave()
+        breaker.observe(Delivered("0", 0, 200), "quick")
+        await trio.sleep(0.1)
+        breaker.leave()
+        breaker.observe(busy, "sick")
+        assert (breaker.limit, breaker.room) == (1, 0)
+        with trio.fail_after(15):
+            assert await breaker.enter()
+        nursery.cancel_scope.cancel()
 
 
-def test_what_could_not_be_sent_counts_whatever_the_command_is(breaker: Breaker) -> None:
-    asked(breaker, 1.0, "well", 10)
-    for _ in range(4):
-        breaker.unanswered(2.0, "slow")
-    breaker.unsent(2.0)
-    assert not breaker.permits
+async def test_one_command_s_503s_close_it_once_and_not_at_each_opening(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    breaker = made(events)
+    busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        for _ in range(8):
+            await breaker.wait_to_admit()
+            breaker.observe(busy, "sick")
+            await trio.sleep(2)
+        assert kinds(events).count("GateClosed") == 1
+        breaker.observe(Delivered("0", 0, 200), "sick")
+        await trio.sleep(2)
+        breaker.observe(busy, "sick")
+        assert kinds(events).count("GateClosed") == 2, "it had worked in between"
+        nursery.cancel_scope.cancel()
 
 
-def test_commands_that_producers_make_up_take_no_memory(breaker: Breaker) -> None:
-    for number in range(10_000):
-        breaker.answered(number / 1000, f"{number}" * 100, deferred=False)
-    assert len(breaker._commands) <= MOST_COMMANDS + 1
-    assert max(len(name) for name in breaker._commands) <= 64
-    breaker.answered(30.0, "known", deferred=False)
-    breaker.answered(30.0, "new", deferred=False)
-    assert {"known", "new"} <= set(breaker._commands)
-
-
-def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds(breaker: Breaker) -> None:
-    for number in range(200):
-        breaker.answered(1.0, f"command-{number}", deferred=number % 5 > 0)
-        if not breaker.permits:
-            return
-    raise AssertionError("four of five answers were deferred, and it stayed closed")
-
-
-def test_what_is_not_answered_counts_as_not_now_though_others_are_answered(breaker: Breaker) -> None:
-    for number in range(10):
-        breaker.answered(number / 10, "c", deferred=False)
-        breaker.unanswered(number / 10, "c")
-    assert (breaker.opened_at_s, breaker.reason) == (0.9, "10 of 20 answers within 10 s were “not now”")
-
-
-def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on(breaker: Breaker) -> None:
-    asked(breaker, 10.0, "c", 30)
-    for _ in range(5):
-        breaker.unanswered(10.4, "c", waited_s=1.0)
-    assert breaker.permits
-    for _ in range(5):
-        breaker.unanswered(10.5, "c", waited_s=1.0)
-    assert breaker.opened_at_s == 10.5
-
-
-@rows("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
-def test_two_slow_commands_in_one_row_open_it_whichever_came_first(commands: list[str]) -> None:
-    breaker = Breaker()
-    asked(breaker, 1.0, "well", 100)
-    for command in commands:
-        breaker.unanswered(2.0, command)
-    assert not breaker.permits
-
-
-def test_a_command_is_alone_from_five_answers_on(breaker: Breaker) -> None:
-    asked(breaker, 1.0, "well", 100)
-    assert not breaker.is_alone("unheard")
-    asked(breaker, 1.0, "sick", 0, 4)
-    assert not breaker.is_alone("sick")
-    asked(breaker, 1.0, "sick", 0, 1)
-    assert breaker.is_alone("sick")
-
-
-def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more(breaker: Breaker) -> None:
-    for number in range(2 * MOST_COMMANDS):
-        asked(breaker, 1.0, f"command-{number}", 1)
-    asked(breaker, 1.0, "command-0", 0, 10)
-    assert breaker.is_alone("command-0")
-
-
-def test_without_a_retry_after_nothing_is_held() -> None:
-    breaker = opened(100.0)
-    assert breaker.held_for_s(100.0) == 0.0
-    breaker.probe_failed(100.0, "refused")
-    assert breaker.held_for_s(100.0) == 0.0
-    breaker.probe_ok(0.5)
-    assert breaker.held_for_s(0.5) == 0.0
-
-
-def test_five_seconds_of_health_are_no_relapse(breaker: Breaker) -> None:
-    for round_s in range(0, 100, 10):
-        breaker.trip(round_s, "503")
-        assert breaker.probe_due_s(round_s, 0.0) == 1.0
-        breaker.probe_ok(round_s + 5)
-
-
-def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came(breaker: Breaker) -> None:
-    breaker.answered(0.2, deferred=False)
-    asked(breaker, 0.5, "", 0, 18)
-    asked(breaker, 10.2, "", 0, 1)
-    assert breaker.permits, "the answer at 0.2 s is forgotten"
-    asked(breaker, 10.2, "", 0, 1)
-    assert breaker.opened_at_s == 10.2
+async def test_jobs_that_failed_before_and_fail_again_do_not_close_it() -> None:
+    for is_retry, counts, closes in ((False, True, True), (True, True, False), (True, False, True)):
+        events: list[Event] = []
+        breaker = made(events)
+        breaker.note_probe(FINE)
+        boom = Deferred(Reason("ServerError", "500", None, 500), counts=counts)
+        for number in range(100):
+            breaker.observe(boom, f"command{number % 7}", is_retry=is_retry)
+        assert ("GateClosed" in kinds(events)) is closes

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth
-from restbroker.broker.settling.recent import KEPT_S, Recent
+from restbroker.broker.recently_settled import KEPT_S, RecentlySettled
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.job.settlement import Ack
 from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreLostOtherwise
@@ -17,11 +17,11 @@ async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     events: list[Event] = []
-    health, recent = StoreHealth(events.append), Recent()
+    health, recent = StoreHealth(events.append), RecentlySettled()
     recent.add(["1:1"], [Ack()], [b""], trio.current_time() - health.away_s)
-    health.lost(StoreUnavailable("gone"))
+    health.note_outage(StoreUnavailable("gone"))
     await trio.sleep(10 * KEPT_S)
-    health.found()
+    health.note_write()
     recent.add(["2:1"], [Ack()], [b""], trio.current_time() - health.away_s)
     assert recent.get("1:1") == Ack()
     (back,) = (event for event in events if isinstance(event, StoreBack))
@@ -35,14 +35,14 @@ async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_o
     health = StoreHealth(events.append)
     began_s = trio.current_time()
     await trio.sleep(1)
-    health.lost(StoreUnavailable("gone"), trio.current_time())
+    health.note_outage(StoreUnavailable("gone"), trio.current_time())
     await trio.sleep(1)
-    health.found()
-    health.lost(StoreUnavailable("late"), began_s)
+    health.note_write()
+    health.note_outage(StoreUnavailable("late"), began_s)
     assert [type(event) for event in events] == [StoreLost, StoreBack]
     assert health.is_up
     assert health.outages == 2, "time has a hole all the same"
-    health.lost(StoreUnavailable("gone again"), trio.current_time())
+    health.note_outage(StoreUnavailable("gone again"), trio.current_time())
     assert not health.is_up
 
 
@@ -60,7 +60,7 @@ async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(health.insist_on, answered_late, is_write=True))
         await trio.sleep(1)
-        health.lost(StoreUnavailable("writes are refused"), trio.current_time())
+        health.note_outage(StoreUnavailable("writes are refused"), trio.current_time())
         refused.set()
     assert [type(event) for event in events] == [StoreLost]
     await health.insist_on(trio.lowlevel.checkpoint, is_write=True)
@@ -73,13 +73,13 @@ async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_a
     events: list[Event] = []
     health = StoreHealth(events.append)
     for _ in range(2):
-        health.lost(StoreUnavailable("refused"))
+        health.note_outage(StoreUnavailable("refused"))
         await trio.sleep(FIRST_CHANGE_S)
         for _ in range(100):
-            health.lost(StoreUnavailable("no login"))
-            health.lost(ConnectionEnded("ended while idle"))
+            health.note_outage(StoreUnavailable("no login"))
+            health.note_outage(ConnectionEnded("ended while idle"))
             await trio.sleep(1)
-        health.found()
+        health.note_write()
     once = [StoreLost("refused"), StoreLostOtherwise("no login", FIRST_CHANGE_S), StoreBack(FIRST_CHANGE_S + 100)]
     assert events == once * 2
     assert health.outages == 2
@@ -88,11 +88,11 @@ async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_a
 async def test_a_reason_that_passes_at_once_is_not_told(autojump_clock: trio.testing.MockClock) -> None:
     events: list[Event] = []
     health = StoreHealth(events.append)
-    health.lost(StoreUnavailable("refused"))
+    health.note_outage(StoreUnavailable("refused"))
     await trio.sleep(1)
-    health.lost(StoreUnavailable("loading"))
+    health.note_outage(StoreUnavailable("loading"))
     await trio.sleep(1)
-    health.found()
+    health.note_write()
     assert [type(event) for event in events] == [StoreLost, StoreBack]
 
 
@@ -100,8 +100,8 @@ async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_cl
     events: list[Event] = []
     health = StoreHealth(events.append)
     for _ in range(3600):
-        health.lost(StoreUnavailable("refused"))
-        health.lost(StoreUnavailable("timed out"))
+        health.note_outage(StoreUnavailable("refused"))
+        health.note_outage(StoreUnavailable("timed out"))
         await trio.sleep(1)
     told = [event for event in events if isinstance(event, StoreLostOtherwise)]
     assert 3600 / LONGEST_CHANGE_S <= len(told) <= 3600 / LONGEST_CHANGE_S + 5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.broker.delivery.link import unreachable
+from restbroker.broker.link import unreachable
 from restbroker.errors import ConfigError
 from restbroker.transport.errors import NotSent
 

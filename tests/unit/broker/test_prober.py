@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.delivery.gate import Gate
+from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, encode
+from restbroker.broker.prober import Prober, ProbeSharing, SharingOverRedis, decode, encode
 from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -83,18 +83,18 @@ class Target:
         return self.answer
 
 
-def started(nursery: trio.Nursery, target: Target, others: Others) -> Gate:
-    gate = Gate("t", lambda _event: None)
-    nursery.start_soon(Prober(gate, target.ask, others).run)
-    return gate
+def started(nursery: trio.Nursery, target: Target, others: ProbeSharing) -> Breaker:
+    breaker = Breaker("t", lambda _event: None)
+    nursery.start_soon(Prober(breaker, target.ask, others).run)
+    return breaker
 
 
-async def shut(gate: Gate) -> None:
+async def shut(breaker: Breaker) -> None:
     """Waits until it is open, then closes it as five jobs do that could not be sent."""
-    await gate.opened()
+    await breaker.wait_to_admit()
     for _ in range(5):
-        gate.observe(UNSENT)
-    assert not gate.is_open
+        breaker.observe(UNSENT)
+    assert not breaker.admits
 
 
 async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_processes_wait(
@@ -116,14 +116,14 @@ async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
         gates = [started(nursery, target, Seen(board, f"p{number}")) for number in range(5)]
-        for gate in gates:
-            await gate.opened()
+        for breaker in gates:
+            await breaker.wait_to_admit()
         target.asked_at_s.clear()
-        for gate in gates:
-            await shut(gate)
+        for breaker in gates:
+            await shut(breaker)
         closed_at_s = trio.current_time()
-        for gate in gates:
-            await gate.opened()
+        for breaker in gates:
+            await breaker.wait_to_admit()
         assert len(target.asked_at_s) == 1
         assert trio.current_time() - closed_at_s <= 2.5
         nursery.cancel_scope.cancel()
@@ -132,14 +132,14 @@ async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -
 async def test_what_was_found_before_the_gate_closed_does_not_open_it(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
         await trio.sleep(10)
         board.tell(encode(FINE), 30.0)
         await trio.sleep(0.5)
-        await shut(gate)
+        await shut(breaker)
         closed_at_s = trio.current_time()
-        await gate.opened()
+        await breaker.wait_to_admit()
         assert trio.current_time() - closed_at_s >= 29, "only when the older result counts no more"
         assert len(target.asked_at_s) == 2
         nursery.cancel_scope.cancel()
@@ -151,29 +151,29 @@ async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_e
 ) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
         target.answer = NEWER
-        await shut(gate)
+        await shut(breaker)
         await trio.sleep(0.5)
         board.tell(encode(told), 30.0)
-        await gate.opened()
+        await breaker.wait_to_admit()
         assert len(target.asked_at_s) == 2
-        assert gate.server_version == NEWER.version
+        assert breaker.server_version == NEWER.version
         nursery.cancel_scope.cancel()
 
 
 async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
         target.answer = DENIED
-        gate.deny(Reason("TargetDenied", "401"))
+        breaker.deny(Reason("TargetDenied", "401"))
         for _ in range(5):
             board.tell(encode(FINE), 10.0)
             await trio.sleep(10)
-        assert not gate.is_open
+        assert not breaker.admits
         assert len(target.asked_at_s) > 5
         nursery.cancel_scope.cancel()
 
@@ -181,12 +181,12 @@ async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_c
 async def test_a_prober_that_died_does_not_keep_its_turn(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
         board.holder, board.held_until_s = "a dead process", trio.current_time() + 15
-        await shut(gate)
+        await shut(breaker)
         closed_at_s = trio.current_time()
-        await gate.opened()
+        await breaker.wait_to_admit()
         assert 14 <= trio.current_time() - closed_at_s <= 16
         nursery.cancel_scope.cancel()
 
@@ -196,16 +196,16 @@ async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_ba
 ) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
         target.answer = DENIED
         await trio.sleep(10)
-        gate.deny(Reason("TargetDenied", "401"))
+        breaker.deny(Reason("TargetDenied", "401"))
         await trio.sleep(300)
         assert set(board.pauses) == {("denied", 15.0)}
         assert 10 <= len(board.pauses) <= 16
         target.answer = FINE
-        await gate.opened()
+        await breaker.wait_to_admit()
         await trio.testing.wait_all_tasks_blocked()
         assert board.resumed == ["denied", "denied"], "at the start, and when it is let in again"
         nursery.cancel_scope.cancel()
@@ -214,9 +214,9 @@ async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_ba
 async def test_a_process_that_was_never_let_in_pauses_nobody(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target(DENIED)
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
+        breaker = started(nursery, target, Seen(board, "p"))
         await trio.sleep(60)
-        assert gate.denied is not None
+        assert breaker.denied is not None
         assert board.pauses == []
         nursery.cancel_scope.cancel()
 
@@ -240,7 +240,7 @@ def test_what_another_version_tells_is_not_misread(text: bytes) -> None:
 async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_told_once() -> None:
     events: list[Event] = []
     store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
-    others = OverRedis(store, StoreHealth(events.append), "t", "p")
+    others = SharingOverRedis(store, StoreHealth(events.append), "t", "p")
     for _ in range(2):
         assert await others.turn() == ProbeGranted()
         await others.tell(encode(FINE), 1.0)
@@ -253,10 +253,10 @@ async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_tol
 async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
-        gate.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
-        await gate.opened()
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
+        breaker.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
+        await breaker.wait_to_admit()
         assert board.pauses == [("retry_after", 60.0)]
         assert set(board.resumed) == {"denied"}, "at the start; what the target asked for is kept"
         nursery.cancel_scope.cancel()

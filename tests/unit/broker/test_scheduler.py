@@ -2,7 +2,7 @@
 
 import json
 
-from restbroker.broker.upkeep.scheduler import Unserved, plan
+from restbroker.broker.scheduler import UnservedQueue, plan
 from restbroker.store.sets import Move
 
 
@@ -58,4 +58,4 @@ def test_what_restbroker_wrote_goes_to_a_served_queue_only() -> None:
     for field in ("restbroker_attempts", "restbroker_deferred", "restbroker_deferred_at"):
         raw = json.dumps({"queue": "rest", field: []}).encode()
         assert plan(raw, 5.0, ("rest",)) == Move(raw, "rest", None, 5.0)
-        assert plan(raw, 5.0, ()) == Unserved("rest")
+        assert plan(raw, 5.0, ()) == UnservedQueue("rest")

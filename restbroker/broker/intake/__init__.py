@@ -1,1 +1,0 @@
-"""From Redis to the workers: jobs are waited for, fetched in batches, and handed over one by one."""

@@ -1,0 +1,205 @@
+"""Finds out when a closed target works again: one prober over all processes, and pauses that all of them keep.
+
+A life runs one per pool. The process that has the turn probes and shares the result through Redis, so that a dead
+target sees one probe every second or two, however many processes wait for it. Always holds: what was found before this
+pool's breaker tripped does not reset it; a process believes others only in what is the same for all (that the target
+does not work, or works as it did), and probes by itself where its own login or the server's version matter, at its
+start, and while Redis is away; a pause made here ends by itself.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
+
+import attrs
+import orjson
+import trio
+
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.link import probe, unreachable
+from restbroker.broker.worker_pool import WorkerPool
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.outcome import Probe, Reason
+from restbroker.store import limits, probing
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult, Turn
+from restbroker.transport.errors import MaybeSent, NotSent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Pause = Literal["denied", "retry_after"]
+Found = Probe | Reason
+"""What a probe found, or why it was not answered."""
+
+_TURN_S = 15.0
+"""Seconds without a result until another process probes. A longer time-out of the request does no harm."""
+_COUNTS_S = 1.0
+_DENIED_COUNTS_S = 3.5
+"""Seconds for which a denial counts: fewer than between two probes, or a process would get its own one back."""
+_LOOK_AGAIN_S = 0.2
+_DENIED_PAUSE_S = 15.0
+_SHARE_DENIAL_FOR_S = 60.0
+"""Seconds for which a denial pauses others: by then they met it too, or they are let in and must not wait for us."""
+_LONGEST_TEXT = 300
+
+
+class ProbeSharing(Protocol):
+    """How the processes of one Redis share what they know of a target. No method raises."""
+
+    async def turn(self) -> Turn:
+        """Return `ProbeGranted` if this process is to probe, also if Redis is away; else a result, or `ProbeBusy`."""
+        ...
+
+    async def tell(self, text: bytes, counts_s: float) -> None:
+        """End this process' turn with what it found; `text` counts for `counts_s` seconds."""
+        ...
+
+    async def pause(self, why: Pause, for_s: float) -> None:
+        """Keep every process from fetching for the target for `for_s` seconds."""
+        ...
+
+    async def resume(self, why: Pause) -> None:
+        """End a pause that was made for this reason."""
+        ...
+
+
+@attrs.define(eq=False)
+class Prober:
+    """Resets a breaker when its target works. `ask` probes, and raises `NotSent` or `MaybeSent` without an answer."""
+
+    breaker: Breaker
+    ask: Callable[[], Awaitable[Probe]]
+    others: ProbeSharing
+    _paused: bool = False
+
+    async def run(self) -> None:
+        """Open the breaker whenever the target works again, until cancelled."""
+        while True:
+            await self.breaker.wait_to_probe()
+            await self._until_due()
+            # At the start too: an earlier life of this process may have paused it, before its login was mended.
+            may_be_paused = self._paused or self.breaker.is_untried
+            self.breaker.note_probe(await self._find_out())
+            if may_be_paused and self.breaker.admits:
+                self._paused = False
+                await self.others.resume("denied")
+
+    async def _until_due(self) -> None:
+        jitter = random.random()  # noqa: S311 - spreads probes, protects nothing
+        # No single sleep: a Retry-After or a denial may move the moment meanwhile.
+        while (wait_s := self.breaker.probe_in_s(jitter)) > 0:
+            await self._share()
+            await trio.sleep(wait_s)
+
+    async def _share(self) -> None:
+        breaker = self.breaker
+        if breaker.held_for_s:
+            await self.others.pause("retry_after", breaker.held_for_s)
+        elif breaker.denied is not None and breaker.was_let_in and breaker.tripped_for_s < _SHARE_DENIAL_FOR_S:
+            self._paused = True
+            await self.others.pause("denied", _DENIED_PAUSE_S)
+
+    async def _find_out(self) -> Found:
+        if self.breaker.is_untried:
+            return await self._ask()
+        while True:
+            match await self.others.turn():
+                case ProbeGranted():
+                    found = await self._ask()
+                    denied = isinstance(found, Probe) and found.denied
+                    counts_s = _DENIED_COUNTS_S if denied else _COUNTS_S * random.uniform(1, 2)  # noqa: S311 - as above
+                    await self.others.tell(encode(found), counts_s)
+                    return found
+                case ProbeResult(text, age_ms) if age_ms / 1000 < self.breaker.tripped_for_s:
+                    told = decode(text)
+                    return told if told is not None and self._believes(told) else await self._ask()
+                case ProbeResult() | ProbeBusy():
+                    await trio.sleep(_LOOK_AGAIN_S * random.uniform(0.75, 1.25))  # noqa: S311 - as above
+
+    def _believes(self, told: Found) -> bool:
+        breaker = self.breaker
+        if isinstance(told, Probe) and told.ok:
+            return breaker.was_let_in and breaker.denied is None and told.version in {None, breaker.server_version}
+        return (isinstance(told, Probe) and told.denied) == (breaker.denied is not None)
+
+    async def _ask(self) -> Found:
+        try:
+            return await self.ask()
+        except (NotSent, MaybeSent) as problem:
+            return unreachable(problem)
+
+
+def encode(found: Found) -> bytes:
+    """Return the JSON that other processes read, with each text cut to a bounded length."""
+    fields = attrs.asdict(found)
+    return orjson.dumps({name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()})
+
+
+def decode(text: bytes) -> Found | None:
+    """Return what another process found; None if this version does not understand it."""
+    try:
+        fields = orjson.loads(text)
+        return Probe(**fields) if "ok" in fields else Reason(**fields)
+    except (ValueError, TypeError):
+        return None
+
+
+def _cut(text: str) -> str:
+    # Four bytes a character at most: a control character would take six.
+    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_TEXT])
+
+
+@attrs.define(eq=False)
+class SharingOverRedis:
+    """`ProbeSharing` over a pool's own connection; every call is one short script. `owner` is the pool's identity."""
+
+    store: Connection
+    health: StoreHealth
+    target: str
+    owner: str
+
+    async def turn(self) -> Turn:
+        """Return the turn, a result or `ProbeBusy`; the turn also if Redis is away or refuses to say."""
+        turn = await self._call(probing.claim, self._name, self.owner, probing.milliseconds(_TURN_S))
+        return ProbeGranted() if turn is None else turn
+
+    async def tell(self, text: bytes, counts_s: float) -> None:
+        """End this process' turn in Redis with `text`; do nothing if Redis is away or refuses it."""
+        await self._call(probing.publish, self._name, self.owner, text, probing.milliseconds(counts_s))
+
+    async def pause(self, why: Pause, for_s: float) -> None:
+        """Note the pause in Redis; do nothing if Redis is away or refuses it."""
+        await self._call(limits.pause, self.target, why, for_s)
+
+    async def resume(self, why: Pause) -> None:
+        """Remove the pause from Redis; do nothing if Redis is away or refuses it."""
+        await self._call(limits.resume, self.target, why)
+
+    @property
+    def _name(self) -> str:
+        return f"probe:{self.target}"
+
+    async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call `do` and return its result; None if Redis cannot be reached, or does not allow it."""
+        if not self.health.is_up:
+            return None
+        began_s = trio.current_time()
+        try:
+            return await self.store.call(do, *args, **kwargs)
+        except StoreUnavailable as error:
+            self.health.note_outage(error, began_s)
+        except StoreRefused:
+            pass  # a user without the right to these keys: then every process probes by itself
+        return None
+
+
+async def run(pool: WorkerPool) -> None:
+    """Probe a pool's target whenever its breaker is tripped, until cancelled."""
+
+    async def ask() -> Probe:
+        return await probe(pool.plan)
+
+    others = SharingOverRedis(pool.store, pool.health, pool.plan.target.name, pool.identity)
+    await Prober(pool.breaker, ask, others).run()

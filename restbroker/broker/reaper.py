@@ -1,0 +1,188 @@
+"""Gives the jobs of dead processes back to their queues, and parks and answers those that must not run again.
+
+One task per process. Death is: the same beat counter seen for `FENCE_AFTER_S` of this process' own healthy time, or, on
+the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the counter)
+before any of its jobs is read; any doubt (an outage, another Redis) starts the observation from its beginning, so a
+long outage makes no process take over from another.
+"""
+
+import random
+import time
+from collections.abc import Collection, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import attrs
+import trio
+
+from restbroker.broker import retry_queues
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.lease import FENCE_AFTER_S
+from restbroker.broker.same_host import Host, is_gone
+from restbroker.errors import StoreRefused
+from restbroker.job import display, hiding, retry, rubyjson, settle
+from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.store import heartbeats, identities, server
+from restbroker.store.connection import Connection
+from restbroker.store.heartbeats import Park
+from restbroker.store.identities import Registration
+from restbroker.telemetry.events import JobDied, JobsRecovered, Report, Warned
+
+SCAN_S = 2.0
+_TOKEN_AT = 2
+_LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
+
+
+@attrs.frozen
+class Seen:
+    """A beat counter, since when it has this value (in healthy seconds), and the record of its identity.
+
+    `facts` is None if the record is not there, or cannot be read.
+    """
+
+    counter: int
+    since_s: float
+    facts: Registration | None
+
+
+@attrs.define(eq=False)
+class Reaper:
+    """The reaper of one process, which never reaps `own`: the identities of this process as they are at each scan.
+
+    `specs`: {queue: the function that returns what its target's catalogue says of a command}.
+    """
+
+    store: Connection
+    health: StoreHealth
+    report: Report
+    host: Host
+    own: Collection[str]
+    specs: Mapping[str, settle.Specs]
+    _seen: dict[str, Seen] = attrs.field(factory=dict)
+    _told: set[str] = attrs.field(factory=set)
+    _healthy_s: float = 0.0
+    _scanned_at_s: float = float("inf")
+    _epoch: tuple[int, str, str] | None = None
+
+    async def run(self) -> None:
+        """Scan about every two seconds until cancelled. What Redis refuses is reported once."""
+        while True:
+            try:
+                await self.scan()
+            except StoreRefused as error:
+                self._complain(error)
+            await trio.sleep(SCAN_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads scans of many processes
+
+    async def scan(self) -> None:
+        """Look at all beats once: fence the identities that are dead, and give back the jobs of all that are fenced.
+
+        Wait while Redis is away. Raise `StoreRefused`.
+        """
+        # A gap between scans was no healthy time: whoever froze this process may have frozen the others too.
+        now_s = trio.current_time()
+        self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
+        self._scanned_at_s = now_s
+        redis = await self.health.insist(self.store, server.server)
+        epoch = (self.health.outages, redis.run_id, redis.role)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._seen.clear()
+        live = await self.health.insist(self.store, identities.live)
+        dead = await self._dead(live, self._healthy_s)
+        dying = await self.health.insist(self.store, identities.dying)
+        for identity, counter in dead.items():
+            if await self.health.insist(self.store, heartbeats.fence, identity, counter):
+                await self._recover(identity)
+        for identity in dying:
+            await self._recover(identity)
+
+    async def _dead(self, live: Mapping[str, int], healthy_s: float) -> dict[str, int]:
+        dead: dict[str, int] = {}
+        for identity, counter in live.items():
+            if identity in self.own:
+                continue
+            known = self._seen.get(identity)
+            if known is None:
+                facts = await self._facts(identity)
+                known = Seen(counter, healthy_s, facts)
+            elif known.counter != counter:
+                known = attrs.evolve(known, counter=counter, since_s=healthy_s)
+            self._seen[identity] = known
+            gone = known.facts is not None and is_gone(known.facts.facts, self.host)
+            if gone or healthy_s - known.since_s >= FENCE_AFTER_S:
+                dead[identity] = counter
+        self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
+        return dead
+
+    async def _facts(self, identity: str) -> Registration | None:
+        try:
+            return await self.health.insist(self.store, identities.read, identity)
+        except StoreRefused as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: StoreRefused) -> None:
+        # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
+        if error.message not in self._told:
+            self._told.add(error.message)
+            self.report(Warned("RecoveryRefused", error.message, error.cure))
+
+    async def _recover(self, identity: str) -> None:
+        elsewhere: set[str] = set()
+        died: dict[str, JobDied] = {}
+        of_specs = partial(_park, specs=self.specs)
+        park, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
+        try:
+            done = await self.health.insist(self.store, heartbeats.recover, identity, park, poison, _waits)
+        except StoreRefused as error:
+            self._complain(error)
+            return
+        if done.jobs:
+            self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.parked))
+        if done.parked or not done.refused:
+            for event in died.values():
+                self.report(event)
+        for queue in sorted(elsewhere):
+            self.report(retry_queues.ignored(queue))
+        if done.unanswered:
+            message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
+            self.report(Warned("AnswerRefused", message, _LISTS))
+
+
+def _park(fallen: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
+    return settle.settle_crashed(fallen, time.time(), specs.get(fallen.queue, lambda _: None))
+
+
+def _poison(fallen: OrphanedJob) -> Dead:
+    return settle.settle_poisoned(fallen, time.time())
+
+
+def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
+    """Return a function that parks jobs as `park` does, and notes them; it is called in a thread.
+
+    It adds to `elsewhere` the queue of a job whose `retry_queue` does not count, and to `died` by its ticket each job,
+    once however often it is parked.
+    """
+
+    def noted(fallen: OrphanedJob) -> Dead:
+        if retry.names_foreign_queue(rubyjson.object_of(fallen.raw) or {}, fallen.queues):
+            elsewhere.add(fallen.queue)
+        parked = park(fallen)
+        died[fallen.ticket] = _death(fallen, parked)
+        return parked
+
+    return noted
+
+
+def _death(fallen: OrphanedJob, parked: Dead) -> JobDied:
+    entry = rubyjson.object_of(parked.payload) or {}
+    args = entry.get("args")
+    token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None
+    # A producer may have put the token into the wrong place as well.
+    secrets = {token} if isinstance(token, str) and token else set[str]()
+    code, jid, message = (hiding.text(str(entry.get(key)), secrets) for key in ("error_class", "jid", "error_message"))
+    return JobDied(code, display.command_of(entry), jid, fallen.queue, message)
+
+
+def _waits(queue: str, raw: bytes) -> bool:
+    return settle.leads_back(raw, queue)

@@ -1,0 +1,78 @@
+"""Whether another process of this very host is gone, with proof.
+
+The reaper calls it. Always holds: a yes is certain. Containers share host names but not pid namespaces, and pids are
+used again, so the boot, the pid namespace and the start time of the process must all speak for it. Linux only;
+elsewhere the answer is always no, and the fence by beats does its work.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+import attrs
+
+from restbroker.store.identities import ProcessFacts
+
+
+@attrs.frozen
+class Host:
+    """This machine's current boot and this process's pid namespace; "" where the system does not say."""
+
+    boot_id: str
+    pid_namespace: str
+
+
+def this_host() -> Host:
+    """Return what can be known of the host from this process."""
+    return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
+
+
+def own_facts(target: str) -> ProcessFacts:
+    """Return what others need to know to find out that this process is gone; `target` is the pool's."""
+    host = this_host()
+    pid = os.getpid()
+    return ProcessFacts(
+        pid=pid,
+        hostname=socket.gethostname(),
+        boot_id=host.boot_id,
+        pid_namespace=host.pid_namespace,
+        started_at_ticks=_start_ticks(pid) or 0,
+        target=target,
+    )
+
+
+def is_gone(facts: ProcessFacts, host: Host) -> bool:
+    """Tell whether `facts` name a process of this boot and pid namespace that no longer runs; False in any doubt."""
+    if not host.boot_id or not host.pid_namespace:
+        return False
+    if (facts.boot_id, facts.pid_namespace) != (host.boot_id, host.pid_namespace):
+        return False
+    try:
+        os.kill(facts.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    ticks = _start_ticks(facts.pid)
+    return ticks is not None and facts.started_at_ticks > 0 and ticks != facts.started_at_ticks
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: int) -> int | None:
+    # Field 22 of stat; the name in field 2 may hold blanks and brackets, so count from its end.
+    stat = _read(Path(f"/proc/{pid}/stat"))
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else None

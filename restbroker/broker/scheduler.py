@@ -1,0 +1,209 @@
+"""Moves due jobs from the retry and schedule sets to their queues.
+
+One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
+unchanged, whichever program wrote them; what restbroker wrote goes to queues of this configuration only; what no worker
+could read is parked, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock
+of Redis, and `StoreHealth` learns how far that is from ours.
+"""
+
+import hashlib
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.errors import StoreRefused
+from restbroker.job import retry, rubyjson
+from restbroker.job.json_types import Json
+from restbroker.job.unserved import OVERDUE_S, counts_text, unserved_queue
+from restbroker.store import sets
+from restbroker.store.codes import Applied, Clash, Refused
+from restbroker.store.connection import Connection
+from restbroker.store.sets import BEGINNING, Position
+from restbroker.telemetry.events import JobsPromoted, Report, Warned
+
+POLL_S = 1.0
+# In what cannot be read as JSON. If there are several, one of them may be in the arguments.
+_QUEUE: Final = re.compile(rb'"queue"\s*:\s*"([A-Za-z0-9_.:-]{1,200})"')
+_BATCH = 100
+_NOT_SERVED: Final = (
+    "Start the restbroker that serves it, or serve it here (RestQueue, or Queues of a target). Or list them: "
+    "restbroker retries list (or scheduled list) --where 'queue = NAME', and move or delete them."
+)
+
+
+@attrs.frozen
+class UnservedQueue:
+    """A due entry that restbroker wrote, for a queue that this configuration does not serve: it stays."""
+
+    queue: str
+
+
+@attrs.define
+class _Sweep:
+    """A way through what is due in a set, from `begun`: how far it is, and what it met that stays, by queue."""
+
+    begun: Position = BEGINNING
+    after: Position = BEGINNING
+    unserved: Counter[str] = attrs.field(factory=Counter)
+
+    def pause(self) -> None:
+        """Go on from here another time. What stays may be gone by then, so that nothing may be skipped by number."""
+        self.begun = self.after = Position(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
+        self.unserved.clear()
+
+
+@attrs.define(eq=False)
+class Scheduler:
+    """What moves due jobs. `store`: a connection that nothing urgent waits for.
+
+    `queues`: all that this configuration serves.
+    """
+
+    store: Connection
+    health: StoreHealth
+    report: Report
+    queues: Collection[str]
+    _told: set[tuple[str, str]] = attrs.field(factory=set)
+    _ahead: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
+    """For each set, the way behind all that stays."""
+    _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
+    """For each set, the way through what stays, and what came to lie among it."""
+
+    async def run(self) -> None:
+        """Move due jobs about every second until cancelled; a full batch is followed by the next one at once."""
+        while True:
+            full = [await self._try_to_move("schedule"), await self._try_to_move("retry")]
+            if not any(full):
+                await trio.sleep(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads polls of many processes
+
+    async def _try_to_move(self, zset: Literal["retry", "schedule"]) -> bool:
+        try:
+            return await self._move(zset)
+        except StoreRefused as error:
+            # Delivering what is in the queues must go on; a person has to mend the key or the rights.
+            self._complain(zset, error.message, error.cure)
+            return False
+
+    def _complain(self, zset: str, why: str, cure: str | None) -> None:
+        if (zset, why) not in self._told:
+            self._told.add((zset, why))
+            self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
+
+    async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
+        """Move what is due behind all that stays; of that, look again at one page, however much there is.
+
+        Return whether there is more to move at once.
+        """
+        ahead, again = self._ahead[zset], self._again[zset]
+        if (await self._sweep(zset, ahead))[0]:
+            return True
+        if ahead.begun == BEGINNING:
+            self._name(zset, ahead.unserved)
+        ahead.pause()
+        if ahead.after == BEGINNING:
+            return False
+        full, moved = await self._sweep(zset, again)
+        if full:
+            return moved
+        self._name(zset, again.unserved)
+        if again.after == BEGINNING:
+            del self._ahead[zset]
+        del self._again[zset]
+        return False
+
+    async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
+        """Move one page; return whether it was a full one, and whether any of it was moved."""
+        asked_at_s = time.time()
+        due = await self.health.insist(self.store, sets.due, zset, _BATCH, sweep.after)
+        self.health.saw_clock(due.now_s, asked_at_s, time.time())
+        # Sidekiq Web takes out all entries of one score to act on one of them: each that is parked gets its own.
+        planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
+        moves = [one for one in planned if isinstance(one, sets.Move)]
+        codes = iter(await self.health.insist(self.store, sets.promote, zset, moves) if moves else [])
+        moved: list[sets.Move] = []
+        staying: list[float] = []
+        for one, (_, score) in zip(planned, due.members, strict=True):
+            if isinstance(one, UnservedQueue):
+                staying.append(score)
+                sweep.unserved[one.queue] += due.now_s - score >= OVERDUE_S
+                continue
+            match next(codes):
+                case Applied():
+                    moved.append(one)
+                case Refused() | Clash():
+                    staying.append(score)
+                    why = f"due jobs for the queue {one.queue!r} cannot be moved there"
+                    self._complain(zset, why, "Look at that key's type.")
+                case _:  # Gone: somebody else has moved it
+                    pass
+        self._tell(zset, moved)
+        sweep.after = sweep.after.behind(staying)
+        return due.more, bool(moved)
+
+    def _tell(self, zset: str, moved: Sequence[sets.Move]) -> None:
+        if moved:
+            parked = sum(move.queue is None for move in moved)
+            self.report(JobsPromoted(zset, len(moved) - parked, parked))
+
+    def _name(self, zset: str, found: Mapping[str, int]) -> None:
+        """Report the queues that overdue jobs wait for, each once."""
+        news = {queue: jobs for queue, jobs in found.items() if jobs and (zset, queue) not in self._told}
+        self._told |= {(zset, queue) for queue in news}
+        if news:
+            message = (
+                f"{sum(news.values())} due jobs that restbroker wrote stay in {zset!r}, since no target of this"
+                f" configuration serves their queue: {counts_text(news)}."
+            )
+            self.report(Warned("QueueNotServed", message, _NOT_SERVED))
+
+
+def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | UnservedQueue:
+    """Return where a due entry goes: unchanged to its queue, wrapped to the dead set if it is no job; or that it stays.
+
+    A job without a queue goes to `default`, and one whose queue is a number to the queue of that name, as Ruby's client
+    would push it. What only Ruby can read (comments, unknown escapes) goes to the queue that it names: the program that
+    serves that queue decides.
+    """
+    try:
+        fields = rubyjson.loads(raw)
+    except rubyjson.Unreadable as error:
+        named = _QUEUE.findall(raw) if raw.startswith(b"{") and raw.endswith(b"}") else []
+        if len(named) == 1:
+            return sets.Move(raw, named[0].decode(), None, now_s)
+        return _park(raw, f"A due entry is not valid JSON: {error}.", now_s)
+    if not isinstance(fields, dict):
+        return _park(raw, "A due entry is JSON, but not an object.", now_s)
+    foreign = unserved_queue(fields, served)
+    if foreign is not None:
+        return UnservedQueue(foreign)
+    queue = _name(fields.get("queue", "default"))
+    if not queue:
+        return _park(raw, "A due entry names no usable queue.", now_s)
+    return sets.Move(raw, queue, None, now_s)
+
+
+def _name(queue: Json) -> str:
+    match queue:
+        case bool():
+            return ""
+        case str():
+            return queue
+        case int():
+            return str(queue)
+        case float():
+            return rubyjson.float_text(queue)
+        case _:
+            return ""
+
+
+def _park(raw: bytes, message: str, now_s: float) -> sets.Move:
+    jid = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
+    fields = retry.wrap_unreadable(raw, "default", jid, "UnreadablePayload", message, now_s)
+    return sets.Move(raw, None, rubyjson.dumps(fields), now_s)

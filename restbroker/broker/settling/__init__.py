@@ -1,1 +1,0 @@
-"""Back to Redis: finished jobs are settled in groups, reported, and remembered for a while."""

@@ -1,0 +1,235 @@
+"""When a target gets no jobs because it is unwell: a state machine without a clock.
+
+              note_unsent(), note_silence(): 5 in a row, note_answer(): half of >= 20 in 10 s "not now"
+              (but no single command's while others work), trip(), probe_failed()
+    admits ------------------------------------------------------------------------> tripped
+      ^                                                                              |  ^
+      |                                               probe_due_s() over: the caller |  |
+      |                                                                              v  | probe_failed()
+      +--------------------------------- probe_ok() ------------------------------ one probe under way
+
+The breaker of a pool owns one, reports every outcome to it and reads it before each fetch. Always holds: jobs flow only
+while it is not tripped; only a probe leads back; memory is bounded; an answer takes constant time (amortised), and a
+"not now" a look at each command besides. One command that fails or is slow by itself does not trip it: what counts is
+whether the rest works without it. A probe under way is no state of its own here: the one prober knows of it, and for
+all others the target stays tripped. `now_s` is the time by any clock in seconds that all calls share; where it steps
+back, the latest slice of time counts.
+"""
+
+from collections import deque
+
+import attrs
+
+from restbroker.config.values import duration_text
+
+SILENT_LIMIT = 5
+ANSWERS_NEEDED = 20
+WINDOW_S = 10.0
+MOST_COMMANDS = 32
+"""How many commands are counted apart; producers make up names, so all that come beyond count as one."""
+_LONGEST_NAME = 64
+_SLICES = 20
+_SLICE_S = WINDOW_S / _SLICES
+_PROBE_AFTER_S = 1.0
+_RELAPSE_S = 5.0
+_RELAPSES_FREE = 2
+_LONGEST_PROBE_WAIT_S = 30.0
+_JUDGED_FROM = 5
+_OTHERS = ""
+
+
+@attrs.define
+class _Slice:
+    number: int
+    answers: int = 0
+    deferred: int = 0
+
+
+@attrs.define
+class _Window:
+    """The answers to one command in the last ten seconds, in slices of half a second."""
+
+    slices: deque[_Slice] = attrs.field(factory=deque)
+    answers: int = 0
+    deferred: int = 0
+
+    def count(self, number: int, *, deferred: bool) -> None:
+        if not self.slices or number > self.slices[-1].number:
+            self.slices.append(_Slice(number))
+        current = self.slices[-1]
+        current.answers += 1
+        self.answers += 1
+        if deferred:
+            current.deferred += 1
+            self.deferred += 1
+
+    def forget_before(self, number: int) -> None:
+        while self.slices and self.slices[0].number <= number - _SLICES:
+            gone = self.slices.popleft()
+            self.answers -= gone.answers
+            self.deferred -= gone.deferred
+
+
+@attrs.define
+class TripRules:
+    """When one target gets no jobs. `reason`, `tripped_at_s`: why it is tripped, and since when; None if it is not."""
+
+    reason: str | None = attrs.field(default=None, init=False)
+    tripped_at_s: float | None = attrs.field(default=None, init=False)
+    _silent: int = attrs.field(default=0, init=False)
+    _silent_command: str | None = attrs.field(default=None, init=False)
+    """The one command of the row; None if there are several, or a job could not be sent at all."""
+    _answered_at_s: float = attrs.field(default=float("-inf"), init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _slice_ends_s: float = attrs.field(default=0.0, init=False)
+    """The time from which answers are counted in another slice."""
+    _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
+    _relapses: int = attrs.field(default=0, init=False)
+    _reset_at_s: float = attrs.field(default=float("-inf"), init=False)
+    _last_try_s: float = attrs.field(default=0.0, init=False)
+    _not_before_s: float = attrs.field(default=0.0, init=False)
+
+    @property
+    def permits(self) -> bool:
+        """Whether the target gets jobs."""
+        return self.tripped_at_s is None
+
+    def note_unsent(self, now_s: float) -> None:
+        """Note that a job could not be sent at all (refused, DNS, TLS): five silent ones in a row trip it.
+
+        While it is tripped, this changes nothing.
+        """
+        self._lengthen(now_s, None)
+
+    def note_silence(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
+        """Note that a job was sent and not answered within `waited_s` seconds: silence, as `unsent`, and a "not now".
+
+        It is no sign of silence if others were answered in the second half of that time: jobs that were sent at once
+        time out at once.
+        """
+        self._count(now_s, command, deferred=True)
+        if now_s - self._answered_at_s >= waited_s / 2:
+            self._lengthen(now_s, command[:_LONGEST_NAME])
+        self._judge(now_s)
+
+    def note_answer(self, now_s: float, command: str = "", *, deferred: bool) -> None:
+        """Note that the target answered; `deferred`: with "not now". While it is tripped, this changes nothing."""
+        self._silent = 0
+        self._answered_at_s = now_s
+        self._count(now_s, command, deferred=deferred)
+        if deferred:
+            self._judge(now_s)
+
+    def is_alone(self, command: str) -> bool:
+        """Tell whether this command fails by itself: half of its last answers are "not now", of the others' fewer."""
+        window = self._commands.get(command[:_LONGEST_NAME])
+        if window is None or window.answers < _JUDGED_FROM or not _fails(window.answers, window.deferred):
+            return False
+        return self._rest_is_well(window)
+
+    def _lengthen(self, now_s: float, command: str | None) -> None:
+        if not self.permits:
+            return
+        self._silent_command = command if self._silent == 0 or command == self._silent_command else None
+        self._silent += 1
+        if self._silent >= SILENT_LIMIT and not self._is_one_slow_command():
+            self._trip(now_s, f"{self._silent} jobs in a row could not be sent or were not answered")
+
+    def _is_one_slow_command(self) -> bool:
+        window = None if self._silent_command is None else self._commands.get(self._silent_command)
+        return window is not None and self._rest_is_well(window)
+
+    def _judge(self, now_s: float) -> None:
+        if not self.permits:
+            return
+        answers, deferred = self._all()
+        if answers < ANSWERS_NEEDED or not _fails(answers, deferred):
+            return
+        if not self._rest_is_well(max(self._commands.values(), key=lambda window: window.deferred)):
+            self._trip(now_s, f"{deferred} of {answers} answers within {duration_text(WINDOW_S)} were “not now”")
+
+    def _rest_is_well(self, window: _Window) -> bool:
+        """Tell whether enough other commands were answered besides this one, and less than half of those failed."""
+        answers, deferred = self._all()
+        others = answers - window.answers
+        return 10 * others >= answers and not _fails(others, deferred - window.deferred)
+
+    def _all(self) -> tuple[int, int]:
+        """Return the number of answers in the last ten seconds, and how many of them were "not now"."""
+        windows = self._commands.values()
+        return sum([window.answers for window in windows]), sum([window.deferred for window in windows])
+
+    def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
+        """Trip at once for this reason; no probe is due before `retry_after_s` seconds have passed.
+
+        If it is tripped already, the newer reason and the later of both moments count.
+        """
+        self._trip(now_s, reason, names_its_time=retry_after_s > 0)
+        self.reason = reason
+        self._not_before_s = max(self._not_before_s, now_s + retry_after_s)
+
+    def probe_due_s(self, now_s: float, jitter: float) -> float:
+        """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
+
+        It is due one to two seconds after it was tripped or last probed, and never before the end of a Retry-After. A
+        target whose probes are well but which relapses within seconds is probed ever more rarely, every 30 s at least;
+        one that names its time is probed after that.
+        """
+        doubled = 2.0 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
+        wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
+        return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
+
+    def probe_failed(self, now_s: float, reason: str) -> None:
+        """Note that a probe found the target unwell, for this newer reason: the next probe is due a while from now."""
+        self.trip(now_s, reason)
+        self._last_try_s = now_s
+
+    def probe_ok(self, now_s: float) -> None:
+        """Reset, since a probe found the target well: jobs flow, and earlier answers count no more."""
+        self.tripped_at_s = self.reason = None
+        self._not_before_s = 0.0
+        self._reset_at_s = now_s
+        self._forget()
+
+    def held_for_s(self, now_s: float) -> float:
+        """Return the seconds that a Retry-After still runs, 0 without one."""
+        return max(0.0, self._not_before_s - now_s)
+
+    def _trip(self, now_s: float, reason: str, *, names_its_time: bool = False) -> None:
+        if not self.permits:
+            return
+        # A rate limiter that says when to come back is not unwell: it lets some through, and says so again.
+        is_relapse = now_s - self._reset_at_s < _RELAPSE_S and not names_its_time
+        self._relapses = self._relapses + 1 if is_relapse else 0
+        self.reason = reason
+        self.tripped_at_s = self._last_try_s = now_s
+        self._forget()
+
+    def _forget(self) -> None:
+        self._silent = 0
+        self._commands.clear()
+
+    def _count(self, now_s: float, command: str, *, deferred: bool) -> None:
+        if self.tripped_at_s is not None:
+            return
+        if now_s >= self._slice_ends_s:
+            self._begin_slice(int(now_s / _SLICE_S))
+        name = command[:_LONGEST_NAME]
+        window = self._commands.get(name) or self._new_window(name)
+        window.count(self._number, deferred=deferred)
+
+    def _begin_slice(self, number: int) -> None:
+        self._number, self._slice_ends_s = number, (number + 1) * _SLICE_S
+        for window in self._commands.values():
+            window.forget_before(number)
+
+    def _new_window(self, name: str) -> _Window:
+        if len(self._commands) >= MOST_COMMANDS:
+            self._commands = {known: window for known, window in self._commands.items() if window.answers}
+            if len(self._commands) >= MOST_COMMANDS:
+                name = _OTHERS
+        return self._commands.setdefault(name, _Window())
+
+
+def _fails(answers: int, deferred: int) -> bool:
+    return 2 * deferred >= answers

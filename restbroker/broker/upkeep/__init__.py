@@ -1,1 +1,0 @@
-"""What keeps jobs moving beside the lanes: due ones, those of dead processes, and targets that are closed."""

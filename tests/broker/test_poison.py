@@ -1,0 +1,118 @@
+"""A job that crashes processes is found and parked; the jobs beside it are delivered."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker import poison
+from restbroker.broker.same_host import own_facts
+from restbroker.job.command import Call
+from restbroker.job.job import digest
+from restbroker.store import heartbeats, identities, jobs
+from restbroker.telemetry.events import JobFinished, Warned
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+def crash(harness: Harness) -> None:
+    """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
+    for identity, counter in identities.live(harness.client).items():
+        assert heartbeats.fence(harness.client, identity, counter)
+        harness.recover(identity)
+
+
+async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> None:
+    harness.concurrency = 5
+    beside: list[tuple[int, int]] = []
+
+    def before(call: Call) -> None:
+        if call.command.arguments["n"] == 7:
+            held = sum(len(held_by(harness, identity)) for identity in identities.live(harness.client))
+            beside.append((len(beside), held - 1))
+            crash(harness)
+
+    harness.target.before = before
+    harness.push("safe", count=100)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: not harness.size("queue:rest"), "the others run")
+    assert len(beside) == 5
+    assert [others for _, others in beside[2:]] == [0, 0, 0]
+
+
+def held_by(harness: Harness, identity: str) -> dict[str, bytes]:
+    return dict(jobs.read_jobs(harness.client, identity).jobs)
+
+
+async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harness: Harness) -> None:
+    for identity in ("one", "two"):
+        dead_with_job(harness, identity)
+    harness.concurrency = 5
+    harness.push("safe", count=50, first=1)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 51, "all run")
+        await harness.until(lambda: not heartbeats.maybe_run(harness.client), "its count is gone")
+    assert [warned.code for warned in harness.of(Warned)] == ["SuspectJob"]
+    assert all(event.outcome == "delivered" for event in harness.of(JobFinished))
+
+
+async def test_a_stop_gives_a_suspect_that_waits_for_the_others_back_to_its_queue(harness: Harness) -> None:
+    raw = dead_with_job(harness, "one")
+    dead_with_job(harness, "two", push=False)
+
+    def before(_call: Call) -> None:
+        harness.control.stop.set()
+
+    harness.target.before = before
+    harness.concurrency = 1
+    # The suspect is in the middle: the first runs, and stops the broker.
+    harness.client.command("DEL", "queue:rest")
+    harness.push("safe", first=1)
+    harness.raw(raw)
+    harness.push("safe", first=2)
+    async with harness.broker():
+        await harness.until(lambda: harness.ended is not None, "it stops")
+    assert [event.jid for event in harness.of(JobFinished)] == ["jid-safe-1"]
+    assert [entry["jid"] for entry in harness.entries("queue:rest")] == ["jid-safe-2", "jid-safe-0"]
+
+
+def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> bytes:
+    """Counts one crash of a process that had the job number 0 in progress; the job is in its queue."""
+    if push and not harness.size("queue:rest"):
+        harness.push("safe")
+    raw = harness.client.command("LINDEX", "queue:rest", -1)
+    assert isinstance(raw, bytes)
+    jobs.register(harness.client, identity, own_facts("t"), ["rest"])
+    jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
+    assert heartbeats.fence(harness.client, identity, 0)
+    harness.recover(identity)
+    assert digest(raw) in heartbeats.maybe_run(harness.client)
+    return raw
+
+
+async def test_between_two_slow_suspects_the_others_have_their_turn(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurry: MockClock
+) -> None:
+    monkeypatch.setattr(poison, "_PATIENCE_S", 0.3)
+    harness.push("once", count=6)
+    for life in ("one", "two"):
+        identity = f"h:1:{life}:t"
+        jobs.register(harness.client, identity, own_facts("t"), ["rest"])
+        jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
+        heartbeats.fence(harness.client, identity, 0)
+        harness.recover(identity)
+    released = trio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.path == "/once":
+            await released.wait()
+        return await ok(request)
+
+    harness.target.answer, harness.concurrency = answer, 10
+    harness.push("safe", count=100)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 100, "all others run")
+        released.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 106, "the slow ones too")
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+    assert len(harness.target.calls) == 106

@@ -1,0 +1,160 @@
+"""Finished jobs are settled at once when nothing else waits, and in groups when more follow; none is forgotten."""
+
+from collections.abc import Iterable
+
+import pytest
+import trio
+import trio.testing
+
+from restbroker.broker.ack_buffer import GATHER_S, GROUP_ENOUGH, GROUP_LIMIT, AckBuffer
+from restbroker.broker.job_in_progress import JobInProgress
+
+
+def item(number: int) -> JobInProgress:
+    return JobInProgress(f"{number}:1", number, "q", b"{}")
+
+
+def add(finished: AckBuffer, numbers: Iterable[int], *, more: bool) -> None:
+    for number in numbers:
+        finished.add(item(number), more=more)
+
+
+def numbers(items: Iterable[JobInProgress]) -> list[int]:
+    return [one.number for one in items]
+
+
+async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    finished = AckBuffer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finished.gathered)
+        await trio.testing.wait_all_tasks_blocked()
+        add(finished, [1], more=False)
+    assert trio.current_time() == 0
+    assert numbers(finished.take()) == [1]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_group_is_gathered_for_3_ms_while_more_follow(
+    first: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    finished = AckBuffer()
+    add(finished, range(first), more=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finished.gathered)
+        await trio.testing.wait_all_tasks_blocked()
+        add(finished, range(first, 10), more=True)
+        await trio.testing.wait_all_tasks_blocked()
+        add(finished, range(10, 20), more=True)
+    assert trio.current_time() == pytest.approx(GATHER_S)
+    assert numbers(finished.take()) == list(range(20))
+
+
+async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    finished = AckBuffer()
+    add(finished, [1], more=True)
+    await finished.gathered()
+    finished.take()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            await trio.testing.wait_all_tasks_blocked()
+            add(finished, [2], more=True)
+    assert numbers(finished.take()) == [2]
+
+
+async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for count, more in ((GROUP_ENOUGH, True), (2, False)):
+        finished = AckBuffer()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            await trio.testing.wait_all_tasks_blocked()
+            add(finished, [0], more=True)
+            await trio.testing.wait_all_tasks_blocked()
+            add(finished, range(1, count), more=more)
+        assert trio.current_time() == 0
+        assert len(finished.take()) == count
+
+
+async def test_a_group_has_a_limit_and_the_rest_is_the_next_one() -> None:
+    finished = AckBuffer()
+    add(finished, range(GROUP_LIMIT + 1), more=True)
+    assert [await finished.gathered() and len(finished.take()) for _ in range(2)] == [GROUP_LIMIT, 1]
+
+
+async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    finished = AckBuffer()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            add(finished, [1, 2], more=True)
+            await trio.testing.wait_all_tasks_blocked()
+            taken = finished.take()
+            await trio.sleep(2 * GATHER_S)
+            assert nursery.child_tasks, "an empty group is none"
+            add(finished, [3], more=False)
+            finished.put_back(taken)
+    assert numbers(finished.take()) == [1, 2, 3]
+
+
+async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
+    finished = AckBuffer()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            add(finished, [1], more=True)
+            await trio.testing.wait_all_tasks_blocked()
+            finished.close()
+        assert await finished.gathered()
+        assert numbers(finished.take()) == [1]
+        assert not await finished.gathered()
+
+
+async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockClock) -> None:
+    finished = AckBuffer()
+    add(finished, [1], more=True)
+    with trio.move_on_after(GATHER_S / 2) as waiting:
+        await finished.gathered()
+    assert waiting.cancelled_caught
+    add(finished, [2], more=True)
+    with trio.fail_after(1):
+        assert await finished.gathered()
+    assert numbers(finished.take()) == [1, 2]
+
+
+async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    finished = AckBuffer()
+
+    async def commit() -> None:
+        while await finished.gathered():
+            finished.take()
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit)
+        await trio.testing.wait_all_tasks_blocked()
+        seen = [finished.is_busy]
+        add(finished, [1], more=False)
+        seen.append(finished.is_busy)
+        await trio.testing.wait_all_tasks_blocked()
+        seen.append(finished.is_busy)
+        await trio.sleep(2)
+        seen.append(finished.is_busy)
+        finished.close()
+    assert seen == [False, True, True, False]
+
+
+async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.MockClock) -> None:
+    finished = AckBuffer()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            await trio.testing.wait_all_tasks_blocked()
+            finished.put_back([item(1)])

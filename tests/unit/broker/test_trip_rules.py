@@ -1,0 +1,335 @@
+# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.broker.trip_rules import MOST_COMMANDS, TripRules
+from tests.support.rows import rows
+
+
+@pytest.fixture
+def breaker() -> TripRules:
+    return TripRules()
+
+
+def opened(now_s: float = 100.0, retry_after_s: float = 0.0) -> TripRules:
+    breaker = TripRules()
+    breaker.trip(now_s, "503", retry_after_s)
+    return breaker
+
+
+def is_open_after(breaker: TripRules, moments: range, *, deferred: bool | None = None) -> bool:
+    """Whether it is open after one unsent job (`deferred` None) or one answer at each moment."""
+    for moment in moments:
+        if deferred is None:
+            breaker.note_unsent(moment)
+        else:
+            breaker.note_answer(moment, deferred=deferred)
+    return not breaker.permits
+
+
+def test_it_opens_after_five_unsent_in_a_row(breaker: TripRules) -> None:
+    assert not is_open_after(breaker, range(4))
+    assert is_open_after(breaker, range(4, 5))
+    assert (breaker.tripped_at_s, breaker.reason) == (4, "5 jobs in a row could not be sent or were not answered")
+
+
+def test_an_answer_of_any_kind_ends_a_row_of_unsent(breaker: TripRules) -> None:
+    for moment in range(0, 80, 8):
+        assert not is_open_after(breaker, range(moment, moment + 4))
+        breaker.note_answer(moment + 4, deferred=moment % 16 == 0)
+
+
+def test_it_opens_when_half_of_twenty_answers_are_deferred(breaker: TripRules) -> None:
+    for _ in range(10):
+        breaker.note_answer(1.0, deferred=False)
+    for _ in range(9):
+        breaker.note_answer(2.0, deferred=True)
+    before = breaker.permits
+    breaker.note_answer(3.0, deferred=True)
+    assert (before, breaker.tripped_at_s) == (True, 3.0)
+    assert breaker.reason == "10 of 20 answers within 10 s were “not now”"
+
+
+def test_only_a_probe_leads_back() -> None:
+    breaker = opened()
+    breaker.probe_failed(102.0, "refused")
+    assert (breaker.tripped_at_s, breaker.reason) == (100.0, "refused")
+    breaker.note_answer(103.0, deferred=False)
+    assert not breaker.permits
+    breaker.probe_ok(104.0)
+    assert breaker.permits
+
+
+def test_nothing_from_before_counts_after_closing(breaker: TripRules) -> None:
+    for _ in range(19):
+        breaker.note_answer(1.0, deferred=True)
+    for _ in range(4):
+        breaker.note_unsent(1.0)
+    breaker.trip(1.0, "429", 60.0)
+    breaker.probe_ok(2.0)
+    for _ in range(4):
+        breaker.note_unsent(2.0)
+    breaker.note_answer(2.0, deferred=True)
+    assert breaker.permits
+    breaker.trip(3.0, "503")
+    assert breaker.probe_due_s(3.0, 0.0) == 1.0
+
+
+@rows(("jitter", "wait_s"), [(0.0, 1.0), (0.5, 1.5), (0.99, 1.99)])
+def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wait_s: float) -> None:
+    breaker = opened()
+    assert breaker.probe_due_s(100.0, jitter) == pytest.approx(wait_s)
+    assert breaker.probe_due_s(103.0, jitter) == 0.0
+    breaker.probe_failed(110.0, "refused")
+    assert breaker.probe_due_s(110.0, jitter) == pytest.approx(wait_s)
+
+
+def test_a_first_probe_that_fails_opens_it_and_makes_the_next_one_wait(breaker: TripRules) -> None:
+    breaker.probe_failed(50.0, "refused")
+    assert breaker.tripped_at_s == 50.0
+    assert breaker.probe_due_s(50.0, 0.0) == 1.0
+
+
+def test_no_probe_before_the_end_of_retry_after() -> None:
+    breaker = opened(100.0, 30.0)
+    assert breaker.probe_due_s(100.0, 0.5) == 30.0
+    breaker.trip(105.0, "429", 10.0)
+    assert breaker.probe_due_s(105.0, 0.5) == 25.0
+
+
+def test_late_news_while_open_changes_nothing() -> None:
+    breaker = opened()
+    for _ in range(50):
+        breaker.note_unsent(200.0)
+        breaker.note_answer(200.0, deferred=True)
+        breaker.trip(100.0, "503")
+    assert breaker.tripped_at_s == 100.0
+    assert breaker.probe_due_s(100.0, 0.0) == 1.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
+def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, bool]]) -> None:
+    breaker = TripRules()
+    now_s = 0.0
+    seen: list[tuple[int, bool]] = []
+    for pause_s, deferred in steps:
+        now_s += pause_s
+        number = int(now_s * 2)
+        seen.append((number, deferred))
+        breaker.note_answer(now_s, deferred=deferred)
+        recent = [bad for moment, bad in seen if moment > number - 20]
+        expected = deferred and len(recent) >= 20 and 2 * sum(recent) >= len(recent)
+        assert (not breaker.permits) is expected
+        if expected:
+            return
+
+
+@given(st.lists(st.tuples(st.floats(-3, 30), st.integers(0, 5)), max_size=100))
+def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float, int]]) -> None:
+    breaker = TripRules()
+    now_s = 1000.0
+    for pause_s, what in steps:
+        now_s += pause_s
+        match what:
+            case 0:
+                breaker.note_unsent(now_s)
+            case 1 | 2:
+                breaker.note_answer(now_s, deferred=what == 1)
+            case 3:
+                breaker.trip(now_s, "429", 5.0)
+                assert breaker.probe_due_s(now_s, 0.0) >= 4.999
+            case 4:
+                breaker.probe_failed(now_s, "refused")
+                assert breaker.probe_due_s(now_s, 0.0) >= 0.999
+            case _:
+                breaker.probe_ok(now_s)
+                assert breaker.permits
+        assert breaker.probe_due_s(now_s, 0.5) >= 0
+        assert (breaker.reason is None) is breaker.permits
+        assert all(len(window.slices) <= 20 for window in breaker._commands.values())
+
+
+def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
+    breaker: TripRules,
+) -> None:
+    now_s, waits = 100.0, []
+    for _ in range(10):
+        breaker.trip(now_s, "503")
+        waits.append(breaker.probe_due_s(now_s, 0.0))
+        now_s += waits[-1]
+        breaker.probe_ok(now_s)
+        now_s += 1.0
+    assert waits[:5] == [1.0, 1.0, 1.0, 2.0, 4.0]
+    assert waits[-1] == 30.0
+    breaker.trip(now_s + 10.0, "503")
+    assert breaker.probe_due_s(now_s + 10.0, 0.0) == 1.0
+
+
+def test_a_target_that_names_its_time_again_and_again_is_asked_after_it_each_time(breaker: TripRules) -> None:
+    now_s, waits = 100.0, []
+    for _ in range(10):
+        breaker.trip(now_s, "429", 2.0)
+        waits.append(breaker.probe_due_s(now_s, 0.5))
+        now_s += waits[-1]
+        breaker.probe_ok(now_s)
+        now_s += 0.5
+    assert waits == [2.0] * 10
+
+
+def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRules) -> None:
+    breaker.trip(100.0, "429", 60.0)
+    assert breaker.held_for_s(159.0) == 1.0
+    assert breaker.held_for_s(161.0) == 0.0
+
+
+def asked(breaker: TripRules, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
+    """So many answers to a command."""
+    for number in range(fine + deferred):
+        breaker.note_answer(now_s, command, deferred=number >= fine)
+
+
+def test_one_sick_command_does_not_open_it_while_others_work(breaker: TripRules) -> None:
+    for second in range(60):
+        asked(breaker, second, "well", 2)
+        asked(breaker, second, "sick", 0, 10)
+    assert breaker.permits
+    assert breaker.is_alone("sick")
+    assert not breaker.is_alone("well")
+
+
+@rows("steps", [
+    [(1.0, "well", 4, 0), (1.0, "sick", 0, 20), (1.0, "ill", 0, 4)],
+    [(1.0, "well", 2, 0), (1.0, "sick", 0, 18), (1.0, "sick", 0, 1)],
+    [(0.0, "well", 40, 0), (9.0, "sick", 0, 60), (11.0, "sick", 0, 1)],
+    [(1.0, f"command-{number}", 0, 1) for number in range(20)],
+])  # fmt: skip
+def test_it_opens_with_a_second_sick_command_or_where_others_are_under_a_tenth_of_the_last_ten_seconds(
+    steps: list[tuple[float, str, int, int]],
+) -> None:
+    breaker = TripRules()
+    for step in steps:
+        assert breaker.permits
+        asked(breaker, *step)
+    assert not breaker.permits
+
+
+def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work(breaker: TripRules) -> None:
+    asked(breaker, 1.0, "well", 10)
+    for _ in range(10):
+        breaker.note_silence(2.0, "slow")
+    assert breaker.permits
+    breaker.note_silence(2.0, "well")
+    assert not breaker.permits, "now it is not one command any more"
+
+
+def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked(breaker: TripRules) -> None:
+    for _ in range(5):
+        assert breaker.permits
+        breaker.note_silence(2.0, "slow")
+    assert not breaker.permits
+
+
+def test_jobs_sent_at_once_that_time_out_at_once_do_not_open_it_if_others_were_answered_meanwhile(
+    breaker: TripRules,
+) -> None:
+    asked(breaker, 10.0, "c", 30)
+    for _ in range(15):
+        breaker.note_silence(10.1, "c", waited_s=1.0)
+    assert breaker.permits
+    for _ in range(5):
+        breaker.note_silence(10.6, "c", waited_s=1.0)
+    assert not breaker.permits, "nobody was answered for half a second"
+
+
+def test_what_could_not_be_sent_counts_whatever_the_command_is(breaker: TripRules) -> None:
+    asked(breaker, 1.0, "well", 10)
+    for _ in range(4):
+        breaker.note_silence(2.0, "slow")
+    breaker.note_unsent(2.0)
+    assert not breaker.permits
+
+
+def test_commands_that_producers_make_up_take_no_memory(breaker: TripRules) -> None:
+    for number in range(10_000):
+        breaker.note_answer(number / 1000, f"{number}" * 100, deferred=False)
+    assert len(breaker._commands) <= MOST_COMMANDS + 1
+    assert max(len(name) for name in breaker._commands) <= 64
+    breaker.note_answer(30.0, "known", deferred=False)
+    breaker.note_answer(30.0, "new", deferred=False)
+    assert {"known", "new"} <= set(breaker._commands)
+
+
+def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds(breaker: TripRules) -> None:
+    for number in range(200):
+        breaker.note_answer(1.0, f"command-{number}", deferred=number % 5 > 0)
+        if not breaker.permits:
+            return
+    raise AssertionError("four of five answers were deferred, and it stayed closed")
+
+
+def test_what_is_not_answered_counts_as_not_now_though_others_are_answered(breaker: TripRules) -> None:
+    for number in range(10):
+        breaker.note_answer(number / 10, "c", deferred=False)
+        breaker.note_silence(number / 10, "c")
+    assert (breaker.tripped_at_s, breaker.reason) == (0.9, "10 of 20 answers within 10 s were “not now”")
+
+
+def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on(breaker: TripRules) -> None:
+    asked(breaker, 10.0, "c", 30)
+    for _ in range(5):
+        breaker.note_silence(10.4, "c", waited_s=1.0)
+    assert breaker.permits
+    for _ in range(5):
+        breaker.note_silence(10.5, "c", waited_s=1.0)
+    assert breaker.tripped_at_s == 10.5
+
+
+@rows("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
+def test_two_slow_commands_in_one_row_open_it_whichever_came_first(commands: list[str]) -> None:
+    breaker = TripRules()
+    asked(breaker, 1.0, "well", 100)
+    for command in commands:
+        breaker.note_silence(2.0, command)
+    assert not breaker.permits
+
+
+def test_a_command_is_alone_from_five_answers_on(breaker: TripRules) -> None:
+    asked(breaker, 1.0, "well", 100)
+    assert not breaker.is_alone("unheard")
+    asked(breaker, 1.0, "sick", 0, 4)
+    assert not breaker.is_alone("sick")
+    asked(breaker, 1.0, "sick", 0, 1)
+    assert breaker.is_alone("sick")
+
+
+def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more(breaker: TripRules) -> None:
+    for number in range(2 * MOST_COMMANDS):
+        asked(breaker, 1.0, f"command-{number}", 1)
+    asked(breaker, 1.0, "command-0", 0, 10)
+    assert breaker.is_alone("command-0")
+
+
+def test_without_a_retry_after_nothing_is_held() -> None:
+    breaker = opened(100.0)
+    assert breaker.held_for_s(100.0) == 0.0
+    breaker.probe_failed(100.0, "refused")
+    assert breaker.held_for_s(100.0) == 0.0
+    breaker.probe_ok(0.5)
+    assert breaker.held_for_s(0.5) == 0.0
+
+
+def test_five_seconds_of_health_are_no_relapse(breaker: TripRules) -> None:
+    for round_s in range(0, 100, 10):
+        breaker.trip(round_s, "503")
+        assert breaker.probe_due_s(round_s, 0.0) == 1.0
+        breaker.probe_ok(round_s + 5)
+
+
+def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came(breaker: TripRules) -> None:
+    breaker.note_answer(0.2, deferred=False)
+    asked(breaker, 0.5, "", 0, 18)
+    asked(breaker, 10.2, "", 0, 1)
+    assert breaker.permits, "the answer at 0.2 s is forgotten"
+    asked(breaker, 10.2, "", 0, 1)
+    assert breaker.tripped_at_s == 10.2
