@@ -30,8 +30,8 @@ from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.status.status import Status
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
-from restbroker.broker.worker_pool import TargetPlan
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.job.policy import Policy
@@ -98,7 +98,9 @@ async def _main(
     plan = attrs.evolve(plan_of(config, report, counters, timed=config.stats), status=status)
     systemd = notifiers(os.environ, plan.status.view)
     sent = samples if config.stats else None
-    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report=report, samples=sent)]
+    supervisors = (
+        systemd if line is None else [Leash(line, plan.status.view, control, report=report, samples=sent)]
+    )
 
     def plan_anew(new: Config) -> BrokerPlan:
         targets = _targets(new, report, plan.open_connection, plan.open_control)

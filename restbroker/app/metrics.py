@@ -83,8 +83,7 @@ def _gauges(pool: WorkerPool) -> Iterator[tuple[str, Labels, float]]:
         yield "restbroker_target_closed_reason", (code_label(breaker.reason.code),), 1
     yield "restbroker_target_limit", (), breaker.limit
     yield "restbroker_target_concurrency", (), pool.plan.target.concurrency
-    held_back = "refused" if pool.refused else pool.limited
-    if held_back is not None:
-        yield "restbroker_target_held_back", (held_back,), 1
-    yield "restbroker_jobs_in_hand", (), len(pool.in_hand)
-    yield "restbroker_jobs_at_work", (), sum(item.sending and item.settlement is None for item in pool.in_hand.values())
+    if pool.hindrance is not None:
+        yield "restbroker_target_held_back", (pool.hindrance,), 1
+    yield "restbroker_jobs_in_hand", (), len(pool.reservations.jobs)
+    yield "restbroker_jobs_at_work", (), sum(job.is_at_work for job in pool.reservations.jobs.values())

@@ -12,7 +12,7 @@ import trio
 
 from restbroker.app.build import plan_of
 from restbroker.broker.link import probe, unreachable
-from restbroker.broker.worker_pool import TargetPlan
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.job.outcome import Probe

@@ -11,7 +11,7 @@ import trio
 
 from restbroker.app.reading import AT_START, OTHER_REDIS, ReloadObserver, read, warnings_of
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.worker_pool import TargetPlan
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.errors import ConfigError
 from restbroker.operate.connect import store_settings

@@ -12,8 +12,8 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
     """Return a small JSON object: the breaker's state, the jobs in progress, and the counts of the pool's target."""
     breaker = pool.breaker
     target = pool.plan.target
-    unsettled = [item for item in pool.in_hand.values() if item.settlement is None]
-    at_work = sum(item.sending for item in unsettled)
+    jobs = pool.reservations.jobs.values()
+    at_work = sum(job.is_at_work for job in jobs)
     return {
         "target": target.name,
         "kind": target.kind,
@@ -22,15 +22,15 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "gate_reason": None if breaker.reason is None else breaker.reason.message,
         "gate_cure": None if breaker.reason is None else breaker.reason.cure,
         "closed_for_s": None if breaker.admits else round(breaker.tripped_for_s, 1),
-        "in_hand": len(pool.in_hand),
+        "in_hand": len(jobs),
         # What else is in hand has ended, and is about to be written down.
         "at_work": at_work,
-        "ahead": len(unsettled) - at_work,
+        "ahead": sum(job.settlement is None for job in jobs) - at_work,
         "workers": pool.plan.workers,
         "concurrency": target.concurrency,
         "limit": breaker.limit,
         "limits": _limits(target, breaker.limit),
-        "limited": "refused" if pool.refused else pool.limited,
+        "limited": pool.hindrance,
         "server_version": breaker.server_version,
         "quiet": pool.quiet.is_set(),
         # A pool that only finishes what it has is not the one that its target's metrics are about.

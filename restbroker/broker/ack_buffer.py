@@ -1,9 +1,9 @@
-"""From the workers to the committer: finished jobs in, groups out.
+"""From the workers to the acker: jobs with their settlements in, groups out.
 
-A worker `add`s each job that has its settlement, and goes on at once; the committer `take`s all that is there, unless
-the fetcher took it along (`settle_and_fetch`). While more jobs can be started it gathers for a moment, since a call of
+A worker `add`s each job that has its settlement, and goes on at once; the acker `take`s all that is there, unless a
+fetch takes it along. While more jobs can be started it gathers for a moment, since a call of
 Redis costs about as much for fifty jobs as for one; when none can, it settles at once, so that a single job is answered
-at once. Always holds: what is added is in `WorkerPool.in_hand` too until Redis confirmed it, so nothing is lost with
+at once. Always holds: what is added is in `Reservations.jobs` too until Redis confirmed it, so nothing is lost with
 what waits here; and it is bounded by what was fetched.
 """
 
@@ -20,21 +20,21 @@ GROUP_LIMIT = MAX_BATCH
 """The most jobs in one group: a thousand workers finish more than this while one is written."""
 
 
-def group_size(items: list[JobInProgress]) -> int:
-    """Return how many of the first items are settled in one call: none behind one that is too large.
+def group_size(jobs: list[JobInProgress]) -> int:
+    """Return how many of the first jobs are settled in one call: none behind one that is too large.
 
     Redis takes a while for that one.
     """
-    group = items[:GROUP_LIMIT]
-    return next((place for place, item in enumerate(group, 1) if item.size_bytes), len(group))
+    group = jobs[:GROUP_LIMIT]
+    return next((place for place, job in enumerate(group, 1) if job.size_bytes), len(group))
 
 
 @attrs.define(eq=False)
 class AckBuffer:
-    """The finished jobs of one pool. A list and a parking lot: a memory channel wakes its reader once per job."""
+    """The jobs of one pool that are to be settled. A list: a memory channel wakes its reader once per job."""
 
-    _items: list[JobInProgress] = attrs.field(factory=list)
-    _committer: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _jobs: list[JobInProgress] = attrs.field(factory=list)
+    _acker: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _more: bool = False
     _gathers: bool = False
     _closed: bool = False
@@ -42,49 +42,49 @@ class AckBuffer:
     @property
     def is_busy(self) -> bool:
         """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
-        return bool(self._items) or not self._committer
+        return bool(self._jobs) or not self._acker
 
-    def add(self, item: JobInProgress, *, more: bool) -> None:
+    def add(self, job: JobInProgress, *, more: bool) -> None:
         """Add a job with its settlement. `more`: others can be started, and will follow soon."""
-        self._items.append(item)
+        self._jobs.append(job)
         self._more = more
-        if (not self._gathers or not more or len(self._items) >= GROUP_ENOUGH) and self._committer:
-            self._committer.unpark_all()
+        if (not self._gathers or not more or len(self._jobs) >= GROUP_ENOUGH) and self._acker:
+            self._acker.unpark_all()
 
-    def put_back(self, items: list[JobInProgress]) -> None:
+    def put_back(self, jobs: list[JobInProgress]) -> None:
         """Put back in front what was taken and not settled."""
-        if items:
-            self._items[:0] = items
-            self._committer.unpark_all()
+        if jobs:
+            self._jobs[:0] = jobs
+            self._acker.unpark_all()
 
     def take(self) -> list[JobInProgress]:
         """Remove and return what is there now, the oldest first, as far as it fits into a group."""
-        count = group_size(self._items)
-        items = self._items[:count]
-        del self._items[:count]
-        return items
+        count = group_size(self._jobs)
+        jobs = self._jobs[:count]
+        del self._jobs[:count]
+        return jobs
 
-    async def gathered(self) -> bool:
+    async def wait_for_group(self) -> bool:
         """Wait until the next group is there, without taking it; return False once closed and all was taken."""
         while True:
-            while not self._items and not self._closed:
-                await self._committer.park()
+            while not self._jobs and not self._closed:
+                await self._acker.park()
             await self._gather()
-            # The fetcher may have taken them along meanwhile.
-            if self._items or self._closed:
-                return bool(self._items)
+            # A fetch may have taken them along meanwhile.
+            if self._jobs or self._closed:
+                return bool(self._jobs)
 
     def close(self) -> None:
         """Note that no more will come; to be called when the last worker is gone."""
         self._closed = True
-        self._committer.unpark_all()
+        self._acker.unpark_all()
 
     async def _gather(self) -> None:
-        if not self._more or self._closed or len(self._items) >= GROUP_ENOUGH:
+        if not self._more or self._closed or len(self._jobs) >= GROUP_ENOUGH:
             return
         self._gathers = True
         try:
             with trio.move_on_after(GATHER_S):
-                await self._committer.park()
+                await self._acker.park()
         finally:
             self._gathers = False

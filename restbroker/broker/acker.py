@@ -1,25 +1,36 @@
-"""Settles finished jobs in Redis, in groups: all that was finished while the last group was written is the next one.
+"""Settles jobs in Redis, in groups: all that was decided while the last group was written is the next one.
 
-One task per pool. Always holds: a job leaves `in_hand` only when Redis has confirmed its settlement; an outage of Redis
-keeps the settlements here, bounded by the workers, and they are written when it is back.
+One task per pool. The poller's fetches take along what is to be settled, since a round trip costs more than what it
+carries (`settle_and_fetch`). Always holds: a job is released only when Redis has confirmed its settlement; an outage of
+Redis keeps the settlements here, bounded by what was fetched, and they are written when it is back; what is taken along
+has been noted, or is back in the buffer, however the fetch ends.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import assert_never
 
 import attrs
 import trio
 
-from restbroker.broker import reports
-from restbroker.broker.ack_buffer import group_size
-from restbroker.broker.admission import stored
-from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.worker_pool import WorkerPool
+from restbroker.broker.ack_buffer import AckBuffer, group_size
+from restbroker.broker.batch_size import BatchSize
+from restbroker.broker.crash_counts import CrashCounts
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress
+from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.recently_settled import RecentlySettled
+from restbroker.broker.reservations import Reservations
+from restbroker.broker.settler import Settler
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import Ack, Dead, Drop, Retry, Schedule, by_other_clock, goes_back_as_it_came
-from restbroker.store import heartbeats, jobs
+from restbroker.job.settlement import Dead, Retry, Schedule, by_other_clock, goes_back_as_it_came
+from restbroker.store import jobs as store_jobs
+from restbroker.store.connection import Connection
+from restbroker.store.jobs import Code, FetchAnswer, FetchRequest, FinishRequest
 
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0
@@ -27,165 +38,230 @@ _UNNOTICED_S = 10.0
 
 @attrs.define(eq=False)
 class Acker:
-    """The committer of one pool.
+    """The acker of one pool. `refused`: jobs that Redis refuses to settle; while there is one, none is fetched."""
 
-    It ends when the pool's `finished` is closed and empty: when the last worker is gone.
-    """
-
-    pool: WorkerPool
+    plan: TargetPlan
+    identity: Identity
+    store: Connection
+    health: StoreHealth
+    reservations: Reservations
+    ready: ReadyBuffer
+    batch_size: BatchSize
+    crashes: CrashCounts
+    settler: Settler
+    refused: list[JobInProgress] = attrs.field(factory=list)
+    recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
+    _buffer: AckBuffer = attrs.field(factory=AckBuffer)
+    lock: trio.Lock = attrs.field(factory=trio.Lock)
+    """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
 
     async def run(self) -> None:
-        """Settle until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
+        """Settle until `close` and until the buffer is empty. When cancelled, what is not settled stays reserved."""
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
-            while await self.pool.finished.gathered():
-                async with self.pool.turn:
-                    self.pool.refused += await commit(self.pool, self.pool.finished.take())
+            while await self._buffer.wait_for_group():
+                async with self.lock:
+                    await self.commit(self._buffer.take())
             beside.cancel_scope.cancel()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
+        return self._buffer.is_busy
+
+    def add(self, job: JobInProgress) -> None:
+        """Have a job with its settlement settled soon."""
+        self._buffer.add(job, more=self.ready.is_ready)
+
+    def close(self) -> None:
+        """Let `run` end once all is settled; to be called when the last worker is gone."""
+        self._buffer.close()
+
+    async def commit(self, jobs: list[JobInProgress]) -> None:
+        """Settle `jobs` as `settle` does, and try again later what Redis refuses."""
+        refused = await self.settle(jobs)
+        self.refused += refused
+
+    async def settle(self, jobs: list[JobInProgress]) -> list[JobInProgress]:
+        """Settle `jobs`; return those that Redis refuses in every form. Wait as long as Redis is away."""
+        refused: list[JobInProgress] = []
+        rest = jobs
+        while rest:
+            count = group_size(rest)
+            group, rest = rest[:count], rest[count:]
+            request, last = self._request(group), self.reservations.last_number
+            try:
+                codes = await self.health.insist_on(partial(self._finish, request, group, time.time()), is_write=True)
+            except StoreRefused as error:
+                self.identity.warn_once("StoreRefused", error.message, error.cure)
+                for job in (left := group + rest):
+                    job.refuse()
+                return refused + left
+            self.ready.confirm(request.hwm, last)
+            rest = self._note(group, codes, refused) + rest
+            await self._end_crash_counts(group, codes)
+        return refused
+
+    async def settle_and_fetch(
+        self, wanted: Callable[[], FetchRequest | None]
+    ) -> tuple[FetchRequest, FetchAnswer] | None:
+        """Fetch what `wanted` returns once it is our turn, and settle what is there in the same round trip.
+
+        Return the request and its answer; None if nothing is wanted by then. Raise `StoreUnavailable` or
+        `StoreRefused`. Safe to cancel: what was not settled is back in the buffer.
+        """
+        # Trio lets all other tasks run first, also when a lock is free. What they finish meanwhile makes a group
+        # larger; a pool that has nothing in progress is spared that.
+        if self.reservations.jobs or self.lock.locked():
+            await self.lock.acquire()
+        else:
+            self.lock.acquire_nowait()
+        try:
+            request = wanted()
+            return None if request is None else (request, await self._exchange(request))
+        finally:
+            self.lock.release()
+
+    async def _exchange(self, wanted: FetchRequest) -> FetchAnswer:
+        group = self._take_along()
+        if not group:
+            return await self.store.fetch(wanted)
+        request = self._request(group)
+        unsettled = group
+        try:
+            codes, got = await self.store.exchange(request, time.time(), wanted)
+            if not isinstance(codes, StoreRefused):
+                self.ready.confirm(request.hwm, wanted.base)
+                unsettled = self._note(group, codes, self.refused)
+        except StoreUnavailable:
+            _note_request(group)
+            raise
+        finally:
+            self._buffer.put_back(unsettled)
+        if isinstance(got, StoreRefused):
+            raise got
+        return got
+
+    def _take_along(self) -> list[JobInProgress]:
+        """Take what is to be settled, except jobs whose crashes are counted: only `settle` ends such a count."""
+        group = self._buffer.take()
+        if not self.crashes.counts:
+            return group
+        self._buffer.put_back([job for job in group if job.recovered is not None])
+        return [job for job in group if job.recovered is None]
+
+    async def _finish(self, request: FinishRequest, group: Sequence[JobInProgress], now_s: float) -> list[Code]:
+        try:
+            return await self.store.finish(request, now_s)
+        except StoreUnavailable:
+            _note_request(group)
+            raise
+
+    def _request(self, group: Sequence[JobInProgress]) -> FinishRequest:
+        """Return the request that settles those of these jobs that have a settlement."""
+        settlements = [(job.ticket, job.settlement) for job in group if job.settlement is not None]
+        ahead_s = self.health.clock_ahead_s
+        if ahead_s:
+            # What is due is found by Redis' clock.
+            settlements = [(ticket, by_other_clock(settlement, ahead_s)) for ticket, settlement in settlements]
+        target, records = self.plan.target, self.settler.reports.records(group)
+        return FinishRequest(
+            self.identity.name, target.name, target.queues, self.ready.high_water, settlements, records
+        )
+
+    def _note(self, group: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
+        """Note what Redis answered; return the jobs that have a new settlement, to be tried at once.
+
+        What Redis refuses in every form is added to `refused`; what is settled is released and reported.
+        """
+        applied: list[JobInProgress] = []
+        over: list[JobInProgress] = []
+        again: list[JobInProgress] = []
+        for job, code in zip(group, codes, strict=True):
+            try:
+                match code:
+                    case store_jobs.Applied():
+                        job.confirm()
+                        applied.append(job)
+                        over.append(job)
+                    case store_jobs.Gone():
+                        was_requested = job.settling is REQUESTED
+                        job.confirm()
+                        over.append(job)
+                        if was_requested:
+                            applied.append(job)
+                    case store_jobs.Clash():
+                        assert isinstance(job.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
+                        job.revise(settle.perturb(job.settlement, job.number))
+                        again.append(job)
+                    case store_jobs.Refused(text):
+                        if self.settler.drop_reply(job, text):
+                            again.append(job)
+                        else:
+                            job.refuse()
+                            refused.append(job)
+                    case _:
+                        assert_never(code)
+            except IllegalTransition as bug:
+                # Kept: Redis lists it until it is settled, or until a reaper or the next start takes it over.
+                self.identity.warn_once("Bug", f"A job was about to be settled twice ({bug}).", "Please report this.")
+        now_s = trio.current_time()
+        tickets = [job.ticket for job in over]
+        # What was settled just before an outage is not older after it, however long it was.
+        self.recently_settled.add(
+            tickets,
+            [job.settlement for job in over if job.settlement is not None],
+            [job.raw for job in over],
+            now_s - self.health.away_s,
+        )
+        self.reservations.release(*tickets)
+        self.batch_size.note_settled(len(group) - len(again), now_s)
+        self.settler.reports.send(applied)
+        return again
+
+    async def _end_crash_counts(self, group: Sequence[JobInProgress], codes: Sequence[Code]) -> None:
+        """End the count of runs before a crash: equal bytes that come later are another job.
+
+        Only for what was settled here. What is gone may be in other hands, and they need the count.
+        """
+        if not self.crashes.counts:
+            return
+        digests = {
+            job.recovered
+            for job, code in zip(group, codes, strict=True)
+            if job.recovered is not None
+            and isinstance(code, store_jobs.Applied)
+            and not goes_back_as_it_came(job.settlement)
+        }
+        if digests:
+            try:
+                await self.crashes.end(digests)
+            except StoreRefused as error:
+                self.identity.warn_once("StoreRefused", error.message, error.cure)
+
     async def _insist(self) -> None:
-        """Try again and again to settle what Redis refuses; a person must mend the key's type or the rights.
+        """Try again and again to settle what Redis refuses; a person must repair the key's type or the rights.
 
         Also forget what is too old, for a pool in which nothing more is settled after a burst.
         """
-        pool = self.pool
         while True:
             await trio.sleep(_REFUSED_WAIT_S)
-            if pool.health.is_up:
-                # An outage that nobody noticed yet must not count as time in which they grew old.
-                pool.recent.forget(trio.current_time() - pool.health.away_s - _UNNOTICED_S)
-            if pool.refused:
-                self._complain(pool.refused[0])
-                tried = list(pool.refused)
+            if self.health.is_up:
+                # An outage that no one noticed yet must not count as time in which they grew old.
+                self.recently_settled.forget(trio.current_time() - self.health.away_s - _UNNOTICED_S)
+            if self.refused:
+                self.identity.warn_once(
+                    "StoreRefused",
+                    f"Redis refuses to settle a job ({type(self.refused[0].settlement).__name__.lower()}).",
+                    "No more jobs are taken until it does. Check that the keys retry, schedule and dead are sorted "
+                    "sets and that restbroker may write them.",
+                )
+                tried = list(self.refused)
                 # They stay listed meanwhile: nothing is fetched, and /readyz says so.
-                pool.refused[: len(tried)] = await commit(pool, tried)
-
-    def _complain(self, item: JobInProgress) -> None:
-        self.pool.complain(
-            "StoreRefused",
-            f"Redis refuses to settle a job ({type(item.settlement).__name__.lower()}).",
-            "No more jobs are taken until it does. Check that the keys retry, schedule and dead are sorted sets and "
-            "that restbroker may write them.",
-        )
+                self.refused[: len(tried)] = await self.settle(tried)
 
 
-async def commit(pool: WorkerPool, items: list[JobInProgress]) -> list[JobInProgress]:
-    """Settle `items`; return those that Redis refuses in every form. Wait as long as Redis is away."""
-    refused: list[JobInProgress] = []
-    rest = items
-    while rest:
-        count = group_size(rest)
-        items, rest = rest[:count], rest[count:]
-        request, base = finish_request(pool, items), pool.base
-        try:
-            codes = await pool.health.insist_on(partial(_finish, pool, request, time.time(), items), is_write=True)
-        except StoreRefused as error:
-            pool.complain("StoreRefused", error.message, error.cure)
-            return refused + items + rest
-        pool.told(request.hwm, base)
-        again = note(pool, items, codes, refused)
-        await _forget_recoveries(pool, items, codes)
-        rest = again + rest
-    return refused
-
-
-async def _finish(
-    pool: WorkerPool, request: jobs.FinishRequest, now_s: float, items: list[JobInProgress]
-) -> list[jobs.Code]:
-    try:
-        return await pool.store.finish(request, now_s)
-    except StoreUnavailable:
-        note_asked(items)
-        raise
-
-
-def note_asked(items: list[JobInProgress]) -> None:
-    """Note that Redis may have settled these items, since it did not answer."""
-    for item in items:
-        item.asked = True
-
-
-def finish_request(pool: WorkerPool, items: list[JobInProgress]) -> jobs.FinishRequest:
-    """Return the request that settles those of these items that have a settlement."""
-    settlements = [(item.ticket, item.settlement) for item in items if item.settlement is not None]
-    ahead_s = pool.health.clock_ahead_s
-    if ahead_s:
-        # What is due is found by Redis' clock.
-        settlements = [(ticket, by_other_clock(settlement, ahead_s)) for ticket, settlement in settlements]
-    target = pool.plan.target
-    # Most brokers keep none: they pay no more than this look for a group of jobs.
-    records = None if pool.plan.history_s is None else reports.records(pool, items, pool.plan.history_s)
-    return jobs.FinishRequest(pool.identity, target.name, target.queues, pool.high_water, settlements, records)
-
-
-def note(
-    pool: WorkerPool, items: list[JobInProgress], codes: list[jobs.Code], refused: list[JobInProgress]
-) -> list[JobInProgress]:
-    """Note what Redis answered; return the items that have a new settlement, to be tried at once.
-
-    What Redis refuses in every form is added to `refused`; what is settled is let go and reported.
-    """
-    applied: list[JobInProgress] = []
-    gone: list[JobInProgress] = []
-    again: list[JobInProgress] = []
-    for item, code in zip(items, codes, strict=True):
-        match code:
-            case jobs.Applied():
-                applied.append(item)
-            case jobs.Gone():
-                (applied if item.asked else gone).append(item)
-            case jobs.Clash():
-                assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
-                item.settlement = settle.perturb(item.settlement, item.number)
-                again.append(item)
-            case jobs.Refused(text):
-                (again if _without_reply(pool, item, text) else refused).append(item)
-            case _:
-                assert_never(code)
-    over = applied + gone
-    tickets = [item.ticket for item in over]
-    now_s = trio.current_time()
-    # What was settled just before an outage is not older after it, however long it was.
-    pool.recent.add(
-        tickets,
-        [item.settlement for item in over if item.settlement is not None],
-        [item.raw for item in over],
-        now_s - pool.health.away_s,
-    )
-    pool.let_go(*tickets)
-    pool.pace.settled(len(items) - len(again), now_s)
-    reports.tell(pool, applied)
-    return again
-
-
-async def _forget_recoveries(pool: WorkerPool, items: list[JobInProgress], codes: list[jobs.Code]) -> None:
-    """End the count of runs before a crash: equal bytes that come later are another job.
-
-    Only for what was settled here. What is gone may be in other hands, and they need the count.
-    """
-    if not pool.recovered:
-        return
-    digests = {
-        item.recovered
-        for item, code in zip(items, codes, strict=True)
-        if item.recovered is not None and isinstance(code, jobs.Applied) and not goes_back_as_it_came(item.settlement)
-    }
-    if digests:
-        pool.recovered = {name: count for name, count in pool.recovered.items() if name not in digests}
-        try:
-            await pool.health.insist(pool.store, heartbeats.forget, sorted(digests))
-        except StoreRefused as error:
-            pool.complain("StoreRefused", error.message, error.cure)
-
-
-def _without_reply(pool: WorkerPool, item: JobInProgress, text: str) -> bool:
-    settlement = item.settlement
-    if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
-        return False
-    if item.job is None or item.context is None:
-        return False
-    item.settlement = settle.reply_refused(stored(pool, item, item.job), settlement, text, item.context)
-    event = reports.of(pool, item)
-    if event is not None:
-        item.event = attrs.evolve(event, code="ReplyRefused", message=text, fate="dead")
-    return True
+def _note_request(group: Sequence[JobInProgress]) -> None:
+    """Note that Redis may have settled these jobs, since it did not answer."""
+    for job in group:
+        job.request()

@@ -1,31 +1,31 @@
 """Whether a job is let in: its form is right, and its token is one that allows what it asks for.
 
-The worker calls `admit` before anything else is done for a job, and `stored` for one that is not done yet. Always
-holds: only a producer that knows the token is answered; no token is shown, no matter where a producer put it.
+The processor calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
+the token is answered; no token is shown, no matter where a producer put it.
 """
 
 import time
-from secrets import randbelow
 
 import attrs
 
-from restbroker.broker import retry_queues
-from restbroker.broker.endpoints import Endpoint
+from restbroker.broker.crash_counts import CrashCounts
+from restbroker.broker.endpoints import Endpoint, Endpoints
+from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.tokens import Token
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, display, hiding, redact, retry, sealing, signing
+from restbroker.job import arguments, hiding, redact, signing
 from restbroker.job.arguments import Submission
-from restbroker.job.job import EFFECTED_FIELD, Job
+from restbroker.job.job import Job, NotAJob, digest, read, spare_jid, too_large
 from restbroker.job.outcome import Reason
 from restbroker.job.settlement import Fingerprint
 from restbroker.job.signing import Signature
 from restbroker.light import light
 from restbroker.telemetry.events import Warned
 
-# Who never signed finds a signature in what he took out of "dead".
+# Those who never signed find a signature in what they took out of "dead".
 _SEALED = (
     "If restbroker put the signature there (in a job that it stored), put the token back as the third "
     "argument, or push the whole entry again with its jid."
@@ -34,123 +34,134 @@ _SEALED = (
 
 @light
 class Admitted:
-    """A job that is let in, and what it asks for. The job's fields say that its signature, if any, was accepted."""
+    """A job that is let in, and what it asks for. Its fields say that its signature, if any, was accepted."""
 
-    job: Job
+    payload: Job
     submission: Submission
-    known: Endpoint
+    endpoint: Endpoint
 
 
-def admit(pool: WorkerPool, item: JobInProgress, job: Job) -> Admitted | Reason:
-    """Return what the job asks for, or why it is not let in. Fill the item's job, command, reply id and proof.
+@attrs.define(eq=False)
+class Admission:
+    """The admission of one pool."""
 
-    A reason shows no secret. A signed job's item gets its fingerprint.
-    """
-    found = _read(pool, item, job)
-    if isinstance(found, Reason):
-        return found.hidden(hiding.hiding(pool.plan.tokens.values), hiding.EXCERPT_LIMIT)
-    if found.submission.reply_id is not None:
-        _warn_of_lost_reply(pool)
-    return found
+    plan: TargetPlan
+    identity: Identity
+    endpoints: Endpoints
+    crashes: CrashCounts
+
+    def read(self, job: JobInProgress) -> Job | NotAJob:
+        """Read the payload, and return the job in it, which `job.payload` keeps, or what it is instead."""
+        recovered = self.crashes.of(job.raw)
+        payload = None
+        if job.size_bytes:
+            entry: Job | NotAJob = too_large(job.size_bytes, job.queue, spare_jid(self.identity.name, job.ticket))
+        else:
+            entry = read(job.raw, job.queue, "", recovered + job.forgotten)
+            if not entry.jid:
+                entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
+            payload = entry if isinstance(entry, Job) else None
+        job.identify(payload, digest(job.raw) if recovered else None)
+        return entry
+
+    def admit(self, job: JobInProgress, payload: Job) -> Admitted | Reason:
+        """Return what the job asks for, or why it is not let in. Note in `job` what was found of it.
+
+        A reason shows no secret. A signed job gets its fingerprint.
+        """
+        admitted = self._check(job, payload)
+        if isinstance(admitted, Reason):
+            return admitted.hidden(hiding.hiding(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
+        if admitted.submission.reply_id is not None and self.plan.policy.reply_queue is None:
+            self.identity.report_once("reply", _LOST_REPLY)
+        return admitted
+
+    def proof_of(self, payload: Job) -> Proof | None:
+        """Return the proof by which a job was let in before; None if that cannot be found out any more."""
+        submission = arguments.read(payload.fields.get("args"))
+        if isinstance(submission, Reason):
+            return None
+        return self.plan.tokens.proof(submission.token, _own_jid(payload), submission, self._let_in_from(payload))
+
+    def without_crashes(self, job: JobInProgress, payload: Job) -> Job:
+        """Return the job without its runs before crashes; those of a program that wrote no marks stay."""
+        counts = self.crashes.counts
+        if job.recovered is None or f"!{job.recovered}" in counts:
+            return payload
+        return attrs.evolve(payload, maybe_run=payload.maybe_run - counts.get(job.recovered, 0))
+
+    def _check(self, job: JobInProgress, payload: Job) -> Admitted | Reason:
+        tokens = self.plan.tokens
+        args = payload.fields.get("args")
+        submission = arguments.read(args, tokens.hide)
+        if isinstance(submission, Reason):
+            token, reply_id = arguments.token_and_reply_id(args)
+            job.address("", None if tokens.proof(token) is None else reply_id)
+            return _without_secrets(submission, payload)
+        queue = self._let_in_from(payload)
+        proof = tokens.proof(submission.token, _own_jid(payload), submission, queue)
+        if proof is None:
+            return self._unproven(payload, submission)
+        command = submission.command.endpoint
+        job.address(command, submission.reply_id)
+        now_s = time.time()
+        accepted = _accept(payload, proof, queue, now_s)
+        if isinstance(accepted, Reason):
+            return accepted
+        job.prove(accepted, proof, None if proof.signature is None else _fingerprint(accepted, proof, proof.signature))
+        endpoint = self.endpoints.of(command)
+        asked = arguments.name_bare_list(submission, endpoint.spec) if submission.is_bare else submission
+        if isinstance(asked, Reason):
+            return _without_secrets(asked, payload)
+        refused = endpoint.refusal(proof.token, asked.command, job.queue)
+        if refused is not None:
+            return _without_secrets(refused, payload)
+        tokens.used[proof.token.name] = now_s
+        job.admit(at_most_once=endpoint.at_most_once)
+        return Admitted(accepted, asked, endpoint)
+
+    def _let_in_from(self, payload: Job) -> str:
+        """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.
+
+        `_accept` checks whether what it says is true.
+        """
+        queue = signing.accepted_in(payload.fields)
+        return queue if queue in self.plan.target.queues else payload.queue
+
+    def _unproven(self, payload: Job, submission: Submission) -> Reason:
+        signature = signing.read(submission.token)
+        if signature is None:
+            return _BAD_TOKEN
+        if not signing.is_signable(submission):
+            return Reason(
+                "BadSignature",
+                f"The job is signed, and has more than the {signing.VALUES_LIMIT} values that a signature can cover.",
+                "Push it with the token itself, or as several jobs.",
+            )
+        if not _own_jid(payload):
+            message = "A signed job needs a jid, since the signature covers it."
+            return Reason("BadSignature", message, "Push it with one.")
+        if all(token.name != signature.token for token in self.plan.tokens.tokens):
+            message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
+            return Reason(
+                "BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}"
+            )
+        return _misfit(signature)
 
 
-def proof_of(pool: WorkerPool, job: Job) -> Proof | None:
-    """Return the proof by which a job was let in before; None if that cannot be found out any more."""
-    submission = arguments.read(job.fields.get("args"))
-    if isinstance(submission, Reason):
-        return None
-    return pool.plan.tokens.proof(submission.token, _own_jid(job), submission, _let_in_from(pool, job))
+def _fingerprint(payload: Job, proof: Proof, signature: Signature) -> Fingerprint:
+    queue = signing.accepted_in(payload.fields) or payload.queue
+    return Fingerprint(queue, signing.fingerprint(signature), proof.token.window_s + signing.AHEAD_S)
 
 
-def stored(pool: WorkerPool, item: JobInProgress, job: Job) -> Job:
-    """Return the job as it may be stored: with its command's name, sealed if it can be, and a note if a part is done.
-
-    A `retry_queue` that does not count is reported.
-    """
-    name = item.command or display.command_of(job.fields)
-    shown = [secret for secret in pool.plan.tokens.values if name is not None and secret in name]
-    if name is not None and shown and hiding.text(name, shown) != name:
-        name = None
-    if retry.names_foreign_queue(job.fields, pool.plan.target.queues):
-        pool.report(retry_queues.ignored(item.queue))
-    proof = item.proof
-    if proof is not None and proof.signature is None and not proof.token.flat:
-        job = sealing.seal(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
-    fields = display.with_command_name(job.fields, name)
-    return attrs.evolve(job, fields={**fields, EFFECTED_FIELD: True} if item.effected else fields)
-
-
-def _read(pool: WorkerPool, item: JobInProgress, job: Job) -> Admitted | Reason:
-    tokens = pool.plan.tokens
-    args = job.fields.get("args")
-    submission = arguments.read(args, tokens.hide)
-    if isinstance(submission, Reason):
-        token, reply_id = arguments.token_and_reply_id(args)
-        item.reply_id = None if tokens.proof(token) is None else reply_id
-        return _without_secrets(submission, job)
-    queue = _let_in_from(pool, job)
-    proof = tokens.proof(submission.token, _own_jid(job), submission, queue)
-    if proof is None:
-        return _unproven(pool, job, submission)
-    item.command = submission.command.endpoint
-    item.reply_id = submission.reply_id
-    now_s = time.time()
-    accepted = _accept(job, proof, queue, now_s)
-    if isinstance(accepted, Reason):
-        return accepted
-    item.job = accepted
-    item.proof = proof
-    if proof.signature is not None:
-        queue = signing.accepted_in(accepted.fields) or job.queue
-        item.fingerprint = Fingerprint(
-            queue, signing.fingerprint(proof.signature), proof.token.window_s + signing.AHEAD_S
-        )
-    known = pool.commands.of(item.command)
-    asked = arguments.name_bare_list(submission, known.spec) if submission.is_bare else submission
-    if isinstance(asked, Reason):
-        return _without_secrets(asked, job)
-    refused = known.refusal(proof.token, asked.command, item.queue)
-    if refused is not None:
-        return _without_secrets(refused, job)
-    tokens.used[proof.token.name] = now_s
-    return Admitted(accepted, asked, known)
-
-
-def _without_secrets(reason: Reason, job: Job) -> Reason:
+def _without_secrets(reason: Reason, payload: Job) -> Reason:
     """Return a reason about a job's arguments, which it may quote, without their secrets."""
-    return reason.hidden(hiding.hiding(redact.secrets_of(job.fields)), hiding.EXCERPT_LIMIT)
+    return reason.hidden(hiding.hiding(redact.secrets_of(payload.fields)), hiding.EXCERPT_LIMIT)
 
 
-def _let_in_from(pool: WorkerPool, job: Job) -> str:
-    """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.
-
-    `_accept` checks whether what it says is true.
-    """
-    queue = signing.accepted_in(job.fields)
-    return queue if queue in pool.plan.target.queues else job.queue
-
-
-def _own_jid(job: Job) -> str:
+def _own_jid(payload: Job) -> str:
     """Return the payload's jid; "" if it has none, since the one made for it differs from one process to the next."""
-    return job.jid if job.fields.get("jid") == job.jid else ""
-
-
-def _unproven(pool: WorkerPool, job: Job, submission: Submission) -> Reason:
-    signature = signing.read(submission.token)
-    if signature is None:
-        return _BAD_TOKEN
-    if not signing.is_signable(submission):
-        return Reason(
-            "BadSignature",
-            f"The job is signed, and has more than the {signing.VALUES_LIMIT} values that a signature can cover.",
-            "Push it with the token itself, or as several jobs.",
-        )
-    if not _own_jid(job):
-        return Reason("BadSignature", "A signed job needs a jid, since the signature covers it.", "Push it with one.")
-    if all(token.name != signature.token for token in pool.plan.tokens.tokens):
-        message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
-        return Reason("BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}")
-    return _misfit(signature)
+    return payload.jid if payload.fields.get("jid") == payload.jid else ""
 
 
 def _misfit(signature: Signature) -> Reason:
@@ -163,17 +174,17 @@ def _misfit(signature: Signature) -> Reason:
     )
 
 
-def _accept(job: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
+def _accept(payload: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
     """Return the job, marked as accepted if it is signed; or why its signature, or the lack of one, is not accepted.
 
     `queue` is the one that the signature fits, if it covers one.
     """
     token, signature = proof.token, proof.signature
     if signature is None:
-        return _unsigned(token) if token.signed else job
-    if signing.is_accepted(job.fields, proof.secret, signature):
-        return job
-    if signature.covers_queue and queue != job.queue:
+        return _unsigned(token) if token.signed else payload
+    if signing.is_accepted(payload.fields, proof.secret, signature):
+        return payload
+    if signature.covers_queue and queue != payload.queue:
         # What it says of itself is not true.
         return _misfit(signature)
     if token.queue_signed and not signature.covers_queue:
@@ -181,8 +192,8 @@ def _accept(job: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
     age_s = now_s - signature.at_s
     if age_s > token.window_s or age_s < -signing.AHEAD_S:
         return _untimely(token.name, age_s, token.window_s)
-    mark = signing.acceptance(proof.secret, signature, job.queue)
-    return attrs.evolve(job, fields={**job.fields, signing.ACCEPTED_FIELD: mark})
+    mark = signing.acceptance(proof.secret, signature, payload.queue)
+    return attrs.evolve(payload, fields={**payload.fields, signing.ACCEPTED_FIELD: mark})
 
 
 def _unsigned(token: Token) -> Reason:
@@ -211,19 +222,11 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
     )
 
 
-def _warn_of_lost_reply(pool: WorkerPool) -> None:
-    if pool.plan.policy.reply_queue is not None or "reply" in pool.warned:
-        return
-    pool.warned.add("reply")
-    pool.report(
-        Warned(
-            "ReplyWithoutQueue",
-            "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",
-            'Set "ResponseQueue", or leave the fourth argument out.',
-        )
-    )
-
-
+_LOST_REPLY = Warned(
+    "ReplyWithoutQueue",
+    "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",
+    'Set "ResponseQueue", or leave the fourth argument out.',
+)
 _BAD_TOKEN = Reason(
     "BadToken",
     "This broker does not accept the token (third argument).",

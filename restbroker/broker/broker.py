@@ -15,9 +15,9 @@ from restbroker.broker import signals
 from restbroker.broker.generation import Generation
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.recovery import Remainder
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
-from restbroker.broker.unfinished_jobs import Remainder
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 
 Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
@@ -62,9 +62,9 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
                 newest = await _next(control, reload)
             plan.report(BrokerStopping(control.why, plan.shutdown_timeout_s))
         process.cancel_scope.cancel()
-    left = generations.left
-    plan.report(BrokerStopped(left.complete, left.pushed_back, left.uncertain, left.left))
-    return BrokerEnd(left.complete, control.second)
+    rest = generations.remainder
+    plan.report(BrokerStopped(rest.complete, rest.requeued, rest.uncertain, rest.reserved))
+    return BrokerEnd(rest.complete, control.second)
 
 
 async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
@@ -75,7 +75,7 @@ async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
                 nursery.start_soon(cancel_on, event, nursery.cancel_scope)
         if control.stop.is_set():
             return None
-        control.reload = trio.Event()
+        control.take_reload()
         plan = await _unless_stopped(control, reload)
         if plan is not None:
             return plan
@@ -93,11 +93,11 @@ async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None
 
 @attrs.define(eq=False)
 class _Generations:
-    """All generations of a process. `left`: what those that lived until its stop left, added up."""
+    """All generations of a process. `remainder`: what remained of those that lived until its stop, added up."""
 
     control: Control
     health: StoreHealth
-    left: Remainder = attrs.field(factory=Remainder)
+    remainder: Remainder = attrs.field(factory=Remainder)
     _identities: set[str] = attrs.field(factory=set)
     _serving: list[trio.Event] = attrs.field(factory=list)
 
@@ -111,15 +111,15 @@ class _Generations:
             for event in older:
                 event.set()
 
-        left = Remainder()
+        remainder = Remainder()
         try:
             while not (self.control.stop.is_set() or replaced.is_set()):
-                life = Generation(plan, self.control, self.health, self._identities, replaced, take_over)
-                left = await life.run()
+                generation = Generation(plan, self.control, self.health, self._identities, replaced, take_over)
+                remainder = await generation.run()
         finally:
             self._serving.remove(replaced)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
                 for target in plan.targets:
                     await target.transport.aclose()
         if self.control.stop.is_set():
-            self.left = self.left.plus(left)
+            self.remainder = self.remainder.plus(remainder)

@@ -1,8 +1,8 @@
 """What is the same for all jobs of one endpoint, found out once: it cost each job a fifth of its time.
 
-Admission calls `of`, and the worker uses what it returns. Always holds: it is found out again when the connector knows
-another command under the endpoint, since it learnt the server's version; memory is bounded, since producers can invent
-endpoints.
+Admission calls `of`, and the processor uses what it returns. Always holds: it is found out again when the connector
+knows another command under the endpoint, since it learnt the server's version; memory is bounded, since producers can
+invent endpoints.
 """
 
 from collections.abc import Mapping

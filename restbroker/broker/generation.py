@@ -1,11 +1,11 @@
-"""One life of the broker: new identities, from their registration to the last settlement.
+"""One generation of the broker: new identities, from their registration to the last settlement.
 
-`broker.run` runs one after the other until the process stops; a life also ends when Redis no longer grants it its
+`broker.run` runs one after the other until the process stops; a generation also ends when Redis no longer grants it its
 rights, or when one of a later configuration has taken over. It is a nest of nurseries whose exits are the phases of its
-end: intake ends first, then the workers, then the committers once the last worker is gone, then the remaining jobs are
-settled or requeued, and the beat stops last. Always holds: however a life ends, every job is settled, requeued, or in
-its in-progress hash for a reaper; and a life that was replaced may take until the process stops, since it lives on
-beside its successor and a job that is cut off may have run.
+end: intake ends first, then the workers, then the ackers once the last worker is gone, then the remaining jobs are
+settled or requeued, and the heartbeat stops last. Always holds: however a generation ends, every job is settled,
+requeued, or in its in-progress hash for a reaper; and one that was replaced may take until the process stops, since it
+lives on beside its successor and a job that is cut off may have run.
 """
 
 import math
@@ -19,24 +19,22 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.broker import prober, processor, same_host, unfinished_jobs
-from restbroker.broker.acker import Acker
-from restbroker.broker.breaker import Breaker
+from restbroker.broker import same_host
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.heartbeat import Heartbeat
+from restbroker.broker.heartbeat import Heartbeat, Member
+from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.lease import Lease
 from restbroker.broker.pauses import Pauses
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.poller import Poller
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.reaper import Reaper
+from restbroker.broker.recovery import Remainder
 from restbroker.broker.rewrite import Rewrite
 from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import bound, cancel_on
 from restbroker.broker.signals import Control
-from restbroker.broker.unfinished_jobs import Remainder
-from restbroker.broker.worker_pool import TargetPlan, WorkerPool, new_name
-from restbroker.store import jobs
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
 from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened
@@ -49,9 +47,9 @@ _SETTLE_AGAIN_S = 5.0
 
 @attrs.define(eq=False)
 class Generation:
-    """One life, for one call of `run`. Setting `replaced` ends it; it calls `take_over` when it begins to take jobs.
+    """One generation, for one call of `run`. Setting `replaced` ends it; it calls `take_over` when it begins.
 
-    `identities` holds those of all generations of this process: a life adds its own, and removes them at its end.
+    `identities` holds those of all generations of this process: each adds its own, and removes them at its end.
     """
 
     plan: BrokerPlan
@@ -69,53 +67,51 @@ class Generation:
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
     _confirmed: trio.Event = attrs.field(factory=trio.Event)
     _lost: bool = False
-    """Whether the life was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
+    """Whether it was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
 
     async def run(self) -> Remainder:
-        """Run until the process stops, a later life takes over or Redis fences this one; return what was left.
+        """Run until the process stops, a later generation takes over or Redis fences this one; return what remained.
 
         Raise `StoreRefused` if Redis is too old.
         """
         async with self._opened:
-            pools = [self._pool(lane_plan) for lane_plan in self.plan.targets]
+            pools = [self._pool(target) for target in self.plan.targets]
+            upkeep = self._open()
             try:
-                return await self._serve(pools) if await self._register(pools) else Remainder()
+                return await self._serve(pools, upkeep) if await self._register(pools, upkeep) else Remainder()
             finally:
-                self.identities.difference_update(pool.identity for pool in pools)
+                self.identities.difference_update(pool.identity.name for pool in pools)
 
     def _open(self) -> Connection:
         connection = self.plan.open_connection()
         self._opened.push_async_callback(connection.aclose)
         return connection
 
-    def _open_waiting(self, queues: Sequence[str]) -> QueueWaiter:
-        waiters = {queue: self.plan.open_waiter() for queue in queues}
+    def _pool(self, plan: TargetPlan) -> WorkerPool:
+        waiters = {queue: self.plan.open_waiter() for queue in plan.target.queues}
         for waiter in waiters.values():
             self._opened.callback(waiter.close)
-        return QueueWaiter(waiters)
-
-    def _pool(self, plan: TargetPlan) -> WorkerPool:
         return WorkerPool(
-            plan=plan,
+            plan,
+            Identity(f"{self._name}:{plan.target.name}", self.plan.report),
+            self._lease,
+            self.control.quiet,
             store=self._open(),
             health=self.health,
-            lease=self._lease,
-            breaker=Breaker(plan.target.name, self._report_of_gate, plan.target.concurrency),
-            report=self.plan.report,
-            identity=f"{self._name}:{plan.target.name}",
-            quiet=self.control.quiet,
+            queues=QueueWaiter(waiters),
+            report_of_breaker=self._report_of_breaker,
         )
 
-    def _report_of_gate(self, event: Event) -> None:
-        """Report an event of a breaker, but once this life is replaced, not that a breaker tripped or was reset.
+    def _report_of_breaker(self, event: Event) -> None:
+        """Report an event of a breaker, but once this generation is replaced, not that a breaker tripped or was reset.
 
-        Only the newest life reports that: a breaker of an older one would never be reported as open again.
+        Only the newest one reports that: a breaker of an older one would never be reported as reset.
         """
         if not (self.replaced.is_set() and isinstance(event, GateClosed | GateOpened)):
             self.plan.report(event)
 
-    async def _register(self, pools: Sequence[WorkerPool]) -> bool:
-        """Register all pools' identities; return False if this life is to end before Redis answers.
+    async def _register(self, pools: Sequence[WorkerPool], upkeep: Connection) -> bool:
+        """Register all pools' identities; return False if this generation is to end before Redis answers.
 
         Raise `StoreRefused` if Redis is too old.
         """
@@ -123,60 +119,54 @@ class Generation:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
             nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
-            await self.health.insist(pools[0].store, require_supported)
+            await self.health.insist(upkeep, require_supported)
             # The first job that fails is due by Redis' clock, too.
             asked_at_s = time.time()
-            self.health.saw_clock(await self.health.insist(pools[0].store, time_s), asked_at_s, time.time())
+            self.health.saw_clock(await self.health.insist(upkeep, time_s), asked_at_s, time.time())
             for pool in pools:
-                await self._register_one(pool)
+                await pool.register()
+                self.identities.add(pool.identity.name)
             registered = True
             nursery.cancel_scope.cancel()
         return registered
 
-    async def _register_one(self, pool: WorkerPool) -> None:
-        target = pool.plan.target
-        facts = same_host.own_facts(target.name)
-        responses = pool.plan.policy.responses
-        while not await self.health.insist(pool.store, jobs.register, pool.identity, facts, target.queues, responses):
-            pool.identity = f"{new_name()}:{target.name}"
-        self.identities.add(pool.identity)
-
-    async def _serve(self, pools: Sequence[WorkerPool]) -> Remainder:
+    async def _serve(self, pools: Sequence[WorkerPool], upkeep: Connection) -> Remainder:
+        members = [Member(pool.identity, pool.plan.tokens, partial(self.plan.snapshot, pool)) for pool in pools]
         async with trio.open_nursery() as keep:
-            keep.start_soon(self._beat, Heartbeat(pools, self._open(), self._lease, self.plan.snapshot))
+            keep.start_soon(self._keep_alive, Heartbeat(members, self._open(), self.health, self._lease))
             keep.start_soon(self._watch_fences, pools)
             keep.start_soon(self._watch_stop, pools)
             keep.start_soon(cancel_on, self.replaced, self._intake_scope)
             try:
-                await self._work(pools)
+                await self._work(pools, upkeep)
             except BaseException:
                 self._lost = True
                 raise
             finally:
-                left = await self._settle_leftovers(pools)
+                remainder = await self._settle_unfinished(pools)
                 self.plan.status.rest(pools)
             keep.cancel_scope.cancel()
-        return left
+        return remainder
 
-    async def _beat(self, beat: Heartbeat) -> None:
+    async def _keep_alive(self, heartbeat: Heartbeat) -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(beat.run)
+            await nursery.start(heartbeat.run)
             self._confirmed.set()
 
-    async def _work(self, pools: Sequence[WorkerPool]) -> None:
+    async def _work(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
         with self._commit_scope:
             async with trio.open_nursery() as commit:
                 for pool in pools:
-                    commit.start_soon(Acker(pool).run)
+                    commit.start_soon(pool.acker.run)
                 try:
                     with self._work_scope:
-                        await self._deliver(pools)
+                        await self._deliver(pools, upkeep)
                 finally:
                     for pool in pools:
-                        pool.finished.close()
+                        pool.acker.close()
                     bound(self._commit_scope, self._end_s())
 
-    async def _deliver(self, pools: Sequence[WorkerPool]) -> None:
+    async def _deliver(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
         async with trio.open_nursery() as connectors:
             for pool in pools:
                 await connectors.start(pool.plan.transport.run)
@@ -185,39 +175,36 @@ class Generation:
                 for pool in pools:
                     work.start_soon(self._run_workers, pool, connectors)
                 with self._intake_scope:
-                    await self._take_in(pools)
+                    await self._take_in(pools, upkeep)
                 for pool in pools:
                     pool.stop()
-                    # Their server may take no more connections than these, and the next life needs some.
+                    # Their server may take no more connections than these, and the next generation needs some.
                     connectors.start_soon(pool.plan.transport.keep_none)
                     if self.replaced.is_set():
-                        connectors.start_soon(partial(unfinished_jobs.give_back, pool, workers_gone=False))
+                        connectors.start_soon(partial(pool.recovery.requeue, workers_gone=False))
             connectors.cancel_scope.cancel()
 
     async def _run_workers(self, pool: WorkerPool, beside: trio.Nursery) -> None:
-        async with trio.open_nursery() as workers:
-            for _ in range(pool.plan.workers):
-                workers.start_soon(processor.run, pool)
+        await pool.run_workers()
         if self.replaced.is_set():
-            # Other pools may have long to go, and the next life could do these jobs meanwhile.
-            beside.start_soon(partial(unfinished_jobs.give_back, pool, workers_gone=True))
+            # Other pools may have long to go, and the next generation could do these jobs meanwhile.
+            beside.start_soon(partial(pool.recovery.requeue, workers_gone=True))
 
-    async def _take_in(self, pools: Sequence[WorkerPool]) -> None:
-        report = self.plan.report
-        upkeep = self._open()
+    async def _take_in(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
+        report, host = self.plan.report, same_host.this_host()
         async with trio.open_nursery() as intake:
             for pool in pools:
-                intake.start_soon(prober.run, pool)
-                intake.start_soon(Poller(pool, self._open_waiting(pool.plan.target.queues)).run)
+                intake.start_soon(pool.prober.run)
+                intake.start_soon(pool.poller.run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(upkeep, self.health, report, frozenset(specs)).run)
-            intake.start_soon(Reaper(upkeep, self.health, report, same_host.this_host(), self.identities, specs).run)
+            intake.start_soon(Reaper(upkeep, self.health, report, host, own=self.identities, specs=specs).run)
             intake.start_soon(Pauses(upkeep, self.health, report).run)
             intake.start_soon(Rewrite(upkeep, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:
-        # Before its first beat is confirmed, no request is started; an older life goes on for so long.
+        # Before its first beat is confirmed, no request is started; an older one goes on for so long.
         await self._confirmed.wait()
         if self.replaced.is_set():
             return
@@ -247,27 +234,28 @@ class Generation:
     async def _watch_fences(self, pools: Sequence[WorkerPool]) -> None:
         async with trio.open_nursery() as nursery:
             for pool in pools:
-                nursery.start_soon(cancel_on, pool.fenced, nursery.cancel_scope)
+                nursery.start_soon(cancel_on, pool.identity.fenced, nursery.cancel_scope)
         self._lost = True
         bound(self._commit_scope, _END_S)
         bound(self._settle_scope, 2 * _END_S)
         self._intake_scope.cancel()
         self._work_scope.cancel()
 
-    async def _settle_leftovers(self, pools: Sequence[WorkerPool]) -> Remainder:
+    async def _settle_unfinished(self, pools: Sequence[WorkerPool]) -> Remainder:
         total = Remainder()
         bound(self._settle_scope, self._end_s())
         with self._settle_scope as scope:
             while True:
                 total = Remainder()
                 for pool in pools:
-                    total = total.plus(await unfinished_jobs.settle(pool, told=self.control.stop.is_set()))
+                    by_order = self.control.stop.is_set()
+                    total = total.plus(await pool.recovery.settle_unfinished(by_order=by_order))
                 if total.complete or self._end_s() < math.inf:
                     break
                 await trio.sleep(_SETTLE_AGAIN_S)
         complete = total.complete and not scope.cancelled_caught
-        left = 0 if complete else sum(len(pool.in_hand) for pool in pools)
-        return attrs.evolve(total, complete=complete, left=left)
+        reserved = 0 if complete else sum(len(pool.reservations.jobs) for pool in pools)
+        return attrs.evolve(total, complete=complete, reserved=reserved)
 
     def _end_s(self) -> float:
         """Return the seconds that the last settlements may take: infinite if the process lives on and they may work."""
@@ -277,7 +265,7 @@ class Generation:
 
 
 async def _run_connector(pool: WorkerPool, *, task_status: trio.TaskStatus[None]) -> None:
-    """Run a connector's background work; if it fails, its target alone gets no more jobs in this life."""
+    """Run a connector's background work; if it fails, its target alone gets no more jobs in this generation."""
     has_begun = False
     try:
         async with trio.open_nursery() as nursery:

@@ -1,12 +1,23 @@
-"""A job in this process' hands: what Redis lists as ours, how far its delivery got, and which worker has it.
+"""A job that Redis lists as ours: how far its delivery is, how far its settling is, and what happened to it before.
 
-The fetcher makes items, workers fill them, the committer removes them. Always holds: `sending` is set before the first
-byte of the effect can leave, and `settlement` before the item reaches the committer, so that at a stop every item shows
-by itself what must become of it.
+The poller makes it, the processor takes it through its delivery, the acker through its settling. Always holds: its two
+states change along `DELIVERY_STEPS` and `SETTLING_STEPS` only; `SENDING` is set before the first byte of the effect can
+leave, and a settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of
+it. What is history (`recovered`, `effected`, …) is no state: it never leads back.
+
+    delivery   FETCHED ──► ADMITTED ──► MARKED ──► SENDING ──► ANSWERED
+                              ▲ └─────────────────►┘ │ │
+                              └──── not sent ─────────┘ (MARKED ──► ADMITTED as well)
+
+    settling   NONE ──► DECIDED ──► REQUESTED ──► CONFIRMED      REQUESTED: Redis was asked, and did not answer
+                          └─────────► REFUSED ───────►┘          REFUSED: in every form; it is tried again and again
 """
 
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
 import attrs
-import trio
 
 from restbroker.broker.tokens import Proof
 from restbroker.job.job import Job, memory_bytes
@@ -15,12 +26,56 @@ from restbroker.job.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
 
 
+class Delivery(IntEnum):
+    """How far the delivery of a job is. From `SENDING` on its command may have run."""
+
+    FETCHED = 0
+    ADMITTED = 1
+    MARKED = 2
+    SENDING = 3
+    ANSWERED = 4
+
+
+class Settling(IntEnum):
+    """How far the settling of a job is. Its delivery does not change any more once it is `DECIDED`."""
+
+    NONE = 0
+    DECIDED = 1
+    REQUESTED = 2
+    REFUSED = 3
+    CONFIRMED = 4
+
+
+# Enum members by short names: each job compares them some ten times.
+FETCHED, ADMITTED, MARKED, SENDING, ANSWERED = Delivery
+NONE, DECIDED, REQUESTED, REFUSED, CONFIRMED = Settling
+
+DELIVERY_STEPS: Final[Mapping[Delivery, frozenset[Delivery]]] = {
+    FETCHED: frozenset((ADMITTED,)),
+    ADMITTED: frozenset((MARKED, SENDING)),
+    MARKED: frozenset((SENDING, ADMITTED)),
+    SENDING: frozenset((ANSWERED, ADMITTED)),
+    ANSWERED: frozenset(),
+}
+SETTLING_STEPS: Final[Mapping[Settling, frozenset[Settling]]] = {
+    NONE: frozenset((DECIDED,)),
+    DECIDED: frozenset((REQUESTED, REFUSED, CONFIRMED)),
+    REQUESTED: frozenset((REFUSED, CONFIRMED)),
+    REFUSED: frozenset((REQUESTED, CONFIRMED)),
+    CONFIRMED: frozenset(),
+}
+
+
+class IllegalTransition(Exception):
+    """A bug: a job was to change to a state that does not follow from those that it has. The job stays as it is."""
+
+
 @attrs.define(eq=False)
 class JobInProgress:
     """One job under its ticket. `number` is the ticket's first part; it rises and is never used again by an identity.
 
-    `started_at_s` (epoch seconds) is when a worker took it up; None until then. It is shown, and a life that is
-    replaced gives back what no worker took up (`leftovers.give_back`).
+    `started_at_s` (epoch seconds) is when a worker took it up; None until then. It is shown, and a generation that is
+    replaced requeues what no worker took up.
     """
 
     ticket: str
@@ -31,28 +86,28 @@ class JobInProgress:
     """The size of a job that is too large, whose bytes are in Redis alone: `raw` is empty. 0 for every other job."""
     granted_at_s: float = 0.0
     """When it was taken (boot time in seconds), or later paid for a start: the rate limit was charged for it then."""
-    started_at_s: float | None = None
-    job: Job | None = None
-    command: str = ""
-    proof: Proof | None = None
-    """The token, secret and signature that it was let in by; None until it is let in."""
-    admitted: bool = False
-    fingerprint: Fingerprint | None = None
-    """What is remembered of it once it is done, if it is signed; else None."""
-    reply_id: str | int | float | None = None
-    recovered: str | None = None
-    """The digest under which its runs before a crash are counted; None if there are none."""
+    delivery: Delivery = FETCHED
+    settling: Settling = NONE
+    settlement: Settlement | None = None
+    """What becomes of it; None until that is decided."""
     forgotten: bool = False
     """Whether Redis has it again although it was sent or settled before, so that it counts as having run."""
+    started_at_s: float | None = None
+    payload: Job | None = None
+    command: str = ""
+    reply_id: str | int | float | None = None
+    proof: Proof | None = None
+    """The token, secret and signature that it was let in by; None until it is let in."""
+    fingerprint: Fingerprint | None = None
+    """What is remembered of it once it is done, if it is signed; else None."""
+    recovered: str | None = None
+    """The digest under which its runs before a crash are counted; None if there are none."""
+    admitted: bool = False
     at_most_once: bool = False
     in_slot: bool = False
     """Whether it has a place in its command's slot, beside the breaker's limit."""
-    sending: bool = False
     effected: bool = False
     """Whether a part of it is done and the rest is not; never False again."""
-    settlement: Settlement | None = None
-    asked: bool = False
-    """Whether Redis got its settlement and did not answer: if it is gone by the next time, it was settled then."""
     context: Context | None = None
     status: int | None = None
     """The status of the server's answer, if the job was delivered and only `took_s` is reported of it; else None.
@@ -70,18 +125,111 @@ class JobInProgress:
         self.memory_bytes = memory_bytes(self.raw)
 
     @property
+    def was_sent(self) -> bool:
+        """Whether its command may have run, or a part of it."""
+        return self.delivery >= SENDING or self.effected
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the target may be running it: it was sent, and nothing is decided yet."""
+        return self.delivery >= SENDING and self.settlement is None
+
+    @property
     def is_uncertain(self) -> bool:
         """Whether it must not be requeued: it may be running, or a part of what must not run twice is done."""
-        return self.sending or (self.effected and self.at_most_once)
+        return self.delivery >= SENDING or (self.effected and self.at_most_once)
 
+    def start(self, at_s: float) -> None:
+        """Note that a worker takes it up (epoch seconds)."""
+        self.started_at_s = at_s
 
-@attrs.define(eq=False)
-class Worker:
-    """What one worker has: the `item` that it took last. `scope` is open until a person cancels a job in it.
+    def grant(self, at_s: float) -> None:
+        """Note that the rate limit was charged for its start (boot time in seconds)."""
+        self.granted_at_s = at_s
 
-    `cancelled`: the item for which it was cancelled; None: it was not.
-    """
+    def identify(self, payload: Job | None, recovered: str | None = None) -> None:
+        """Note what was read of its bytes: the job, None if they hold none, and its count of runs before a crash."""
+        self.payload, self.recovered = payload, recovered
 
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    item: JobInProgress | None = None
-    cancelled: JobInProgress | None = None
+    def address(self, command: str, reply_id: str | float | None) -> None:
+        """Note the command that it asks for, and where its answer goes: its producer knows the token."""
+        self.command, self.reply_id = command, reply_id
+
+    def prove(self, payload: Job, proof: Proof, fingerprint: Fingerprint | None) -> None:
+        """Note that its token, or its signature, is accepted."""
+        self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
+
+    def admit(self, *, at_most_once: bool) -> None:
+        """Note that it is let in, also once more behind a wait for its slot."""
+        if self.delivery > ADMITTED or self.settling:
+            raise self._illegal(ADMITTED)
+        self.delivery, self.admitted, self.at_most_once = ADMITTED, True, at_most_once
+
+    def mark(self) -> None:
+        """Note that Redis has it as about to be sent. Raise `IllegalTransition` if it is not let in, or answered."""
+        if not 0 < self.delivery < ANSWERED or self.settling:
+            raise self._illegal(MARKED)
+        self.delivery = max(self.delivery, MARKED)
+
+    def start_sending(self) -> None:
+        """Note that its first byte may leave from now on. Raise `IllegalTransition` if it is not let in."""
+        if not 0 < self.delivery < ANSWERED or self.settling:
+            raise self._illegal(SENDING)
+        self.delivery = SENDING
+
+    def go_on(self) -> None:
+        """Note that a part of it is done, and that of the next part no byte has left."""
+        self.hold(effected=True)
+
+    def hold(self, *, effected: bool = False) -> None:
+        """Note that it was not sent, or is to be sent again: it waits. `effected`: a part of it is done."""
+        if self.delivery is ANSWERED or self.settling:
+            raise self._illegal(ADMITTED)
+        self.delivery, self.effected = min(self.delivery, ADMITTED), self.effected or effected
+
+    def answer(self) -> None:
+        """Note that the target answered what was sent; do nothing if nothing was sent."""
+        if self.settling:
+            raise self._illegal(ANSWERED)
+        if self.delivery is SENDING:
+            self.delivery = ANSWERED
+
+    def decide(self, settlement: Settlement, event: JobFinished | None = None, context: Context | None = None) -> None:
+        """Note what becomes of it, and what is reported of that. Raise `IllegalTransition` if it was decided before."""
+        if self.settling:
+            raise self._illegal(DECIDED)
+        self.settlement, self.event, self.context, self.settling = settlement, event, context, DECIDED
+
+    def decide_delivered(self, settlement: Settlement, status: int, took_s: float, context: Context | None) -> None:
+        """Note that it is done, of which only the status and the seconds that it took are reported."""
+        if self.settling:
+            raise self._illegal(DECIDED)
+        self.settlement, self.context, self.settling = settlement, context, DECIDED
+        self.status, self.took_s = status, took_s
+
+    def revise(self, settlement: Settlement, event: JobFinished | None = None) -> None:
+        """Replace what was decided, since Redis did not take it in that form; None leaves what is reported."""
+        if not 0 < self.settling < CONFIRMED:
+            raise self._illegal(DECIDED)
+        self.settlement, self.event = settlement, event or self.event
+
+    def request(self) -> None:
+        """Note that Redis was asked to settle it and did not answer: if it is gone the next time, it was settled."""
+        if not 0 < self.settling < CONFIRMED:
+            raise self._illegal(REQUESTED)
+        self.settling = REQUESTED
+
+    def refuse(self) -> None:
+        """Note that Redis refuses to settle it in every form."""
+        if not 0 < self.settling < CONFIRMED:
+            raise self._illegal(REFUSED)
+        self.settling = REFUSED
+
+    def confirm(self) -> None:
+        """Note that it is settled, or in other hands: it is not in progress here any more."""
+        if not 0 < self.settling < CONFIRMED:
+            raise self._illegal(CONFIRMED)
+        self.settling = CONFIRMED
+
+    def _illegal(self, state: Delivery | Settling) -> IllegalTransition:
+        return IllegalTransition(f"{self.delivery.name}, {self.settling.name} -> {state.name}")

@@ -1,15 +1,26 @@
-"""The way to the target for one delivery, which remembers whether the effect may have left; and why deliveries fail."""
+"""The way to the target for one delivery, which notes in the job what may have left; and why deliveries fail.
+
+The processor makes a `JobLink` for each round of a delivery, the prober a `ProbeLink`. Always holds: no byte of a
+command leaves unless its job is ours, the breaker admits jobs and the lease is fresh at that very moment.
+"""
 
 from collections.abc import Coroutine
 from typing import Any
 
 import attrs
 
-from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.worker_pool import TargetPlan, WorkerPool
-from restbroker.config.hidden import without_secrets
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.clearance import Clearance
+from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.lease import Lease
+from restbroker.broker.reservations import Reservations
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.config.hidden import spellings_of, without_secrets
 from restbroker.errors import ConfigError
-from restbroker.job.outcome import Probe, Reason
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.settle import reason_of
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
@@ -36,14 +47,25 @@ class ProbeLink:
 
 
 @attrs.define(eq=False)
+class Outlet:
+    """What every link of one pool asks before its request leaves."""
+
+    transport: Transport
+    reservations: Reservations
+    breaker: Breaker
+    lease: Lease
+    clearance: Clearance
+
+
+@attrs.define(eq=False)
 class JobLink:
-    """The way to the target for one round of delivering `item`, made by the worker.
+    """The way to the target for one round of delivering `job`.
 
     It is the transport's `Sender` too, as a connection may come long after the request for it.
     """
 
-    pool: WorkerPool
-    item: JobInProgress
+    outlet: Outlet
+    job: JobInProgress
     went_on: bool = False
     """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
     _took: bool = False
@@ -55,7 +77,7 @@ class JobLink:
         """
         if self._took:
             return self._ask_between(request)
-        return self.pool.plan.transport.send(request)
+        return self.outlet.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send the request that has the effect, and return the answer; mark in Redis first what must not run twice.
@@ -65,23 +87,24 @@ class JobLink:
         """
         if self._took:
             # It goes on behind what was answered; of this one no byte has left.
-            self.item.effected, self.item.sending = True, False
+            self.job.go_on()
             self._took = self.went_on = False
-        if self.item.at_most_once:
+        if self.job.at_most_once:
             return self._send_marked(request)
-        return self.pool.plan.transport.send(request, self)
+        return self.outlet.transport.send(request, self)
 
     def may_send(self) -> None:
         """Raise `NotOurs` if the job is in other hands by now, `NotNow` if nothing may be sent at the moment."""
-        pool = self.pool
-        if self.item.ticket not in pool.in_hand:
+        outlet = self.outlet
+        if self.job.ticket not in outlet.reservations.jobs:
             raise NotOurs
-        if not pool.breaker.admits or pool.breaker.stopped or not pool.lease.is_fresh:
+        if not outlet.breaker.admits or outlet.breaker.stopped or not outlet.lease.is_fresh:
             raise NotNow
 
     def sending(self) -> None:
-        """Note in the item that its first byte may leave from now on."""
-        self.item.sending = self._took = True
+        """Note in the job that its first byte may leave from now on."""
+        self.job.start_sending()
+        self._took = True
 
     def note_refused(self) -> None:
         """Note that the server refused what was sent: a request behind it does not go on from there."""
@@ -91,15 +114,16 @@ class JobLink:
         """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""
         self.went_on = True
         try:
-            return await self.pool.plan.transport.send(request)
+            return await self.outlet.transport.send(request)
         except MaybeSent as problem:
             raise NotSent(problem.message, timed_out=problem.timed_out) from problem
 
     async def _send_marked(self, request: Request) -> Response:
         self.may_send()
-        if not await self.pool.mark(self.item.ticket):
+        if not await self.outlet.clearance.mark(self.job.ticket):
             raise NotOurs
-        return await self.pool.plan.transport.send(request, self)
+        self.job.mark()
+        return await self.outlet.transport.send(request, self)
 
 
 async def probe(plan: TargetPlan) -> Probe:
@@ -120,6 +144,50 @@ async def probe(plan: TargetPlan) -> Probe:
         detail=without_secrets(found.detail, plan.target),
         cure=without_secrets(found.cure, plan.target),
     )
+
+
+def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:
+    """Return what follows from an exception that the connector raised."""
+    match problem:
+        case NotSent(by_request=True):
+            return Rejected(
+                Reason("UnsendableRequest", problem.message, "The job's values would make an invalid request.")
+            )
+        case NotSent():
+            return Unsent(unreachable(problem))
+        case MaybeSent() if job.delivery < SENDING:
+            return Unsent(unreachable(problem))
+        case MaybeSent():
+            return Uncertain(reason_of(spec, unanswered(problem)))
+        case _:
+            reason = plan.bug("The connector", problem)
+            return Deferred(reason, max_attempts=3) if job.delivery < SENDING else Uncertain(reason)
+
+
+def is_ours(outcome: Outcome) -> bool:
+    """Tell whether a connector that sent nothing did or refused the job by itself: that is no answer of the target."""
+    match outcome:
+        case Delivered():
+            return outcome.by_us
+        case Deferred():
+            return not outcome.pause_target
+        case _:
+            return isinstance(outcome, Rejected)
+
+
+def redacted(
+    plan: TargetPlan, outcome: Rejected | Deferred | Uncertain | Unsent | Denied, call: Call, spec: CommandSpec | None
+) -> Outcome:
+    """Return an outcome whose texts show no token, no secret argument and no secret of the target.
+
+    Which arguments are secret says `spec` (None outside the catalogue), or their name.
+    """
+    secrets = redact.secret_values(spec, call.command.arguments) | frozenset(plan.tokens.values)
+    own = spellings_of(plan.target.all_secrets)
+    outcome = attrs.evolve(outcome, reason=outcome.reason.hidden(hiding.hiding(secrets, own), hiding.EXCERPT_LIMIT))
+    if isinstance(outcome, Uncertain | Unsent):
+        return outcome
+    return attrs.evolve(outcome, text=without_secrets(outcome.text, plan.target))
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

@@ -31,10 +31,10 @@ class Pauses:
     async def run(self) -> None:
         """Look for pauses that are due, about every two seconds until cancelled."""
         while True:
-            await self.look()
+            await self.end_due()
             await trio.sleep(LOOK_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
 
-    async def look(self) -> None:
+    async def end_due(self) -> None:
         """End the pauses that are due now, and report them; what Redis refuses is reported once."""
         try:
             ended = await self.health.insist(self.store, pauses.end_due)

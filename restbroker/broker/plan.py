@@ -1,4 +1,4 @@
-"""What a broker is made of. `app` makes it of a configuration; every life of that configuration uses the same."""
+"""What a broker is made of. `app` makes it of a configuration; every generation of that configuration uses the same."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,7 +6,8 @@ import attrs
 
 from restbroker.broker.service import Service
 from restbroker.broker.status.status import Status
-from restbroker.broker.worker_pool import TargetPlan, WorkerPool
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.json_types import Json
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import Report

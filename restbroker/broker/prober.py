@@ -1,6 +1,6 @@
 """Finds out when a closed target works again: one prober over all processes, and pauses that all of them keep.
 
-A life runs one per pool. The process that has the turn probes and shares the result through Redis, so that a dead
+A generation runs one per pool. The process that has the turn probes and shares the result through Redis, so that a dead
 target sees one probe every second or two, however many processes wait for it. Always holds: what was found before this
 pool's breaker tripped does not reset it; a process believes others only in what is the same for all (that the target
 does not work, or works as it did), and probes by itself where its own login or the server's version matter, at its
@@ -17,8 +17,8 @@ import trio
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.link import probe, unreachable
-from restbroker.broker.worker_pool import WorkerPool
+from restbroker.broker.identity import Identity
+from restbroker.broker.link import unreachable
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
@@ -158,16 +158,16 @@ class SharingOverRedis:
     store: Connection
     health: StoreHealth
     target: str
-    owner: str
+    owner: Identity
 
     async def turn(self) -> Turn:
         """Return the turn, a result or `ProbeBusy`; the turn also if Redis is away or refuses to say."""
-        turn = await self._call(probing.claim, self._name, self.owner, probing.milliseconds(_TURN_S))
+        turn = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_TURN_S))
         return ProbeGranted() if turn is None else turn
 
     async def tell(self, text: bytes, counts_s: float) -> None:
         """End this process' turn in Redis with `text`; do nothing if Redis is away or refuses it."""
-        await self._call(probing.publish, self._name, self.owner, text, probing.milliseconds(counts_s))
+        await self._call(probing.publish, self._name, self.owner.name, text, probing.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:
         """Note the pause in Redis; do nothing if Redis is away or refuses it."""
@@ -193,13 +193,3 @@ class SharingOverRedis:
         except StoreRefused:
             pass  # a user without the right to these keys: then every process probes by itself
         return None
-
-
-async def run(pool: WorkerPool) -> None:
-    """Probe a pool's target whenever its breaker is tripped, until cancelled."""
-
-    async def ask() -> Probe:
-        return await probe(pool.plan)
-
-    others = SharingOverRedis(pool.store, pool.health, pool.plan.target.name, pool.identity)
-    await Prober(pool.breaker, ask, others).run()

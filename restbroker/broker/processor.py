@@ -1,312 +1,356 @@
-"""A worker: takes one job at a time from the hand-over, reads it, has it delivered, and decides what becomes of it.
+"""The life of a job, from the moment a worker takes it from the ready buffer until it has its settlement.
 
-A pool runs `TargetPlan.workers` of them: `Concurrency`, and one for each place in a slot. Always holds: every item that
-goes on to the committer has a settlement. An item that has none was not sent, or is being sent while the pool is cut
-off (`JobInProgress.sending` says so), or is not ours any more.
+1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`), and knows that a
+   worker may start it. From now on, whatever happens here, Redis lists it: if this process dies, a reaper requeues it.
+2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job, or is
+   not let in, is parked. A signed job that was done before is acknowledged, and not sent again.
+3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, and for a
+   fresh lease. It stays reserved meanwhile and uses up no try.
+4. **Marked**, if its command must run at most once: Redis notes that it is about to be sent. After a crash, what is
+   marked is parked and what is not is requeued.
+5. **Sent.** In the instant before the first byte leaves, the link asks once more whether the job is ours, the breaker
+   admits it and the lease is fresh (`link.py`). From then on it may have run.
+6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
+   server that refuses the broker itself, goes back to 3; if a part of it is done, only unless at most once.
+7. **Judged.** The outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
+   (`settler.py`). A time-out is `Uncertain`: what is safe to repeat is retried as what may have run, all else is dead.
+8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a group with others
+   (`acker.py`); until Redis confirms that, the job stays reserved, also through an outage.
+9. **Acknowledged.** It is released and reported.
+
+No step can lose a job, as Redis lists it until 8; it can run twice if it was sent (5) and the process dies before 8. At
+TERM the poller ends and no worker starts another job; what waits in 3 is requeued; what was sent has `ShutdownTimeout`
+to be answered, and is then cut off: requeued as what may have run if that is safe, else dead. A command that must run
+at most once and times out is dead as `Uncertain`: only a person sends it again. A person who cancels a job ends the
+scope of its worker between 2 and 7, and it is parked.
 """
 
 import random
 import time
-from collections.abc import Coroutine
-from typing import Any, assert_never
+from typing import assert_never
 
 import attrs
+import trio
 
-from restbroker.broker import reports
-from restbroker.broker.admission import Admitted, admit, stored
-from restbroker.broker.deliver import Done, deliver
-from restbroker.broker.job_in_progress import JobInProgress, Worker
-from restbroker.broker.slots import Slot
-from restbroker.broker.worker_pool import WorkerPool
-from restbroker.errors import StoreRefused
-from restbroker.job import arguments, rubyjson, settle
+from restbroker.broker.acker import Acker
+from restbroker.broker.admission import Admission, Admitted
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.clearance import ASK_AGAIN_S, Clearance
+from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.link import JobLink, NotNow, NotOurs, Outlet, is_ours, outcome_of, probe, redacted, unreachable
+from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.reservations import Reservations
+from restbroker.broker.settler import Settler
+from restbroker.broker.slots import Slot, Slots
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, digest, read, spare_jid, too_large
-from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
-from restbroker.job.policy import Context
-from restbroker.job.settle import Final
-from restbroker.job.settlement import Ack, Back, Fingerprint, Settlement
-from restbroker.telemetry.events import Warned
+from restbroker.job.job import NotAJob
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.settle import Final, reason_of
+from restbroker.transport.errors import MaybeSent, NotSent
+
+_UNSENT_LIMIT = 3
+"""How often one job may stay unsent while others succeed; then it counts as a failed try."""
+_DENIAL_LIMIT = 3
+"""How often one job may meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
+_FORBIDDEN = 403
+"""The status of the one denial that may concern a single command."""
+_AGAIN_S = 0.2
 
 
-async def run(pool: WorkerPool) -> None:
-    """Work until the hand-over is closed. When cancelled, the item in progress keeps what is known of it.
+@attrs.define
+class _Misses:
+    """How often one job was unsent while others were answered (`answers` at the last look), and how often denied."""
 
-    An item without a settlement stays: the pool stops before it could be sent, it waits for a place in its slot, or it
-    is not in our hands any more. When a person cancels the job in progress, it is parked and the worker goes on.
-    """
-    ready = pool.ready
-    while True:
-        hand = Worker()
-        pool.hands.add(hand)
-        # Not one for each job: that would cost each a microsecond. Once cancelled it takes no other job: `take` asks.
-        with hand.scope:
-            while (item := await ready.take()) is not None:
-                hand.item = item
-                pool.handed = max(pool.handed, item.number)
+    answers: int
+    unsent: int = 0
+    denials: int = 0
+
+    def is_unsent(self, answers: int) -> bool:
+        """Count one more, if others were answered meanwhile; tell whether that was too often."""
+        self.unsent, self.answers = self.unsent + (answers > self.answers), answers
+        return self.unsent >= _UNSENT_LIMIT
+
+    def is_denied(self) -> bool:
+        """Count one more, and tell whether that was too often."""
+        self.denials += 1
+        return self.denials >= _DENIAL_LIMIT
+
+
+@attrs.define(eq=False)
+class Worker:
+    """One worker: the job that it took last. `scope` ends if a person cancels a job: `cancelled`, None for none."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    job: JobInProgress | None = None
+    cancelled: JobInProgress | None = None
+
+    def cancel(self, job: JobInProgress) -> None:
+        """End its work on this job."""
+        self.cancelled = job
+        self.scope.cancel()
+
+
+@attrs.define(eq=False)
+class Processor:
+    """What the workers of one pool do. `stopping` ends every wait before another try."""
+
+    plan: TargetPlan
+    reservations: Reservations
+    ready: ReadyBuffer
+    admission: Admission
+    clearance: Clearance
+    slots: Slots
+    breaker: Breaker
+    outlet: Outlet
+    settler: Settler
+    acker: Acker
+    stopping: trio.Event
+    _workers: set[Worker] = attrs.field(factory=set)
+
+    async def run(self) -> None:
+        """Work as one worker until the ready buffer is closed. When cancelled, its job keeps what is known of it.
+
+        A job without a settlement stays reserved: the pool stops before it could be sent, it waits for a place in its
+        slot, or it is not ours any more. When a person cancels the job of this worker, it is parked and the worker goes
+        on.
+        """
+        while True:
+            # Not one for each job: that would cost each a microsecond. Once it is cancelled, `receive` takes no more.
+            worker = Worker()
+            self._workers.add(worker)
+            with worker.scope:
                 try:
-                    admitted = _admitted(pool, item)
-                    if admitted is not None and not (
-                        item.fingerprint and await _is_replay(pool, item, item.fingerprint)
-                    ):
-                        done = await _delivery(pool, item, admitted)
-                        if done is not None:
-                            _settle(pool, item, admitted.job, admitted.known.spec, done.outcome, done.duration_s)
-                except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-                    _park(pool, item, error)
-                if item.settlement is not None:
-                    pool.finished.add(item, more=ready.is_ready)
-                # Else each worker that waits keeps its last job, which may take a hundred times its bytes.
-                hand.item = item = admitted = done = None
-            return
-        pool.hands.discard(hand)
-        _cancelled(pool, hand)
+                    while True:
+                        worker.job = None  # or each idle worker would keep its last job, and its bytes
+                        worker.job = await self.ready.receive()
+                        await self._process(worker.job)
+                except trio.ClosedResourceError:
+                    return
+            self._workers.discard(worker)
+            self._park_cancelled(worker)
 
+    async def _process(self, job: JobInProgress) -> None:
+        """Take one job through its life, until the acker has it; an unforeseen exception costs this job alone."""
+        try:
+            admitted = self._admit(job)
+            if admitted is not None and not (job.fingerprint and await self._is_replay(job)):
+                slot = admitted.endpoint.slot
+                await (self._deliver(job, admitted) if slot is None else self._deliver_in_slot(job, admitted, slot))
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self.settler.park_bug(job, error)
+        if job.settlement is not None:
+            self.acker.add(job)
 
-def read_job(pool: WorkerPool, item: JobInProgress) -> Job | NotAJob:
-    """Read the item's payload, and return the job in it, which `item.job` keeps, or what it is instead."""
-    item.recovered, recovered = _recovered(pool, item) if pool.recovered else (None, 0)
-    if item.size_bytes:
-        return too_large(item.size_bytes, item.queue, spare_jid(pool.identity, item.ticket))
-    entry = read(item.raw, item.queue, "", recovered + item.forgotten)
-    if not entry.jid:
-        entry = attrs.evolve(entry, jid=spare_jid(pool.identity, item.ticket))
-    item.job = entry if isinstance(entry, Job) else None
-    return entry
+    # 2. Admitted
+    def _admit(self, job: JobInProgress) -> Admitted | None:
+        """Return what the job asks for; None if it is not let in, or may not be sent again, and is settled so."""
+        job.start(time.time())
+        payload = self.admission.read(job)
+        if isinstance(payload, NotAJob):
+            self.settler.refuse(job, payload)
+            return None
+        admitted = self.admission.admit(job, payload)
+        if isinstance(admitted, Reason):
+            self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
+            return None
+        return self._again(job, admitted) if admitted.payload.maybe_run else admitted
 
+    def _again(self, job: JobInProgress, admitted: Admitted) -> Admitted | None:
+        """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
+        payload, spec = admitted.payload, admitted.endpoint.spec
+        uncertain_retries = self.plan.policy.uncertain_retries
+        if job.at_most_once:
+            # Had it been about to be sent before a crash, its mark would have parked it.
+            payload, uncertain_retries = self.admission.without_crashes(job, payload), 0
+        if not settle.may_send(payload, spec, uncertain_retries, at_most_once=job.at_most_once):
+            self.settler.settle(job, payload, spec, Uncertain(reason_of(spec, _TOO_OFTEN)))
+            return None
+        return attrs.evolve(admitted, payload=payload)
 
-def _recovered(pool: WorkerPool, item: JobInProgress) -> tuple[str | None, int]:
-    """Return the name under which the item's runs before a crash are counted (None: there are none), and the count."""
-    name = digest(item.raw)
-    recovered = pool.recovered.get(name, 0)
-    return (name if recovered else None), recovered
-
-
-def cut_off(pool: WorkerPool, item: JobInProgress, *, told: bool) -> None:
-    """Settle an item whose request was sent and not answered when the pool had to stop.
-
-    `told`: the process got the order to stop. If it fails instead, this job may be why, and uses up a try. An item that
-    holds no job is left as it is.
-    """
-    if item.job is None:
-        return
-    item.reply_id = arguments.token_and_reply_id(item.job.fields.get("args"))[1]
-    spec = pool.plan.connector.spec(item.command)
-    outcome = Uncertain(settle.reason_of(spec, _CUT_OFF))
-    if not told:
-        _settle(pool, item, item.job, spec, outcome)
-        return
-    context = _context(pool, item, 0.0)
-    settlement = settle.cut_off(stored(pool, item, item.job), spec, outcome.reason, context)
-    _conclude(pool, item, settlement, context, outcome)
-
-
-def put_back(pool: WorkerPool, item: JobInProgress) -> None:
-    """Settle an item that was not sent, or only in part: back to its queue, with a note if a part of it was done."""
-    job = item.job if item.effected else None
-    item.settlement = Back() if job is None else settle.requeue_begun(stored(pool, item, job))
-
-
-def _cancelled(pool: WorkerPool, hand: Worker) -> None:
-    """Park the job that a person cancelled in this hand, unless it was settled in the last moment."""
-    item = hand.cancelled
-    if item is None or item is not hand.item or item.settlement is not None or item.ticket not in pool.in_hand:
-        return
-    if item.job is None or item.ticket in pool.slots.waiting():
-        return
-    context = _context(pool, item, 0.0)
-    was_sent = item.sending or item.effected
-    reason = _CANCELLED_SENT if was_sent else _CANCELLED
-    settlement = settle.settle_cancelled(stored(pool, item, item.job), reason, context, was_sent=was_sent)
-    _conclude(pool, item, settlement, context, Uncertain(reason) if was_sent else Rejected(reason))
-    pool.finished.add(item, more=pool.ready.is_ready)
-
-
-def _park(pool: WorkerPool, item: JobInProgress, error: Exception) -> None:
-    """Settle a job on which the worker itself failed: parked as it is (or begun), it costs itself alone.
-
-    Otherwise it would be the first one taken at each start, in process after process, and it is by no means a crash of
-    which the job is suspected.
-    """
-    may = "; the command may have run" if item.sending or item.effected else ""
-    reason = Reason("Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this.")
-    context = _context(pool, item, 0.0)
-    fields = rubyjson.object_of(item.raw) if item.effected else None
-    raw = item.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
-    entry = NotAJob(raw, spare_jid(pool.identity, item.ticket), item.queue, reason, item.size_bytes > 0)
-    item.job, item.command = None, ""
-    _conclude(pool, item, settle.settle_unreadable(entry, context), context, Rejected(reason))
-
-
-def _admitted(pool: WorkerPool, item: JobInProgress) -> Admitted | None:
-    """Return what the item's job asks for; None if it is not let in, or may not be sent again, and is settled so."""
-    item.started_at_s = time.time()
-    entry = read_job(pool, item)
-    if isinstance(entry, NotAJob):
-        context = _context(pool, item, 0.0)
-        _conclude(pool, item, settle.settle_unreadable(entry, context), context, Rejected(entry.reason))
-        return None
-    admitted = admit(pool, item, entry)
-    if isinstance(admitted, Reason):
-        _settle(pool, item, item.job or entry, None, Rejected(admitted))
-        return None
-    item.admitted, item.at_most_once = True, admitted.known.at_most_once
-    return _again(pool, item, admitted) if admitted.job.maybe_run else admitted
-
-
-async def _is_replay(pool: WorkerPool, item: JobInProgress, fingerprint: Fingerprint) -> bool:
-    """Tell whether a signed job was done before; then it is settled as that, and no second answer is pushed.
-
-    False also if Redis refuses to say.
-    """
-    try:
-        if not await pool.replays.is_replay(fingerprint):
+    async def _is_replay(self, job: JobInProgress) -> bool:
+        """Tell whether a signed job was done before; then it is settled as that."""
+        if job.fingerprint is None or not await self.clearance.is_replay(job.fingerprint):
             return False
-    except StoreRefused as error:
-        pool.complain("StoreRefused", error.message, error.cure)
+        self.settler.end_replay(job)
+        return True
+
+    # 3. It waits
+    async def _deliver_in_slot(self, job: JobInProgress, admitted: Admitted, slot: Slot) -> None:
+        """Deliver the job within its slot. It has no settlement behind this if it waits for a place there."""
+        match slot.enter(job):
+            case "waiting":
+                return
+            case "full":
+                self.settler.defer_crowded(job, admitted.payload)
+                return
+            case "in":
+                pass
+            case other:
+                assert_never(other)
+        try:
+            await self._deliver(job, admitted)
+        finally:
+            following = slot.leave(job)
+            if following is not None:
+                self.ready.put_back(following)
+
+    async def _may_start(self, job: JobInProgress) -> bool:
+        """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
+
+        Return False if the pool stops, or the job is not ours any more.
+        """
+        breaker = self.breaker
+        while job.ticket in self.reservations.jobs and await (
+            breaker.wait_to_admit() if job.in_slot else breaker.enter()
+        ):
+            wait_s = ASK_AGAIN_S
+            try:
+                wait_s = await self.clearance.share_in_s(job)
+                if not wait_s and self.outlet.lease.is_fresh:
+                    return True
+                wait_s = wait_s or ASK_AGAIN_S
+            finally:
+                if wait_s and not job.in_slot:
+                    breaker.leave()
+            await self._pause(wait_s)
         return False
-    item.settlement, item.event = Ack(), reports.repeated(pool, item)
-    pool.report(_replayed(item.queue))
-    return True
 
+    async def _deliver(self, job: JobInProgress, admitted: Admitted) -> None:
+        """Send the job until there is an outcome to settle. There is none if the pool stops, or the job is not ours.
 
-def _again(pool: WorkerPool, item: JobInProgress, admitted: Admitted) -> Admitted | None:
-    """Return `admitted`, for a job that may have run already; None if it may not be sent again, and is settled so."""
-    job, spec, uncertain_retries = admitted.job, admitted.known.spec, pool.plan.policy.uncertain_retries
-    if item.at_most_once:
-        job, uncertain_retries = _unmarked(pool, item, job), 0
-    if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
-        _settle(pool, item, job, spec, Uncertain(settle.reason_of(spec, _TOO_OFTEN)))
+        When cancelled, `job.delivery` says whether it may have left.
+        """
+        call, spec, misses = self._call(admitted), admitted.endpoint.spec, _Misses(self.breaker.answers)
+        # Where nothing has to be waited for, the link checks all else.
+        may_start = not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now()
+        while may_start or await self._may_start(job):
+            may_start = False
+            outcome, took_s = await self._send(job, call, spec)
+            if isinstance(outcome, Denied | Unsent):
+                outcome = await self._after_miss(outcome, misses)
+            if outcome is not None:
+                # 7. Judged
+                self.settler.settle(job, admitted.payload, spec, outcome, took_s)
+                return
+            if job.effected:
+                call = attrs.evolve(call, maybe_run=True)
+
+    # 4. to 6. Marked, sent, answered
+    async def _send(self, job: JobInProgress, call: Call, spec: CommandSpec | None) -> tuple[Outcome | None, float]:
+        """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
+
+        No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
+        matter what the connector made of it. No exception of the connector gets out.
+        """
+        link, started_s = JobLink(self.outlet, job), time.perf_counter()
+        try:
+            outcome = await self.plan.connector.deliver(call, link)
+        except (NotOurs, NotNow) as why:
+            return self._hold(job, why), time.perf_counter() - started_s
+        except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
+            outcome = outcome_of(self.plan, job, error, spec)
+        finally:
+            if not job.in_slot:
+                self.breaker.leave()
+        took_s = time.perf_counter() - started_s
+        if not isinstance(outcome, Delivered):
+            outcome = redacted(self.plan, outcome, call, spec)
+        if job.delivery >= SENDING or not is_ours(outcome):
+            # Before anything else is sent.
+            self.breaker.observe(outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1)
+        if isinstance(outcome, Denied | Unsent):
+            job.hold(effected=link.went_on)
+            return Uncertain(_BEGUN) if job.is_uncertain else outcome, took_s
+        if not isinstance(outcome, Uncertain):
+            job.answer()
+        return outcome, took_s
+
+    def _call(self, admitted: Admitted) -> Call:
+        payload, traceparent = admitted.payload, admitted.payload.traceparent
+        return Call(
+            admitted.submission.command,
+            payload.attempt,
+            payload.may_have_run,
+            self.plan.target.default_host,
+            admitted.endpoint.timeout_s,
+            payload.ok_if_exists,
+            () if traceparent is None else (("traceparent", traceparent),),
+            payload.identity,
+        )
+
+    def _hold(self, job: JobInProgress, why: NotOurs | NotNow) -> Uncertain | None:
+        """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
+
+        None: it waits to be sent, unless it was released.
+        """
+        job.hold()
+        if isinstance(why, NotOurs):
+            self.reservations.release(job.ticket)
+            return None
+        return Uncertain(_BEGUN) if job.is_uncertain else None
+
+    async def _after_miss(self, outcome: Denied | Unsent, misses: _Misses) -> Final | None:
+        """Return the outcome to settle if it concerns this job alone; None if it is to be sent again, after a while."""
+        if isinstance(outcome, Unsent):
+            if misses.is_unsent(self.breaker.answers):
+                return Deferred(outcome.reason)
+            await self._pause(_AGAIN_S)
+            return None
+        is_denied = misses.is_denied()
+        if not await self._is_well(outcome.reason):
+            return None
+        if outcome.reason.status == _FORBIDDEN or is_denied:
+            return Rejected(outcome.reason, outcome.text)
+        await self._pause(ASK_AGAIN_S)
         return None
-    return attrs.evolve(admitted, job=job)
 
+    async def _is_well(self, reason: Reason) -> bool:
+        """Tell, by a probe, whether the target lets the broker in otherwise; if not, trip the breaker."""
+        try:
+            found = await probe(self.plan)
+        except (NotSent, MaybeSent) as problem:
+            self.breaker.trip(unreachable(problem))
+            return False
+        if found.denied:
+            self.breaker.deny(reason)
+        elif not found.ok:
+            self.breaker.trip(Reason("TargetUnwell", found.detail))
+        return found.ok
 
-def _delivery(pool: WorkerPool, item: JobInProgress, admitted: Admitted) -> Coroutine[Any, Any, Done | None]:
-    """Return the delivery of the job, to be awaited at once.
+    async def _pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds * random.uniform(0.75, 1.25)):  # noqa: S311 - spreads load, protects nothing
+            await self.stopping.wait()
 
-    It has no coroutine of its own: each is one more to pass at every wake-up.
-    """
-    job, known = admitted.job, admitted.known
-    traceparent = job.traceparent
-    call = Call(
-        admitted.submission.command,
-        job.attempt,
-        job.may_have_run,
-        pool.plan.target.default_host,
-        known.timeout_s,
-        job.ok_if_exists,
-        () if traceparent is None else (("traceparent", traceparent),),
-        job.identity,
-    )
-    if known.slot is None:
-        return deliver(pool, item, call, known.spec)
-    return _deliver_in_slot(pool, item, call, job, known.spec, known.slot)
+    # A person cancels
+    def cancel(self, job: JobInProgress) -> bool:
+        """End the delivery of a job, so that its worker parks it; return False if no worker has it, or it is settled.
 
+        A worker that has its answer already settles it as usual.
+        """
+        worker = next((one for one in self._workers if one.job is job), None)
+        if worker is None or job.settlement is not None:
+            return False
+        worker.cancel(job)
+        return True
 
-async def _deliver_in_slot(
-    pool: WorkerPool, item: JobInProgress, call: Call, job: Job, spec: CommandSpec | None, slot: Slot
-) -> Done | None:
-    """Deliver the job within its slot, and return what `deliver` does.
-
-    None also if it waits for a place in its slot, or is deferred since too many wait already.
-    """
-    match pool.slots.enter(slot, item):
-        case "in":
-            item.in_slot = True
-        case "waiting":
-            return None
-        case "full":
-            context = _context(pool, item, 0.0)
-            put_off = settle.defer_crowded(stored(pool, item, job), context)
-            _conclude(pool, item, put_off, context, Deferred(_CROWDED, counts=False))
-            return None
-        case other:
-            assert_never(other)
-    try:
-        return await deliver(pool, item, call, spec)
-    finally:
-        item.in_slot = False
-        if (following := pool.slots.leave(slot)) is not None:
-            pool.ready.put_first(following)
-
-
-def _unmarked(pool: WorkerPool, item: JobInProgress, job: Job) -> Job:
-    """Return the job without its runs before crashes: had it been about to be sent, its mark would have parked it.
-
-    Those of a program that wrote no marks stay.
-    """
-    if item.recovered is None or f"!{item.recovered}" in pool.recovered:
-        return job
-    return attrs.evolve(job, maybe_run=job.maybe_run - pool.recovered.get(item.recovered, 0))
-
-
-def _settle(
-    pool: WorkerPool, item: JobInProgress, job: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
-) -> None:
-    if isinstance(outcome, Delivered):
-        done = settle.acknowledge(job, item.reply_id)
-        if done is not None:
-            _note(
-                pool, item, done if item.fingerprint is None else Ack(fingerprint=item.fingerprint), outcome, duration_s
-            )
+    def _park_cancelled(self, worker: Worker) -> None:
+        """Park the job that a person cancelled, unless it was settled or went away in the last moment."""
+        job = worker.cancelled
+        if job is None or job is not worker.job or job.settlement is not None:
             return
-    else:
-        job = stored(pool, item, job)
-    context = _context(pool, item, duration_s)
-    settlement = settle.settle(job, spec, outcome, context)
-    if isinstance(settlement, Ack) and item.fingerprint is not None:
-        settlement = Ack(settlement.replies, item.fingerprint)
-    _conclude(pool, item, settlement, context, outcome)
+        if job.payload is None or job.ticket not in self.reservations.jobs or job.ticket in self.slots.waiting():
+            return
+        self.settler.cancel(job, job.payload)
+        self.acker.add(job)
 
 
-def _conclude(pool: WorkerPool, item: JobInProgress, settlement: Settlement, context: Context, outcome: Final) -> None:
-    item.context = context
-    _note(pool, item, settlement, outcome, context.duration_s)
-
-
-def _note(pool: WorkerPool, item: JobInProgress, settlement: Settlement, outcome: Final, duration_s: float) -> None:
-    item.settlement = settlement
-    if isinstance(outcome, Delivered) and isinstance(settlement, Ack) and outcome.note is None:
-        item.status, item.took_s = outcome.status, duration_s
-    else:
-        item.event = reports.finished(pool, item, settlement, outcome, duration_s)
-
-
-def _context(pool: WorkerPool, item: JobInProgress, duration_s: float) -> Context:
-    reply_jid = "" if item.reply_id is None else spare_jid(pool.identity, item.ticket)
-    jitter = random.random()  # noqa: S311 - spreads retries, protects nothing
-    return Context(
-        pool.plan.policy,
-        time.time(),
-        jitter,
-        item.number % 1000,
-        reply_jid,
-        duration_s,
-        item.command,
-        item.reply_id,
-        item.at_most_once,
-        pool.plan.target.queues,
-    )
-
-
-def _replayed(queue: str) -> Warned:
-    return Warned(
-        "JobReplayed",
-        f"A signed job of the queue {queue!r} had been done before and was not done again.",
-        "A producer may repeat a push whose answer was lost. If none does, check who can write to Redis.",
-    )
-
-
-_CUT_OFF = Reason(
-    "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
+_BEGUN = Reason(
+    "Uncertain",
+    "A part of the command ran and the rest could not be sent; AtMostOnce forbids sending it again.",
+    "Check on the server what was done. A retry sends the whole command again.",
 )
-_CANCELLED = Reason("Cancelled", "Someone cancelled it before it was sent.", "A retry sends it.")
-_CANCELLED_SENT = Reason(
-    "Cancelled",
-    "Someone cancelled it after it was sent and before the server answered; the command may have run.",
-    "Check on the server whether it was done. A retry sends it again.",
-)
-_CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")
 _TOO_OFTEN = Reason(
     "Uncertain",
     "The command was sent several times without an answer and may have run each time; it is not safe to repeat.",

@@ -1,4 +1,4 @@
-"""Waits until one of a pool's queues may hold a job. Its fetcher calls it when there was nothing to fetch.
+"""Waits until one of a pool's queues may hold a job. Its poller calls it when there was nothing to fetch.
 
 Always holds: a wait is only advice, and takes nothing; a queue that answered badly just now is not waited on, as it
 might answer at once, again and again.
@@ -49,12 +49,12 @@ class QueueWaiter:
             await self.wait(unreadable)
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hungry, ready, nursery.cancel_scope)
+            nursery.start_soon(self._wait_for_demand, ready, nursery.cancel_scope)
             await self.wait(unreadable)
             nursery.cancel_scope.cancel()
 
-    async def _hungry(self, ready: ReadyBuffer, others: trio.CancelScope) -> None:
-        await ready.hungry(reserve=0)
+    async def _wait_for_demand(self, ready: ReadyBuffer, others: trio.CancelScope) -> None:
+        await ready.wait_for_demand(reserve=0)
         others.cancel()
 
     async def _first(self, queue: str, others: trio.CancelScope) -> None:

@@ -1,9 +1,9 @@
-"""From the fetcher to the workers: batches in, single jobs out.
+"""From the poller to the workers: batches in, single jobs out.
 
-The fetcher `put`s, workers `take`; the fetcher, the committer and `suspects` `allow`, each after Redis confirmed it.
-Always holds: a job's number is above the allowed one only while it waits here, so that Redis knows of every job that a
-worker may have started (the high-water mark). A deque with a parking lot, since a memory channel of batches starves
-workers and one of single jobs costs a third more (both measured).
+The poller sends, workers receive; who gets an answer of Redis calls `confirm`. It keeps the protocol of a memory
+channel: bounded (the poller waits for demand), and closed with `trio.ClosedResourceError` for both sides. Always holds:
+a job's number is above the allowed one only while it waits here, so that Redis knows of every job that a worker may
+have started (the high-water mark).
 """
 
 from collections import deque
@@ -13,24 +13,31 @@ from itertools import islice, takewhile
 import attrs
 import trio
 
+from restbroker.broker.batch_size import BatchSize
 from restbroker.broker.job_in_progress import JobInProgress
+
+MOST_AHEAD = 100
 
 
 @attrs.define(eq=False)
 class ReadyBuffer:
-    """The jobs that wait for a worker. It is bounded: the fetcher takes no more than idle workers and reserve need."""
+    """The jobs that wait for one of `workers` workers."""
 
-    _waiting: deque[JobInProgress] = attrs.field(factory=deque)
-    _workers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _hungry: trio.Event = attrs.field(factory=trio.Event)
-    _allowed: int = 0
-    _low_water: int = 2
+    workers: int
+    batch_size: BatchSize
     closed: bool = False
+    _waiting: deque[JobInProgress] = attrs.field(factory=deque)
+    _idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _demand: trio.Event = attrs.field(factory=trio.Event)
+    _allowed: int = 0
+    _started: int = 0
+    """The highest ticket number that a worker took."""
+    _low_water: int = 2
 
     @property
     def idle_workers(self) -> int:
         """How many workers wait for a job."""
-        return len(self._workers)
+        return len(self._idle)
 
     @property
     def is_ready(self) -> bool:
@@ -48,64 +55,91 @@ class ReadyBuffer:
         return not self._waiting or self._waiting[-1].number <= self._allowed
 
     @property
-    def first_number(self) -> int:
-        """The lowest ticket number that waits here; 0 if none does."""
-        return self._waiting[0].number if self._waiting else 0
+    def high_water(self) -> int:
+        """The highest ticket number that workers may start before the next call tells Redis of a higher one.
+
+        It is as far beyond what has started as the batch size needs, at least one for each worker: if it were lower,
+        workers would wait for Redis; jobs up to it that have not started count as possibly run after a crash.
+        """
+        ahead = min(max(self.workers, self.batch_size.lead), self.workers + MOST_AHEAD)
+        # What lies between the two is no longer reserved, and will never start.
+        first = self._waiting[0].number if self._waiting else 0
+        return max(self._started, first - 1) + ahead
+
+    def has_started(self, number: int) -> bool:
+        """Tell whether a worker may have started the job of this ticket number."""
+        return number <= self._started
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, items: Iterable[JobInProgress]) -> None:
-        """Add jobs in the order of their tickets."""
-        self._waiting.extend(items)
+    def send_nowait(self, jobs: Iterable[JobInProgress]) -> None:
+        """Add jobs in the order of their tickets; raise `trio.ClosedResourceError` once closed."""
+        if self.closed:
+            raise trio.ClosedResourceError
+        self._waiting.extend(jobs)
         self._wake()
 
-    def put_first(self, item: JobInProgress) -> None:
-        """Put a job that a worker had taken already in front of all others."""
-        self._waiting.appendleft(item)
-        self._wake()
+    def put_back(self, job: JobInProgress) -> None:
+        """Put a job that a worker had taken already in front of all others; drop it once closed."""
+        if not self.closed:
+            self._waiting.appendleft(job)
+            self._wake()
 
     def allow(self, number: int) -> None:
         """Let workers take jobs up to this ticket number."""
         self._allowed = max(self._allowed, number)
         self._wake()
 
+    def confirm(self, mark: int, last: int) -> None:
+        """Note that Redis knows the high-water mark `mark`, so that workers may start the jobs up to it.
+
+        `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing.
+        """
+        self.allow(min(mark, last))
+
     def drop_unless(self, known: Container[str]) -> None:
         """Drop the waiting jobs whose tickets are not in `known`."""
-        self._waiting = deque(item for item in self._waiting if item.ticket in known)
+        self._waiting = deque(job for job in self._waiting if job.ticket in known)
 
-    async def take(self) -> JobInProgress | None:
-        """Wait for the next job and return it; None once closed. Safe to cancel: a job is taken or stays."""
+    async def receive(self) -> JobInProgress:
+        """Wait for the next job and return it; raise `trio.ClosedResourceError` once closed.
+
+        Safe to cancel: a job is taken or stays.
+        """
         while not self.closed:
             await trio.lowlevel.checkpoint_if_cancelled()
-            if self.is_ready:
-                item = self._waiting.popleft()
-                if len(self._waiting) <= self._low_water:
-                    self._hungry.set()
-                return item
-            self._hungry.set()
-            await self._workers.park()
-        return None
+            waiting = self._waiting
+            if waiting and waiting[0].number <= self._allowed:
+                job = waiting.popleft()
+                self._started = max(self._started, job.number)
+                if len(waiting) <= self._low_water:
+                    self._demand.set()
+                return job
+            self._demand.set()
+            await self._idle.park()
+        raise trio.ClosedResourceError
 
-    async def hungry(self, reserve: int) -> None:
+    async def wait_for_demand(self, reserve: int) -> None:
         """Wait until more jobs are wanted: a worker is idle, or no more than half of `reserve` is left."""
         self._low_water = reserve // 2
-        while not self._is_hungry(reserve):
-            self._hungry = trio.Event()
-            await self._hungry.wait()
-
-    def _is_hungry(self, reserve: int) -> bool:
-        if self.is_blocked:
-            return self.idle_workers > 0 or len(self._waiting) <= self._low_water
-        return len(self._waiting) <= self._low_water and self.idle_workers + reserve > len(self._waiting)
+        while not self._lacks(reserve):
+            self._demand = trio.Event()
+            await self._demand.wait()
 
     def close(self) -> None:
-        """End every `take`; the jobs that wait here were not started, and go back to their queues later."""
+        """End every wait for a job; what waits here was not started, and is requeued later."""
         self.closed = True
         self._waiting.clear()
-        self._workers.unpark_all()
+        self._idle.unpark_all()
+
+    def _lacks(self, reserve: int) -> bool:
+        ready, idle = len(self._waiting), len(self._idle)
+        if self.is_blocked:
+            return idle > 0 or ready <= self._low_water
+        return ready <= self._low_water and idle + reserve > ready
 
     def _wake(self) -> None:
         """Wake no more workers than there are jobs for, and look at no more jobs than there are idle workers."""
-        ready = takewhile(lambda item: item.number <= self._allowed, islice(self._waiting, len(self._workers)))
-        self._workers.unpark(count=sum(1 for _ in ready))
+        ready = takewhile(lambda job: job.number <= self._allowed, islice(self._waiting, len(self._idle)))
+        self._idle.unpark(count=sum(1 for _ in ready))

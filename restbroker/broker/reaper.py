@@ -34,7 +34,7 @@ _LISTS = "Check the types of the keys for answers: the response queue, restbroke
 
 
 @attrs.frozen
-class Seen:
+class Observation:
     """A beat counter, since when it has this value (in healthy seconds), and the record of its identity.
 
     `facts` is None if the record is not there, or cannot be read.
@@ -58,7 +58,7 @@ class Reaper:
     host: Host
     own: Collection[str]
     specs: Mapping[str, settle.Specs]
-    _seen: dict[str, Seen] = attrs.field(factory=dict)
+    _seen: dict[str, Observation] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
@@ -103,8 +103,8 @@ class Reaper:
                 continue
             known = self._seen.get(identity)
             if known is None:
-                facts = await self._facts(identity)
-                known = Seen(counter, healthy_s, facts)
+                facts = await self._registration(identity)
+                known = Observation(counter, healthy_s, facts)
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
             self._seen[identity] = known
@@ -114,7 +114,7 @@ class Reaper:
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
         return dead
 
-    async def _facts(self, identity: str) -> Registration | None:
+    async def _registration(self, identity: str) -> Registration | None:
         try:
             return await self.health.insist(self.store, identities.read, identity)
         except StoreRefused as error:

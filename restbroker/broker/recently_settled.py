@@ -1,6 +1,6 @@
 """The settlements of the last seconds, in case Redis forgets them.
 
-The committer remembers, the fetcher and the leftovers look up. A Redis that restarts without its last second, or a
+The acker remembers, recovery looks up. A Redis that restarts without its last second, or a
 replica that takes over, lists jobs as in progress that were settled; settling them again is right, running them is not.
 Or it has them in their queue, as if they had never been taken: then they run again, as jobs that may have run. Always
 holds: memory is bounded by time and size.
@@ -17,7 +17,7 @@ from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Se
 
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
-DOUBTED_S = 60.0
+LOSS_S = 60.0
 _OVERHEAD_BYTES = 120
 
 
@@ -46,40 +46,40 @@ class RecentlySettled:
 
     _groups: deque[_Group] = attrs.field(factory=deque)
     _size_bytes: int = 0
-    _found: dict[str, Settlement] | None = None
+    _by_ticket: dict[str, Settlement] | None = None
     """All by ticket, made at the first look-up: that is after an outage, and at the end."""
-    _doubted: set[int] = attrs.field(factory=set)
-    _doubted_until_s: float = float("-inf")
+    _lost: set[int] = attrs.field(factory=set)
+    _lost_until_s: float = float("-inf")
 
     def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
         """Remember confirmed settlements: the ticket of each, and the job's bytes."""
         size_bytes = sum(map(_size, settlements))
         self._groups.append(_Group(now_s, " ".join(tickets), settlements, array("q", map(hash, jobs)), size_bytes))
         self._size_bytes += size_bytes
-        self._found = None
+        self._by_ticket = None
         self.forget(now_s)
 
     @property
-    def is_in_doubt(self) -> bool:
+    def is_needed(self) -> bool:
         """Whether `may_have_run` can be true of any job."""
-        return bool(self._doubted)
+        return bool(self._lost)
 
     def get(self, ticket: str) -> Settlement | None:
         """Return what became of this ticket; None if it is not remembered."""
-        if self._found is None:
-            self._found = {
+        if self._by_ticket is None:
+            self._by_ticket = {
                 ticket: settlement
                 for group in self._groups
                 for ticket, settlement in zip(group.tickets.split(), group.settlements, strict=True)
             }
-        return self._found.get(ticket)
+        return self._by_ticket.get(ticket)
 
     def forget(self, now_s: float) -> None:
         """Forget what is too old or too much. To be called now and then: an idle pool keeps nothing."""
         groups = self._groups
         while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
             self._size_bytes -= groups.popleft().size_bytes
-            self._found = None
+            self._by_ticket = None
         if not groups:
             return
         newest, count, surplus_bytes = self._groups[-1], 0, self._size_bytes - KEPT_BYTES
@@ -90,7 +90,7 @@ class RecentlySettled:
             newest.forget(count)
             self._size_bytes = newest.size_bytes
 
-    def doubt(self, jobs: Iterable[bytes], now_s: float) -> None:
+    def note_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
         """Note that Redis may have forgotten something.
 
         `jobs`, and all that are remembered, may come under new tickets.
@@ -101,19 +101,19 @@ class RecentlySettled:
             for settlement, job in zip(group.settlements, group.jobs, strict=True)
             if not goes_back_as_it_came(settlement)
         }
-        earlier = self._doubted if now_s < self._doubted_until_s else set()
-        self._doubted = earlier | settled | {hash(job) for job in jobs}
-        self._doubted_until_s = now_s + DOUBTED_S
+        earlier = self._lost if now_s < self._lost_until_s else set()
+        self._lost = earlier | settled | {hash(job) for job in jobs}
+        self._lost_until_s = now_s + LOSS_S
 
     def may_have_run(self, job: bytes, now_s: float) -> bool:
-        """Tell whether a fetched job is one of those that `doubt` noted.
+        """Tell whether a fetched job is one of those that `note_loss` noted.
 
         Each counts once, since another job with equal bytes is another.
         """
-        if not self._doubted or hash(job) not in self._doubted:
+        if not self._lost or hash(job) not in self._lost:
             return False
-        self._doubted.remove(hash(job))
-        return now_s < self._doubted_until_s
+        self._lost.remove(hash(job))
+        return now_s < self._lost_until_s
 
 
 def _size(settlement: Settlement) -> int:

@@ -1,15 +1,18 @@
 """What is reported of settled jobs: of most only how long they took, a whole group at once; of each other one an event.
 
-The worker has an event made where there is more to report, since the outcome is at hand then; the committer calls
-`tell` once Redis has confirmed a group, and before that `records`, which are kept in Redis. Always holds: no token is
-in what is reported, no matter where a producer put it.
+The settler makes an event where there is more to report, since the outcome is at hand then; the acker calls `send` once
+Redis has confirmed a group, and before that `records`, which are kept in Redis. Always holds: no token is in what is
+reported, no matter where a producer put it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
+import attrs
+
+from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.worker_pool import WorkerPool
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import hiding
 from restbroker.job.job import spare_jid
 from restbroker.job.outcome import Delivered
@@ -20,80 +23,85 @@ from restbroker.store.history import JobEnd, Records
 from restbroker.telemetry.events import JobFinished, JobsDelivered
 
 
-def finished(
-    pool: WorkerPool, item: JobInProgress, settlement: Settlement, outcome: Final, duration_s: float
-) -> JobFinished:
-    """Return the event of a job that ended with this settlement and outcome, after `duration_s` seconds."""
-    what = _what(pool, item, type(outcome).__name__.lower(), type(settlement).__name__.lower(), duration_s)
-    if isinstance(outcome, Delivered):
-        return JobFinished(*what, outcome.status, note=outcome.note, admitted=item.admitted)
-    reason = outcome.reason
-    return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure, admitted=item.admitted)
+@attrs.define(eq=False)
+class Reports:
+    """The reports of one pool."""
 
+    plan: TargetPlan
+    identity: Identity
 
-def repeated(pool: WorkerPool, item: JobInProgress) -> JobFinished:
-    """Return the event of a signed job that was done before, and was not sent."""
-    return JobFinished(*_what(pool, item, "duplicate", "ack", 0.0))
+    def of_end(
+        self, job: JobInProgress, settlement: Settlement, outcome: Final, duration_s: float = 0.0
+    ) -> JobFinished:
+        """Return the event of a job that ends with this settlement and outcome, after `duration_s` seconds."""
+        what = self._what(job, type(outcome).__name__.lower(), type(settlement).__name__.lower(), duration_s)
+        if isinstance(outcome, Delivered):
+            return JobFinished(*what, outcome.status, note=outcome.note, admitted=job.admitted)
+        reason = outcome.reason
+        return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure, admitted=job.admitted)
 
+    def of_replay(self, job: JobInProgress) -> JobFinished:
+        """Return the event of a signed job that was done before, and was not sent."""
+        return JobFinished(*self._what(job, "duplicate", "ack", 0.0))
 
-def of(pool: WorkerPool, item: JobInProgress) -> JobFinished | None:
-    """Return the event of a job; None if it did not end here, but is settled again since Redis forgot that it was."""
-    if item.event is None and item.status is not None:
-        return JobFinished(*_what(pool, item, "delivered", "ack", item.took_s), item.status, admitted=item.admitted)
-    return item.event
+    def of(self, job: JobInProgress) -> JobFinished | None:
+        """Return the event of a job; None if it did not end here, but is settled again as Redis forgot that it was."""
+        if job.event is None and job.status is not None:
+            return JobFinished(*self._what(job, "delivered", "ack", job.took_s), job.status, admitted=job.admitted)
+        return job.event
 
+    def records(self, jobs: Iterable[JobInProgress]) -> Records | None:
+        """Return the records of these jobs, one for each that has a settlement; None if this target keeps none.
 
-def records(pool: WorkerPool, items: Iterable[JobInProgress], keep_s: float) -> Records:
-    """Return the records of these jobs, to be kept for `keep_s` seconds: one for each that has a settlement.
+        The record of a job that does not end with its settlement is empty.
+        """
+        keep_s = self.plan.history_s
+        if keep_s is None:
+            return None
+        return Records(round(keep_s * 1000), [self._record(job) for job in jobs if job.settlement is not None])
 
-    The record of a job that does not end with its settlement is empty.
-    """
-    return Records(round(keep_s * 1000), [_record(pool, item) for item in items if item.settlement is not None])
+    def send(self, jobs: Iterable[JobInProgress]) -> None:
+        """Report these jobs, which Redis has just settled."""
+        delivered: list[JobInProgress] = []
+        by_endpoint: dict[str, list[float]] = {}
+        took_s: dict[str, list[float]] = {}
+        for job in jobs:
+            if job.event is not None:
+                self.identity.report(job.event)
+            elif job.status is not None:
+                delivered.append(job)
+                if job.command not in by_endpoint:
+                    by_endpoint[job.command] = took_s.setdefault(self._mask(job.command), [])
+                by_endpoint[job.command].append(job.took_s)
+        if delivered:
+            self.identity.report(JobsDelivered(self.plan.target.name, took_s, partial(self._each, delivered)))
 
+    def _each(self, jobs: Sequence[JobInProgress]) -> list[JobFinished]:
+        return [event for job in jobs if (event := self.of(job)) is not None]
 
-def _record(pool: WorkerPool, item: JobInProgress) -> bytes:
-    """Return a job's record, or b"" for one that has not ended, or lies in a set, where it tells its own story."""
-    event = of(pool, item) if isinstance(item.settlement, Ack | Drop) else None
-    if event is None:
-        return b""
-    took_ms = event.duration_s * 1000
-    return history.to_record(
-        JobEnd(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
-    )
+    def _record(self, job: JobInProgress) -> bytes:
+        """Return a job's record, or b"" for one that has not ended, or lies in a set, where its entry has it all."""
+        event = self.of(job) if isinstance(job.settlement, Ack | Drop) else None
+        if event is None:
+            return b""
+        took_ms = event.duration_s * 1000
+        return history.to_record(
+            JobEnd(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
+        )
 
+    def _what(
+        self, job: JobInProgress, outcome: str, fate: str, duration_s: float
+    ) -> tuple[str, str, str, str, str, str, int, float]:
+        payload = job.payload
+        jid, attempt = (spare_jid(self.identity.name, job.ticket), 1)
+        if payload is not None:
+            jid, attempt = payload.jid, payload.attempt
+        command, jid = self._mask(job.command or "?"), self._mask(jid)
+        return self.plan.target.name, job.queue, command, jid, outcome, fate, attempt, duration_s
 
-def tell(pool: WorkerPool, items: Iterable[JobInProgress]) -> None:
-    """Report these jobs, which Redis has just settled."""
-    delivered: list[JobInProgress] = []
-    by_endpoint: dict[str, list[float]] = {}
-    took_s: dict[str, list[float]] = {}
-    for item in items:
-        if item.event is not None:
-            pool.report(item.event)
-        elif item.status is not None:
-            delivered.append(item)
-            if item.command not in by_endpoint:
-                by_endpoint[item.command] = took_s.setdefault(_shown(pool, item.command), [])
-            by_endpoint[item.command].append(item.took_s)
-    if delivered:
-        pool.report(JobsDelivered(pool.plan.target.name, took_s, partial(_each, pool, delivered)))
-
-
-def _each(pool: WorkerPool, items: Iterable[JobInProgress]) -> list[JobFinished]:
-    return [event for item in items if (event := of(pool, item)) is not None]
-
-
-def _what(
-    pool: WorkerPool, item: JobInProgress, outcome: str, fate: str, duration_s: float
-) -> tuple[str, str, str, str, str, str, int, float]:
-    jid, attempt = (spare_jid(pool.identity, item.ticket), 1) if item.job is None else (item.job.jid, item.job.attempt)
-    command, shown_jid = _shown(pool, item.command or "?"), _shown(pool, jid)
-    return pool.plan.target.name, item.queue, command, shown_jid, outcome, fate, attempt, duration_s
-
-
-def _shown(pool: WorkerPool, text: str) -> str:
-    """Return a producer's own text, or a mask if it put the token into the wrong place."""
-    for token in pool.plan.tokens.values:
-        if token in text:
-            return hiding.MASK
-    return text
+    def _mask(self, text: str) -> str:
+        """Return a producer's own text, or a mask if it put the token into the wrong place."""
+        for token in self.plan.tokens.values:
+            if token in text:
+                return hiding.MASK
+        return text

@@ -38,10 +38,10 @@ class Rewrite:
     async def run(self) -> None:
         """Look about every second until cancelled: nothing but its new run id may tell of a restart of Redis."""
         while True:
-            await self.look()
+            await self.check()
             await trio.sleep(LOOK_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Request a rewrite if this run of Redis needs one and no other process does; report once if it fails."""
         file = None
         try:

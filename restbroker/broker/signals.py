@@ -26,8 +26,8 @@ class Control:
     """What signals have called for. `second` is the number of the signal that ended the drain; None: there was none.
 
     `stop`: drain and end; `why` says in words what called for it. `at_once`: end now. `quiet`: take no more jobs.
-    `reload` is for one reload: the task that acts on it puts a new event in its place first, so that no signal is
-    missed meanwhile.
+    `reload` is for one reload: the task that acts on it calls `take_reload` first, so that no signal is missed
+    meanwhile.
     """
 
     stop: trio.Event = attrs.field(factory=trio.Event)
@@ -40,6 +40,20 @@ class Control:
     told_here: bool = False
     """Whether a local signal called for the stop."""
     second: int | None = None
+
+    def drain(self, why: str) -> None:
+        """Have the process drain and end; only the first reason counts."""
+        self.why = self.why or why
+        self.stop.set()
+
+    def cut_short(self, number: int) -> None:
+        """Have the process end now, since the signal of this number came during the drain."""
+        self.second = number
+        self.at_once.set()
+
+    def take_reload(self) -> None:
+        """Begin to act on a reload: a signal that comes from now on calls for another one."""
+        self.reload = trio.Event()
 
 
 async def watch(
@@ -61,12 +75,10 @@ def act(number: int, control: Control, report: Report, origin: str | None = None
     name = signal.Signals(number).name if origin is None else f"{signal.Signals(number).name} from {origin}"
     match number:
         case signal.SIGTERM | signal.SIGINT if origin is None and control.told_here:
-            control.second = number
-            control.at_once.set()
+            control.cut_short(number)
         case signal.SIGTERM | signal.SIGINT:
             control.told_here = control.told_here or origin is None
-            control.why = control.why or name
-            control.stop.set()
+            control.drain(name)
         case signal.SIGTSTP if not control.quiet.is_set():
             control.quiet.set()
             report(BrokerQuiet(name))

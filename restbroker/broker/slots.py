@@ -1,7 +1,7 @@
 """How many jobs of one command are in delivery at once, so that slow ones do not take all workers.
 
-The worker enters a slot before it delivers and leaves it afterwards. Always holds: a job is in a slot, in its waiting
-room, or in neither; both are bounded, and a job that finds them full is deferred without using up a try.
+The processor enters a slot before it delivers and leaves it afterwards. Always holds: a job is in a slot, in its
+waiting room, or in neither; both are bounded, and a job that finds them full is deferred without using up a try.
 """
 
 from collections import deque
@@ -30,6 +30,27 @@ class Slot:
         """How many jobs may wait for a place."""
         return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.places)
 
+    def enter(self, job: JobInProgress) -> Literal["in", "waiting", "full"]:
+        """Take a place ("in"), or else a seat in the waiting room ("waiting"); "full": there is neither."""
+        if self.taken < self.places:
+            self.taken += 1
+            job.in_slot = True
+            return "in"
+        if len(self.waiting) < self.room:
+            self.waiting.append(job)
+            return "waiting"
+        return "full"
+
+    def leave(self, job: JobInProgress) -> JobInProgress | None:
+        """Free the job's place; return the one that waited longest, to be handed to a worker again, or None."""
+        job.in_slot = False
+        self.taken -= 1
+        return self.waiting.popleft() if self.waiting else None
+
+    def drop_unless(self, known: Container[str]) -> None:
+        """Drop the waiting jobs whose tickets are not in `known`."""
+        self.waiting = deque(job for job in self.waiting if job.ticket in known)
+
 
 @attrs.define(eq=False)
 class Slots:
@@ -45,26 +66,11 @@ class Slots:
             return None
         return self._slots.setdefault(pattern, Slot(self._limits[pattern]))
 
-    def enter(self, slot: Slot, item: JobInProgress) -> Literal["in", "waiting", "full"]:
-        """Take a place ("in"), or else a seat in the waiting room ("waiting"); "full": there is neither."""
-        if slot.taken < slot.places:
-            slot.taken += 1
-            return "in"
-        if len(slot.waiting) < slot.room:
-            slot.waiting.append(item)
-            return "waiting"
-        return "full"
-
-    def leave(self, slot: Slot) -> JobInProgress | None:
-        """Free a place; return the job that waited longest for one, to be handed to a worker again, or None."""
-        slot.taken -= 1
-        return slot.waiting.popleft() if slot.waiting else None
-
     def waiting(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait for a place."""
-        return frozenset(item.ticket for slot in self._slots.values() for item in slot.waiting)
+        return frozenset(job.ticket for slot in self._slots.values() for job in slot.waiting)
 
     def drop_unless(self, known: Container[str]) -> None:
         """Drop the waiting jobs whose tickets are not in `known`."""
         for slot in self._slots.values():
-            slot.waiting = deque(item for item in slot.waiting if item.ticket in known)
+            slot.drop_unless(known)

@@ -143,13 +143,13 @@ class Tokens:
         before = self._secrets
         self._know(
             tuple(
-                attrs.evolve(old, secret=self._revealed(secret, old.secret))
+                attrs.evolve(old, secret=self._read_secret(secret, old.secret))
                 for (secret, _), old in zip(self._places(), before, strict=True)
             )
         )
         return self._secrets != before
 
-    def _revealed(self, secret: Secret, last: str) -> str:
+    def _read_secret(self, secret: Secret, last: str) -> str:
         """Return the secret in the file; `last` if it is in no file, or the file is unusable, which is reported once.
 
         Each file counts for itself: an unusable one must not keep another's old secret valid.
@@ -173,10 +173,10 @@ class Tokens:
 
     def _look_now(self) -> _Look:
         paths = [secret.path for token in self.tokens for secret in token.secrets if secret.path is not None]
-        return tuple(_looks(path) for path in paths)
+        return tuple(_stat_of(path) for path in paths)
 
 
-def _looks(path: Path) -> tuple[int, ...] | None:
+def _stat_of(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A broker inside the test: real Redis, real lanes, and a target that does what the test says."""
+"""A broker inside the test: real Redis, real workers, and a target that does what the test says."""
 
 import json
 import time
@@ -19,8 +19,9 @@ from restbroker.broker.same_host import own_facts
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
-from restbroker.broker.worker_pool import TargetPlan, WorkerPool
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
@@ -40,6 +41,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
+from tests.support.transitions import watched
 from tests.support.wait import NEVER_S, until_async
 
 FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
@@ -169,7 +171,7 @@ class Harness:
     connect: Callable[[StoreSettings], Connection] = attrs.field(init=False)
     patience_s: float = 3.0
     """So long an answer of Redis may take; a third of it where a stop waits."""
-    snapshot: Callable[[WorkerPool], Mapping[str, Json]] = lambda _lane: {}
+    snapshot: Callable[[WorkerPool], Mapping[str, Json]] = lambda _pool: {}
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
     def __attrs_post_init__(self) -> None:
@@ -265,9 +267,9 @@ class Harness:
         )
         return BrokerPlan(
             targets=[
-                self._lane(target, self.target),
+                self._plan_of(target, self.target),
                 *(
-                    self._lane(attrs.evolve(target, name=name, queues=(name,)), one)
+                    self._plan_of(attrs.evolve(target, name=name, queues=(name,)), one)
                     for name, one in self.others.items()
                 ),
             ],
@@ -281,7 +283,7 @@ class Harness:
             status=self.status,
         )
 
-    def _lane(self, target: Target, scripted: Scripted) -> TargetPlan:
+    def _plan_of(self, target: Target, scripted: Scripted) -> TargetPlan:
         tokens = Tokens([Token("default", (Secret(self.token),))])
         return TargetPlan(target, scripted, scripted, tokens, self.policy, self.limits, self.history_s)
 
@@ -299,3 +301,10 @@ def hurry(harness: Harness) -> MockClock:
     """Trio's clock, ten times as fast: what the broker waits for by it comes sooner. Redis keeps its own time."""
     harness.patience_s *= 10
     return MockClock(rate=10)
+
+
+@pytest.fixture(autouse=True)
+def _legal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No job of a broker in the test takes a step that is not in the table."""
+    with watched(monkeypatch):
+        yield

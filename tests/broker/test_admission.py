@@ -33,10 +33,10 @@ DAY_S = 86_400
 async def serving(harness: Harness, *tokens: Token) -> AsyncIterator[None]:
     """A broker with these tokens, stopped at the end of the block."""
     plan = harness.plan()
-    lanes = [attrs.evolve(lane, tokens=Tokens(tokens)) for lane in plan.targets]
+    targets = [attrs.evolve(target, tokens=Tokens(tokens)) for target in plan.targets]
     control = Control()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(broker.run, attrs.evolve(plan, targets=lanes), control)
+        nursery.start_soon(broker.run, attrs.evolve(plan, targets=targets), control)
         yield
         control.stop.set()
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import SENDING, JobInProgress
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.link import JobLink, NotNow, NotOurs
 from restbroker.broker.worker_pool import WorkerPool
@@ -37,9 +37,9 @@ class Turns:
             self.waiting -= 1
 
 
-def lane_of(harness: Harness) -> WorkerPool:
-    (lane,) = harness.status.pools
-    return lane
+def pool_of(harness: Harness) -> WorkerPool:
+    (pool,) = harness.status.pools
+    return pool
 
 
 async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_opens(
@@ -51,7 +51,7 @@ async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_
         harness.push(count=3)
         await harness.until(lambda: turns.waiting == 3, "all wait for connections")
         harness.target.probe_answer = NotSent("It is down.")
-        breaker = lane_of(harness).breaker
+        breaker = pool_of(harness).breaker
         breaker.trip(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
         await harness.until(lambda: turns.waiting == 0 and breaker.waiting == 3, "they wait at the breaker")
@@ -72,21 +72,21 @@ async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harn
     assert harness.size("retry") == harness.size("dead") == 0
 
 
-def taken_away(lane: WorkerPool) -> None:
-    lane.in_hand.clear()
+def taken_away(pool: WorkerPool) -> None:
+    pool.reservations.jobs.clear()
 
 
-def closed(lane: WorkerPool) -> None:
-    lane.breaker.trip(Reason("TargetUnreachable", "It is down."))
+def closed(pool: WorkerPool) -> None:
+    pool.breaker.trip(Reason("TargetUnreachable", "It is down."))
 
 
-def stopped(lane: WorkerPool) -> None:
-    lane.breaker.stop()
+def stopped(pool: WorkerPool) -> None:
+    pool.breaker.stop()
 
 
-def run_out(lane: WorkerPool) -> None:
+def run_out(pool: WorkerPool) -> None:
     # One that no beat confirms.
-    lane.lease = Lease()
+    pool.processor.outlet.lease = Lease()
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,17 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
 ) -> None:
     async with harness.broker():
         await harness.until(harness.status.serving, "it serves")
-        lane, item = lane_of(harness), JobInProgress("1:1", 1, "q", b"{}")
-        link = JobLink(lane, item)
-        lane.in_hand[item.ticket] = item
+        pool, job = pool_of(harness), JobInProgress("1:1", 1, "q", b"{}")
+        job.admit(at_most_once=False)
+        link = JobLink(pool.processor.outlet, job)
+        pool.reservations.add([job])
         link.may_send()
-        change(lane)
+        change(pool)
         with pytest.raises(why):
             link.may_send()
-        assert not item.sending
+        assert job.delivery < SENDING
         link.sending()
-        assert item.sending
+        assert job.delivery is SENDING
 
 
 @pytest.mark.parametrize("at_most_once", [(), ("safe",)])
@@ -116,21 +117,21 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
     harness.at_most_once = at_most_once
     async with harness.broker():
         await harness.until(harness.status.serving, "it serves")
-        lane = lane_of(harness)
-        run_out(lane)
+        pool = pool_of(harness)
+        run_out(pool)
         harness.push("safe")
-        breaker = lane.breaker
+        breaker = pool.breaker
         await harness.until(lambda: harness.target.calls and breaker.room == harness.concurrency, "it was not sent")
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
-        lane.lease.confirm(boot_time_s())
+        pool.processor.outlet.lease.confirm(boot_time_s())
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert len(harness.target.sent) == 1
 
 
 @attrs.define(eq=False)
 class Forgetful:
-    """A Redis that is killed while the fetcher waits for the committer, and comes back as it was saved before."""
+    """A Redis that is killed while the poller waits for the committer, and comes back as it was saved before."""
 
     harness: Harness
     redis: RedisServer
@@ -143,8 +144,8 @@ class Forgetful:
         if not self.killed:
             self.killed = True
             self.harness.push("once", first=9)
-            turn = lane_of(self.harness).turn
-            await self.harness.until(lambda: turn.statistics().tasks_waiting, "the fetcher waits")
+            lock = pool_of(self.harness).acker.lock
+            await self.harness.until(lambda: lock.statistics().tasks_waiting, "the poller waits")
             self.redis.kill()
             self.harness.client.close()
             self.redis.start()
@@ -182,6 +183,8 @@ async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_bef
         first.let.set()
         await harness.until(lambda: what.killed, "the first is being settled")
         others.let.set()
-        await harness.until(lambda: harness.size("queue:rest") == 0 and not lane_of(harness).in_hand, "all is done")
+        await harness.until(
+            lambda: harness.size("queue:rest") == 0 and not pool_of(harness).reservations.jobs, "all is done"
+        )
     # The fourth was pushed after Redis was saved.
     assert len(harness.target.sent) == 3

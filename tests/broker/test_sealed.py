@@ -8,9 +8,8 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker import unfinished_jobs
+from restbroker.broker.recovery import Recovery, Remainder
 from restbroker.broker.tokens import Tokens
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import signing
@@ -173,13 +172,13 @@ async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(harn
 async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_token_too(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle = unfinished_jobs.settle
+    settle = Recovery.settle_unfinished
 
-    async def forgetful(lane: WorkerPool, *, told: bool) -> unfinished_jobs.Remainder:
-        lane.in_hand.clear()
-        return await settle(lane, told=told)
+    async def forgetful(recovery: Recovery, *, by_order: bool) -> Remainder:
+        recovery.reservations.jobs.clear()
+        return await settle(recovery, by_order=by_order)
 
-    monkeypatch.setattr(unfinished_jobs, "settle", forgetful)
+    monkeypatch.setattr(Recovery, "settle_unfinished", forgetful)
     harness.target.answer = Held()
     harness.shutdown_timeout_s = 0.0
     push(harness)

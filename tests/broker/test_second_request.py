@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from restbroker.broker import processor
+from restbroker.broker.settler import Settler
 from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
@@ -166,7 +166,7 @@ async def test_a_job_over_which_the_broker_fails_behind_its_second_request_is_pa
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(processor, "stored", fail)
+    monkeypatch.setattr(Settler, "to_store", fail)
     harness.target.way = two
     harness.target.answers = deque([ok, status(500)])
     async with harness.broker():

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker import processor
-from restbroker.broker.admission import Admitted, admit
+from restbroker.broker.admission import Admission, Admitted
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.job import Job
 from restbroker.job.outcome import Reason
 from restbroker.telemetry.events import JobFinished
@@ -19,12 +17,14 @@ from tests.broker.conftest import Harness
 async def test_a_job_over_which_the_broker_fails_is_parked_as_it_was_and_the_others_are_delivered(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(lane: WorkerPool, item: JobInProgress, job: Job) -> Admitted | Reason:
-        if job.jid == "jid-safe-1":
-            raise ZeroDivisionError("the token is t0ken")
-        return admit(lane, item, job)
+    admit = Admission.admit
 
-    monkeypatch.setattr(processor, "admit", failing)
+    def failing(admission: Admission, job: JobInProgress, payload: Job) -> Admitted | Reason:
+        if payload.jid == "jid-safe-1":
+            raise ZeroDivisionError("the token is t0ken")
+        return admit(admission, job, payload)
+
+    monkeypatch.setattr(Admission, "admit", failing)
     harness.push(count=5)
     pushed = json.loads(harness.client.command("LINDEX", "queue:rest", -2))  # type: ignore[arg-type]  # the text is there
     async with harness.broker():

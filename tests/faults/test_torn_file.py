@@ -81,7 +81,7 @@ def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Ev
     async def once() -> None:
         connection = Connection(open_client(StoreSettings(url or redis.url)))
         try:
-            await Rewrite(connection, StoreHealth(told.append), told.append, name).look()
+            await Rewrite(connection, StoreHealth(told.append), told.append, name).check()
         finally:
             await connection.aclose()
 
@@ -169,8 +169,8 @@ def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: Redis
         asking = Rewrite(connection, StoreHealth(told.append), told.append, "a")
         for _ in range(2):
             redis.command("ACL SETUSER u on >p ~* +@all -bgrewriteaof")
-            await asking.look()
-            await asking.look()
+            await asking.check()
+            await asking.check()
             start_again(redis)
         await connection.aclose()
 
@@ -192,14 +192,14 @@ def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: Redis
         with client_of(redis) as client:
             client.command("SET", "some", "key")
             redis.command("CONFIG SET rdb-key-save-delay 60000000")
-            await asking.look()
+            await asking.check()
             os.kill(int(until(writes.read_text, "a child of Redis writes")), signal.SIGKILL)
             until(lambda: rewrite.append_only_file(client).has_failed, "it has failed")
-            await asking.look()
-            await asking.look()
+            await asking.check()
+            await asking.check()
             redis.command("CONFIG SET rdb-key-save-delay 0")
             clock.jump(61)
-            await asking.look()
+            await asking.check()
             until(lambda: rewrite.append_only_file(client).is_whole, "it is written again")
         await connection.aclose()
 

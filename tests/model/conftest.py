@@ -7,6 +7,7 @@ import redis
 
 from tests.store.lanes import Server
 from tests.support.redis_server import RedisServer
+from tests.support.transitions import watched
 
 
 @pytest.fixture(params=["redis_server", "valkey_server"])
@@ -15,3 +16,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     raw = redis.Redis(port=process.port, socket_timeout=60)
     yield Server(request.param, process, raw)
     raw.close()
+
+
+@pytest.fixture(autouse=True)
+def _legal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No job of a broker in the test takes a step that is not in the table."""
+    with watched(monkeypatch):
+        yield

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import deliver
+from restbroker.broker import processor
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
@@ -108,7 +108,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(deliver, "_AGAIN_S", MINUTE_S)
+    monkeypatch.setattr(processor, "_AGAIN_S", MINUTE_S)
     rooms, jids = Rooms(), ["r1", "r2", "r3"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)
@@ -139,7 +139,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(deliver, "_AGAIN_S", MINUTE_S)
+    monkeypatch.setattr(processor, "_AGAIN_S", MINUTE_S)
     rooms, jids = Rooms(refusal="connection"), ["r1", "r2", "r3"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)

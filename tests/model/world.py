@@ -18,8 +18,8 @@ from restbroker.broker import broker, generation, signals
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
-from restbroker.broker.worker_pool import TargetPlan
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
@@ -148,7 +148,7 @@ class Process:
     @property
     def identities(self) -> set[str]:
         """What it calls itself now."""
-        return {pool.identity for pool in self.status.pools}
+        return {pool.identity.name for pool in self.status.pools}
 
     async def run(self) -> None:
         """Until stopped or killed."""

@@ -21,11 +21,11 @@ import trio
 
 from restbroker import __version__
 from restbroker.broker import signals
+from restbroker.broker.identity import new_name
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import Running, Serving
-from restbroker.broker.worker_pool import new_name
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spelled
@@ -192,14 +192,14 @@ class SidekiqRecord:
         for one in self.status.running()[:_SHOWN_JOBS]:
             known = self._shown.get(one.thread)
             if known is None:
-                known = _shown(one, self._spelled(one.secrets), show_bodies=show_bodies)
+                known = _shown(one, self._spellings(one.secrets), show_bodies=show_bodies)
                 # A large job takes milliseconds, and deliveries wait meanwhile.
                 await trio.lowlevel.checkpoint()
             shown[one.thread] = known
         self._shown = shown
         return shown
 
-    def _spelled(self, secrets: tuple[str, ...]) -> Spelled:
+    def _spellings(self, secrets: tuple[str, ...]) -> Spelled:
         """Return the spellings of the tokens, which are the same for all jobs until one changes."""
         if self._tokens is None or self._tokens[0] != secrets:
             self._tokens = (secrets, hiding.spellings_of(secrets))

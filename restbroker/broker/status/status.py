@@ -57,8 +57,8 @@ class Status:
         }
         store_up = self._health is not None and self._health.is_up
         reason = None if self._health is None else self._health.reason
-        finishing = sum(len(pool.in_hand) for pools in self._finishing for pool in pools)
-        refused = any(pool.refused or pool.limited == "refused" for pool in self._pools)
+        finishing = sum(len(pool.reservations.jobs) for pools in self._finishing for pool in pools)
+        refused = any(pool.is_refused for pool in self._pools)
         return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused, reason)
 
     @property
@@ -79,9 +79,9 @@ class Status:
         """End the delivery of the job that is shown under this thread's name; return False if there is none now."""
         for pools in (*self._finishing, self._pools):
             for pool in pools:
-                for item in list(pool.in_hand.values()):
-                    if _thread(pool, item) == thread:
-                        return pool.cancel(item)
+                for job in list(pool.reservations.jobs.values()):
+                    if _thread(pool, job) == thread:
+                        return pool.processor.cancel(job)
         return False
 
     def serving(self) -> Sequence[Serving]:
@@ -98,12 +98,13 @@ class Status:
 
 def _running(pool: WorkerPool) -> Iterator[Running]:
     waiting, secrets = pool.slots.waiting(), pool.plan.tokens.values
-    for item in pool.in_hand.values():
-        if item.job is None or item.started_at_s is None or item.settlement is not None or item.ticket in waiting:
+    for job in pool.reservations.jobs.values():
+        payload, at_s = job.payload, job.started_at_s
+        if payload is None or at_s is None or job.settlement is not None or job.ticket in waiting:
             continue
-        thread, spec = _thread(pool, item), pool.plan.connector.spec(item.command)
-        yield Running(item.job, item.queue, item.started_at_s, item.command, thread, secrets, spec)
+        thread, spec = _thread(pool, job), pool.plan.connector.spec(job.command)
+        yield Running(payload, job.queue, at_s, job.command, thread, secrets, spec)
 
 
-def _thread(pool: WorkerPool, item: JobInProgress) -> str:
-    return spare_jid(pool.identity, item.ticket)[:10]
+def _thread(pool: WorkerPool, job: JobInProgress) -> str:
+    return spare_jid(pool.identity.name, job.ticket)[:10]

@@ -90,7 +90,7 @@ async def test_lanes_that_stay_read_their_token_files_anew(
 ) -> None:
     path = tmp_path / "token"
     path.write_text("old")
-    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
+    monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
     (lane,) = plan_of(config, _unheard, Counters()).targets
     reloader = attrs.evolve(Desk(change(config)).reloader(config), targets=[attrs.evolve(lane, tokens=tokens)])

@@ -26,7 +26,7 @@ def numbers(items: Iterable[JobInProgress]) -> list[int]:
 async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.MockClock) -> None:
     finished = AckBuffer()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(finished.gathered)
+        nursery.start_soon(finished.wait_for_group)
         await trio.testing.wait_all_tasks_blocked()
         add(finished, [1], more=False)
     assert trio.current_time() == 0
@@ -40,7 +40,7 @@ async def test_a_group_is_gathered_for_3_ms_while_more_follow(
     finished = AckBuffer()
     add(finished, range(first), more=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(finished.gathered)
+        nursery.start_soon(finished.wait_for_group)
         await trio.testing.wait_all_tasks_blocked()
         add(finished, range(first, 10), more=True)
         await trio.testing.wait_all_tasks_blocked()
@@ -54,11 +54,11 @@ async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
 ) -> None:
     finished = AckBuffer()
     add(finished, [1], more=True)
-    await finished.gathered()
+    await finished.wait_for_group()
     finished.take()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.gathered)
+            nursery.start_soon(finished.wait_for_group)
             await trio.testing.wait_all_tasks_blocked()
             add(finished, [2], more=True)
     assert numbers(finished.take()) == [2]
@@ -70,7 +70,7 @@ async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
     for count, more in ((GROUP_ENOUGH, True), (2, False)):
         finished = AckBuffer()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.gathered)
+            nursery.start_soon(finished.wait_for_group)
             await trio.testing.wait_all_tasks_blocked()
             add(finished, [0], more=True)
             await trio.testing.wait_all_tasks_blocked()
@@ -82,7 +82,7 @@ async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
 async def test_a_group_has_a_limit_and_the_rest_is_the_next_one() -> None:
     finished = AckBuffer()
     add(finished, range(GROUP_LIMIT + 1), more=True)
-    assert [await finished.gathered() and len(finished.take()) for _ in range(2)] == [GROUP_LIMIT, 1]
+    assert [await finished.wait_for_group() and len(finished.take()) for _ in range(2)] == [GROUP_LIMIT, 1]
 
 
 async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes_first(
@@ -91,7 +91,7 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
     finished = AckBuffer()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.gathered)
+            nursery.start_soon(finished.wait_for_group)
             add(finished, [1, 2], more=True)
             await trio.testing.wait_all_tasks_blocked()
             taken = finished.take()
@@ -106,24 +106,24 @@ async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockCl
     finished = AckBuffer()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.gathered)
+            nursery.start_soon(finished.wait_for_group)
             add(finished, [1], more=True)
             await trio.testing.wait_all_tasks_blocked()
             finished.close()
-        assert await finished.gathered()
+        assert await finished.wait_for_group()
         assert numbers(finished.take()) == [1]
-        assert not await finished.gathered()
+        assert not await finished.wait_for_group()
 
 
 async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockClock) -> None:
     finished = AckBuffer()
     add(finished, [1], more=True)
     with trio.move_on_after(GATHER_S / 2) as waiting:
-        await finished.gathered()
+        await finished.wait_for_group()
     assert waiting.cancelled_caught
     add(finished, [2], more=True)
     with trio.fail_after(1):
-        assert await finished.gathered()
+        assert await finished.wait_for_group()
     assert numbers(finished.take()) == [1, 2]
 
 
@@ -133,7 +133,7 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
     finished = AckBuffer()
 
     async def commit() -> None:
-        while await finished.gathered():
+        while await finished.wait_for_group():
             finished.take()
             await trio.sleep(1)
 
@@ -155,6 +155,6 @@ async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.Moc
     finished = AckBuffer()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.gathered)
+            nursery.start_soon(finished.wait_for_group)
             await trio.testing.wait_all_tasks_blocked()
             finished.put_back([item(1)])

@@ -6,7 +6,7 @@ from restbroker.broker.batch_size import BatchSize
 def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_200_at_most() -> None:
     for settled, reserve in ((0, 4), (31, 31), (1000, 200)):
         pace = BatchSize()
-        pace.settled(settled, 100.015)
+        pace.note_settled(settled, 100.015)
         assert [pace.reserve(at_s) for at_s in (100.016, 100.030, 100.08)] == [reserve, reserve, 4]
 
 
@@ -14,8 +14,8 @@ def test_what_may_start_before_redis_is_told_follows_the_largest_of_the_last_fou
     pace = BatchSize()
     assert pace.lead == 0
     for count in (50, 30, 40, 1):
-        pace.settled(count, 100.0)
+        pace.note_settled(count, 100.0)
     assert pace.lead == 100
     for _ in range(3):
-        pace.settled(1, 100.0)
+        pace.note_settled(1, 100.0)
     assert pace.lead == 2

@@ -9,6 +9,7 @@ import trio.testing
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
 from restbroker.broker.prober import Prober, ProbeSharing, SharingOverRedis, decode, encode
 from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
@@ -240,7 +241,7 @@ def test_what_another_version_tells_is_not_misread(text: bytes) -> None:
 async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_told_once() -> None:
     events: list[Event] = []
     store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
-    others = SharingOverRedis(store, StoreHealth(events.append), "t", "p")
+    others = SharingOverRedis(store, StoreHealth(events.append), "t", Identity("p", events.append))
     for _ in range(2):
         assert await others.turn() == ProbeGranted()
         await others.tell(encode(FINE), 1.0)

@@ -1,6 +1,6 @@
 """Settlements are remembered for some seconds and within some memory, and no longer."""
 
-from restbroker.broker.recently_settled import DOUBTED_S, KEPT_BYTES, KEPT_S, RecentlySettled
+from restbroker.broker.recently_settled import KEPT_BYTES, KEPT_S, LOSS_S, RecentlySettled
 from restbroker.job.settlement import Ack, Back, Reply
 
 
@@ -51,9 +51,9 @@ def test_after_an_outage_settled_and_lost_jobs_are_known_to_have_run_once_each_a
     recent = RecentlySettled()
     recent.add(["1:1", "2:1", "3:1"], [Ack(), Back(), Back(b"more")], [b"settled", b"put back", b"begun"], 100.0)
     assert not recent.may_have_run(b"settled", 100.0)
-    recent.doubt([b"lost"], 101.0)
+    recent.note_loss([b"lost"], 101.0)
     assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"begun")] == [
         True, False, True, False, True,
     ]  # fmt: skip
-    recent.doubt([], 103.0)
-    assert not recent.may_have_run(b"settled", 103.0 + DOUBTED_S)
+    recent.note_loss([], 103.0)
+    assert not recent.may_have_run(b"settled", 103.0 + LOSS_S)

@@ -82,7 +82,7 @@ def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_li
     path, clock = tmp_path / "token", Clock()
     path.write_text("old")
     tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
-    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
+    monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens.reread()
     assert name_of(tokens, "old") == "t"
     path.write_text("new")
@@ -209,7 +209,7 @@ def test_a_bad_token_has_a_changed_file_read_at_once_and_a_second_later_one_that
     assert name_of(tokens, "bad") is None
     path.write_text("newer")
     assert [name_of(tokens, given) for given in ("newer", "old")] == ["t", None]
-    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
+    monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     assert name_of(tokens, "bad") is None
     path.write_text("newest")
     assert name_of(tokens, "newest") is None

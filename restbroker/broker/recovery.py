@@ -1,0 +1,181 @@
+"""Compares what Redis lists as ours with what we know: after an outage, and at the end of a generation.
+
+The poller calls `reconcile` before it fetches again; the generation calls `settle_unfinished` at its end, shielded and
+bounded, and `requeue` before, if it was replaced. Always holds: the list is read from Redis, since memory may have lost
+track; what was sent and not answered is uncertain, and goes back only where it is safe to repeat, as one that may have
+run; what was not sent goes back; what Redis forgot to have settled is settled again if we remember how.
+"""
+
+import attrs
+import trio
+
+from restbroker.broker.acker import Acker
+from restbroker.broker.admission import Admission
+from restbroker.broker.crash_counts import CrashCounts
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.reservations import Reservations
+from restbroker.broker.settler import Settler
+from restbroker.broker.slots import Slots
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.errors import StoreRefused
+from restbroker.job.job import Job
+from restbroker.job.settlement import Back
+from restbroker.store import jobs as store_jobs
+from restbroker.store.connection import Connection
+from restbroker.store.jobs import JobsInProgress
+from restbroker.store.tickets import queue_of, ticket_number
+
+
+@attrs.frozen
+class Remainder:
+    """What remained at the end. `requeued` jobs went back unsent.
+
+    `uncertain` jobs were sent and not answered, wherever they are now. `complete`: nothing remains for a reaper; else
+    `reserved` is how many jobs do, as far as known.
+    """
+
+    requeued: int = 0
+    uncertain: int = 0
+    complete: bool = True
+    reserved: int = 0
+
+    def plus(self, other: "Remainder") -> "Remainder":
+        """Return the sum of both."""
+        return Remainder(
+            self.requeued + other.requeued,
+            self.uncertain + other.uncertain,
+            complete=self.complete and other.complete,
+            reserved=self.reserved + other.reserved,
+        )
+
+
+@attrs.define(eq=False)
+class Recovery:
+    """The recovery of one pool."""
+
+    plan: TargetPlan
+    identity: Identity
+    store: Connection
+    health: StoreHealth
+    reservations: Reservations
+    ready: ReadyBuffer
+    slots: Slots
+    crashes: CrashCounts
+    admission: Admission
+    settler: Settler
+    acker: Acker
+
+    async def reconcile(self) -> list[JobInProgress]:
+        """Put right what differs, and return the jobs that are to be run, in the order of their tickets.
+
+        Unknown tickets beyond the last known are of a fetch whose answer was lost: they are adopted. The others were
+        settled, and Redis has forgotten it (a restart without its last second): they are settled again if we remember
+        how, else they run again as jobs that may have run; so do those that come from their queue again. What is not
+        sent yet and Redis does not list went back to its queue with Redis' own past: it is dropped, even if a worker
+        has it already. Raise `StoreUnavailable` or `StoreRefused`.
+        """
+        held = await self.store.call(store_jobs.read_jobs, self.identity.name)
+        # The answer that was lost would have told whether a crash is known of these jobs.
+        await self.crashes.load()
+        known, recent = self.reservations.jobs, self.acker.recently_settled
+        unknown = [job for ticket in held.tickets if ticket not in known and (job := self._adopt(ticket, held))]
+        lost = [job for ticket, job in known.items() if ticket not in held.tickets]
+        sent = (job.raw for job in lost if job.delivery >= SENDING)
+        recent.note_loss(sent, trio.current_time() - self.health.away_s)
+        self.ready.drop_unless(held.tickets)
+        self.slots.drop_unless(held.tickets)
+        for job in lost:
+            if job.delivery < SENDING and job.settlement is None:
+                self.reservations.release(job.ticket)
+        self.reservations.skip_to(held.last)
+        self.ready.allow(held.hwm)
+        await self.acker.commit([job for job in unknown if job.settlement is not None])
+        return sorted((job for job in unknown if job.settlement is None), key=lambda job: job.number)
+
+    async def settle_unfinished(self, *, by_order: bool) -> Remainder:
+        """Settle what remains, retire the identity, and return what remained.
+
+        Wait while Redis is away: the caller bounds it. `by_order`: the process got the order to stop. What Redis
+        refuses stays in progress, for a reaper, and is reported.
+        """
+        try:
+            return await self._settle_unfinished(by_order=by_order)
+        except StoreRefused as error:
+            self.identity.warn_once("StoreRefused", error.message, error.cure)
+            return Remainder(complete=False)
+
+    async def _settle_unfinished(self, *, by_order: bool) -> Remainder:
+        held = await self.health.insist(self.store, store_jobs.read_jobs, self.identity.name)
+        found = [self.reservations.jobs.get(ticket) or self._stray(ticket, held) for ticket in held.tickets]
+        jobs = [job for job in found if job is not None]
+        uncertain = [job for job in jobs if job.settlement is None and job.is_uncertain]
+        for job in uncertain:
+            self.settler.cut_off(job, by_order=by_order)
+        for job in jobs:
+            if job.settlement is None:
+                self.settler.requeue(job)
+        requeued = sum(isinstance(job.settlement, Back) and job not in uncertain for job in jobs)
+        refused = await self.acker.settle(jobs)
+        # Said before it is so: a heartbeat that comes just behind it is no fence.
+        self.identity.retire()
+        retired = await self.health.insist(self.store, store_jobs.retire, self.identity.name)
+        return Remainder(requeued, len(uncertain), complete=retired and not refused)
+
+    async def requeue(self, *, workers_gone: bool) -> None:
+        """Requeue what no worker has begun and, once they are gone (`workers_gone`), what they could not send.
+
+        To be called when the pool has been stopped. What this leaves, or Redis refuses, is left to
+        `settle_unfinished`. Safe to cancel.
+        """
+        try:
+            held = await self.health.insist(self.store, store_jobs.read_jobs, self.identity.name)
+        except StoreRefused as error:
+            self.identity.warn_once("StoreRefused", error.message, error.cure)
+            return
+        back: list[JobInProgress] = []
+        for ticket in held.tickets:
+            job = self.reservations.jobs.get(ticket)
+            if job is None and ticket_number(ticket) > self.reservations.last_number:
+                job = self._stray(ticket, held)
+            if job is None or job.settlement is not None:
+                continue
+            if job.started_at_s is None or (workers_gone and not job.is_uncertain):
+                self.settler.requeue(job)
+                back.append(job)
+        await self.acker.commit(back)
+
+    def _adopt(self, ticket: str, held: JobsInProgress) -> JobInProgress | None:
+        """Return the job of a ticket that only Redis lists; None: no pool with our queues made this ticket.
+
+        If Redis has forgotten that it was settled, it has its settlement if we remember it.
+        """
+        queue, number = queue_of(ticket, self.plan.target.queues), ticket_number(ticket)
+        if queue is None:
+            return None
+        raw, size_bytes = held.jobs.get(ticket, b""), held.large.get(ticket, 0)
+        forgotten = number <= self.reservations.last_number
+        job = JobInProgress(ticket, number, queue, raw, size_bytes, forgotten=forgotten)
+        settlement = self.acker.recently_settled.get(ticket)
+        if settlement is not None:
+            job.decide(settlement)
+        return job
+
+    def _stray(self, ticket: str, held: JobsInProgress) -> JobInProgress | None:
+        """Return the job of such a ticket at the end of a generation, when it will not be run here.
+
+        Either its fetch was cut off before it got here: it was not sent. Or it was settled, which Redis has forgotten:
+        it is settled again if we remember how, else it may have run.
+        """
+        job = self._adopt(ticket, held)
+        if job is None or job.settlement is not None or job.size_bytes or not self.ready.has_started(job.number):
+            return job
+        # Its count of runs is that of Redis; that it may run is what its state says.
+        job = JobInProgress(ticket, job.number, job.queue, job.raw, delivery=SENDING)
+        payload = self.admission.read(job)
+        if isinstance(payload, Job) and (proof := self.admission.proof_of(payload)) is not None:
+            # So that it is stored like the others, without its token.
+            job.prove(payload, proof, None)
+        return job

@@ -1,0 +1,201 @@
+"""Decides what becomes of a job: makes its settlement of its outcome, and the event that is reported of it.
+
+The processor calls it for what was delivered, recovery for what a stop cut off. The rules are in `job.settle`, pure;
+this file gives them what they need. Always holds: what is stored again holds no token that it need not hold, says
+whether a part of it is done, and never leads into a queue that its target does not serve.
+"""
+
+import random
+import time
+from secrets import randbelow
+
+import attrs
+
+from restbroker.broker import retry_queues
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.reports import Reports
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.job import arguments, display, hiding, retry, rubyjson, sealing, settle
+from restbroker.job.command import CommandSpec
+from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.policy import Context
+from restbroker.job.settle import Final
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Settlement
+from restbroker.telemetry.events import Warned
+
+
+@attrs.define(eq=False)
+class Settler:
+    """What decides for the jobs of one pool."""
+
+    plan: TargetPlan
+    identity: Identity
+    reports: Reports
+
+    def settle(
+        self, job: JobInProgress, payload: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
+    ) -> None:
+        """Decide what becomes of a job with this outcome; `payload` is what is stored if it is not done."""
+        if isinstance(outcome, Delivered):
+            done = settle.acknowledge(payload, job.reply_id)
+            if done is not None:
+                if job.fingerprint is not None:
+                    done = Ack(fingerprint=job.fingerprint)
+                self._conclude(job, done, outcome, None, duration_s)
+                return
+        else:
+            payload = self.to_store(job, payload)
+        context = self._context(job, duration_s)
+        settlement = settle.settle(payload, spec, outcome, context)
+        if isinstance(settlement, Ack) and job.fingerprint is not None:
+            settlement = Ack(settlement.replies, job.fingerprint)
+        self._conclude(job, settlement, outcome, context, duration_s)
+
+    def refuse(self, job: JobInProgress, entry: NotAJob) -> None:
+        """Park what is no job."""
+        context = self._context(job)
+        self._conclude(job, settle.settle_unreadable(entry, context), Rejected(entry.reason), context)
+
+    def defer_crowded(self, job: JobInProgress, payload: Job) -> None:
+        """Defer a job whose slot and its waiting room are full."""
+        context = self._context(job)
+        settlement = settle.defer_crowded(self.to_store(job, payload), context)
+        self._conclude(job, settlement, Deferred(_CROWDED, counts=False), context)
+
+    def end_replay(self, job: JobInProgress) -> None:
+        """Acknowledge a signed job that was done before, without a second answer, and report that."""
+        job.decide(Ack(), self.reports.of_replay(job))
+        self.identity.report(_replayed(job.queue))
+
+    def park_bug(self, job: JobInProgress, error: Exception) -> None:
+        """Park a job on which the processor itself failed, as it is (or begun), so that it costs itself alone.
+
+        Otherwise it would be the first one taken at each start, in process after process, and it is by no means a crash
+        of which the job is suspected. What was decided before stands, and the bug is reported only.
+        """
+        may = "; the command may have run" if job.was_sent else ""
+        reason = Reason(
+            "Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this."
+        )
+        if job.settling:
+            self.identity.warn_once(reason.code, f"{reason.message} It was settled before.", reason.cure)
+            return
+        context = self._context(job)
+        fields = rubyjson.object_of(job.raw) if job.effected else None
+        raw = job.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
+        entry = NotAJob(raw, spare_jid(self.identity.name, job.ticket), job.queue, reason, job.size_bytes > 0)
+        job.identify(None, job.recovered)
+        job.address("", job.reply_id)
+        self._conclude(job, settle.settle_unreadable(entry, context), Rejected(reason), context)
+
+    def cancel(self, job: JobInProgress, payload: Job) -> None:
+        """Park a job that a person cancelled."""
+        was_sent, context = job.was_sent, self._context(job)
+        reason = _CANCELLED_SENT if was_sent else _CANCELLED
+        settlement = settle.settle_cancelled(self.to_store(job, payload), reason, context, was_sent=was_sent)
+        self._conclude(job, settlement, Uncertain(reason) if was_sent else Rejected(reason), context)
+
+    def cut_off(self, job: JobInProgress, *, by_order: bool) -> None:
+        """Settle a job whose request was sent and not answered when its pool had to stop.
+
+        `by_order`: the process got the order to stop. If it fails instead, this job may be why, and uses up a try. What
+        holds no job is left as it is.
+        """
+        payload = job.payload
+        if payload is None:
+            return
+        job.address(job.command, arguments.token_and_reply_id(payload.fields.get("args"))[1])
+        spec = self.plan.connector.spec(job.command)
+        outcome = Uncertain(settle.reason_of(spec, _CUT_OFF))
+        if not by_order:
+            self.settle(job, payload, spec, outcome)
+            return
+        context = self._context(job)
+        settlement = settle.cut_off(self.to_store(job, payload), spec, outcome.reason, context)
+        self._conclude(job, settlement, outcome, context)
+
+    def requeue(self, job: JobInProgress) -> None:
+        """Settle a job that was not sent, or only in part: back to its queue, with a note if a part of it was done."""
+        payload = job.payload if job.effected else None
+        job.decide(Back() if payload is None else settle.requeue_begun(self.to_store(job, payload)))
+
+    def drop_reply(self, job: JobInProgress, why: str) -> bool:
+        """Settle a job without its reply, which Redis refuses; return False if there is none."""
+        settlement, payload = job.settlement, job.payload
+        if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
+            return False
+        if payload is None or job.context is None:
+            return False
+        event = self.reports.of(job)
+        revised = settle.reply_refused(self.to_store(job, payload), settlement, why, job.context)
+        job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
+        return True
+
+    def to_store(self, job: JobInProgress, payload: Job) -> Job:
+        """Return the job as it may be stored: with its command's name, sealed if it can be, and a note if part is done.
+
+        A `retry_queue` that does not count is reported.
+        """
+        secrets = self.plan.tokens.values
+        name = job.command or display.command_of(payload.fields)
+        shown = [secret for secret in secrets if name is not None and secret in name]
+        if name is not None and shown and hiding.text(name, shown) != name:
+            name = None
+        if retry.names_foreign_queue(payload.fields, self.plan.target.queues):
+            self.identity.report(retry_queues.ignored(job.queue))
+        proof = job.proof
+        if proof is not None and proof.signature is None and not proof.token.flat:
+            payload = sealing.seal(payload, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
+        fields = display.with_command_name(payload.fields, name)
+        return attrs.evolve(payload, fields={**fields, EFFECTED_FIELD: True} if job.effected else fields)
+
+    def _conclude(
+        self,
+        job: JobInProgress,
+        settlement: Settlement,
+        outcome: Final,
+        context: Context | None,
+        duration_s: float = 0.0,
+    ) -> None:
+        if isinstance(outcome, Delivered) and isinstance(settlement, Ack) and outcome.note is None:
+            job.decide_delivered(settlement, outcome.status, duration_s, context)
+        else:
+            job.decide(settlement, self.reports.of_end(job, settlement, outcome, duration_s), context)
+
+    def _context(self, job: JobInProgress, duration_s: float = 0.0) -> Context:
+        reply_jid = "" if job.reply_id is None else spare_jid(self.identity.name, job.ticket)
+        jitter = random.random()  # noqa: S311 - spreads retries, protects nothing
+        return Context(
+            self.plan.policy,
+            time.time(),
+            jitter,
+            job.number % 1000,
+            reply_jid,
+            duration_s,
+            job.command,
+            job.reply_id,
+            job.at_most_once,
+            self.plan.target.queues,
+        )
+
+
+def _replayed(queue: str) -> Warned:
+    return Warned(
+        "JobReplayed",
+        f"A signed job of the queue {queue!r} had been done before and was not done again.",
+        "A producer may repeat a push whose answer was lost. If none does, check who can write to Redis.",
+    )
+
+
+_CUT_OFF = Reason(
+    "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
+)
+_CANCELLED = Reason("Cancelled", "Someone cancelled it before it was sent.", "A retry sends it.")
+_CANCELLED_SENT = Reason(
+    "Cancelled",
+    "Someone cancelled it after it was sent and before the server answered; the command may have run.",
+    "Check on the server whether it was done. A retry sends it again.",
+)
+_CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")

@@ -1,0 +1,34 @@
+"""What serving one target is made of. `app` makes it of a configuration; every generation uses the same."""
+
+from collections.abc import Callable
+
+import attrs
+
+from restbroker.broker.tokens import Tokens
+from restbroker.config.target import Target
+from restbroker.job.policy import Policy
+from restbroker.job.reason import Reason
+from restbroker.servers.contract import Connector
+from restbroker.store.jobs import Limits
+from restbroker.transport.message import Transport
+
+
+@attrs.frozen
+class TargetPlan:
+    """The parts that a worker pool is made of."""
+
+    target: Target
+    connector: Connector
+    transport: Transport
+    tokens: Tokens
+    policy: Policy
+    limits: Limits = attrs.field(factory=Limits)
+    history_s: float | None = None
+    """The seconds for which Redis keeps a record of finished jobs; None: it keeps none."""
+    bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
+    """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
+
+    @property
+    def workers(self) -> int:
+        """The number of workers: those for slots are added to `concurrency`, so that slow commands do not take all."""
+        return self.target.concurrency + sum(self.target.slots.values())

@@ -1,0 +1,54 @@
+"""Compares every change of a job's two states with the table of those that are legal, while a broker runs in the test.
+
+The broker itself checks only what costs nothing (`JobInProgress`). A change that is not in the table is noted, not
+raised: the broker would park the job as one that met a bug.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import pytest
+
+from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS, Delivery, JobInProgress, Settling
+
+
+@attrs.define(eq=False)
+class Transitions:
+    """The legal changes that were met, and what was not legal."""
+
+    met: set[tuple[str, str]] = attrs.field(factory=set)
+    illegal: list[str] = attrs.field(factory=list)
+
+    def note(self, job: JobInProgress, state: Delivery | Settling) -> None:
+        before = job.delivery if isinstance(state, Delivery) else job.settling
+        if before == state:
+            return
+        legal = state in (DELIVERY_STEPS[before] if isinstance(before, Delivery) else SETTLING_STEPS[before])
+        if isinstance(state, Delivery) and job.settling:
+            legal = False
+        if legal:
+            self.met.add((before.name, state.name))
+        else:
+            self.illegal.append(
+                f"{job.ticket}: {before.name} -> {state.name} ({job.delivery.name}, {job.settling.name})"
+            )
+
+
+@contextmanager
+def watched(patch: pytest.MonkeyPatch) -> Iterator[Transitions]:
+    """Notes all changes inside the block; fails behind it if one was not legal."""
+    transitions = Transitions()
+    set_plainly = JobInProgress.__setattr__
+
+    def set_and_note(job: JobInProgress, name: str, value: object) -> None:
+        if name in {"delivery", "settling"}:
+            assert isinstance(value, Delivery | Settling)
+            if hasattr(job, "settling"):  # else it is being made
+                transitions.note(job, value)
+        set_plainly(job, name, value)
+
+    patch.setattr(JobInProgress, "__setattr__", set_and_note)
+    yield transitions
+    patch.setattr(JobInProgress, "__setattr__", set_plainly)
+    assert not transitions.illegal, transitions.illegal

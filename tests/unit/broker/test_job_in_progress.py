@@ -1,0 +1,116 @@
+"""A job in progress changes its two states along the table, whatever is called in whatever order, and never else."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.broker import job_in_progress
+from restbroker.broker.job_in_progress import (
+    ADMITTED,
+    CONFIRMED,
+    DELIVERY_STEPS,
+    FETCHED,
+    NONE,
+    SENDING,
+    SETTLING_STEPS,
+    Delivery,
+    IllegalTransition,
+    JobInProgress,
+    Settling,
+)
+from restbroker.job.settlement import Ack, Back
+from tests.support.transitions import watched
+
+CALLS: dict[str, Callable[[JobInProgress], None]] = {
+    "admit": lambda job: job.admit(at_most_once=True),
+    "mark": JobInProgress.mark,
+    "start_sending": JobInProgress.start_sending,
+    "go_on": JobInProgress.go_on,
+    "hold": JobInProgress.hold,
+    "answer": JobInProgress.answer,
+    "decide": lambda job: job.decide(Back()),
+    "decide_delivered": lambda job: job.decide_delivered(Ack(), 200, 0.1, None),
+    "revise": lambda job: job.revise(Ack()),
+    "request": JobInProgress.request,
+    "refuse": JobInProgress.refuse,
+    "confirm": JobInProgress.confirm,
+}
+
+
+def a_job() -> JobInProgress:
+    return JobInProgress("1:1", 1, "q", b"{}")
+
+
+@given(st.lists(st.sampled_from(sorted(CALLS)), max_size=30))
+def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(names: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch, watched(patch):
+        job = a_job()
+        for name in names:
+            before = (job.delivery, job.settling, job.settlement, job.effected)
+            try:
+                CALLS[name](job)
+            except IllegalTransition:
+                assert (job.delivery, job.settling, job.settlement, job.effected) == before
+            assert (job.settlement is None) == (job.settling is NONE)
+
+
+def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
+    with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions:
+        waiting: list[list[str]] = [[]]
+        known: set[tuple[Delivery, Settling]] = set()
+        while waiting:
+            path = waiting.pop()
+            job = a_job()
+            for name in path:
+                CALLS[name](job)
+            if (job.delivery, job.settling) in known:
+                continue
+            known.add((job.delivery, job.settling))
+            for name, call in CALLS.items():
+                other = a_job()
+                for one in path:
+                    CALLS[one](other)
+                try:
+                    call(other)
+                except IllegalTransition:
+                    continue
+                waiting.append([*path, name])
+    steps = {(before.name, after.name) for before, afters in DELIVERY_STEPS.items() for after in afters}
+    steps |= {(before.name, after.name) for before, afters in SETTLING_STEPS.items() for after in afters}
+    assert transitions.met == steps
+    assert known == {(one, other) for one in Delivery for other in Settling}
+
+
+def test_what_is_confirmed_or_answered_stays_so() -> None:
+    job = a_job()
+    job.admit(at_most_once=False)
+    job.start_sending()
+    job.answer()
+    for name in ("admit", "mark", "start_sending", "hold"):
+        with pytest.raises(IllegalTransition, match="ANSWERED, NONE"):
+            CALLS[name](job)
+    job.decide(Back())
+    job.confirm()
+    for name in ("decide", "revise", "request", "refuse", "confirm"):
+        with pytest.raises(IllegalTransition, match="CONFIRMED"):
+            CALLS[name](job)
+    assert (job.settling, job.was_sent) == (CONFIRMED, True)
+
+
+def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stays_done() -> None:
+    job = a_job()
+    assert job.delivery is FETCHED
+    job.admit(at_most_once=True)
+    job.start_sending()
+    assert job.is_uncertain
+    job.go_on()
+    assert (job.delivery, job.is_uncertain, job.was_sent) == (ADMITTED, True, True)
+    job.start_sending()
+    job.hold()
+    assert (job.delivery < SENDING, job.effected) == (True, True)
+
+
+def test_names_of_states_are_those_of_the_enums() -> None:
+    assert [getattr(job_in_progress, one.name) for one in (*Delivery, *Settling)] == [*Delivery, *Settling]
