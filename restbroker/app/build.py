@@ -24,7 +24,7 @@ from restbroker.app.snapshot import snapshot
 from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
-from restbroker.broker.group.leash import Leash
+from restbroker.broker.group.worker_channel import WorkerChannel
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
@@ -99,7 +99,7 @@ async def _main(
     systemd = notifiers(os.environ, plan.status.view)
     sent = samples if config.stats else None
     supervisors = (
-        systemd if line is None else [Leash(line, plan.status.view, control, report=report, samples=sent)]
+        systemd if line is None else [WorkerChannel(line, plan.status.view, control, report=report, samples=sent)]
     )
 
     def plan_anew(new: Config) -> BrokerPlan:

@@ -39,7 +39,7 @@ async def _main(config: Config, load: Callable[[], LoadedConfig], command: Seque
     log = LogSink(logged)
     supervisor = Supervisor(command, config.processes, log)
     # Not `is_alive`: a group that has no worker tries to start one, and systemd could do no more than end that.
-    systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.hangs())
+    systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.any_hangs())
     reloader = GroupReloader(config, load, log, supervisor=supervisor, systemd=systemd)
 
     # Of what it counts itself there are only events: it takes them in for all.

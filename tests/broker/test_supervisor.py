@@ -14,18 +14,17 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.group import leash, supervisor, turns
-from restbroker.broker.group.hangs import HUNG_S
-from restbroker.broker.group.leash import Told
-from restbroker.broker.group.supervisor import Supervisor, Worker
-from restbroker.broker.group.turns import Turns
+from restbroker.broker.group import restart_backoff, supervisor
+from restbroker.broker.group.restart_backoff import RestartBackoff
+from restbroker.broker.group.supervisor import Supervisor
+from restbroker.broker.group.worker_channel import HUNG_S, Worker, WorkerReport, read_report
 from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import Event, GroupFailed, Warned
 from tests.support.wait import until_async
 
 READY = View("serving", store_up=True, beat_fresh=True, closed={})
 STARTING = attrs.evolve(READY, phase="starting")
-SAY_READY = f"line.sendall({Told(READY, 0).line()!r})"
+SAY_READY = f"line.sendall({WorkerReport(READY, 0).line()!r})"
 
 
 @attrs.define(eq=False)
@@ -34,7 +33,7 @@ class Group:
 
     supervisor: Supervisor
     events: list[Event]
-    may_start: Callable[[], Awaitable[bool]] = turns.always
+    may_start: Callable[[], Awaitable[bool]] = restart_backoff.always
     reloads: list[None] = attrs.field(factory=list)
     code: int | None = None
 
@@ -82,8 +81,8 @@ OBEYS = (SAY_READY, "sys.exit(line.recv(1)[0] - signal.SIGTERM)")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.04)
+    monkeypatch.setattr(restart_backoff, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(restart_backoff, "LONGEST_WAIT_S", 0.04)
 
 
 async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a_limit() -> None:
@@ -123,7 +122,7 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
 async def test_when_no_worker_is_left_one_is_started_at_once_and_the_others_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(turns, "FIRST_WAIT_S", 60.0)
+    monkeypatch.setattr(restart_backoff, "FIRST_WAIT_S", 60.0)
     async with running(group(*OBEYS, count=3)) as one:
         await one.serve()
         one.kill()
@@ -138,12 +137,12 @@ async def test_while_no_worker_lives_one_is_started_each_second_and_no_more(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     at_s: list[float] = []
-    some = Turns(lambda: False, trio.lowlevel.ParkingLot(), trio.Event())
-    some.begun()
+    some = RestartBackoff(lambda: False, trio.lowlevel.ParkingLot(), trio.Event())
+    some.note_start()
 
     async def keep() -> None:
         while len(at_s) < 6:
-            await some.rest(30.0, turns.always)
+            await some.wait(30.0, restart_backoff.always)
             at_s.append(trio.current_time())
 
     began_s = trio.current_time()
@@ -230,7 +229,7 @@ async def test_a_second_signal_is_passed_on_and_what_hangs_then_is_killed(monkey
 
 
 async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> None:
-    done = Told(READY, 1).line()
+    done = WorkerReport(READY, 1).line()
     # One that is started again in the place of one with an odd process id is asked to stop, and not to reload.
     asked = "line.recv(1)[0] == signal.SIGTERM and sys.exit(0)"
     answers = (SAY_READY, asked, "os.getpid() % 2 and sys.exit(1)", f"line.sendall({done!r})", "line.recv(1)")
@@ -246,20 +245,20 @@ def worker_of(pid: int, view: View = STARTING, line: object = None, heard_at_s: 
     return Worker(SimpleNamespace(pid=pid), line, view, heard_at_s=heard_at_s)  # type: ignore[arg-type]
 
 
-def line_of(*views: View) -> Sequence[Told | None]:
-    return [leash.read(Told(view, 3).line()) for view in views]
+def line_of(*views: View) -> Sequence[WorkerReport | None]:
+    return [read_report(WorkerReport(view, 3).line()) for view in views]
 
 
 def test_what_a_worker_tells_is_read_as_it_was_and_what_is_odd_is_left_out() -> None:
     closed = attrs.evolve(READY, closed={"a": "TargetUnreachable"}, finishing=2, refused=True)
-    assert line_of(READY, closed) == [Told(READY, 3), Told(closed, 3)]
-    newer = Told(READY, 3).line().replace(b'"reloads"', b'"mood": "good", "reloads"')
-    assert leash.read(newer.replace(b'"phase"', b'"colour": 1, "phase"')) == Told(READY, 3)
+    assert line_of(READY, closed) == [WorkerReport(READY, 3), WorkerReport(closed, 3)]
+    newer = WorkerReport(READY, 3).line().replace(b'"reloads"', b'"mood": "good", "reloads"')
+    assert read_report(newer.replace(b'"phase"', b'"colour": 1, "phase"')) == WorkerReport(READY, 3)
     for odd in (b"", b"{}", b"[]", b"\xff", b'{"view": {}, "reloads": 1}', b'{"view": null, "reloads": 1}', b"5"):
-        assert leash.read(odd) is None
-    older = Told(READY, 3).line().replace(b', "silent": null', b"")
+        assert read_report(odd) is None
+    older = WorkerReport(READY, 3).line().replace(b', "silent": null', b"")
     assert b"silent" not in older
-    assert leash.read(older) == Told(READY, 3)
+    assert read_report(older) == WorkerReport(READY, 3)
 
 
 async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_is_not_ready(
@@ -282,9 +281,9 @@ async def test_of_a_worker_that_hung_and_is_gone_nothing_more_is_told(
     one = group()
     one.supervisor._workers[1] = worker_of(101, READY, heard_at_s=trio.current_time())
     await trio.sleep(HUNG_S)
-    one.supervisor._hangs.look()
+    one.supervisor._health.check()
     one.supervisor._workers[1] = worker_of(102, READY, heard_at_s=trio.current_time())
-    one.supervisor._hangs.look()
+    one.supervisor._health.check()
     assert len(one.told()) == 1
 
 
@@ -294,7 +293,7 @@ async def test_a_supervisor_that_was_suspended_itself_takes_no_worker_for_hung(
     one = group()
     one.supervisor._workers[1] = worker_of(101, READY, heard_at_s=trio.current_time())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.supervisor._hangs.watch)
+        nursery.start_soon(one.supervisor._health.watch)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         await trio.testing.wait_all_tasks_blocked()
@@ -314,7 +313,7 @@ async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
     assert one.is_alive()
     with ours:
         with theirs:
-            theirs.sendall(Told(READY, 0).line())
+            theirs.sendall(WorkerReport(READY, 0).line())
         await one._listen(worker)
     del one._workers[1]
     await trio.sleep(HUNG_S - 1)
@@ -323,7 +322,7 @@ async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
     # One that is just being started says nothing for a while.
     one._workers[1] = worker_of(4711, line=ours)
     assert not one.is_alive()
-    assert not one.hangs()
+    assert not one.any_hangs()
 
 
 def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:

@@ -1,7 +1,7 @@
 """The code speaks the field's words: names that were replaced do not come back.
 
 `words.txt` has them, one a line: classes, functions, methods and modules, without leading underscores. Local variables,
-nested functions and attributes are free. The broker still has its own words: they go when its agents are parted.
+nested functions and attributes are free.
 """
 
 import ast
@@ -27,7 +27,6 @@ def test_no_class_function_method_or_module_has_a_name_that_was_replaced() -> No
     back = [
         f"{path.relative_to(PACKAGE)}: {name}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] != "broker"
         for name in names_in(path)
         if name.lstrip("_") in REPLACED
     ]

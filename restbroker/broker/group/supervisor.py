@@ -2,23 +2,28 @@
 
 `app` runs it. Always holds: a signal to the supervisor is passed on to every worker, and what lasts (a stop, no more
 jobs) also to those that start later; a worker that ended is started again unless the group is to end; when the
-supervisor dies, however, its workers end too (see `leash`); a group of which any worker was ever ready ends by a signal
-only, no matter what becomes of its workers or of the configuration; no job depends on the supervisor, since workers
-give back what a dead one had.
+supervisor dies, however, its workers end too (see `worker_channel`); a group of which any worker was ever ready ends by
+a signal only, no matter what becomes of its workers or of the configuration; no job depends on the supervisor, since
+workers give back what a dead one had.
 """
 
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 import attrs
 import trio
 
-from restbroker.broker.group import leash, turns
-from restbroker.broker.group.endings import End, ended, failed, replaced
-from restbroker.broker.group.hangs import Hangs, Heard, is_silent
-from restbroker.broker.group.turns import Turns
+from restbroker.broker.group import restart_backoff
+from restbroker.broker.group.restart_backoff import End, RestartBackoff, end_of, failure, restart_warning
+from restbroker.broker.group.worker_channel import (
+    STARTING,
+    Worker,
+    WorkerHealth,
+    is_silent,
+    read_report,
+    read_samples,
+)
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.status.view import View, together
@@ -32,23 +37,6 @@ KILL_S = 10.0
 _RELOAD_S = 30.0
 _LAST_WORDS_S = 0.5
 _CHUNK_BYTES = 65536
-_STARTING = View("starting", store_up=True, beat_fresh=True, closed={})
-
-
-@attrs.define(eq=False)
-class Worker:
-    """A worker that was started. `heard_at_s` is when it spoke last; None: not yet."""
-
-    process: trio.Process
-    line: socket.socket
-    view: View = _STARTING
-    reloads: int = 0
-    heard_at_s: float | None = None
-
-    def ask(self, number: int) -> None:
-        """Order the worker to act as at this signal; do nothing if it is gone."""
-        with suppress(OSError):
-            self.line.send(bytes([number]))
 
 
 @attrs.define(eq=False)
@@ -73,20 +61,20 @@ class Supervisor:
     _stop: trio.Event = attrs.field(factory=trio.Event)
     _at_once: trio.Event = attrs.field(factory=trio.Event)
     _reload: trio.Event = attrs.field(factory=trio.Event)
-    _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _turns: Turns = attrs.field(init=False)
-    _hangs: Hangs = attrs.field(init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _backoff: RestartBackoff = attrs.field(init=False)
+    _health: WorkerHealth = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = MergedMetrics(self.count)
-        self._hangs = Hangs(self._heard, self.report)
-        self._turns = Turns(lambda: bool(self._workers), self._news, self._stop)
+        self._health = WorkerHealth(self._workers, self.report)
+        self._backoff = RestartBackoff(lambda: bool(self._workers), self._changed, self._stop)
 
     async def run(
         self,
         services: Sequence[Service],
         reload: Callable[[], Awaitable[None]],
-        may_start: Callable[[], Awaitable[bool]] = turns.always,
+        may_start: Callable[[], Awaitable[bool]] = restart_backoff.always,
     ) -> int:
         """Keep the workers alive until a signal ends the group; return the exit code: 0, or the greatest of all.
 
@@ -97,7 +85,7 @@ class Supervisor:
             await process.start(self._watch_signals)
             process.start_soon(self._reloads, reload)
             process.start_soon(self._kill_late)
-            process.start_soon(self._hangs.watch)
+            process.start_soon(self._health.watch)
             for service in services:
                 await process.start(service.run)
             async with trio.open_nursery() as workers:
@@ -109,20 +97,17 @@ class Supervisor:
     def view(self) -> View:
         """Return how all workers are, as one: ready when each is."""
         views = [worker.view for worker in self._workers.values()]
-        views += [_STARTING] * (self.count - len(views))
+        views += [STARTING] * (self.count - len(views))
         seen = together(views, stopping=self._stop.is_set())
-        return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False, silent=self._hangs.words())
+        return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False, silent=self._health.problem())
 
     def is_alive(self) -> bool:
         """Tell whether any worker has spoken lately, and none hangs; at the start they may take their time."""
-        return not self.hangs() and not is_silent(self._heard_at_s)
+        return not self.any_hangs() and not is_silent(self._heard_at_s)
 
-    def hangs(self) -> bool:
+    def any_hangs(self) -> bool:
         """Tell whether the event loop of a worker that lives stands still."""
-        return bool(self._hangs.now())
-
-    def _heard(self) -> list[Heard]:
-        return [Heard(number, one.process.pid, one.heard_at_s) for number, one in self._workers.items()]
+        return bool(self._health.hung())
 
     def pids(self) -> frozenset[int]:
         """Return the process ids of the workers that live."""
@@ -131,10 +116,10 @@ class Supervisor:
     async def reload_workers(self) -> None:
         """Have every worker load the configuration again; return when all have, are gone, or take longer than 30 s."""
         before = {number: (worker, worker.reloads) for number, worker in self._workers.items()}
-        self._ask_all(signal.SIGHUP)
+        self._order_all(signal.SIGHUP)
         with trio.move_on_after(_RELOAD_S):
             while any(self._workers.get(number) is one and one.reloads == n for number, (one, n) in before.items()):
-                await self._news.park()
+                await self._changed.park()
 
     async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(*WATCHED) as received:
@@ -160,11 +145,11 @@ class Supervisor:
                 self.report(GroupStopping(signal.Signals(number).name))
                 self._orders.append(number)
                 self._stop.set()
-        self._ask_all(number)
+        self._order_all(number)
 
-    def _ask_all(self, number: int) -> None:
+    def _order_all(self, number: int) -> None:
         for worker in self._workers.values():
-            worker.ask(number)
+            worker.order(number)
 
     async def _reloads(self, reload: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -178,10 +163,10 @@ class Supervisor:
         for worker in self._workers.values():
             worker.process.kill()
 
-    async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = turns.always) -> None:
+    async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = restart_backoff.always) -> None:
         """Keep one worker alive until the group ends."""
-        wait_s = turns.FIRST_WAIT_S
-        self._turns.begun()
+        wait_s = restart_backoff.FIRST_WAIT_S
+        self._backoff.note_start()
         while not self._stop.is_set():
             began_s = trio.current_time()
             end = await self._live(number)
@@ -192,17 +177,17 @@ class Supervisor:
                 self._give_up(number, end)
                 return
             if trio.current_time() - began_s >= HEALTHY_S:
-                wait_s = turns.FIRST_WAIT_S
-            self.report(replaced(number, end, wait_s, alone=not self._workers))
-            wait_s = await self._turns.rest(wait_s, may_start)
+                wait_s = restart_backoff.FIRST_WAIT_S
+            self.report(restart_warning(number, end, wait_s, alone=not self._workers))
+            wait_s = await self._backoff.wait(wait_s, may_start)
 
     def _give_up(self, number: int, end: End) -> None:
         # Nobody ever delivered: whoever started the group should know, not wait.
-        self.report(failed(number, end))
+        self.report(failure(number, end))
         self._codes.append(end.code)
         self._orders.append(signal.SIGTERM)
         self._stop.set()
-        self._ask_all(signal.SIGTERM)
+        self._order_all(signal.SIGTERM)
 
     async def _live(self, number: int) -> End:
         """Start a worker, wait until it ends, and return how it ended."""
@@ -220,7 +205,7 @@ class Supervisor:
             self.metrics.add_worker(process.pid)
             try:
                 for order in self._orders:
-                    worker.ask(order)
+                    worker.order(order)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen, worker)
                     await process.wait()
@@ -229,11 +214,11 @@ class Supervisor:
             finally:
                 del self._workers[number]
                 self.metrics.remove_worker(process.pid)
-                self._news.unpark_all()
-        return ended(process.pid, process.returncode or 0)
+                self._changed.unpark_all()
+        return end_of(process.pid, process.returncode or 0)
 
     async def _listen(self, worker: Worker) -> None:
-        # A duplicate: closing it must not close what `ask` uses.
+        # A duplicate: closing it must not close what `order` uses.
         rest = b""
         with trio.socket.from_stdlib_socket(worker.line.dup()) as line:
             while True:
@@ -244,11 +229,12 @@ class Supervisor:
                 if not got:
                     return
                 *lines, rest = (rest + got).split(b"\n")
-                for told in filter(None, map(leash.read, lines)):
-                    worker.view, worker.reloads = told.view, told.reloads
-                    self._served = self._served or told.view.unready is None
-                for samples in filter(None, map(leash.measured, lines)):
+                for report in filter(None, map(read_report, lines)):
+                    worker.note(report)
+                    self._served = self._served or report.view.unready is None
+                for samples in filter(None, map(read_samples, lines)):
                     self.metrics.update(worker.process.pid, samples)
                 if lines:
-                    worker.heard_at_s = self._heard_at_s = trio.current_time()
-                    self._news.unpark_all()
+                    worker.note_line()
+                    self._heard_at_s = trio.current_time()
+                    self._changed.unpark_all()

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.group.leash import Leash, Told, measured, read
+from restbroker.broker.group.worker_channel import WorkerChannel, WorkerReport, read_report, read_samples
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
 from restbroker.telemetry import metrics
@@ -31,28 +31,28 @@ class Line:
     control: Control = attrs.field(factory=Control)
     events: list[Event] = attrs.field(factory=list)
     view: View = READY
-    leash: Leash = attrs.field(init=False)
+    channel: WorkerChannel = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.leash = Leash(self.theirs, lambda: self.view, self.control, self.events.append)
+        self.channel = WorkerChannel(self.theirs, lambda: self.view, self.control, self.events.append)
 
     def ask(self, *numbers: int) -> None:
         self.ours.sendall(bytes(numbers))
 
-    def told(self) -> Told | None:
+    def told(self) -> WorkerReport | None:
         """The last whole line of what was told since the last look."""
         self.ours.setblocking(False)
         try:
             lines = self.ours.recv(65536).split(b"\n")
         except BlockingIOError:
             return None
-        return read(lines[-2]) if len(lines) > 1 else None
+        return read_report(lines[-2]) if len(lines) > 1 else None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                await nursery.start(self.leash.run)
+                await nursery.start(self.channel.run)
                 yield
                 nursery.cancel_scope.cancel()
 
@@ -88,11 +88,11 @@ async def test_a_supervisor_that_is_gone_makes_it_drain(line: Line) -> None:
 
 async def test_changes_are_told_and_so_is_a_reload_that_is_over(line: Line) -> None:
     async with line.running():
-        await until_async(lambda: line.told() == Told(READY, 0), "it is told")
+        await until_async(lambda: line.told() == WorkerReport(READY, 0), "it is told")
         line.view = attrs.evolve(READY, phase="quiet")
-        await until_async(lambda: line.told() == Told(line.view, 0), "the change is told")
-        line.leash.reload_ended()
-        await until_async(lambda: line.told() == Told(line.view, 1), "the reload is told")
+        await until_async(lambda: line.told() == WorkerReport(line.view, 0), "the change is told")
+        line.channel.reload_ended()
+        await until_async(lambda: line.told() == WorkerReport(line.view, 1), "the reload is told")
 
 
 async def test_nothing_new_is_told_every_second_as_a_sign_of_life(
@@ -116,7 +116,7 @@ async def test_a_supervisor_that_does_not_read_is_still_obeyed(line: Line) -> No
 async def test_values_for_metrics_are_written_in_a_thread_and_those_of_the_end_are_told_too(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("restbroker.broker.group.leash._MEASURE_S", 0.0)
+    monkeypatch.setattr("restbroker.broker.group.worker_channel._MEASURE_S", 0.0)
     written_in: list[int] = []
 
     def written(samples: Samples) -> object:
@@ -124,11 +124,11 @@ async def test_values_for_metrics_are_written_in_a_thread_and_those_of_the_end_a
         return metrics.to_json(samples)
 
     count = itertools.count()
-    monkeypatch.setattr("restbroker.broker.group.leash.to_json", written)
-    line.leash.samples = lambda: {"restbroker_workers": {(): next(count)}}
+    monkeypatch.setattr("restbroker.broker.group.worker_channel.to_json", written)
+    line.channel.samples = lambda: {"restbroker_workers": {(): next(count)}}
     async with line.running():
         await until_async(lambda: written_in, "values are written")
-    told = [values for one in line.ours.recv(65536).splitlines() if (values := measured(one)) is not None]
+    told = [values for one in line.ours.recv(65536).splitlines() if (values := read_samples(one)) is not None]
     assert written_in[0] != threading.get_ident()
     assert written_in[-1] == threading.get_ident()
     assert told[-1] == {"restbroker_workers": {(): len(written_in) - 1}}
