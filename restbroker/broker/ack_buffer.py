@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.store.tickets import MAX_BATCH
 
 GATHER_S = 0.003
@@ -33,6 +34,7 @@ def group_size(jobs: list[JobInProgress]) -> int:
 class AckBuffer:
     """The jobs of one pool that are to be settled. A list: a memory channel wakes its reader once per job."""
 
+    ready: ReadyBuffer
     _jobs: list[JobInProgress] = attrs.field(factory=list)
     _acker: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _more: bool = False
@@ -44,10 +46,10 @@ class AckBuffer:
         """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
         return bool(self._jobs) or not self._acker
 
-    def add(self, job: JobInProgress, *, more: bool) -> None:
-        """Add a job with its settlement. `more`: others can be started, and will follow soon."""
+    def add(self, job: JobInProgress) -> None:
+        """Add a job with its settlement. If others can be started, more will follow soon."""
         self._jobs.append(job)
-        self._more = more
+        self._more = more = self.ready.is_ready
         if (not self._gathers or not more or len(self._jobs) >= GROUP_ENOUGH) and self._acker:
             self._acker.unpark_all()
 

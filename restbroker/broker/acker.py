@@ -15,14 +15,12 @@ import attrs
 import trio
 
 from restbroker.broker.ack_buffer import AckBuffer, group_size
-from restbroker.broker.batch_size import BatchSize
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress
-from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress, Reservations
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.recently_settled import RecentlySettled
-from restbroker.broker.reservations import Reservations
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
@@ -46,12 +44,12 @@ class Acker:
     health: StoreHealth
     reservations: Reservations
     ready: ReadyBuffer
+    buffer: AckBuffer
     batch_size: BatchSize
     crashes: CrashCounts
     settler: Settler
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
-    _buffer: AckBuffer = attrs.field(factory=AckBuffer)
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
 
@@ -59,23 +57,19 @@ class Acker:
         """Settle until `close` and until the buffer is empty. When cancelled, what is not settled stays reserved."""
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
-            while await self._buffer.wait_for_group():
+            while await self.buffer.wait_for_group():
                 async with self.lock:
-                    await self.commit(self._buffer.take())
+                    await self.commit(self.buffer.take())
             beside.cancel_scope.cancel()
 
     @property
     def is_busy(self) -> bool:
         """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
-        return self._buffer.is_busy
-
-    def add(self, job: JobInProgress) -> None:
-        """Have a job with its settlement settled soon."""
-        self._buffer.add(job, more=self.ready.is_ready)
+        return self.buffer.is_busy
 
     def close(self) -> None:
         """Let `run` end once all is settled; to be called when the last worker is gone."""
-        self._buffer.close()
+        self.buffer.close()
 
     async def commit(self, jobs: list[JobInProgress]) -> None:
         """Settle `jobs` as `settle` does, and try again later what Redis refuses."""
@@ -137,17 +131,17 @@ class Acker:
             _note_request(group)
             raise
         finally:
-            self._buffer.put_back(unsettled)
+            self.buffer.put_back(unsettled)
         if isinstance(got, StoreRefused):
             raise got
         return got
 
     def _take_along(self) -> list[JobInProgress]:
         """Take what is to be settled, except jobs whose crashes are counted: only `settle` ends such a count."""
-        group = self._buffer.take()
+        group = self.buffer.take()
         if not self.crashes.counts:
             return group
-        self._buffer.put_back([job for job in group if job.recovered is not None])
+        self.buffer.put_back([job for job in group if job.recovered is not None])
         return [job for job in group if job.recovered is None]
 
     async def _finish(self, request: FinishRequest, group: Sequence[JobInProgress], now_s: float) -> list[Code]:

@@ -50,9 +50,12 @@ class Admission:
     endpoints: Endpoints
     crashes: CrashCounts
 
-    def read(self, job: JobInProgress) -> Job | NotAJob:
-        """Read the payload, and return the job in it, which `job.payload` keeps, or what it is instead."""
-        recovered = self.crashes.of(job.raw)
+    def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:
+        """Read the payload, and return the job in it, which `job.payload` keeps, or what it is instead.
+
+        `started_at_s` (epoch seconds) is when a worker took it up; None: none does.
+        """
+        recovered = self.crashes.of(job.raw) if self.crashes.counts else 0
         payload = None
         if job.size_bytes:
             entry: Job | NotAJob = too_large(job.size_bytes, job.queue, spare_jid(self.identity.name, job.ticket))
@@ -61,7 +64,7 @@ class Admission:
             if not entry.jid:
                 entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
             payload = entry if isinstance(entry, Job) else None
-        job.identify(payload, digest(job.raw) if recovered else None)
+        job.identify(payload, digest(job.raw) if recovered else None, started_at_s)
         return entry
 
     def admit(self, job: JobInProgress, payload: Job) -> Admitted | Reason:
@@ -102,22 +105,23 @@ class Admission:
         proof = tokens.proof(submission.token, _own_jid(payload), submission, queue)
         if proof is None:
             return self._unproven(payload, submission)
-        command = submission.command.endpoint
+        command, now_s = submission.command.endpoint, time.time()
         job.address(command, submission.reply_id)
-        now_s = time.time()
         accepted = _accept(payload, proof, queue, now_s)
         if isinstance(accepted, Reason):
             return accepted
-        job.prove(accepted, proof, None if proof.signature is None else _fingerprint(accepted, proof, proof.signature))
         endpoint = self.endpoints.of(command)
         asked = arguments.name_bare_list(submission, endpoint.spec) if submission.is_bare else submission
+        fingerprint = None if proof.signature is None else _fingerprint(accepted, proof, proof.signature)
         if isinstance(asked, Reason):
+            job.prove(accepted, proof, fingerprint)
             return _without_secrets(asked, payload)
         refused = endpoint.refusal(proof.token, asked.command, job.queue)
         if refused is not None:
+            job.prove(accepted, proof, fingerprint)
             return _without_secrets(refused, payload)
         tokens.used[proof.token.name] = now_s
-        job.admit(at_most_once=endpoint.at_most_once)
+        job.admit(accepted, proof, fingerprint, once=endpoint.at_most_once)
         return Admitted(accepted, asked, endpoint)
 
     def _let_in_from(self, payload: Job) -> str:

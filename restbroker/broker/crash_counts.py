@@ -21,17 +21,16 @@ class CrashCounts:
     store: Connection
     health: StoreHealth
     counts: Mapping[str, int] = attrs.field(factory=dict)
-    _version: int = 0
+    version: int = 0
 
     def of(self, raw: bytes) -> int:
         """Return in how many crashes a job with these bytes was in progress."""
-        return self.counts.get(digest(raw), 0) if self.counts else 0
+        return self.counts.get(digest(raw), 0)
 
     async def keep_up(self, version: int) -> None:
-        """Load the counts if Redis has another version of them. Wait while Redis is away; raise `StoreRefused`."""
-        if version != self._version:
-            self.counts = await self.health.insist(self.store, heartbeats.maybe_run)
-            self._version = version
+        """Load the counts of this version. Wait while Redis is away; raise `StoreRefused`."""
+        self.counts = await self.health.insist(self.store, heartbeats.maybe_run)
+        self.version = version
 
     async def load(self) -> None:
         """Load the counts, no matter what is known; raise `StoreUnavailable` or `StoreRefused`."""

@@ -13,17 +13,21 @@ it. What is history (`recovered`, `effected`, …) is no state: it never leads b
                           └─────────► REFUSED ───────►┘          REFUSED: in every form; it is tried again and again
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
+import trio
 
 from restbroker.broker.tokens import Proof
 from restbroker.job.job import Job, memory_bytes
 from restbroker.job.policy import Context
 from restbroker.job.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
+
+ReplyId: TypeAlias = str | int | float | None
+"""Where a job's answer goes, as its producer wrote it; None: nowhere."""
 
 
 class Delivery(IntEnum):
@@ -95,7 +99,7 @@ class JobInProgress:
     started_at_s: float | None = None
     payload: Job | None = None
     command: str = ""
-    reply_id: str | int | float | None = None
+    reply_id: ReplyId = None
     proof: Proof | None = None
     """The token, secret and signature that it was let in by; None until it is let in."""
     fingerprint: Fingerprint | None = None
@@ -139,19 +143,15 @@ class JobInProgress:
         """Whether it must not be requeued: it may be running, or a part of what must not run twice is done."""
         return self.delivery >= SENDING or (self.effected and self.at_most_once)
 
-    def start(self, at_s: float) -> None:
-        """Note that a worker takes it up (epoch seconds)."""
-        self.started_at_s = at_s
-
     def grant(self, at_s: float) -> None:
         """Note that the rate limit was charged for its start (boot time in seconds)."""
         self.granted_at_s = at_s
 
-    def identify(self, payload: Job | None, recovered: str | None = None) -> None:
+    def identify(self, payload: Job | None, recovered: str | None, started_at_s: float | None) -> None:
         """Note what was read of its bytes: the job, None if they hold none, and its count of runs before a crash."""
-        self.payload, self.recovered = payload, recovered
+        self.payload, self.recovered, self.started_at_s = payload, recovered, started_at_s
 
-    def address(self, command: str, reply_id: str | float | None) -> None:
+    def address(self, command: str, reply_id: ReplyId) -> None:
         """Note the command that it asks for, and where its answer goes: its producer knows the token."""
         self.command, self.reply_id = command, reply_id
 
@@ -159,11 +159,12 @@ class JobInProgress:
         """Note that its token, or its signature, is accepted."""
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
 
-    def admit(self, *, at_most_once: bool) -> None:
-        """Note that it is let in, also once more behind a wait for its slot."""
+    def admit(self, payload: Job, proof: Proof, fingerprint: Fingerprint | None, *, once: bool) -> None:
+        """Note that it is let in, also once more behind a wait for its slot. `once`: it must run at most once."""
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
-        self.delivery, self.admitted, self.at_most_once = ADMITTED, True, at_most_once
+        self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
+        self.delivery, self.admitted, self.at_most_once = ADMITTED, True, once
 
     def mark(self) -> None:
         """Note that Redis has it as about to be sent. Raise `IllegalTransition` if it is not let in, or answered."""
@@ -233,3 +234,42 @@ class JobInProgress:
 
     def _illegal(self, state: Delivery | Settling) -> IllegalTransition:
         return IllegalTransition(f"{self.delivery.name}, {self.settling.name} -> {state.name}")
+
+
+@attrs.define(eq=False)
+class Reservations:
+    """All jobs that Redis lists as those of one worker pool, fetched or in progress: {ticket: job}.
+
+    The poller adds them, the acker releases them once Redis has settled them. What Redis lists is in `jobs`, or is
+    about to be adopted by a reconcile. `last_number` is the highest ticket number issued, `memory_bytes` what all of
+    them take.
+    """
+
+    jobs: dict[str, JobInProgress] = attrs.field(factory=dict)
+    last_number: int = 0
+    memory_bytes: int = 0
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def add(self, jobs: Sequence[JobInProgress]) -> None:
+        """Add jobs that Redis lists, in the order of their tickets."""
+        for job in jobs:
+            self.jobs[job.ticket] = job
+            self.memory_bytes += job.memory_bytes
+        if jobs:
+            self.skip_to(jobs[-1].number)
+
+    def skip_to(self, number: int) -> None:
+        """Issue no ticket number up to this one any more."""
+        self.last_number = max(self.last_number, number)
+
+    def release(self, *tickets: str) -> None:
+        """Remove jobs that are no longer in progress here, and wake the tasks in `wait_for_release`."""
+        for ticket in tickets:
+            job = self.jobs.pop(ticket, None)
+            if job is not None:
+                self.memory_bytes -= job.memory_bytes
+        self._changed.unpark_all()
+
+    async def wait_for_release(self) -> None:
+        """Wait until a job is no longer in progress here."""
+        await self._changed.park()

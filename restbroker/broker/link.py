@@ -11,9 +11,8 @@ import attrs
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import Clearance
-from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.lease import Lease
-from restbroker.broker.reservations import Reservations
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.hidden import spellings_of, without_secrets
 from restbroker.errors import ConfigError

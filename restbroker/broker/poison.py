@@ -1,10 +1,10 @@
 """Finds out which job crashes processes, without harm to those beside it.
 
-The poller hands every job over through this. A job that was in progress when two processes died is a suspect: it runs
-with nothing else in progress, so that only its own crash is laid at its door (`jobs.isolate`; the reaper then parks
-it). Always holds: every job that makes way for a suspect goes back to its queue; a suspect that is not run stays
-reserved, to be requeued at the end of the generation; and no suspect holds the others up for long: between two of them
-others have their turn, and one that lives for a while runs on among the others.
+The poller hands jobs over through this once a crash is counted. A job that was in progress when two processes died is a
+suspect: it runs with nothing else in progress, so that only its own crash is laid at its door (`jobs.isolate`; the
+reaper then parks it). Always holds: every job that makes way for a suspect goes back to its queue; a suspect that is
+not run stays reserved, to be requeued at the end of the generation; and no suspect holds the others up for long:
+between two of them others have their turn, and one that lives for a while runs on among the others.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,9 +17,8 @@ from restbroker.broker.acker import Acker
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.reservations import Reservations
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Back

@@ -13,18 +13,16 @@ import attrs
 import trio
 
 from restbroker.broker.acker import Acker
-from restbroker.broker.batch_size import BatchSize
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_order import drawn
 from restbroker.broker.queue_waiter import QueueWaiter
-from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.reservations import Reservations
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
@@ -125,8 +123,9 @@ class Poller:
             await self._catch_up()
         reserve = 0 if self._shares else self.batch_size.reserve(trio.current_time())
         await self.ready.wait_for_demand(reserve)
-        fetched = None
-        if not self._will_be_confirmed(reserve):
+        fetched, ready = None, self.ready
+        # Not if there are enough jobs, and a settlement is on its way that lets Redis know that they may start.
+        if not (ready.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
             if fetched is None and self._is_behind:
                 return
@@ -158,10 +157,6 @@ class Poller:
         self._asked_at_s = trio.current_time()
         last, mark = self.reservations.last_number, ready.high_water
         return FetchRequest(self.identity.name, target.name, queues, last, want, mark, plan.limits, most_bytes)
-
-    def _will_be_confirmed(self, reserve: int) -> bool:
-        """Tell whether there are enough jobs, and a settlement on its way that lets Redis know they may start."""
-        return self.ready.is_blocked and len(self.ready) > reserve // 2 and self.acker.is_busy
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         self.health.note_write(self._asked_at_s)
@@ -196,12 +191,14 @@ class Poller:
         await trio.sleep(min(for_ms, 1000) / 1000)
 
     async def _adopt(self, got: FetchResult, want: int) -> None:
-        await self.crashes.keep_up(got.recovered_version)
+        if got.recovered_version != self.crashes.version:
+            await self.crashes.keep_up(got.recovered_version)
         if got.bad:
             self._complain(got)
         if got.jobs:
-            now_s, by_health_s = boot_time_s(), trio.current_time() - self.health.away_s
-            recent = self.acker.recently_settled
+            now_s = boot_time_s() if self._shares else 0.0
+            recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
+            is_needed = recent.is_needed
             jobs = [
                 JobInProgress(
                     one.ticket,
@@ -210,7 +207,7 @@ class Poller:
                     one.raw,
                     one.size_bytes,
                     now_s,
-                    forgotten=recent.is_needed and recent.may_have_run(one.raw, by_health_s),
+                    forgotten=is_needed and recent.may_have_run(one.raw, by_health_s),
                 )
                 for one in got.jobs
             ]
@@ -241,6 +238,9 @@ class Poller:
 
     async def _hand_over(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
+        if not self.crashes.counts:
+            self.ready.send_nowait(jobs)
+            return
         try:
             await self.poison.hand_over(jobs)
         except StoreRefused:

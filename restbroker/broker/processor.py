@@ -32,14 +32,13 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker.acker import Acker
+from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, Admitted
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import ASK_AGAIN_S, Clearance
-from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.link import JobLink, NotNow, NotOurs, Outlet, is_ours, outcome_of, probe, redacted, unreachable
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.reservations import Reservations
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slot, Slots
 from restbroker.broker.target_plan import TargetPlan
@@ -105,7 +104,7 @@ class Processor:
     breaker: Breaker
     outlet: Outlet
     settler: Settler
-    acker: Acker
+    acks: AckBuffer
     stopping: trio.Event
     _workers: set[Worker] = attrs.field(factory=set)
 
@@ -122,32 +121,36 @@ class Processor:
             self._workers.add(worker)
             with worker.scope:
                 try:
-                    while True:
-                        worker.job = None  # or each idle worker would keep its last job, and its bytes
-                        worker.job = await self.ready.receive()
-                        await self._process(worker.job)
+                    await self._work(worker)
                 except trio.ClosedResourceError:
                     return
             self._workers.discard(worker)
             self._park_cancelled(worker)
 
-    async def _process(self, job: JobInProgress) -> None:
-        """Take one job through its life, until the acker has it; an unforeseen exception costs this job alone."""
-        try:
-            admitted = self._admit(job)
-            if admitted is not None and not (job.fingerprint and await self._is_replay(job)):
-                slot = admitted.endpoint.slot
-                await (self._deliver(job, admitted) if slot is None else self._deliver_in_slot(job, admitted, slot))
-        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-            self.settler.park_bug(job, error)
-        if job.settlement is not None:
-            self.acker.add(job)
+    async def _work(self, worker: Worker) -> None:
+        """Take one job after the other through its life, until the acker has it; raise `trio.ClosedResourceError`.
+
+        An unforeseen exception costs the job alone over which it came.
+        """
+        while True:
+            job = worker.job = await self.ready.receive()
+            try:
+                admitted = self._admit(job)
+                if admitted is not None and not (job.fingerprint and await self._is_replay(job)):
+                    slot = admitted.endpoint.slot
+                    await (self._deliver(job, admitted) if slot is None else self._deliver_in_slot(job, admitted, slot))
+            except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                self.settler.park_bug(job, error)
+            if job.settlement is not None:
+                self.acks.add(job)
+            # Else each worker that waits keeps its last job, which may take a hundred times its bytes.
+            worker.job = admitted = None
+            del job
 
     # 2. Admitted
     def _admit(self, job: JobInProgress) -> Admitted | None:
         """Return what the job asks for; None if it is not let in, or may not be sent again, and is settled so."""
-        job.start(time.time())
-        payload = self.admission.read(job)
+        payload = self.admission.read(job, time.time())
         if isinstance(payload, NotAJob):
             self.settler.refuse(job, payload)
             return None
@@ -343,7 +346,7 @@ class Processor:
         if job.payload is None or job.ticket not in self.reservations.jobs or job.ticket in self.slots.waiting():
             return
         self.settler.cancel(job, job.payload)
-        self.acker.add(job)
+        self.acks.add(job)
 
 
 _BEGUN = Reason(

@@ -13,10 +13,53 @@ from itertools import islice, takewhile
 import attrs
 import trio
 
-from restbroker.broker.batch_size import BatchSize
 from restbroker.broker.job_in_progress import JobInProgress
 
 MOST_AHEAD = 100
+SPAN_S = 0.025
+_LEAST = 4
+_MOST = 200
+_GROUPS = 4
+
+
+@attrs.define(eq=False)
+class BatchSize:
+    """How many jobs a pool keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 200.
+
+    A slow target thus reserves few jobs that another process could do. Times are seconds of any rising clock, the same
+    for both methods.
+    """
+
+    lead: int = 0
+    """How many jobs are started from one confirmation of Redis to the next: twice the largest of the last groups.
+
+    Twice, since from a call to the answer of the next it takes two calls; the largest, since too few would keep workers
+    waiting, and groups small.
+    """
+    _started_s: float = 0.0
+    _current: int = 0
+    _previous: int = 0
+    _groups: deque[int] = attrs.field(factory=lambda: deque([0], maxlen=_GROUPS))
+
+    def note_settled(self, count: int, now_s: float) -> None:
+        """Note a group of `count` jobs that were settled at `now_s`."""
+        self._groups.append(count)
+        self.lead = 2 * max(self._groups)
+        self._roll(now_s)
+        self._current += count
+
+    def reserve(self, now_s: float) -> int:
+        """Return how many jobs to keep ready."""
+        self._roll(now_s)
+        return max(_LEAST, min(_MOST, max(self._current, self._previous)))
+
+    def _roll(self, now_s: float) -> None:
+        elapsed_s = now_s - self._started_s
+        if elapsed_s < SPAN_S:
+            return
+        self._previous = self._current if elapsed_s < 2 * SPAN_S else 0
+        self._current = 0
+        self._started_s = now_s
 
 
 @attrs.define(eq=False)
@@ -96,7 +139,8 @@ class ReadyBuffer:
 
         `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing.
         """
-        self.allow(min(mark, last))
+        self._allowed = max(self._allowed, min(mark, last))
+        self._wake()
 
     def drop_unless(self, known: Container[str]) -> None:
         """Drop the waiting jobs whose tickets are not in `known`."""

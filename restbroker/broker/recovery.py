@@ -14,9 +14,8 @@ from restbroker.broker.admission import Admission
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.reservations import Reservations
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
@@ -174,7 +173,7 @@ class Recovery:
             return job
         # Its count of runs is that of Redis; that it may run is what its state says.
         job = JobInProgress(ticket, job.number, job.queue, job.raw, delivery=SENDING)
-        payload = self.admission.read(job)
+        payload = self.admission.read(job, None)
         if isinstance(payload, Job) and (proof := self.admission.proof_of(payload)) is not None:
             # So that it is stored like the others, without its token.
             job.prove(payload, proof, None)

@@ -7,6 +7,8 @@ whether a part of it is done, and never leads into a queue that its target does 
 
 import random
 import time
+from collections.abc import Iterable, Sequence
+from functools import partial
 from secrets import randbelow
 
 import attrs
@@ -14,7 +16,6 @@ import attrs
 from restbroker.broker import retry_queues
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.reports import Reports
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import arguments, display, hiding, retry, rubyjson, sealing, settle
 from restbroker.job.command import CommandSpec
@@ -23,7 +24,98 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Settlement
-from restbroker.telemetry.events import Warned
+from restbroker.store import history
+from restbroker.store.history import JobEnd, Records
+from restbroker.telemetry.events import JobFinished, JobsDelivered, Warned
+
+
+@attrs.define(eq=False)
+class Reports:
+    """What is reported of the jobs of one pool: of most only how long they took, a group at once; of others an event.
+
+    The settler has an event made where there is more to report, since the outcome is at hand then; the acker calls
+    `send` once Redis has confirmed a group, and before that `records`, which are kept in Redis. No token is in what is
+    reported, no matter where a producer put it.
+    """
+
+    plan: TargetPlan
+    identity: Identity
+
+    def of_end(
+        self, job: JobInProgress, settlement: Settlement, outcome: Final, duration_s: float = 0.0
+    ) -> JobFinished:
+        """Return the event of a job that ends with this settlement and outcome, after `duration_s` seconds."""
+        what = self._what(job, type(outcome).__name__.lower(), type(settlement).__name__.lower(), duration_s)
+        if isinstance(outcome, Delivered):
+            return JobFinished(*what, outcome.status, note=outcome.note, admitted=job.admitted)
+        reason = outcome.reason
+        return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure, admitted=job.admitted)
+
+    def of_replay(self, job: JobInProgress) -> JobFinished:
+        """Return the event of a signed job that was done before, and was not sent."""
+        return JobFinished(*self._what(job, "duplicate", "ack", 0.0))
+
+    def of(self, job: JobInProgress) -> JobFinished | None:
+        """Return the event of a job; None if it did not end here, but is settled again as Redis forgot that it was."""
+        if job.event is None and job.status is not None:
+            return JobFinished(*self._what(job, "delivered", "ack", job.took_s), job.status, admitted=job.admitted)
+        return job.event
+
+    def records(self, jobs: Iterable[JobInProgress]) -> Records | None:
+        """Return the records of these jobs, one for each that has a settlement; None if this target keeps none.
+
+        The record of a job that does not end with its settlement is empty.
+        """
+        keep_s = self.plan.history_s
+        if keep_s is None:
+            return None
+        return Records(round(keep_s * 1000), [self._record(job) for job in jobs if job.settlement is not None])
+
+    def send(self, jobs: Iterable[JobInProgress]) -> None:
+        """Report these jobs, which Redis has just settled."""
+        delivered: list[JobInProgress] = []
+        by_endpoint: dict[str, list[float]] = {}
+        took_s: dict[str, list[float]] = {}
+        for job in jobs:
+            if job.event is not None:
+                self.identity.report(job.event)
+            elif job.status is not None:
+                delivered.append(job)
+                if job.command not in by_endpoint:
+                    by_endpoint[job.command] = took_s.setdefault(self._mask(job.command), [])
+                by_endpoint[job.command].append(job.took_s)
+        if delivered:
+            self.identity.report(JobsDelivered(self.plan.target.name, took_s, partial(self._each, delivered)))
+
+    def _each(self, jobs: Sequence[JobInProgress]) -> list[JobFinished]:
+        return [event for job in jobs if (event := self.of(job)) is not None]
+
+    def _record(self, job: JobInProgress) -> bytes:
+        """Return a job's record, or b"" for one that has not ended, or lies in a set, where its entry has it all."""
+        event = self.of(job) if isinstance(job.settlement, Ack | Drop) else None
+        if event is None:
+            return b""
+        took_ms = event.duration_s * 1000
+        return history.to_record(
+            JobEnd(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
+        )
+
+    def _what(
+        self, job: JobInProgress, outcome: str, fate: str, duration_s: float
+    ) -> tuple[str, str, str, str, str, str, int, float]:
+        payload = job.payload
+        jid, attempt = (spare_jid(self.identity.name, job.ticket), 1)
+        if payload is not None:
+            jid, attempt = payload.jid, payload.attempt
+        command, jid = self._mask(job.command or "?"), self._mask(jid)
+        return self.plan.target.name, job.queue, command, jid, outcome, fate, attempt, duration_s
+
+    def _mask(self, text: str) -> str:
+        """Return a producer's own text, or a mask if it put the token into the wrong place."""
+        for token in self.plan.tokens.values:
+            if token in text:
+                return hiding.MASK
+        return text
 
 
 @attrs.define(eq=False)
@@ -43,7 +135,10 @@ class Settler:
             if done is not None:
                 if job.fingerprint is not None:
                     done = Ack(fingerprint=job.fingerprint)
-                self._conclude(job, done, outcome, None, duration_s)
+                if outcome.note is None:
+                    job.decide_delivered(done, outcome.status, duration_s, None)
+                else:
+                    job.decide(done, self.reports.of_end(job, done, outcome, duration_s))
                 return
         else:
             payload = self.to_store(job, payload)
@@ -86,7 +181,7 @@ class Settler:
         fields = rubyjson.object_of(job.raw) if job.effected else None
         raw = job.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
         entry = NotAJob(raw, spare_jid(self.identity.name, job.ticket), job.queue, reason, job.size_bytes > 0)
-        job.identify(None, job.recovered)
+        job.identify(None, job.recovered, job.started_at_s)
         job.address("", job.reply_id)
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(reason), context)
 

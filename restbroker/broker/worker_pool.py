@@ -8,15 +8,16 @@ import attrs
 import trio
 
 from restbroker.broker import same_host
+from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
-from restbroker.broker.batch_size import BatchSize
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import Clearance
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.endpoints import Endpoints
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity, new_name
+from restbroker.broker.job_in_progress import Reservations
 from restbroker.broker.lease import Lease
 from restbroker.broker.link import Outlet, probe
 from restbroker.broker.poison import PoisonDetector
@@ -24,11 +25,9 @@ from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, SharingOverRedis
 from restbroker.broker.processor import Processor
 from restbroker.broker.queue_waiter import QueueWaiter
-from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.recovery import Recovery
-from restbroker.broker.reports import Reports
-from restbroker.broker.reservations import Reservations
-from restbroker.broker.settler import Settler
+from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.store import jobs
@@ -70,16 +69,19 @@ class WorkerPool:
         self.slots = slots = Slots(target.slots)
         self.breaker = breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
+        acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity))
         admission = Admission(plan, identity, Endpoints(target, plan.connector, slots), crashes)
-        self.acker = acker = Acker(plan, identity, store, health, reservations, ready, batch_size, crashes, settler)
+        self.acker = acker = Acker(
+            plan, identity, store, health, reservations, ready, acks, batch_size, crashes, settler
+        )
         self.recovery = recovery = Recovery(
             plan, identity, store, health, reservations, ready, slots, crashes, admission, settler, acker
         )
         clearance = Clearance(plan, identity, store, health)
         outlet = Outlet(plan.transport, reservations, breaker, lease, clearance)
         self.processor = Processor(
-            plan, reservations, ready, admission, clearance, slots, breaker, outlet, settler, acker, stopping
+            plan, reservations, ready, admission, clearance, slots, breaker, outlet, settler, acks, stopping
         )
         poison = PoisonDetector(plan, identity, store, health, reservations, ready, crashes, acker)
         queues, reconcile = self._queues, recovery.reconcile

@@ -11,7 +11,11 @@ from trio.testing import MockClock
 from restbroker.broker.job_in_progress import SENDING, JobInProgress
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.link import JobLink, NotNow, NotOurs
+from restbroker.broker.tokens import Proof
 from restbroker.broker.worker_pool import WorkerPool
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.job.job import Job, read
 from restbroker.job.outcome import Reason
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -98,7 +102,9 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
     async with harness.broker():
         await harness.until(harness.status.serving, "it serves")
         pool, job = pool_of(harness), JobInProgress("1:1", 1, "q", b"{}")
-        job.admit(at_most_once=False)
+        payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
+        assert isinstance(payload, Job)
+        job.admit(payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False), None, once=False)
         link = JobLink(pool.processor.outlet, job)
         pool.reservations.add([job])
         link.may_send()

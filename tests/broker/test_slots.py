@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import queue_waiter
-from restbroker.broker.batch_size import BatchSize
+from restbroker.broker.ready_buffer import BatchSize
 from restbroker.store import identities, jobs
 from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection

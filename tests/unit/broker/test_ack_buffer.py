@@ -8,15 +8,24 @@ import trio.testing
 
 from restbroker.broker.ack_buffer import GATHER_S, GROUP_ENOUGH, GROUP_LIMIT, AckBuffer
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 
 
 def item(number: int) -> JobInProgress:
     return JobInProgress(f"{number}:1", number, "q", b"{}")
 
 
+def acks() -> AckBuffer:
+    return AckBuffer(ReadyBuffer(1, BatchSize()))
+
+
 def add(finished: AckBuffer, numbers: Iterable[int], *, more: bool) -> None:
+    """`more`: another job waits that a worker may start."""
+    finished.ready.drop_unless(())
+    if more:
+        finished.ready.send_nowait([item(0)])
     for number in numbers:
-        finished.add(item(number), more=more)
+        finished.add(item(number))
 
 
 def numbers(items: Iterable[JobInProgress]) -> list[int]:
@@ -24,7 +33,7 @@ def numbers(items: Iterable[JobInProgress]) -> list[int]:
 
 
 async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.MockClock) -> None:
-    finished = AckBuffer()
+    finished = acks()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(finished.wait_for_group)
         await trio.testing.wait_all_tasks_blocked()
@@ -37,7 +46,7 @@ async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.Mock
 async def test_a_group_is_gathered_for_3_ms_while_more_follow(
     first: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    finished = AckBuffer()
+    finished = acks()
     add(finished, range(first), more=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(finished.wait_for_group)
@@ -52,7 +61,7 @@ async def test_a_group_is_gathered_for_3_ms_while_more_follow(
 async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    finished = AckBuffer()
+    finished = acks()
     add(finished, [1], more=True)
     await finished.wait_for_group()
     finished.take()
@@ -68,7 +77,7 @@ async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for count, more in ((GROUP_ENOUGH, True), (2, False)):
-        finished = AckBuffer()
+        finished = acks()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(finished.wait_for_group)
             await trio.testing.wait_all_tasks_blocked()
@@ -80,7 +89,7 @@ async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
 
 
 async def test_a_group_has_a_limit_and_the_rest_is_the_next_one() -> None:
-    finished = AckBuffer()
+    finished = acks()
     add(finished, range(GROUP_LIMIT + 1), more=True)
     assert [await finished.wait_for_group() and len(finished.take()) for _ in range(2)] == [GROUP_LIMIT, 1]
 
@@ -88,7 +97,7 @@ async def test_a_group_has_a_limit_and_the_rest_is_the_next_one() -> None:
 async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes_first(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    finished = AckBuffer()
+    finished = acks()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(finished.wait_for_group)
@@ -103,7 +112,7 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
 
 
 async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
-    finished = AckBuffer()
+    finished = acks()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(finished.wait_for_group)
@@ -116,7 +125,7 @@ async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockCl
 
 
 async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockClock) -> None:
-    finished = AckBuffer()
+    finished = acks()
     add(finished, [1], more=True)
     with trio.move_on_after(GATHER_S / 2) as waiting:
         await finished.wait_for_group()
@@ -130,7 +139,7 @@ async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockCl
 async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    finished = AckBuffer()
+    finished = acks()
 
     async def commit() -> None:
         while await finished.wait_for_group():
@@ -152,7 +161,7 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
 
 
 async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.MockClock) -> None:
-    finished = AckBuffer()
+    finished = acks()
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(finished.wait_for_group)

@@ -1,6 +1,6 @@
 """A lane keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
 
-from restbroker.broker.batch_size import BatchSize
+from restbroker.broker.ready_buffer import BatchSize
 
 
 def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_200_at_most() -> None:

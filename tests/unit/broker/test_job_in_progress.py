@@ -20,11 +20,15 @@ from restbroker.broker.job_in_progress import (
     JobInProgress,
     Settling,
 )
+from restbroker.broker.tokens import Proof
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.job.job import Job, read
 from restbroker.job.settlement import Ack, Back
 from tests.support.transitions import watched
 
 CALLS: dict[str, Callable[[JobInProgress], None]] = {
-    "admit": lambda job: job.admit(at_most_once=True),
+    "admit": lambda job: admit(job, once=True),
     "mark": JobInProgress.mark,
     "start_sending": JobInProgress.start_sending,
     "go_on": JobInProgress.go_on,
@@ -37,6 +41,13 @@ CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "refuse": JobInProgress.refuse,
     "confirm": JobInProgress.confirm,
 }
+
+
+def admit(job: JobInProgress, *, once: bool) -> None:
+    token = Token("default", (Secret("t"),))
+    payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
+    assert isinstance(payload, Job)
+    job.admit(payload, Proof(token, "t", is_previous=False), None, once=once)
 
 
 def a_job() -> JobInProgress:
@@ -85,7 +96,7 @@ def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
 
 def test_what_is_confirmed_or_answered_stays_so() -> None:
     job = a_job()
-    job.admit(at_most_once=False)
+    admit(job, once=False)
     job.start_sending()
     job.answer()
     for name in ("admit", "mark", "start_sending", "hold"):
@@ -102,7 +113,7 @@ def test_what_is_confirmed_or_answered_stays_so() -> None:
 def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stays_done() -> None:
     job = a_job()
     assert job.delivery is FETCHED
-    job.admit(at_most_once=True)
+    admit(job, once=True)
     job.start_sending()
     assert job.is_uncertain
     job.go_on()

@@ -4,9 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.batch_size import BatchSize
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 
 
 def items(first: int, last: int) -> list[JobInProgress]:
