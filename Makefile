@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four bench-startup bench-bulk bench-operate \
-	mutants screenshots recipes site lint reference man messages house format servers locks clean
+	mutants screenshots recipes site lint reference man messages trace house format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -239,6 +239,9 @@ messages: $(VENV)/.dev ## Print every text that restbroker shows to people, to b
 
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
+
+trace: $(VENV)/.dev servers ## Print each function and file that one plain job passes
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.trace
 
 house: ## Print the size of each room, the longest files, and how many answers of servers are recorded or assumed
 	@$(PYTHON) tools/house.py
