@@ -1,7 +1,7 @@
 """The rosters in Redis as a connector uses them: one for each target of that kind, with a connection of its own.
 
 Made by `build`. Always holds: nothing is connected before the first call; a call waits while Redis is away, which the
-lane reports; a target that is not the one for changed rosters has marks of its own, as two servers may both have a user
+pool reports; a target that is not the one for changed rosters has marks of its own, as two servers may both have a user
 of the same name.
 """
 

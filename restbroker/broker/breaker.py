@@ -223,7 +223,7 @@ class Breaker:
         self._trip(reason)
 
     def trip_for_good(self, reason: Reason) -> None:
-        """Trip for good: nothing more can be sent in this life of the pool."""
+        """Trip for good: nothing more can be sent in this generation of the pool."""
         self.is_final = True
         self._trip(reason)
 

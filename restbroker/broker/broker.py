@@ -1,8 +1,9 @@
-"""The broker: signals, services, and one life after the other. `app` calls `run`.
+"""The broker: signals, services, and one generation after the other. `app` calls `run`.
 
 Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
-new configuration is served by a new life, beside which the older one finishes what it has in progress; an unforeseen
-exception ends the process, after its generations have put every job in a place; one over a single job parks that job.
+new configuration is served by a new generation, beside which the older one finishes what it has in progress; an
+unforeseen exception ends the process, after its generations have put every job in a place; one over a single job parks
+that job.
 """
 
 from collections.abc import Awaitable, Callable
@@ -102,7 +103,7 @@ class _Generations:
     _serving: list[trio.Event] = attrs.field(factory=list)
 
     async def serve(self, plan: BrokerPlan) -> None:
-        """Run one life after the other until the process stops or a later plan takes over; close its transports."""
+        """Run generations until the process stops or a later plan takes over; close their transports."""
         older = tuple(self._serving)
         replaced = trio.Event()
         self._serving.append(replaced)

@@ -204,7 +204,7 @@ class Generation:
             intake.start_soon(self._take_over, pools)
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:
-        # Before its first beat is confirmed, no request is started; an older one goes on for so long.
+        # Before its first heartbeat is confirmed, no request is started; an older one goes on for so long.
         await self._confirmed.wait()
         if self.replaced.is_set():
             return

@@ -1,8 +1,8 @@
-"""Whether a life may still start requests: only while its last confirmed beat is young.
+"""Whether a generation may still start requests: only while its last confirmed heartbeat is young.
 
-The beat confirms, workers check. Always holds: a process that was suspended, or cut off from Redis for long enough that
-another may have taken its jobs, starts nothing before Redis has answered again. Time is CLOCK_BOOTTIME, which runs on
-while a virtual machine is suspended.
+The heartbeat confirms, the link checks. Always holds: a process that was suspended, or cut off from Redis for long
+enough that another may have taken its jobs, starts nothing before Redis has answered again. Time is CLOCK_BOOTTIME,
+which runs on while a virtual machine is suspended.
 """
 
 import sys
@@ -12,7 +12,7 @@ import attrs
 import trio
 
 FENCE_AFTER_S = 20.0
-"""Seconds of a reaper's own healthy time for which a beat stands still before the reaper fences its process."""
+"""Seconds of a reaper's own healthy time for which a heartbeat stands still before the reaper fences its process."""
 MARGIN_S = 5.0
 
 
@@ -26,7 +26,7 @@ def boot_time_s() -> float:
 
 @attrs.define(eq=False)
 class Lease:
-    """The right of one life to start requests, for all its pools."""
+    """The right of one generation to start requests, for all its pools."""
 
     granted: trio.Event = attrs.field(factory=trio.Event)
     """Set by the first confirmation."""
@@ -39,11 +39,11 @@ class Lease:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the last confirmed beat was sent; None: no beat was confirmed yet."""
+        """Seconds since the last confirmed heartbeat was sent; None: none was confirmed yet."""
         return boot_time_s() - self._until_s + FENCE_AFTER_S - MARGIN_S if self.granted.is_set() else None
 
     def confirm(self, asked_at_s: float) -> None:
-        """Note that Redis confirmed a beat that was sent at `asked_at_s` (boot time).
+        """Note that Redis confirmed a heartbeat that was sent at `asked_at_s` (boot time).
 
         Requests may be started until 15 s after that time.
         """

@@ -1,6 +1,6 @@
 """The order in which a fetch tries a target's queues, where they have weights.
 
-The fetcher calls `drawn` before each fetch. Always holds: every queue is in the order once, so that none starves:
+The poller calls `drawn` before each fetch. Always holds: every queue is in the order once, so that none starves:
 however light, it is tried whenever those before it held fewer jobs than the fetch wants, and first in its share of all
 fetches.
 """

@@ -1,9 +1,9 @@
 """Gives the jobs of dead processes back to their queues, and parks and answers those that must not run again.
 
-One task per process. Death is: the same beat counter seen for `FENCE_AFTER_S` of this process' own healthy time, or, on
-the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the counter)
-before any of its jobs is read; any doubt (an outage, another Redis) starts the observation from its beginning, so a
-long outage makes no process take over from another.
+One task per process. Death is: the same heartbeat counter seen for `FENCE_AFTER_S` of this process' own healthy time,
+or, on the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the
+counter) before any of its jobs is read; any doubt (an outage, another Redis) starts the observation from its beginning,
+so a long outage makes no process take over from another.
 """
 
 import random
@@ -35,7 +35,7 @@ _LISTS = "Check the types of the keys for answers: the response queue, restbroke
 
 @attrs.frozen
 class Observation:
-    """A beat counter, since when it has this value (in healthy seconds), and the record of its identity.
+    """A heartbeat counter, since when it has this value (in healthy seconds), and the record of its identity.
 
     `facts` is None if the record is not there, or cannot be read.
     """
@@ -78,7 +78,7 @@ class Reaper:
 
         Wait while Redis is away. Raise `StoreRefused`.
         """
-        # A gap between scans was no healthy time: whoever froze this process may have frozen the others too.
+        # A gap between scans was no healthy time: what froze this process may have frozen the others too.
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
         self._scanned_at_s = now_s

@@ -141,7 +141,7 @@ class Scheduler:
                     staying.append(score)
                     why = f"due jobs for the queue {one.queue!r} cannot be moved there"
                     self._complain(zset, why, "Look at that key's type.")
-                case _:  # Gone: somebody else has moved it
+                case _:  # Gone: another program has moved it
                     pass
         self._tell(zset, moved)
         sweep.after = sweep.after.behind(staying)

@@ -121,7 +121,7 @@ class Tokens:
             return None
         named = [known for known in self._secrets if known.token.name == signature.token]
         others = [known for known in self._secrets if known.token.name != signature.token]
-        # What waits must outlive a new name of its token. The name is signed as well: nobody gains a right by it.
+        # What waits must outlive a new name of its token. The name is signed as well: no one gains a right by it.
         for proofs in (named, others):
             place = signing.which(signature, [known.secret for known in proofs], signed)
             if place is not None:

@@ -182,7 +182,7 @@ class Supervisor:
             wait_s = await self._backoff.wait(wait_s, may_start)
 
     def _give_up(self, number: int, end: End) -> None:
-        # Nobody ever delivered: whoever started the group should know, not wait.
+        # No worker ever delivered: the person who started the group should know, not wait.
         self.report(failure(number, end))
         self._codes.append(end.code)
         self._orders.append(signal.SIGTERM)

@@ -81,7 +81,7 @@ class SidekiqRecord:
     _tokens: tuple[tuple[str, ...], Spelled] | None = attrs.field(default=None, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write the record every five seconds, from the first life on, until cancelled; then remove it."""
+        """Write the record every five seconds, from the first generation on, until cancelled; then remove it."""
         task_status.started()
         try:
             await self.status.served.wait()
@@ -92,7 +92,7 @@ class SidekiqRecord:
                 for _ in range(_REQUESTS_AT_ONCE):
                     if (asked := await self._write()) is None:
                         break
-                    # What was asked shows at once; somebody is looking.
+                    # What was asked shows at once; a person is looking.
                     self._act(asked)
                 await self._count()
                 if shown == self._state:

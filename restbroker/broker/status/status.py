@@ -23,7 +23,7 @@ class Status:
     """How this process is. Empty until `broker.run` begins."""
 
     served: trio.Event = attrs.field(factory=trio.Event)
-    """Set once the first life takes jobs."""
+    """Set once the first generation takes jobs."""
     _serving: tuple[Serving, ...] = ()
     _control: Control | None = None
     _health: StoreHealth | None = None
@@ -36,7 +36,7 @@ class Status:
         self._control, self._health = control, health
 
     def serve(self, pools: Sequence[WorkerPool], lease: Lease) -> None:
-        """Note that a life takes jobs from now on; the one before it, if it still lives, finishes what it has."""
+        """Note that a generation takes jobs from now on; the one before it, if it still lives, finishes what it has."""
         if self._pools:
             self._finishing.append(self._pools)
         self._pools, self._lease = pools, lease
@@ -45,7 +45,7 @@ class Status:
         self.served.set()
 
     def rest(self, pools: Sequence[WorkerPool]) -> None:
-        """Note that the life with these pools has ended."""
+        """Note that the generation with these pools has ended."""
         if pools is self._pools:
             self._pools = ()
         self._finishing = [one for one in self._finishing if one is not pools]
@@ -63,12 +63,12 @@ class Status:
 
     @property
     def pools(self) -> Sequence[WorkerPool]:
-        """The pools of the newest life."""
+        """The pools of the newest generation."""
         return self._pools
 
     @property
     def beat_age_s(self) -> float | None:
-        """Seconds since the last confirmed beat of the newest life was sent; None: none was confirmed yet."""
+        """Seconds since the newest generation sent its last confirmed heartbeat; None: none was confirmed yet."""
         return self._lease.age_s
 
     def running(self) -> list[Running]:
@@ -85,7 +85,7 @@ class Status:
         return False
 
     def serving(self) -> Sequence[Serving]:
-        """Return the targets of the newest life, also between two generations and while it ends."""
+        """Return the targets of the newest generation, also between two of them and while it ends."""
         return self._serving
 
     def _phase(self) -> Phase:
