@@ -252,11 +252,10 @@ class Reservations:
 
     def add(self, jobs: Sequence[JobInProgress]) -> None:
         """Add jobs that Redis lists, in the order of their tickets."""
-        for job in jobs:
-            self.jobs[job.ticket] = job
-            self.memory_bytes += job.memory_bytes
         if jobs:
-            self.skip_to(jobs[-1].number)
+            self.jobs.update([(job.ticket, job) for job in jobs])
+            self.memory_bytes += sum([job.memory_bytes for job in jobs])
+            self.last_number = max(self.last_number, jobs[-1].number)
 
     def skip_to(self, number: int) -> None:
         """Issue no ticket number up to this one any more."""
@@ -264,10 +263,8 @@ class Reservations:
 
     def release(self, *tickets: str) -> None:
         """Remove jobs that are no longer in progress here, and wake the tasks in `wait_for_release`."""
-        for ticket in tickets:
-            job = self.jobs.pop(ticket, None)
-            if job is not None:
-                self.memory_bytes -= job.memory_bytes
+        gone = [job for ticket in tickets if (job := self.jobs.pop(ticket, None)) is not None]
+        self.memory_bytes -= sum([job.memory_bytes for job in gone])
         self._changed.unpark_all()
 
     async def wait_for_release(self) -> None:

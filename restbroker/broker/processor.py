@@ -225,13 +225,15 @@ class Processor:
 
         When cancelled, `job.delivery` says whether it may have left.
         """
-        call, spec, misses = self._call(admitted), admitted.endpoint.spec, _Misses(self.breaker.answers)
+        call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
+        answers = self.breaker.answers
         # Where nothing has to be waited for, the link checks all else.
         may_start = not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now()
         while may_start or await self._may_start(job):
             may_start = False
             outcome, took_s = await self._send(job, call, spec)
             if isinstance(outcome, Denied | Unsent):
+                misses = misses or _Misses(answers)
                 outcome = await self._after_miss(outcome, misses)
             if outcome is not None:
                 # 7. Judged
