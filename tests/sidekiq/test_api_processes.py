@@ -200,7 +200,7 @@ def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen)
     broker = citizen.start()
     identity = citizen.identity(broker)
     citizen.ask("processes.rb", call="dump_threads")
-    for task in ("worker", "Committer", "Fetcher", "Beat", "Reaper", "Scheduler"):
+    for task in ("Processor", "Acker", "Poller", "Heartbeat", "Reaper", "Scheduler"):
         broker.wait_for(rf"{task}.*\.py:\d+")
     citizen.push(job("good1"))
     citizen.wait_until_sent(1)
@@ -229,7 +229,7 @@ def test_requests_that_were_left_one_after_the_other_are_all_followed(citizen: C
     for call in ("dump_threads", "quiet!", "stop!"):
         citizen.ask("processes.rb", call=call)
     assert broker.wait() == 0
-    broker.wait_for(r"Committer.*\.py:\d+")
+    broker.wait_for(r"Acker.*\.py:\d+")
     broker.wait_for(r"broker\.quiet")
     assert_gone(citizen, identity)
 

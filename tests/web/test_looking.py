@@ -189,4 +189,4 @@ async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_
     note = next(audit.entries(harness.client, 1)).note
     assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
     assert again.status_code == 400
-    assert "There is no copy of a dead job gone" in again.text
+    assert "There is no copy of the job gone" in again.text
