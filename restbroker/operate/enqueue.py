@@ -156,7 +156,9 @@ def serving(client: Client, queue: str) -> Serving | None:
             continue
         snapshot = read_snapshot(known.snapshot)
         if takes_jobs(snapshot):
-            state = [text for name in ("gate_reason", "gate_cure") if (text := _text(snapshot, name))]
+            # A process that has just started asks the target within the second: nothing to tell of yet.
+            told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
+            state = [text for name in told if (text := _text(snapshot, name))]
             why = "\n".join(state) or _LIMITS.get(_text(snapshot, "limited") or "")
             return Serving(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True and found is not _UNKNOWN:
