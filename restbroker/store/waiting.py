@@ -17,7 +17,7 @@ from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw
+from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw, unexpected
 from restbroker.store.sets import Placing
 from restbroker.store.settling import Destinations
 from restbroker.store.tickets import MAX_BYTES
@@ -136,7 +136,10 @@ def _read_taken(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> 
         arguments += [taking.rank, placing.old, where, index, queue or "", placing.new or b"", score]
         arguments += destinations.of(taking.answers)
     fixed = [keys.queue_of(meant.queue), keys.sorted_set("dead"), keys.queues, keys.parked]
-    return [as_code(code) for code in items(client.run("take", [*fixed, *destinations.lists], arguments))]
+    found = items(client.run("take", [*fixed, *destinations.lists], arguments))
+    if len(found) != len(takings):
+        raise unexpected(f"a list of {len(takings)}", found)
+    return [as_code(code) for code in found]
 
 
 def _read(client: Client, meant: Line, rank: int, limit: int) -> list[Reply]:
