@@ -117,7 +117,8 @@ async def test_a_source_that_is_not_read_is_told_on_top_with_its_code_since_when
     async with site() as running:
         top = await page(running, "/")
         listed = await page(running, "/sources")
-    told = "Source chat: <b>The server</b> has no stream of user0. (OpenfireAway, for 2 h; the same applies to 399 more)"
+    told = "Source chat: <b>The server</b> has no stream of user0."
+    told += " (OpenfireAway, for 2 h; the same applies to 399 more)"
     assert f"{told} Wait. See sources" in top.text
     assert "Source mim" not in top.text
     assert '<a href="/sources">See sources</a>' in top.html
