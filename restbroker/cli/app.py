@@ -147,6 +147,7 @@ def _root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
+    # A noun, since Typer prints it as the help of `restbroker`.
     """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""  # noqa: D401
 
 
