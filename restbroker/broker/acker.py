@@ -160,7 +160,12 @@ class Acker:
             settlements = [(ticket, by_other_clock(settlement, ahead_s)) for ticket, settlement in settlements]
         target, records = self.plan.target, self.settler.reports.records(group)
         return FinishRequest(
-            self.identity.name, target.name, target.queues, self.ready.high_water, settlements, records
+            identity=self.identity.name,
+            target=target.name,
+            queues=target.queues,
+            hwm=self.ready.high_water,
+            items=settlements,
+            records=records,
         )
 
     def _note(self, group: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:

@@ -115,7 +115,14 @@ class _Generations:
         remainder = Remainder()
         try:
             while not (self.control.stop.is_set() or replaced.is_set()):
-                generation = Generation(plan, self.control, self.health, self._identities, replaced, take_over)
+                generation = Generation(
+                    plan=plan,
+                    control=self.control,
+                    health=self.health,
+                    identities=self._identities,
+                    replaced=replaced,
+                    take_over=take_over,
+                )
                 remainder = await generation.run()
         finally:
             self._serving.remove(replaced)

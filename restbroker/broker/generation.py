@@ -214,7 +214,9 @@ class Generation:
         queues = tuple(queue for target in targets for queue in target.queues)
         concurrency = sum(target.concurrency for target in targets)
         names = tuple(target.name for target in targets)
-        self.plan.report(BrokerStarted(os.getpid(), __version__, names, queues, concurrency))
+        self.plan.report(
+            BrokerStarted(pid=os.getpid(), version=__version__, targets=names, queues=queues, concurrency=concurrency)
+        )
 
     async def _watch_stop(self, pools: Sequence[WorkerPool]) -> None:
         await self.control.stop.wait()

@@ -134,7 +134,9 @@ class PoisonDetector:
     async def _confirm(self) -> None:
         """Tell Redis which jobs may be started, by a fetch of none."""
         last, mark = self.reservations.last_number, self.ready.high_water
-        request = store_jobs.FetchRequest(self.identity.name, self.plan.target.name, (), last, 0, mark)
+        request = store_jobs.FetchRequest(
+            identity=self.identity.name, target=self.plan.target.name, queues=(), base=last, want=0, hwm=mark
+        )
         answer = await self.health.insist_on(partial(self.store.fetch, request))
         if isinstance(answer, store_jobs.IdentityUnknown):
             self.identity.fence()

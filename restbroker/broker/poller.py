@@ -156,7 +156,16 @@ class Poller:
         queues = drawn(target.weights, random.random) if target.weights else target.queues
         self._asked_at_s = trio.current_time()
         last, mark = self.reservations.last_number, ready.high_water
-        return FetchRequest(self.identity.name, target.name, queues, last, want, mark, plan.limits, most_bytes)
+        return FetchRequest(
+            identity=self.identity.name,
+            target=target.name,
+            queues=queues,
+            base=last,
+            want=want,
+            hwm=mark,
+            limits=plan.limits,
+            most_bytes=most_bytes,
+        )
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         self.health.note_write(self._asked_at_s)

@@ -133,7 +133,7 @@ class Reaper:
         of_specs = partial(_park, specs=self.specs)
         park, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
         try:
-            done = await self.health.insist(self.store, heartbeats.recover, identity, park, poison, _waits)
+            done = await self.health.insist(self.store, heartbeats.recover, identity, park, poison=poison, waits=_waits)
         except StoreRefused as error:
             self._complain(error)
             return
@@ -181,7 +181,7 @@ def _death(fallen: OrphanedJob, parked: Dead) -> JobDied:
     # A producer may have put the token into the wrong place as well.
     secrets = {token} if isinstance(token, str) and token else set[str]()
     code, jid, message = (hiding.text(str(entry.get(key)), secrets) for key in ("error_class", "jid", "error_message"))
-    return JobDied(code, display.command_of(entry), jid, fallen.queue, message)
+    return JobDied(code=code, command=display.command_of(entry), jid=jid, queue=fallen.queue, message=message)
 
 
 def _waits(queue: str, raw: bytes) -> bool:

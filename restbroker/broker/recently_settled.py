@@ -54,7 +54,15 @@ class RecentlySettled:
     def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
         """Remember confirmed settlements: the ticket of each, and the job's bytes."""
         size_bytes = sum(map(_size, settlements))
-        self._groups.append(_Group(now_s, " ".join(tickets), settlements, array("q", map(hash, jobs)), size_bytes))
+        self._groups.append(
+            _Group(
+                at_s=now_s,
+                tickets=" ".join(tickets),
+                settlements=settlements,
+                jobs=array("q", map(hash, jobs)),
+                size_bytes=size_bytes,
+            )
+        )
         self._size_bytes += size_bytes
         self._by_ticket = None
         self.forget(now_s)

@@ -156,7 +156,9 @@ class Recovery:
             return None
         raw, size_bytes = held.jobs.get(ticket, b""), held.large.get(ticket, 0)
         forgotten = number <= self.reservations.last_number
-        job = JobInProgress(ticket, number, queue, raw, size_bytes, forgotten=forgotten)
+        job = JobInProgress(
+            ticket=ticket, number=number, queue=queue, raw=raw, size_bytes=size_bytes, forgotten=forgotten
+        )
         settlement = self.acker.recently_settled.get(ticket)
         if settlement is not None:
             job.decide(settlement)

@@ -205,5 +205,7 @@ def _name(queue: Json) -> str:
 
 def _park(raw: bytes, message: str, now_s: float) -> sets.Move:
     jid = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
-    fields = retry.wrap_unreadable(raw, "default", jid, "UnreadablePayload", message, now_s)
+    fields = retry.wrap_unreadable(
+        raw, queue="default", jid=jid, reason_code="UnreadablePayload", message=message, now_s=now_s
+    )
     return sets.Move(raw, None, rubyjson.dumps(fields), now_s)

@@ -97,7 +97,15 @@ class Reports:
             return b""
         took_ms = event.duration_s * 1000
         return history.to_record(
-            JobEnd(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
+            JobEnd(
+                jid=event.jid,
+                target=event.target,
+                command=event.command,
+                outcome=event.outcome,
+                status=event.status,
+                took_ms=took_ms,
+                code=event.code,
+            )
         )
 
     def _what(
@@ -146,7 +154,7 @@ class Settler:
         settlement = settle.settle(payload, spec, outcome, context)
         if isinstance(settlement, Ack) and job.fingerprint is not None:
             settlement = Ack(settlement.replies, job.fingerprint)
-        self._conclude(job, settlement, outcome, context, duration_s)
+        self._conclude(job, settlement, outcome, context, duration_s=duration_s)
 
     def refuse(self, job: JobInProgress, entry: NotAJob) -> None:
         """Park what is no job."""
@@ -180,7 +188,13 @@ class Settler:
         context = self._context(job)
         fields = rubyjson.object_of(job.raw) if job.effected else None
         raw = job.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
-        entry = NotAJob(raw, spare_jid(self.identity.name, job.ticket), job.queue, reason, job.size_bytes > 0)
+        entry = NotAJob(
+            raw=raw,
+            jid=spare_jid(self.identity.name, job.ticket),
+            queue=job.queue,
+            reason=reason,
+            is_kept=job.size_bytes > 0,
+        )
         job.identify(None, job.recovered, job.started_at_s)
         job.address("", job.reply_id)
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(reason), context)
@@ -263,16 +277,16 @@ class Settler:
         reply_jid = "" if job.reply_id is None else spare_jid(self.identity.name, job.ticket)
         jitter = random.random()  # noqa: S311 - spreads retries, protects nothing
         return Context(
-            self.plan.policy,
-            time.time(),
-            jitter,
-            job.number % 1000,
-            reply_jid,
-            duration_s,
-            job.command,
-            job.reply_id,
-            job.at_most_once,
-            self.plan.target.queues,
+            policy=self.plan.policy,
+            now_s=time.time(),
+            jitter=jitter,
+            unique=job.number % 1000,
+            reply_jid=reply_jid,
+            duration_s=duration_s,
+            command=job.command,
+            reply_id=job.reply_id,
+            at_most_once=job.at_most_once,
+            queues=self.plan.target.queues,
         )
 
 

@@ -64,32 +64,93 @@ class WorkerPool:
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
-        target, reservations, lease, stopping = plan.target, self.reservations, self.lease, self.stopping
+        target, reservations = plan.target, self.reservations
         batch_size, crashes = BatchSize(), CrashCounts(store, health)
         self.slots = slots = Slots(target.slots)
-        self.breaker = breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
+        self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
         acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity))
         admission = Admission(plan, identity, Endpoints(target, plan.connector, slots), crashes)
         self.acker = acker = Acker(
-            plan, identity, store, health, reservations, ready, acks, batch_size, crashes, settler
+            plan=plan,
+            identity=identity,
+            store=store,
+            health=health,
+            reservations=reservations,
+            ready=ready,
+            buffer=acks,
+            batch_size=batch_size,
+            crashes=crashes,
+            settler=settler,
         )
-        self.recovery = recovery = Recovery(
-            plan, identity, store, health, reservations, ready, slots, crashes, admission, settler, acker
+        self.recovery = Recovery(
+            plan=plan,
+            identity=identity,
+            store=store,
+            health=health,
+            reservations=reservations,
+            ready=ready,
+            slots=slots,
+            crashes=crashes,
+            admission=admission,
+            settler=settler,
+            acker=acker,
         )
-        clearance = Clearance(plan, identity, store, health)
-        outlet = Outlet(plan.transport, reservations, breaker, lease, clearance)
-        self.processor = Processor(
-            plan, reservations, ready, admission, clearance, slots, breaker, outlet, settler, acks, stopping
+        self.processor = self._new_processor(admission, settler, acks)
+        self.poller = self._new_poller(batch_size, crashes)
+        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
+
+    def _new_processor(self, admission: Admission, settler: Settler, acks: AckBuffer) -> Processor:
+        clearance = Clearance(self.plan, self.identity, self._store, self._health)
+        outlet = Outlet(
+            transport=self.plan.transport,
+            reservations=self.reservations,
+            breaker=self.breaker,
+            lease=self.lease,
+            clearance=clearance,
         )
-        poison = PoisonDetector(plan, identity, store, health, reservations, ready, crashes, acker)
-        queues, reconcile = self._queues, recovery.reconcile
-        self.poller = Poller(
-            plan, identity, health, lease, self.quiet, breaker, reservations, ready, batch_size, crashes, acker,
-            poison, queues, reconcile,
-        )  # fmt: skip
-        self.prober = Prober(breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
+        return Processor(
+            plan=self.plan,
+            reservations=self.reservations,
+            ready=self.ready,
+            admission=admission,
+            clearance=clearance,
+            slots=self.slots,
+            breaker=self.breaker,
+            outlet=outlet,
+            settler=settler,
+            acks=acks,
+            stopping=self.stopping,
+        )
+
+    def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:
+        poison = PoisonDetector(
+            plan=self.plan,
+            identity=self.identity,
+            store=self._store,
+            health=self._health,
+            reservations=self.reservations,
+            ready=self.ready,
+            crashes=crashes,
+            acker=self.acker,
+        )
+        return Poller(
+            plan=self.plan,
+            identity=self.identity,
+            health=self._health,
+            lease=self.lease,
+            quiet=self.quiet,
+            breaker=self.breaker,
+            reservations=self.reservations,
+            ready=self.ready,
+            batch_size=batch_size,
+            crashes=crashes,
+            acker=self.acker,
+            poison=poison,
+            queues=self._queues,
+            reconcile=self.recovery.reconcile,
+        )
 
     @property
     def is_refused(self) -> bool:
@@ -106,7 +167,7 @@ class WorkerPool:
         target, responses = self.plan.target, self.plan.policy.responses
         facts = same_host.own_facts(target.name)
         while not await self._health.insist(
-            self._store, jobs.register, self.identity.name, facts, target.queues, responses
+            self._store, jobs.register, self.identity.name, facts, queues=target.queues, responses=responses
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
 

@@ -84,8 +84,8 @@ def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bo
     If it was sent, it is parked as one that may have run, so that the person who retries it learns of it.
     """
     if not was_sent:
-        return _to_dead(job, reason, None, context, "cancelled")
-    return _to_dead(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
+        return _to_dead(job, reason, None, context, outcome="cancelled")
+    return _to_dead(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, outcome="uncertain")
 
 
 def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
@@ -113,7 +113,12 @@ def requeue_begun(job: Job) -> Back:
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     """Park bytes that are no job, wrapped as one that Sidekiq Web can show."""
     fields = retry.wrap_unreadable(
-        entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.text, context.now_s
+        entry.raw,
+        queue=entry.queue,
+        jid=entry.jid,
+        reason_code=entry.reason.code,
+        message=entry.reason.text,
+        now_s=context.now_s,
     )
     if entry.is_kept:
         fields["args"] = []
@@ -148,14 +153,16 @@ def _after_crash(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], 
     entry = read(fallen.raw, fallen.queue, spare)
     if isinstance(entry, NotAJob):
         reason = reason_for("")
-        fields = retry.wrap_unreadable(fallen.raw, fallen.queue, spare, reason.code, reason.text, now_s)
+        fields = retry.wrap_unreadable(
+            fallen.raw, queue=fallen.queue, jid=spare, reason_code=reason.code, message=reason.text, now_s=now_s
+        )
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)
     reason = reason_for(command or "")
     job = attrs.evolve(entry, fields=display.with_command_name(entry.fields, command), maybe_run=entry.maybe_run + 1)
     context = _job_of_orphan(fallen, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
-    return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, "uncertain")), replies)
+    return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome="uncertain")), replies)
 
 
 def answers_of_killed(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:
@@ -179,7 +186,16 @@ def _job_of_orphan(fallen: OrphanedJob, job: Job, now_s: float, command: str) ->
     # person's command looks at it before it names a response queue.
     reply_id = arguments.token_and_reply_id(job.fields.get("args"))[1]
     reply_jid = spare_jid(fallen.identity, fallen.ticket)
-    return Context(policy, now_s, 0.0, 0, reply_jid, command=command, reply_id=reply_id, queues=fallen.queues)
+    return Context(
+        policy,
+        now_s=now_s,
+        jitter=0.0,
+        unique=0,
+        reply_jid=reply_jid,
+        command=command,
+        reply_id=reply_id,
+        queues=fallen.queues,
+    )
 
 
 _CRASHED = Reason(
@@ -248,14 +264,16 @@ def defer_crowded(job: Job, context: Context) -> Schedule:
 
 def _answer_of(outcome: Delivered) -> Answer:
     kind = "negative" if outcome.negative else "delivered"
-    return Answer(kind, outcome.text, outcome.body, outcome.status, None, outcome.note)
+    return Answer(
+        outcome=kind, text=outcome.text, body=outcome.body, status=outcome.status, error=None, note=outcome.note
+    )
 
 
 def _to_dead(job: Job, reason: Reason, text: str | None, context: Context, outcome: str = "rejected") -> Settlement:
     replies = make_replies(job, failed_answer(outcome, reason, text), context)
     if not job.rule.to_dead:
         return Drop(replies)
-    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome)), replies)
+    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context=context, outcome=outcome)), replies)
 
 
 def _settle_deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
@@ -263,19 +281,35 @@ def _settle_deferred(job: Job, outcome: Deferred, context: Context) -> Settlemen
     if not outcome.counts:
         return _defer(job, outcome, context)
     if outcome.max_attempts is not None and job.attempt >= outcome.max_attempts:
-        return _to_dead(job, reason, outcome.text, context, "failed")
+        return _to_dead(job, reason, outcome.text, context, outcome="failed")
     times = job.maybe_run + outcome.maybe_run
-    return _retry(job, reason, outcome.text, context, outcome.retry_after_s, times, "failed")
+    return _retry(
+        job,
+        reason,
+        outcome.text,
+        context=context,
+        retry_after_s=outcome.retry_after_s,
+        maybe_run=times,
+        outcome="failed",
+    )
 
 
 def _defer(job: Job, outcome: Deferred, context: Context) -> Settlement:
     before = job.fields.get(DEFERRED_FIELD)
     times = (before if isinstance(before, int) and before > 0 else 0) + 1
     if outcome.max_attempts is not None and times >= outcome.max_attempts:
-        return _to_dead(job, outcome.reason, outcome.text, context, "failed")
+        return _to_dead(job, outcome.reason, outcome.text, context, outcome="failed")
     if times > FREE_DEFERRALS:
         wait_s = outcome.retry_after_s
-        return _retry(job, outcome.reason, outcome.text, context, wait_s, job.maybe_run, "failed")
+        return _retry(
+            job,
+            outcome.reason,
+            outcome.text,
+            context=context,
+            retry_after_s=wait_s,
+            maybe_run=job.maybe_run,
+            outcome="failed",
+        )
     delay_s = outcome.retry_after_s if outcome.retry_after_s is not None else 2.0
     return _reschedule(job, {**job.fields, DEFERRED_FIELD: times}, delay_s, context)
 
@@ -292,8 +326,8 @@ def _reschedule(job: Job, fields: Mapping[str, Json], delay_s: float, context: C
 def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
     times = job.maybe_run + 1
     if context.at_most_once or (not repeat_safe(spec) and times > context.policy.uncertain_retries):
-        return _to_dead(attrs.evolve(job, maybe_run=times), reason, None, context, "uncertain")
-    return _retry(job, reason, None, context, None, times, "uncertain")
+        return _to_dead(attrs.evolve(job, maybe_run=times), reason, None, context, outcome="uncertain")
+    return _retry(job, reason, None, context=context, retry_after_s=None, maybe_run=times, outcome="uncertain")
 
 
 def _retry(
@@ -308,15 +342,15 @@ def _retry(
     job = attrs.evolve(job, maybe_run=maybe_run)
     failed = _fail(job, reason, context)
     if failed.retry_at_s is None:
-        return _to_dead(job, reason, text, context, outcome)
+        return _to_dead(job, reason, text, context, outcome=outcome)
     at_s = failed.retry_at_s
     if retry_after_s is not None:
         at_s = max(at_s, context.now_s + retry_after_s)
-    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context, outcome)))
+    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context=context, outcome=outcome)))
 
 
 def _parked_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
-    fields = _with_history(job, _fail(job, reason, context).fields, reason, context, outcome)
+    fields = _with_history(job, _fail(job, reason, context).fields, reason, context=context, outcome=outcome)
     if fields.pop(UNCERTAIN_FIELD, None):
         fields[MAY_HAVE_RUN_FIELD] = True
     return fields

@@ -209,7 +209,13 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
             return LimitReached("dead", integer(answer[1]))
         case _:
             paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
-            return FetchResult(_read_batches(request, items(answer[4])), paused, bad, integer(answer[1]), more)
+            return FetchResult(
+                jobs=_read_batches(request, items(answer[4])),
+                paused=paused,
+                bad=bad,
+                recovered_version=integer(answer[1]),
+                more=more,
+            )
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
@@ -276,7 +282,7 @@ def _read_batches(request: FetchRequest, batches: Sequence[Reply]) -> tuple[Fetc
         taken += [
             FetchedJob(f"{number}:{index}", number, queue, job)
             if isinstance(job, bytes)
-            else FetchedJob(f"{number}:{index}", number, queue, b"", integer(job))
+            else FetchedJob(ticket=f"{number}:{index}", number=number, queue=queue, raw=b"", size_bytes=integer(job))
             for number, job in numbered
         ]
     return tuple(taken)

@@ -318,7 +318,7 @@ def _addresses(host: str, port: int) -> Steps[list[Any]]:
     # As bytes: for a text Python loads its tables of IDNA, and fails otherwise than by an `OSError` where these do.
     name = host.encode()
     try:
-        return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        return socket.getaddrinfo(name, port, family=0, type=socket.SOCK_STREAM, proto=0, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found: list[Any] = yield Work(partial(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM))
         return found

@@ -69,7 +69,8 @@ class Settling:
         self._codes = [_GONE] * len(self.request.items)
         plain = self._sort()
         self.calls = [
-            _call(self.keys, self.request, places, plain - start, self.now_s) for start, places in self._batches
+            _call(self.keys, self.request, places=places, plain=plain - start, now_s=self.now_s)
+            for start, places in self._batches
         ]
 
     def read_replies(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:

@@ -211,7 +211,9 @@ def _shown(one: Running, secrets: Spelled, *, show_bodies: bool) -> bytes:
         payload = display.bare(one.job.fields, one.command, one.queue, secrets)
     else:
         fields = one.job.fields
-        payload = display.payload(fields, one.command, one.queue, secrets, one.spec, show_bodies=show_bodies)
+        payload = display.payload(
+            fields, command=one.command, queue=one.queue, secrets=secrets, spec=one.spec, show_bodies=show_bodies
+        )
     return rubyjson.dumps({"queue": one.queue, "payload": payload.decode(), "run_at": int(one.started_at_s)})
 
 

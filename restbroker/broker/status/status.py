@@ -59,7 +59,15 @@ class Status:
         reason = None if self._health is None else self._health.reason
         finishing = sum(len(pool.reservations.jobs) for pools in self._finishing for pool in pools)
         refused = any(pool.is_refused for pool in self._pools)
-        return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused, reason)
+        return View(
+            phase=self._phase(),
+            store_up=store_up,
+            beat_fresh=self._lease.is_fresh,
+            closed=closed,
+            finishing=finishing,
+            refused=refused,
+            store_reason=reason,
+        )
 
     @property
     def pools(self) -> Sequence[WorkerPool]:
@@ -103,7 +111,15 @@ def _running(pool: WorkerPool) -> Iterator[Running]:
         if payload is None or at_s is None or job.settlement is not None or job.ticket in waiting:
             continue
         thread, spec = _thread(pool, job), pool.plan.connector.spec(job.command)
-        yield Running(payload, job.queue, at_s, job.command, thread, secrets, spec)
+        yield Running(
+            job=payload,
+            queue=job.queue,
+            started_at_s=at_s,
+            command=job.command,
+            thread=thread,
+            secrets=secrets,
+            spec=spec,
+        )
 
 
 def _thread(pool: WorkerPool, job: JobInProgress) -> str:

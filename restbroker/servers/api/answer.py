@@ -134,7 +134,15 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
     words = shown.hide(form.parse(response, shown.text)[1])
     # What decides the job's fate is read as it came: no secret that looks like it may change that.
     code, raw = form.parse(response, response.body[: hiding.START_LIMIT].decode("utf-8", "replace"))
-    return Answer(response, shown, words, code, " ".join(raw.split())[:WORDS_LIMIT], now_s, form)
+    return Answer(
+        response=response,
+        shown=shown,
+        words=words,
+        code=code,
+        unmasked=" ".join(raw.split())[:WORDS_LIMIT],
+        now_s=now_s,
+        form=form,
+    )
 
 
 def read_for(form: AnswerForm, call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:

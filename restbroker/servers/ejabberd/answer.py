@@ -53,7 +53,17 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     unmasked = " ".join(_words(source[:limit], is_page=is_page).split())[:WORDS_LIMIT]
     shown_body = body if shown.text == text else parse(shown.text.encode())[1]
     number = str(code) if isinstance(code, int) else ""
-    return Answer(response, shown, words, number, unmasked, now_s, _FORM, shown_body, is_own=is_json)
+    return Answer(
+        response=response,
+        shown=shown,
+        words=words,
+        code=number,
+        unmasked=unmasked,
+        now_s=now_s,
+        form=_FORM,
+        body=shown_body,
+        is_own=is_json,
+    )
 
 
 def read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:

@@ -51,7 +51,13 @@ def route(endpoint: str, spec: CommandSpec | None, target: Target) -> Route:
         case _:
             pass
     repeatable = spec is not None and spec.repeat == "safe"
-    return Route(spec, f"{target.url.path}/{endpoint}", repeatable, _host_names(spec), by_jid)
+    return Route(
+        spec=spec,
+        path=f"{target.url.path}/{endpoint}",
+        repeatable=repeatable,
+        host_names=_host_names(spec),
+        path_by_jid=by_jid,
+    )
 
 
 def _host_names(spec: CommandSpec | None) -> tuple[str, ...]:
@@ -77,7 +83,7 @@ def build(call: Call, way: Route, headers: Headers) -> Request:
             case _:
                 pass  # the server says what is missing
     body = _encode(arguments)
-    return Request("POST", path, call.timeout_s, (), headers, body, repeatable=way.repeatable)
+    return Request("POST", path, call.timeout_s, query=(), headers=headers, body=body, repeatable=way.repeatable)
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
@@ -86,7 +92,9 @@ def question(target: Target, command: str, arguments: Mapping[str, Json] | None 
     It never names a version of the interface: such a request is understood in each, and by servers that know none.
     """
     path, headers = f"{target.url.path}/{command}", headers_of(login or target.credentials)
-    return Request("POST", path, target.timeout_s, (), headers, _encode(arguments or {}), repeatable=True)
+    return Request(
+        "POST", path, target.timeout_s, query=(), headers=headers, body=_encode(arguments or {}), repeatable=True
+    )
 
 
 def host_of(call: Call, way: Route) -> str | None:
