@@ -24,7 +24,7 @@ from restbroker.job.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
 
-_HEAD = "| key | form | default | meaning |\n|---|---|---|---|\n"
+_HEAD = "| key | form | meaning |\n|---|---|---|\n"
 
 _PARTS: Mapping[str, Members] = {
     "Configuration": Config,
@@ -45,6 +45,14 @@ _PARTS: Mapping[str, Members] = {
     "Events.Sources.Routes": Route,
 }
 """The classes of keys by the heading under which the page has their table."""
+_REPEATS: Mapping[str, str] = {
+    "Configuration": "Targets",
+    "Auth.Auto": "Auth.Basic",
+    "Roster.Auth.Basic": "Auth.Basic",
+    "Events.Sources.Routes": "Events.Sources",
+    "Options of the source mongooseim-amqp: TLS": "TLS",
+}
+"""Tables of which some rows are those of another one: the heading of each, and of that one."""
 
 
 def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
@@ -82,7 +90,7 @@ def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members
         found = table.search(page)
         if found is None:
             raise ValueError(f"The page has no table under the heading {heading}.")
-        page = page[: found.start()] + found[1] + _table(members) + page[found.end() :]
+        page = page[: found.start()] + found[1] + _table(members, heading) + page[found.end() :]
     before, _, after = page.partition("\n## Options of ")
     # A kind of source without options has no table.
     named = [(f"Options of {kind}", members) for kind, members in kinds.items()]
@@ -93,7 +101,7 @@ def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members
 
 def _with_parts(name: str, members: Members) -> Iterator[str]:
     """Yield the section on a class of keys, and one on the keys of each object inside it."""
-    yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members)}"
+    yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members, name)}"
     for key in keys_of(members).values():
         said = notation_of(key.type)
         inner = notation_of(said.entry) if isinstance(said, Names) else said
@@ -126,15 +134,42 @@ def meaning(members: Members, key: Key) -> str:
     return " ".join(parts)
 
 
-def _table(members: Members) -> str:
-    return _HEAD + "".join(f"{_row(members, key)}\n" for key in keys_of(members).values())
+def _table(members: Members, heading: str) -> str:
+    """Return a class' table; keys that another table has, word for word, share one row that leads there."""
+    rows = _rows(members)
+    elsewhere = _REPEATS.get(heading)
+    if elsewhere is None:
+        return _HEAD + "".join(rows.values())
+    theirs = _rows(_PARTS[elsewhere])
+    shared = ", ".join(names for names, row in rows.items() if theirs.get(names) == row)
+    own = "".join(row for names, row in rows.items() if theirs.get(names) != row)
+    return f"{_HEAD}{own}| {shared} | | as in [{elsewhere}](#{elsewhere.lower().replace('.', '')}) |\n"
 
 
-def _row(members: Members, key: Key) -> str:
-    default = "" if key.default is None else f"`{json.dumps(key.default)}`"
+def _rows(members: Members) -> Mapping[str, str]:
+    """Return the names of a key → its row; a secret and its file share one."""
+    keys = keys_of(members)
+    files = {f"{name}File": name for name in keys if f"{name}File" in keys}
+    rows = {}
+    for key in keys.values():
+        if key.name not in files:
+            file = f"{key.name}File" if f"{key.name}File" in files else None
+            names = f"`{key.name}`" + ("" if file is None else f", `{file}`")
+            rows[names] = f"| {names} | {_form_and_default(key, file)} | {meaning(members, key)} |\n"
+    return rows
+
+
+def _form_and_default(key: Key, file: str | None) -> str:
+    """Return what a key takes, and what it is without; "" for a text that may be missing."""
+    form = _form(key.type)
     if key.mandatory is not None:
-        default = "**mandatory**" + ("" if key.mandatory == "always" else f" ({key.mandatory})")
-    return f"| `{key.name}` | {_form(key.type)} | {default} | {meaning(members, key)} |"
+        when = "" if key.mandatory == "always" else key.mandatory.removeprefix(f"or {file}").removeprefix(",").strip()
+        rule = f"**mandatory** {when}".strip()
+        return rule if form == "text" else f"{form}, {rule}"
+    if key.default is None:
+        return "" if form == "text" else form
+    default = f"default `{json.dumps(key.default)}`"
+    return default if form in ("text", "true or false") else f"{form}, {default}"
 
 
 def _form(annotation: Any) -> str:  # noqa: ANN401  a type
@@ -142,7 +177,7 @@ def _form(annotation: Any) -> str:  # noqa: ANN401  a type
         case Form(name, schema):
             options = schema.get("enum")
             if isinstance(options, list):
-                return ", ".join(f"`{option}`" for option in options)
+                return ", ".join(f"`{option if isinstance(option, str) else json.dumps(option)}`" for option in options)
             low, high = schema.get("minimum"), schema.get("maximum")
             return name if low is None else f"{name}, {low} to {high}"
         case Items(name) | Names(name):

@@ -15,29 +15,29 @@ PAGE: Final = Path("docs") / "servers" / "openfire-commands.md"
 _HEAD: Final = """\
 # Openfire's commands
 
-[openfire.md](openfire.md) says what these commands mean and how they answer. **Bold** arguments are required. "Again"
-says what happens to a job that was sent but not answered: *yes*, it is sent again; *done*, it is sent again, and
-"exists" counts as done; *no*, it may happen twice, so it is sent [at most twice
-more](../producers.md#sent-and-not-answered). In brackets: what touches the server itself, which a
-[token](../tokens.md) must allow. *untested*: needs a telephone exchange or the like. `make reference` writes this
-page from the code.
+[openfire.md](openfire.md) says what these commands mean and how they answer. Arguments in braces and in **bold** are
+required. "Again" says what happens to a job that was sent but not answered: *yes*, it is sent again; *done*, it is
+sent again, and "exists" counts as done; *no*, it may happen twice, so it is sent [at most twice
+more](../producers.md#sent-and-not-answered). In brackets: the version that a command needs, and what of the server
+itself it touches, which a [token](../tokens.md) must allow. *untested*: needs a telephone exchange or the like.
+`make reference` writes this page from the code.
 
 A job for the REST API plugin may give `host`, as for other servers: it must be the target's `Domain`, and is not
 sent.
 """
 _TABLE: Final = """
-| command | request | arguments | again | since |
-|---|---|---|---|---|
+| command | request | other arguments | again |
+|---|---|---|---|
 """
 _TITLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "openfire-rest": (
             "The REST API plugin: kind `openfire-rest`",
-            "Below `/plugins/restapi/v1`; each is sent in `tests/servers/test_openfire_rest_commands.py`.",
+            "Below `/plugins/restapi/v1`.",
         ),
         "openfire-chat": (
             "The Chat API: kind `openfire-chat`",
-            "Below `/rest/api/restapi/v1`; each is sent in `tests/servers/test_openfire_chat_commands.py`.",
+            "Below `/rest/api/restapi/v1`, the stream being that of `from`.",
         ),
     }
 )
@@ -63,8 +63,9 @@ def _section(kind: str) -> Iterator[str]:
 
 def _row(spec: CommandSpec, request: str) -> str:
     dangers = [tag.removeprefix(DANGEROUS) for tag in sorted(spec.tags) if tag.startswith(DANGEROUS)]
-    name = f"`{spec.name}`" + (f" [{', '.join(dangers)}]" if dangers else "")
+    notes = [*dangers, *([spec.since] if spec.since else [])]
+    name = f"`{spec.name}`" + (f" [{', '.join(notes)}]" if notes else "")
     name += " *untested*" if "untested" in spec.tags else ""
-    given = [f"`{one.name}`" if one.optional else f"**`{one.name}`**" for one in spec.arguments]
-    cells = (name, f"`{request}`", " ".join(given), _AGAIN[spec.repeat], spec.since or "")
-    return f"| {' | '.join(cells)} |\n"
+    others = [one for one in spec.arguments if f"{{{one.name}}}" not in request]
+    given = [f"`{one.name}`" if one.optional else f"**`{one.name}`**" for one in others]
+    return f"| {name} | `{request}` | {' '.join(given)} | {_AGAIN[spec.repeat]} |\n"
