@@ -52,8 +52,8 @@ _OF_REDIS = """
 ### What is in Redis, for all processes on it
 """
 _METRIC_ROWS = """
-| metric | type | labels | meaning |
-|---|---|---|---|
+| metric | type and labels | meaning |
+|---|---|---|
 """
 _LINES = """
 ## Log events
@@ -62,8 +62,8 @@ See also [how lines are written](operations.md#the-log-and-its-level) and
 [what to do about warnings](operations.md#warnings-in-the-log). Fields without a value are left out. `warnings` and
 `jobs.failed` count repetitions.
 
-| event | level | fields | when |
-|---|---|---|---|
+| event and level | fields | when |
+|---|---|---|
 """
 _VALUES: Final[Mapping[object, tuple[object, ...]]] = {bool: (False, True), int: (0, 1), float: (1.0,), str: ("x",)}
 _JOB: Final = JobFinished(
@@ -94,8 +94,8 @@ def write(root: Path = Path()) -> None:
 
 
 def _metric(metric: Metric) -> str:
-    labels = " ".join(f"`{label}`" for label in metric.labels)
-    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |\n"
+    labels = "".join(f" `{label}`" for label in metric.labels)
+    return f"| `{metric.name}` | {metric.kind}{labels} | {metric.meaning} |\n"
 
 
 def _rows() -> Iterator[str]:
@@ -103,7 +103,7 @@ def _rows() -> Iterator[str]:
     for event, made in sorted(made_lines().items()):
         fields = dict.fromkeys(name for line in made for name, value in line.fields.items() if value is not None)
         levels, meaning = LOG_EVENTS[event]
-        yield f"| `{event}` | {levels} | `{' '.join(fields)}` | {meaning} |\n"
+        yield f"| `{event}` {levels} | `{' '.join(fields)}` | {meaning} |\n"
 
 
 def made_lines() -> Mapping[str, list[Line]]:

@@ -31,9 +31,9 @@ USE = re.compile(r"(?:^|[`$ ])restbroker ((?:[a-z]+ ?)(?:[^`|\n]*))", re.MULTILI
 LOADED = {name: app.load(name) for name in COMMANDS}
 SECRET = "0123456789abcdef0123456789abcdef"
 LANGUAGES: Final = {
-    "python": [sys.executable, "-c"],
+    "py": [sys.executable, "-c"],
     "sh": ["sh", "-c"],
-    "ruby": ["ruby", "-e"],
+    "rb": ["ruby", "-e"],
     "php": ["php", "-r"],
     "js": ["node", "-e"],
     "go": ["go", "run"],
@@ -124,18 +124,18 @@ def _options_of(words: list[str]) -> Iterator[str]:
 def test_the_job_that_each_example_of_a_signature_makes_is_signed_as_a_broker_wants_it(tmp_path: Path) -> None:
     (tmp_path / "app_token").write_text(SECRET + "\n")
     tokens = Tokens([Token("app", (Secret(SECRET),), signed=True, queue_signed=True)])
-    for language, program in LANGUAGES.items():
-        (example,) = blocks(ROOT / "docs" / "tokens.md", language)
+    for ending, program in LANGUAGES.items():
+        example = (ROOT / "examples" / "signing" / f"sign.{ending}").read_text("utf-8")
         script = example.removeprefix("<?php\n")
-        if language == "go":
+        if ending == "go":
             (tmp_path / "main.go").write_text(script)
             script = "main.go"
         done = subprocess.run([*program, script], cwd=tmp_path, capture_output=True, text=True, check=True)
         job = json.loads(done.stdout)
         submission = arguments.read(job["args"])
-        assert isinstance(submission, Submission), language
+        assert isinstance(submission, Submission), ending
         proof = tokens.proof(submission.token, job["jid"], submission, "rest")
-        assert proof is not None, language
-        assert proof.signature is not None, language
-        assert proof.signature.covers_queue, language
+        assert proof is not None, ending
+        assert proof.signature is not None, ending
+        assert proof.signature.covers_queue, ending
         assert tokens.proof(submission.token, job["jid"], submission, "other") is None
