@@ -9,13 +9,17 @@ from restbroker.console.codes import TABLES
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tools.pages import ROOT
 
+HINTED = ("docs/check.md",)
+"""Pages on what prints a hint with each code, where the names that it concerns are known: the tables have none."""
+
 
 def renewed(page: str, text: str) -> str:
     """The page's text, with its tables as they are now."""
     for table in TABLES:
         if table.page == page:
             rows = [
-                f"| {_named(codes)} | {_cell(row.meaning)} | {_cell(row.hint)} |" for codes, row in table.rows.items()
+                f"| {_named(codes)} | {_cell(row.meaning)} |" + ("" if page in HINTED else f" {_cell(row.hint)} |")
+                for codes, row in table.rows.items()
             ]
             text = _with(text, table.heading, rows)
     if page == "docs/operations.md":
