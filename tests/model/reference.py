@@ -165,7 +165,7 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: Park, *_poison_and_waits: object) -> Recovery:
+    def recover(self, identity: str, park: Park, **_poison_and_waits: object) -> Recovery:
         hand, info = self.data.hands[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
         if info is None and hand.jobs:
