@@ -103,7 +103,7 @@ async def _main(
     )
 
     def plan_anew(new: Config) -> BrokerPlan:
-        targets = _targets(new, report, plan.open_connection, plan.open_control)
+        targets = _targets(new, report, counters, open_connection=plan.open_connection, open_control=plan.open_control)
         return attrs.evolve(plan, targets=targets, shutdown_timeout_s=new.shutdown_timeout_s)
 
     def apply(new: Config) -> None:
@@ -161,7 +161,7 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
     return BrokerPlan(
-        targets=_targets(config, report, open_connection, open_control),
+        targets=_targets(config, report, counters, open_connection=open_connection, open_control=open_control),
         services=watch,
         open_connection=open_connection,
         open_control=open_control,
@@ -173,16 +173,22 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
 
 
 def _targets(
-    config: Config, report: Report, open_connection: Callable[[], Connection], open_control: Callable[[], Connection]
+    config: Config,
+    report: Report,
+    counters: Counters,
+    open_connection: Callable[[], Connection],
+    open_control: Callable[[], Connection],
 ) -> list[TargetPlan]:
     tokens = Tokens(config.tokens, report)
+    note_fast_job = None if os.environ.get("RESTBROKER_FAST") == "0" else counters.add_fast_job
 
     def ports(target: Target, transport: Transport) -> Ports:
         rosters, sent = rosters_of(config, target, open_connection), sent_by(config.events, open_control, report)
         logins = logins_of(target, open_connection)
         return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent, logins=logins)
 
-    return [_target(config, target, tokens, ports) for target in config.targets]
+    plans = [_target(config, target, tokens, ports) for target in config.targets]
+    return [attrs.evolve(plan, note_fast_job=note_fast_job) for plan in plans]
 
 
 def _target(

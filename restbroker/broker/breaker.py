@@ -7,6 +7,7 @@ are pure; this file gives them the time and wakes the tasks.
 """
 
 import math
+from collections.abc import Callable
 from typing import assert_never
 
 import attrs
@@ -51,6 +52,7 @@ class Breaker:
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _entrance: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _when_free: Callable[[], None] | None = None
     _in_delivery: int = 0
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
     """What `trio.current_time` reads, at a third of its price: each job needs the time."""
@@ -113,8 +115,12 @@ class Breaker:
             self.waiting += 1
             try:
                 await self._entrance.park()
-            finally:
+            except trio.Cancelled:
                 self.waiting -= 1
+                # It may have been woken for a place that is now another's.
+                self.let_in()
+                raise
+            self.waiting -= 1
         return True
 
     def enter_now(self) -> bool:
@@ -131,10 +137,24 @@ class Breaker:
         return True
 
     def leave(self) -> None:
-        """Note that a job that entered is no longer in delivery, and wake one that waits."""
+        """Note that a job that entered is no longer in delivery, and let the next one in."""
+        self.note_left()
+        self.let_in()
+
+    def note_left(self) -> None:
+        """Note that a job that entered is no longer in delivery; `let_in` must follow."""
         self._in_delivery -= 1
+
+    def let_in(self) -> None:
+        """Wake a job that waits, since there may be a place for it now."""
         if self.waiting:
             self._entrance.unpark()
+        elif self._when_free is not None:
+            self._when_free()
+
+    def call_when_free(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called whenever there may be a place for which no job waits in `enter`; None ends that."""
+        self._when_free = call
 
     def observe(
         self,
@@ -245,7 +265,7 @@ class Breaker:
                 await self._changed.park()
             if limited and self.admits and self.room == 0:
                 self._adaptive.note_wait(trio.current_time())
-                self._entrance.unpark()
+                self.let_in()
 
     def probe_in_s(self, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
@@ -309,4 +329,4 @@ class Breaker:
         self.was_let_in = True
         self._is_reported = False
         self._changed.unpark_all()
-        self._entrance.unpark()
+        self.let_in()

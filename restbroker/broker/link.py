@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import attrs
+import trio
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import Clearance
@@ -21,6 +22,8 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.idle import Begun
+from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
 
 
@@ -65,6 +68,8 @@ class JobLink:
 
     outlet: Outlet
     job: JobInProgress
+    begun: Begun | None = None
+    """What the fast path has sent of the first request that takes effect; None once that was gone on with."""
     went_on: bool = False
     """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
     _took: bool = False
@@ -84,6 +89,8 @@ class JobLink:
         Raise `NotOurs` or `NotNow`: not sent; or what `Transport.send` raises. To be awaited at once: it has no
         coroutine of its own, since each is one more to pass at every wake-up.
         """
+        if self.begun is not None:
+            return self._resume(request)
         if self._took:
             # It goes on behind what was answered; of this one no byte has left.
             self.job.go_on()
@@ -108,6 +115,21 @@ class JobLink:
     def note_refused(self) -> None:
         """Note that the server refused what was sent: a request behind it does not go on from there."""
         self._took = False
+
+    def drop_begun(self) -> bool:
+        """Close the connection of what the fast path began if no request went on with it; tell whether that is so."""
+        begun, self.begun = self.begun, None
+        if begun is None:
+            return False
+        assert isinstance(self.outlet.transport, LeanClient)  # noqa: S101 - who began it
+        self.outlet.transport.take_back(begun.connection, trio.current_time(), fit=False)
+        return True
+
+    async def _resume(self, request: Request) -> Response:
+        """Return the answer to the request that the fast path has sent, of the same bytes as this one."""
+        begun, self.begun, self._took = self.begun, None, True
+        assert begun is not None and isinstance(self.outlet.transport, LeanClient)  # noqa: S101, PT018 - who began it
+        return await self.outlet.transport.resume(begun, request, self)
 
     async def _ask_between(self, request: Request) -> Response:
         """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""

@@ -48,6 +48,7 @@ from restbroker.job.job import NotAJob
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import Final, reason_of
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.idle import Begun
 
 _UNSENT_LIMIT = 3
 """How often one job may stay unsent while others succeed; then it counts as a failed try."""
@@ -147,6 +148,25 @@ class Processor:
             worker.job = admitted = None
             del job
 
+    async def resume(self, job: JobInProgress, admitted: Admitted, begun: Begun | None) -> None:
+        """Go on with a job that the fast path has sent, and whose answer is not a plain one; None: nothing was sent.
+
+        When cancelled, its job keeps what is known of it. It is parked when a person cancels it.
+        """
+        worker = Worker(job=job)
+        self._workers.add(worker)
+        try:
+            with worker.scope:
+                try:
+                    await self._deliver(job, admitted, begun)
+                except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                    self.settler.park_bug(job, error)
+                if job.settlement is not None:
+                    self.acks.add(job)
+        finally:
+            self._workers.discard(worker)
+        self._park_cancelled(worker)
+
     # 2. Admitted
     def _admit(self, job: JobInProgress) -> Admitted | None:
         """Return what the job asks for; None if it is not let in, or may not be sent again, and is settled so."""
@@ -220,18 +240,19 @@ class Processor:
             await self._pause(wait_s)
         return False
 
-    async def _deliver(self, job: JobInProgress, admitted: Admitted) -> None:
+    async def _deliver(self, job: JobInProgress, admitted: Admitted, begun: Begun | None = None) -> None:
         """Send the job until there is an outcome to settle. There is none if the pool stops, or the job is not ours.
 
-        When cancelled, `job.delivery` says whether it may have left.
+        `begun`: what the fast path has sent already. When cancelled, `job.delivery` says whether it may have left.
         """
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
         # Where nothing has to be waited for, the link checks all else.
-        may_start = not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now()
+        may_start = begun is not None or (not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now())
         while may_start or await self._may_start(job):
             may_start = False
-            outcome, took_s = await self._send(job, call, spec)
+            outcome, took_s = await self._send(job, call, spec, begun)
+            begun = None
             if isinstance(outcome, Denied | Unsent):
                 misses = misses or _Misses(answers)
                 outcome = await self._after_miss(outcome, misses)
@@ -243,13 +264,17 @@ class Processor:
                 call = attrs.evolve(call, maybe_run=True)
 
     # 4. to 6. Marked, sent, answered
-    async def _send(self, job: JobInProgress, call: Call, spec: CommandSpec | None) -> tuple[Outcome | None, float]:
+    async def _send(
+        self, job: JobInProgress, call: Call, spec: CommandSpec | None, begun: Begun | None
+    ) -> tuple[Outcome | None, float]:
         """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
         matter what the connector made of it. No exception of the connector gets out.
         """
-        link, started_s = JobLink(self.outlet, job), time.perf_counter()
+        link, started_s = JobLink(self.outlet, job, begun), time.perf_counter()
+        if begun is not None:
+            started_s -= trio.current_time() - begun.started_s
         try:
             outcome = await self.plan.connector.deliver(call, link)
         except (NotOurs, NotNow) as why:
@@ -259,6 +284,10 @@ class Processor:
         finally:
             if not job.in_slot:
                 self.breaker.leave()
+            was_dropped = link.drop_begun()
+        if was_dropped:
+            # The connector took another way than before, while nobody knows what the target made of the request.
+            outcome = Uncertain(reason_of(spec, _DROPPED))
         took_s = time.perf_counter() - started_s
         if not isinstance(outcome, Delivered):
             outcome = redacted(self.plan, outcome, call, spec)
@@ -355,6 +384,11 @@ _BEGUN = Reason(
     "Uncertain",
     "A part of the command ran and the rest could not be sent; AtMostOnce forbids sending it again.",
     "Check on the server what was done. A retry sends the whole command again.",
+)
+_DROPPED = Reason(
+    "Uncertain",
+    "The command was sent, and its answer could not be waited for, since the connector would send it otherwise now.",
+    "Check on the server whether it was done. A retry sends it again.",
 )
 _TOO_OFTEN = Reason(
     "Uncertain",

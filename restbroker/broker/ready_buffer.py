@@ -2,13 +2,15 @@
 
 The poller sends, workers receive; who gets an answer of Redis calls `confirm`. It keeps the protocol of a memory
 channel: bounded (the poller waits for demand), and closed with `trio.ClosedResourceError` for both sides. Always holds:
-a job's number is above the allowed one only while it waits here, so that Redis knows of every job that a worker may
-have started (the high-water mark).
+a job's number is above the allowed one only while it waits here, so that Redis knows of every job that may have been
+started (the high-water mark); and no more jobs are started than there are workers.
+
+The fast path, if it runs, is offered each job before a worker is woken for it. While it has a job, one worker stays
+idle in its place.
 """
 
 from collections import deque
-from collections.abc import Container, Iterable
-from itertools import islice, takewhile
+from collections.abc import Callable, Container, Iterable
 
 import attrs
 import trio
@@ -70,6 +72,11 @@ class ReadyBuffer:
     batch_size: BatchSize
     closed: bool = False
     _waiting: deque[JobInProgress] = attrs.field(factory=deque)
+    _for_workers: deque[JobInProgress] = attrs.field(factory=deque)
+    """Jobs for each of which a worker has been woken."""
+    _takes: Callable[[JobInProgress], bool] | None = None
+    _taken: int = 0
+    """How many jobs the fast path has."""
     _idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _demand: trio.Event = attrs.field(factory=trio.Event)
     _allowed: int = 0
@@ -79,8 +86,8 @@ class ReadyBuffer:
 
     @property
     def idle_workers(self) -> int:
-        """How many workers wait for a job."""
-        return len(self._idle)
+        """How many workers wait for a job, and do not stand by for one of the fast path."""
+        return max(0, len(self._idle) - self._taken)
 
     @property
     def is_ready(self) -> bool:
@@ -121,18 +128,18 @@ class ReadyBuffer:
         if self.closed:
             raise trio.ClosedResourceError
         self._waiting.extend(jobs)
-        self._wake()
+        self._start()
 
     def put_back(self, job: JobInProgress) -> None:
         """Put a job that a worker had taken already in front of all others; drop it once closed."""
         if not self.closed:
             self._waiting.appendleft(job)
-            self._wake()
+            self._start()
 
     def allow(self, number: int) -> None:
         """Let workers take jobs up to this ticket number."""
         self._allowed = max(self._allowed, number)
-        self._wake()
+        self._start()
 
     def confirm(self, mark: int, last: int) -> None:
         """Note that Redis knows the high-water mark `mark`, so that workers may start the jobs up to it.
@@ -140,11 +147,26 @@ class ReadyBuffer:
         `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing.
         """
         self._allowed = max(self._allowed, min(mark, last))
-        self._wake()
+        self._start()
 
     def drop_unless(self, known: Container[str]) -> None:
         """Drop the waiting jobs whose tickets are not in `known`."""
         self._waiting = deque(job for job in self._waiting if job.ticket in known)
+        self._for_workers = deque(job for job in self._for_workers if job.ticket in known)
+
+    def offer_to(self, takes: Callable[[JobInProgress], bool] | None) -> None:
+        """Offer each job to `takes` first, which starts it and returns True, or leaves it to a worker; None ends that.
+
+        Each job that it took must be followed by a `note_done`.
+        """
+        self._takes = takes
+
+    def note_done(self) -> None:
+        """Note that the fast path is done with a job, and start the next one."""
+        self._taken -= 1
+        self._start()
+        if not self._waiting:
+            self._demand.set()
 
     async def receive(self) -> JobInProgress:
         """Wait for the next job and return it; raise `trio.ClosedResourceError` once closed.
@@ -153,13 +175,13 @@ class ReadyBuffer:
         """
         while not self.closed:
             await trio.lowlevel.checkpoint_if_cancelled()
-            waiting = self._waiting
-            if waiting and waiting[0].number <= self._allowed:
-                job = waiting.popleft()
-                self._started = max(self._started, job.number)
-                if len(waiting) <= self._low_water:
-                    self._demand.set()
-                return job
+            if self._for_workers:
+                return self._for_workers.popleft()
+            while self.is_ready and len(self._idle) >= self._taken:
+                job = self._pop()
+                if self._takes is None or not self._takes(job):
+                    return job
+                self._taken += 1
             self._demand.set()
             await self._idle.park()
         raise trio.ClosedResourceError
@@ -175,15 +197,28 @@ class ReadyBuffer:
         """End every wait for a job; what waits here was not started, and is requeued later."""
         self.closed = True
         self._waiting.clear()
+        self._for_workers.clear()
         self._idle.unpark_all()
 
     def _lacks(self, reserve: int) -> bool:
-        ready, idle = len(self._waiting), len(self._idle)
+        ready, idle = len(self._waiting), self.idle_workers
         if self.is_blocked:
             return idle > 0 or ready <= self._low_water
         return ready <= self._low_water and idle + reserve > ready
 
-    def _wake(self) -> None:
-        """Wake no more workers than there are jobs for, and look at no more jobs than there are idle workers."""
-        ready = takewhile(lambda job: job.number <= self._allowed, islice(self._waiting, len(self._idle)))
-        self._idle.unpark(count=sum(1 for _ in ready))
+    def _start(self) -> None:
+        """Have as many of the jobs started as there are idle workers."""
+        while self.is_ready and len(self._idle) > self._taken:
+            job = self._pop()
+            if self._takes is not None and self._takes(job):
+                self._taken += 1
+            else:
+                self._for_workers.append(job)
+                self._idle.unpark()
+
+    def _pop(self) -> JobInProgress:
+        job = self._waiting.popleft()
+        self._started = max(self._started, job.number)
+        if len(self._waiting) <= self._low_water:
+            self._demand.set()
+        return job

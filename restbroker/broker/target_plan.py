@@ -28,6 +28,9 @@ class TargetPlan:
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
+    note_fast_job: Callable[[str], None] | None = lambda _target: None
+    """Called with the target's name for each job that the fast path settles; None turns that path off."""
+
     @property
     def workers(self) -> int:
         """The number of workers: those for slots are added to `concurrency`, so that slow commands do not take all."""

@@ -4,6 +4,8 @@ The generation makes a pool for each target and runs its tasks; pages and metric
 puts its agents together; each of them owns its state and knows of the others what its constructor names.
 """
 
+from functools import partial
+
 import attrs
 import trio
 
@@ -15,9 +17,10 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import Clearance
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.endpoints import Endpoints
+from restbroker.broker.fast_path import FastPath
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.job_in_progress import Reservations
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease
 from restbroker.broker.link import Outlet, probe
 from restbroker.broker.poison import PoisonDetector
@@ -30,9 +33,11 @@ from restbroker.broker.recovery import Recovery
 from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.servers.contract import Planner
 from restbroker.store import jobs
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
+from restbroker.transport.lean import LeanClient
 
 
 @attrs.define(eq=False)
@@ -60,6 +65,8 @@ class WorkerPool:
     processor: Processor = attrs.field(init=False)
     poller: Poller = attrs.field(init=False)
     prober: Prober = attrs.field(init=False)
+    fast_path: FastPath | None = attrs.field(init=False, default=None)
+    """None if the kind, the transport or a rate limit leaves no job to it, or it is turned off."""
 
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""
@@ -97,19 +104,22 @@ class WorkerPool:
             settler=settler,
             acker=acker,
         )
-        self.processor = self._new_processor(admission, settler, acks)
-        self.poller = self._new_poller(batch_size, crashes)
-        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
-
-    def _new_processor(self, admission: Admission, settler: Settler, acks: AckBuffer) -> Processor:
-        clearance = Clearance(self.plan, self.identity, self._store, self._health)
+        clearance = Clearance(plan, identity, store, health)
         outlet = Outlet(
-            transport=self.plan.transport,
-            reservations=self.reservations,
+            transport=plan.transport,
+            reservations=reservations,
             breaker=self.breaker,
             lease=self.lease,
             clearance=clearance,
         )
+        self.processor = self._new_processor(admission, settler, acks, clearance=clearance, outlet=outlet)
+        self.fast_path = None if clearance.has_rate else self._new_fast_path(admission, settler, acks, outlet)
+        self.poller = self._new_poller(batch_size, crashes)
+        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
+
+    def _new_processor(
+        self, admission: Admission, settler: Settler, acks: AckBuffer, clearance: Clearance, outlet: Outlet
+    ) -> Processor:
         return Processor(
             plan=self.plan,
             reservations=self.reservations,
@@ -122,6 +132,30 @@ class WorkerPool:
             settler=settler,
             acks=acks,
             stopping=self.stopping,
+        )
+
+    def _new_fast_path(
+        self, admission: Admission, settler: Settler, acks: AckBuffer, outlet: Outlet
+    ) -> FastPath | None:
+        plan = self.plan
+        if plan.note_fast_job is None:
+            return None
+        if not (isinstance(plan.connector, Planner) and isinstance(plan.transport, LeanClient)):
+            return None
+        plan.transport.expect_borrower()
+        return FastPath(
+            plan=plan,
+            planner=plan.connector,
+            client=plan.transport,
+            outlet=outlet,
+            ready=self.ready,
+            admission=admission,
+            breaker=self.breaker,
+            settler=settler,
+            acks=acks,
+            stopping=self.stopping,
+            resume=self.processor.resume,
+            note_job=partial(plan.note_fast_job, plan.target.name),
         )
 
     def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:
@@ -176,6 +210,12 @@ class WorkerPool:
         async with trio.open_nursery() as workers:
             for _ in range(self.plan.workers):
                 workers.start_soon(self.processor.run)
+            if self.fast_path is not None:
+                workers.start_soon(self.fast_path.run)
+
+    def cancel(self, job: JobInProgress) -> bool:
+        """End the delivery of a job, which is parked; return False if no one delivers it, or it is settled."""
+        return (self.fast_path is not None and self.fast_path.cancel(job)) or self.processor.cancel(job)
 
     def stop(self) -> None:
         """End every wait of a worker for a job, for the breaker, or before another try."""

@@ -20,7 +20,7 @@ from restbroker.config.values import json_or_text
 from restbroker.job.json_types import Json
 
 PREFIX = "RESTBROKER_"
-_OTHER_VARIABLES = ("CONFIG", "REDIS_SERVER")
+_OTHER_VARIABLES = ("CONFIG", "FAST", "REDIS_SERVER")
 # Kubernetes sets these in every pod beside a service that is called "restbroker".
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
 

@@ -12,13 +12,14 @@ registry. Always holds: a connector touches Redis only through its `Ports`, tell
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 import trio
 
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Outcome, Probe
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome, Probe
 from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 from restbroker.store.logins import AskingOnly, Ending, How, Known, LoggedIn, LoginBusy, LoginGranted, LoginTurn, Taken
 from restbroker.store.logins import Claimed as Noted
@@ -89,6 +90,35 @@ class Connector(Protocol):
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Do background work for as long as the lane lives; without any, call `task_status.started()` and sleep."""
+        ...
+
+
+@attrs.frozen
+class Plan:
+    """What is the same for all plain calls of one endpoint, as `deliver` would treat them.
+
+    `request`: method, path, query and headers of each. `body` returns the body of a call with these arguments; None for
+    a call that `deliver` would send otherwise, refuse, or send more than one request for. `outcome` returns what an
+    answer of this status and this whole body means; None for one that `deliver` would look at more closely, or that
+    depends on anything else. `note_delivered` is called after each answer that has an outcome.
+    """
+
+    request: Request
+    body: Callable[[Mapping[str, Json]], bytes | None]
+    outcome: Callable[[int, bytes], Delivered | None]
+    note_delivered: Callable[[], None] = lambda: None
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """A connector whose plain calls the broker sends by itself, by a plan, at less than half the cost."""
+
+    def plan(self, endpoint: str) -> Plan | None:
+        """Return the plan for this endpoint; the same object until it changes. None: each call goes to `deliver`.
+
+        The broker calls it for each job. A plain call is one without an earlier sending that may have run, of a token
+        that may make it, without a `traceparent`; to all of these, `deliver` must do exactly what the plan says.
+        """
         ...
 
 

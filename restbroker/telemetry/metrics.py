@@ -42,6 +42,12 @@ PROCESS: Final = (
         ("target", "command", "outcome"),
     ),
     Metric(
+        "restbroker_fast_path_jobs_total",
+        "counter",
+        "Of the delivered ones, those that took the fast path (docs/performance.md).",
+        ("target",),
+    ),
+    Metric(
         "restbroker_failures_total",
         "counter",
         "Jobs not done, by code (docs/producers.md) and fate: `retry`, `dead` (to these sets), `schedule` "

@@ -40,6 +40,10 @@ class Heads:
 
     def message(self, request: Request) -> bytes:
         """Return head and body of the request as bytes; raise `NotSent` if it has something that HTTP forbids."""
+        return whole(self.head(request), request.body)
+
+    def head(self, request: Request) -> bytes:
+        """Return the request's head up to the length of its body; raise `NotSent` as `message` does."""
         key = (request.method, request.path, request.query, request.headers)
         head = self._known.get(key)
         if head is None:
@@ -48,7 +52,7 @@ class Heads:
                 self._known.clear()
             if len(head) <= _LONGEST_KNOWN_BYTES:
                 self._known[key] = head
-        return b"%b%d\r\n\r\n%b" % (head, len(request.body), request.body)
+        return head
 
     def _head(self, request: Request) -> bytes:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
@@ -63,6 +67,11 @@ class Heads:
                 raise _unsendable(f"the header {name!r} has characters that HTTP forbids")
         lines = [f"{request.method} {request.path}{query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
         return "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+
+
+def whole(head: bytes, body: bytes) -> bytes:
+    """Return the message of a head, as `Heads.head` makes it, and a body."""
+    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
 def _unsendable(why: str) -> NotSent:

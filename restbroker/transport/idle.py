@@ -51,6 +51,28 @@ class Connection:
 
 
 @attrs.define(eq=False)
+class Begun:
+    """An exchange over a lent connection whose request has been sent, at least in part, and whose answer is not whole.
+
+    `message`: the request, of which `sent` bytes have left. `received`: what came so far. `error`: what broke the
+    connection, if anything did. `started_s` and `due_s` are on Trio's clock.
+    """
+
+    connection: Connection
+    message: bytes
+    sent: int
+    started_s: float
+    due_s: float
+    received: bytes = b""
+    error: Exception | None = None
+
+    @property
+    def rest(self) -> bytes:
+        """What of the request is still to be sent."""
+        return self.message[self.sent :]
+
+
+@attrs.define(eq=False)
 class Idle:
     """The idle connections of one client, as a stack: its bottom was used least recently."""
 

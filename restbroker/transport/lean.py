@@ -22,10 +22,11 @@ from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.dial import dial
 from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
-from restbroker.transport.idle import Connection, Idle
+from restbroker.transport.idle import Begun, Connection, Idle
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.readable import Readiness
 from restbroker.transport.tls import refuses_certificate
+from restbroker.transport.wire import Wire
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, MalformedAnswer)
 
@@ -56,6 +57,8 @@ class LeanClient:
         self._deadlines = Deadlines()
         self._arrivals = Readiness()
         self._now_s: Callable[[], float] = trio.current_time
+        self._is_plain = target.url.scheme == "http"
+        self._lends = False
         self._closed = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -64,7 +67,7 @@ class LeanClient:
         self._now_s = trio.lowlevel.current_clock().current_time
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._idle.run)
-            if connections_for(self._target) > _FEW:
+            if self._lends or connections_for(self._target) > _FEW:
                 nursery.start_soon(self._arrivals.run)
             await self._deadlines.run(task_status=task_status)
 
@@ -89,6 +92,57 @@ class LeanClient:
                 return await self._exchange_in_time(connection, message, request, due_s, sender)
             except _Stale as stale:
                 return await self._again(message, request, due_s, stale, sender)
+        finally:
+            self._places.release()
+
+    def expect_borrower(self) -> None:
+        """Have `run`, when it is called, listen for all connections, however few, so that `lend` may be used."""
+        self._lends = True
+
+    def head_of(self, request: Request) -> bytes:
+        """Return the head of this request's message, but for the length of its body; raise `NotSent` as `send` does."""
+        return self._heads.head(request)
+
+    def lend(self, now_s: float) -> Connection | None:
+        """Return an idle connection that is fit for use, for an exchange by events; None if there is none now.
+
+        The borrower sends one request over its plain wire, after `watch`; then `take_back` or `resume` must follow.
+        `now_s` is Trio's time.
+        """
+        if not (self._is_plain and self._arrivals.is_kept and self._deadlines.is_kept):
+            return None
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            return None
+        connection = self._idle.take(now_s)
+        if connection is None:
+            self._places.release()
+        return connection
+
+    def watch(self, connection: Connection, due_s: float) -> None:
+        """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""
+        connection.wire.left = False
+        self._deadlines.watch(connection, due_s)
+
+    def take_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
+        """Take a lent connection back; `fit`: its answer came whole, so that it may serve another request."""
+        self._deadlines.forget(connection)
+        self._give_back(connection, now_s, fit=fit)
+        self._places.release()
+
+    async def resume(self, begun: Begun, request: Request, sender: Sender | None = None) -> Response:
+        """Return the answer to a request that was begun over a lent connection, or raise, as `send` does.
+
+        The request is never sent again, but where `send` would do that too.
+        """
+        try:
+            try:
+                return await self._exchange_in_time(
+                    begun.connection, begun.message, request, begun.due_s, sender, begun=begun
+                )
+            except _Stale as stale:
+                return await self._again(begun.message, request, begun.due_s, stale, sender)
         finally:
             self._places.release()
 
@@ -182,48 +236,67 @@ class LeanClient:
         return Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
 
     def _exchange_in_time(
-        self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
+        self,
+        connection: Connection,
+        message: bytes,
+        request: Request,
+        due_s: float,
+        sender: Sender | None,
+        *,
+        begun: Begun | None = None,
     ) -> Coroutine[Any, Any, Response]:
-        """Return one exchange, to be awaited at once, that ends at its deadline.
+        """Return one exchange, to be awaited at once, that ends at its deadline; `begun`: how far it is already.
 
         The one task for all deadlines keeps it, or, where that does not run, a cancel scope of its own.
         """
         exchange = self._exchange if self._deadlines.is_kept else self._exchange_in_scope
-        return exchange(connection, message, request, due_s, sender)
+        return exchange(connection, message, request, due_s, sender, begun=begun)
 
     async def _exchange_in_scope(
-        self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
+        self,
+        connection: Connection,
+        message: bytes,
+        request: Request,
+        due_s: float,
+        sender: Sender | None,
+        begun: Begun | None,
     ) -> Response:
         with trio.CancelScope(deadline=due_s):
-            return await self._exchange(connection, message, request, due_s, sender)
+            return await self._exchange(connection, message, request, due_s, sender, begun=begun)
         raise _too_late(connection, request)
 
     async def _exchange(
-        self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
+        self,
+        connection: Connection,
+        message: bytes,
+        request: Request,
+        due_s: float,
+        sender: Sender | None,
+        begun: Begun | None,
     ) -> Response:
-        reader, wire = connection.reader, connection.wire
+        reader, wire, data = connection.reader, connection.wire, b""
         reader.begin(request.body_limit_bytes, is_head=request.method == "HEAD")
-        # Kept for others, should the request not leave after all.
-        wire.left, fit = False, connection.is_used
-        if self._deadlines.is_kept:
-            self._deadlines.watch(connection, due_s)
+        fit = False
+        if begun is None:
+            # Kept for others, should the request not leave after all.
+            wire.left, fit = False, connection.is_used
+            if self._deadlines.is_kept:
+                self._deadlines.watch(connection, due_s)
         try:
             # Sending does not wait, so that nothing else keeps a cancelled caller's request back.
             await trio.lowlevel.checkpoint_if_cancelled()
-            if sender is not None:
+            if begun is not None:
+                message, data = begun.rest, begun.received
+            elif sender is not None:
                 sender.may_send()
                 sender.sending()
             fit = False
-            try:
-                await wire.send_all(message)
-                went = True
-            except (OSError, trio.BrokenResourceError):
-                # The server closed before it had everything; it may have answered all the same, which is read then.
-                if not wire.left:
-                    raise
-                went = False
-            while not (reader.feed(data) if (data := await wire.receive()) else _is_whole_at_end(reader)):
-                pass
+            went = await _send(wire, message)
+            if not (data and reader.feed(data)):
+                if begun is not None and begun.error is not None:
+                    raise begun.error
+                while not (reader.feed(data) if (data := await wire.receive()) else _is_whole_at_end(reader)):
+                    pass
             fit = went and reader.keep
         except _BROKEN as error:
             raise self._failure(connection, request, error) from error
@@ -260,6 +333,21 @@ class LeanClient:
         if connection.wire.left:
             return MaybeSent(f"The connection broke before a whole answer came: {why}.")
         return NotSent(f"No connection to {self._target.url}: {why}.")
+
+
+async def _send(wire: Wire, message: bytes) -> bool:
+    """Send the message; return False if the server closed before it had everything, or raise if none of it left.
+
+    The server may have answered all the same, which is read then.
+    """
+    try:
+        if message:
+            await wire.send_all(message)
+    except (OSError, trio.BrokenResourceError):
+        if not wire.left:
+            raise
+        return False
+    return True
 
 
 def _is_whole_at_end(reader: AnswerReader) -> bool:

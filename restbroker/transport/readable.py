@@ -62,8 +62,9 @@ class Readiness:
             while True:
                 await trio.lowlevel.wait_readable(descriptors.fileno())
                 for descriptor, _ in descriptors.poll(0):
-                    who = self._watched[descriptor]
-                    if not who.came():
+                    # What came on another one may have had this one closed.
+                    who = self._watched.get(descriptor)
+                    if who is not None and not who.came():
                         self.forget(descriptor)
                         who.note_unwatched()
 

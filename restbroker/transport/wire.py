@@ -7,6 +7,7 @@ any byte of what is being sent.
 import contextlib
 import select
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
@@ -45,7 +46,7 @@ class PlainWire:
     `_got` is what came.
     """
 
-    __slots__ = ("_arrivals", "_got", "_is_watched", "_look", "_socket", "_waiting", "left")
+    __slots__ = ("_arrivals", "_got", "_is_watched", "_listener", "_look", "_socket", "_waiting", "left")
 
     def __init__(self, connected: socket.socket, arrivals: Readiness) -> None:
         connected.setblocking(False)
@@ -56,6 +57,7 @@ class PlainWire:
         self._is_watched = False
         self._waiting: trio.lowlevel.Task | None = None
         self._got: bytes | OSError | None = None
+        self._listener: Callable[[bytes | Exception], None] | None = None
         self.left = False
 
     async def send_all(self, data: bytes) -> None:
@@ -88,9 +90,7 @@ class PlainWire:
                 with contextlib.suppress(BlockingIOError):
                     return self._socket.recv(_READ_BYTES)
                 continue
-            if not self._is_watched:
-                self._arrivals.watch(self._socket.fileno(), self)
-                self._is_watched = True
+            self._have_watched()
             self._waiting = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stops_waiting)
             got, self._got = self._got, None
@@ -99,17 +99,32 @@ class PlainWire:
             if got is not None:
                 raise got
 
+    def listen(self, listener: Callable[[bytes | Exception], None] | None) -> None:
+        """Call `listener` with what comes, each time, until it is replaced by None: no task may wait here meanwhile.
+
+        It gets no bytes at the end, and also if `arrivals` stopped, which leaves what comes unread; or what broke the
+        connection: `trio.ClosedResourceError` if it was closed here. `arrivals` must run.
+        """
+        self._listener = listener
+        if listener is not None:
+            self._have_watched()
+
     def came(self) -> bool:
-        """Read what came and wake the task that waits for it; return False, with nothing read, if none waits."""
-        if (waiting := self._waiting) is None:
+        """Read what came and pass it to the task that waits for it, or the listener; return False if there is none."""
+        waiting, listener = self._waiting, self._listener
+        if waiting is None and listener is None:
             return False
         try:
-            self._got = self._socket.recv(_READ_BYTES)
+            got: bytes | OSError = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
             return True
         except OSError as error:
-            self._got = error
-        self._waiting = None
+            got = error
+        if waiting is None:
+            if listener is not None:
+                listener(got)
+            return True
+        self._got, self._waiting = got, None
         trio.lowlevel.reschedule(waiting)
         return True
 
@@ -119,6 +134,9 @@ class PlainWire:
         if self._waiting is not None:
             trio.lowlevel.reschedule(self._waiting)
             self._waiting = None
+        if (listener := self._listener) is not None:
+            self._listener = None
+            listener(b"")
 
     def receive_now(self) -> bytes | None:
         """Return what is there: no bytes at the end or if the connection is broken; None if nothing came."""
@@ -141,9 +159,17 @@ class PlainWire:
         """Close the socket at once, end the waits on it, and have it not watched any more; may be called again."""
         if self._socket.fileno() >= 0:
             self._arrivals.forget(self._socket.fileno())
+            listener, self._listener = self._listener, None
             self.note_unwatched()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+            if listener is not None:
+                listener(trio.ClosedResourceError())
+
+    def _have_watched(self) -> None:
+        if not self._is_watched:
+            self._arrivals.watch(self._socket.fileno(), self)
+            self._is_watched = True
 
     def _stops_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiting = None

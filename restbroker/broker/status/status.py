@@ -89,7 +89,7 @@ class Status:
             for pool in pools:
                 for job in list(pool.reservations.jobs.values()):
                     if _thread(pool, job) == thread:
-                        return pool.processor.cancel(job)
+                        return pool.cancel(job)
         return False
 
     def serving(self) -> Sequence[Serving]:

@@ -5,7 +5,7 @@ only where the server refused it for its token, before it looked at it; what the
 probe, whether the server is stopping) changes nothing else on the server.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -14,12 +14,13 @@ import trio
 
 from restbroker.config.target import Basic, Login, Target
 from restbroker.job import redact
-from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.command import Call, Catalogue, Command, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.request import guard, unsent
-from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue, command_facts, stanza
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.issuing import NoToken
@@ -30,10 +31,11 @@ from restbroker.servers.ejabberd.outcomes import (
     could_be_stopping,
     is_unknown_command,
     on_host,
+    plain_outcome,
     stopping,
     unknown_command,
 )
-from restbroker.servers.ejabberd.request import Route, build, headers_of, host_of, question, route
+from restbroker.servers.ejabberd.request import Route, body_of, build, headers_of, host_of, question, route
 from restbroker.servers.ejabberd.session import Session
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -62,6 +64,8 @@ class EjabberdConnector:
     _forbidden: int = 0
     _routes: dict[str, Route] = attrs.field(factory=dict)
     """Routes by endpoint, for the version that is known now."""
+    _plans: dict[str, Plan | None] = attrs.field(factory=dict)
+    """Plans by endpoint, likewise."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -71,6 +75,17 @@ class EjabberdConnector:
     def spec(self, endpoint: str) -> CommandSpec | None:
         """Return the command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
         return (self._routes.get(endpoint) or self._find(endpoint)).spec
+
+    def plan(self, endpoint: str) -> Plan | None:
+        """Return the plan for an endpoint whose requests differ in their bodies alone; None without a fixed login."""
+        try:
+            return self._plans[endpoint]
+        except KeyError:
+            found = self._plan(endpoint)
+            if len(self._plans) >= _ROUTES_LIMIT:
+                self._plans.clear()
+            self._plans[endpoint] = found
+            return found
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Send the command, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
@@ -120,9 +135,28 @@ class EjabberdConnector:
         task_status.started()
         await trio.sleep_forever()
 
+    def _plan(self, endpoint: str) -> Plan | None:
+        way, headers = self._routes.get(endpoint) or self._find(endpoint), self._session.fixed
+        if headers is None or way.path_by_jid is not None:
+            return None
+        is_message, host = endpoint.partition("/")[0] == command_facts.MESSAGE, self._target.default_host
+
+        def body(arguments: Mapping[str, Json]) -> bytes | None:
+            return None if is_message and "id" in arguments else body_of(arguments, way.host_names, host)
+
+        return Plan(
+            build(Call(Command(endpoint, {})), way, headers),
+            body,
+            partial(plain_outcome, endpoint, way.spec),
+            self._note_success,
+        )
+
+    def _note_success(self) -> None:
+        self._worked, self._forbidden = True, 0
+
     def _learn(self, outcome: Outcome, status: int) -> None:
         if 200 <= status < 300:
-            self._worked, self._forbidden = True, 0
+            self._note_success()
         elif status == 403 and isinstance(outcome, Denied):
             self._forbidden += 1
 
@@ -209,6 +243,7 @@ class EjabberdConnector:
         if version is not None and version != self._version:
             self._version = version
             self._routes.clear()
+            self._plans.clear()
 
     def _forbidden_health(self, answer: Answer) -> Health:
         """Judge an account to which both questions are forbidden: it may do little, or nothing (any more)."""

@@ -99,6 +99,19 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
             return ladder(answer, _RUNGS)
 
 
+def plain_outcome(endpoint: str, spec: CommandSpec | None, status: int, body: bytes) -> Delivered | None:
+    """Return what `classify` makes of a whole answer to any call of this endpoint; None if it may depend on the call.
+
+    It depends on nothing else, so that it may be kept for the next equal answer.
+    """
+    if not 200 <= status < 300:
+        return None
+    text, parsed, is_json = parse(body)
+    if not is_json or (_result(parsed) == 1 and _answers_by_code(endpoint, spec)):
+        return None
+    return Delivered(text, parsed, status)
+
+
 def is_unknown_command(response: Response) -> bool:
     """Tell whether ejabberd knows the word but has no such command now: module not loaded, or the server stopping."""
     return response.status == 400 and read(response).unmasked == "unknown_command"
@@ -163,13 +176,13 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         found = "a page that is not JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
         return read_for(call, spec, response, 0.0).deny("NotTheApi", CHECK_URL, message)
-    if _result(body) == 1 and _answers_by_code(call, spec):
+    if _result(body) == 1 and _answers_by_code(call.command.endpoint, spec):
         return _said_one(call, spec, response, text=text, body=body)
     return deliver_as_is(response, body)
 
 
-def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
-    return (spec is not None and spec.result == "rescode") or _command(call) in _ANSWER_BY_CODE
+def _answers_by_code(endpoint: str, spec: CommandSpec | None) -> bool:
+    return (spec is not None and spec.result == "rescode") or endpoint.partition("/")[0] in _ANSWER_BY_CODE
 
 
 def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: str, body: Json) -> Outcome:

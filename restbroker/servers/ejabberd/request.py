@@ -103,11 +103,19 @@ def host_of(call: Call, way: Route) -> str | None:
     return next((str(given[name]) for name in ("host", *way.host_names) if way.host_names and name in given), None)
 
 
+def body_of(arguments: Mapping[str, Json], host_names: tuple[str, ...], default_host: str | None) -> bytes:
+    """Return the body of a call with these arguments, and the default host where they lack theirs."""
+    return _encode(_with_host(arguments, host_names, default_host))
+
+
 def _arguments(call: Call, host_names: tuple[str, ...]) -> Mapping[str, Json]:
-    given = call.command.arguments
-    if call.host is None or "host" in given or not host_names or any(name in given for name in host_names):
+    return _with_host(call.command.arguments, host_names, call.host)
+
+
+def _with_host(given: Mapping[str, Json], host_names: tuple[str, ...], host: str | None) -> Mapping[str, Json]:
+    if host is None or "host" in given or not host_names or any(name in given for name in host_names):
         return given
-    return {**given, "host": call.host}
+    return {**given, "host": host}
 
 
 def _encode(arguments: Mapping[str, Json]) -> bytes:

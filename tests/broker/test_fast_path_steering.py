@@ -1,0 +1,106 @@
+"""What changes while plain jobs run: each job from then on obeys, and none is sent twice or lost."""
+
+import json
+from typing import Final
+
+from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.store.replies import items, raw
+from restbroker.telemetry.events import BrokerStarted, GateClosed, GateOpened
+from tests.support.moody_server import Mood, fine, written
+from tests.support.paths import Paths, Serving, job
+from tests.support.wait import until_async
+
+_BUSY: Final = Mood(written(503, "busy", "Retry-After: 1"))
+_HELD: Final = Mood(fine(), then="held")
+_CONCURRENCY: Final = 20
+MANY: Final = 3000
+
+
+def jobs(count: int, moods: dict[int, Mood] | None = None, first: int = 0) -> list[bytes]:
+    """Return plain jobs, all answered well but those in `moods`."""
+    return [job(str(number), (moods or {}).get(number, Mood(fine()))) for number in range(first, first + count)]
+
+
+def has(serving: Serving, kind: type, count: int = 1) -> bool:
+    return sum(isinstance(event, kind) for event in serving.events) >= count
+
+
+async def all_sent(serving: Serving, count: int) -> None:
+    await until_async(lambda: serving.server.requests.total() == count, "they are sent")
+
+
+async def test_a_stop_in_the_middle_leaves_each_job_done_once_or_waiting(paths: Paths) -> None:
+    async with paths.broker(jobs(MANY)) as serving:
+        await serving.until_ended(MANY // 3)
+        serving.control.stop.set()
+    waiting = paths.client.command("LLEN", "queue:q")
+    assert isinstance(waiting, int)
+    assert 0 < waiting < MANY
+    assert serving.server.requests.total() == serving.ended == MANY - waiting
+    assert serving.fast_jobs() > 0
+
+
+async def test_a_stop_cuts_off_what_gets_no_answer_and_retries_it_as_what_may_have_run(paths: Paths) -> None:
+    warm = jobs(10 * _CONCURRENCY)
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        serving.push(jobs(3, dict.fromkeys(range(10_000, 10_003), _HELD), first=10_000))
+        await all_sent(serving, len(warm) + 3)
+        serving.control.at_once.set()
+        serving.control.stop.set()
+    assert paths.client.command("LLEN", "queue:q") == 0
+    left = [json.loads(raw(member)) for member in items(paths.client.command("ZRANGE", "retry", 0, -1))]
+    assert [entry[UNCERTAIN_FIELD] for entry in left] == [1, 1, 1]
+
+
+async def test_a_target_that_trips_in_the_middle_gets_nothing_until_it_is_found_well(paths: Paths) -> None:
+    async with paths.broker(jobs(MANY, {1500: _BUSY})) as serving:
+        await serving.until_ended(MANY)
+        serving.control.stop.set()
+    down, up = serving.requests_at[GateClosed], serving.requests_at[GateOpened]
+    assert down <= up <= down + _CONCURRENCY < MANY
+    assert serving.server.requests.total() == MANY + 1
+    assert serving.fast_jobs() > MANY // 2
+
+
+async def test_jobs_behind_a_reload_are_sent_by_the_new_configuration(paths: Paths) -> None:
+    async with paths.broker(jobs(MANY)) as serving:
+        await serving.until_ended(MANY // 3)
+        serving.next_plan = serving.configure({"Domain": "example.com"})
+        serving.control.reload.set()
+        await until_async(lambda: has(serving, BrokerStarted, 2), "the new one serves")
+        serving.push(jobs(MANY, first=MANY))
+        await serving.until_ended(2 * MANY)
+        serving.control.stop.set()
+    late = [request for request in serving.server.requests if int(name_of(request)) >= MANY]
+    assert len(late) == MANY
+    assert all(b"Host: example.com\r\n" in request for request in late)
+    assert serving.fast_jobs() > MANY
+
+
+def name_of(request: bytes) -> str:
+    return str(json.loads(request.partition(b"\r\n\r\n")[2])["user"])
+
+
+async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_breaker(paths: Paths) -> None:
+    warm = jobs(10 * _CONCURRENCY)
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        # Those for slots are workers too: they wait for the breaker.
+        count, first = _CONCURRENCY + 2, 10_000
+        serving.push(jobs(count, dict.fromkeys(range(first, first + count), _HELD), first=first))
+        await all_sent(serving, len(warm) + _CONCURRENCY)
+        await until_async(lambda: len(serving.status.running()) == count, "all are started")
+        threads = {running.job.jid: running.thread for running in serving.status.running()}
+        sent = {name_of(request) for request in serving.server.requests}
+        (first_sent, *_), (first_held, _) = sorted(sent & set(threads)), sorted(set(threads) - sent)
+        assert serving.status.cancel(threads[first_held])
+        assert serving.status.cancel(threads[first_sent])
+        await until_async(lambda: paths.client.command("ZCARD", "dead") == 2, "both are parked")
+        serving.server.let.set()
+        await serving.until_ended(len(warm) + count)
+        serving.control.stop.set()
+    dead = [json.loads(raw(member)) for member in items(paths.client.command("ZRANGE", "dead", 0, -1))]
+    assert {entry["jid"]: MAY_HAVE_RUN_FIELD in entry for entry in dead} == {first_sent: True, first_held: False}
+    assert serving.fast_jobs() > _CONCURRENCY
+    assert first_held not in {name_of(request) for request in serving.server.requests}

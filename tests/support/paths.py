@@ -1,0 +1,267 @@
+"""Histories of jobs that a broker inside the test does, by the fast path or without it, and what they leave behind.
+
+Used by the tests that hold the fast path to the general one. Always holds: a history is made of its seed alone, and the
+server answers each job as the job's own mood says, so that what is left behind depends on nothing else.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from restbroker.app.build import plan_of
+from restbroker.broker import broker
+from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.signals import Control
+from restbroker.broker.status.status import Status
+from restbroker.config.load import load
+from restbroker.job.backoff import ExponentialBackoff
+from restbroker.servers import registry
+from restbroker.store.client import Client
+from restbroker.store.replies import items, raw
+from restbroker.telemetry.counters import Counters
+from restbroker.telemetry.events import Event, JobFinished, OneEvent
+from tests.support.moody_server import Mood, MoodyServer, mood
+from tests.support.redis_server import RedisServer
+from tests.support.told import one_by_one
+from tests.support.wait import until_async
+
+_COMMANDS: Final = (
+    "register",
+    "send_message",
+    "user_sessions_info",
+    "add_rosteritem",
+    "check_account",
+    "kick_user",
+    "ban_account/v0",
+    "announce_all",
+    "srg_create",
+    "not_in_the_catalogue",
+)
+_KEYS: Final = frozenset({"dead", "retry", "schedule", "stat:processed", "stat:failed"})
+_SAMPLES: Final = ("restbroker_jobs_total", "restbroker_failures_total")
+_IN_YEARS: Final = ExponentialBackoff(1e9, 1.0, 1e9)
+"""No retry comes while a history lasts."""
+_FOR_GOOD: Final = frozenset({"ack", "retry", "dead", "drop"})
+"""The fates of jobs that do not come back while a history lasts."""
+_TIMES: Final = frozenset({"failed_at", "retried_at", "enqueued_at", "created_at", "at", "ms"})
+
+
+def jobs_of(seed: int, count: int, trouble: float = 0.05) -> list[bytes]:
+    """Return random jobs, most of them plain ones."""
+    chance = random.Random(seed)
+    return [json.dumps(_job(chance, f"{seed}-{number}", trouble)).encode() for number in range(count)]
+
+
+def job(name: str, its_mood: Mood, command: str = "send_message") -> bytes:
+    """Return a plain job."""
+    args = [command, {"user": name, "mood": its_mood.to_text()}, "t"]
+    return json.dumps({"class": "Add", "args": args, "jid": name, "queue": "q", "retry": True}).encode()
+
+
+def _job(chance: random.Random, name: str, trouble: float) -> dict[str, Any]:
+    command = chance.choice(_COMMANDS[:4] if chance.random() < 0.9 else _COMMANDS)
+    arguments: dict[str, Any] = {"user": name, "mood": mood(chance, trouble).to_text()}
+    token = "t"
+    if chance.random() < 0.8:
+        arguments["host"] = "example.org"
+    if chance.random() < 0.01:
+        arguments["id"] = "an id"
+    if chance.random() < 0.01:
+        token = "not a token"
+    args: list[object] = [command, arguments, token]
+    if chance.random() < 0.33:
+        args.append(f"reply-{name}")
+    made: dict[str, Any] = {"class": "Add", "args": args, "jid": name, "queue": "q", "retry": True}
+    return made | chance.choice(_ODD) if chance.random() < 0.03 else made
+
+
+_ODD: Final[Sequence[dict[str, Any]]] = (
+    {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+    {"retry": False},
+    {"retry": 0},
+    {"retry": 3, "retry_count": 2},
+    {"retry_count": 1, "error_message": "500", "failed_at": 1.0},
+    {"restbroker_effected": True},
+    {"args": ["register", "no object", "t"]},
+    {"class": "Another"},
+    {"retry_queue": "low"},
+    {"extra": {"of": ["a", "producer", None, 1.5]}},
+)
+
+
+@attrs.frozen
+class Behind:
+    """What a history left behind, without times."""
+
+    requests: Counter[bytes]
+    redis: dict[str, list[str]]
+    finished: Counter[str]
+    samples: dict[str, str]
+
+    def differences(self, other: "Behind") -> list[str]:
+        """Return a line for each thing that is not the same in both."""
+        lines = []
+        for field in ("requests", "finished"):
+            mine, theirs = getattr(self, field), getattr(other, field)
+            lines += [
+                f"{field}: {key!r}: {mine[key]} and {theirs[key]}"
+                for key in {*mine, *theirs}
+                if mine[key] != theirs[key]
+            ]
+        for field in ("redis", "samples"):
+            mine, theirs = getattr(self, field), getattr(other, field)
+            for key in sorted({*mine, *theirs}):
+                if (one := mine.get(key)) != (another := theirs.get(key)):
+                    lines.append(f"{field}: {key}: {_unlike(one, another)}")
+        return lines
+
+
+def _unlike(one: object, another: object) -> str:
+    if isinstance(one, list) and isinstance(another, list):
+        return f"{[*(Counter(one) - Counter(another))][:3]} and {[*(Counter(another) - Counter(one))][:3]}"
+    return f"{one} and {another}"
+
+
+@attrs.define(eq=False)
+class Serving:
+    """A broker that runs, with its server, its Redis and what it reported. `ended`: how many jobs ended for good."""
+
+    client: Client
+    server: MoodyServer
+    configure: Callable[[dict[str, Any]], BrokerPlan]
+    control: Control = attrs.field(factory=Control)
+    counters: Counters = attrs.field(factory=lambda: Counters(lambda _target: _COMMANDS, trio.current_time))
+    events: list[OneEvent] = attrs.field(factory=list)
+    ended: int = 0
+    requests_at: dict[type, int] = attrs.field(factory=dict)
+    """{event: how many requests of jobs the server had when it was reported first}."""
+    next_plan: BrokerPlan | None = None
+    """What it serves after a reload."""
+    status: Status = attrs.field(factory=Status)
+
+    def report(self, event: Event) -> None:
+        self.counters(event)
+        for one in one_by_one(event):
+            self.events.append(one)
+            self.requests_at.setdefault(type(one), self.server.requests.total())
+            self.ended += isinstance(one, JobFinished) and one.fate in _FOR_GOOD
+
+    def push(self, jobs: Sequence[bytes]) -> None:
+        for first in range(0, len(jobs), 1000):
+            self.client.command("LPUSH", "queue:q", *jobs[first : first + 1000])
+
+    def finished(self) -> list[JobFinished]:
+        return [event for event in self.events if isinstance(event, JobFinished)]
+
+    def fast_jobs(self) -> float:
+        """Return how many jobs the fast path settled."""
+        by_target = self.counters.samples()["restbroker_fast_path_jobs_total"].values()
+        return sum(value for value in by_target if isinstance(value, int | float))
+
+    async def until_ended(self, jobs: int) -> None:
+        await until_async(lambda: self.ended >= jobs, "all jobs are done", 900)
+
+    async def reload(self) -> BrokerPlan | None:
+        return self.next_plan
+
+
+@attrs.define(eq=False)
+class Paths:
+    """Runs brokers and histories over one Redis."""
+
+    redis: RedisServer
+    folder: Path
+    client: Client
+
+    def run(self, jobs: Sequence[bytes], *, fast: bool, share: list[float] | None = None) -> Behind:
+        """Have a broker do these jobs, and return what they left behind; add the fast path's share to `share`."""
+
+        async def work() -> Behind:
+            async with self.broker(jobs, fast=fast) as serving:
+                await serving.until_ended(len(jobs))
+                serving.control.stop.set()
+            if share is not None:
+                share.append(serving.fast_jobs() / len(serving.finished()))
+            return _behind(serving)
+
+        return trio.run(work)
+
+    @asynccontextmanager
+    async def broker(self, jobs: Sequence[bytes], *, fast: bool = True) -> AsyncIterator[Serving]:
+        """Run a broker on an emptied Redis with these jobs; the block ends it by `control`, and what it left stays."""
+        self.redis.flush()
+        server = MoodyServer()
+        serving = Serving(self.client, server, lambda more: self._plan(serving, fast=fast, more=more))
+        serving.push(jobs)
+        async with trio.open_nursery() as around:
+            await around.start(server.run)
+            async with trio.open_nursery() as nursery:
+                plan = attrs.evolve(serving.configure({}), status=serving.status)
+                nursery.start_soon(broker.run, plan, serving.control, serving.reload)
+                yield serving
+            around.cancel_scope.cancel()
+
+    def _plan(self, serving: Serving, *, fast: bool, more: dict[str, Any]) -> BrokerPlan:
+        target = {
+            "Kind": "ejabberd",
+            "URL": f"http://127.0.0.1:{serving.server.port}/api",
+            "Auth": {"Basic": {"User": "admin@example.org", "Pass": "secret"}},
+            "Queues": ["q"],
+            "Domain": "example.net",
+            "RequestTimeout": "1s",
+            "Slots": {"kick_user": 2},
+        }
+        document = {
+            "RedisURL": self.redis.url,
+            "Token": "t",
+            "ResponseQueue": "replies",
+            "Targets": {"t": target | more},
+        }
+        path = self.folder / "env.json"
+        path.write_text(json.dumps(document))
+        plan = plan_of(load(path, {}, {}, registry.kinds()).config, serving.report, serving.counters)
+        (only,) = plan.targets
+        only = attrs.evolve(only, policy=attrs.evolve(only.policy, backoff=_IN_YEARS))
+        return attrs.evolve(plan, targets=[only if fast else attrs.evolve(only, note_fast_job=None)])
+
+
+def _behind(serving: Serving) -> Behind:
+    samples, client = serving.counters.samples(), serving.client
+    return Behind(
+        requests=serving.server.requests,
+        redis={key: _content(client, key) for key in _keys(client)},
+        finished=Counter(str(attrs.evolve(event, duration_s=0.0)) for event in serving.finished()),
+        samples={name: str(sorted(samples[name].items())) for name in _SAMPLES},
+    )
+
+
+def _keys(client: Client) -> list[str]:
+    names = (raw(key).decode() for key in items(client.command("KEYS", "*")))
+    return sorted(key for key in names if key in _KEYS or key.startswith("queue:"))
+
+
+def _content(client: Client, key: str) -> list[str]:
+    """Return what lies in a key, sorted; of jobs without their times."""
+    match raw(client.command("TYPE", key)):
+        case b"list":
+            found = items(client.command("LRANGE", key, 0, -1))
+        case b"zset":
+            found = items(client.command("ZRANGE", key, 0, -1))
+        case _:
+            return [raw(client.command("GET", key)).decode()]
+    return sorted(_timeless(raw(member)) for member in found)
+
+
+def _timeless(member: bytes) -> str:
+    """Return a job or a reply without what is another at each run: times, and the ids of replies."""
+    job = json.loads(member, object_hook=lambda one: {name: one[name] for name in one if name not in _TIMES})
+    if job["queue"] == "replies":
+        del job["jid"]
+    return json.dumps(job, sort_keys=True)
