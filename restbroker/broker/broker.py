@@ -100,17 +100,21 @@ class _Generations:
     health: StoreHealth
     remainder: Remainder = attrs.field(factory=Remainder)
     _identities: set[str] = attrs.field(factory=set)
-    _serving: list[trio.Event] = attrs.field(factory=list)
+    _serving: list[tuple[trio.Event, trio.Lock]] = attrs.field(factory=list)
 
     async def serve(self, plan: BrokerPlan) -> None:
         """Run generations until the process stops or a later plan takes over; close their transports."""
         older = tuple(self._serving)
-        replaced = trio.Event()
-        self._serving.append(replaced)
+        replaced, intake = trio.Event(), trio.Lock()
+        self._serving.append((replaced, intake))
 
-        def take_over() -> None:
-            for event in older:
+        async def take_over() -> None:
+            for event, _ in older:
                 event.set()
+            # The last fetch of each has been answered when it lets go.
+            for _, lock in older:
+                async with lock:
+                    pass
 
         remainder = Remainder()
         try:
@@ -121,11 +125,12 @@ class _Generations:
                     health=self.health,
                     identities=self._identities,
                     replaced=replaced,
+                    intake=intake,
                     take_over=take_over,
                 )
                 remainder = await generation.run()
         finally:
-            self._serving.remove(replaced)
+            self._serving.remove((replaced, intake))
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
                 for target in plan.targets:
                     await target.transport.aclose()

@@ -4,14 +4,15 @@
 rights, or when one of a later configuration has taken over. It is a nest of nurseries whose exits are the phases of its
 end: intake ends first, then the workers, then the ackers once the last worker is gone, then the remaining jobs are
 settled or requeued, and the heartbeat stops last. Always holds: however a generation ends, every job is settled,
-requeued, or in its in-progress hash for a reaper; and one that was replaced may take until the process stops, since it
-lives on beside its successor and a job that is cut off may have run.
+requeued, or in its in-progress hash for a reaper; what is pushed once a generation is reported as started is taken by
+no older one; and one that was replaced may take until the process stops, since it lives on beside its successor and a
+job that is cut off may have run.
 """
 
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -47,9 +48,10 @@ _SETTLE_AGAIN_S = 5.0
 
 @attrs.define(eq=False)
 class Generation:
-    """One generation, for one call of `run`. Setting `replaced` ends it; it calls `take_over` when it begins.
+    """One generation, for one call of `run`. Setting `replaced` ends it; it holds `intake` while it takes jobs.
 
-    `identities` holds those of all generations of this process: each adds its own, and removes them at its end.
+    When it begins, it calls `take_over`, which returns once no older one takes jobs. `identities` holds those of all
+    generations of this process: each adds its own, and removes them at its end.
     """
 
     plan: BrokerPlan
@@ -57,7 +59,8 @@ class Generation:
     health: StoreHealth
     identities: set[str] = attrs.field(factory=set)
     replaced: trio.Event = attrs.field(factory=trio.Event)
-    take_over: Callable[[], None] = lambda: None
+    intake: trio.Lock = attrs.field(factory=trio.Lock)
+    take_over: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     _name: str = attrs.field(factory=new_name)
     _lease: Lease = attrs.field(factory=Lease)
     _settle_scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
@@ -174,10 +177,13 @@ class Generation:
             async with trio.open_nursery() as work:
                 for pool in pools:
                     work.start_soon(self._run_workers, pool, connectors)
-                with self._intake_scope:
-                    await self._take_in(pools, upkeep)
+                async with self.intake:
+                    with self._intake_scope:
+                        if not self.replaced.is_set():
+                            await self._take_in(pools, upkeep)
+                    for pool in pools:
+                        pool.stop()
                 for pool in pools:
-                    pool.stop()
                     # Their server may take no more connections than these, and the next generation needs some.
                     connectors.start_soon(pool.plan.transport.keep_none)
                     if self.replaced.is_set():
@@ -209,7 +215,7 @@ class Generation:
         if self.replaced.is_set():
             return
         self.plan.status.serve(pools, self._lease)
-        self.take_over()
+        await self.take_over()
         targets = [pool.plan.target for pool in pools]
         queues = tuple(queue for target in targets for queue in target.queues)
         concurrency = sum(target.concurrency for target in targets)

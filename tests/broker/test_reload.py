@@ -1,7 +1,9 @@
 """A broker whose configuration is loaded anew: a new life takes over, and the older one finishes what it has."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
+import attrs
 import pytest
 import trio
 
@@ -10,11 +12,55 @@ from restbroker.broker.signals import Control
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, JobFinished, StoreBack, StoreLost
+from restbroker.store.connection import Connection
+from restbroker.store.jobs import FetchAnswer, FetchRequest
+from restbroker.telemetry.events import (
+    BrokerStarted,
+    BrokerStopped,
+    Event,
+    GateClosed,
+    JobFinished,
+    StoreBack,
+    StoreLost,
+)
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
+
+
+@attrs.define
+class LateFetch:
+    """The one fetch of an older generation: Redis has it only when it is cancelled, and before those of the newer."""
+
+    is_asked: trio.Event = attrs.field(factory=trio.Event)
+    is_answered: trio.Event = attrs.field(factory=trio.Event)
+
+    def older(self, settings: StoreSettings) -> Connection:
+        late = self
+
+        class Older(Connection):
+            async def fetch(self, request: FetchRequest) -> FetchAnswer:
+                late.is_asked.set()
+                with suppress(trio.Cancelled):
+                    await trio.sleep_forever()
+                # As on a connection: what is on its way is waited for.
+                with trio.CancelScope(shield=True):
+                    got = await super().fetch(request)
+                late.is_answered.set()
+                return got
+
+        return Older(open_client(settings))
+
+    def newer(self, settings: StoreSettings) -> Connection:
+        late = self
+
+        class Newer(Connection):
+            async def fetch(self, request: FetchRequest) -> FetchAnswer:
+                await late.is_answered.wait()
+                return await super().fetch(request)
+
+        return Newer(open_client(settings))
 
 
 async def taken_over(harness: Harness, by: Scripted) -> None:
@@ -147,3 +193,21 @@ async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
     assert new.calls == []
     assert harness.size("retry") == harness.size("queue:rest") == 0
     harness.client.close()
+
+
+async def test_a_job_pushed_once_a_new_generation_reported_its_start_is_done_by_no_older_one(harness: Harness) -> None:
+    old, new, fetch = harness.target, Scripted(ok), LateFetch()
+
+    def report(event: Event) -> None:
+        harness.events.append(event)
+        if isinstance(event, BrokerStarted):
+            harness.push(count=3)
+
+    harness.connect = fetch.older
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        await fetch.is_asked.wait()
+        harness.connect, harness.report = fetch.newer, report
+        await taken_over(harness, new)
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are done")
+    assert (len(old.calls), len(new.calls)) == (0, 3)
