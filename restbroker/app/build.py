@@ -180,7 +180,7 @@ def _targets(
     open_control: Callable[[], Connection],
 ) -> list[TargetPlan]:
     tokens = Tokens(config.tokens, report)
-    note_fast_job = None if os.environ.get("RESTBROKER_FAST") == "0" else counters.add_fast_job
+    fast_jobs = None if os.environ.get("RESTBROKER_FAST") == "0" else counters.fast_jobs
 
     def ports(target: Target, transport: Transport) -> Ports:
         rosters, sent = rosters_of(config, target, open_connection), sent_by(config.events, open_control, report)
@@ -188,7 +188,7 @@ def _targets(
         return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent, logins=logins)
 
     plans = [_target(config, target, tokens, ports) for target in config.targets]
-    return [attrs.evolve(plan, note_fast_job=note_fast_job) for plan in plans]
+    return [attrs.evolve(plan, fast_jobs=fast_jobs) for plan in plans]
 
 
 def _target(

@@ -11,7 +11,7 @@ import attrs
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.endpoints import Endpoint, Endpoints
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import JobInProgress, ReplyId
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.config.tokens import Token
@@ -19,6 +19,7 @@ from restbroker.config.values import duration_text
 from restbroker.job import arguments, hiding, redact, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import Job, NotAJob, digest, read, spare_jid, too_large
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.settlement import Fingerprint
 from restbroker.job.signing import Signature
@@ -38,6 +39,14 @@ class Admitted:
 
     payload: Job
     submission: Submission
+    endpoint: Endpoint
+
+
+@attrs.frozen
+class Pass:
+    """What was found for one endpoint, token and queue, where it depends on nothing else of an unsigned job."""
+
+    proof: Proof
     endpoint: Endpoint
 
 
@@ -78,6 +87,29 @@ class Admission:
         if admitted.submission.reply_id is not None and self.plan.policy.reply_queue is None:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
+
+    def pass_of(self, job: JobInProgress, admitted: Admitted) -> Pass | None:
+        """Return the pass for jobs like this one, which was let in; None if each has to be looked at by itself."""
+        proof, endpoint = job.proof, admitted.endpoint
+        if proof is None or proof.signature is not None or proof.token.hosts:
+            return None
+        if endpoint.spec is not None and endpoint.spec.dangers_in is not None:
+            return None
+        return Pass(proof, endpoint)
+
+    def admit_with(self, known: Pass, job: JobInProgress, payload: Job, token: Json, reply_id: ReplyId) -> bool:
+        """Let a job in that has the same endpoint and queue as the one that `known` is of; return False if it may not.
+
+        Then, as when its token is another one, nothing was noted. The arguments must be an object, and none of the
+        fields may say that the job was let in before.
+        """
+        tokens, proof = self.plan.tokens, known.proof
+        if tokens.proof(token) is not proof:
+            return False
+        tokens.used[proof.token.name] = time.time()
+        job.address(known.endpoint.endpoint, reply_id)
+        job.admit(payload, proof, None, once=known.endpoint.at_most_once)
+        return True
 
     def proof_of(self, payload: Job) -> Proof | None:
         """Return the proof by which a job was let in before; None if that cannot be found out any more."""

@@ -14,7 +14,7 @@ holds: each job that was taken is settled here, handed over, or dropped as one t
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -24,113 +24,37 @@ import trio
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, Admitted
 from restbroker.broker.breaker import Breaker
+from restbroker.broker.exchange import Exchange, PlainEndpoint
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.link import Outlet
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.job.job import Job
+from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job
 from restbroker.job.outcome import Delivered, Reason
-from restbroker.servers.contract import Plan, Planner
-from restbroker.transport.head import whole
+from restbroker.job.signing import ACCEPTED_FIELD
+from restbroker.servers.contract import Planner
 from restbroker.transport.idle import Begun, Connection
-from restbroker.transport.known_heads import KnownHeads, Rest
+from restbroker.transport.known_heads import KnownHeads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire
 
-_SHORT_BYTES: Final = 64
-"""The longest body whose outcome is kept."""
-_OUTCOMES: Final = 100
-"""How many outcomes of one endpoint are kept."""
+_ENDPOINTS: Final = 500
+"""How many endpoints are kept, each once for each queue."""
+_NOT_PLAIN: Final = frozenset((ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, "traceparent"))
+"""Fields of which a plain job has none."""
+_MOST_ARGS: Final = 4
+_REPLY_IDS: Final = frozenset((type(None), str, int, float))
+"""Types of the fourth argument of a plain job."""
 
 Resume = Callable[[JobInProgress, Admitted, Begun | None], Awaitable[None]]
-
-
-@attrs.define(eq=False)
-class _Endpoint:
-    """A plan, the head of its requests, and outcomes of short answers: {(status, body): outcome}."""
-
-    plan: Plan
-    head: bytes
-    outcomes: dict[tuple[int, bytes], Delivered] = attrs.field(factory=dict)
-
-    def outcome(self, status: int, body: bytes) -> Delivered | None:
-        """Return what the answer means, as the plan says."""
-        found = self.outcomes.get((status, body))
-        if found is None:
-            found = self.plan.outcome(status, body)
-            if found is not None and len(body) <= _SHORT_BYTES and len(self.outcomes) < _OUTCOMES:
-                self.outcomes[status, body] = found
-        return found
-
-
-@attrs.define(eq=False)
-class _Exchange:
-    """A plain job with what is needed to send it; then its request, and what came of the answer so far."""
-
-    path: "FastPath"
-    job: JobInProgress
-    payload: Job
-    admitted: Admitted
-    endpoint: _Endpoint
-    body: bytes
-    connection: Connection | None = None
-    message: bytes = b""
-    started_s: float = 0.0
-    due_s: float = 0.0
-    sent: int = 0
-    data: bytes = b""
-
-    def begin(self, connection: Connection, now_s: float) -> float:
-        """Note that it is sent over this connection now, and return when its answer is due, both on Trio's clock."""
-        self.connection, self.started_s = connection, now_s
-        self.due_s = due_s = now_s + self.admitted.endpoint.timeout_s
-        return due_s
-
-    def send(self) -> bool:
-        """Send the request and listen for its answer; return False if not all of it left at once."""
-        assert self.connection is not None  # noqa: S101 - it has begun
-        wire = self.connection.wire
-        assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
-        self.message = message = whole(self.endpoint.head, self.body)
-        self.job.start_sending()
-        try:
-            self.sent = wire.send_now(message)
-        except OSError:
-            return False
-        if self.sent != len(message):
-            return False
-        wire.listen(self.receive)
-        return True
-
-    def receive(self, got: bytes | Exception) -> None:
-        """Go on with what came: some bytes, none at the end, or what broke the connection."""
-        if isinstance(got, bytes) and got and self.sent == len(self.message):
-            self.data = data = self.data + got if self.data else got
-            answer = self.path.heads.read(data)
-            if answer is Rest.MISSING:
-                return
-            if answer is not Rest.ODD:
-                outcome = self._outcome(*answer)
-                if outcome is not None:
-                    self.path.finish(self, outcome)
-                    return
-        elif isinstance(got, bytes):
-            self.data += got
-        self.path.hand_over(self, got if isinstance(got, Exception) else None)
-
-    def _outcome(self, status: int, body: bytes) -> Delivered | None:
-        try:
-            return self.endpoint.outcome(status, body)
-        except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
-            return None
 
 
 @attrs.define(eq=False)
 class FastPath:
     """The fast path of one pool. `resume` is what the processor does with a job that goes on there.
 
-    `note_job` is called for each job that is settled here.
+    `jobs`: by target's name, how many jobs were settled here.
     """
 
     plan: TargetPlan
@@ -144,13 +68,16 @@ class FastPath:
     acks: AckBuffer
     stopping: trio.Event
     resume: Resume
-    note_job: Callable[[], None]
+    jobs: Counter[str]
     heads: KnownHeads = attrs.field(factory=KnownHeads)
-    _endpoints: dict[str, _Endpoint] = attrs.field(factory=dict)
-    _held: deque[_Exchange] = attrs.field(factory=deque)
+    _endpoints: dict[tuple[str, str], PlainEndpoint] = attrs.field(factory=dict)
+    """By endpoint, as jobs name it, and queue."""
+    _held: deque[Exchange] = attrs.field(factory=deque)
     """Those that wait for the breaker; nothing of them was sent."""
-    _in_progress: dict[str, _Exchange] = attrs.field(factory=dict)
+    _in_progress: dict[str, Exchange] = attrs.field(factory=dict)
     """Those that were sent, by ticket."""
+    _spare: Connection | None = None
+    """The connection of the job that is being finished, for the next one."""
     _handed: trio.Nursery | None = None
     _over: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
@@ -186,40 +113,81 @@ class FastPath:
             self._held.append(exchange)
             return True
         now_s = self._clock.current_time()
-        connection = self.client.lend(now_s)
+        connection = self._connection(now_s)
         if connection is None:
             breaker.leave()
             return False
         self._send(exchange, connection, now_s)
         return True
 
-    def _prepare(self, job: JobInProgress) -> _Exchange | None:
+    def _prepare(self, job: JobInProgress) -> Exchange | None:
         """Return what is needed to send a plain job; None if it is none."""
         admission = self.admission
         if job.forgotten or job.size_bytes or admission.crashes.counts:
             return None
         payload = admission.read(job, time.time())
-        if not isinstance(payload, Job) or payload.may_have_run or "traceparent" in payload.fields:
+        if not isinstance(payload, Job) or payload.maybe_run or not _NOT_PLAIN.isdisjoint(payload.fields):
             return None
-        admitted = admission.admit(job, payload)
+        args = payload.fields.get("args")
+        if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
+            return None
+        name, arguments, token = args[:3]
+        reply_id = args[3] if len(args) == _MOST_ARGS else None
+        if type(name) is not str or type(arguments) is not dict or type(reply_id) not in _REPLY_IDS or reply_id == "":
+            return None
+        if reply_id is not None and self.plan.policy.reply_queue is None:
+            return None
+        endpoint = self._endpoints.get((name, job.queue))
+        if endpoint is None or endpoint.plan is not self.planner.plan(endpoint.endpoint.endpoint):
+            endpoint = self._find(name, job, payload)
+            if endpoint is None:
+                return None
+        elif not (
+            (endpoint.known is not None and admission.admit_with(endpoint.known, job, payload, token, reply_id))
+            or self._is_admitted(endpoint, job, payload)
+        ):
+            return None
+        body = endpoint.plan.body(arguments)
+        return None if body is None else Exchange(self, job, payload, token, arguments, endpoint, body)
+
+    def _is_admitted(self, endpoint: PlainEndpoint, job: JobInProgress, payload: Job) -> bool:
+        """Tell whether a job of this endpoint is let in, by itself, and is a plain one."""
+        admitted = self.admission.admit(job, payload)
+        if isinstance(admitted, Reason) or admitted.endpoint is not endpoint.endpoint or job.fingerprint:
+            return False
+        endpoint.renew(self.admission.pass_of(job, admitted))
+        return True
+
+    def _find(self, name: str, job: JobInProgress, payload: Job) -> PlainEndpoint | None:
+        """Admit the job, and keep what is found of its endpoint; return None if it is no plain job."""
+        admitted = self.admission.admit(job, payload)
         if isinstance(admitted, Reason) or admitted.endpoint.slot is not None or job.at_most_once or job.fingerprint:
             return None
-        command = admitted.submission.command
-        plan = self.planner.plan(command.endpoint)
+        endpoint = admitted.endpoint
+        plan = self.planner.plan(endpoint.endpoint)
         if plan is None:
             return None
-        body = plan.body(command.arguments)
-        if body is None:
-            return None
-        endpoint = self._endpoints.get(command.endpoint)
-        if endpoint is None or endpoint.plan is not plan:
-            endpoint = self._endpoints[command.endpoint] = _Endpoint(plan, self.client.head_of(plan.request))
-        return _Exchange(self, job, payload, admitted, endpoint, body)
+        if len(self._endpoints) >= _ENDPOINTS:
+            self._endpoints.clear()
+        known, head = self.admission.pass_of(job, admitted), self.client.head_of(plan.request)
+        found = self._endpoints[name, job.queue] = PlainEndpoint(endpoint, plan, head, known)
+        return found
 
-    def _send(self, exchange: _Exchange, connection: Connection, now_s: float) -> None:
+    def _connection(self, now_s: float) -> Connection | None:
+        """Return a connection that is fit for use: that of the job before, or an idle one; None if there is none."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            if self.client.lend_again(spare, now_s):
+                return spare
+            self._give_back(spare, now_s, fit=True)
+        return self.client.lend(now_s)
+
+    def _send(self, exchange: Exchange, connection: Connection, now_s: float) -> None:
+        wire = connection.wire
+        assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
         self._in_progress[exchange.job.ticket] = exchange
         self.client.watch(connection, exchange.begin(connection, now_s))
-        if not exchange.send():
+        if not exchange.send(wire):
             self.hand_over(exchange, None)
 
     def _start_held(self) -> None:
@@ -231,49 +199,45 @@ class FastPath:
             if job.ticket not in self.outlet.reservations.jobs:
                 breaker.leave()
                 self.ready.note_done()
-            elif self._is_current(exchange) and (connection := self.client.lend(now_s)) is not None:
+            elif self._is_current(exchange) and (connection := self._connection(now_s)) is not None:
                 self._send(exchange, connection, now_s)
             else:
                 breaker.leave()
                 self._go_on(exchange, None)
 
-    def _is_current(self, exchange: _Exchange) -> bool:
+    def _is_current(self, exchange: Exchange) -> bool:
         """Tell whether the job may still be sent as it was prepared."""
-        plan = self.planner.plan(exchange.admitted.submission.command.endpoint)
+        plan = self.planner.plan(exchange.endpoint.endpoint.endpoint)
         return plan is exchange.endpoint.plan and self.outlet.lease.is_fresh
 
-    def finish(self, exchange: _Exchange, outcome: Delivered) -> None:
+    def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, as the processor does, and have the next ones started."""
-        job, now_s = exchange.job, self._clock.current_time()
+        job, breaker, now_s = exchange.job, self.breaker, self._clock.current_time()
         took_s = now_s - exchange.started_s
-        self._take_back(exchange, now_s, fit=True)
-        self.breaker.note_left()
-        self.note_job()
+        del self._in_progress[job.ticket]
+        breaker.note_left()
+        self.jobs[self.plan.target.name] += 1
         try:
-            self.breaker.observe(outcome, job.command, took_s, is_retry=exchange.payload.attempt > 1)
+            breaker.observe(outcome, job.command, took_s, is_retry=exchange.payload.attempt > 1)
             exchange.endpoint.plan.note_delivered()
             job.answer()
-            self.settler.settle(job, exchange.payload, exchange.admitted.endpoint.spec, outcome, duration_s=took_s)
+            self.settler.settle(job, exchange.payload, exchange.endpoint.endpoint.spec, outcome, duration_s=took_s)
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
             self.settler.park_bug(job, error)
         self.acks.add(job)
-        self.breaker.let_in()
+        self._spare = exchange.connection
+        if breaker.waiting or self._held:
+            breaker.let_in()
         self._note_done()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self._give_back(spare, now_s, fit=True)
 
-    def hand_over(self, exchange: _Exchange, error: Exception | None) -> None:
+    def hand_over(self, exchange: Exchange, error: Exception | None) -> None:
         """Have the general path go on with an exchange, in a task of its own."""
-        connection = exchange.connection
-        assert connection is not None  # noqa: S101 - it was sent
-        self._forget(exchange, connection)
-        begun = Begun(
-            connection=connection,
-            message=exchange.message,
-            sent=exchange.sent,
-            started_s=exchange.started_s,
-            due_s=exchange.due_s,
-            received=exchange.data,
-            error=error,
-        )
+        begun = exchange.so_far(error)
+        del self._in_progress[exchange.job.ticket]
+        _stop_listening(begun.connection)
         self._go_on(exchange, begun)
 
     def cancel(self, job: JobInProgress) -> bool:
@@ -290,33 +254,33 @@ class FastPath:
         self._note_done()
         return True
 
-    def _go_on(self, exchange: _Exchange, begun: Begun | None) -> None:
+    def _go_on(self, exchange: Exchange, begun: Begun | None) -> None:
         assert self._handed is not None  # noqa: S101 - `run` drops what is in progress before it ends
         self._handed.start_soon(self._resume, exchange, begun)
 
-    async def _resume(self, exchange: _Exchange, begun: Begun | None) -> None:
+    async def _resume(self, exchange: Exchange, begun: Begun | None) -> None:
         try:
-            await self.resume(exchange.job, exchange.admitted, begun)
+            await self.resume(exchange.job, exchange.admitted(), begun)
         finally:
             self._note_done()
 
-    def _drop(self, exchange: _Exchange) -> None:
+    def _drop(self, exchange: Exchange) -> None:
         """Close the connection of a job that was sent; the job stays as it is."""
-        self._take_back(exchange, self._clock.current_time(), fit=False)
+        del self._in_progress[exchange.job.ticket]
+        assert exchange.connection is not None  # noqa: S101 - it was sent
+        self._give_back(exchange.connection, self._clock.current_time(), fit=False)
         self.breaker.leave()
 
-    def _take_back(self, exchange: _Exchange, now_s: float, *, fit: bool) -> None:
-        connection = exchange.connection
-        assert connection is not None  # noqa: S101 - it was sent
-        self._forget(exchange, connection)
+    def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
+        _stop_listening(connection)
         self.client.take_back(connection, now_s, fit=fit)
-
-    def _forget(self, exchange: _Exchange, connection: Connection) -> None:
-        assert isinstance(connection.wire, PlainWire)  # noqa: S101 - no other is lent
-        connection.wire.listen(None)
-        del self._in_progress[exchange.job.ticket]
 
     def _note_done(self) -> None:
         self.ready.note_done()
         if not self._in_progress and self._over:
             self._over.unpark_all()
+
+
+def _stop_listening(connection: Connection) -> None:
+    assert isinstance(connection.wire, PlainWire)  # noqa: S101 - no other is lent
+    connection.wire.listen(None)

@@ -208,9 +208,10 @@ class ReadyBuffer:
 
     def _start(self) -> None:
         """Have as many of the jobs started as there are idle workers."""
-        while self.is_ready and len(self._idle) > self._taken:
+        waiting, takes = self._waiting, self._takes
+        while waiting and waiting[0].number <= self._allowed and len(self._idle) > self._taken:
             job = self._pop()
-            if self._takes is not None and self._takes(job):
+            if takes is not None and takes(job):
                 self._taken += 1
             else:
                 self._for_workers.append(job)

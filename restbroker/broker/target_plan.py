@@ -1,5 +1,6 @@
 """What serving one target is made of. `app` makes it of a configuration; every generation uses the same."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -28,8 +29,8 @@ class TargetPlan:
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
-    note_fast_job: Callable[[str], None] | None = lambda _target: None
-    """Called with the target's name for each job that the fast path settles; None turns that path off."""
+    fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
+    """By target's name: how many jobs the fast path settled; None turns that path off."""
 
     @property
     def workers(self) -> int:

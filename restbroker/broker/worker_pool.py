@@ -4,8 +4,6 @@ The generation makes a pool for each target and runs its tasks; pages and metric
 puts its agents together; each of them owns its state and knows of the others what its constructor names.
 """
 
-from functools import partial
-
 import attrs
 import trio
 
@@ -138,7 +136,7 @@ class WorkerPool:
         self, admission: Admission, settler: Settler, acks: AckBuffer, outlet: Outlet
     ) -> FastPath | None:
         plan = self.plan
-        if plan.note_fast_job is None:
+        if plan.fast_jobs is None:
             return None
         if not (isinstance(plan.connector, Planner) and isinstance(plan.transport, LeanClient)):
             return None
@@ -155,7 +153,7 @@ class WorkerPool:
             acks=acks,
             stopping=self.stopping,
             resume=self.processor.resume,
-            note_job=partial(plan.note_fast_job, plan.target.name),
+            jobs=plan.fast_jobs,
         )
 
     def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:

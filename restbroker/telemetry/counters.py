@@ -71,12 +71,13 @@ class Counters:
     commands_of: Callable[[str], Container[str]] = lambda _target: ()
     now_s: Callable[[], float] = time.monotonic
     loop_lag: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
+    fast_jobs: Counter[str] = attrs.field(factory=Counter, init=False)
+    """By target's name: how many jobs the fast path settled. It adds to this by itself."""
     _redis_calls: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _targets: dict[str, _TargetCounters] = attrs.field(factory=lambda: defaultdict(_TargetCounters), init=False)
     _failures: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _gate_closings: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _warnings: Counter[Labels] = attrs.field(factory=Counter, init=False)
-    _fast_jobs: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _events: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _event_durations: dict[str, Histogram] = attrs.field(factory=dict, init=False)
     _totals: Counter[str] = attrs.field(factory=Counter, init=False)
@@ -114,10 +115,6 @@ class Counters:
         """Count a call of the delivery that Redis answered, which took `duration_s` seconds."""
         self._redis_calls.add((duration_s,))
 
-    def add_fast_job(self, target: str) -> None:
-        """Count a job of this target that the fast path settled."""
-        self._fast_jobs[target,] += 1
-
     def snapshot(self, target: str) -> Mapping[str, float | dict[str, int] | None]:
         """Return the counts of one target since the start of the process, and its recent speed.
 
@@ -131,7 +128,7 @@ class Counters:
         targets = self._targets.items()
         return {
             "restbroker_jobs_total": {(name, *key): jobs for name, one in targets for key, jobs in one.jobs.items()},
-            "restbroker_fast_path_jobs_total": {(name,): self._fast_jobs[name,] for name, _ in targets},
+            "restbroker_fast_path_jobs_total": {(name,): self.fast_jobs[name] for name, _ in targets},
             "restbroker_failures_total": {**self._failures},
             "restbroker_job_duration_seconds": {(name,): one.durations.copy() for name, one in targets},
             "restbroker_gate_closings_total": {**self._gate_closings},

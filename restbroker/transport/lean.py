@@ -120,6 +120,16 @@ class LeanClient:
             self._places.release()
         return connection
 
+    def lend_again(self, connection: Connection, now_s: float) -> bool:
+        """Tell whether a lent connection whose answer came whole may carry another request, without being taken back.
+
+        If not, `take_back` must follow.
+        """
+        return (
+            not (self._closed or connection.turn is not None or now_s > connection.old_at_s or self._ramp.waiting)
+            and connection.wire.is_quiet()
+        )
+
     def watch(self, connection: Connection, due_s: float) -> None:
         """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""
         connection.wire.left = False

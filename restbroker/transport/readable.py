@@ -9,12 +9,15 @@ A wait of Trio's own for each answer registers its connection again every time: 
 """
 
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import trio
+
+_ROUNDS: Final = 4
+"""How often it looks again before other tasks have their turn."""
 
 
 class Awaiting(Protocol):
@@ -61,12 +64,19 @@ class Readiness:
         with descriptors, self._watching(descriptors):
             while True:
                 await trio.lowlevel.wait_readable(descriptors.fileno())
-                for descriptor, _ in descriptors.poll(0):
-                    # What came on another one may have had this one closed.
-                    who = self._watched.get(descriptor)
-                    if who is not None and not who.came():
-                        self.forget(descriptor)
-                        who.note_unwatched()
+                for _ in range(_ROUNDS):
+                    # What came while others were called is taken at once: a turn of Trio's loop costs as much as a job.
+                    if not (came := descriptors.poll(0)):
+                        break
+                    self._call(came)
+
+    def _call(self, came: Sequence[tuple[int, int]]) -> None:
+        for descriptor, _ in came:
+            # What came on another one may have had this one closed.
+            who = self._watched.get(descriptor)
+            if who is not None and not who.came():
+                self.forget(descriptor)
+                who.note_unwatched()
 
     @contextmanager
     def _watching(self, descriptors: select.epoll) -> Iterator[None]:

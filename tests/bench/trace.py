@@ -1,8 +1,8 @@
 """What one plain job passes: each function and file of ours, from its fetch to its acknowledgement. `make trace`.
 
 A whole broker runs in this process, on a real Redis and beside a server that answers. Once it is idle, one job is
-pushed, and every call of restbroker's own functions in the tasks that the job passes (poller, worker, acker) is noted.
-Prints the files with their functions; upkeep (heartbeat, scheduler, reaper, …) is left out.
+pushed, and every call of restbroker's own functions in the tasks that the job passes (poller, listener or worker,
+acker) is noted. Prints the files with their functions; upkeep (heartbeat, scheduler, reaper, …) is left out.
 """
 
 import sys
@@ -24,13 +24,14 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event
 from tests.support.answering import AnsweringServer
-from tests.support.bench import payload
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.several import Several, target
+from tests.support.shared import TOKEN
 
 PACKAGE = str(Path(broker.__file__).parents[1]) + "/"
-TASKS = ("Poller.run", "Processor.run", "Acker.run")
-IDLE_S = 6.0
+JOB = b'{"class":"Add","args":["connected_users_number",{},"%s"],"jid":"%d","queue":"q","retry":true}'
+TASKS = ("Poller.run", "Processor.run", "Acker.run", "Readiness.run")
+IDLE_S = 2.0
 
 
 class Trace:
@@ -66,10 +67,10 @@ async def _run(loaded: LoadedConfig, redis_url: str, trace: Trace) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.run, plan, control)
         # One job is done before: what the first one pays for others do not.
-        queues.push(client, "q", [payload(0, "connected_users_number")])
+        queues.push(client, "q", [JOB % (TOKEN.encode(), 0)])
         await trio.sleep(IDLE_S)
         sys.setprofile(trace.profile)
-        queues.push(client, "q", [payload(1, "connected_users_number")])
+        queues.push(client, "q", [JOB % (TOKEN.encode(), 1)])
         await trio.sleep(1)
         sys.setprofile(None)
         control.stop.set()

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from restbroker.broker import fast_path
+from restbroker.broker.exchange import Exchange, PlainEndpoint
 from restbroker.broker.fast_path import FastPath
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
@@ -54,7 +54,7 @@ def _part_counts_as_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 def _an_end_counts_as_an_answer(patch: pytest.MonkeyPatch) -> None:
-    receive = fast_path._Exchange.receive
+    receive = Exchange.receive
 
     def eager(exchange: Any, got: bytes | Exception) -> None:
         if got == b"":
@@ -62,16 +62,16 @@ def _an_end_counts_as_an_answer(patch: pytest.MonkeyPatch) -> None:
         else:
             receive(exchange, got)
 
-    patch.setattr(fast_path._Exchange, "receive", eager)
+    patch.setattr(Exchange, "receive", eager)
 
 
 def _outcomes_are_kept_by_status(patch: pytest.MonkeyPatch) -> None:
-    outcome, kept = fast_path._Endpoint.outcome, dict[int, object]()
+    outcome, kept = PlainEndpoint.outcome, dict[int, object]()
 
     def careless(endpoint: Any, status: int, body: bytes) -> object:
         return kept.setdefault(status, outcome(endpoint, status, body))
 
-    patch.setattr(fast_path._Endpoint, "outcome", careless)
+    patch.setattr(PlainEndpoint, "outcome", careless)
 
 
 def _what_has_begun_is_sent_again(patch: pytest.MonkeyPatch) -> None:

@@ -166,8 +166,7 @@ async def _say(stream: trio.SocketStream, said: Mood) -> bool:
         await stream.send_all(rest)
         return True
     # At once with what follows, so that nobody has sent another request meanwhile.
-    await stream.send_all(rest[:-1])
-    os.write(stream.socket.fileno(), rest[-1:])
+    os.write(stream.socket.fileno(), rest)
     if said.then == "late":
         await trio.sleep(_LATE_S)
     elif said.then == "reset":

@@ -229,7 +229,7 @@ class Paths:
         plan = plan_of(load(path, {}, {}, registry.kinds()).config, serving.report, serving.counters)
         (only,) = plan.targets
         only = attrs.evolve(only, policy=attrs.evolve(only.policy, backoff=_IN_YEARS))
-        return attrs.evolve(plan, targets=[only if fast else attrs.evolve(only, note_fast_job=None)])
+        return attrs.evolve(plan, targets=[only if fast else attrs.evolve(only, fast_jobs=None)])
 
 
 def _behind(serving: Serving) -> Behind:

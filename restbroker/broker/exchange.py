@@ -1,0 +1,146 @@
+"""The request of one plain job and what came of its answer. The fast path makes one for each, without a task.
+
+Always holds: the outcome of an answer that is kept depends on its status and body alone, as the connector's plan says;
+`receive` ends in a finished job or in one that is handed over with all that came, and never in both.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import attrs
+
+from restbroker.broker.admission import Admitted, Pass
+from restbroker.broker.endpoints import Endpoint
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
+from restbroker.job.job import Job
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered
+from restbroker.servers.contract import Plan
+from restbroker.transport.head import whole
+from restbroker.transport.idle import Begun, Connection
+from restbroker.transport.known_heads import KnownHeads, Rest
+from restbroker.transport.wire import PlainWire
+
+_SHORT_BYTES: Final = 64
+"""The longest body whose outcome is kept."""
+_OUTCOMES: Final = 100
+"""How many outcomes of one endpoint are kept."""
+
+
+class Path(Protocol):
+    """Where an exchange ends."""
+
+    heads: KnownHeads
+
+    def finish(self, exchange: "Exchange", outcome: Delivered) -> None:
+        """Settle a job that was delivered."""
+        ...
+
+    def hand_over(self, exchange: "Exchange", error: Exception | None) -> None:
+        """Have the general path go on; `error`: what broke the connection, if anything did."""
+        ...
+
+
+@attrs.define(eq=False)
+class PlainEndpoint:
+    """An endpoint, its plan, the head of its requests, and the pass of its jobs. `outcomes`: those of short answers."""
+
+    endpoint: Endpoint
+    plan: Plan
+    head: bytes
+    known: Pass | None
+    outcomes: dict[tuple[int, bytes], Delivered] = attrs.field(factory=dict)
+
+    def renew(self, known: Pass | None) -> None:
+        """Note the pass of a job that came with another token."""
+        self.known = known
+
+    def outcome(self, status: int, body: bytes) -> Delivered | None:
+        """Return what the answer means, as the plan says."""
+        found = self.outcomes.get((status, body))
+        if found is None:
+            found = self.plan.outcome(status, body)
+            if found is not None and len(body) <= _SHORT_BYTES and len(self.outcomes) < _OUTCOMES:
+                self.outcomes[status, body] = found
+        return found
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """A plain job with what is needed to send it; then its request, and what came of the answer so far."""
+
+    path: Path
+    job: JobInProgress
+    payload: Job
+    token: Json
+    arguments: Mapping[str, Json]
+    endpoint: PlainEndpoint
+    body: bytes
+    connection: Connection | None = None
+    message: bytes = b""
+    started_s: float = 0.0
+    due_s: float = 0.0
+    sent: int = 0
+    data: bytes = b""
+
+    def begin(self, connection: Connection, now_s: float) -> float:
+        """Note that it is sent over this connection now; return when its answer is due. Times are on Trio's clock."""
+        self.connection, self.started_s = connection, now_s
+        self.due_s = due_s = now_s + self.endpoint.endpoint.timeout_s
+        return due_s
+
+    def send(self, wire: PlainWire) -> bool:
+        """Send the request and listen for the answer; return False if not all of it left at once."""
+        self.message = message = whole(self.endpoint.head, self.body)
+        self.job.start_sending()
+        try:
+            self.sent = wire.send_now(message)
+        except OSError:
+            return False
+        if self.sent != len(message):
+            return False
+        wire.listen(self.receive)
+        return True
+
+    def receive(self, got: bytes | Exception) -> None:
+        """Go on with what came: some bytes, none at the end, or what broke the connection."""
+        if isinstance(got, bytes) and got and self.sent == len(self.message):
+            self.data = data = self.data + got if self.data else got
+            answer = self.path.heads.read(data)
+            if answer is Rest.MISSING:
+                return
+            if answer is not Rest.ODD:
+                outcome = self._outcome(*answer)
+                if outcome is not None:
+                    self.path.finish(self, outcome)
+                    return
+        elif isinstance(got, bytes):
+            self.data += got
+        self.path.hand_over(self, got if isinstance(got, Exception) else None)
+
+    def so_far(self, error: Exception | None) -> Begun:
+        """Return what the general path needs to go on with it."""
+        assert self.connection is not None  # noqa: S101 - it was sent
+        return Begun(
+            connection=self.connection,
+            message=self.message,
+            sent=self.sent,
+            started_s=self.started_s,
+            due_s=self.due_s,
+            received=self.data,
+            error=error,
+        )
+
+    def admitted(self) -> Admitted:
+        """Return what the job asks for."""
+        endpoint = self.endpoint.endpoint
+        submission = Submission(Command(endpoint.endpoint, self.arguments), self.token, self.job.reply_id)
+        return Admitted(self.payload, submission, endpoint)
+
+    def _outcome(self, status: int, body: bytes) -> Delivered | None:
+        try:
+            return self.endpoint.outcome(status, body)
+        except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
+            return None
