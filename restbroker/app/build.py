@@ -185,7 +185,7 @@ def _targets(
     def ports(target: Target, transport: Transport) -> Ports:
         rosters, sent = rosters_of(config, target, open_connection), sent_by(config.events, open_control, report)
         logins = logins_of(target, open_connection)
-        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent, logins=logins)
+        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
 
     plans = [_target(config, target, tokens, ports) for target in config.targets]
     return [attrs.evolve(plan, fast_jobs=fast_jobs) for plan in plans]

@@ -44,7 +44,7 @@ def event_services(
         if source.path is None:
             ways = attrs.evolve(_ways(source, deliverer, open_connection, report), states=states.of(source))
             readers.append(registry.open_reader(source, ways))
-    servers = [_server(events, bind, deliverer, report) for bind in events.served]
+    servers = [_server(events, bind, deliverer, report) for bind in events.webhook_sources]
     return (Receiver(deliverer, servers, [states, *readers] if readers else []),)
 
 
@@ -54,7 +54,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
     from restbroker.serving.runner import Server
     from restbroker.serving.tls import Certificate
 
-    sources = events.served[bind]
+    sources = events.webhook_sources[bind]
     own = sources[0].listen is not None
     secured = None if own or events.tls is None else Certificate(events.tls, "CertFile of Events", report)
     return Server(

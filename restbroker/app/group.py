@@ -22,7 +22,7 @@ from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import Event, GroupStarted, GroupStopped, Warned
+from restbroker.telemetry.events import Event, GroupStarted, GroupStopped, OperatorWarning
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 
@@ -86,7 +86,7 @@ class GroupReloader:
     supervisor: Supervisor
     systemd: Sequence[ReloadObserver]
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _hindrance: Warned | None = None
+    _hindrance: OperatorWarning | None = None
 
     async def reload(self) -> None:
         """Let the workers load the configuration again, if it can be used; return when they have."""
@@ -106,10 +106,10 @@ class GroupReloader:
     async def may_start(self) -> bool:
         """Tell whether a worker can be started with the configuration; a reason why not is logged once."""
         loaded = await read(self.load, self._turn)
-        hindrance: Warned | None = None
+        hindrance: OperatorWarning | None = None
         if not isinstance(loaded, LoadedConfig):
             message = f"A worker cannot be restarted until the configuration is valid. {loaded.message}"
-            hindrance = Warned("StartRefused", message, loaded.hint)
+            hindrance = OperatorWarning("StartRefused", message, loaded.hint)
             if hindrance != self._hindrance:
                 self.log(hindrance)
         self._hindrance = hindrance

@@ -11,7 +11,7 @@ import trio
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
-from restbroker.telemetry.events import ConfigRefused, Warned
+from restbroker.telemetry.events import ConfigRefused, OperatorWarning
 
 AT_START: Final[Mapping[str, str]] = {
     "stats": "Stats",
@@ -50,14 +50,14 @@ class ReloadObserver(Protocol):
         """Note that the reload is over, successful or not."""
 
 
-def warnings_of(old: Config, new: LoadedConfig) -> Iterator[Warned]:
+def warnings_of(old: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:
     """Yield warnings about a configuration that counts from now on: its notes, and what needs a restart."""
     for note in new.notes:
-        yield Warned(note.code, note.message, note.cure)
+        yield OperatorWarning(note.code, note.message, note.cure)
     late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
     if late:
         message = f"{', '.join(late)}: the change takes effect after a restart."
-        yield Warned("NeedsRestart", message, "Restart restbroker when convenient.")
+        yield OperatorWarning("NeedsRestart", message, "Restart restbroker when convenient.")
 
 
 async def read(load: Callable[[], LoadedConfig], turn: trio.CapacityLimiter) -> LoadedConfig | ConfigRefused:

@@ -22,7 +22,7 @@ from restbroker.rosters import store as rosters
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.store import RefreshJobs
 from restbroker.servers.contract import Claim
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -72,7 +72,7 @@ class RostersInRedis:
         """Return the contacts of each user as they are stored."""
         return await self._insist(rosters.read, tuple(users))
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
+    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
         """Begin the refreshes of those who are due and not refreshed elsewhere, for `lease_s` at most.
 
         The result says how long each of the others has to wait.

@@ -25,7 +25,7 @@ from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import Dead, Retry, Schedule, by_other_clock, goes_back_as_it_came
+from restbroker.job.settlement import Dead, Retry, Schedule, is_unchanged_requeue, shift_clock
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Code, FetchAnswer, FetchRequest, FinishRequest
@@ -157,7 +157,7 @@ class Acker:
         ahead_s = self.health.clock_ahead_s
         if ahead_s:
             # What is due is found by Redis' clock.
-            settlements = [(ticket, by_other_clock(settlement, ahead_s)) for ticket, settlement in settlements]
+            settlements = [(ticket, shift_clock(settlement, ahead_s)) for ticket, settlement in settlements]
         target, records = self.plan.target, self.settler.reports.records(group)
         return FinishRequest(
             identity=self.identity.name,
@@ -230,7 +230,7 @@ class Acker:
             for job, code in zip(group, codes, strict=True)
             if job.recovered is not None
             and isinstance(code, store_jobs.Applied)
-            and not goes_back_as_it_came(job.settlement)
+            and not is_unchanged_requeue(job.settlement)
         }
         if digests:
             try:

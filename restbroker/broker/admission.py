@@ -24,7 +24,7 @@ from restbroker.job.outcome import Reason
 from restbroker.job.settlement import Fingerprint
 from restbroker.job.signing import Signature
 from restbroker.light import light
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 
 # Those who never signed find a signature in what they took out of "dead".
 _SEALED = (
@@ -83,7 +83,7 @@ class Admission:
         """
         admitted = self._check(job, payload)
         if isinstance(admitted, Reason):
-            return admitted.hidden(hiding.hiding(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
+            return admitted.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
         if admitted.submission.reply_id is not None and self.plan.policy.reply_queue is None:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
@@ -136,7 +136,7 @@ class Admission:
         queue = self._let_in_from(payload)
         proof = tokens.proof(submission.token, _own_jid(payload), submission, queue)
         if proof is None:
-            return self._unproven(payload, submission)
+            return self._refuse_unproven(payload, submission)
         command, now_s = submission.command.endpoint, time.time()
         job.address(command, submission.reply_id)
         accepted = _accept(payload, proof, queue, now_s)
@@ -161,10 +161,10 @@ class Admission:
 
         `_accept` checks whether what it says is true.
         """
-        queue = signing.accepted_in(payload.fields)
+        queue = signing.accepted_queue(payload.fields)
         return queue if queue in self.plan.target.queues else payload.queue
 
-    def _unproven(self, payload: Job, submission: Submission) -> Reason:
+    def _refuse_unproven(self, payload: Job, submission: Submission) -> Reason:
         signature = signing.read(submission.token)
         if signature is None:
             return _BAD_TOKEN
@@ -186,13 +186,13 @@ class Admission:
 
 
 def _fingerprint(payload: Job, proof: Proof, signature: Signature) -> Fingerprint:
-    queue = signing.accepted_in(payload.fields) or payload.queue
+    queue = signing.accepted_queue(payload.fields) or payload.queue
     return Fingerprint(queue, signing.fingerprint(signature), proof.token.window_s + signing.AHEAD_S)
 
 
 def _without_secrets(reason: Reason, payload: Job) -> Reason:
     """Return a reason about a job's arguments, which it may quote, without their secrets."""
-    return reason.hidden(hiding.hiding(redact.secrets_of(payload.fields)), hiding.EXCERPT_LIMIT)
+    return reason.hide_secrets(hiding.make_hide(redact.secrets_of(payload.fields)), hiding.EXCERPT_LIMIT)
 
 
 def _own_jid(payload: Job) -> str:
@@ -258,7 +258,7 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
     )
 
 
-_LOST_REPLY = Warned(
+_LOST_REPLY = OperatorWarning(
     "ReplyWithoutQueue",
     "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",
     'Set "ResponseQueue", or leave the fourth argument out.',

@@ -16,7 +16,7 @@ import trio
 from restbroker.broker.adaptive import CALM_S, Adaptive
 from restbroker.broker.trip_rules import TripRules
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
-from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
+from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
 
 _DENIED_WAIT_S = 5.0
 _WELL_FOR_S = 1.0
@@ -313,7 +313,7 @@ class Breaker:
         if not self._is_reported:
             self._is_reported = True
             denied = self.denied is not None
-            self.report(GateClosed(self.target, reason.code, reason.message, reason.cure, denied=denied))
+            self.report(TargetDown(self.target, reason.code, reason.message, reason.cure, denied=denied))
         self._changed.unpark_all()
 
     def _reset(self, probe: Probe) -> None:
@@ -321,10 +321,10 @@ class Breaker:
             self._adaptive.restart(self._in_delivery)
         self.rules.probe_ok(trio.current_time())
         if self._is_reported:
-            self.report(GateOpened(self.target, trio.current_time() - self._tripped_at_s))
+            self.report(TargetUp(self.target, trio.current_time() - self._tripped_at_s))
         if probe.version is not None and probe.version != self.server_version:
             self.server_version = probe.version
-            self.report(TargetFound(self.target, probe.version, probe.detail))
+            self.report(VersionReported(self.target, probe.version, probe.detail))
         self._reason = self.denied = None
         self.was_let_in = True
         self._is_reported = False

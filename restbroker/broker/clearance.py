@@ -19,7 +19,7 @@ from restbroker.broker.lease import boot_time_s
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Fingerprint
-from restbroker.store import done, jobs
+from restbroker.store import done_jobs, jobs
 from restbroker.store.connection import Connection
 from restbroker.store.limits import charge
 
@@ -123,4 +123,4 @@ class Clearance:
         return answer
 
     async def _look_up(self, fingerprints: list[Fingerprint]) -> list[bool]:
-        return await self.health.insist(self.store, done.done, fingerprints)
+        return await self.health.insist(self.store, done_jobs.are_done, fingerprints)

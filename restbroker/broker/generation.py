@@ -38,7 +38,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
-from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened
+from restbroker.telemetry.events import BrokerStarted, Event, TargetDown, TargetUp
 
 _END_S = 5.0
 _END_AT_ONCE_S = 2.0
@@ -110,7 +110,7 @@ class Generation:
 
         Only the newest one reports that: a breaker of an older one would never be reported as reset.
         """
-        if not (self.replaced.is_set() and isinstance(event, GateClosed | GateOpened)):
+        if not (self.replaced.is_set() and isinstance(event, TargetDown | TargetUp)):
             self.plan.report(event)
 
     async def _register(self, pools: Sequence[WorkerPool], upkeep: Connection) -> bool:

@@ -17,7 +17,7 @@ import trio
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report, StoreBack, StoreLost, StoreLostOtherwise
+from restbroker.telemetry.events import Report, StoreBack, StoreLost, StoreOutageChanged
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class StoreHealth:
         is_reason = not isinstance(error, ConnectionEnded) and str(error) != self._told
         if is_reason and trio.current_time() >= self._stands_until_s:
             self._tell(error)
-            self.report(StoreLostOtherwise(str(error), for_s))
+            self.report(StoreOutageChanged(str(error), for_s))
 
     def _tell(self, error: StoreUnavailable) -> None:
         self._told, self.reason = str(error), error.message

@@ -102,4 +102,4 @@ def _timed_beat(
     Each try takes the time again, or the first one after an outage would be too old.
     """
     asked_at_s = boot_time_s()
-    return asked_at_s, heartbeats.beat(client, pairs, snapshots)
+    return asked_at_s, heartbeats.write_heartbeats(client, pairs, snapshots)

@@ -10,7 +10,7 @@ import socket
 import attrs
 import trio
 
-from restbroker.telemetry.events import Event, IdentityFenced, Report, Warned
+from restbroker.telemetry.events import Event, IdentityFenced, OperatorWarning, Report
 
 
 @attrs.define(eq=False)
@@ -39,7 +39,7 @@ class Identity:
 
     def warn_once(self, code: str, message: str, cure: str | None) -> None:
         """Report a warning, but each message only once."""
-        self.report_once(message, Warned(code, message, cure))
+        self.report_once(message, OperatorWarning(code, message, cure))
 
     def report_once(self, what: str, event: Event) -> None:
         """Report an event, but only the first of those about `what`."""

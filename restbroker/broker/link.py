@@ -15,7 +15,7 @@ from restbroker.broker.clearance import Clearance
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.lease import Lease
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.config.hidden import spellings_of, without_secrets
+from restbroker.config.target_secrets import remove_secrets, spellings_of
 from restbroker.errors import ConfigError
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
@@ -107,7 +107,7 @@ class JobLink:
         if not outlet.breaker.admits or outlet.breaker.stopped or not outlet.lease.is_fresh:
             raise NotNow
 
-    def sending(self) -> None:
+    def note_sending(self) -> None:
         """Note in the job that its first byte may leave from now on."""
         self.job.start_sending()
         self._took = True
@@ -161,9 +161,9 @@ async def probe(plan: TargetPlan) -> Probe:
         return Probe(ok=False, denied=False, version=None, detail=bug.message, cure=bug.cure)
     return attrs.evolve(
         found,
-        version=without_secrets(found.version, plan.target),
-        detail=without_secrets(found.detail, plan.target),
-        cure=without_secrets(found.cure, plan.target),
+        version=remove_secrets(found.version, plan.target),
+        detail=remove_secrets(found.detail, plan.target),
+        cure=remove_secrets(found.cure, plan.target),
     )
 
 
@@ -205,10 +205,12 @@ def redacted(
     """
     secrets = redact.secret_values(spec, call.command.arguments) | frozenset(plan.tokens.values)
     own = spellings_of(plan.target.all_secrets)
-    outcome = attrs.evolve(outcome, reason=outcome.reason.hidden(hiding.hiding(secrets, own), hiding.EXCERPT_LIMIT))
+    outcome = attrs.evolve(
+        outcome, reason=outcome.reason.hide_secrets(hiding.make_hide(secrets, own), hiding.EXCERPT_LIMIT)
+    )
     if isinstance(outcome, Uncertain | Unsent):
         return outcome
-    return attrs.evolve(outcome, text=without_secrets(outcome.text, plan.target))
+    return attrs.evolve(outcome, text=remove_secrets(outcome.text, plan.target))
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

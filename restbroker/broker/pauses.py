@@ -14,7 +14,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.store import pauses
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import PauseEnded, Report, Warned
+from restbroker.telemetry.events import OperatorWarning, PauseEnded, Report
 
 LOOK_S: Final = 2.0
 
@@ -42,7 +42,9 @@ class Pauses:
             # A target's pause ends without us, and a queue's can be ended by hand.
             if error.message not in self._told:
                 self._told.add(error.message)
-                self.report(Warned("PausesRefused", f"Pauses of queues do not end: {error.message}", error.cure))
+                self.report(
+                    OperatorWarning("PausesRefused", f"Pauses of queues do not end: {error.message}", error.cure)
+                )
             return
         for one in ended:
             self.report(PauseEnded(one.kind, one.name, one.who, one.why))

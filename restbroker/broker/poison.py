@@ -21,10 +21,10 @@ from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Back
+from restbroker.job.settlement import Requeue
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 
 SUSPECT_AFTER = 2
 """In how many crashes a suspect was in progress; one may be an accident."""
@@ -78,7 +78,7 @@ class PoisonDetector:
 
     async def _requeue(self, jobs: Sequence[JobInProgress]) -> None:
         for job in jobs:
-            job.decide(Back())
+            job.decide(Requeue())
         await self.acker.commit(list(jobs))
 
     async def _run_alone(self, suspect: JobInProgress) -> None:
@@ -111,7 +111,7 @@ class PoisonDetector:
 
     def _report(self, suspect: JobInProgress) -> None:
         self.identity.report(
-            Warned(
+            OperatorWarning(
                 "SuspectJob",
                 f"A job of the queue {suspect.queue!r} was in progress when processes died "
                 f"({self.crashes.of(suspect.raw)} times); it runs alone.",
@@ -135,7 +135,7 @@ class PoisonDetector:
         """Tell Redis which jobs may be started, by a fetch of none."""
         last, mark = self.reservations.last_number, self.ready.high_water
         request = store_jobs.FetchRequest(
-            identity=self.identity.name, target=self.plan.target.name, queues=(), base=last, want=0, hwm=mark
+            identity=self.identity.name, target=self.plan.target.name, queues=(), base=last, count=0, hwm=mark
         )
         answer = await self.health.insist_on(partial(self.store.fetch, request))
         if isinstance(answer, store_jobs.IdentityUnknown):

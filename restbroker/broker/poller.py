@@ -161,7 +161,7 @@ class Poller:
             target=target.name,
             queues=queues,
             base=last,
-            want=want,
+            count=want,
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
@@ -173,7 +173,7 @@ class Poller:
         match got:
             case FetchResult():
                 self.ready.confirm(request.hwm, request.base + len(got.jobs))
-                await self._adopt(got, request.want)
+                await self._adopt(got, request.count)
             case store_jobs.Duplicate():
                 self._failed = True
             case store_jobs.TargetPaused(for_ms):
@@ -200,8 +200,8 @@ class Poller:
         await trio.sleep(min(for_ms, 1000) / 1000)
 
     async def _adopt(self, got: FetchResult, want: int) -> None:
-        if got.recovered_version != self.crashes.version:
-            await self.crashes.keep_up(got.recovered_version)
+        if got.recoveries_version != self.crashes.version:
+            await self.crashes.keep_up(got.recoveries_version)
         if got.bad:
             self._complain(got)
         if got.jobs:

@@ -24,9 +24,9 @@ from restbroker.job import display, hiding, retry, rubyjson, settle
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, server
 from restbroker.store.connection import Connection
-from restbroker.store.heartbeats import Park
+from restbroker.store.heartbeats import MakeDead
 from restbroker.store.identities import Registration
-from restbroker.telemetry.events import JobDied, JobsRecovered, Report, Warned
+from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning, Report
 
 SCAN_S = 2.0
 _TOKEN_AT = 2
@@ -87,9 +87,9 @@ class Reaper:
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
-        live = await self.health.insist(self.store, identities.live)
+        live = await self.health.insist(self.store, identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
-        dying = await self.health.insist(self.store, identities.dying)
+        dying = await self.health.insist(self.store, identities.fenced_identities)
         for identity, counter in dead.items():
             if await self.health.insist(self.store, heartbeats.fence, identity, counter):
                 await self._recover(identity)
@@ -125,7 +125,7 @@ class Reaper:
         # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
         if error.message not in self._told:
             self._told.add(error.message)
-            self.report(Warned("RecoveryRefused", error.message, error.cure))
+            self.report(OperatorWarning("RecoveryRefused", error.message, error.cure))
 
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
@@ -138,15 +138,15 @@ class Reaper:
             self._complain(error)
             return
         if done.jobs:
-            self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.parked))
-        if done.parked or not done.refused:
+            self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.dead))
+        if done.dead or not done.refused:
             for event in died.values():
                 self.report(event)
         for queue in sorted(elsewhere):
             self.report(retry_queues.ignored(queue))
         if done.unanswered:
             message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
-            self.report(Warned("AnswerRefused", message, _LISTS))
+            self.report(OperatorWarning("AnswerRefused", message, _LISTS))
 
 
 def _park(fallen: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
@@ -157,7 +157,7 @@ def _poison(fallen: OrphanedJob) -> Dead:
     return settle.settle_poisoned(fallen, time.time())
 
 
-def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
+def _noting(elsewhere: set[str], died: dict[str, JobDied], park: MakeDead) -> MakeDead:
     """Return a function that parks jobs as `park` does, and notes them; it is called in a thread.
 
     It adds to `elsewhere` the queue of a job whose `retry_queue` does not count, and to `died` by its ticket each job,

@@ -13,7 +13,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement, goes_back_as_it_came
+from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
 
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
@@ -107,7 +107,7 @@ class RecentlySettled:
             job
             for group in self._groups
             for settlement, job in zip(group.settlements, group.jobs, strict=True)
-            if not goes_back_as_it_came(settlement)
+            if not is_unchanged_requeue(settlement)
         }
         earlier = self._lost if now_s < self._lost_until_s else set()
         self._lost = earlier | settled | {hash(job) for job in jobs}
@@ -134,7 +134,7 @@ def _size(settlement: Settlement) -> int:
             return _OVERHEAD_BYTES + len(payload) + sum([len(reply.payload) for reply in replies])
         case Schedule(_, payload):
             return _OVERHEAD_BYTES + len(payload)
-        case Back(payload):
+        case Requeue(payload):
             return _OVERHEAD_BYTES + len(payload)
         case _:
             assert_never(settlement)

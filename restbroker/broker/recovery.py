@@ -21,7 +21,7 @@ from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
-from restbroker.job.settlement import Back
+from restbroker.job.settlement import Requeue
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import JobsInProgress
@@ -116,7 +116,7 @@ class Recovery:
         for job in jobs:
             if job.settlement is None:
                 self.settler.requeue(job)
-        requeued = sum(isinstance(job.settlement, Back) and job not in uncertain for job in jobs)
+        requeued = sum(isinstance(job.settlement, Requeue) and job not in uncertain for job in jobs)
         refused = await self.acker.settle(jobs)
         # Said before it is so: a heartbeat that comes just behind it is no fence.
         self.identity.retire()

@@ -5,12 +5,12 @@ words are the same for all jobs of a queue, so that the log sums them up, and no
 them.
 """
 
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 
 
-def ignored(queue: str) -> Warned:
+def ignored(queue: str) -> OperatorWarning:
     """Return the warning for a job that was taken from this queue."""
-    return Warned(
+    return OperatorWarning(
         "RetryQueueIgnored",
         f"A job of the queue {queue!r} names a retry_queue that its target does not serve: it is retried from "
         f"{queue!r}.",

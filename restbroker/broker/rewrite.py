@@ -14,7 +14,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.store import rewrite
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report, StoreRewrite, Warned
+from restbroker.telemetry.events import OperatorWarning, Report, StoreRewrite
 
 LOOK_S: Final = 1.0
 _AGAIN_S: Final = 60.0
@@ -73,7 +73,7 @@ class Rewrite:
         """Report this warning, once for each run of Redis."""
         if self._told_of != run_id:
             self._told_of = run_id
-            self.report(Warned("RewriteRefused", f"{_WHAT}: {why}", cure))
+            self.report(OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", cure))
 
 
 _SEE_LOG = "Check Redis' log, and free space on its disk; restbroker asks again each minute."

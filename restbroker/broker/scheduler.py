@@ -21,12 +21,12 @@ from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json
-from restbroker.job.unserved import OVERDUE_S, counts_text, unserved_queue
+from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.connection import Connection
 from restbroker.store.sets import BEGINNING, Position
-from restbroker.telemetry.events import JobsPromoted, Report, Warned
+from restbroker.telemetry.events import JobsPromoted, OperatorWarning, Report
 
 POLL_S = 1.0
 # In what cannot be read as JSON. If there are several, one of them may be in the arguments.
@@ -94,7 +94,7 @@ class Scheduler:
     def _complain(self, zset: str, why: str, cure: str | None) -> None:
         if (zset, why) not in self._told:
             self._told.add((zset, why))
-            self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
+            self.report(OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
         """Move what is due behind all that stays; of that, look again at one page, however much there is.
@@ -161,7 +161,7 @@ class Scheduler:
                 f"{sum(news.values())} due jobs that restbroker wrote stay in {zset!r}, since no target of this"
                 f" configuration serves their queue: {counts_text(news)}."
             )
-            self.report(Warned("QueueNotServed", message, _NOT_SERVED))
+            self.report(OperatorWarning("QueueNotServed", message, _NOT_SERVED))
 
 
 def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | UnservedQueue:

@@ -23,10 +23,10 @@ from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Settlement
+from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
 from restbroker.store import history
 from restbroker.store.history import JobEnd, Records
-from restbroker.telemetry.events import JobFinished, JobsDelivered, Warned
+from restbroker.telemetry.events import JobFinished, JobsDelivered, OperatorWarning
 
 
 @attrs.define(eq=False)
@@ -222,13 +222,13 @@ class Settler:
             self.settle(job, payload, spec, outcome)
             return
         context = self._context(job)
-        settlement = settle.cut_off(self.to_store(job, payload), spec, outcome.reason, context)
+        settlement = settle.settle_cut_off(self.to_store(job, payload), spec, outcome.reason, context)
         self._conclude(job, settlement, outcome, context)
 
     def requeue(self, job: JobInProgress) -> None:
         """Settle a job that was not sent, or only in part: back to its queue, with a note if a part of it was done."""
         payload = job.payload if job.effected else None
-        job.decide(Back() if payload is None else settle.requeue_begun(self.to_store(job, payload)))
+        job.decide(Requeue() if payload is None else settle.requeue(self.to_store(job, payload)))
 
     def drop_reply(self, job: JobInProgress, why: str) -> bool:
         """Settle a job without its reply, which Redis refuses; return False if there is none."""
@@ -238,7 +238,7 @@ class Settler:
         if payload is None or job.context is None:
             return False
         event = self.reports.of(job)
-        revised = settle.reply_refused(self.to_store(job, payload), settlement, why, job.context)
+        revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context)
         job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
         return True
 
@@ -290,8 +290,8 @@ class Settler:
         )
 
 
-def _replayed(queue: str) -> Warned:
-    return Warned(
+def _replayed(queue: str) -> OperatorWarning:
+    return OperatorWarning(
         "JobReplayed",
         f"A signed job of the queue {queue!r} had been done before and was not done again.",
         "A producer may repeat a push whose answer was lost. If none does, check who can write to Redis.",

@@ -20,7 +20,7 @@ from restbroker.job import hiding, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
 from restbroker.job.signing import Signature
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _LOOK_S: Final = 1.0
 """Seconds between two looks at the files while tokens fit.
@@ -123,7 +123,7 @@ class Tokens:
         others = [known for known in self._secrets if known.token.name != signature.token]
         # What waits must outlive a new name of its token. The name is signed as well: no one gains a right by it.
         for proofs in (named, others):
-            place = signing.which(signature, [known.secret for known in proofs], signed)
+            place = signing.matching_secret(signature, [known.secret for known in proofs], signed)
             if place is not None:
                 return attrs.evolve(proofs[place], signature=signature)
         return None
@@ -161,7 +161,9 @@ class Tokens:
         except ConfigError as error:
             if secret.path not in self._unusable:
                 self._unusable.add(secret.path)
-                self.report(Warned("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure))
+                self.report(
+                    OperatorWarning("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure)
+                )
             return last
         self._unusable.discard(secret.path)
         return text

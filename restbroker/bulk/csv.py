@@ -26,7 +26,7 @@ from restbroker.bulk.read import (
     TooLong,
     too_long,
 )
-from restbroker.job.argument_check import shown_name
+from restbroker.job.argument_check import quote_name
 from restbroker.job.cells import guard, unguard
 from restbroker.job.json_types import Json
 
@@ -81,9 +81,9 @@ def _wrong_in(header: list[str]) -> str | None:
     if "" in header:
         return "has a column without a name"
     if twice := next((name for name in header if header.count(name) > 1), None):
-        return f"names the column {shown_name(twice)} twice"
+        return f"names the column {quote_name(twice)} twice"
     if padded := next((name for name in header if name != name.strip()), None):
-        return f"has blanks around the name of its column {shown_name(padded.strip())}"
+        return f"has blanks around the name of its column {quote_name(padded.strip())}"
     return None
 
 

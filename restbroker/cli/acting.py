@@ -20,7 +20,7 @@ from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
-from restbroker.job.unserved import counts_text
+from restbroker.job.unserved_queues import counts_text
 from restbroker.operate.act import Action, Progress, Selection, Verb, perform
 from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store

@@ -166,7 +166,7 @@ def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | N
     signatures = Signatures(kind, name, {one.version: one.commands.get(name) for one in catalogues})
     catalogue, spec = catalogues[-1], signatures.newest
     if spec is None:
-        if instead := catalogue.lacking.get(name):
+        if instead := catalogue.unavailable.get(name):
             raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", instead)
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"

@@ -116,8 +116,8 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
     for key in all_keys().values():
         if key.ignored is not None:
             continue
-        is_given = key.name in collected.given
-        value = mask(key, collected.given[key.name], kinds, of_sources) if is_given else key.default
+        is_given = key.name in collected.values
+        value = mask(key, collected.values[key.name], kinds, of_sources) if is_given else key.default
         rows.append((key.name, value, collected.origin(key.name)))
     if json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})

@@ -15,7 +15,7 @@ from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.store.sources import SourceState, listed
+from restbroker.store.sources import SourceState, read_states
 
 app = typer.Typer(add_completion=False)
 
@@ -30,7 +30,7 @@ def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
     Sources that servers post to are not listed.
     """
     with open_store(load_quietly(config)) as client:
-        found = listed(client)
+        found = read_states(client)
     if json:
         output.as_json([_as_json(one) for one in found])
     elif sys.stdout.isatty():

@@ -172,9 +172,9 @@ def _check_shape(shape: Shape, written: Shape, where: str, source: str, review: 
         if member in BODY_NAMES and name not in BODY_NAMES:
             known = ", ".join(sorted(BODY_NAMES))
             why = "restbroker could not recognise it as a text to hide"
-            review.tell(place, f"expected one of {known}, found {name!r}; {why}.")
+            review.add(place, f"expected one of {known}, found {name!r}; {why}.")
         if list(taken.values()).count(name) > 1 and not review.is_wrong(*others):
-            review.tell(place, f"{name!r} is another member's name.")
+            review.add(place, f"{name!r} is another member's name.")
     for name in written.fields:
         if name in taken.values():
             review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.", *others)

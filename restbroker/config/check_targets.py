@@ -65,7 +65,7 @@ def check_targets(
         if given and entry.name == kind:
             cure = "choose another name, or move those keys into it"
             first = review.as_written(given[0])
-            review.tell(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
+            review.add(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
     _check_queues(written, response_queue, review)
     return tuple(_target(placed, review) for placed in written)
 
@@ -117,7 +117,7 @@ def _target(placed: _TargetEntry, review: Problems) -> Target:
     except Exception as error:
         if not isinstance(review.kinds, Kinds):
             raise
-        review.tell(placed.at("Kind"), review.kinds.failure_text(target.kind, error))
+        review.add(placed.at("Kind"), review.kinds.failure_text(target.kind, error))
         return target
 
 

@@ -15,10 +15,10 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 import attrs
 from cattrs import BaseConverter
 
+from restbroker.config.error_collector import BadValues, ErrorCollector
 from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, Rival, notation_of
 from restbroker.config.key import Members, T, keys_of, make
 from restbroker.config.problems import Problems, at, printable_name
-from restbroker.config.reading import BadValues, Reading
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
 
@@ -38,7 +38,7 @@ def _list_hook(items: Items, converter: BaseConverter) -> _Hook:
             return weights(value, None)
         if not isinstance(value, list):
             raise BadValue(items.expected, value)
-        reading = Reading()
+        reading = ErrorCollector()
         found = [reading.part(f"[{number}]", partial(item, one, None)) for number, one in enumerate(value)]
         return reading.whole(tuple(one for one in found if one is not None))
 
@@ -56,7 +56,7 @@ def _mapping_hook(names: Names, converter: BaseConverter) -> _Hook:
     def read(value: Json, _: object) -> object:
         if not isinstance(value, Mapping):
             raise BadValue(f"an object: {names.name}", value)
-        reading = Reading()
+        reading = ErrorCollector()
         found: dict[str, Any] = {}
         for written, one in value.items():
             # What has a wrong name is judged too, by that name as it may be shown.
@@ -79,7 +79,7 @@ def _object(members: Members, converter: BaseConverter) -> _Hook:
     def read(value: Json, _: object) -> object:
         if not isinstance(value, Mapping):
             raise BadValue(f"an object of {', '.join(keys)}", value)
-        reading = Reading()
+        reading = ErrorCollector()
         found: dict[str, object] = {}
         one: Any
         for name, one in value.items():
@@ -141,9 +141,9 @@ def read(members: type[T], document: Mapping[str, Json], review: Problems, place
     except BadValues as wrong:
         for problem in wrong.problems:
             where = at(place, problem.where)
-            review.tell(where, str(problem))
+            review.add(where, str(problem))
             if problem.is_name:
                 review.misnamed.add(where.removesuffix(f".{problem.found}"))
             else:
                 review.leave_out(where)
-        return cast("T", wrong.made)
+        return cast("T", wrong.partial)

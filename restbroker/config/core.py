@@ -258,7 +258,7 @@ class Config:
             # StatsPort and HealthBind are not compared with one another.
             for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
                 at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                review.tell(place, f"{at} is taken by {review.as_written(other)}; give each its own port.")
+                review.add(place, f"{at} is taken by {review.as_written(other)}; give each its own port.")
             taken[place] = bind
 
     def _check_login(self, review: Problems) -> Basic | None:
@@ -268,7 +268,7 @@ class Config:
         open_to_others = not is_loopback(self.stats_bind)
         if user is None and not has_password:
             if self.stats and open_to_others and not review.is_wrong("StatsUser"):
-                review.tell("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
+                review.add("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
             return None
         if user is None:
             review.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
@@ -290,7 +290,7 @@ def _event_binds(events: "Events | None") -> Iterator[tuple[str, tuple[str, ...]
     if events is None:
         return
     yield "Events.Listen", (), events.listen
-    for bind, (source, *_) in events.served.items():
+    for bind, (source, *_) in events.webhook_sources.items():
         if source.listen is not None:
             yield at(at(at("Events", "Sources"), source.name), "Listen"), (), bind
 

@@ -76,7 +76,7 @@ def _refuse_twice(document: dict[str, Json], review: Problems) -> None:
     for place, value in inside:
         if isinstance(value, _Twice):
             for name in value.names:
-                review.tell(at(place, printable_name(name)), "appears twice; keep one of the two.")
+                review.add(at(place, printable_name(name)), "appears twice; keep one of the two.")
         if isinstance(value, dict):
             inside += [(at(place, printable_name(name)), one) for name, one in value.items()]
         elif isinstance(value, list):

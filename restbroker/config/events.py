@@ -249,7 +249,7 @@ class Events:
     tls: CertFiles | None = inline(CertFiles)
 
     @property
-    def served(self) -> Mapping[tuple[str, int], Sequence[EventSource]]:
+    def webhook_sources(self) -> Mapping[tuple[str, int], Sequence[EventSource]]:
         """The sources that servers post to, by the address to listen on; only `listen` may use TLS."""
         found: dict[tuple[str, int], list[EventSource]] = {}
         for source in self.sources:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
+from restbroker.config.error_collector import ErrorCollector
 from restbroker.config.form import ANYTHING, TEXT, Form, Items, LateBound, Names, duration, lower_json, whole, word
-from restbroker.config.reading import Reading
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
@@ -67,7 +67,7 @@ def _read_rate(value: Json) -> Rate:
         return _plain_rate(value)
     if not {"Rate"} <= set(value) <= {"Rate", "Burst"}:
         raise BadValue(f"{_EXPECTED_RATE}, or an object of Rate and, optionally, Burst", value)
-    reading = Reading()
+    reading = ErrorCollector()
     rate: Rate | None = reading.part("Rate", lambda: _plain_rate(value["Rate"]))
     burst = None if value.get("Burst") is None else reading.part("Burst", lambda: _BURSTS.read(value["Burst"]))
     return reading.whole(rate if rate is None or burst is None else attrs.evolve(rate, burst=burst))
@@ -88,7 +88,7 @@ def read_backoff(value: Json) -> Backoff:
         return SidekiqBackoff()
     if not isinstance(value, Mapping) or not set(value) <= {"Base", "Factor", "Cap"}:
         raise BadValue('"sidekiq" or an object of "Base", "Factor" and "Cap"', value)
-    reading = Reading()
+    reading = ErrorCollector()
     base_s = reading.part("Base", lambda: seconds(value.get("Base", 1)))
     factor = reading.part("Factor", lambda: _factor(value.get("Factor", 2)))
     cap_s = reading.part("Cap", lambda: _cap_s(value.get("Cap", 3600), base_s or 0.0))

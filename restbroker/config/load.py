@@ -20,22 +20,22 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class CollectedKeys:
-    """What was written for each key by the origin that wins, not yet read; `review` knows these origins.
+    """What was written for each key by the origin that wins, not yet read; `problems` knows these origins.
 
-    `in_file` has the names of the keys in the file, `given` the value as JSON by key.
+    `in_file` has the names of the keys in the file, `values` the value as JSON by key.
     """
 
     path: Path | None
     in_file: frozenset[str]
-    given: Mapping[str, Json]
-    review: Problems
+    values: Mapping[str, Json]
+    problems: Problems
 
     def origin(self, key: str) -> str:
         """Return who wrote a key: `default`, `file`, a variable or flag; or the file and the variables of its parts."""
-        if key not in self.given:
+        if key not in self.values:
             return "default"
-        setters = self.review.setters(key)
-        from_file = key in self.in_file and not self.review.is_set(key)
+        setters = self.problems.setters(key)
+        from_file = key in self.in_file and not self.problems.is_set(key)
         return ", ".join(["file", *setters] if from_file else setters)
 
 
@@ -55,9 +55,9 @@ def load(
     kind. `sources` has the same for each kind of source of events. The keys in `without` are treated as not written.
     """
     collected = collect(path, environ, overrides)
-    review = collected.review
+    review = collected.problems
     review.kinds, review.sources = kinds, sources
-    given = {name: value for name, value in collected.given.items() if name not in without}
+    given = {name: value for name, value in collected.values.items() if name not in without}
     written = converter.read(Config, canonical_members(Config, given, "", review), review)
     config = written.check(given, review)
     if review.problems:
@@ -76,10 +76,10 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     variables = _overlay(environ, given, review)
     if found is None and not variables:
         raise document.nothing_found()
-    _lay_over(given, variables)
+    _override(given, variables)
     for name in overrides:
-        review.set_by(name, f"{name} (flag)")
-    _lay_over(given, overrides)
+        review.record_setter(name, f"{name} (flag)")
+    _override(given, overrides)
     return CollectedKeys(found, in_file, given, review)
 
 
@@ -100,7 +100,7 @@ def _redis_url(given: dict[str, Json], review: Problems) -> dict[str, Json]:
     return {**{name: value for name, value in given.items() if name != "RedisHost"}, "RedisURL": host}
 
 
-def _lay_over(given: dict[str, Json], above: Mapping[str, Json]) -> None:
+def _override(given: dict[str, Json], above: Mapping[str, Json]) -> None:
     """Update `given` with the flags or variables `above`, each of which also replaces the other way to say the same."""
     for pair in rivals(Config):
         if any(name in above for name in pair):

@@ -25,7 +25,7 @@ _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
 def mask(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
     """Return the value with its secrets replaced; `kinds` and `sources` are those of `config.load`."""
     shown = _mask_value(key, key.type, value, {"targets": kinds, "sources": sources})
-    return hiding.everywhere(shown, lambda text, _: without_logins(text), 0)
+    return hiding.hide_everywhere(shown, lambda text, _: without_logins(text), 0)
 
 
 def _mask_value(key: Key, annotation: Any, value: Json, options: _Options, kind: str = "") -> Json:  # noqa: ANN401  a type

@@ -91,7 +91,7 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Pro
         if key is None:
             meant = nearest(members, name)
             hint = f"; did you mean {meant}?" if meant else "."
-            review.tell(at(place, printable_name(name)), f"is not a key of {place or 'restbroker'}{hint}")
+            review.add(at(place, printable_name(name)), f"is not a key of {place or 'restbroker'}{hint}")
             if meant and meant.lower() not in {other.lower() for other in document}:
                 review.leave_out(at(place, meant))
             continue

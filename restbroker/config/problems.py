@@ -64,10 +64,10 @@ class Problems:
         the new problem would only follow from the one that was reported, or cannot be known.
         """
         if not self.is_wrong(place, *others):
-            self.tell(place, text)
+            self.add(place, text)
             self.leave_out(place)
 
-    def tell(self, place: str, text: str) -> None:
+    def add(self, place: str, text: str) -> None:
         """Add the problem `text` at `place`, whatever else is wrong there, and let other checks of the place go on."""
         self.problems.append(words_without_logins(f"{self.as_written(place)}: {text}"))
 
@@ -98,7 +98,7 @@ class Problems:
                 return origin.name + place[end:]
         return place
 
-    def set_by(self, place: str, name: str, text: str | None = None) -> None:
+    def record_setter(self, place: str, name: str, text: str | None = None) -> None:
         """Record that a variable, with its text, or a flag has set this place; case does not matter in `place`."""
         self._origins[place.lower()] = _Origin(name, text)
 

@@ -85,9 +85,7 @@ class Redis:
                 ("RedisSentinelPassFile" if of_file else "RedisSentinelPass", self.sentinel_password),
             ):
                 if value is not None:
-                    review.tell(
-                        place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.'
-                    )
+                    review.add(place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.')
             return
         if self.master is None:
             review.refuse(

@@ -116,7 +116,7 @@ class Roster:
         auth = None if written is None else written.check("Roster.Auth", review)
         if not is_loopback(host) and written is None:
             if not review.is_wrong("Roster.Auth"):
-                review.tell("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
+                review.add("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
         elif not is_loopback(host):
             review.note(
                 "PlainRosters",

@@ -25,7 +25,7 @@ def context_of(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def served_context(files: CertFiles) -> ssl.SSLContext:
+def server_context(files: CertFiles) -> ssl.SSLContext:
     """Return the context for a server of restbroker, which speaks HTTP/1.1; raise `OSError` if a file is unusable."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files.cert, files.key, password="")
@@ -40,7 +40,10 @@ def cert_files(files: CertFiles | None, place: str, review: Problems) -> CertFil
     if files.cert == Path():
         _refuse_key_alone(place, review)
         return None
-    cert, key = _readable(files.cert, at(place, "CertFile"), review), _readable(files.key, at(place, "KeyFile"), review)
+    cert, key = (
+        _check_readable(files.cert, at(place, "CertFile"), review),
+        _check_readable(files.key, at(place, "KeyFile"), review),
+    )
     if cert is None or (key is None and files.key is not None):
         return None
     _try_certificate(TlsFiles(None, cert, key), place, review)
@@ -52,9 +55,9 @@ def tls_files(files: TlsFiles, place: str, url_place: str, review: Problems, *, 
 
     `is_used` says that the URL begins with https://; otherwise each file gets a note that it is not used.
     """
-    ca = _readable(files.ca, at(place, "CAFile"), review)
-    cert = _readable(files.cert, at(place, "CertFile"), review)
-    key = _readable(files.key, at(place, "KeyFile"), review)
+    ca = _check_readable(files.ca, at(place, "CAFile"), review)
+    cert = _check_readable(files.cert, at(place, "CertFile"), review)
+    key = _check_readable(files.key, at(place, "KeyFile"), review)
     if files.key is not None and files.cert is None:
         _refuse_key_alone(place, review)
     if ca is not None:
@@ -70,10 +73,10 @@ def tls_files(files: TlsFiles, place: str, url_place: str, review: Problems, *, 
 
 def _refuse_key_alone(place: str, review: Problems) -> None:
     if not review.is_wrong(at(place, "CertFile")):
-        review.tell(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+        review.add(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
 
 
-def _readable(written: Path | None, place: str, review: Problems) -> Path | None:
+def _check_readable(written: Path | None, place: str, review: Problems) -> Path | None:
     if written is None:
         return None
     path = review.base / written

@@ -101,7 +101,7 @@ def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Problems)
     for written in tokens:
         place = at("Tokens", written.name)
         if written.name == FLAT_TOKEN and flat is not None:
-            review.tell(place, "is the name of the token that Token gives; choose another, or take Token out.")
+            review.add(place, "is the name of the token that Token gives; choose another, or take Token out.")
         token, secrets = written.check(place, review)
         found.append(token)
         placed.append(secrets)

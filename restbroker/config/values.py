@@ -76,8 +76,8 @@ def describe(value: Json, *, secret: bool = False) -> str:
     from restbroker.job import hiding  # slow to load, and of use only where something is wrong
 
     try:
-        masked = hiding.everywhere(value, lambda text, _: without_logins(text), 0)
-        shown = hiding.without(json.dumps(masked, ensure_ascii=True), frozenset())
+        masked = hiding.hide_everywhere(value, lambda text, _: without_logins(text), 0)
+        shown = hiding.mask_secrets(json.dumps(masked, ensure_ascii=True), frozenset())
     except ValueError:  # Python refuses to write integers of more than 4300 digits.
         return f"{name} of thousands of digits"
     return f"{name} ({shown if len(shown) <= 60 else shown[:57] + '…'})"

@@ -61,7 +61,7 @@ def _set(
     """Return `under` with the part at the end of the path `parts` set to what `text` says."""
     said = notation_of(annotation)
     if not parts:
-        review.set_by(place, variable, text)
+        review.record_setter(place, variable, text)
         return said.from_text(text) if isinstance(said, Form) else json_or_text(text)
     members = dict(under) if isinstance(under, Mapping) else {}
     name = _member(said, parts[0], members)

@@ -146,7 +146,7 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     signatures = Signatures(target.kind, name, {one.version: one.commands.get(name) for one in catalogues})
     if signatures.newest is not None or any_command:
         return signatures
-    if instead := newest.lacking.get(name):
+    if instead := newest.unavailable.get(name):
         raise UsageError(f"The target {target.name} has no command {name}.", instead)
     near = get_close_matches(name, sorted({known for one in catalogues for known in one.commands}), n=3)
     if near or newest.is_whole:
@@ -265,7 +265,7 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
     if word in known:
         return UsageError(f"Several targets have the command {word} is for.", f"Name it with --target: {names}.")
     for name, (*_, catalogue) in catalogues.items():
-        if instead := catalogue.lacking.get(word):
+        if instead := catalogue.unavailable.get(word):
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
     near = get_close_matches(word, sorted(known), n=3)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."

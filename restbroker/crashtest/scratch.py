@@ -54,26 +54,26 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
 
 def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
     """Return identity → ids of its jobs in progress, for all identities or those of the process `pid`."""
-    known = sorted({*identities.live(client), *identities.dying(client)})
+    known = sorted({*identities.live_identities(client), *identities.fenced_identities(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
     return {name: [_jid(job) for job in jobs.read_jobs(client, name).jobs.values()] for name in mine}
 
 
 def is_given_back(client: Client, fenced: Sequence[str]) -> bool:
     """Tell whether none of these identities exists any more."""
-    known = {*identities.live(client), *identities.dying(client)}
+    known = {*identities.live_identities(client), *identities.fenced_identities(client)}
     return known.isdisjoint(fenced)
 
 
 def beats_under(client: Client, pid: int) -> frozenset[str]:
     """Return the identities under which a process sends heartbeats; none while it starts or changes them."""
-    return frozenset(name for name in identities.live(client) if name.split(":")[-3] == str(pid))
+    return frozenset(name for name in identities.live_identities(client) if name.split(":")[-3] == str(pid))
 
 
 def count_unfinished(client: Client) -> int:
     """Return how many jobs are neither finished nor parked, all counted in one moment."""
     keys = client.keys
-    known = sorted({*identities.live(client), *identities.dying(client)})
+    known = sorted({*identities.live_identities(client), *identities.fenced_identities(client)})
     counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
     held = [("HKEYS", keys.in_progress(identity)) for identity in known]
     replies = client.transaction([*counted, *held])

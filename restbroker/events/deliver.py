@@ -23,7 +23,7 @@ from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
-from restbroker.store.events import Heard, IncomingEvent
+from restbroker.store.events import IncomingEvent, PushResult
 
 PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
@@ -41,16 +41,19 @@ _PATIENT_PAUSE_S: Final = 1.0
 
 
 @attrs.define(eq=False)
-class _Waiting:
-    """An event whose sender waits for it, at least until `until_s` (Trio's clock). `left`: the sender waits no more."""
+class _PendingEvent:
+    """An event whose sender waits for it, at least until `until_s` (Trio's clock).
 
-    arrival: IncomingEvent
+    `is_abandoned`: the sender waits no more.
+    """
+
+    incoming: IncomingEvent
     until_s: float
     done: trio.Event = attrs.field(factory=trio.Event)
-    heard: Heard | None = None
+    result: PushResult | None = None
     error: RestbrokerError | None = None
     is_on_its_way: bool = False
-    left: bool = False
+    is_abandoned: bool = False
 
 
 @attrs.define(eq=False)
@@ -60,7 +63,7 @@ class Deliverer:
     connection: Connection
     patience_s: float = PATIENCE_S
     new_jid: Callable[[], str] = lambda: token_hex(12)
-    _waiting: deque[_Waiting] = attrs.field(factory=deque)
+    _pending: deque[_PendingEvent] = attrs.field(factory=deque)
     _came: trio.Event = attrs.field(factory=trio.Event)
     _stopping: trio.Event = attrs.field(factory=trio.Event)
 
@@ -74,8 +77,8 @@ class Deliverer:
         what = incoming_event(source, event, self.new_jid())
         if what is None:
             return "ignored"
-        one = _Waiting(what, trio.current_time() + patience_s)
-        self._waiting.append(one)
+        one = _PendingEvent(what, trio.current_time() + patience_s)
+        self._pending.append(one)
         self._came.set()
         try:
             with trio.move_on_at(one.until_s):
@@ -84,7 +87,7 @@ class Deliverer:
                 # "Not taken" would be wrong as soon as it arrives.
                 await one.done.wait()
         finally:
-            one.left = True
+            one.is_abandoned = True
         match _verdict(one):
             case str(verdict):
                 return verdict
@@ -100,19 +103,19 @@ class Deliverer:
         """
         # All are made before one waits: of events that no JSON can hold, none is pushed.
         waiting = [self._make(source, event) for event in events]
-        self._waiting.extend(one for one in waiting if one is not None)
+        self._pending.extend(one for one in waiting if one is not None)
         self._came.set()
         return EventOffer(waiting)
 
-    def _make(self, source: EventSource, event: ServerEvent) -> _Waiting | None:
+    def _make(self, source: EventSource, event: ServerEvent) -> _PendingEvent | None:
         what = incoming_event(source, event, self.new_jid())
-        return None if what is None else _Waiting(what, math.inf)
+        return None if what is None else _PendingEvent(what, math.inf)
 
-    async def park(self, jobs: Sequence[bytes]) -> None:
+    async def add_dead_jobs(self, jobs: Sequence[bytes]) -> None:
         """Put these jobs into the dead set, trying again for as long as Redis is away or refuses."""
         while True:
             try:
-                await self.connection.call(store.park, jobs)
+                await self.connection.call(store.add_dead_jobs, jobs)
             except (StoreUnavailable, StoreRefused):
                 await trio.sleep(_PATIENT_PAUSE_S)
             else:
@@ -137,91 +140,91 @@ class Deliverer:
                     await self._stopping.wait()
             await trio.sleep_until(next_s)
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self) -> list[_PendingEvent]:
         """Return the events that came first and whose senders still wait, as many as fit in one call."""
-        batch: list[_Waiting] = []
+        batch: list[_PendingEvent] = []
         size = 0
-        while self._waiting and len(batch) < _AT_ONCE and size < _AT_ONCE_BYTES:
-            one = self._waiting.popleft()
-            if not one.left:
+        while self._pending and len(batch) < _AT_ONCE and size < _AT_ONCE_BYTES:
+            one = self._pending.popleft()
+            if not one.is_abandoned:
                 batch.append(one)
-                size += len(one.arrival.payload)
+                size += len(one.incoming.payload)
         return batch
 
-    async def _push(self, batch: list[_Waiting]) -> bool:
+    async def _push(self, batch: list[_PendingEvent]) -> bool:
         """Push these events; return False if Redis did not answer, and those with patience wait again."""
         for one in batch:
             one.is_on_its_way = True
         try:
-            heard = await self._push_group([one.arrival for one in batch])
+            heard = await self._push_group([one.incoming for one in batch])
         except StoreRefused as error:
             _give_up(batch, error)
             return True
         except StoreUnavailable as error:
             now_s = math.inf if self._stopping.is_set() else trio.current_time()
-            _give_up([one for one in batch if one.left or one.until_s <= now_s], error)
-            patient = [one for one in batch if not one.left and one.until_s > now_s]
+            _give_up([one for one in batch if one.is_abandoned or one.until_s <= now_s], error)
+            patient = [one for one in batch if not one.is_abandoned and one.until_s > now_s]
             for one in patient:
                 one.is_on_its_way, one.error = False, error
-            self._waiting.extendleft(reversed(patient))
+            self._pending.extendleft(reversed(patient))
             return False
         for one, what in zip(batch, heard, strict=True):
-            one.heard = what
+            one.result = what
             one.done.set()
         return True
 
-    async def _push_group(self, arrivals: list[IncomingEvent]) -> list[Heard]:
+    async def _push_group(self, arrivals: list[IncomingEvent]) -> list[PushResult]:
         try:
-            return await self.connection.hear(arrivals)
+            return await self.connection.push_events(arrivals)
         except ConnectionEnded:
             # It ended while it was idle; nothing was sent.
-            return await self.connection.hear(arrivals)
+            return await self.connection.push_events(arrivals)
 
 
 @attrs.define(eq=False)
 class EventOffer:
     """The `Offer` of events to Redis that `Deliverer.offer` made."""
 
-    _waiting: Sequence[_Waiting | None]
+    _pending: Sequence[_PendingEvent | None]
     """None stands for an event that the source's filters drop."""
 
-    async def done(self) -> None:
+    async def wait(self) -> None:
         """Wait until all events are decided, for as long as Redis is away."""
-        for one in self._waiting:
+        for one in self._pending:
             if one is not None:
                 await one.done.wait()
 
-    async def leave(self) -> None:
+    async def withdraw(self) -> None:
         """Stop waiting: what is not on its way to Redis is not pushed. Return when the rest is decided, in seconds."""
-        for one in self._waiting:
+        for one in self._pending:
             if one is not None:
-                one.left = True
-        for one in self._waiting:
+                one.is_abandoned = True
+        for one in self._pending:
             if one is not None and one.is_on_its_way:
                 await one.done.wait()
 
     def verdicts(self) -> list[Verdict | RestbrokerError | None]:
         """Return for each event, in order, its verdict or error so far; None: nothing is known yet."""
-        return ["ignored" if one is None else _verdict(one) for one in self._waiting]
+        return ["ignored" if one is None else _verdict(one) for one in self._pending]
 
 
-def _verdict(one: _Waiting) -> Verdict | RestbrokerError | None:
-    match one.heard:
+def _verdict(one: _PendingEvent) -> Verdict | RestbrokerError | None:
+    match one.result:
         case "pushed":
             return "accepted"
         case "duplicate" | "own":
-            return one.heard
+            return one.result
         case "unwanted":
             return "ignored"
         case "refused":
-            queue = one.arrival.queue
+            queue = one.incoming.queue
             message = f"Redis does not accept jobs for the queue {queue}: its key is not a list, or not writable."
             return StoreRefused(message, "`restbroker check` names the type of its key.")
         case None:
             return one.error
 
 
-def _give_up(batch: list[_Waiting], error: RestbrokerError) -> None:
+def _give_up(batch: list[_PendingEvent], error: RestbrokerError) -> None:
     for one in batch:
         one.error = error
         one.done.set()

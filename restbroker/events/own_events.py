@@ -14,7 +14,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import own_mark
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 
 @attrs.define(eq=False)
@@ -38,7 +38,7 @@ class OwnEvents:
             await self._connection.call(store.remember, mark, window_ms)
         except (StoreUnavailable, StoreRefused) as error:
             what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
-            self.report(Warned("OwnNotRemembered", what, error.cure))
+            self.report(OperatorWarning("OwnNotRemembered", what, error.cure))
 
     async def aclose(self) -> None:
         """Close the connection, if there is one; a later call opens a new one."""

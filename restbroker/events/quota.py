@@ -19,7 +19,7 @@ _WAIT_S: Final = 10.0
 """Seconds that a request waits for others to be done."""
 
 
-class Full(Exception):
+class QuotaFull(Exception):
     """No place became free in time."""
 
 
@@ -50,7 +50,7 @@ class Quota:
 
     @asynccontextmanager
     async def place(self, address: str) -> AsyncIterator[None]:
-        """Hold a place for a request from this address during the block; raise `Full` if none is free in 10 s."""
+        """Hold a place for a request from this address during the block; raise `QuotaFull` if none is free in 10 s."""
         until_s = trio.current_time() + _WAIT_S
         if not self.is_shared_out:
             async with _hold(self._room, until_s):
@@ -76,7 +76,7 @@ async def _hold(room: trio.Semaphore, until_s: float) -> AsyncIterator[None]:
         with trio.move_on_at(until_s) as waiting:
             await room.acquire()
         if waiting.cancelled_caught:
-            raise Full from None
+            raise QuotaFull from None
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
 from restbroker.job import signing
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _READ_AGAIN_S: Final = 5.0
 """Seconds between two reads of a file while the secrets of requests fit."""
@@ -38,9 +38,9 @@ class CurrentSecret:
     value: bytes = attrs.field(default=b"", repr=False)
     """The value as it was read last, in UTF-8; empty while it could not be read yet."""
     _read_at_s: float = -_READ_AGAIN_S
-    _is_told: bool = False
+    _is_reported: bool = False
 
-    async def now(self) -> bytes:
+    async def current(self) -> bytes:
         """Return the value, read again if the last read was more than some seconds ago; the last one if that fails."""
         await self.read(_READ_AGAIN_S)
         return self.value
@@ -57,11 +57,13 @@ class CurrentSecret:
         try:
             # A slow disk must not hold up deliveries.
             self.value = (await trio.to_thread.run_sync(self.secret.reveal)).encode()
-            self._is_told = False
+            self._is_reported = False
         except ConfigError as error:
-            if not self._is_told:
-                self._is_told = True
-                self.report(Warned("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure))
+            if not self._is_reported:
+                self._is_reported = True
+                self.report(
+                    OperatorWarning("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure)
+                )
         return True
 
 
@@ -71,23 +73,23 @@ class SourceLogin:
 
     source: EventSource
     report: Report
-    _fresh: CurrentSecret | None = attrs.field(init=False)
+    _secret: CurrentSecret | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._fresh = None if self.source.secret is None else CurrentSecret(self.source.secret, self.report)
+        self._secret = None if self.source.secret is None else CurrentSecret(self.source.secret, self.report)
 
-    async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
+    async def accepts(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
         """Tell whether a request shows the secret, or, where there is none, names this machine as its `Host`.
 
         Programs of this machine do name it. A web page that a user of this machine opens could send requests as well,
         but under a host name of its own. `rest` is what follows the source's path in the request's path, where the
         secret may stand too.
         """
-        fresh = self._fresh
+        fresh = self._secret
         if fresh is None:
             return not rest and _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
         given = [*_credentials(headers, query), *([rest] if rest else [])]
-        if _fits(given, await fresh.now()):
+        if _fits(given, await fresh.current()):
             return True
         return bool(given) and await fresh.read(_READ_SOON_S) and _fits(given, fresh.value)
 

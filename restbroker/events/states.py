@@ -79,7 +79,7 @@ class StatesInRedis:
             while True:
                 self._changed = trio.Event()
                 if self._states or self._ended:
-                    is_there = await self._is_written(connection)
+                    is_there = await self._try_write(connection)
                 with trio.move_on_after(REFRESH_S):
                     await self._changed.wait()
                 await trio.sleep(_LEAST_S)
@@ -88,10 +88,10 @@ class StatesInRedis:
                 if is_there:
                     self._ended |= self._states.keys()
                     self._states.clear()
-                    await self._is_written(connection)
+                    await self._try_write(connection)
                 await connection.aclose()
 
-    async def _is_written(self, connection: Connection) -> bool:
+    async def _try_write(self, connection: Connection) -> bool:
         states, ended = [self._whole(state) for state in self._states.values()], frozenset(self._ended)
         # What Redis does not take now is written at the next change or refresh: the log has said it already.
         with suppress(StoreUnavailable, StoreRefused):

@@ -21,10 +21,10 @@ from restbroker.config.events import EventSource
 from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
-from restbroker.events.quota import Full, Quota
+from restbroker.events.quota import Quota, QuotaFull
 from restbroker.events.secrets import CurrentSecret, SourceLogin
 from restbroker.servers.event_contract import Answer, Deliver, Forbidden, Hook, HookRequest, MalformedEvent, SignedHook
-from restbroker.telemetry.events import EventHandled, Report, Warned
+from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
@@ -52,12 +52,12 @@ class _Refusal(Exception):
 
 
 @attrs.define(eq=False)
-class _ServedSource:
+class _WebhookSource:
     """A source with what is needed to serve it."""
 
     source: EventSource
     hook: Hook
-    door: SourceLogin | None
+    login: SourceLogin | None
     """The check of its secret; None: its requests are signed."""
     quota: Quota
     keys: Sequence[CurrentSecret] = ()
@@ -69,18 +69,18 @@ class _ServedSource:
         self.signed = self.hook if isinstance(self.hook, SignedHook) else None
 
     @classmethod
-    def of(cls, source: EventSource, sources: int, report: Report) -> "_ServedSource":
+    def of(cls, source: EventSource, sources: int, report: Report) -> "_WebhookSource":
         """Return this source, one out of `sources`, ready to be served."""
         hook = registry.open_hook(source)
         if source_defaults_of(registry.kinds()[source.kind]).is_signed:
             # The signature is of the body: anybody may begin to send one.
             keys = [CurrentSecret(secret, report) for secret in source.secrets]
-            return cls(source, hook, door=None, quota=Quota(sources, is_shared_out=True), keys=keys)
+            return cls(source, hook, login=None, quota=Quota(sources, is_shared_out=True), keys=keys)
         return cls(source, hook, SourceLogin(source, report), Quota(sources, is_shared_out=source.secret is None))
 
     async def secrets(self) -> tuple[bytes, ...]:
         """Return the current values of its keys."""
-        return tuple([await key.now() for key in self.keys])
+        return tuple([await key.current() for key in self.keys])
 
 
 class Webhooks:
@@ -94,7 +94,7 @@ class Webhooks:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._places = {
-            one.path: _ServedSource.of(one, len(sources), report) for one in sources if one.path is not None
+            one.path: _WebhookSource.of(one, len(sources), report) for one in sources if one.path is not None
         }
         self._deliver = deliver
         self._report = report
@@ -128,13 +128,13 @@ class Webhooks:
         # Whatever it is: a stranger must not end a broker.
         except Exception as error:  # noqa: BLE001
             what = f"events: {place.source.path} failed with {type(error).__name__}."
-            self._report(Warned("RequestFailed", what, "Please report this."))
+            self._report(OperatorWarning("RequestFailed", what, "Please report this."))
             refusal = _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "This request failed.")
         self._tell(place, refusal)
         answer = place.hook.problem(refusal.status, refusal.detail)
         return _problem(refusal) if answer is None else answer
 
-    def _find_source(self, path: str) -> tuple[_ServedSource | None, str]:
+    def _find_source(self, path: str) -> tuple[_WebhookSource | None, str]:
         """Return the source with this path, or None, and what follows the source's path, which may be its secret."""
         if path in self._places:
             return self._places[path], ""
@@ -142,12 +142,12 @@ class Webhooks:
         found = max(above, key=len, default=None)
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 
-    async def _handle(self, place: _ServedSource, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+    async def _handle(self, place: _WebhookSource, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         began_s = trio.current_time()
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": "OPTIONS, POST"})
-        if place.door is not None and not await place.door.lets_in(headers, scope["query_string"], rest):
+        if place.login is not None and not await place.login.accepts(headers, scope["query_string"], rest):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
@@ -165,10 +165,10 @@ class Webhooks:
                     method, scope["path"], raw_path, query=query, headers=headers, body=body, secrets=secrets
                 )
                 return await self._take(place, posted, began_s)
-        except Full:
+        except QuotaFull:
             raise _not_now("busy", "Too many events arrive at once.") from None
 
-    async def _take(self, place: _ServedSource, posted: HookRequest, began_s: float) -> Answer:
+    async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> Answer:
         try:
             told = place.hook.read(posted, place.source.name, self._now_s())
         except MalformedEvent as error:
@@ -179,20 +179,20 @@ class Webhooks:
             verdict = await self._deliver(told.source or place.source, told.event)
         except (StoreUnavailable, StoreRefused) as error:
             self._tell(place, _not_now("unavailable", error.message))
-            return place.hook.not_now(told, RETRY_AFTER_S)
+            return place.hook.answer_not_now(told, RETRY_AFTER_S)
         except ValueError:
             raise _Refusal(
                 HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
             ) from None
         if told.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answer_refused(told))
-        return self._count(place, verdict, place.hook.answer_taken(told), trio.current_time() - began_s)
+        return self._count(place, verdict, place.hook.answer_accepted(told), trio.current_time() - began_s)
 
-    def _count(self, place: _ServedSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
+    def _count(self, place: _WebhookSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
         self._report(EventHandled(place.source.name, outcome, took_s))
         return answer
 
-    def _tell(self, place: _ServedSource, refusal: _Refusal) -> None:
+    def _tell(self, place: _WebhookSource, refusal: _Refusal) -> None:
         """Count the refusal, and warn of it; the log folds what repeats."""
         if refusal.outcome is None:
             return
@@ -201,29 +201,29 @@ class Webhooks:
         what = f"An event of the source {name} was not accepted ({refusal.status.value}): {refusal.detail}"
         match refusal.outcome:
             case "unauthorized":
-                cure = _GIVE_IT if place.door is not None else _SEE_TO_KEY
-                self._report(Warned("EventUnauthorized", what, cure))
+                cure = _GIVE_IT if place.login is not None else _SEE_TO_KEY
+                self._report(OperatorWarning("EventUnauthorized", what, cure))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
                 cure = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
-                self._report(Warned("EventMalformed", what, cure))
+                self._report(OperatorWarning("EventMalformed", what, cure))
             case "malformed":
-                cure = _ONLY_THE_SERVER if place.door is not None else _SEE_TO_SOURCE
-                self._report(Warned("EventMalformed", what, cure))
+                cure = _ONLY_THE_SERVER if place.login is not None else _SEE_TO_SOURCE
+                self._report(OperatorWarning("EventMalformed", what, cure))
             case "too_large":
-                self._report(Warned("EventTooLarge", what, "Let the server send less in one event."))
+                self._report(OperatorWarning("EventTooLarge", what, "Let the server send less in one event."))
             case "busy" | "unavailable":
                 cure = (
                     "restbroker did not keep it. The server got an error: some servers publish again, some tell the "
                     "sender."
                 )
-                self._report(Warned("EventNotTaken", what, cure))
+                self._report(OperatorWarning("EventNotTaken", what, cure))
             case _:
                 pass
 
     def _warn_of_path(self) -> None:
         what = "A request came to a path that belongs to no event source."
         cure = f"Let the server post to one of these: {', '.join(sorted(self._places))}."
-        self._report(Warned("EventPathUnknown", what, cure))
+        self._report(OperatorWarning("EventPathUnknown", what, cure))
 
 
 def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:

@@ -158,10 +158,10 @@ def _unknown_name(spec: CommandSpec, name: str) -> str:
         return f'{spec.name} has no argument {name}; it is --ok-if-exists here, and a field beside "args" in a job.'
     near = get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}."
-    return f"{spec.name} has no argument {shown_name(name)}; {meant}"
+    return f"{spec.name} has no argument {quote_name(name)}; {meant}"
 
 
-def shown_name(name: str) -> str:
+def quote_name(name: str) -> str:
     """Return a name from a file of jobs in quotes; if it is more than a name, only its length: it may hold a secret."""
     return repr(name) if _NAME.fullmatch(name) else f"(a text of {len(name)} characters)"
 

@@ -12,7 +12,7 @@ import attrs
 from restbroker.job import endpoint as endpoints
 from restbroker.job import rubyjson
 from restbroker.job.command import Command, CommandSpec
-from restbroker.job.endpoint import Hide, as_it_is, kind_of, quote
+from restbroker.job.endpoint import Hide, kind_of, quote, truncate
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.light import light
@@ -41,7 +41,7 @@ class Submission:
     is_bare: bool = False
 
 
-def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
+def read(args: Json, hide: Hide = truncate) -> Submission | Reason:
     """Return the submission in `args`, or why there is none.
 
     `args` may itself be the JSON text of a list (some Node producers do that). A fifth element is ignored. `hide` takes

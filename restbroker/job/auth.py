@@ -49,12 +49,12 @@ class AccessRequest:
     queue: str
 
 
-def refusal(grant: Grant, wish: AccessRequest) -> Reason | None:
+def refusal(grant: Grant, request: AccessRequest) -> Reason | None:
     """Return why the token does not allow this job; None if it does."""
-    command = wish.command
-    refused = refused_place(grant, wish.target, wish.queue)
-    refused = refused or refused_command(grant, command.endpoint, wish.spec, wish.dangers)
-    return refused or refused_arguments(grant, command, wish.spec, wish.default_host)
+    command = request.command
+    refused = refused_place(grant, request.target, request.queue)
+    refused = refused or refused_command(grant, command.endpoint, request.spec, request.dangers)
+    return refused or refused_arguments(grant, command, request.spec, request.default_host)
 
 
 def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:

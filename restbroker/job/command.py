@@ -113,7 +113,7 @@ class Catalogue:
     commands: Mapping[str, CommandSpec]
     dangers: tuple[Danger, ...] = ()
     is_whole: bool = False
-    lacking: Mapping[str, str] = MappingProxyType({})
+    unavailable: Mapping[str, str] = MappingProxyType({})
     """Commands that are not sent to this target though people know them, each with what to do, as a sentence."""
     is_dotted: bool = False
 

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.job import endpoint, hiding, redact, repair, retry, rubyjson
 from restbroker.job.command import CommandSpec
-from restbroker.job.hiding import MASK, Hide, Spelled
+from restbroker.job.hiding import MASK, Hide, Spellings
 from restbroker.job.json_types import Json
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def payload(
     fields: Mapping[str, Json],
     command: str,
     queue: str,
-    secrets: Spelled,
+    secrets: Spellings,
     spec: CommandSpec | None = None,
     *,
     show_bodies: bool = False,
@@ -115,13 +115,13 @@ def payload(
     return or_why(whole, lambda line: bare(fields, command, queue, secrets=secrets, args=line))
 
 
-def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled, args: str = MASK) -> bytes:
+def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spellings, args: str = MASK) -> bytes:
     """Return a job of which only its command, queue and times are shown.
 
     It is for a job that would take too long to search for secrets, or cannot be shown. `args`: what stands for the
     rest.
     """
-    hide = hiding.hiding((), secrets)
+    hide = hiding.make_hide((), secrets)
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
     if command:
         shown[DISPLAY_FIELD] = repair.without_tags(hide(command, _LIMITS[-1].characters))
@@ -139,7 +139,7 @@ def _display(masked: Mapping[str, Json], name: Json, queue: str, hide: Hide, lim
     if isinstance(name, str):
         shown[DISPLAY_FIELD] = repair.without_tags(hide(_cut_text(name), characters))
     shown["queue"] = repair.without_tags(hide(queue, characters))
-    shown["args"] = hiding.everywhere(_truncate(masked["args"], limits, limits.levels), hide, characters)
+    shown["args"] = hiding.hide_everywhere(_truncate(masked["args"], limits, limits.levels), hide, characters)
     tags = _truncate(masked.get("tags"), limits, limits.levels)
     if isinstance(tags, list):
         shown["tags"] = [repair.without_tags(hide(tag, characters)) for tag in tags if isinstance(tag, str)]

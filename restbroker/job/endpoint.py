@@ -19,12 +19,12 @@ Hide: TypeAlias = Callable[[str, int], str]
 """A function that takes secrets out of a text and cuts it to a number of characters."""
 
 
-def as_it_is(text: str, limit: int) -> str:
+def truncate(text: str, limit: int) -> str:
     """Return the text cut, with nothing hidden: for callers that show none of it, or know no secrets."""
     return text[:limit]
 
 
-def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
+def check(endpoint: Json, hide: Hide = truncate) -> str | Reason:
     """Return the endpoint itself if it is a safe relative path, else why it is refused.
 
     `hide` is applied before any of it is quoted: the end of a token that was cut could not be recognised any more.

@@ -57,7 +57,7 @@ _MOST_PIECES = 200
 """In a text with more marks of a cut, all that lies between two of them may be of a secret."""
 _MAY_BE_ESCAPED = re.compile(r"[\\%&]")
 _LONGEST_ESCAPED = 8192
-Spelled: TypeAlias = frozenset[Spelling]
+Spellings: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
 _SHOWN = "(?!)"
 """Two marks in the place of a spelling's pattern.
@@ -91,7 +91,7 @@ _MAY_CHANGE = (
     *(f" {_APART}", f"{_APART} "),  # blanks at an end of a text
 )
 """Where none of these is in lower-case texts of ASCII, masking has nothing to find in them but spellings."""
-_ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
+_ANYTHING: Spellings = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
 """A function that takes secrets out of a text and cuts it to a number of characters."""
 
@@ -100,11 +100,11 @@ Hide: TypeAlias = Callable[[str, int], str]
 class Text:
     """Texts that name a secret, each on its line; where in them it stands is unknown.
 
-    `shown`: what else the job shows, each text on its line.
+    `visible`: what else the job shows, each text on its line.
     """
 
     text: str
-    shown: str = ""
+    visible: str = ""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -114,19 +114,19 @@ Secret: TypeAlias = str | Text
 
 
 @attrs.frozen
-class _Needles:
+class _MaskPatterns:
     """What is masked, and what stays shown.
 
-    `spellings` are masked, the longest first, and `pieces` of six characters of texts. `shown` has short words, and
+    `spellings` are masked, the longest first, and `pieces` of six characters of texts. `visible` has short words, and
     each piece that is shown: between two line breaks, behind one if a word begins so, before one if a word ends so.
     """
 
     spellings: list[Spelling]
     pieces: frozenset[str]
-    shown: frozenset[str]
+    visible: frozenset[str]
 
 
-_NOTHING = _Needles([], frozenset(), frozenset())
+_NOTHING = _MaskPatterns([], frozenset(), frozenset())
 
 
 def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) -> str:
@@ -134,10 +134,10 @@ def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) ->
 
     `Basic` and `Bearer` credentials and passwords in URLs go as well.
     """
-    return hiding(secrets)(message, limit)
+    return make_hide(secrets)(message, limit)
 
 
-def spellings_of(secrets: Iterable[Secret]) -> Spelled:
+def spellings_of(secrets: Iterable[Secret]) -> Spellings:
     """Return all spellings of these secrets, and pieces of texts that name one: each takes 0.2 ms.
 
     If there are too many, return a pattern that masks everything.
@@ -149,7 +149,7 @@ def spellings_of(secrets: Iterable[Secret]) -> Spelled:
     return frozenset(chain.from_iterable(each))
 
 
-def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
+def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spellings:
     """Return the spellings of the login in a request's headers and query, which its answer may repeat.
 
     `pairs` are names and values. `also`: more names that are secret, in lower case.
@@ -159,29 +159,29 @@ def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = fro
     return frozenset[Spelling]().union(*logins)
 
 
-def without(message: str, known: Spelled, rounds: int = MOST_ROUNDS) -> str:
+def mask_secrets(message: str, known: Spellings, rounds: int = MOST_ROUNDS) -> str:
     """Return the whole message as it came, but for known secrets and credentials.
 
     `rounds`: how many levels of escapes are read.
     """
-    return _without(message, _needles(known), rounds)
+    return _mask_secrets(message, _mask_patterns(known), rounds)
 
 
-def beginning(text: str, known: Spelled, limit: int = START_LIMIT) -> str:
-    """Return the first `limit` characters of a text as they came, but for what `without` takes out.
+def beginning(text: str, known: Spellings, limit: int = START_LIMIT) -> str:
+    """Return the first `limit` characters of a text as they came, but for what `mask_secrets` takes out.
 
     If the text is longer, the last of them go too: of a secret that is cut there, the beginning would be left.
     """
-    return _beginning(text, _needles(known), limit)
+    return _beginning(text, _mask_patterns(known), limit)
 
 
-def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
+def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide:
     """Return a function that does what `text` does, for the texts of one job or answer.
 
     The spellings are made once, or `known` already. With very many texts and secrets, the last texts are hidden as a
     whole.
     """
-    hidden = _needles(known | spellings_of(secrets))
+    hidden = _mask_patterns(known | spellings_of(secrets))
     shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)
     looks = 0
 
@@ -199,14 +199,14 @@ def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
             return MASK
         line = _beginning(SURROGATE.sub("\ufffd", message), sought, most)
         # Once more, since a secret with blanks in it may only come about now.
-        line = _without(_UNSEEMLY.sub(" ", line).strip(), sought, 0)
+        line = _mask_secrets(_UNSEEMLY.sub(" ", line).strip(), sought, 0)
         return line[: max(limit - 1, 0)] + "…" if is_cut or len(line) > limit else line
 
     return hide
 
 
-def leaves(texts: Iterable[str], secrets: Collection[str], known: Spelled) -> bool:
-    """Tell whether it is certain that `hiding` leaves all of these texts as they are. It is cheaper than hiding."""
+def leaves_unchanged(texts: Iterable[str], secrets: Collection[str], known: Spellings) -> bool:
+    """Tell whether it is certain that `make_hide` leaves all of these texts as they are. It is cheaper than hiding."""
     line = _APART.join(("", *texts, ""))
     if len(line) > _LONGEST_LEFT or len(secrets) > MOST_SECRETS or sum(map(len, secrets)) > _MOST_CHARACTERS:
         return False
@@ -218,7 +218,7 @@ def leaves(texts: Iterable[str], secrets: Collection[str], known: Spelled) -> bo
     return not any(spelling in line and re.search(pattern, line) for spelling, pattern in each)
 
 
-def everywhere(value: Json, hide: Hide, limit: int) -> Json:
+def hide_everywhere(value: Json, hide: Hide, limit: int) -> Json:
     """Return the value without the secrets in any text, name of a member or number.
 
     Each text is cut to `limit` by `hide`.
@@ -227,9 +227,9 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
         case str():
             return hide(value, limit)
         case list():
-            return [everywhere(item, hide, limit) for item in value]
+            return [hide_everywhere(item, hide, limit) for item in value]
         case dict():
-            return {hide(key, limit): everywhere(item, hide, limit) for key, item in value.items()}
+            return {hide(key, limit): hide_everywhere(item, hide, limit) for key, item in value.items()}
         case int() | float() if not isinstance(value, bool):
             text = str(value)
             return value if hide(text, len(text)) == text else MASK
@@ -237,8 +237,8 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
             return value
 
 
-def _beginning(text: str, hidden: _Needles, limit: int) -> str:
-    masked = _without(text[:limit], hidden, MOST_ROUNDS)
+def _beginning(text: str, hidden: _MaskPatterns, limit: int) -> str:
+    masked = _mask_secrets(text[:limit], hidden, MOST_ROUNDS)
     if len(text) <= limit:
         return masked
     longest = len(hidden.spellings[0][0]) if hidden.spellings else 0
@@ -247,10 +247,10 @@ def _beginning(text: str, hidden: _Needles, limit: int) -> str:
     return masked[: max(0, len(masked) - max(longest, min(20 * longest, _LONGEST_ESCAPED)))]
 
 
-def _without(line: str, hidden: _Needles, rounds: int) -> str:
+def _mask_secrets(line: str, hidden: _MaskPatterns, rounds: int) -> str:
     # Both in the text as it came: either may end within the other, and would leave its rest.
     found = [one.span(one.lastindex or 0) for one in _CREDENTIALS.finditer(line)]
-    return _cover(line, found + _find_known(line, hidden, rounds))
+    return _cover(line, found + _find_secrets(line, hidden, rounds))
 
 
 def _cover(line: str, spans: list[tuple[int, int]]) -> str:
@@ -263,11 +263,11 @@ def _cover(line: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*shown, line[end:]])
 
 
-def _find_known(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
+def _find_secrets(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int]]:
     return _spans(line, hidden, rounds if len(line) <= MOST_CHARACTERS else 0) if hidden != _NOTHING else []
 
 
-def _spans(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
+def _spans(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int]]:
     """Return where in the line a secret is, as it stands there or escaped."""
     present = [pattern for spelling, pattern in hidden.spellings if spelling in line]
     # Each for itself: two may overlap.
@@ -281,7 +281,7 @@ def _spans(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
     return found
 
 
-def _cut_off(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
+def _cut_off(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
     """Yield where a beginning, an end or a piece of a secret is: `sesame-47...`, `...same-4711`, `...same-4...`."""
     edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
     if len(edges) == 2 or not hidden.spellings:
@@ -311,24 +311,24 @@ def _unfinished_length(text: str, spellings: list[str], first: set[str]) -> int:
     return 0
 
 
-def _find_pieces(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
+def _find_pieces(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
     """Yield where six characters in a row or more are of texts that name a secret, but for words that are shown."""
     marks = bytearray(len(line))
     places = [at for at, piece in enumerate(_pieces(line)) if piece in hidden.pieces]
     for at in places:
         marks[at : at + SHORTEST_ANYWHERE] = b"x" * SHORTEST_ANYWHERE
-    for start, end in _shown_words(line, places, hidden.shown):
+    for start, end in _visible_words(line, places, hidden.visible):
         marks[start:end] = bytes(end - start)
     for found in re.finditer(b"x+", marks):
         start, end = found.span()
         word = line[start:end].strip(_AROUND)
-        is_shown = word.lower() in _NAMES or all(part in hidden.shown for part in _BETWEEN.split(word))
+        is_shown = word.lower() in _NAMES or all(part in hidden.visible for part in _BETWEEN.split(word))
         # Fewer signs without a word are what is left beside one.
         if not is_shown and (word or end - start >= SHORTEST_ANYWHERE):
             yield start, end
 
 
-def _shown_words(line: str, places: list[int], shown: frozenset[str]) -> Iterator[tuple[int, int]]:
+def _visible_words(line: str, places: list[int], shown: frozenset[str]) -> Iterator[tuple[int, int]]:
     """Yield where whole words are that are whole words of what is shown: "bobsmith", and not in "bobsmith99"."""
     marks = bytearray(len(line))
     for at in places:
@@ -345,8 +345,8 @@ def _shown_words(line: str, places: list[int], shown: frozenset[str]) -> Iterato
 def _of_text(told: Text) -> Iterator[Spelling]:
     """Yield what is masked of texts that name a secret: where in them it stands is unknown."""
     short: set[str] = set()
-    shown = {line for line in told.shown.split("\n") if len(line) < SHORTEST_ANYWHERE}
-    shown_words = set(_WORD.findall(told.shown))
+    shown = {line for line in told.visible.split("\n") if len(line) < SHORTEST_ANYWHERE}
+    shown_words = set(_WORD.findall(told.visible))
     for form in chain(*map(escapes.forms, {told.text, SURROGATE.sub("\ufffd", told.text)})):
         short.update(_SHORT.findall(form))
         lines = form.split("\n")
@@ -360,16 +360,16 @@ def _of_text(told: Text) -> Iterator[Spelling]:
         yield from _ANYTHING
         return
     yield from chain.from_iterable(map(spellings, short - shown))
-    yield from ((text, _SHOWN) for text in {told.shown, *shown} if text)
+    yield from ((text, _SHOWN) for text in {told.visible, *shown} if text)
 
 
 @lru_cache(maxsize=8)  # asked two or three times about the same answer
-def _needles(known: Spelled) -> _Needles:
+def _mask_patterns(known: Spellings) -> _MaskPatterns:
     # Masking a short one first would leave the rest of a longer one that contains it.
     whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
     pieces = frozenset(chain.from_iterable(_pieces(text) for text, pattern in known if pattern == _IN_PIECES))
     texts = [text for text, pattern in known if pattern == _SHOWN]
-    return _Needles(whole, pieces, frozenset(texts).union(*(_shown_pieces(text, pieces) for text in texts)))
+    return _MaskPatterns(whole, pieces, frozenset(texts).union(*(_shown_pieces(text, pieces) for text in texts)))
 
 
 def _shown_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
@@ -387,7 +387,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen
-def _login(header: str) -> Spelled:
+def _login(header: str) -> Spellings:
     alone = headers.alone(header)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
     return spellings_of(alone) if header[:6].lower() == "basic " else spellings_of([header]) | spellings_of(alone)

@@ -73,7 +73,7 @@ class Uncertain:
 
 @attrs.frozen
 class Unsent:
-    """Nothing was sent. The worker keeps the job until the gate opens; no try is used up."""
+    """Nothing was sent. The worker keeps the job until the breaker admits jobs again; no try is used up."""
 
     reason: Reason
 

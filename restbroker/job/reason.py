@@ -21,7 +21,7 @@ class Reason:
     cure: str | None = None
     status: int | None = None
 
-    def hidden(self, hide: Callable[[str, int], str], limit: int) -> "Reason":
+    def hide_secrets(self, hide: Callable[[str, int], str], limit: int) -> "Reason":
         """Return the same reason with message and cure passed through `hide`, each cut to `limit` characters.
 
         A cure may name an argument too.

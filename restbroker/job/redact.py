@@ -19,7 +19,7 @@ from restbroker.job import endpoint, headers, hiding, rubyjson, signing
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.escapes import MOST_CHARACTERS
 from restbroker.job.finder import Finder
-from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spelled
+from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spellings
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES, VALUES, is_secret
 from restbroker.job.reason import Reason
@@ -131,7 +131,7 @@ class _View:
             return hide(str(first), EXCERPT_LIMIT)
         inner = _in_json(first)
         masked = dict(self.arguments(inner)) if isinstance(inner, dict) else self.argument(inner)
-        shown = hiding.everywhere(masked, hide, EXCERPT_LIMIT)
+        shown = hiding.hide_everywhere(masked, hide, EXCERPT_LIMIT)
         return shown if isinstance(shown, str) or not isinstance(first, str) else rubyjson.dumps(shown).decode()
 
 
@@ -289,17 +289,17 @@ def job(
     shown["args"] = view.args(listed or [], hide_words) if is_open else [MASK]
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
-            shown[name] = hiding.everywhere(shown[name], hide, EXCERPT_LIMIT)
+            shown[name] = hiding.hide_everywhere(shown[name], hide, EXCERPT_LIMIT)
     return shown
 
 
-def in_the_open(
+def mask_by_names(
     fields: Mapping[str, Json],
     spec: CommandSpec | None,
     *,
     show_bodies: bool,
     size_bytes: int,
-    known: Spelled = frozenset(),
+    known: Spellings = frozenset(),
 ) -> list[Json] | None:
     """Return a payload's `args` as they are shown, if masking by names certainly is enough; None if it may not be.
 
@@ -319,18 +319,18 @@ def in_the_open(
     finder = Finder(reads_escapes=True)
     found = _Collection(finder, spec)
     found.behind(args)
-    shown = _View(finder, spec, show_bodies).args(args, _as_it_is)
+    shown = _View(finder, spec, show_bodies).args(args, _keep_text)
     own = [text for name in _OWN if isinstance(text := fields.get(name), str)]
     texts = chain(own, _texts(shown, with_names=True))
-    return shown if not found.texts and hiding.leaves(texts, found.secrets, known) else None
+    return shown if not found.texts and hiding.leaves_unchanged(texts, found.secrets, known) else None
 
 
-def hides_of(secrets: frozenset[Secret], known: Spelled = frozenset()) -> tuple[Hide, Hide]:
+def hides_of(secrets: frozenset[Secret], known: Spellings = frozenset()) -> tuple[Hide, Hide]:
     """Return the functions that hide these secrets in answers, and in what else is shown of their job.
 
     The second leaves out pieces of texts: there they say nothing.
     """
-    return hiding.hiding(secrets, known), hiding.hiding((one for one in secrets if isinstance(one, str)), known)
+    return hiding.make_hide(secrets, known), hiding.make_hide((one for one in secrets if isinstance(one, str)), known)
 
 
 def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[Secret]:
@@ -354,10 +354,10 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
         if isinstance(first, list):
             found.behind(first)
     view = _View(found.finder, spec, show_bodies=False)
-    return found.all(lambda: view.args([None, *args[1:]], _as_it_is))
+    return found.all(lambda: view.args([None, *args[1:]], _keep_text))
 
 
-def _as_it_is(text: str, _limit: int) -> str:
+def _keep_text(text: str, _limit: int) -> str:
     return text
 
 

@@ -87,7 +87,7 @@ def read_queue(fields: Mapping[str, Json], queue: str, served: Collection[str]) 
     named = fields.get("retry_queue")
     if not isinstance(named, str) or named not in served:
         return queue
-    is_bound = signing.bound(fields) is not None and signing.accepted_in(fields) is None
+    is_bound = signing.queue_bound_signature(fields) is not None and signing.accepted_queue(fields) is None
     return queue if is_bound else named
 
 

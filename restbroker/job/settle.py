@@ -1,6 +1,6 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
-The worker calls `settle` for every job that it is done with, the committer `reply_refused` and `perturb` when Redis
+The worker calls `settle` for every job that it is done with, the committer `drop_reply` and `perturb` when Redis
 objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in progress. Always holds: every
 job gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
@@ -20,7 +20,7 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repair
 from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
-from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Reply, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Requeue, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
 """The field that counts how often this job was deferred without using up a try."""
@@ -88,7 +88,7 @@ def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bo
     return _to_dead(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, outcome="uncertain")
 
 
-def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
+def settle_cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
     """Settle a job that was sent and not answered when its process was ordered to stop.
 
     Ruby puts such a job back without a try. So does this, if it is safe to repeat; and the job remembers that it may
@@ -96,10 +96,10 @@ def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context
     """
     if context.at_most_once or not repeat_safe(spec):
         return _uncertain(job, spec, reason, context)
-    return requeue_begun(attrs.evolve(job, maybe_run=job.maybe_run + 1))
+    return requeue(attrs.evolve(job, maybe_run=job.maybe_run + 1))
 
 
-def requeue_begun(job: Job) -> Back:
+def requeue(job: Job) -> Requeue:
     """Put back a job that may have run, or of which a part was done.
 
     No try is used up, and the job keeps what `job` says of its runs.
@@ -107,7 +107,7 @@ def requeue_begun(job: Job) -> Back:
     fields = {**job.fields, "jid": job.jid}
     if job.maybe_run:
         fields[UNCERTAIN_FIELD] = job.maybe_run
-    return Back(rubyjson.dumps(fields))
+    return Requeue(rubyjson.dumps(fields))
 
 
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
@@ -165,7 +165,7 @@ def _after_crash(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], 
     return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome="uncertain")), replies)
 
 
-def answers_of_killed(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:
+def make_kill_replies(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:
     """Return the answers for a job that a person takes out of its queue into the dead set; none for what is no job.
 
     Without `killed.responses` nothing goes to the response queue.
@@ -225,7 +225,7 @@ def repeat_safe(spec: CommandSpec | None) -> bool:
     return spec is not None and spec.repeat != "unsafe"
 
 
-def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
+def drop_reply(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
     """Return the settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
 
     A delivered job is parked, since repeating its push would fail forever and its answer must not vanish silently.

@@ -100,7 +100,7 @@ class Schedule:
 
 
 @attrs.frozen
-class Back:
+class Requeue:
     """Back to the end of its queue from which jobs are taken first: not a try, not counted.
 
     `payload` replaces the job's bytes, where more is known of the job by now; empty: it goes back as it came.
@@ -109,15 +109,15 @@ class Back:
     payload: bytes = b""
 
 
-Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back
+Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Requeue
 
 
-def goes_back_as_it_came(settlement: Settlement | None) -> bool:
+def is_unchanged_requeue(settlement: Settlement | None) -> bool:
     """Tell whether the settlement puts the very bytes that came back into their queue."""
-    return isinstance(settlement, Back) and not settlement.payload
+    return isinstance(settlement, Requeue) and not settlement.payload
 
 
-def by_other_clock(settlement: Settlement, ahead_s: float) -> Settlement:
+def shift_clock(settlement: Settlement, ahead_s: float) -> Settlement:
     """Return the same settlement, due at the same moment by a clock that is `ahead_s` seconds ahead of ours.
 
     Behind is negative. Only `Retry` and `Schedule` change.

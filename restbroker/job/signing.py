@@ -109,7 +109,7 @@ def content(signature: Signature, jid: str, submission: Submission, queue: str) 
     )
 
 
-def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | None:
+def matching_secret(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | None:
     """Return the index of the secret that made the signature over exactly `signed`; None if none did.
 
     Try all of them; where `signed` is large, only as many of the first as take no notable time, two at least.
@@ -149,7 +149,7 @@ def acceptance(secret: str, signature: Signature, queue: str) -> str:
     return f"{_digest(secret, f'accepted:{signature.text}:{queue}'.encode())}:{queue}"
 
 
-def accepted_in(fields: Mapping[str, Json]) -> str | None:
+def accepted_queue(fields: Mapping[str, Json]) -> str | None:
     """Return the queue from which this job was let in for the first time, as it says itself; None if it says none."""
     value = fields.get(ACCEPTED_FIELD)
     return value.partition(":")[2] or None if isinstance(value, str) else None
@@ -157,7 +157,7 @@ def accepted_in(fields: Mapping[str, Json]) -> str | None:
 
 def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
     """Tell whether a broker has let this job in before."""
-    value, queue = fields.get(ACCEPTED_FIELD), accepted_in(fields)
+    value, queue = fields.get(ACCEPTED_FIELD), accepted_queue(fields)
     if not isinstance(value, str):
         return False
     # Without a queue it is from before there were signatures that cover one.
@@ -166,7 +166,7 @@ def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -
     return hmac.compare_digest(value.encode(), made.encode())
 
 
-def bound(fields: Mapping[str, Json]) -> Signature | None:
+def queue_bound_signature(fields: Mapping[str, Json]) -> Signature | None:
     """Return the job's signature if it covers the queue, so that it must be let in from that one first; else None."""
     signature = read(arguments.token(fields.get("args")))
     return signature if signature is not None and signature.covers_queue else None

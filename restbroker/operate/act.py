@@ -96,9 +96,9 @@ def _describe(action: Action, chosen: Selection, known: ConfigContext) -> str:
         which = "; ".join(map(with_fixed_time, chosen.where)) or "all"
     else:
         which = " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
-    details = hiding.without(action.details, known.secrets)
+    details = hiding.mask_secrets(action.details, known.secrets)
     # Names may be keys, which are looked for in this text.
-    return (which if chosen.names else hiding.without(which, known.secrets)) + details
+    return (which if chosen.names else hiding.mask_secrets(which, known.secrets)) + details
 
 
 @attrs.define(eq=False)
@@ -137,7 +137,7 @@ class _Run:
                     found_now.add([found.member])
                     looks.append(look := JobView(*found.member, self.tally.known))
                     # A key tells people nothing, and is none any more afterwards.
-                    called = hiding.without(look.jid or look.key, self.tally.known.secrets)
+                    called = hiding.mask_secrets(look.jid or look.key, self.tally.known.secrets)
                     self.tally.where = self.tally.where.replace(look.key, called)
             self._act_on(looks, len(looks))
             progress = self.tally.progress

@@ -60,7 +60,7 @@ def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Acti
     for look, outcome in zip(looks, outcomes, strict=True):
         queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
         if queue is not None:
-            yield hiding.without(queue, look.known.secrets)
+            yield hiding.mask_secrets(queue, look.known.secrets)
 
 
 def why_left(outcome: Outcome) -> str | None:

@@ -255,9 +255,9 @@ def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchang
     """
     if _is_shown_there(look, fields, action):
         return SHOWN_THERE
-    if signing.bound(fields) is None:
+    if signing.queue_bound_signature(fields) is None:
         return None
-    first = signing.accepted_in(fields)
+    first = signing.accepted_queue(fields)
     if first is None:
         return SIGNED_FOR_A_QUEUE
     target = look.known.target(first)

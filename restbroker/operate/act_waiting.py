@@ -21,7 +21,7 @@ from restbroker.job.auth import refused_place
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
-from restbroker.job.settle import answers_of_killed
+from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome
@@ -38,7 +38,7 @@ from restbroker.store import sets, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.server import time_s
-from restbroker.store.waiting import MOST_TAKEN, Line, TakeRequest
+from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
 """The verbs that take jobs out; `edit` leaves them there."""
@@ -70,7 +70,7 @@ class WaitingSelection:
     """
 
     queue: str
-    line: Line
+    line: QueueSnapshot
     where: Where
     since_s: float
     limit: int | None = None
@@ -88,7 +88,7 @@ def select(
     own = exact(client, queue)
     size_of(client, own)
     since_s = time_s(client)
-    line = waiting.line(client, own)
+    line = waiting.take_snapshot(client, own)
     if keys is None:
         return WaitingSelection(queue, line, where, since_s=since_s, limit=limit)
     named = Counter(keys)
@@ -112,12 +112,12 @@ def perform(
     was done until then is done, call it again for the rest.
     """
     require_sense(meant.queue, action, known)
-    described = hiding.without("; ".join(map(with_fixed_time, meant.where)) or "all", known.secrets)
+    described = hiding.mask_secrets("; ".join(map(with_fixed_time, meant.where)) or "all", known.secrets)
     if meant.keys is not None:
         described = f"{meant.keys.total()} named"
     elif meant.limit is not None:
         described += f", at most {meant.limit}"
-    described += hiding.without(action.details, known.secrets)
+    described += hiding.mask_secrets(action.details, known.secrets)
     tally = Tally(client, place_of(meant.queue), action, known=known, where=described, dry_run=dry_run)
     tally.progress = Progress(meant.line.size)
     run = _Run(meant, tally, config, Tokens(config.tokens))
@@ -303,7 +303,7 @@ class _Run:
         responses = policy.responses if trusted else None
         killed = OrphanedJob("killed", f"{look.key}-{rank}", self.meant.queue, raw=look.raw, responses=responses)
         reason = Reason("Killed", words_of_kill(self.tally.action), "Someone decided this; ask them.")
-        return answers_of_killed(killed, now_s, reason)
+        return make_kill_replies(killed, now_s, reason)
 
     def _within_dead_limit(self, planned: Sequence[TakeRequest | Unchanged]) -> list[TakeRequest | Unchanged]:
         """Return the plans, with those for which the dead set has no room refused."""

@@ -167,6 +167,6 @@ def _secret_files(config: Config) -> set[Path]:
 
 def _holds_secrets(path: Path) -> bool:
     """Tell whether the file itself holds a secret, and not only the environment."""
-    given, kinds, of_sources = collect(path, {}, {}).given, registry.kinds(), sources.kinds()
+    given, kinds, of_sources = collect(path, {}, {}).values, registry.kinds(), sources.kinds()
     keys = [key for key in all_keys().values() if key.name in given]
     return any(mask(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from restbroker.config.core import Config
 from restbroker.job import rubyjson
-from restbroker.job.unserved import OVERDUE_S, counts_text, unserved_queue
+from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.servers.findings import Finding
 from restbroker.store import sets
 from restbroker.store.client import Client

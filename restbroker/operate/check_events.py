@@ -17,8 +17,8 @@ import trio
 
 from restbroker.config.core import Config
 from restbroker.config.events import EventSource
-from restbroker.config.hidden import without_secrets
 from restbroker.config.target import Target
+from restbroker.config.target_secrets import remove_secrets
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.events import registry as sources
@@ -28,7 +28,7 @@ from restbroker.job.outcome import Delivered, Denied, Outcome
 from restbroker.operate.connect import open_store, store_settings
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE
 from restbroker.servers import registry
-from restbroker.servers.contract import Direct, Ports
+from restbroker.servers.contract import DirectLink, Ports
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.logins import logins_of
@@ -108,7 +108,7 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     assert mark is not None  # noqa: S101  it was made a line above
     try:
         emission = sources.emission(source, target, test.parties, text)
-        await ask(partial(store.expect, test_mark=mark))
+        await ask(partial(store.expect_test, test_mark=mark))
         began_s = time.monotonic()
         refused = _refusal(source, target, emission, await _send(config, target, emission, number))
     except ConfigError as error:
@@ -118,7 +118,7 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         )
     except (NotSent, MaybeSent) as error:
         cure = "`restbroker check` says more about the target."
-        return _failure(source, target, without_secrets(error.message, target) or "", cure=cure, cause="target")
+        return _failure(source, target, remove_secrets(error.message, target) or "", cure=cure, cause="target")
     if refused is not None:
         return refused
     found = await _wait(ask, mark, source.name, within_s=test.within_s)
@@ -134,7 +134,7 @@ async def _send(config: Config, target: Target, emission: Emission, number: str)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time, http, logins=logins))
         call = Call(emission.command, host=target.default_host, timeout_s=target.timeout_s, identity=number)
-        return await connector.deliver(call, Direct(http))
+        return await connector.deliver(call, DirectLink(http))
     finally:
         with trio.CancelScope(shield=True):
             await http.aclose()
@@ -145,7 +145,7 @@ async def _send(config: Config, target: Target, emission: Emission, number: str)
 def _refusal(source: EventSource, target: Target, emission: Emission, outcome: Outcome) -> Finding | None:
     if isinstance(outcome, Delivered):
         return None
-    message, cure = (without_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.cure))
+    message, cure = (remove_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.cure))
     if isinstance(outcome, Denied):
         return _failure(source, target, message, cure=cure, cause="refused")
     # An error of whoever it went to may be that of the way to the source.
@@ -161,7 +161,7 @@ async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping
     """Return what is recorded of the event; None if none came to this source in time."""
     with trio.move_on_after(within_s):
         while True:
-            for line in await ask(partial(store.came, test_mark=mark)):
+            for line in await ask(partial(store.read_test_events, test_mark=mark)):
                 noted: Mapping[str, object] = json.loads(line)
                 if noted["source"] == source:
                     return noted

@@ -11,7 +11,7 @@ from restbroker.operate import migrate
 from restbroker.servers.findings import Finding
 from restbroker.store import migration, survey
 from restbroker.store.client import Client
-from restbroker.store.stats import LaneView, overview
+from restbroker.store.stats import IdentityView, overview
 from restbroker.store.survey import Orphan
 
 AREA = "redis"
@@ -22,9 +22,9 @@ SILENT_S = 30.0
 def check_unfinished(client: Client) -> Iterator[Finding]:
     """Yield the jobs in progress of processes that are gone. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
-    living = any(not is_dead(lane) for lane in seen.lanes)
-    yield from (_left_by(lane, living=living) for lane in seen.lanes if lane.in_hand and is_dead(lane))
-    dead = survey.orphans(client, {lane.identity for lane in seen.lanes})
+    living = any(not is_dead(lane) for lane in seen.identities)
+    yield from (_left_by(lane, living=living) for lane in seen.identities if lane.in_progress and is_dead(lane))
+    dead = survey.orphans(client, {lane.identity for lane in seen.identities})
     yield from (_orphan(client, one) for one in dead)
 
 
@@ -47,13 +47,13 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
         )
 
 
-def is_dead(lane: LaneView) -> bool:
+def is_dead(lane: IdentityView) -> bool:
     """Tell whether a process is fenced or silent for so long that it cannot come back."""
-    return lane.dying or lane.age_s is None or lane.age_s > SILENT_S
+    return lane.is_fenced or lane.age_s is None or lane.age_s > SILENT_S
 
 
-def _left_by(lane: LaneView, *, living: bool) -> Finding:
-    jobs = "1 job is" if lane.in_hand == 1 else f"{lane.in_hand} jobs are"
+def _left_by(lane: IdentityView, *, living: bool) -> Finding:
+    jobs = "1 job is" if lane.in_progress == 1 else f"{lane.in_progress} jobs are"
     message = f"{jobs} in progress of {lane.identity}, which is gone."
     if living:
         return Finding(
@@ -75,7 +75,7 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
     message = f"{orphan.jobs} jobs are in {key}, which belongs to no process."
     why = "No process will find them: the owner's entry was removed by hand, by another program, or lost in a failover."
     cure = (
-        f"Let a running restbroker return them: HSET {client.keys.dying} {orphan.identity} 0"
+        f"Let a running restbroker return them: HSET {client.keys.fenced} {orphan.identity} 0"
         if orphan.described
         else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
     )

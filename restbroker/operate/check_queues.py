@@ -25,7 +25,7 @@ AREA = "redis"
 def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator[Finding]:
     """Yield the findings for each queue of each target. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client, config.queues)
-    known = {queue.name: queue for queue in seen.queues if queue.seen}
+    known = {queue.name: queue for queue in seen.queues if queue.is_listed}
     paused = paused_queues(client)
     for name in config.queues:
         if name in known:
@@ -36,9 +36,9 @@ def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator
 
 def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
     lanes = [
-        (lane.registered.facts, read_snapshot(lane.registered.snapshot))
-        for lane in seen.lanes
-        if not is_dead(lane) and lane.registered is not None and queue.name in lane.registered.queues
+        (lane.registration.facts, read_snapshot(lane.registration.snapshot))
+        for lane in seen.identities
+        if not is_dead(lane) and lane.registration is not None and queue.name in lane.registration.queues
     ]
     served = any(takes_jobs(snapshot) for _, snapshot in lanes)
     quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in lanes if snapshot.get("quiet") is True})

@@ -22,7 +22,7 @@ from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.events import registry as sources
 from restbroker.operate.connect import open_store
 from restbroker.servers.findings import Finding, ok
-from restbroker.store.sources import SourceState, listed
+from restbroker.store.sources import SourceState, read_states
 
 _WAIT_S: Final = 5.0
 _USER: Final = "restbroker-check"
@@ -75,7 +75,7 @@ def _states(config: Config) -> list[SourceState]:
     """Return how the reading of sources stands, as the processes say; empty if Redis does not answer."""
     # What Redis says instead is a finding of `check_store`.
     with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
-        return listed(client)
+        return read_states(client)
     return []
 
 

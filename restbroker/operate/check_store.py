@@ -140,7 +140,7 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
             "problem",
             AREA,
             "WrongType",
-            message=f"{one.what}.",
+            message=f"{one.message}.",
             why="Redis refuses every command on it: jobs are not taken, not settled or not counted.",
             cure=one.cure,
         )

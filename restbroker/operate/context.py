@@ -13,7 +13,7 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job.command import CommandSpec
-from restbroker.job.hiding import Spelled, spellings_of
+from restbroker.job.hiding import Spellings, spellings_of
 from restbroker.job.names import BODY_NAMES
 from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
@@ -31,7 +31,7 @@ class ConfigContext:
     """
 
     targets: Mapping[str, Target]
-    secrets: Spelled = attrs.field(default=frozenset(), repr=False)
+    secrets: Spellings = attrs.field(default=frozenset(), repr=False)
     show_bodies: bool = False
     _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
 

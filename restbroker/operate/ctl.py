@@ -23,7 +23,7 @@ def take_back(client: Client, jid: str) -> bool:
     Otherwise a script that registers users who may exist already, thousands of times, would fill the set, with
     passwords. Raise `StoreUnavailable` and `StoreRefused`.
     """
-    for raw, _ in sets.listed(client, "dead", 0, _NEWEST, newest_first=True):
+    for raw, _ in sets.list_members(client, "dead", 0, _NEWEST, newest_first=True):
         if jid.encode() not in raw:
             continue
         fields = rubyjson.object_of(raw)

@@ -17,7 +17,7 @@ import attrs
 from restbroker.broker.tokens import Proof, Tokens
 from restbroker.config.target import Target
 from restbroker.job import arguments, auth, endpoint, hiding, redact, repair, retry, rubyjson, sealing, signing
-from restbroker.job.argument_check import BadRow, Checker, shown_name
+from restbroker.job.argument_check import BadRow, Checker, quote_name
 from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.display import DISPLAY_FIELD
@@ -183,7 +183,7 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
     if isinstance(code, str) and code in NEVER_EDITED:
         return f"It failed as {code}: an edit does not help. {_ENQUEUE}"
     submission = arguments.read(fields.get("args"), tokens.hide)
-    first = signing.accepted_in(fields)
+    first = signing.accepted_queue(fields)
     let_in_from = first if first is not None and first in target.queues else queue
     proof = None
     if not isinstance(submission, Reason):
@@ -296,8 +296,8 @@ class _Forms:
             if name in self.edit.unset or new in typed:
                 continue
             # A name that is hidden itself is not among them.
-            was = hiding.everywhere(self.before.get(name, MASK), hide_before, _WHOLE)
-            now = hiding.everywhere(self.after.get(new, MASK), hide_after, _WHOLE)
+            was = hiding.hide_everywhere(self.before.get(name, MASK), hide_before, _WHOLE)
+            now = hiding.hide_everywhere(self.after.get(new, MASK), hide_after, _WHOLE)
             if not keeps_hidden(was, now):
                 return _fields_of(name, new)
         return None
@@ -307,7 +307,7 @@ class _Forms:
 
 
 def _fields_of(name: str, new: str) -> str:
-    was, now = shown_name(name), shown_name(new)
+    was, now = quote_name(name), quote_name(new)
     if was == now:
         return f"The argument {was} is hidden, and its value would be shown: give it a new value, or remove it."
     return (
@@ -323,7 +323,7 @@ def _fit(edit: Edit, target: Target, queue: str, command: Command) -> Command | 
     specs = [one.commands[name] for one in reversed(catalogues) if name in one.commands]
     if not specs:
         known = sorted({known for one in catalogues for known in one.commands})
-        return command if edit.any_command else _unknown_name(target, name, known, catalogues[-1].lacking.get(name))
+        return command if edit.any_command else _unknown_name(target, name, known, catalogues[-1].unavailable.get(name))
     first: str | None = None
     for spec in specs:
         fit = _as_taken(spec, target, command)

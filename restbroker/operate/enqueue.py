@@ -146,7 +146,7 @@ def serving(client: Client, queue: str) -> Serving | None:
     `StoreRefused` if Redis does not say which processes live.
     """
     found: Serving | None = None
-    for identity in identities.live(client):
+    for identity in identities.live_identities(client):
         try:
             known = identities.read(client, identity)
         except StoreRefused:

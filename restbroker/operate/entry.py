@@ -202,7 +202,7 @@ class JobView:
 
     def without_secrets(self, words: Json) -> Json:
         """Return words about it without the secrets that it has."""
-        return hiding.everywhere(words, self._hides[0], _WHOLE)
+        return hiding.hide_everywhere(words, self._hides[0], _WHOLE)
 
     @property
     def is_large(self) -> bool:
@@ -378,7 +378,7 @@ class JobView:
             case str():
                 return self._display(value, _WORD_LIMIT)
             case int() | float() if -_LARGEST < value < _LARGEST:
-                return hiding.everywhere(value, self._hides[0], _WORD_LIMIT)
+                return hiding.hide_everywhere(value, self._hides[0], _WORD_LIMIT)
             case None:
                 return None
             case _:
@@ -393,7 +393,7 @@ class JobView:
             spec = self.known.spec(self.queue, self.command)
             listed = redact.job(self.fields or {}, spec, show_bodies=self.known.show_bodies, hides=self._hides)["args"]
             shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
-        return hiding.everywhere(shown, self._hides[1], _TEXT_LIMIT)
+        return hiding.hide_everywhere(shown, self._hides[1], _TEXT_LIMIT)
 
     @_Once
     def _open(self) -> list[Json] | None:
@@ -403,7 +403,7 @@ class JobView:
             return None
         spec, bodies = self.known.spec(self.queue, self.command), self.known.show_bodies
         known, size_bytes = self.known.secrets, len(self.raw)
-        return redact.in_the_open(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
+        return redact.mask_by_names(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
 
     def _actual(self, condition: Condition) -> Json:
         """Return what the condition is about, as it is."""
@@ -448,7 +448,7 @@ class JobView:
                 case _:
                     pass
             # Under no name of its own where that is hidden, too.
-            return hiding.everywhere(self._masked_arguments.get(name, MASK), self._hides[1], _WHOLE)
+            return hiding.hide_everywhere(self._masked_arguments.get(name, MASK), self._hides[1], _WHOLE)
         match condition.field, found:
             case "message", str(text):
                 return text if self._open is not None else self._hides[0](text, _WHOLE)
@@ -462,7 +462,7 @@ class JobView:
 
         Its job's own secrets are not searched for, which would cost much for each of a million.
         """
-        shown = hiding.without(text, self.known.secrets)
+        shown = hiding.mask_secrets(text, self.known.secrets)
         return text if shown == text else MASK
 
 

@@ -16,7 +16,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.pace import Pace
-from restbroker.store import history, identities, jobs, paging, parked, queues, survey
+from restbroker.store import dead_copies, history, identities, jobs, paging, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.keys import QueueName, SortedSet
@@ -124,7 +124,7 @@ class JobSearch:
     def waiting(self) -> Iterator[Match]:
         """Yield matches in queues that are known to Redis or that the configuration serves."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
-        odd: Mapping[str, QueueName] = self.ask(queues.unreadable, {})
+        odd: Mapping[str, QueueName] = self.ask(queues.read_odd_names, {})
         for queue in self._in_time("queues", "the queue {}", announced | set(self.known.targets)):
             yield from self._in_queue(queue, odd.get(queue, queue))
 
@@ -137,8 +137,8 @@ class JobSearch:
 
     def in_hand(self) -> Iterator[Match]:
         """Yield matches among the jobs that restbroker's processes have taken."""
-        alive: Mapping[str, int] = self.ask(identities.live, {})
-        dying: Mapping[str, int] = self.ask(identities.dying, {})
+        alive: Mapping[str, int] = self.ask(identities.live_identities, {})
+        dying: Mapping[str, int] = self.ask(identities.fenced_identities, {})
         for identity in self._in_time("processes", "jobs in progress of {}", {*alive, *dying}):
             known = self._registration(identity)
             # As everything else calls it; the identity itself if its record is missing.
@@ -237,7 +237,7 @@ class JobSearch:
 
     def _display(self, ending: JobEnd) -> JobEnd:
         def hide(word: str) -> str:
-            return hiding.without(word, self.known.secrets)
+            return hiding.mask_secrets(word, self.known.secrets)
 
         return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
 
@@ -262,10 +262,10 @@ class JobSearch:
             yield [JobView(raw, 0.0, self.known, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
 
     def _copies(self) -> Iterator[Sequence[JobView]]:
-        page = parked.newest(self.client, PAGE)
+        page = dead_copies.newest(self.client, PAGE)
         while page:
             yield [JobView(copy.payload, copy.at_s, self.known) for copy in page]
-            page = parked.newest(self.client, PAGE, before=page[-1].entry)
+            page = dead_copies.newest(self.client, PAGE, before=page[-1].entry)
 
     def _endings(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
         page = history.newest(self.client, _ENDS_PAGE)

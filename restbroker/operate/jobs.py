@@ -42,7 +42,7 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
     """Yield at most `limit` members of a set, with their scores. Raise `StoreUnavailable`."""
     skip = 0
     while skip < limit and (
-        page := sets.listed(client, zset, skip, min(PAGE, limit - skip), newest_first=newest_first)
+        page := sets.list_members(client, zset, skip, min(PAGE, limit - skip), newest_first=newest_first)
     ):
         yield from page
         skip += len(page)

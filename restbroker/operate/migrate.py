@@ -122,7 +122,7 @@ def sources(client: Client, queues: Sequence[str], process_ids: Collection[str])
             continue
         search = migration.process_ids(client, queue)
         complete = complete and search.complete
-        for process_id in sorted({*search.found, DEFAULT_PROCESS_ID}):
+        for process_id in sorted({*search.ids, DEFAULT_PROCESS_ID}):
             if ":" not in process_id:
                 lists.append((queue, process_id))
             elif not _of_another(queue, process_id, known):

@@ -38,10 +38,10 @@ def exact(client: Client, queue: str) -> QueueName:
     Raise `UsageError` if two queues are shown like this.
     """
     # Only such a name is shown with this, so that nothing is asked for others.
-    meant = queues.unreadable(client).get(queue) if "\\x" in queue else None
+    meant = queues.read_odd_names(client).get(queue) if "\\x" in queue else None
     if meant is None:
         return queue
-    if queues.is_like_shown(meant) or queues.is_known(client, queue):
+    if queues.looks_escaped(meant) or queues.is_known(client, queue):
         raise UsageError(
             f"More than one queue matches {queue}, because names that are not UTF-8 are shown like this. "
             "Nothing was done.",

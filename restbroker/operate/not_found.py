@@ -11,7 +11,7 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.errors import StoreRefused
 from restbroker.operate.names import nearest
-from restbroker.store import history, parked, processes, survey
+from restbroker.store import dead_copies, history, processes, survey
 from restbroker.store.client import Client
 from restbroker.store.history import Entry
 from restbroker.store.processes import ProcessRecord
@@ -76,7 +76,7 @@ def not_found(client: Client, config: Config) -> NotFound:
     """Return where else the job may be. Raise `StoreUnavailable`."""
     lists = _try(lambda: survey.lists(client), frozenset[str]())
     seen = _try(lambda: overview(client, {*config.queues, *lists}, _MOST_QUEUES), None)
-    copies = _try(lambda: parked.size(client), None)
+    copies = _try(lambda: dead_copies.size(client), None)
     unknown: tuple[int | None, Entry | None] = None, None
     ends, oldest = _try(lambda: history.extent(client), unknown)
     others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
@@ -113,9 +113,9 @@ def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
     yield SearchedPlace("the dead set", seen.dead)
     yield SearchedPlace("the retry set", seen.retry)
     yield SearchedPlace("the schedule set", seen.schedule)
-    number = len({lane.identity.rpartition(":")[0] for lane in seen.lanes})
+    number = len({lane.identity.rpartition(":")[0] for lane in seen.identities})
     hands = "1 process" if number == 1 else f"{number} processes"
-    yield SearchedPlace(f"in the hands of {hands}", sum(lane.in_hand for lane in seen.lanes))
+    yield SearchedPlace(f"in the hands of {hands}", sum(lane.in_progress for lane in seen.identities))
     yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)
 
 
@@ -126,7 +126,7 @@ def _served_by_others(client: Client) -> frozenset[str]:
 
 
 def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> Iterator[UnservedQueue]:
-    lanes = (lane.registered for lane in seen.lanes if lane.registered is not None and not lane.dying)
+    lanes = (lane.registration for lane in seen.identities if lane.registration is not None and not lane.is_fenced)
     known = {*served, *config.queues, *(queue for lane in lanes for queue in lane.queues)}
     for queue in seen.queues:
         if queue.size and queue.name not in known:
@@ -134,5 +134,5 @@ def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> I
 
 
 def _copies(client: Client) -> Copies:
-    found = parked.newest(client, _LOOKED_AT)
-    return Copies(len(found), len(parked.missing(client, found)))
+    found = dead_copies.newest(client, _LOOKED_AT)
+    return Copies(len(found), len(dead_copies.missing(client, found)))

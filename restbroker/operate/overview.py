@@ -15,8 +15,8 @@ from restbroker.job.json_types import Json
 from restbroker.operate.snapshot import read_snapshot
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
-from restbroker.store.sources import SourceState, listed
-from restbroker.store.stats import LaneView, Overview, QueueView, overview
+from restbroker.store.sources import SourceState, read_states
+from restbroker.store.stats import IdentityView, Overview, QueueView, overview
 
 SNAPSHOT_FIELDS = (
     "kind",
@@ -73,7 +73,7 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
 def system_stats_of(client: Client, seen: Overview) -> SystemStats:
     """Return the figures that `system_stats` returns, from `seen`, read before. Raise `StoreUnavailable`."""
-    targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
+    targets = {lane.registration.facts.target for lane in seen.identities if lane.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
         "totals": {
@@ -84,7 +84,7 @@ def system_stats_of(client: Client, seen: Overview) -> SystemStats:
             "dead": seen.dead,
         },
         "queues": [_queue(queue, paused.get(queue.name)) for queue in seen.queues],
-        "lanes": [_lane(lane, pauses) for lane in seen.lanes],
+        "lanes": [_lane(lane, pauses) for lane in seen.identities],
         "sources": [attrs.asdict(state) for state in _sources(client)],
     }
 
@@ -92,7 +92,7 @@ def system_stats_of(client: Client, seen: Overview) -> SystemStats:
 def _sources(client: Client) -> list[SourceState]:
     # The rest is shown without what somebody else put there; `check` names it.
     with suppress(StoreRefused):
-        return listed(client)
+        return read_states(client)
     return []
 
 
@@ -102,13 +102,13 @@ def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
     return shown | {"pause": None if pause is None else attrs.asdict(pause)}
 
 
-def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
+def _lane(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
     """Return one target in one process. `in_hand` is what Redis counts, not what the process said last.
 
     `paused` has why its target is paused, and for how many seconds more (None: until someone resumes it); `pauses` says
     more of the same.
     """
-    known = lane.registered
+    known = lane.registration
     pauses = () if known is None else all_pauses.get(known.facts.target, ())
     snapshot = {} if known is None else read_snapshot(known.snapshot)
     shown: dict[str, Json] = {
@@ -117,8 +117,8 @@ def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str
         "target": None if known is None else known.facts.target,
         "queues": [] if known is None else list(known.queues),
         "beat_age_s": lane.age_s,
-        "dying": lane.dying,
-        "in_hand": lane.in_hand,
+        "dying": lane.is_fenced,
+        "in_hand": lane.in_progress,
         "paused": {pause.reason: pause.left_s for pause in pauses},
         "pauses": [attrs.asdict(pause) for pause in pauses],
     }

@@ -21,7 +21,7 @@ from restbroker.store import stats
 from restbroker.store.client import Client
 from restbroker.store.processes import ProcessRecord, Request
 from restbroker.store.queues import LEAST_MILLISECONDS
-from restbroker.store.stats import LaneView, Overview
+from restbroker.store.stats import IdentityView, Overview
 
 _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
@@ -89,10 +89,10 @@ def processes(
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     seen = seen or stats.overview(client)
-    lanes: dict[str, list[LaneView]] = {}
-    for lane in seen.lanes:
-        if lane.registered is not None and not lane.dying:
-            facts = lane.registered.facts
+    lanes: dict[str, list[IdentityView]] = {}
+    for lane in seen.identities:
+        if lane.registration is not None and not lane.is_fenced:
+            facts = lane.registration.facts
             lanes.setdefault(f"{facts.hostname}:{facts.pid}", []).append(lane)
     records = stored.read_all(client, with_work=with_jobs)
     found = [_from_record(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
@@ -159,7 +159,7 @@ def _is_own(info: Mapping[str, Json]) -> bool:
     return (_text(info, "version") or "").startswith("restbroker ")
 
 
-def _from_record(one: ProcessRecord, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:
+def _from_record(one: ProcessRecord, lanes: Sequence[IdentityView], now_s: float, secrets: Collection[str]) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
     own = bool(lanes) or _is_own(info)
@@ -172,10 +172,10 @@ def _from_record(one: ProcessRecord, lanes: Sequence[LaneView], now_s: float, se
         is_restbroker=own,
         has_record=True,
         started_at_s=_number(info, "started_at"),
-        beat_age_s=None if one.beat_at_s is None else max(0.0, now_s - one.beat_at_s),
+        beat_age_s=None if one.heartbeat_at_s is None else max(0.0, now_s - one.heartbeat_at_s),
         quiet=one.quiet,
         concurrency=int(_number(info, "concurrency") or 0),
-        in_hand=sum(lane.in_hand for lane in lanes) if lanes else one.busy,
+        in_hand=sum(lane.in_progress for lane in lanes) if lanes else one.busy,
         rss_kib=one.rss_kib,
         rtt_us=one.rtt_us,
         targets=_targets(lanes),
@@ -184,11 +184,11 @@ def _from_record(one: ProcessRecord, lanes: Sequence[LaneView], now_s: float, se
     )
 
 
-def _without_record(name: str, lanes: Sequence[LaneView]) -> Process:
+def _without_record(name: str, lanes: Sequence[IdentityView]) -> Process:
     """Return one that may not write for Sidekiq Web, or has just begun."""
     host, _, pid = name.rpartition(":")
     ages = [lane.age_s for lane in lanes if lane.age_s is not None]
-    queues = {queue: None for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
+    queues = {queue: None for lane in lanes if lane.registration is not None for queue in lane.registration.queues}
     return Process(
         name=name,
         host=host,
@@ -201,7 +201,7 @@ def _without_record(name: str, lanes: Sequence[LaneView]) -> Process:
         beat_age_s=min(ages, default=None),
         quiet=False,
         concurrency=0,
-        in_hand=sum(lane.in_hand for lane in lanes),
+        in_hand=sum(lane.in_progress for lane in lanes),
         rss_kib=None,
         rtt_us=None,
         targets=_targets(lanes),
@@ -210,8 +210,8 @@ def _without_record(name: str, lanes: Sequence[LaneView]) -> Process:
     )
 
 
-def _targets(lanes: Sequence[LaneView]) -> tuple[str, ...]:
-    return tuple(sorted({lane.registered.facts.target for lane in lanes if lane.registered is not None}))
+def _targets(lanes: Sequence[IdentityView]) -> tuple[str, ...]:
+    return tuple(sorted({lane.registration.facts.target for lane in lanes if lane.registration is not None}))
 
 
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[InHand]:

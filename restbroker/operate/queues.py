@@ -168,7 +168,7 @@ def size_of(client: Client, queue: QueueName) -> int:
     if size is None:
         key = client.keys.queue_of(queue)
         odd = MisusedKey(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
-        raise UsageError(f"{odd.what}: no job is in it.", odd.cure)
+        raise UsageError(f"{odd.message}: no job is in it.", odd.cure)
     return size
 
 
@@ -184,19 +184,19 @@ def place_of(queue: str) -> str:
 
 def _queues_served(seen: Overview) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for lane in seen.lanes:
-        if lane.registered is not None and not lane.dying:
-            for queue in lane.registered.queues:
-                found[queue].add(lane.registered.facts.target)
+    for lane in seen.identities:
+        if lane.registration is not None and not lane.is_fenced:
+            for queue in lane.registration.queues:
+                found[queue].add(lane.registration.facts.target)
     return found
 
 
 def _serving(seen: Overview, records: Iterable[ProcessRecord]) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for lane in seen.lanes:
-        if lane.registered is not None and not lane.dying:
-            for queue in lane.registered.queues:
-                found[queue].add(f"{lane.registered.facts.hostname}:{lane.registered.facts.pid}")
+    for lane in seen.identities:
+        if lane.registration is not None and not lane.is_fenced:
+            for queue in lane.registration.queues:
+                found[queue].add(f"{lane.registration.facts.hostname}:{lane.registration.facts.pid}")
     for one in records:
         for queue in one.queues:
             found[queue].add(one.short_name)

@@ -17,9 +17,9 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import SHOWN_BYTES, Entry, JobView
 from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits
 from restbroker.operate.where import Condition
-from restbroker.store import parked, survey
+from restbroker.store import dead_copies, survey
 from restbroker.store.client import Client
-from restbroker.store.parked import Copy
+from restbroker.store.dead_copies import Copy
 
 _MOST: Final = 1000
 _PLAIN: Final = re.compile(r"[a-z0-9_.:@ -]*[a-df-z_@][a-z0-9_.:@ -]*", re.ASCII)
@@ -173,7 +173,7 @@ def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
 
 def _is_missing(walk: JobSearch, met: Match) -> bool:
     copy = Copy("", met.look.raw)
-    return walk.ask(lambda client: bool(parked.missing(client, [copy])), instead=False)
+    return walk.ask(lambda client: bool(dead_copies.missing(client, [copy])), instead=False)
 
 
 def _has_others(client: Client) -> bool:

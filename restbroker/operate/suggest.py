@@ -13,7 +13,7 @@ from restbroker.job.auth import reaches
 from restbroker.operate.names import require
 from restbroker.operate.versions import running
 from restbroker.servers import registry
-from restbroker.servers.allowed import allowed_commands
+from restbroker.servers.allowed_commands import allowed_commands
 
 
 @attrs.frozen

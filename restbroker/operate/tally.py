@@ -173,7 +173,7 @@ class Tally:
         )
 
     def _hidden(self, jids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(hiding.without(jid, self.known.secrets) for jid in jids)
+        return tuple(hiding.mask_secrets(jid, self.known.secrets) for jid in jids)
 
     def _note(self, state: State, jids: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
         so_far = self.progress

@@ -58,7 +58,7 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
     read = submission if isinstance(submission, Submission) else None
     given = arguments.token_and_reply_id(fields.get("args"))[0] if read is None else read.token
     jid = fields.get("jid")
-    return tokens.proof(given, jid if isinstance(jid, str) else "", read, signing.accepted_in(fields) or queue)
+    return tokens.proof(given, jid if isinstance(jid, str) else "", read, signing.accepted_queue(fields) or queue)
 
 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:

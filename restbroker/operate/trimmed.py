@@ -20,10 +20,10 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.jobs import PAGE, StoredJob, display_job, read
-from restbroker.store import parked
+from restbroker.store import dead_copies
 from restbroker.store.client import Client
+from restbroker.store.dead_copies import Copy
 from restbroker.store.keys import SortedSet
-from restbroker.store.parked import Copy
 from restbroker.store.tickets import MAX_BYTES
 
 _PAGES: Final = 50
@@ -66,8 +66,8 @@ def copies(
     until_s = time.monotonic() + seconds
     shown: list[DeadCopy] = []
     for _ in range(_PAGES if only_missing else 1):
-        page = parked.newest(client, PAGE, before)
-        missing = {copy.entry for copy in parked.missing(client, page)}
+        page = dead_copies.newest(client, PAGE, before)
+        missing = {copy.entry for copy in dead_copies.missing(client, page)}
         for copy in page:
             if copy.entry in missing or not only_missing:
                 entry = JobView(copy.payload, copy.at_s, known).entry()
@@ -111,7 +111,7 @@ def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 
     fields = rubyjson.object_of(found.payload)
     if fields is not None:
         found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))
-    if not parked.restore(client, found):
+    if not dead_copies.restore(client, found):
         raise _nothing(jid)
 
 
@@ -123,14 +123,14 @@ def _is_in(client: Client, zset: SortedSet, jid: str, until_s: float) -> bool:
 
 
 def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
-    page = parked.newest(client, PAGE)
+    page = dead_copies.newest(client, PAGE)
     while page:
         for copy in page:
             if _jid(copy.payload) == jid:
                 return copy
         if time.monotonic() >= until_s:
             raise _too_late(jid, "the copies")
-        page = parked.newest(client, PAGE, before=page[-1].entry)
+        page = dead_copies.newest(client, PAGE, before=page[-1].entry)
     return None
 
 
@@ -154,16 +154,16 @@ def _missing(client: Client) -> Iterator[Copy]:
     A job that was retried and parked again is there with other bytes than its older copies have.
     """
     known: set[str] | None = None
-    page = parked.newest(client, PAGE)
+    page = dead_copies.newest(client, PAGE)
     while page:
-        for copy in parked.missing(client, page):
+        for copy in dead_copies.missing(client, page):
             known = _jids(client, "dead") if known is None else known
             jid = _jid(copy.payload)
             if jid is None or jid not in known:
                 yield copy
             if jid is not None:
                 known.add(jid)
-        page = parked.newest(client, PAGE, before=page[-1].entry)
+        page = dead_copies.newest(client, PAGE, before=page[-1].entry)
 
 
 def _jids(client: Client, zset: SortedSet) -> set[str]:

@@ -28,7 +28,7 @@ from restbroker.rosters.rules import (
     require_writable,
 )
 from restbroker.servers import registry
-from restbroker.servers.contract import Connector, Direct, Ports
+from restbroker.servers.contract import Connector, DirectLink, Ports
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -55,7 +55,7 @@ class FetchedRosters:
 @attrs.define
 class _Fetching:
     connector: Connector
-    link: Direct
+    link: DirectLink
     host: str
     timeout_s: float
     one_sided: bool
@@ -144,7 +144,7 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time))
-        fetching = _Fetching(connector, Direct(http), host, timeout_s=target.timeout_s, one_sided=one_sided)
+        fetching = _Fetching(connector, DirectLink(http), host, timeout_s=target.timeout_s, one_sided=one_sided)
         names = list(users) or await fetching.users()
         await _each(fetching, names, min(_AT_ONCE, target.concurrency), tell)
     finally:

@@ -11,7 +11,7 @@ from typing import Final, cast, get_args
 import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions, Why
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions, Why
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
@@ -116,7 +116,7 @@ def sizes(client: Client, users: Sequence[str]) -> list[int]:
     return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
 
 
-def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace: Pace) -> Claims:
+def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace: RefreshDelay) -> Claims:
     """Begin the refreshes of those of these users who are due and not refreshed elsewhere, and remove their marks.
 
     `holder` is new for each claim. Raise `StoreUnavailable` if Redis does not answer: they may have begun. A second
@@ -124,7 +124,7 @@ def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace
     """
     keys = client.keys
     arguments: list[Argument] = [holder, lease_ms, pace.debounce_ms, pace.longest_ms, *users]
-    replies = items(client.run("roster_claim", [keys.roster_dirty, keys.roster_flights], arguments)) if users else []
+    replies = items(client.run("roster_claim", [keys.roster_dirty, keys.roster_refreshes], arguments)) if users else []
     answers = {user: integer(reply) for user, reply in zip(users, replies, strict=True)}
     return Claims(
         tuple(user for user, answer in answers.items() if answer == 0),
@@ -144,7 +144,7 @@ def end_refreshes(client: Client, holder: str, done: Collection[str], again: Col
         return 0
     keys = client.keys
     arguments = [holder, *(part for pair in users.items() for part in pair)]
-    return integer(client.run("roster_land", [keys.roster_dirty, keys.roster_flights], arguments))
+    return integer(client.run("roster_land", [keys.roster_dirty, keys.roster_refreshes], arguments))
 
 
 def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
@@ -173,7 +173,7 @@ def _user_states(client: Client, names: Sequence[str]) -> Iterator[UserState]:
     time, versions, marks, flights, *sizes = client.commands(
         [
             ("TIME",),
-            *(("HMGET", key, *names) for key in (keys.rosters, keys.roster_dirty, keys.roster_flights)),
+            *(("HMGET", key, *names) for key in (keys.rosters, keys.roster_dirty, keys.roster_refreshes)),
             *(("HLEN", keys.roster(user)) for user in names),
         ]
     )

@@ -20,9 +20,19 @@ import trio
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
-from restbroker.store.logins import AskingOnly, Ending, How, Known, LoggedIn, LoginBusy, LoginGranted, LoginTurn, Taken
-from restbroker.store.logins import Claimed as Noted
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.store.logins import (
+    AskingOnly,
+    ClaimResult,
+    LoggedIn,
+    LoginBusy,
+    LoginGranted,
+    LoginState,
+    LoginTurn,
+    LogoffReason,
+    LogoffStart,
+    TakeResult,
+)
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.telemetry.events import Report
 from restbroker.transport.message import Request, Response, Transport
@@ -48,7 +58,7 @@ class Link(Protocol):
 
 
 @attrs.frozen
-class Direct:
+class DirectLink:
     """A `Link` without a job behind it, for requests that change nothing, and for tests."""
 
     http: Transport
@@ -89,7 +99,7 @@ class Connector(Protocol):
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Do background work for as long as the lane lives; without any, call `task_status.started()` and sleep."""
+        """Do background work while the connector is in use; without any, call `task_status.started()` and sleep."""
         ...
 
 
@@ -124,13 +134,13 @@ class Planner(Protocol):
 
 @attrs.frozen
 class Claim:
-    """Claimed refreshes: those of the users in `flying` are under way until `Rosters.end_refreshes` gets `holder`.
+    """Claimed refreshes: those of `users` are under way until `Rosters.end_refreshes` gets `holder`.
 
     `wait_s`: for each of the other users, after how many seconds to claim them again.
     """
 
     holder: str
-    flying: tuple[str, ...]
+    users: tuple[str, ...]
     wait_s: Mapping[str, float] = attrs.Factory(dict)
 
 
@@ -153,7 +163,7 @@ class Rosters(Protocol):
         """Return the contacts of each user, in the order of `users`: JID → contact, as they are stored."""
         ...
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
+    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
         """Begin the refreshes of those users who are due and whom no other claim has, for at most `lease_s` seconds."""
         ...
 
@@ -189,13 +199,13 @@ class SentMessages(Protocol):
         ...
 
 
-class LoginBook(Protocol):
+class LoginStore(Protocol):
     """What Redis knows of a target's logins and of its users' rooms, as `store.logins` and `store.rooms` keep it.
 
     Each call waits while Redis is away, and raises `StoreRefused` if Redis refuses it.
     """
 
-    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> TakeResult:
         """Return the user's login, unless its stream is `stale`; else the turn at logging them in.
 
         `stays_off`: a user whom a job logged off is returned as `LoggedOff`, and not logged in. `AskingOnly`: the name
@@ -211,7 +221,7 @@ class LoginBook(Protocol):
         """
         ...
 
-    async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
+    async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
         """Return the turn at ending the stream that is known of the user; None if none is known.
 
         With the turn: log off the stream `LoginGranted.ends`, call `end` once it is over, and then `put` with an empty
@@ -219,11 +229,11 @@ class LoginBook(Protocol):
         """
         ...
 
-    async def read_states(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return what is noted of each user, in the order of `users`; None where nothing is."""
         ...
 
-    async def ask(self, user: str, claim: str) -> Noted:
+    async def ask(self, user: str, claim: str) -> ClaimResult:
         """Claim the name for a question, if it is not logged in and no login of it is under way.
 
         `claim` is new for each question. `LoginGranted`: it is noted. `LoggedOff`: the user was to be logged off, and
@@ -235,19 +245,19 @@ class LoginBook(Protocol):
         """Forget this stream, which is over, or these claims; return False if something else is noted by now."""
         ...
 
-    async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
+    async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
         """Tell whether the user is in the room, or return the turn at having them join or leave it.
 
-        The turn is to be ended by `room_put`. A `need` of "look" gets no turn: "" means that nothing is known. "need"
+        The turn is to be ended by `put_room`. A `need` of "look" gets no turn: "" means that nothing is known. "need"
         gets it unless they are in the room; "again" gets it in any case. `LoginBusy`: another process has the turn.
         """
         ...
 
-    async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
+    async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """End the holder's turn with the user's state ("": not known); return False if nothing changed by it."""
         ...
 
-    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
+    async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
         """Note that the user, or everyone (""), is out of the room; if not `is_out`, that nothing is known of them.
 
         It holds for each of their logins. A join that is under way meanwhile leaves no note.
@@ -288,7 +298,7 @@ class Logins(Protocol):
         """
         ...
 
-    async def open_watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
+    async def stream_for_reader(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
         """Return an id as `stream` does, or as `renew` with a stale one; None for a user who is off or asks.
 
         A user whom a job logged off, or whose name asks a question, is not logged in. `afresh`: the stale stream leads
@@ -296,7 +306,7 @@ class Logins(Protocol):
         """
         ...
 
-    async def read_states(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return what Redis has of each user's login, in the order of `users`.
 
         If that is another login than before, a stream that was opened before gets nothing any more.
@@ -320,14 +330,14 @@ class Logins(Protocol):
 class Ports:
     """What a connector may use of the world outside.
 
-    `report` tells people something. `now_s` returns the time in epoch seconds. `http` is the lane's way to the target,
-    for requests that belong to no single job. `rosters` and `logins` are None for a kind that has none; `sent` is None
-    if no source of events needs it.
+    `report` tells people something. `now_s` returns the time in epoch seconds. `http` is the way to the target,
+    for requests that belong to no single job. `rosters` and `logins` are None for a kind that has none;
+    `sent_messages` is None if no source of events needs it.
     """
 
     report: Report
     now_s: Callable[[], float]
     http: Transport | None = None
     rosters: Rosters | None = None
-    sent: SentMessages | None = None
-    logins: LoginBook | None = None
+    sent_messages: SentMessages | None = None
+    logins: LoginStore | None = None

@@ -36,11 +36,11 @@ sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Rou
 class Offer(Protocol):
     """Events that were offered together."""
 
-    async def done(self) -> None:
+    async def wait(self) -> None:
         """Wait until all of the events are decided, however long Redis is away."""
         ...
 
-    async def leave(self) -> None:
+    async def withdraw(self) -> None:
         """Give up the events that are not yet on their way to Redis; return when the rest is decided, in seconds."""
         ...
 
@@ -56,7 +56,7 @@ class Intake(Protocol):
         """Have these events pushed in this order, without waiting; raise `ValueError` for one that no JSON can hold."""
         ...
 
-    async def park(self, jobs: Sequence[bytes], /) -> None:
+    async def add_dead_jobs(self, jobs: Sequence[bytes], /) -> None:
         """Put these jobs into the dead set; return when they are there, however long Redis is away."""
         ...
 
@@ -131,7 +131,7 @@ class Hook(Protocol):
         """Return the answer to OPTIONS, by which a server asks whether the source is there."""
         ...
 
-    def answer_taken(self, told: IncomingEvent) -> Answer:
+    def answer_accepted(self, told: IncomingEvent) -> Answer:
         """Return the answer to an event that Redis has, or that the source does not want."""
         ...
 
@@ -139,7 +139,7 @@ class Hook(Protocol):
         """Return the answer to an event that asks for one, if no one is going to give it."""
         ...
 
-    def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
+    def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
         """Return the answer to an event that could not be taken, so that its sender knows and tries again later."""
         ...
 
@@ -269,7 +269,7 @@ class ReaderPorts:
     `http` is what the logins use. The reader closes these three. `states` is None if nothing shows them.
     """
 
-    inlet: Intake
+    intake: Intake
     report: Report
     leases: Leases | None = None
     logins: "Logins | None" = None

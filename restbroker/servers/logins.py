@@ -17,15 +17,15 @@ from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.logins import (
     AskingOnly,
-    Claimed,
-    Ending,
-    How,
-    Known,
+    ClaimResult,
     LoggedIn,
     LoginBusy,
     LoginGranted,
+    LoginState,
     LoginTurn,
-    Taken,
+    LogoffReason,
+    LogoffStart,
+    TakeResult,
 )
 from restbroker.store.rooms import Need, RoomMembership, State
 
@@ -39,7 +39,7 @@ _LONGEST_WAIT_S: Final = 1.0
 
 @attrs.define(eq=False)
 class LoginsInRedis:
-    """The `LoginBook` of the target of this name; see `servers.contract.LoginBook`.
+    """The `LoginStore` of the target of this name; see `servers.contract.LoginStore`.
 
     A stream is a login of a user, named by its id. A turn is the right of one process at a time, the holder, to log a
     user in or off, or to have them join or leave a room. Every call waits while Redis is away, and raises
@@ -50,7 +50,7 @@ class LoginsInRedis:
     _open: Callable[[], Connection]
     _connection: Connection | None = None
 
-    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> TakeResult:
         """Return the user's stream, if one is known that is not `stale`, else the turn at logging the user in.
 
         `stays_off`: a user whom a job logged off is not logged in. See `store.logins.take`.
@@ -61,15 +61,15 @@ class LoginsInRedis:
         """End the holder's turn with the user's `stream`; return False if nothing changed (`store.logins.put`)."""
         return await self._insist(logins.put, self._target, user, holder, stream)
 
-    async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
+    async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
         """Return the turn at ending the user's stream, or None if none is known (`store.logins.off`)."""
-        return await self._insist(logins.off, self._target, user, turn, how)
+        return await self._insist(logins.start_logoff, self._target, user, turn, how)
 
-    async def read_states(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return what is noted of each user (`store.logins.read_states`)."""
         return await self._insist(logins.read_states, self._target, users)
 
-    async def ask(self, user: str, claim: str) -> Claimed:
+    async def ask(self, user: str, claim: str) -> ClaimResult:
         """Claim the user's name for a question, if no login with it is there or under way (`store.logins.ask`)."""
         return await self._insist(logins.ask, self._target, user, claim)
 
@@ -77,20 +77,20 @@ class LoginsInRedis:
         """Forget this stream or these claims, which are over; return False if others are noted (`store.logins.end`)."""
         return await self._insist(logins.end, self._target, user, what)
 
-    async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
+    async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
         """Return whether the user is in the room, or the turn at joining or leaving it (`store.rooms.take`)."""
         return await self._insist(rooms.take, self._target, stay, turn, need)
 
-    async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
+    async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """End the holder's turn at a room with the `state` that it reached: `in`, `out`, or "" if that is not known.
 
         Return False if the turn was not the holder's any more, so that nothing changed (`store.rooms.put`).
         """
         return await self._insist(rooms.put, self._target, stay, holder, state)
 
-    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
+    async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
         """Note that the user, or every user (""), is out of the room, or that nothing is known (`store.rooms.lose`)."""
-        return await self._insist(rooms.lose, self._target, room, user, is_out=is_out)
+        return await self._insist(rooms.forget, self._target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""

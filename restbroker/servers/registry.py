@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.config.target import Target
     from restbroker.job.command import Catalogue
     from restbroker.job.reason import Reason
-    from restbroker.servers.allowed import AllowedCommands
+    from restbroker.servers.allowed_commands import AllowedCommands
     from restbroker.servers.contract import Connector, Logins, Ports
     from restbroker.servers.ctl import CtlDialect
     from restbroker.servers.findings import Finding
@@ -174,15 +174,15 @@ async def check(target: "Target") -> "list[Finding]":
     What a person can act on is a finding. No finding has a secret of the target, even if its kind wrote one into it.
     Raise `ConfigError` for a kind whose package cannot be used.
     """
-    from restbroker.config.hidden import without_secrets  # for a check alone
+    from restbroker.config.target_secrets import remove_secrets  # for a check alone
 
     findings: list[Finding] = await _package(target.kind).load("check")(target)
     return [
         attrs.evolve(
             one,
-            message=without_secrets(one.message, target),
-            why=without_secrets(one.why, target),
-            cure=without_secrets(one.cure, target),
+            message=remove_secrets(one.message, target),
+            why=remove_secrets(one.why, target),
+            cure=remove_secrets(one.cure, target),
         )
         for one in findings
     ]

@@ -50,7 +50,7 @@ class RosterUnchanged:
 
 
 @attrs.frozen
-class Pace:
+class RefreshDelay:
     """When a marked user is due: `debounce_ms` after their last change, and `longest_ms` after the first at most."""
 
     debounce_ms: int

@@ -17,8 +17,8 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from restbroker.job.json_types import Json
-from restbroker.serving.strict import Strict
-from restbroker.telemetry.events import Report, Warned
+from restbroker.serving.strict import StrictApp
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -72,7 +72,7 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
     look = look or AppOptions()
     app = QuartTrio(name, static_folder=None)
     app.logger = _logger(name, report)
-    app.asgi_app = Strict(app.asgi_app, name, report)  # type: ignore[method-assign]  # as Quart documents it
+    app.asgi_app = StrictApp(app.asgi_app, name, report)  # type: ignore[method-assign]  # as Quart documents it
     # Where nobody may send a body it is not read, and the connection ends after the answer.
     app.config["MAX_CONTENT_LENGTH"] = look.body_limit_bytes
     app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
@@ -100,7 +100,7 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
 
     async def failed(error: Exception) -> Response:
         what = f"{name}: {request.path} failed with {type(error).__name__}."
-        report(Warned("RequestFailed", what, "Please report this."))
+        report(OperatorWarning("RequestFailed", what, "Please report this."))
         return look.refuse(500, "Bug", "This request failed.", "Please report this.")
 
     app.after_request(with_headers)
@@ -120,7 +120,7 @@ def _logger(name: str, report: Report) -> logging.Logger:
     def reported(record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if record.exc_info else None
         what = f"{name}: a request failed with {kind.__name__ if kind else 'an unknown error'}."
-        report(Warned("RequestFailed", what, "Please report this."))
+        report(OperatorWarning("RequestFailed", what, "Please report this."))
         return False
 
     logger.addFilter(reported)

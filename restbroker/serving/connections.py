@@ -63,20 +63,20 @@ class Connections:
         return self._is_hurried
 
     @contextlib.contextmanager
-    def lasting(self, longest_s: float) -> "Iterator[ConnectionLimits]":
+    def bound_connection(self, longest_s: float) -> "Iterator[ConnectionLimits]":
         """Bound a connection, which is the block: it rests for `longest_s` at most, and not once the process stops.
 
-        It starts at rest; call `works` and `rests` of the yielded `ConnectionLimits` as requests begin and end.
+        It starts at rest; call `note_busy` and `note_idle` of the yielded `ConnectionLimits` as requests begin and end.
         """
         with trio.CancelScope() as scope:
             life = ConnectionLimits(scope, self._idle, longest_s)
-            life.rests()
+            life.note_idle()
             if self._is_hurried:
                 scope.cancel()
             try:
                 yield life
             finally:
-                life.works()
+                life.note_busy()
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Send a part of the data as soon as the reader makes room, and return its length.
@@ -129,12 +129,12 @@ class ConnectionLimits:
     _idle: set[trio.CancelScope]
     _longest_s: float
 
-    def rests(self) -> None:
+    def note_idle(self) -> None:
         """Start the time within which a request must come."""
         self._idle.add(self._scope)
         self._scope.deadline = trio.current_time() + self._longest_s
 
-    def works(self) -> None:
+    def note_busy(self) -> None:
         """Stop that time: a request came, and its handling is bounded elsewhere."""
         self._idle.discard(self._scope)
         self._scope.deadline = math.inf
@@ -206,7 +206,7 @@ class BoundedStream:
         """Close the connection."""
         await self.stream.aclose()
 
-    def kept_to_its_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
+    def keep_to_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
         """Return the app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
 
         The connection rests but for what the app does: Hypercorn 0.18 waits forever for the first request of HTTP/2,
@@ -223,13 +223,13 @@ class BoundedStream:
                 return
             nonlocal count
             count += 1
-            life.works()
+            life.note_busy()
             try:
                 await app(scope, receive, send)
             finally:
                 count -= 1
                 if not count:
-                    life.rests()
+                    life.note_idle()
 
         return kept
 

@@ -11,7 +11,7 @@ import attrs
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from restbroker.serving.lines import as_sent
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _HEADERS = (
     (b"content-type", b"application/json; charset=utf-8"),
@@ -56,7 +56,7 @@ def plain_app(name: str, answer: Callable[[Request], Awaitable[Answer]], report:
 
     async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _run_lifespan(receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000, "reason": None})
@@ -64,7 +64,11 @@ def plain_app(name: str, answer: Callable[[Request], Awaitable[Answer]], report:
             try:
                 found = await answer(_read_request(scope))
             except Exception as error:  # noqa: BLE001  a stranger's request must not end a broker
-                report(Warned("RequestFailed", f"{name}: failed with {type(error).__name__}.", "Please report this."))
+                report(
+                    OperatorWarning(
+                        "RequestFailed", f"{name}: failed with {type(error).__name__}.", "Please report this."
+                    )
+                )
                 found = error_answer(500, "Bug", "This request failed.", "Please report this.")
             await send_answer(found, send, closing=found.closing and scope["http_version"].startswith("1"))
 
@@ -84,7 +88,7 @@ async def send_answer(answer: Answer, send: ASGISendCallable, *, closing: bool) 
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+async def _run_lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()

@@ -19,7 +19,7 @@ import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, HTTPScope
 
 from restbroker.serving.connections import Connections
-from restbroker.serving.requests import PART_BYTES, Incoming, Requests, Unreadable
+from restbroker.serving.requests import PART_BYTES, IncomingRequest, Requests, Unreadable
 
 _REST_S: Final = 0.5
 """Seconds for which an unneeded body is read on, so that its sender gets the answer before the connection ends."""
@@ -62,7 +62,7 @@ class PlainHttp:
     client: tuple[str, int] | None = None
     """The address and port of the other end."""
     _requests: Requests = attrs.field(factory=Requests)
-    _request: Incoming = attrs.field(factory=Incoming)
+    _request: IncomingRequest = attrs.field(factory=IncomingRequest)
     _head: bytes = b""
     _goes_on: bool = True
     _is_answered: bool = True
@@ -71,16 +71,16 @@ class PlainHttp:
     async def serve(self) -> None:
         """Serve requests until either end closes, or the process stops, and close; raise nothing of the network."""
         try:
-            with self.connections.lasting(self.keep_alive_s) as life:
+            with self.connections.bound_connection(self.keep_alive_s) as life:
                 # As the process stops none is begun: what would be done of it could not be confirmed.
                 while (request := await self._next()) is not None and not self.connections.is_hurried:
-                    life.works()
+                    life.note_busy()
                     self._request, self._is_answered = request, False
                     await self.app(self._scope(request), self._receive, self._send)
                     await self._drop_rest()
                     if self.connections.is_hurried or not self._goes_on:
                         break
-                    life.rests()
+                    life.note_idle()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Unreadable as error:
@@ -89,7 +89,7 @@ class PlainHttp:
             with trio.move_on_after(1.0, shield=True):
                 await self.stream.aclose()
 
-    async def _next(self) -> Incoming | None:
+    async def _next(self) -> IncomingRequest | None:
         """Return the next request, or None if no more comes; raise `Unreadable`."""
         while (request := self._requests.take()) is None:
             if not await self._read():
@@ -102,7 +102,7 @@ class PlainHttp:
         self._requests.feed(bytes(data))
         return bool(data)
 
-    def _scope(self, request: Incoming) -> HTTPScope:
+    def _scope(self, request: IncomingRequest) -> HTTPScope:
         raw_path, _, query = _origin(request.target).partition(b"?")
         return {
             "type": "http",
@@ -125,7 +125,7 @@ class PlainHttp:
         """Return what came of the body, as ASGI says, after waiting for some."""
         request = self._request
         if request.waits_for_continue and not self._is_answered:
-            request.is_wanted = True
+            request.is_continued = True
             await self.stream.send_all(_CONTINUE)
         while not request.parts and not request.is_whole:
             if self._requests.is_broken or not await self._read():

@@ -32,7 +32,7 @@ class Unreadable(ValueError):
 
 
 @attrs.define(eq=False)
-class Incoming:
+class IncomingRequest:
     """A request. Names of headers are in lower case. `parts`: those of its body that were not taken yet."""
 
     method: str = ""
@@ -41,7 +41,7 @@ class Incoming:
     headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
     parts: deque[bytes] = attrs.field(factory=deque)
     is_whole: bool = False
-    is_wanted: bool = False
+    is_continued: bool = False
     """Whether the sender was told to send the body (100 Continue)."""
     keeps_alive: bool = False
 
@@ -62,7 +62,7 @@ class Incoming:
     @property
     def waits_for_continue(self) -> bool:
         """Whether its sender waits for 100 Continue, by its head, and no part of a body came."""
-        if self.version == "1.0" or self.parts or self.is_whole or self.is_wanted:
+        if self.version == "1.0" or self.parts or self.is_whole or self.is_continued:
             return False
         return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
 
@@ -72,8 +72,8 @@ class Requests:
     """All requests of one connection: what is fed, and the requests whose head is there, in their order."""
 
     _parser: httptools.HttpRequestParser = attrs.field(init=False)
-    _ready: deque[Incoming] = attrs.field(factory=deque)
-    _now: Incoming = attrs.field(factory=Incoming)
+    _ready: deque[IncomingRequest] = attrs.field(factory=deque)
+    _current: IncomingRequest = attrs.field(factory=IncomingRequest)
     _has_head: bool = False
     """Whether the head of the request that is read now is whole."""
     _has_moved: bool = False
@@ -97,7 +97,7 @@ class Requests:
         if self._stuck_bytes > HEAD_LIMIT_BYTES + 2 * PART_BYTES:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
-    def take(self) -> Incoming | None:
+    def take(self) -> IncomingRequest | None:
         """Return the next request whose head is there, or None; raise `Unreadable` if none can follow."""
         if self._ready:
             return self._ready.popleft()
@@ -113,24 +113,24 @@ class Requests:
     def on_message_begin(self) -> None:
         """Handle llhttp's event: a request begins."""
         if not self._is_resumed:
-            self._now, self._has_head, self._has_moved = Incoming(), False, True
+            self._current, self._has_head, self._has_moved = IncomingRequest(), False, True
 
     def on_url(self, url: bytes) -> None:
         """Handle llhttp's event: a part of the address came."""
         if not self._is_resumed:
-            self._now.target += url
+            self._current.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Handle llhttp's event: a header came, or one that follows the last chunk, which is dropped."""
         if not self._is_resumed and not self._has_head:
-            self._now.headers.append((name.lower(), value))
+            self._current.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Handle llhttp's event: a head is complete; the request is ready, or to be refused."""
         # Of what follows a request that is refused, nothing may be answered in its place.
         if self._is_resumed or self._refused:
             return
-        now = self._now
+        now = self._current
         now.method, now.version = self._parser.get_method().decode(), self._parser.get_http_version()
         now.keeps_alive = now.version == "1.1" and self._parser.should_keep_alive()
         self._has_head = self._has_moved = True
@@ -145,16 +145,16 @@ class Requests:
 
     def on_body(self, body: bytes) -> None:
         """Handle llhttp's event: a part of the body came; raise `ValueError` if there are too many."""
-        self._now.parts.append(body)
+        self._current.parts.append(body)
         self._has_moved = True
-        if len(self._now.parts) > MOST_CHUNKS:
+        if len(self._current.parts) > MOST_CHUNKS:
             raise ValueError("its chunks are too small")
 
     def on_message_complete(self) -> None:
         """Handle llhttp's event: a request is complete; where HTTP/2 is offered, it comes before the body."""
-        self._now.is_whole = self._is_resumed or not self._parser.should_upgrade() or not self._framing()
+        self._current.is_whole = self._is_resumed or not self._parser.should_upgrade() or not self._framing()
         self._is_resumed = False
-        self._has_head, self._has_moved = not self._now.is_whole, True
+        self._has_head, self._has_moved = not self._current.is_whole, True
 
     def _read(self, data: bytes) -> bytes | None:
         """Read this; return what is still to be read after an offer that is declined, None if all was read."""
@@ -168,7 +168,7 @@ class Requests:
 
     def _framing(self) -> bytes:
         """Return the headers that say how long the body is."""
-        return b"".join(name + b": " + value + b"\r\n" for name, value in self._now.headers if name in _FRAMING)
+        return b"".join(name + b": " + value + b"\r\n" for name, value in self._current.headers if name in _FRAMING)
 
     def _after_offer(self, rest: bytes) -> bytes | None:
         """Return what to read after an offer of HTTP/2 or a WebSocket, which is declined; Java's client always offers.
@@ -176,7 +176,7 @@ class Requests:
         llhttp ends there, and would leave out the body.
         """
         self._parser = httptools.HttpRequestParser(self)
-        if self._now.is_whole:
+        if self._current.is_whole:
             return rest or None
         self._is_resumed = True
         return b"POST / HTTP/1.1\r\n" + self._framing() + b"\r\n" + rest

@@ -36,7 +36,7 @@ from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.lines import RequestLines
 from restbroker.serving.plain_http import PlainHttp
 from restbroker.serving.tls import Certificate, failure
-from restbroker.telemetry.events import Listening, Report, Warned
+from restbroker.telemetry.events import Listening, OperatorWarning, Report
 
 GRACE_S = 1.5
 """Seconds that a stop waits for answers that are being written."""
@@ -154,8 +154,8 @@ class Server:
                 if self.is_plain:
                     await self._serve_plainly(wrapped, _client(stream))
                 else:
-                    with self._connections.lasting(self.keep_alive_s) as life:
-                        app = ASGIWrapper(bounded.kept_to_its_protocol(whole, life))
+                    with self._connections.bound_connection(self.keep_alive_s) as life:
+                        app = ASGIWrapper(bounded.keep_to_protocol(whole, life))
                         await self._serve_alone(TCPServer(app, config, context, ConnectionState(state.copy()), wrapped))
 
         async with trio.open_nursery() as living:
@@ -244,7 +244,7 @@ class Server:
     def _warn_once(self, code: str, message: str, cure: str) -> None:
         if message not in self._told:
             self._told.add(message)
-            self.report(Warned(code, message, cure))
+            self.report(OperatorWarning(code, message, cure))
 
 
 def _drop_stalled(listener: trio.SocketListener) -> None:

@@ -16,7 +16,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from restbroker.serving.plain import error_answer, send_answer
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 App: TypeAlias = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 _REMIND_S: Final = 60.0
@@ -25,7 +25,7 @@ _REST_PARTS: Final = 16
 
 
 @attrs.define(eq=False)
-class Strict:
+class StrictApp:
     """The guard before an `app`; `name` is for messages. A WebSocket is reported once a minute at most."""
 
     app: App
@@ -53,7 +53,7 @@ class Strict:
             self._reported_at_s = trio.current_time()
             message = f"{self.name}: a client requested a WebSocket, which this port does not support; it got 403."
             cure = "Any web page in a browser that reaches this port can do this. Restrict access to the port."
-            self.report(Warned("WebSocketRefused", message, cure))
+            self.report(OperatorWarning("WebSocketRefused", message, cure))
 
 
 def _doubt(scope: HTTPScope) -> tuple[str, str] | None:

@@ -10,8 +10,8 @@ import attrs
 import trio
 
 from restbroker.config.target import CertFiles
-from restbroker.config.tls import served_context
-from restbroker.telemetry.events import Report, Warned
+from restbroker.config.tls import server_context
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _LOOK_AGAIN_S = 5.0
 _Stamp = tuple[tuple[int, int, int], ...]
@@ -38,7 +38,7 @@ class Certificate:
                 # A slow disk must not hold up deliveries.
                 stamp = await trio.to_thread.run_sync(_stamp_of, self.files)
                 if stamp != self._stamp:
-                    self._context = await trio.to_thread.run_sync(served_context, self.files)
+                    self._context = await trio.to_thread.run_sync(server_context, self.files)
                     self._stamp, self._is_told = stamp, False
             except OSError as error:
                 self._tell(error)
@@ -52,10 +52,10 @@ class Certificate:
         left = "No connection can be accepted" if self._context is None else "The previous one stays in use"
         what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."
         cure = "Put a certificate with its key there, in PEM form, readable by restbroker."
-        self.report(Warned("CertificateUnusable", what, cure))
+        self.report(OperatorWarning("CertificateUnusable", what, cure))
 
 
-def failure(error: BaseException, what: str) -> Warned | None:
+def failure(error: BaseException, what: str) -> OperatorWarning | None:
     """Return why a client of `what` could not begin with TLS; None for one that only tested if the port is open."""
     cause = error.__cause__
     if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -71,7 +71,7 @@ def failure(error: BaseException, what: str) -> Warned | None:
             )
         case _:
             cure = "The log of that client may say more."
-    return Warned("TLSFailed", f"A TLS handshake failed with {what}: {reason}.", cure)
+    return OperatorWarning("TLSFailed", f"A TLS handshake failed with {what}: {reason}.", cure)
 
 
 def _stamp_of(files: CertFiles) -> _Stamp:

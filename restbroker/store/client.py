@@ -109,9 +109,9 @@ class Client:
         return self._link is not None and not strays
 
     @property
-    def is_asked(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether an answer is still to come."""
-        return self._link is not None and self._link.is_asked
+        return self._link is not None and self._link.is_waiting
 
     @property
     def descriptor(self) -> int:
@@ -142,7 +142,7 @@ class Client:
             replies = self._link.receive()
         return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
-    def given_up(self) -> RestbrokerError:
+    def abandon(self) -> RestbrokerError:
         """Close the connection because an answer is overdue, and return the `StoreUnavailable` to raise."""
         self.close()
         return translate(TimeoutError(), self.address)
@@ -201,7 +201,7 @@ class Client:
         link = self._link
         if link is None:
             return None
-        if link.is_asked:
+        if link.is_waiting:
             self.close()
             raise ConnectionEnded(f"An answer of Redis at {self.address} was left unread.", "Try again.")
         if not self.is_open:

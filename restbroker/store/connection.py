@@ -19,7 +19,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import events
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code
-from restbroker.store.events import Heard, IncomingEvent
+from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.exchange import Exchange
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
 from restbroker.store.redis import Steps, Wait, Work
@@ -83,7 +83,7 @@ class Connection:
         both = Exchange(self._client.keys, finished, now_s, wanted)
         return both.answers(await self._each(both.calls))
 
-    async def hear(self, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
+    async def push_events(self, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
         """Push the jobs of events without the thread, which would wait for the interpreter while lanes are busy.
 
         Return and raise what `events.push` does. Can be cancelled only before anything is sent.
@@ -92,7 +92,7 @@ class Connection:
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts on Trio's own loop, when it is their turn; return and raise what `Client.run_each` does."""
-        await self._own_turn()
+        await self._acquire_turn()
         try:
             if self._took is None or not self._client.is_open:
                 return await on_trio(self._client.steps_to_run(calls))
@@ -103,7 +103,7 @@ class Connection:
         finally:
             self._turn.release()
 
-    async def _own_turn(self) -> None:
+    async def _acquire_turn(self) -> None:
         """Wait for the turn; let no other task run first if it is free: an idle broker's job would wait for that."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
@@ -150,7 +150,7 @@ class Waiter:
                 await trio.lowlevel.wait_readable(client.descriptor)
             if self._tells_of_a_job(client):
                 return True
-            if client.is_asked and not scope.cancelled_caught:
+            if client.is_waiting and not scope.cancelled_caught:
                 # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
                 self.close()
                 return True
@@ -170,7 +170,7 @@ class Waiter:
         self._client = client
 
     def _ask(self, client: Client, queue: str) -> None:
-        if not client.is_asked:
+        if not client.is_waiting:
             # BLMOVE of a queue onto itself: it wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
             key = client.keys.queue(queue)
             client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
@@ -180,7 +180,7 @@ class Waiter:
         """Tell whether an answer came that says that a job is there. Raise `StoreUnavailable` if it is overdue."""
         answers = client.answer()
         if not answers and trio.current_time() > self._overdue_at_s:
-            raise client.given_up()
+            raise client.abandon()
         return any(moved is not None for moved in answers)
 
 

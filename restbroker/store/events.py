@@ -17,7 +17,7 @@ from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_score, items, mapping, pair, text
 from restbroker.store.server import time_s
 
-Heard: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
+PushResult: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
 """What became of an event. `pushed`: its job is in the queue, by this call or the same call before.
 
 `duplicate`: the same event came before. `own`: it reports what this broker sent, or a test. `unwanted`: no queue is for
@@ -62,7 +62,7 @@ class RecentEvent:
     event: bytes
 
 
-def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
+def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
     """Push the jobs of those events that did not come before, in their order, and return what became of each.
 
     Raise `StoreNotNow` or `StoreRefused`: nothing was done. Raise `StoreUnavailable`: any of it may have been done.
@@ -72,7 +72,7 @@ def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
 
 def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
     """Return the script call that `push` sends."""
-    places: dict[str, int] = {keys.queues: 1, keys.heard: 2}
+    places: dict[str, int] = {keys.queues: 1, keys.recent_events: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]
     for one in arrivals:
         at = places.setdefault(keys.queue(one.queue), len(places) + 1)
@@ -83,7 +83,7 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
     return "hear", list(places), arguments
 
 
-def read_push(reply: Reply | StoreRefused) -> list[Heard]:
+def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
     """Return what became of each event, from the reply to `push_call`. Raise `StoreRefused` if the reply is that."""
     if isinstance(reply, StoreRefused):
         raise reply
@@ -95,36 +95,39 @@ def remember(client: Client, own_mark: str, window_ms: int) -> None:
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
 
 
-def expect(client: Client, test_mark: str) -> None:
+def expect_test(client: Client, test_mark: str) -> None:
     """Let events of this test become no jobs for an hour, so that a late one does not either."""
     client.command("SET", client.keys.event(test_mark), "\n", "PX", _TEST_MS)
 
 
-def came(client: Client, test_mark: str) -> list[bytes]:
+def read_test_events(client: Client, test_mark: str) -> list[bytes]:
     """Return what was noted of each event of this test that came (JSON)."""
     value = client.command("GET", client.keys.event(test_mark))
     return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
 
 
-def park(client: Client, jobs: Sequence[bytes]) -> None:
+def add_dead_jobs(client: Client, jobs: Sequence[bytes]) -> None:
     """Put jobs into the dead set, with copies as `finish` makes them. Raise `StoreUnavailable` or `StoreRefused`.
 
     If called twice, equal jobs are in the set once.
     """
     keys, score = client.keys, as_score(time_s(client))
     parked = [("ZADD", keys.sorted_set("dead"), score, job) for job in jobs]
-    copies = [("XADD", keys.parked, "MAXLEN", "~", _COPIES, "*", "ticket", "", "payload", job) for job in jobs]
+    copies = [("XADD", keys.dead_copies, "MAXLEN", "~", _COPIES, "*", "ticket", "", "payload", job) for job in jobs]
     client.commands([*parked, *copies])
 
 
 def newest(client: Client, after: str = "") -> list[RecentEvent]:
     """Return what was noted after the entry named `after`, or all that is kept, oldest first."""
     start = f"({after}" if after else "-"
-    found = [pair(entry) for entry in items(client.command("XREVRANGE", client.keys.heard, "+", start, "COUNT", _READ))]
+    found = [
+        pair(entry)
+        for entry in items(client.command("XREVRANGE", client.keys.recent_events, "+", start, "COUNT", _READ))
+    ]
     return [RecentEvent(text(name), mapping(fields).get("event", b"")) for name, fields in reversed(found)]
 
 
-def _read_code(code: object) -> Heard:
+def _read_code(code: object) -> PushResult:
     match code:
         case 1:
             return "pushed"

@@ -151,7 +151,7 @@ def _from_reply(
     elif error.code in _CLUSTER:
         cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
     elif misused and error.code == WRONG_TYPE:
-        found = ". ".join(one.what for one in misused)
+        found = ". ".join(one.message for one in misused)
         return StoreRefused(
             f"Redis at {address} refused a command (WRONGTYPE). {found}.",
             "\n".join(one.cure for one in misused),

@@ -18,7 +18,7 @@ from restbroker.job.format import ResponseQueue
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
-from restbroker.store.identities import ProcessFacts, dying, live, read
+from restbroker.store.identities import ProcessFacts, fenced_identities, live_identities, read
 from restbroker.store.in_progress import JobsInProgress, pieces, read_tickets
 from restbroker.store.jobs import retire
 from restbroker.store.replies import Argument, Reply, as_score, items, mapping
@@ -27,7 +27,7 @@ from restbroker.store.server import time_s
 from restbroker.store.settling import Destinations
 from restbroker.store.tickets import generation_of, queue_of, ticket_number, ticket_queue
 
-Park: TypeAlias = Callable[[OrphanedJob], Dead]
+MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
 """How to park a job of a dead identity, and what to answer; the time in the result is replaced by Redis' clock.
 
 Each job gets another time.
@@ -47,7 +47,7 @@ _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 class Recovery:
     """What `recover` did: how many jobs went back, were parked, or stay.
 
-    `jobs`: those that went back or were parked. `maybe_run`: those of them that may have reached a worker. `parked`:
+    `jobs`: those that went back or were parked. `maybe_run`: those of them that may have reached a worker. `dead`:
     those that are in the dead set, because they were marked as about to be sent, or crashed the process alone.
     `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
     identity is gone; otherwise call `recover` again later. `unanswered`: those that were parked although Redis refuses
@@ -56,20 +56,20 @@ class Recovery:
 
     jobs: int
     maybe_run: int
-    parked: int
+    dead: int
     refused: int
     retired: bool
     unanswered: int = 0
 
 
-def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
+def write_heartbeats(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
     """Write each identity's rising counter, and its snapshot (JSON) if it has one; tell for each whether it lives.
 
     False: it is fenced, so stop its work.
     """
     keys = client.keys
     calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
-        ([keys.beats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
+        ([keys.heartbeats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
         for identity, number in beats
     ]
     return [reply == 1 for reply in client.run_many("beat", calls)]
@@ -80,11 +80,11 @@ def fence(client: Client, identity: str, counter_seen: int) -> bool:
 
     False: it lives, or is gone.
     """
-    return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
+    return client.run("fence", [client.keys.heartbeats, client.keys.fenced], [identity, counter_seen]) == 1
 
 
 def recover(
-    client: Client, identity: str, park: Park, poison: Park | None = None, waits: Waits | None = None
+    client: Client, identity: str, park: MakeDead, poison: MakeDead | None = None, waits: Waits | None = None
 ) -> Recovery:
     """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
@@ -103,7 +103,7 @@ def recover(
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
-    marks = mapping(client.command("HGETALL", client.keys.sent(identity)))
+    marks = mapping(client.command("HGETALL", client.keys.send_marks(identity)))
     beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
     known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
@@ -120,7 +120,13 @@ def recover(
         responses = None if known is None else known.responses
         held = JobsInProgress(in_hand.last, in_hand.hwm, jobs)
         crash = DeadIdentity(
-            identity, target, queues, in_hand=held, life=generation_of(identity), beside=beside, responses=responses
+            identity,
+            target,
+            queues,
+            in_progress=held,
+            generation=generation_of(identity),
+            beside=beside,
+            responses=responses,
         )
         answer = _recover(
             client, crash, [_orphan(crash, ticket, marks, park=park, poison=poison, waits=waits) for ticket in tickets]
@@ -141,7 +147,7 @@ def recover(
             f"The other jobs were requeued. Look at these fields of {client.keys.in_progress(identity)} and "
             "delete them.",
         )
-    gone = identity in dying(client) and retire(client, identity)
+    gone = identity in fenced_identities(client) and retire(client, identity)
     return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered)
 
 
@@ -163,43 +169,47 @@ def maybe_run(client: Client) -> Mapping[str, int]:
 def forget(client: Client, digests: Sequence[str]) -> None:
     """Remove the counts of the jobs with these SHA-1 digests (hex), and tell every lane that there is news."""
     fields = [field for digest in digests for field in (digest, f"!{digest}")]
-    client.run("forget", [client.keys.recovered_version, *_count_keys(client)], fields)
+    client.run("forget", [client.keys.recoveries_version, *_count_keys(client)], fields)
 
 
 def _count_keys(client: Client) -> list[str]:
     """Return the keys of the days whose counts may still be there: they are kept for 72 hours."""
     now_s = time_s(client)
-    return [client.keys.recovered(now_s - back * _DAY_S) for back in range(4)]
+    return [client.keys.recoveries(now_s - back * _DAY_S) for back in range(4)]
 
 
 @attrs.frozen
 class DeadIdentity:
-    """A dead identity. `in_hand`: those of its jobs that are given back now.
+    """A dead identity. `in_progress`: those of its jobs that are given back now.
 
-    `life`: the name that all lanes of one life of its process share. `beside`: other lanes of its process have jobs.
+    `generation`: the name that all identities of one generation of its process share. `beside`: others of its process
+    have jobs.
     """
 
     identity: str
     target: str
     queues: Sequence[str]
-    in_hand: JobsInProgress
-    life: str
+    in_progress: JobsInProgress
+    generation: str
     beside: bool = False
     responses: ResponseQueue | None = None
 
 
 @attrs.frozen
 class Orphan:
-    """A job of a dead identity. `parked`: what it becomes if it is parked; `waits`: it may wait in the schedule set."""
+    """A job of a dead identity.
+
+    `dead`: what it becomes if it must not run again; `waits`: it may wait in the schedule set.
+    """
 
     ticket: str
-    parked: Dead | None = None
+    dead: Dead | None = None
     waits: bool = False
 
 
 def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
     """Tell whether other lanes of the same process have anything in progress."""
-    for other in (live(client).keys() | dying(client).keys()) - {identity}:
+    for other in (live_identities(client).keys() | fenced_identities(client).keys()) - {identity}:
         known = read(client, other)
         if (
             known is not None
@@ -218,15 +228,20 @@ def _whole(client: Client, identity: str, ticket: str, job: bytes | int, marks: 
 
 
 def _orphan(
-    crash: DeadIdentity, ticket: str, marks: Mapping[str, bytes], park: Park, poison: Park | None, waits: Waits | None
+    crash: DeadIdentity,
+    ticket: str,
+    marks: Mapping[str, bytes],
+    park: MakeDead,
+    poison: MakeDead | None,
+    waits: Waits | None,
 ) -> Orphan:
-    raw = crash.in_hand.jobs.get(ticket)
+    raw = crash.in_progress.jobs.get(ticket)
     if raw is None:
         # Too large: it is judged when it is taken again.
         return Orphan(ticket)
     queue = queue_of(ticket, crash.queues) or ""
     fallen = OrphanedJob(crash.identity, ticket, queue, raw=raw, responses=crash.responses, queues=tuple(crash.queues))
-    may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
+    may_wait = waits is not None and ticket_number(ticket) <= crash.in_progress.hwm and waits(queue, raw)
     match marks.get(ticket):
         case None:
             return Orphan(ticket, waits=may_wait)
@@ -240,19 +255,30 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
     """Move these jobs, and return one code for each; None if the identity is not fenced."""
     keys, identity = client.keys, crash.identity
     now_s = time_s(client)
-    fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
-    fixed += [keys.recovered(now_s), keys.recovered_version, keys.in_flight(crash.target), keys.sorted_set("schedule")]
+    fixed = [
+        keys.fenced,
+        keys.in_progress(identity),
+        keys.sorted_set("dead"),
+        keys.dead_copies,
+        keys.send_marks(identity),
+    ]
+    fixed += [
+        keys.recoveries(now_s),
+        keys.recoveries_version,
+        keys.in_flight(crash.target),
+        keys.sorted_set("schedule"),
+    ]
     fixed.append(keys.queues)
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
-    arguments: list[Argument] = [identity, crash.target, crash.life, int(crash.beside), jitter, len(crash.queues)]
+    arguments: list[Argument] = [identity, crash.target, crash.generation, int(crash.beside), jitter, len(crash.queues)]
     destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
-        touched = int(number <= crash.in_hand.hwm)
+        touched = int(number <= crash.in_progress.hwm)
         # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
         score = as_score(now_s + place / 1_000_000)
-        payload, replies = (b"", ()) if orphan.parked is None else (orphan.parked.payload, orphan.parked.replies)
+        payload, replies = (b"", ()) if orphan.dead is None else (orphan.dead.payload, orphan.dead.replies)
         arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits)]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]

@@ -36,25 +36,25 @@ class ProcessFacts:
 class Registration:
     """What an identity wrote at its start. `queues` are in the order of their indices, the first being 1.
 
-    `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only. `responses`: where
-    the reply jobs of its parked jobs go; None also for an identity of an older version.
+    `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
+    `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
     """
 
     facts: ProcessFacts
     queues: tuple[str, ...]
-    beat_at_s: int | None
+    heartbeat_at_s: int | None
     snapshot: bytes | None
     responses: ResponseQueue | None = None
 
 
-def live(client: Client) -> Mapping[str, int]:
+def live_identities(client: Client) -> Mapping[str, int]:
     """Return every identity that may fetch, and its counter."""
-    return counts(client.command("HGETALL", client.keys.beats))
+    return counts(client.command("HGETALL", client.keys.heartbeats))
 
 
-def dying(client: Client) -> Mapping[str, int]:
+def fenced_identities(client: Client) -> Mapping[str, int]:
     """Return every fenced identity that may still hold jobs, and its counter at that time."""
-    return counts(client.command("HGETALL", client.keys.dying))
+    return counts(client.command("HGETALL", client.keys.fenced))
 
 
 def read(client: Client, identity: str) -> Registration | None:

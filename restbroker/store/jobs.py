@@ -72,7 +72,7 @@ class Limits:
 class FetchRequest:
     """What a lane asks for. `queues` are registered names, served in this order, which may differ from call to call.
 
-    `base` is the highest ticket number that the lane knows of, `want` the number of jobs (500 at most), `hwm` the
+    `base` is the highest ticket number that the lane knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
     """
@@ -81,7 +81,7 @@ class FetchRequest:
     target: str
     queues: tuple[str, ...]
     base: int
-    want: int
+    count: int
     hwm: int
     limits: Limits = Limits()
     most_bytes: int = MAX_BYTES
@@ -106,14 +106,14 @@ class FetchedJob:
 class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
-    `paused`: the requested queues that are paused. When `recovered_version` changes, `heartbeats.maybe_run` has news.
+    `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
     `more`: the next job was left because of its size.
     """
 
     jobs: tuple[FetchedJob, ...]
     paused: frozenset[str]
     bad: frozenset[str]
-    recovered_version: int
+    recoveries_version: int
     more: bool = False
 
 
@@ -163,7 +163,7 @@ def register(
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
     keys = client.keys
-    reply = client.run("register", [keys.beats, keys.dying, keys.info(identity)], [identity, *as_fields(fields)])
+    reply = client.run("register", [keys.heartbeats, keys.fenced, keys.info(identity)], [identity, *as_fields(fields)])
     return reply == 1
 
 
@@ -179,10 +179,10 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
 def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     """Return the script call that `fetch` sends."""
     identity, target = request.identity, request.target
-    fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
-    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recovered_version, keys.dying]
+    fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
+    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recoveries_version, keys.fenced]
     limits = request.limits
-    numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
+    numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
     lists = [keys.queue(queue) for queue in request.queues]
@@ -213,7 +213,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 jobs=_read_batches(request, items(answer[4])),
                 paused=paused,
                 bad=bad,
-                recovered_version=integer(answer[1]),
+                recoveries_version=integer(answer[1]),
                 more=more,
             )
 
@@ -224,8 +224,8 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
         return error
     cure = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
-        f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recovered_version}, the "
-        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused}."
+        f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recoveries_version}, the "
+        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}."
     )
     return StoreRefused(error.message, cure)
 
@@ -253,8 +253,8 @@ def retire(client: Client, identity: str) -> bool:
     keys = client.keys
     # What retired before has no record, and nothing in hand either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
-    own = [keys.in_progress(identity), keys.sent(identity), keys.info(identity), keys.in_flight(target)]
-    return client.run("retire", [keys.beats, keys.dying, *own], [identity]) == 1
+    own = [keys.in_progress(identity), keys.send_marks(identity), keys.info(identity), keys.in_flight(target)]
+    return client.run("retire", [keys.heartbeats, keys.fenced, *own], [identity]) == 1
 
 
 def rejoin(client: Client, identity: str, ticket: str) -> None:
@@ -267,7 +267,7 @@ def rejoin(client: Client, identity: str, ticket: str) -> None:
 
 def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
     keys = client.keys
-    place = [keys.beats, keys.in_progress(identity), keys.sent(identity)]
+    place = [keys.heartbeats, keys.in_progress(identity), keys.send_marks(identity)]
     answer = client.run("mark", place, [identity, how, *tickets])
     return IdentityUnknown() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 

@@ -22,14 +22,14 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    shared = [keys.beats, keys.dying, keys.tokens, keys.queue_pauses, keys.target_pauses]
-    shared += [keys.queues, keys.paused, keys.processes]
+    shared = [keys.heartbeats, keys.fenced, keys.tokens, keys.queue_pauses, keys.target_pauses]
+    shared += [keys.queues, keys.paused_queues, keys.processes]
     shared += [keys.sorted_set("retry"), keys.sorted_set("schedule"), keys.sorted_set("dead")]
-    shared += [keys.parked, keys.audit, keys.history, keys.heard, keys.sources, keys.recovered_version]
+    shared += [keys.dead_copies, keys.audit, keys.history, keys.recent_events, keys.sources, keys.recoveries_version]
     shared += [keys.stat("processed"), keys.stat("failed")]
     of_targets = [key for name in targets for key in (keys.pause(name), keys.rate(name), keys.in_flight(name))]
     looked_at = [*shared, *of_targets, *map(keys.queue, queues)]
-    wanted = {key: keys.wanted_type(key) for key in looked_at}
+    wanted = {key: keys.expected_type(key) for key in looked_at}
     found = types(client, looked_at)
     return tuple(
         MisusedKey(key, kind, found[key]) for key, kind in wanted.items() if key in found and found[key] != kind

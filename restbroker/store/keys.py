@@ -40,19 +40,19 @@ class Keys:
     def _key(self, name: str) -> str:
         return f"{self.namespace}:{name}" if self.namespace else name
 
-    def wanted_type(self, key: str) -> str | None:
+    def expected_type(self, key: str) -> str | None:
         """Return Redis' word for the type that this key must have; None: it is a process', or none of these keys."""
         name = key.removeprefix(f"{self.namespace}:") if self.namespace else key
         by_beginning = (kind for beginnings, kind in _BY_BEGINNING if name.startswith(beginnings))
         return _BY_NAME.get(name) or next(by_beginning, None)
 
     @property
-    def beats(self) -> str:
+    def heartbeats(self) -> str:
         """HASH identity → counter: who may fetch."""
         return self._key("restbroker:beats")
 
     @property
-    def dying(self) -> str:
+    def fenced(self) -> str:
         """HASH identity → counter when fenced: whose jobs are to be given back."""
         return self._key("restbroker:dying")
 
@@ -64,7 +64,7 @@ class Keys:
         """Return the key of a HASH: ticket → raw job; plus `last` and `hwm`."""
         return self._key(f"restbroker:ip:{identity}")
 
-    def sent(self, identity: str) -> str:
+    def send_marks(self, identity: str) -> str:
         """Return the key of a HASH: ticket → `once` (about to be sent, at most once) or `alone` (alone in progress)."""
         return self._key(f"restbroker:sent:{identity}")
 
@@ -90,7 +90,7 @@ class Keys:
         """Return the key of a HASH: identity → its jobs in progress for this target, where their number is limited."""
         return self._key(f"restbroker:inflight:{target}")
 
-    def recovered(self, at_s: float) -> str:
+    def recoveries(self, at_s: float) -> str:
         """Return the key of a HASH of one day (in UTC): SHA-1 of a job → count/alone/crashes:identity.
 
         "#" and "!" before a name are notes beside these; `recover.lua` and `migrate_list.lua` explain it. `at_s` (epoch
@@ -99,12 +99,12 @@ class Keys:
         return self._key(f"restbroker:recovered:{datetime.fromtimestamp(at_s, UTC):%Y%m%d}")
 
     @property
-    def recovered_version(self) -> str:
+    def recoveries_version(self) -> str:
         """STRING: a number that rises whenever a recovery recorded something."""
         return self._key("restbroker:recovered:version")
 
     @property
-    def parked(self) -> str:
+    def dead_copies(self) -> str:
         """STREAM: copies of dead jobs."""
         return self._key("restbroker:parked")
 
@@ -119,7 +119,7 @@ class Keys:
         return self._key("restbroker:audit")
 
     @property
-    def heard(self) -> str:
+    def recent_events(self) -> str:
         """STREAM: the latest events of servers, without their texts."""
         return self._key("restbroker:events")
 
@@ -151,7 +151,7 @@ class Keys:
         """HASH with an expiry: source, process and user → the state of the reading (JSON)."""
         return self._key("restbroker:sources")
 
-    def told(self, name: str) -> str:
+    def turn_result(self, name: str) -> str:
         """Return the key of a HASH with an expiry: the last result of what `name` stands for."""
         return self._key(f"restbroker:told:{name}")
 
@@ -160,7 +160,7 @@ class Keys:
         """HASH name of a token → when a job was last let in with it, epoch seconds."""
         return self._key("restbroker:tokens")
 
-    def done(self, queue: str) -> str:
+    def done_jobs(self, queue: str) -> str:
         """Return the key of a ZSET: fingerprint of a signed job of this queue that was done → until when it is known.
 
         The time is in epoch milliseconds.
@@ -182,7 +182,7 @@ class Keys:
         return self._key("restbroker:roster:dirty")
 
     @property
-    def roster_flights(self) -> str:
+    def roster_refreshes(self) -> str:
         """HASH user → until when their refresh counts as under way (epoch ms), and whose it is."""
         return self._key("restbroker:roster:flights")
 
@@ -275,7 +275,7 @@ class Keys:
         return self._key(name)
 
     @property
-    def paused(self) -> str:
+    def paused_queues(self) -> str:
         """SET of paused queues (Sidekiq Pro's)."""
         return self._key("paused")
 

@@ -70,12 +70,12 @@ class LoginBusy:
     left_ms: int
 
 
-Known: TypeAlias = LoggedIn | LoggedOff | SessionUncertain | AskingOnly | None
+LoginState: TypeAlias = LoggedIn | LoggedOff | SessionUncertain | AskingOnly | None
 """What is noted of a name; None: nothing."""
-Taken: TypeAlias = LoggedIn | LoggedOff | AskingOnly | LoginGranted | LoginBusy
-Claimed: TypeAlias = LoggedIn | LoggedOff | LoginGranted | LoginBusy
-Ending: TypeAlias = LoggedOff | LoginGranted | LoginBusy | None
-How: TypeAlias = Literal["off", "doubted"]
+TakeResult: TypeAlias = LoggedIn | LoggedOff | AskingOnly | LoginGranted | LoginBusy
+ClaimResult: TypeAlias = LoggedIn | LoggedOff | LoginGranted | LoginBusy
+LogoffStart: TypeAlias = LoggedOff | LoginGranted | LoginBusy | None
+LogoffReason: TypeAlias = Literal["off", "doubted"]
 """Why a login is ended: a job logs the user off, or a command may have ended their session."""
 
 
@@ -87,7 +87,9 @@ class LoginTurn:
     lease_ms: int
 
 
-def take(client: Client, target: str, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
+def take(
+    client: Client, target: str, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False
+) -> TakeResult:
     """Return the user's stream, if there is one that is not the stale one; else the turn at logging them in.
 
     `stays_off`: a user whom a job logged off is not logged in. Other answers: the name asks a question, or another
@@ -121,7 +123,7 @@ def put(client: Client, target: str, user: str, holder: str, stream: str) -> boo
     return client.run("login_put", keys, [user, holder, stream]) == 1
 
 
-def off(client: Client, target: str, user: str, turn: LoginTurn, how: How) -> Ending:
+def start_logoff(client: Client, target: str, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
     """Return the turn at ending the user's known stream: `end` it once it is over, and `put`. None: no stream is known.
 
     Other answers: the user is logged off, or another process has the turn. Raise `StoreUnavailable`: the turn may be
@@ -141,7 +143,7 @@ def off(client: Client, target: str, user: str, turn: LoginTurn, how: How) -> En
             raise unexpected("what login_off answers", other)
 
 
-def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
+def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
     """Claim the name for a question, if it is neither logged in nor being logged in or off. `claim` is new for each.
 
     `LoginGranted`: the claim is noted. `LoggedOff`: the user was to be logged off, and whether that was done is not
@@ -167,19 +169,19 @@ def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> 
     return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 
 
-def read_state(client: Client, target: str, user: str) -> Known:
+def read_state(client: Client, target: str, user: str) -> LoginState:
     """Return what is noted of the user; None: nothing."""
     return read_states(client, target, [user])[0]
 
 
-def read_states(client: Client, target: str, users: Sequence[str]) -> list[Known]:
+def read_states(client: Client, target: str, users: Sequence[str]) -> list[LoginState]:
     """Return what is noted of each user, in their order; None: nothing."""
     if not users:
         return []
     return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]
 
 
-def _read_entry(entry: object) -> Known:
+def _read_entry(entry: object) -> LoginState:
     match text(entry).split(" ", 2) if isinstance(entry, bytes) else []:
         case ["on", number, stream]:
             return LoggedIn(stream, int(number))

@@ -27,7 +27,7 @@ _FETCHING = "brpoplpush"
 class ProcessIds:
     """The process ids under which the original has jobs of a queue in progress. `complete`: every key was read."""
 
-    found: tuple[str, ...]
+    ids: tuple[str, ...]
     complete: bool
 
 
@@ -40,7 +40,7 @@ class State:
 
 
 @attrs.frozen
-class GivenBack:
+class GiveBackResult:
     """How many jobs went back to their queue, and Redis' error if it refused the others, which are where they were."""
 
     moved: int
@@ -86,24 +86,24 @@ def in_progress(client: Client, queue: str, process_id: str, skip: int, limit: i
     return [raw(job) for job in items(client.command("LRANGE", key, skip, skip + limit - 1))]
 
 
-def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBack:
+def give_back(client: Client, queue: str, process_id: str, most: int) -> GiveBackResult:
     """Move up to `most` jobs in progress back to their queue, where the oldest is the next to be taken.
 
     They are recorded as having perhaps run. Raise `StoreUnavailable` half way: what was moved is moved, call it again.
     """
     keys = client.keys
     source = keys.go_in_progress(queue, process_id)
-    fixed = [source, keys.queue(queue), keys.queues, keys.recovered(time_s(client)), keys.recovered_version]
+    fixed = [source, keys.queue(queue), keys.queues, keys.recoveries(time_s(client)), keys.recoveries_version]
     moved = 0
     while moved < most:
         wanted = min(most - moved, MOVE_BATCH)
         count, why = pair(client.run("migrate_list", fixed, [queue, wanted, f"go-workers:{queue}:{process_id}"]))
         moved += integer(count)
         if why:
-            return GivenBack(moved, text(why))
+            return GiveBackResult(moved, text(why))
         if integer(count) < wanted:
             break
-    return GivenBack(moved, None)
+    return GiveBackResult(moved, None)
 
 
 def retries(client: Client, skip: int, limit: int) -> list[bytes]:
@@ -122,7 +122,7 @@ def transfer(client: Client, transfers: Sequence[Transfer]) -> list[Code]:
     Raise `StoreUnavailable`: call it again, `Gone` is then fine.
     """
     keys = client.keys
-    fixed = [keys.go_retry, keys.sorted_set("retry"), keys.sorted_set("dead"), keys.parked]
+    fixed = [keys.go_retry, keys.sorted_set("retry"), keys.sorted_set("dead"), keys.dead_copies]
     codes: list[Code] = []
     for start in range(0, len(transfers), MOVE_BATCH):
         arguments: list[Argument] = []

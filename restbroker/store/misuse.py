@@ -21,19 +21,20 @@ _KEYS_BEHIND: Final = 3
 
 @attrs.frozen
 class MisusedKey:
-    """A key that is `found` (Redis' word for its type) where `wanted` is needed. None: not known."""
+    """A key of `actual_type` (Redis' word) where `expected_type` is needed. None: not known."""
 
     key: str
-    wanted: str | None
-    found: str | None
+    expected_type: str | None
+    actual_type: str | None
 
     @property
-    def what(self) -> str:
+    def message(self) -> str:
         """What is wrong, as a sentence without its full stop."""
-        found = "of another type" if self.found is None else f"a {_WORDS.get(self.found, self.found)}"
-        if self.wanted is None:
+        actual, expected = self.actual_type, self.expected_type
+        found = "of another type" if actual is None else f"a {_WORDS.get(actual, actual)}"
+        if expected is None:
             return f"The key {self.key} is {found}, but restbroker needs another type there"
-        return f"The key {self.key} is {found}, but restbroker needs a {_WORDS.get(self.wanted, self.wanted)}"
+        return f"The key {self.key} is {found}, but restbroker needs a {_WORDS.get(expected, expected)}"
 
     @property
     def cure(self) -> str:
@@ -56,11 +57,11 @@ def misused_by(
         with suppress(RestbrokerError):
             found = [text(reply) for reply in ask([("TYPE", key) for key in touched])]
     names = [text(key) if isinstance(key, bytes) else str(key) for key in touched]
-    each = [MisusedKey(name, keys.wanted_type(name), kind) for name, kind in zip(names, found, strict=True)]
+    each = [MisusedKey(name, keys.expected_type(name), kind) for name, kind in zip(names, found, strict=True)]
     # The only key of a command is the one that was refused; of several, those that are known to be wrong.
-    if len(each) == 1 and each[0].found != "none":
+    if len(each) == 1 and each[0].actual_type != "none":
         return each
-    return [one for one in each if one.found not in {None, "none", one.wanted} and one.wanted]
+    return [one for one in each if one.actual_type not in {None, "none", one.expected_type} and one.expected_type]
 
 
 def keys_of(command: Sequence[Argument]) -> Sequence[Argument]:

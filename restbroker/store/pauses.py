@@ -61,20 +61,20 @@ def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: flo
     """
     keys = client.keys
     arguments = [queue, _microseconds(for_s), _format(who, why)]
-    return client.run("pause_queue", [keys.paused, keys.queue_pauses], arguments) == 1
+    return client.run("pause_queue", [keys.paused_queues, keys.queue_pauses], arguments) == 1
 
 
 def resume_queue(client: Client, queue: QueueName) -> bool:
     """End a queue's pause, no matter who made it. False: there was none."""
     keys = client.keys
-    ended, _ = client.transaction([("SREM", keys.paused, queue), ("HDEL", keys.queue_pauses, queue)])
+    ended, _ = client.transaction([("SREM", keys.paused_queues, queue), ("HDEL", keys.queue_pauses, queue)])
     return ended == 1
 
 
 def paused_queues(client: Client) -> Mapping[str, Pause]:
     """Return every paused queue and its pause, whose reason is `operator`: only people pause queues."""
     keys = client.keys
-    paused, noted, now = client.commands([("SMEMBERS", keys.paused), ("HGETALL", keys.queue_pauses), ("TIME",)])
+    paused, noted, now = client.commands([("SMEMBERS", keys.paused_queues), ("HGETALL", keys.queue_pauses), ("TIME",)])
     notes, now_us = _notes(noted), microseconds(now)
     return {name: _of_queue(notes.get(name), now_us) for name in sorted(names(paused))}
 
@@ -113,7 +113,7 @@ def end_due(client: Client) -> list[PauseEnd]:
     Raise `StoreUnavailable`: some may have ended.
     """
     keys = client.keys
-    queues, targets = pair(client.run("end_pauses", [keys.paused, keys.queue_pauses, keys.target_pauses], []))
+    queues, targets = pair(client.run("end_pauses", [keys.paused_queues, keys.queue_pauses, keys.target_pauses], []))
     return [
         _read_end(kind, items(pair))
         for kind, pairs in (("queue", queues), ("target", targets))

@@ -41,7 +41,9 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
 
     `ttl_ms`: how long the work may take (milliseconds); then another process gets the turn.
     """
-    answer = items(client.run("turn", [client.keys.lease(name), client.keys.told(name)], [owner, max(1, ttl_ms)]))
+    answer = items(
+        client.run("turn", [client.keys.lease(name), client.keys.turn_result(name)], [owner, max(1, ttl_ms)])
+    )
     match answer:
         case [b"TOLD", text, age_ms]:
             return ProbeResult(raw(text), integer(age_ms))
@@ -58,7 +60,7 @@ def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> 
     """
     if len(text) > LONGEST_TEXT_BYTES:
         raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")
-    keys = [client.keys.lease(name), client.keys.told(name)]
+    keys = [client.keys.lease(name), client.keys.turn_result(name)]
     return client.run("tell", keys, [owner, max(1, ttl_ms), text]) == 1
 
 

@@ -94,16 +94,17 @@ def at_work(client: Client) -> list[bytes]:
 
 @attrs.frozen
 class ProcessRecord:
-    """The record of a process as stored, by any version of Sidekiq; `beat_at_s` is by Redis' clock or by the writer's.
+    """The record of a process as stored, by any version of Sidekiq.
 
-    `work` has what it shows of its jobs in progress, as JSON, by the names of threads.
+    `heartbeat_at_s` is by Redis' clock or by the writer's. `work` has what it shows of its jobs in progress, as JSON,
+    by the names of threads.
     """
 
     name: str
     info: Mapping[str, Json]
     quiet: bool
     busy: int
-    beat_at_s: float | None
+    heartbeat_at_s: float | None
     rss_kib: int | None
     rtt_us: int | None
     work: Mapping[str, bytes] = attrs.field(repr=False)
@@ -168,7 +169,7 @@ def _read_record(name: str, fields: Mapping[str, bytes], work: Mapping[str, byte
         info=rubyjson.object_of(fields["info"]) or {},
         quiet=fields.get("quiet") == b"true",
         busy=int(number("busy") or 0),
-        beat_at_s=number("beat"),
+        heartbeat_at_s=number("beat"),
         rss_kib=None if rss is None else int(rss),
         rtt_us=None if rtt is None else int(rtt),
         work=work,

@@ -71,20 +71,20 @@ def names(client: Client) -> frozenset[str]:
     return texts(client.command("SMEMBERS", client.keys.queues))
 
 
-def unreadable(client: Client) -> Mapping[str, bytes]:
+def read_odd_names(client: Client) -> Mapping[str, bytes]:
     """Return the announced or paused queues whose names are no UTF-8: how each is shown → its name."""
     keys = client.keys
-    return odd_names(client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused)]))
+    return odd_names(client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused_queues)]))
 
 
 def odd_names(replies: Iterable[Reply]) -> Mapping[str, bytes]:
     """Return the names in these sets that are no UTF-8: how each is shown → the name."""
     found = (raw(name) for reply in replies for name in items(reply))
     # Of two that are shown alike, the one that nothing is done to (`operate.names`).
-    return {shown: name for name in sorted(found, key=is_like_shown) if (shown := text(name)).encode() != name}
+    return {shown: name for name in sorted(found, key=looks_escaped) if (shown := text(name)).encode() != name}
 
 
-def is_like_shown(name: bytes) -> bool:
+def looks_escaped(name: bytes) -> bool:
     """Tell whether a name looks like one that is no UTF-8 and is shown with escapes."""
     return b"\\x" in name
 
@@ -92,7 +92,7 @@ def is_like_shown(name: bytes) -> bool:
 def is_known(client: Client, queue: str) -> bool:
     """Tell whether a queue of this very name is announced or paused, or has a key."""
     keys = client.keys
-    asked = [("SISMEMBER", keys.queues, queue), ("SISMEMBER", keys.paused, queue), ("EXISTS", keys.queue(queue))]
+    asked = [("SISMEMBER", keys.queues, queue), ("SISMEMBER", keys.paused_queues, queue), ("EXISTS", keys.queue(queue))]
     return any(client.commands(asked))
 
 

@@ -146,7 +146,7 @@ class Link:
         return self._socket.fileno()
 
     @property
-    def is_asked(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether an answer is still to come."""
         return self._answers.expected > 0
 

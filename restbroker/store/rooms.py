@@ -69,7 +69,7 @@ def put(client: Client, target: str, stay: RoomMembership, holder: str, state: S
     return client.run("room_put", [client.keys.room(target, stay.room)], arguments) == 1
 
 
-def lose(client: Client, target: str, room: str, user: str, *, is_out: bool) -> None:
+def forget(client: Client, target: str, room: str, user: str, *, is_out: bool) -> None:
     """Note that the user ("": all users) is out of this room by any login; without `is_out`, that nothing is known.
 
     The result of a join that is under way is not noted then.

@@ -48,7 +48,7 @@ class ServerFacts:
     @property
     def is_supported(self) -> bool:
         """Whether it is new enough: Redis 7.0, Valkey 7.2 (scripts with flags, allow-oom)."""
-        return _supported(self.version, is_valkey=self.is_valkey)
+        return _is_supported(self.version, is_valkey=self.is_valkey)
 
     @property
     def product(self) -> str:
@@ -82,7 +82,7 @@ def server(client: Client) -> ServerFacts:
 def require_supported(client: Client) -> None:
     """Raise `StoreRefused` if this Redis, which it names, is too old to keep the promises; or `StoreUnavailable`."""
     version, is_valkey = _version(info(text(client.command("INFO", "server"))))
-    if not _supported(version, is_valkey=is_valkey):
+    if not _is_supported(version, is_valkey=is_valkey):
         product = _product(version, is_valkey=is_valkey)
         raise StoreRefused(f"{product} at {client.address} is too old. {TOO_OLD}", NEWER_REDIS)
 
@@ -107,7 +107,7 @@ def _version(fields: Mapping[str, str]) -> tuple[str, bool]:
     return valkey or fields.get("redis_version", ""), valkey is not None
 
 
-def _supported(version: str, *, is_valkey: bool) -> bool:
+def _is_supported(version: str, *, is_valkey: bool) -> bool:
     parts = [int(part) for part in version.split(".")[:2] if re.fullmatch(r"[0-9]{1,6}", part)]
     return tuple(parts) >= (OLDEST_VALKEY if is_valkey else OLDEST_REDIS)
 

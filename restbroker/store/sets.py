@@ -85,7 +85,9 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: P
     return Due(integer(seconds) + integer(micros) / 1e6, members(listed), more == 1)
 
 
-def listed(client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool) -> list[tuple[bytes, float]]:
+def list_members(
+    client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool
+) -> list[tuple[bytes, float]]:
     """Return up to `limit` members after the first `skip`, as stored, with their scores (epoch seconds).
 
     They are in the order of these. There are fewer if they are large, and none at the end.
@@ -131,7 +133,7 @@ def _place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Co
         score = "" if move.score is None else as_score(move.score)
         arguments += [move.old, where, index, move.queue or "", move.new or b"", score]
     places = [keys.sorted_set(name) for name in _PLACES]
-    fixed = [keys.sorted_set(zset), *places, keys.queues, keys.parked]
+    fixed = [keys.sorted_set(zset), *places, keys.queues, keys.dead_copies]
     return [as_code(code) for code in items(client.run("place", [*fixed, *lists], arguments))]
 
 
@@ -142,5 +144,5 @@ def _promote(client: Client, zset: SortedSet, moves: Sequence[Move]) -> list[Cod
     for move in moves:
         index = 0 if move.queue is None else lists.setdefault(keys.queue(move.queue), len(lists) + 1)
         arguments += [move.old, index, move.queue or "", move.new or b"", as_score(move.dead_score)]
-    fixed = [keys.sorted_set(zset), keys.sorted_set("dead"), keys.queues, keys.parked]
+    fixed = [keys.sorted_set(zset), keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     return [as_code(code) for code in items(client.run("promote", [*fixed, *lists], arguments))]

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import is_reply_key
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
@@ -23,7 +23,7 @@ from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_score, items
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
 
-Settled: TypeAlias = tuple[str, Settlement]
+TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
 _GONE = Gone()
 
@@ -39,7 +39,7 @@ class FinishRequest:
     target: str
     queues: tuple[str, ...]
     hwm: int
-    items: Sequence[Settled]
+    items: Sequence[TicketSettlement]
     records: Records | None = None
 
 
@@ -96,7 +96,7 @@ class Settling:
         for place, (ticket, settlement) in enumerate(self.request.items):
             if isinstance(settlement, Ack) and not settlement.replies and settlement.fingerprint is None:
                 plain.append(place)
-            elif isinstance(settlement, Back):
+            elif isinstance(settlement, Requeue):
                 back.append((-ticket_number(ticket), place))
             elif (why := _refusal(settlement)) is not None:
                 self._codes[place] = Refused(why)
@@ -124,7 +124,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     for ticket, settlement in batch[plain:]:
         if isinstance(settlement, Ack) and settlement.fingerprint is not None:
             known = settlement.fingerprint
-            place = destinations.number(keys.done(known.queue))
+            place = destinations.number(keys.done_jobs(known.queue))
             arguments += [ticket, "once", round(known.keep_s * 1000), known.text, place]
         else:
             arguments += [ticket, *_fate(settlement), ticket_queue(ticket)]
@@ -141,8 +141,8 @@ def _fixed(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
     counters = [keys.stat("processed"), keys.stat("failed")]
     counters += [keys.stat_day("processed", date), keys.stat_day("failed", date)]
     sets = [keys.sorted_set("retry"), keys.sorted_set("dead"), keys.sorted_set("schedule")]
-    own = [keys.sent(request.identity), keys.in_flight(request.target)]
-    return [keys.in_progress(request.identity), *counters, *sets, keys.queues, keys.parked, *own]
+    own = [keys.send_marks(request.identity), keys.in_flight(request.target)]
+    return [keys.in_progress(request.identity), *counters, *sets, keys.queues, keys.dead_copies, *own]
 
 
 def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
@@ -157,14 +157,14 @@ def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
             return "zw" if settlement.wraps else "zd", as_score(settlement.at_s), settlement.payload
         case Schedule():
             return "zs", as_score(settlement.at_s), settlement.payload
-        case Back(payload):
+        case Requeue(payload):
             return "back", "0", payload
         case _:
             assert_never(settlement)
 
 
 def _replies(settlement: Settlement) -> tuple[Answer, ...]:
-    return () if isinstance(settlement, (Back, Schedule)) else settlement.replies
+    return () if isinstance(settlement, (Requeue, Schedule)) else settlement.replies
 
 
 @attrs.define(eq=False)

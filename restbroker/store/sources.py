@@ -59,11 +59,11 @@ def write(client: Client, states: Collection[SourceState], ended: Collection[Pla
     Sent twice, it changes nothing more. Raise `StoreUnavailable` or `StoreRefused`.
     """
     key = client.keys.sources
-    now_s, held = _held(client)
+    now_s, held = _read_entries(client)
     # One that is written meanwhile, and taken away here, comes with its next refresh.
     gone = {field for field, entry in held.items() if _until_s(entry) <= now_s}
     gone |= {_field(place) for place in ended}
-    fields = {_field(state.place): _written(state, now_s + TTL_S) for state in states}
+    fields = {_field(state.place): _encode(state, now_s + TTL_S) for state in states}
     commands: list[Sequence[Argument]] = []
     if taken := sorted(gone - fields.keys()):
         commands.append(("HDEL", key, *taken))
@@ -73,17 +73,17 @@ def write(client: Client, states: Collection[SourceState], ended: Collection[Pla
         client.transaction(commands)
 
 
-def listed(client: Client) -> list[SourceState]:
+def read_states(client: Client) -> list[SourceState]:
     """Return every state that counts, those first where nothing is read; then by source, user and process.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    now_s, held = _held(client)
+    now_s, held = _read_entries(client)
     found = [_state(entry) for entry in held.values() if _until_s(entry) > now_s]
     return sorted(found, key=lambda one: (not one.code, one.source, one.user, one.process))
 
 
-def _held(client: Client) -> tuple[int, Mapping[str, Mapping[str, Json]]]:
+def _read_entries(client: Client) -> tuple[int, Mapping[str, Mapping[str, Json]]]:
     """Return Redis' time (epoch seconds), and the entries by their fields; an entry in another form is empty."""
     now, reply = client.commands([("TIME",), ("HGETALL", client.keys.sources)])
     held = {field: rubyjson.object_of(raw(entry)) or {} for field, entry in mapping(reply).items()}
@@ -94,16 +94,16 @@ def _field(place: Place) -> str:
     return "\n".join(place)
 
 
-def _written(state: SourceState, until_s: int) -> bytes:
+def _encode(state: SourceState, until_s: int) -> bytes:
     fields: dict[str, Json] = attrs.asdict(state)
-    texts = {name: _cut(value) for name, value in fields.items() if isinstance(value, str)}
+    texts = {name: _truncate(value) for name, value in fields.items() if isinstance(value, str)}
     return orjson.dumps({**fields, **texts, "until_s": until_s})
 
 
 def _state(entry: Mapping[str, Json]) -> SourceState:
     def text(name: str) -> str:
         value = entry.get(name)
-        return _cut(value) if isinstance(value, str) else ""
+        return _truncate(value) if isinstance(value, str) else ""
 
     return SourceState(
         source=text("source"),
@@ -121,7 +121,7 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
     )
 
 
-def _cut(words: str) -> str:
+def _truncate(words: str) -> str:
     return "".join(one if one.isprintable() else " " for one in words[:_LONGEST_TEXT])
 
 

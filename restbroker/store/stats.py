@@ -20,30 +20,30 @@ from restbroker.store.server import time_s
 class QueueView:
     """A queue: jobs waiting, and how long the next one has been waiting (seconds; None: it does not say).
 
-    `size` is None if the key is no list: then restbroker takes nothing from it. `seen`: a client has put it on the list
-    of queues, a process serves it, or its key exists.
+    `size` is None if the key is no list: then restbroker takes nothing from it. `is_listed`: a client has put it on the
+    list of queues, a process serves it, or its key exists.
     """
 
     name: str
     size: int | None
     latency_s: float | None
     paused: bool
-    seen: bool
+    is_listed: bool
 
 
 @attrs.frozen
-class LaneView:
-    """An identity: `age_s`, seconds since its last beat (None: none yet), jobs `in_hand`, and what it registered with.
+class IdentityView:
+    """An identity: `age_s`, seconds since its last heartbeat (None: none yet), and jobs `in_progress`.
 
-    `dying`: it is fenced, and its jobs are being given back. `registered` is None when its record is missing or
-    damaged.
+    `is_fenced`: its jobs are being given back. `registration`: what it wrote at its start, None when its record is
+    missing or damaged.
     """
 
     identity: str
-    dying: bool
+    is_fenced: bool
     age_s: float | None
-    in_hand: int
-    registered: Registration | None
+    in_progress: int
+    registration: Registration | None
 
 
 @attrs.frozen
@@ -60,7 +60,7 @@ class Overview:
     schedule: int
     dead: int
     queues: tuple[QueueView, ...]
-    lanes: tuple[LaneView, ...]
+    identities: tuple[IdentityView, ...]
     unread: int = 0
 
 
@@ -77,15 +77,15 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
             ("GET", keys.stat("failed")),
             *(("ZCARD", keys.sorted_set(name)) for name in ("retry", "schedule", "dead")),
             ("SMEMBERS", keys.queues),
-            ("SMEMBERS", keys.paused),
-            ("HGETALL", keys.beats),
-            ("HGETALL", keys.dying),
+            ("SMEMBERS", keys.paused_queues),
+            ("HGETALL", keys.heartbeats),
+            ("HGETALL", keys.fenced),
         ]
     )
     fenced = frozenset(counts(dying))
-    lanes = _lanes(client, sorted(fenced.union(counts(alive))), fenced, now_s)
+    lanes = _identities(client, sorted(fenced.union(counts(alive))), fenced, now_s)
     # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
-    served = {queue for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
+    served = {queue for lane in lanes if lane.registration is not None for queue in lane.registration.queues}
     seen = names(queues) | served
     first = served.union(wanted)
     others = sorted(seen - first)
@@ -101,7 +101,7 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         queues=_queues(
             client, keys_of(client, sorted(first.union(kept)), odd), seen, paused=names(paused), now_s=now_s
         ),
-        lanes=lanes,
+        identities=lanes,
         unread=len(others) - len(kept),
     )
 
@@ -113,25 +113,31 @@ def _queues(
     known = [name for name, size in waiting.items() if size is not None]
     jobs = dict(zip(known, oldest(client, [lists[name] for name in known]), strict=True))
     return tuple(
-        QueueView(name, size, latency_s(jobs.get(name), now_s), paused=name in paused, seen=name in seen or size != 0)
+        QueueView(
+            name, size, latency_s(jobs.get(name), now_s), paused=name in paused, is_listed=name in seen or size != 0
+        )
         for name, size in waiting.items()
     )
 
 
-def _lanes(client: Client, identities: Sequence[str], fenced: frozenset[str], now_s: float) -> tuple[LaneView, ...]:
+def _identities(
+    client: Client, identities: Sequence[str], fenced: frozenset[str], now_s: float
+) -> tuple[IdentityView, ...]:
     infos = client.commands([("HGETALL", client.keys.info(identity)) for identity in identities])
     in_hand = client.commands([("HKEYS", client.keys.in_progress(identity)) for identity in identities])
     return tuple(
-        _lane(identity, mapping(info), items(tickets), now_s, dying=identity in fenced)
+        _identity(identity, mapping(info), items(tickets), now_s, is_fenced=identity in fenced)
         for identity, info, tickets in zip(identities, infos, in_hand, strict=True)
     )
 
 
-def _lane(identity: str, info: Mapping[str, bytes], fields: Sequence[Reply], now_s: float, *, dying: bool) -> LaneView:
+def _identity(
+    identity: str, info: Mapping[str, bytes], fields: Sequence[Reply], now_s: float, *, is_fenced: bool
+) -> IdentityView:
     try:
         known = read_fields(info)
     except StoreRefused:
         known = None
-    at_s = None if known is None else known.beat_at_s
+    at_s = None if known is None else known.heartbeat_at_s
     age_s = None if at_s is None else max(0.0, now_s - at_s)
-    return LaneView(identity, dying, age_s, in_hand=jobs_among(fields), registered=known)
+    return IdentityView(identity, is_fenced, age_s, in_progress=jobs_among(fields), registration=known)

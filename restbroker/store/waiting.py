@@ -30,8 +30,8 @@ _LOOKS: Final = 3
 
 
 @attrs.define(eq=False)
-class Line:
-    """The jobs of a queue that waited at one moment: `size`, and how many were `pushed` since, as far as is known.
+class QueueSnapshot:
+    """The jobs of a queue that waited at one moment: `size`, how many were `pushed_since`, as far as is known.
 
     A job is named by its rank, which stays: 0 is the one that was pushed last, and the highest is taken first. `newest`
     is the job of rank 0, and `marks` are digests of the newest few: the line is found again by these.
@@ -41,7 +41,7 @@ class Line:
     size: int
     newest: bytes = attrs.field(repr=False)
     marks: tuple[str, ...]
-    pushed: int = 0
+    pushed_since: int = 0
 
 
 @attrs.frozen
@@ -70,15 +70,15 @@ class TakeRequest:
     stays: bool = False
 
 
-def line(client: Client, queue: QueueName) -> Line:
+def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
     """Return the line of the jobs that wait in the queue now. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.queue_of(queue)
     size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
-    return Line(queue, integer(size), newest[0] if newest else b"", tuple(map(_digest, newest)))
+    return QueueSnapshot(queue, integer(size), newest[0] if newest else b"", tuple(map(_digest, newest)))
 
 
-def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
+def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
     """Return up to `limit` jobs from this rank on to lower ones, fewer if they are large.
 
     The next piece begins at its `rank - len(jobs)`. None: none of this or a lower rank is left, since others took them.
@@ -90,7 +90,7 @@ def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
     return Piece(integer(found[1]), tuple(raw(job) for job in found[2:]))
 
 
-def take(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Code]:
+def take(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -> list[Code]:
     """Take or change each job by itself, at most `MOST_TAKEN`; return one code each. `Gone`: it is there no more.
 
     What goes to a queue comes behind all that wait there, in this order. Raise `StoreUnavailable`: any of them may have
@@ -108,7 +108,7 @@ def take(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Co
     return codes
 
 
-def _shift(client: Client, meant: Line, missing: Sequence[TakeRequest]) -> int:
+def _shift(client: Client, meant: QueueSnapshot, missing: Sequence[TakeRequest]) -> int:
     """Return by how much ranks are off where these jobs stand: others took many out between them and the newest.
 
     0: they are not there. To look through a list of a million costs Redis some 15 ms.
@@ -116,17 +116,17 @@ def _shift(client: Client, meant: Line, missing: Sequence[TakeRequest]) -> int:
     for taking in dict.fromkeys((missing[0], missing[-1]) if missing else ()):
         place = client.command("LPOS", client.keys.queue_of(meant.queue), taking.placing.old, "RANK", -1)
         # What was pushed since is not meant, though it may be equal.
-        if place is not None and integer(place) >= meant.pushed:
-            return integer(place) - meant.pushed - taking.rank
+        if place is not None and integer(place) >= meant.pushed_since:
+            return integer(place) - meant.pushed_since - taking.rank
     return 0
 
 
-def _read_taken(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Code]:
+def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -> list[Code]:
     _read(client, meant, 0, 0)
     keys = client.keys
     destinations = Destinations(keys)
     # No job's bytes: nobody can know it.
-    arguments: list[Argument] = [meant.pushed, f"taken-{secrets.token_hex(16)}"]
+    arguments: list[Argument] = [meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
     for taking in takings:
         placing = taking.placing
         queue = placing.queue
@@ -135,14 +135,14 @@ def _read_taken(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> 
         score = "" if placing.score is None else as_score(placing.score)
         arguments += [taking.rank, placing.old, where, index, queue or "", placing.new or b"", score]
         arguments += destinations.of(taking.answers)
-    fixed = [keys.queue_of(meant.queue), keys.sorted_set("dead"), keys.queues, keys.parked]
+    fixed = [keys.queue_of(meant.queue), keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     found = items(client.run("take", [*fixed, *destinations.lists], arguments))
     if len(found) != len(takings):
         raise unexpected(f"a list of {len(takings)}", found)
     return [as_code(code) for code in found]
 
 
-def _read(client: Client, meant: Line, rank: int, limit: int) -> list[Reply]:
+def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> list[Reply]:
     """Return what `waiting.lua` answers, and update in `meant` how many jobs were pushed since; empty: all are gone."""
     found = _answer(client, meant, rank, limit=limit, marks=meant.marks)
     if not found:
@@ -150,15 +150,15 @@ def _read(client: Client, meant: Line, rank: int, limit: int) -> list[Reply]:
         place = client.command("LPOS", client.keys.queue_of(meant.queue), meant.newest)
         if place is None:
             return []
-        meant.pushed = integer(place)
+        meant.pushed_since = integer(place)
         found = _answer(client, meant, rank, limit=limit, marks=meant.marks[:1])
     if found:
-        meant.pushed = integer(found[0])
+        meant.pushed_since = integer(found[0])
     return found
 
 
-def _answer(client: Client, meant: Line, rank: int, limit: int, marks: Sequence[str]) -> list[Reply]:
-    arguments: list[Argument] = [meant.pushed, rank, limit, MAX_BYTES, *marks]
+def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: Sequence[str]) -> list[Reply]:
+    arguments: list[Argument] = [meant.pushed_since, rank, limit, MAX_BYTES, *marks]
     return items(client.run("waiting", [client.keys.queue_of(meant.queue)], arguments))
 
 

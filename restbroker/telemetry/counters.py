@@ -76,7 +76,7 @@ class Counters:
     _redis_calls: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _targets: dict[str, _TargetCounters] = attrs.field(factory=lambda: defaultdict(_TargetCounters), init=False)
     _failures: Counter[Labels] = attrs.field(factory=Counter, init=False)
-    _gate_closings: Counter[Labels] = attrs.field(factory=Counter, init=False)
+    _trips: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _warnings: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _events: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _event_durations: dict[str, Histogram] = attrs.field(factory=dict, init=False)
@@ -94,8 +94,8 @@ class Counters:
                     counted.add(now_s, durations_s)
             case JobFinished(target):
                 self._count_finished(event, self._targets[target])
-            case events.GateClosed(target, code):
-                self._gate_closings[target, self._code(code)] += 1
+            case events.TargetDown(target, code):
+                self._trips[target, self._code(code)] += 1
             case events.StoreLost():
                 self._totals["restbroker_redis_outages_total"] += 1
             case events.IdentityFenced():
@@ -106,7 +106,7 @@ class Counters:
                 self._events[source, outcome] += 1
                 if took_s is not None:
                     self._event_durations.setdefault(source, Histogram(SHORT_LIMITS_S)).add((took_s,))
-            case events.Warned(code):
+            case events.OperatorWarning(code):
                 self._warnings[self._code(code),] += 1
             case _:
                 pass
@@ -131,7 +131,7 @@ class Counters:
             "restbroker_fast_path_jobs_total": {(name,): self.fast_jobs[name] for name, _ in targets},
             "restbroker_failures_total": {**self._failures},
             "restbroker_job_duration_seconds": {(name,): one.durations.copy() for name, one in targets},
-            "restbroker_gate_closings_total": {**self._gate_closings},
+            "restbroker_gate_closings_total": {**self._trips},
             "restbroker_redis_call_seconds": {(): self._redis_calls.copy()},
             "restbroker_event_loop_lag_seconds": {(): self.loop_lag.copy()},
             "restbroker_warnings_total": {**self._warnings},

@@ -52,7 +52,7 @@ class JobsDelivered:
 
 
 @attrs.frozen
-class GateClosed:
+class TargetDown:
     """A target is down; an error if it refuses the broker's login, which needs a person (`denied`).
 
     Each process logs this itself: a group has a line for each worker.
@@ -66,7 +66,7 @@ class GateClosed:
 
 
 @attrs.frozen
-class GateOpened:
+class TargetUp:
     """A target is up again."""
 
     target: str
@@ -74,7 +74,7 @@ class GateOpened:
 
 
 @attrs.frozen
-class TargetFound:
+class VersionReported:
     """A target reported its version."""
 
     target: str
@@ -90,7 +90,7 @@ class StoreLost:
 
 
 @attrs.frozen
-class StoreLostOtherwise:
+class StoreOutageChanged:
     """An outage of Redis goes on for another reason."""
 
     message: str
@@ -282,7 +282,7 @@ class EventHandled:
 
 
 @attrs.frozen
-class Warned:
+class OperatorWarning:
     """An operator should know this: its code says what to do."""
 
     code: str
@@ -292,11 +292,11 @@ class Warned:
 
 OneEvent: TypeAlias = (
     JobFinished
-    | GateClosed
-    | GateOpened
-    | TargetFound
+    | TargetDown
+    | TargetUp
+    | VersionReported
     | StoreLost
-    | StoreLostOtherwise
+    | StoreOutageChanged
     | StoreBack
     | StoreRewrite
     | IdentityFenced
@@ -318,7 +318,7 @@ OneEvent: TypeAlias = (
     | Listening
     | SourceOpened
     | EventHandled
-    | Warned
+    | OperatorWarning
 )
 """Something that happened once."""
 Event: TypeAlias = OneEvent | JobsDelivered

@@ -61,16 +61,16 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         return Line("debug", "job.done", _of_job(event))
     fields = attrs.asdict(event)
     match event:
-        case events.GateClosed(denied=denied):
+        case events.TargetDown(denied=denied):
             return Line("error" if denied else "warning", "target.down", fields | {"denied": None})
-        case events.GateOpened(down_for_s=down_for_s):
+        case events.TargetUp(down_for_s=down_for_s):
             return Line("info", "target.up", fields | {"down_for_s": round(down_for_s, 1)})
-        case events.TargetFound():
+        case events.VersionReported():
             return Line("info", "target.found", fields)
         case events.StoreLost():
             return Line("error", "redis.lost", fields | {"hint": _KEEPS_TRYING})
-        case events.StoreLostOtherwise():
-            return _lost_otherwise(event)
+        case events.StoreOutageChanged():
+            return _outage_line(event)
         case events.StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
         case events.StoreRewrite():
@@ -112,18 +112,18 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "listening" if isinstance(event, events.Listening) else "source.opened", fields)
         case events.EventHandled(source, outcome, took_s):
             return Line("debug", "event", {"source": source, "outcome": outcome, "duration_ms": _ms(took_s)})
-        case events.Warned():
+        case events.OperatorWarning():
             return Line("warning", "warning", fields)
         case _:
             assert_never(event)
 
 
-def _lost_otherwise(event: events.StoreLostOtherwise) -> Line:
+def _outage_line(event: events.StoreOutageChanged) -> Line:
     told = {"for_s": round(event.for_s), "message": event.message, "hint": _KEEPS_TRYING}
     return Line("error", "still", {"what": "redis.lost", **told})
 
 
-def job_failed(event: JobFinished) -> Line:
+def failure_line(event: JobFinished) -> Line:
     """Return the line for a try that failed.
 
     A job that was let in and is dead (or gone, as it asked itself) always has a line. Of tries that another one
@@ -133,30 +133,30 @@ def job_failed(event: JobFinished) -> Line:
     return Line("info", "job.failed", {**_of_job(event), "duration_ms": None, "note": None})
 
 
-def jobs_failed(target: str, code: str, count: int) -> Line:
+def repeated_failures_line(target: str, code: str, count: int) -> Line:
     """Return the line that says how many more tries failed with this code in the last ten seconds."""
     return Line("info", "jobs.failed", {"target": target, "code": code, "count": count})
 
 
-def warnings(code: str, count: int) -> Line:
+def repeated_warnings_line(code: str, count: int) -> Line:
     """Return the line that says how many more warnings with this code repeated three others in the last ten seconds."""
     return Line("warning", "warnings", {"code": code, "count": count})
 
 
-def summary(target: str, delivered: int, failed: int, elapsed_s: float, latency: Histogram) -> Line:
+def summary_line(target: str, delivered: int, failed: int, elapsed_s: float, latency: Histogram) -> Line:
     """Return the line that sums up the last ten seconds of a target that had jobs."""
     rate_per_s = round((delivered + failed) / max(elapsed_s, 0.001), 1)
     counted = {"target": target, "delivered": delivered, "failed": failed, "rate_per_s": rate_per_s}
     return Line("info", "summary", {**counted, **latency.summary_ms()})
 
 
-def events_heard(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> Line:
+def events_line(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> Line:
     """Return the line that sums up the last ten seconds of an event source that had events: how many, by outcome."""
     rate_per_s = round(sum(outcomes.values()) / max(elapsed_s, 0.001), 1)
     return Line("info", "events", {"source": source, **dict(sorted(outcomes.items())), "rate_per_s": rate_per_s})
 
 
-def still(line: Line, for_s: float) -> Line:
+def reminder_line(line: Line, for_s: float) -> Line:
     """Return the line, due each minute, that a `redis.lost` or `target.down` (`what`) is not over.
 
     It has the fields that the first line had.

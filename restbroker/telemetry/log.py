@@ -26,15 +26,15 @@ from restbroker.telemetry.events import (
     BrokerStarted,
     Event,
     EventHandled,
-    GateClosed,
-    GateOpened,
     JobFinished,
     JobsDelivered,
     OneEvent,
+    OperatorWarning,
     StoreBack,
     StoreLost,
-    StoreLostOtherwise,
-    Warned,
+    StoreOutageChanged,
+    TargetDown,
+    TargetUp,
 )
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Fields, Level, Line, line_of
@@ -67,7 +67,7 @@ class LogSettings:
 
 
 @attrs.define
-class _Sums:
+class _Totals:
     delivered: int = 0
     failed: int = 0
     latency: Histogram = attrs.field(factory=Histogram)
@@ -77,12 +77,12 @@ class _Sums:
 class _Problem:
     """A problem that was logged and is not over: its line and since when it lasts, by the log's clock.
 
-    `told_s`: the tick that wrote it last.
+    `reminded_s`: the tick that wrote it last.
     """
 
     line: Line
     since_s: float
-    told_s: float | None = None
+    reminded_s: float | None = None
 
 
 @attrs.define
@@ -92,11 +92,11 @@ class LogSink:
     settings: LogSettings = LogSettings()
     stream: TextIO = attrs.field(factory=lambda: sys.stderr)
     now_s: Callable[[], float] = time.time
-    _sums: dict[str, _Sums] = attrs.field(factory=lambda: defaultdict(_Sums), init=False)
+    _totals: dict[str, _Totals] = attrs.field(factory=lambda: defaultdict(_Totals), init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _warnings: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
-    _heard: dict[str, Counter[str]] = attrs.field(factory=lambda: defaultdict(Counter), init=False)
-    _troubles: dict[str, _Problem] = attrs.field(factory=dict, init=False)
+    _event_outcomes: dict[str, Counter[str]] = attrs.field(factory=lambda: defaultdict(Counter), init=False)
+    _problems: dict[str, _Problem] = attrs.field(factory=dict, init=False)
     _began_s: float = attrs.field(init=False)
     _last_tick_s: float | None = attrs.field(default=None, init=False)
 
@@ -111,13 +111,13 @@ class LogSink:
         """
         match event:
             case JobsDelivered():
-                self._jobs_delivered(event)
+                self._add_delivered_jobs(event)
             case JobFinished():
-                self._job_finished(event)
-            case Warned():
+                self._add_job(event)
+            case OperatorWarning():
                 self._write_warning(event)
             case EventHandled(source, outcome):
-                self._heard[source][outcome] += 1
+                self._event_outcomes[source][outcome] += 1
                 if self._is_written("debug"):
                     self._write(line_of(event))
             case _:
@@ -135,48 +135,50 @@ class LogSink:
         repeats, self._repeats = self._repeats, {}
         for (target, code), count in repeats.items():
             if count:
-                self._write(lines.jobs_failed(target, code, count))
+                self._write(lines.repeated_failures_line(target, code, count))
         warnings, self._warnings = self._warnings, {}
         for code in dict.fromkeys(code for code, _ in warnings):
             count = sum(max(0, times - _SAME_WORDS) for (one, _), times in warnings.items() if one == code)
             if count:
-                self._write(lines.warnings(code, count))
-        heard, self._heard = self._heard, defaultdict(Counter)
+                self._write(lines.repeated_warnings_line(code, count))
+        heard, self._event_outcomes = self._event_outcomes, defaultdict(Counter)
         for source, outcomes in heard.items():
-            self._write(lines.events_heard(source, outcomes, elapsed_s))
-        sums, self._sums = self._sums, defaultdict(_Sums)
+            self._write(lines.events_line(source, outcomes, elapsed_s))
+        sums, self._totals = self._totals, defaultdict(_Totals)
         for target, sum_ in sums.items():
-            self._write(lines.summary(target, sum_.delivered, sum_.failed, elapsed_s=elapsed_s, latency=sum_.latency))
-        for trouble in self._troubles.values():
+            self._write(
+                lines.summary_line(target, sum_.delivered, sum_.failed, elapsed_s=elapsed_s, latency=sum_.latency)
+            )
+        for trouble in self._problems.values():
             self._remind(trouble, now_s)
 
     def _remember(self, event: OneEvent) -> None:
         match event:
             case StoreLost():
-                self._troubles["redis"] = _Problem(line_of(event), self.now_s())
-            case StoreLostOtherwise(message) if (trouble := self._troubles.get("redis")) is not None:
+                self._problems["redis"] = _Problem(line_of(event), self.now_s())
+            case StoreOutageChanged(message) if (trouble := self._problems.get("redis")) is not None:
                 trouble.line = line_of(StoreLost(message))
             case StoreBack():
-                self._troubles.pop("redis", None)
-            case GateClosed(target):
-                self._troubles[f"gate {target}"] = _Problem(line_of(event), self.now_s())
-            case GateOpened(target):
-                self._troubles.pop(f"gate {target}", None)
+                self._problems.pop("redis", None)
+            case TargetDown(target):
+                self._problems[f"target {target}"] = _Problem(line_of(event), self.now_s())
+            case TargetUp(target):
+                self._problems.pop(f"target {target}", None)
             case BrokerStarted():
-                # Gates are new in each life of the broker, and tell anew when they are closed.
-                self._troubles = {name: one for name, one in self._troubles.items() if name == "redis"}
+                # Breakers are new in each generation of the broker, and report again when they trip.
+                self._problems = {name: one for name, one in self._problems.items() if name == "redis"}
             case _:
                 pass
 
     def _remind(self, trouble: _Problem, now_s: float) -> None:
-        if trouble.told_s is None:
-            trouble.told_s = now_s
-        elif now_s - trouble.told_s >= REMIND_S:
-            trouble.told_s = now_s
-            self._write(lines.still(trouble.line, max(0.0, self.now_s() - trouble.since_s)))
+        if trouble.reminded_s is None:
+            trouble.reminded_s = now_s
+        elif now_s - trouble.reminded_s >= REMIND_S:
+            trouble.reminded_s = now_s
+            self._write(lines.reminder_line(trouble.line, max(0.0, self.now_s() - trouble.since_s)))
 
-    def _jobs_delivered(self, event: JobsDelivered) -> None:
-        sums = self._sums[event.target]
+    def _add_delivered_jobs(self, event: JobsDelivered) -> None:
+        sums = self._totals[event.target]
         for durations_s in event.took_s.values():
             sums.delivered += len(durations_s)
             sums.latency.add(durations_s)
@@ -184,13 +186,13 @@ class LogSink:
             for job in event.each():
                 self._write(line_of(job))
 
-    def _job_finished(self, event: JobFinished) -> None:
+    def _add_job(self, event: JobFinished) -> None:
         if event.outcome == "duplicate":
             # No try at all; a warning tells of it.
             if self._is_written("debug"):
                 self._write(line_of(event))
             return
-        sums = self._sums[event.target]
+        sums = self._totals[event.target]
         sums.latency.add((event.duration_s,))
         if event.outcome == "delivered":
             sums.delivered += 1
@@ -198,11 +200,11 @@ class LogSink:
             sums.failed += 1
         # What was delivered is parked when its answer could not be written.
         if event.outcome != "delivered" or event.fate == "dead":
-            self._job_failed(event)
+            self._write_failure(event)
         if self._is_written("debug"):
             self._write(line_of(event))
 
-    def _job_failed(self, event: JobFinished) -> None:
+    def _write_failure(self, event: JobFinished) -> None:
         kind = (event.target, event.code or event.outcome)
         if kind not in self._repeats and len(self._repeats) >= _KINDS_LIMIT:
             kind = (event.target, _OTHER)
@@ -212,9 +214,9 @@ class LogSink:
             # Whoever has no token pushes as many as he likes.
             self._repeats[kind] += 1
             return
-        self._write(lines.job_failed(event))
+        self._write(lines.failure_line(event))
 
-    def _write_warning(self, event: Warned) -> None:
+    def _write_warning(self, event: OperatorWarning) -> None:
         # Whoever asks for a page that fails, or tries to log in, does so as often as he likes.
         kind = (event.code, event.message)
         if kind not in self._warnings and len(self._warnings) >= _KINDS_LIMIT:

@@ -196,13 +196,13 @@ METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROC
 
 @attrs.define(eq=False)
 class MergedMetrics:
-    """The values of a group's workers as those of one process. `wanted`: how many workers there should be.
+    """The values of a group's workers as those of one process. `expected`: how many workers there should be.
 
     What a worker sent last stays in the counters when it is gone. What it did after that is lost for /metrics: nothing
     when it ends well, two seconds when it is killed.
     """
 
-    wanted: int
+    expected: int
     _workers: dict[int, Samples] = attrs.field(factory=dict)
     """What each worker sent last, by its process id."""
     _gone: Samples = attrs.field(factory=dict)
@@ -228,7 +228,7 @@ class MergedMetrics:
         return {
             **merge([self._gone, *self._workers.values()]),
             "restbroker_workers": {(): len(self._workers)},
-            "restbroker_workers_wanted": {(): self.wanted},
+            "restbroker_workers_wanted": {(): self.expected},
             "restbroker_worker_starts_total": {(): self._starts},
         }
 

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import attrs
 
 from restbroker.telemetry import lines
-from restbroker.telemetry.events import GateClosed, JobFinished, OneEvent
+from restbroker.telemetry.events import JobFinished, OneEvent, TargetDown
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Line
 from restbroker.telemetry.log_events import LOG_EVENTS
@@ -100,13 +100,13 @@ def _metric(metric: Metric) -> str:
 
 def _rows() -> Iterator[str]:
     """Yield the row of each name of a line."""
-    for event, made in sorted(made_lines().items()):
+    for event, made in sorted(sample_lines().items()):
         fields = dict.fromkeys(name for line in made for name, value in line.fields.items() if value is not None)
         levels, meaning = LOG_EVENTS[event]
         yield f"| `{event}` {levels} | `{' '.join(fields)}` | {meaning} |\n"
 
 
-def made_lines() -> Mapping[str, list[Line]]:
+def sample_lines() -> Mapping[str, list[Line]]:
     """Return name → all lines of this name that there may be."""
     found: dict[str, list[Line]] = {}
     for line in (*_of_several(), *_of_events()):
@@ -118,13 +118,14 @@ def _of_several() -> Iterator[Line]:
     """Yield the lines that `telemetry.log` makes of several events, or of one that goes on."""
     latency = Histogram()
     latency.add([1.0])
-    yield lines.job_failed(_JOB)
-    yield lines.jobs_failed("t", "C", 1)
-    yield lines.warnings("C", 1)
-    yield lines.summary("t", 1, 0, elapsed_s=10.0, latency=latency)
-    yield lines.events_heard("s", {"accepted": 1, "duplicate": 1}, 10.0)
+    yield lines.failure_line(_JOB)
+    yield lines.repeated_failures_line("t", "C", 1)
+    yield lines.repeated_warnings_line("C", 1)
+    yield lines.summary_line("t", 1, 0, elapsed_s=10.0, latency=latency)
+    yield lines.events_line("s", {"accepted": 1, "duplicate": 1}, 10.0)
     yield from (
-        lines.still(lines.line_of(GateClosed("t", "C", "m", "c", denied=denied)), 60) for denied in (False, True)
+        lines.reminder_line(lines.line_of(TargetDown("t", "C", "m", "c", denied=denied)), 60)
+        for denied in (False, True)
     )
 
 

@@ -28,8 +28,8 @@ def open_transport(target: Target, *, tls: ssl.SSLContext | None = None) -> Tran
             return LeanClient(target, tls)
         case "httpx":
             # Loading httpx takes as long as everything else together.
-            from restbroker.transport.stock import StockClient
+            from restbroker.transport.httpx_client import HttpxClient
 
-            return StockClient(target, tls)
+            return HttpxClient(target, tls)
         case _:
             assert_never(target.engine)

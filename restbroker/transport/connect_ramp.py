@@ -37,13 +37,13 @@ class RampClosed(Exception):
 class RampTicket(Generic[C]):
     """The place of one task in line, for leave to connect as `who`.
 
-    If `takes`, it takes a connection that another task gives back as well, which is then in `got`. `is_served`: it has
-    the one or the other.
+    If `takes`, it takes a connection that another task gives back as well, which is then in `connection`. `is_served`:
+    it has the one or the other.
     """
 
     who: object
     takes: bool
-    got: C | None = None
+    connection: C | None = None
     is_served: bool = False
     _parked: trio.lowlevel.Task | None = None
 
@@ -76,7 +76,7 @@ class ConnectRamp(Generic[C]):
     """
 
     _spare: Callable[[C], None]
-    connects: ConnectLimit = attrs.Factory(ConnectLimit)
+    limiter: ConnectLimit = attrs.Factory(ConnectLimit)
     _begun: dict[object, float] = attrs.Factory(dict)
     _young: dict[object, float] = attrs.Factory(dict)
     _line: dict[RampTicket[C], None] = attrs.Factory(dict)
@@ -89,14 +89,14 @@ class ConnectRamp(Generic[C]):
         """How many tasks stand in line."""
         return len(self._line)
 
-    async def stand(self, who: object, *, again: bool = False) -> C | None:
+    async def acquire(self, who: object, *, again: bool = False) -> C | None:
         """Wait in line, then return a connection that was given back, or None if `who` may connect now.
 
         After None, the caller must call `note_answered`, `end` or `release` for `who`. `again`: the connection that it
         got was not fit for use after all, so it is still its turn. Raise `RampClosed` if the ramp is closed. When
         cancelled, the caller has neither a connection nor leave to connect.
         """
-        return await self._stand(RampTicket(who, takes=True), again=again)
+        return await self._acquire(RampTicket(who, takes=True), again=again)
 
     async def begin(self, who: object) -> None:
         """Wait until `who` may connect, which is at once if it connects already or the ramp is closed.
@@ -105,19 +105,19 @@ class ConnectRamp(Generic[C]):
         """
         if who not in self._begun:
             with contextlib.suppress(RampClosed):
-                await self._stand(RampTicket(who, takes=False))
+                await self._acquire(RampTicket(who, takes=False))
 
     def give(self, connection: C) -> None:
         """Give a connection that is fit for use to the first in line that takes one, or else to `_spare`."""
         for place in self._line:
             if place.takes:
-                place.got = connection
+                place.connection = connection
                 self._serve(place)
                 return
         self._spare(connection)
 
     def close(self) -> None:
-        """Close the ramp: wake all in line, which raise `RampClosed`, as does each later `stand`."""
+        """Close the ramp: wake all in line, which raise `RampClosed`, as does each later `acquire`."""
         self._closed = True
         for place in self._line:
             place.wake()
@@ -127,13 +127,13 @@ class ConnectRamp(Generic[C]):
         """Note the server's first answer to `who`; do nothing if `who` never began, or has ended."""
         if (began_s := self._begun.pop(who, None)) is not None:
             now_s = trio.current_time()
-            self.connects.note_answered(now_s, now_s - began_s)
+            self.limiter.note_answered(now_s, now_s - began_s)
             self._leave(who)
 
     def end(self, who: object) -> None:
         """Note that the connection of `who` broke or was given up; do nothing if `who` never began, or has ended."""
         if self._begun.pop(who, None) is not None:
-            self.connects.note_failed(trio.current_time())
+            self.limiter.note_failed(trio.current_time())
             self._leave(who)
 
     def release(self, who: object) -> None:
@@ -141,7 +141,7 @@ class ConnectRamp(Generic[C]):
         if self._begun.pop(who, None) is not None:
             self._leave(who)
 
-    async def _stand(self, place: RampTicket[C], *, again: bool = False) -> C | None:
+    async def _acquire(self, place: RampTicket[C], *, again: bool = False) -> C | None:
         if self._closed:
             raise RampClosed
         if (again or not self._line) and self._room_from_s() <= trio.current_time():
@@ -164,7 +164,7 @@ class ConnectRamp(Generic[C]):
         if self._closed:
             self._pass_on(place)
             raise RampClosed
-        return place.got
+        return place.connection
 
     async def _keep(self, place: RampTicket[C]) -> None:
         """Wait in line until served, and meanwhile let others in when there is room, as the one task with a timer."""
@@ -187,14 +187,14 @@ class ConnectRamp(Generic[C]):
     def _pass_on(self, place: RampTicket[C]) -> None:
         """Give what this ticket got to others: its task is gone, perhaps between being served and seeing it."""
         self._line.pop(place, None)
-        if place.got is not None:
-            self.give(place.got)
+        if place.connection is not None:
+            self.give(place.connection)
         elif place.is_served:
             self.release(place.who)
 
     def _begin(self, who: object) -> None:
         now_s = trio.current_time()
-        self.connects.note_begun(now_s)
+        self.limiter.note_begun(now_s)
         self._begun[who] = self._young[who] = now_s
 
     def _leave(self, who: object) -> None:
@@ -219,10 +219,10 @@ class ConnectRamp(Generic[C]):
     def _room_from_s(self) -> float:
         """Return the time since or from which there is room for one more, if none leaves before."""
         now_s = trio.current_time()
-        while len(self._young) >= self.connects.limit:
+        while len(self._young) >= self.limiter.limit:
             who, since_s = next(iter(self._young.items()))
-            until_s = since_s + self.connects.patience_s
+            until_s = since_s + self.limiter.patience_s
             if now_s < until_s:
                 return until_s
             del self._young[who]
-        return self.connects.from_s(len(self._young))
+        return self.limiter.from_s(len(self._young))

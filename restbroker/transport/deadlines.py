@@ -12,7 +12,7 @@ import trio
 TICK_S: Final = 0.1
 
 
-class Late(Protocol):
+class Expirable(Protocol):
     """Something that can be cut off at a deadline."""
 
     def expire(self) -> None:
@@ -25,16 +25,16 @@ class Deadlines:
     """The deadlines of one client; `is_kept`: `run` runs, so that they are kept by it."""
 
     is_kept: bool = False
-    _due: dict[Late, float] = attrs.field(factory=dict)
+    _due: dict[Expirable, float] = attrs.field(factory=dict)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
-    def watch(self, who: Late, due_s: float) -> None:
+    def watch(self, who: Expirable, due_s: float) -> None:
         """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless `forget` comes first."""
         if not self._due:
             self._lot.unpark_all()
         self._due[who] = due_s
 
-    def forget(self, who: Late) -> None:
+    def forget(self, who: Expirable) -> None:
         """Stop watching `who`, which was in time or is gone; do nothing if it is not watched."""
         self._due.pop(who, None)
         if not self.is_kept and not self._due:

@@ -16,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.addresses import is_public
 from restbroker.transport.errors import NotSent, reason_of
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
 

@@ -38,7 +38,7 @@ class Connection:
     is_used: bool = False
     is_late: bool = False
 
-    def rests_from(self, now_s: float, expiry_s: float) -> None:
+    def note_idle(self, now_s: float, expiry_s: float) -> None:
         """Note that it brought an answer and may bring another; it may be idle for `expiry_s` seconds from `now_s`."""
         self.is_used = True
         self.since_s = now_s

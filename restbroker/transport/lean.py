@@ -24,7 +24,7 @@ from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Begun, Connection, Idle
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.wire import Wire
 
@@ -34,12 +34,12 @@ _FEW: Final = 8
 """Up to this many connections each listens for itself: for one, a task beside it costs 13 µs a job; for 8, nothing."""
 
 
-class _Stale(Exception):
-    """A used connection ended before any byte of an answer. `left`: a part of the request was sent over it."""
+class _StaleConnection(Exception):
+    """A used connection ended before any byte of an answer. `has_sent`: a part of the request was sent over it."""
 
-    def __init__(self, *, left: bool, why: str) -> None:
+    def __init__(self, *, has_sent: bool, why: str) -> None:
         super().__init__(why)
-        self.left = left
+        self.has_sent = has_sent
         self.why = why
 
 
@@ -90,7 +90,7 @@ class LeanClient:
             due_s = now_s + request.timeout_s
             try:
                 return await self._exchange_in_time(connection, message, request, due_s, sender)
-            except _Stale as stale:
+            except _StaleConnection as stale:
                 return await self._again(message, request, due_s, stale, sender)
         finally:
             self._places.release()
@@ -132,7 +132,7 @@ class LeanClient:
 
     def watch(self, connection: Connection, due_s: float) -> None:
         """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""
-        connection.wire.left = False
+        connection.wire.has_sent = False
         self._deadlines.watch(connection, due_s)
 
     def take_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
@@ -151,13 +151,13 @@ class LeanClient:
                 return await self._exchange_in_time(
                     begun.connection, begun.message, request, begun.due_s, sender, begun=begun
                 )
-            except _Stale as stale:
+            except _StaleConnection as stale:
                 return await self._again(begun.message, request, begun.due_s, stale, sender)
         finally:
             self._places.release()
 
     async def _again(
-        self, message: bytes, request: Request, due_s: float, stale: _Stale, sender: Sender | None
+        self, message: bytes, request: Request, due_s: float, stale: _StaleConnection, sender: Sender | None
     ) -> Response:
         """Send the message over other connections, as long as these are stale too, and where sending it does no harm.
 
@@ -166,15 +166,15 @@ class LeanClient:
         """
         left = False
         while True:
-            left = left or stale.left
+            left = left or stale.has_sent
             if left and not request.repeatable:
                 raise MaybeSent(f"The connection broke before a whole answer came: {stale.why}.") from stale
             # What may have run already is repeatable here, and has its answer fetched whatever has changed.
             asks = None if left else sender
             try:
-                connection = await self._taken_by(due_s, request, asks)
+                connection = await self._take_until(due_s, request, asks)
                 return await self._exchange_in_time(connection, message, request, due_s, asks)
-            except _Stale as another:
+            except _StaleConnection as another:
                 stale = another
             except NotSent as error:
                 if left:
@@ -210,7 +210,7 @@ class LeanClient:
             return connection
         turn, again = object(), False
         try:
-            while (connection := await self._ramp.stand(turn, again=again)) is not None:
+            while (connection := await self._ramp.acquire(turn, again=again)) is not None:
                 if connection.wire.is_quiet():
                     return connection
                 connection.wire.close()
@@ -228,7 +228,7 @@ class LeanClient:
                 raise
         return await self._open(turn)
 
-    async def _taken_by(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
+    async def _take_until(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
         """Return a connection as `_take` does; raise `NotSent` too if `due_s` has passed by then."""
         connection = await self._take(sender)
         now_s = trio.current_time()
@@ -289,7 +289,7 @@ class LeanClient:
         fit = False
         if begun is None:
             # Kept for others, should the request not leave after all.
-            wire.left, fit = False, connection.is_used
+            wire.has_sent, fit = False, connection.is_used
             if self._deadlines.is_kept:
                 self._deadlines.watch(connection, due_s)
         try:
@@ -299,7 +299,7 @@ class LeanClient:
                 message, data = begun.rest, begun.received
             elif sender is not None:
                 sender.may_send()
-                sender.sending()
+                sender.note_sending()
             fit = False
             went = await _send(wire, message)
             if not (data and reader.feed(data)):
@@ -326,7 +326,7 @@ class LeanClient:
         if not fit or self._closed or now_s > connection.old_at_s:
             connection.wire.close()
         else:
-            connection.rests_from(now_s, self._target.idle_expiry_s)
+            connection.note_idle(now_s, self._target.idle_expiry_s)
             # Before there is room for one more: who is first in line takes what is there already.
             self._ramp.give(connection)
         if turn is not None:
@@ -337,10 +337,10 @@ class LeanClient:
         if connection.is_late:
             return _too_late(connection, request)
         if connection.is_used and not connection.reader.has_begun:
-            return _Stale(left=connection.wire.left, why=why)
+            return _StaleConnection(has_sent=connection.wire.has_sent, why=why)
         if not connection.reader.has_begun and refuses_certificate(error):
             return NotSent(f"TLS with {self._target.url} failed: {why}.", tls=True)
-        if connection.wire.left:
+        if connection.wire.has_sent:
             return MaybeSent(f"The connection broke before a whole answer came: {why}.")
         return NotSent(f"No connection to {self._target.url}: {why}.")
 
@@ -354,7 +354,7 @@ async def _send(wire: Wire, message: bytes) -> bool:
         if message:
             await wire.send_all(message)
     except (OSError, trio.BrokenResourceError):
-        if not wire.left:
+        if not wire.has_sent:
             raise
         return False
     return True
@@ -368,6 +368,6 @@ def _is_whole_at_end(reader: AnswerReader) -> bool:
 
 
 def _too_late(connection: Connection, request: Request) -> MaybeSent | NotSent:
-    if connection.wire.left:
+    if connection.wire.has_sent:
         return MaybeSent(f"No whole answer within {duration_text(request.timeout_s)}.", timed_out=True)
     return NotSent(f"Nothing could be sent within {duration_text(request.timeout_s)}.", timed_out=True)

@@ -35,8 +35,8 @@ class Request:
 class Response:
     """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
 
-    `said`: the headers and the query of its request, whose secrets must not be shown where a server repeats them. Nor
-    must `secrets` be shown, which are all secrets of its target.
+    `request_pairs`: the headers and the query of its request, whose secrets must not be shown where a server repeats
+    them. Nor must `secrets` be shown, which are all secrets of its target.
     """
 
     status: int
@@ -44,7 +44,7 @@ class Response:
     body: bytes
     duration_s: float
     truncated: bool = False
-    said: tuple[tuple[str, str], ...] = ()
+    request_pairs: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()
 
 
@@ -58,7 +58,7 @@ class Sender(Protocol):
         """
         ...
 
-    def sending(self) -> None:
+    def note_sending(self) -> None:
         """Note that a connection is there; called right before the first byte may leave."""
         ...
 

@@ -1,6 +1,6 @@
 """How far one exchange over httpx got, by httpcore's trace. Used by the client on httpx.
 
-Always holds: `begun` is set before the first byte of a request leaves.
+Always holds: `has_begun` is set before the first byte of a request leaves.
 """
 
 import math
@@ -19,7 +19,7 @@ class Progress(Generic[C]):
     """The progress of one exchange within `scope`; times are on Trio's clock.
 
     `attempt` is the scope of the attempt at one address: from `since_s` on it has `patience_s` seconds until the
-    connection is `opened`.
+    attempt `is_connected`.
     """
 
     ramp: ConnectRamp[C]
@@ -27,14 +27,14 @@ class Progress(Generic[C]):
     attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     patience_s: float = math.inf
     since_s: float = 0.0
-    opened: bool = False
-    begun: bool = False
+    is_connected: bool = False
+    has_begun: bool = False
 
     def next(self, patience_s: float) -> trio.CancelScope:
         """Begin an attempt at the next address and return its cancel scope."""
         self.attempt = trio.CancelScope()
         self.patience_s = patience_s
-        self.opened = False
+        self.is_connected = False
         return self.attempt
 
     async def trace(self, name: str, _info: object) -> None:
@@ -50,9 +50,9 @@ class Progress(Generic[C]):
                 self.attempt.deadline = self.since_s + self.patience_s
             case "connection.connect_tcp.complete":
                 self.attempt.deadline = math.inf
-                self.opened = True
+                self.is_connected = True
             case "http11.send_request_headers.started":
-                self.begun = True
+                self.has_begun = True
             case "http11.receive_response_headers.complete":
                 self.ramp.note_answered(self)
             case _:

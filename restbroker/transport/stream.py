@@ -26,8 +26,8 @@ from restbroker.light import light
 from restbroker.transport.dial import addresses_of
 from restbroker.transport.errors import NotSent
 from restbroker.transport.head import headers_of
+from restbroker.transport.httpx_client import why
 from restbroker.transport.message import Request
-from restbroker.transport.stock import why
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
 """Why a stream ended.

@@ -29,13 +29,13 @@ class TlsWire:
         self._is_between_records = True
 
     @property
-    def left(self) -> bool:
+    def has_sent(self) -> bool:
         """Whether a byte was sent since it was set to False last."""
-        return self._under.left
+        return self._under.has_sent
 
-    @left.setter
-    def left(self, left: bool) -> None:
-        self._under.left = left
+    @has_sent.setter
+    def has_sent(self, has_sent: bool) -> None:
+        self._under.has_sent = has_sent
 
     async def shake_hands(self) -> None:
         """Do the TLS handshake; call it once, before anything else.

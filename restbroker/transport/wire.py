@@ -1,7 +1,7 @@
 """Bytes to and from a server, over TCP or a unix socket. Opened by `dial`, used by the lean client and under TLS.
 
-Always holds: `close` takes effect at once, from any task, and ends all waits; `left` says whether the kernel has taken
-any byte of what is being sent.
+Always holds: `close` takes effect at once, from any task, and ends all waits; `has_sent` says whether the kernel has
+taken any byte of what is being sent.
 """
 
 import contextlib
@@ -12,15 +12,15 @@ from typing import Final, Protocol
 
 import trio
 
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 
 _READ_BYTES: Final = 65536
 
 
 class Wire(Protocol):
-    """A connection to a server. `left` is False until a byte is sent after it was last set to False."""
+    """A connection to a server. `has_sent` is False until a byte is sent after it was last set to False."""
 
-    left: bool
+    has_sent: bool
 
     async def send_all(self, data: bytes) -> None:
         """Send all the bytes, waiting until the kernel has taken them; raise OSError or a Trio resource error."""
@@ -46,7 +46,7 @@ class PlainWire:
     `_got` is what came.
     """
 
-    __slots__ = ("_arrivals", "_got", "_is_watched", "_listener", "_look", "_socket", "_waiting", "left")
+    __slots__ = ("_arrivals", "_got", "_is_watched", "_listener", "_look", "_socket", "_waiting", "has_sent")
 
     def __init__(self, connected: socket.socket, arrivals: Readiness) -> None:
         connected.setblocking(False)
@@ -58,7 +58,7 @@ class PlainWire:
         self._waiting: trio.lowlevel.Task | None = None
         self._got: bytes | OSError | None = None
         self._listener: Callable[[bytes | Exception], None] | None = None
-        self.left = False
+        self.has_sent = False
 
     async def send_all(self, data: bytes) -> None:
         """Send all the bytes, waiting while the kernel takes none; raise OSError or a Trio resource error."""
@@ -76,7 +76,7 @@ class PlainWire:
             sent = self._socket.send(data)
         except BlockingIOError:
             return 0
-        self.left = True
+        self.has_sent = True
         return sent
 
     async def receive(self) -> bytes:
@@ -92,7 +92,7 @@ class PlainWire:
                 continue
             self._have_watched()
             self._waiting = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._stops_waiting)
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
             got, self._got = self._got, None
             if isinstance(got, bytes):
                 return got
@@ -109,7 +109,7 @@ class PlainWire:
         if listener is not None:
             self._have_watched()
 
-    def came(self) -> bool:
+    def on_readable(self) -> bool:
         """Read what came and pass it to the task that waits for it, or the listener; return False if there is none."""
         waiting, listener = self._waiting, self._listener
         if waiting is None and listener is None:
@@ -171,6 +171,6 @@ class PlainWire:
             self._arrivals.watch(self._socket.fileno(), self)
             self._is_watched = True
 
-    def _stops_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiting = None
         return trio.lowlevel.Abort.SUCCEEDED

@@ -26,7 +26,7 @@ from werkzeug.datastructures import MultiDict
 
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
-from restbroker.job.unserved import counts_text
+from restbroker.job.unserved_queues import counts_text
 from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Progress, ResumePoint, Selection, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE

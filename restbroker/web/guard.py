@@ -16,7 +16,7 @@ from quart import Response, g, request
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web import health, hosts
 from restbroker.web.sessions import LIFE_S, Sessions, Tries, is_same
 from restbroker.web.settings import Settings
@@ -147,7 +147,7 @@ class Guard:
             message = (
                 "There were so many wrong logins to the pages, /stats or /metrics that all are rejected for a while."
             )
-            self.report(Warned("LoginsThrottled", f"{message} The last came from {_address()}.", _CURE))
+            self.report(OperatorWarning("LoginsThrottled", f"{message} The last came from {_address()}.", _CURE))
 
     async def _is_logged_in(self) -> bool:
         """Tell whether the visitor is logged in, or needs no login.
@@ -179,7 +179,7 @@ class Guard:
             # A slow disk must not hold up deliveries.
             wanted = await trio.to_thread.run_sync(login.password.reveal)
         except ConfigError as error:
-            self.report(Warned("LoginUnreadable", error.message, error.cure))
+            self.report(OperatorWarning("LoginUnreadable", error.message, error.cure))
             raise
         digest = sha256(wanted.encode()).digest()
         if self._password not in (None, digest):

@@ -13,7 +13,7 @@ from quart import Response, request
 
 from restbroker.errors import UsageError
 from restbroker.job import hiding
-from restbroker.job.hiding import Spelled
+from restbroker.job.hiding import Spellings
 from restbroker.operate import audit, processes, trimmed
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.explain import Timeline, explain
@@ -156,9 +156,9 @@ def _jobs_in_progress(client: Client) -> list[JobInProgress]:
     ]
 
 
-def _without(one: JobInProgress, secrets: Spelled) -> JobInProgress:
-    jid = None if one.jid is None else hiding.without(one.jid, secrets)
-    return attrs.evolve(one, name=hiding.without(one.name, secrets), jid=jid)
+def _without(one: JobInProgress, secrets: Spellings) -> JobInProgress:
+    jid = None if one.jid is None else hiding.mask_secrets(one.jid, secrets)
+    return attrs.evolve(one, name=hiding.mask_secrets(one.name, secrets), jid=jid)
 
 
 def _says(written: StoredEntry, word: str) -> bool:

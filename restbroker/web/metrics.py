@@ -90,7 +90,7 @@ def _queues(client: Client, served: Sequence[str]) -> Samples:
     now_s = time_s(client)
     keys = client.keys
     oldest = queues.oldest(client, [keys.queue(name) for name in sizes])
-    paused = client.commands([("SISMEMBER", keys.paused, name) for name in sizes])
+    paused = client.commands([("SISMEMBER", keys.paused_queues, name) for name in sizes])
     waited = {name: queues.latency_s(job, now_s) for name, job in zip(sizes, oldest, strict=True)}
     return {
         "restbroker_queue_jobs": {(name,): size for name, size in sizes.items()},
@@ -105,7 +105,7 @@ def _sets(client: Client) -> Samples:
 
 
 def _dead(client: Client) -> Samples:
-    return {"restbroker_parked_copies": {(): integer(client.command("XLEN", client.keys.parked))}}
+    return {"restbroker_parked_copies": {(): integer(client.command("XLEN", client.keys.dead_copies))}}
 
 
 def _totals(client: Client) -> Samples:

@@ -15,7 +15,7 @@ import attrs
 from restbroker.broker.status.view import Running
 from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
-from restbroker.job.hiding import Spelled
+from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
 from restbroker.operate import overview, targets
 from restbroker.operate import processes as operated
@@ -145,7 +145,7 @@ def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[
     ]
 
 
-def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
+def _message(one: Running, secrets: Spellings, *, show_bodies: bool) -> Json:
     if len(one.job.raw) > _WHOLE_BYTES:
         fields = one.job.fields
         cut = display.payload(fields, one.command, one.queue, secrets=secrets, spec=one.spec, show_bodies=show_bodies)
@@ -153,12 +153,14 @@ def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
     return _mask(one.job.fields, one.spec, secrets, show_bodies=show_bodies)
 
 
-def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spelled, *, show_bodies: bool) -> Json:
+def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellings, *, show_bodies: bool) -> Json:
     """Return a job's fields without secrets, which a producer may have written anywhere in it."""
 
     def shown() -> Json:
         hides = redact.hides_of(redact.secrets_of(fields, spec), secrets)
-        return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize)
+        return hiding.hide_everywhere(
+            redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize
+        )
 
     return display.or_why(shown, lambda line: line)
 

@@ -21,7 +21,7 @@ from restbroker.operate.summary import Summary
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.metrics import Minute
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web.causes import Causes
 from restbroker.web.stats import Question
 
@@ -195,7 +195,7 @@ class Watch:
         # Others write to Redis too. Whatever a look stumbles over, a broker must not end for its pages.
         except Exception as error:  # noqa: BLE001
             what = f"Reading Redis for the pages failed with {type(error).__name__}."
-            self.report(Warned("RequestFailed", what, "Please report this."))
+            self.report(OperatorWarning("RequestFailed", what, "Please report this."))
             return RestbrokerError("The content of Redis cannot be shown: reading it failed.", "Please report this.")
 
     def _remember(self, seen: Snapshot) -> None:

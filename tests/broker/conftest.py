@@ -88,7 +88,7 @@ class Scripted:
             await self.connected()
         if sender is not None:
             sender.may_send()
-            sender.sending()
+            sender.note_sending()
         self.sent.append(request)
         response = await (self.answers.popleft() if self.answers else self.answer)(request)
         if sender is not None and not 200 <= response.status < 300:
@@ -227,7 +227,8 @@ class Harness:
     async def fence(self, identity: str) -> None:
         """Takes its rights away; it may beat between the look and the fence, which then has no effect."""
         await self.until(
-            lambda: heartbeats.fence(self.client, identity, identities.live(self.client)[identity]), "it is fenced"
+            lambda: heartbeats.fence(self.client, identity, identities.live_identities(self.client)[identity]),
+            "it is fenced",
         )
 
     def recover(self, identity: str) -> None:

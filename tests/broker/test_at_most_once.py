@@ -3,7 +3,7 @@
 import attrs
 
 from restbroker.store import identities
-from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, Warned
+from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok, refuse
 
@@ -13,7 +13,7 @@ async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled
     marks: list[object] = []
 
     async def answer(request: Request) -> Response:
-        (identity,) = identities.live(harness.client)
+        (identity,) = identities.live_identities(harness.client)
         marks.append((request.path, harness.client.command("HLEN", f"restbroker:sent:{identity}")))
         return await ok(request)
 
@@ -73,7 +73,7 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
     harness.policy = attrs.evolve(harness.policy, reply_details=True, reply_class="Mine")
 
     async def crash(request: Request) -> Response:
-        (identity,) = identities.live(harness.client)
+        (identity,) = identities.live_identities(harness.client)
         await harness.fence(identity)
         harness.recover(identity)
         return await ok(request)
@@ -86,7 +86,7 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
     assert (job["class"], job["args"][1], job["args"][2]["error"]["code"]) == ("Mine", "id-1", "Uncertain")
     assert (told["jid"], told["command"], told["outcome"]) == ("jid-once-0", "once", "uncertain")
     assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
-    assert harness.of(Warned) == []
+    assert harness.of(OperatorWarning) == []
 
 
 async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Harness) -> None:
@@ -94,8 +94,8 @@ async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Ha
     harness.crashed(marked=True)
     harness.client.command("SET", "restbroker:reply:waits", "no list")
     async with harness.broker():
-        await harness.until(lambda: harness.of(Warned), "it is told of")
-    (warned,) = harness.of(Warned)
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told of")
+    (warned,) = harness.of(OperatorWarning)
     assert (warned.code, warned.message[:6]) == ("AnswerRefused", "1 jobs")
     assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
 
@@ -104,7 +104,7 @@ async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness)
     harness.at_most_once = ("once",)
 
     def steal(_call: object) -> None:
-        (identity,) = identities.live(harness.client)
+        (identity,) = identities.live_identities(harness.client)
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
 
     harness.target.before = steal

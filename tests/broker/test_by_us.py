@@ -6,7 +6,7 @@ import trio
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.contract import Link
-from restbroker.telemetry.events import GateClosed
+from restbroker.telemetry.events import TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted
@@ -37,6 +37,6 @@ async def test_a_server_that_is_down_is_seen_though_jobs_that_need_none_succeed_
         harness.push("safe", count=5)
         for number in range(40, 80):
             harness.push("create", first=number)
-        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
-    (first, *_) = harness.of(GateClosed)
+        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
+    (first, *_) = harness.of(TargetDown)
     assert first.code == "TargetUnreachable"

@@ -5,7 +5,7 @@ from typing import Final
 
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.store.replies import items, raw
-from restbroker.telemetry.events import BrokerStarted, GateClosed, GateOpened
+from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
 from tests.support.moody_server import Mood, fine, written
 from tests.support.paths import Paths, Serving, job
 from tests.support.wait import until_async
@@ -57,7 +57,7 @@ async def test_a_target_that_trips_in_the_middle_gets_nothing_until_it_is_found_
     async with paths.broker(jobs(MANY, {1500: _BUSY})) as serving:
         await serving.until_ended(MANY)
         serving.control.stop.set()
-    down, up = serving.requests_at[GateClosed], serving.requests_at[GateOpened]
+    down, up = serving.requests_at[TargetDown], serving.requests_at[TargetUp]
     assert down <= up <= down + _CONCURRENCY < MANY
     assert serving.server.requests.total() == MANY + 1
     assert serving.fast_jobs() > MANY // 2

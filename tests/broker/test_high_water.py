@@ -14,7 +14,7 @@ async def test_no_job_is_sent_whose_ticket_lies_above_the_mark_in_redis(harness:
 
     def look(call: object) -> None:
         number = harness.target.calls[-1].command.arguments["n"]
-        (identity,) = identities.live(harness.client)
+        (identity,) = identities.live_identities(harness.client)
         mark = integer(harness.client.command("HGET", f"restbroker:ip:{identity}", "hwm"))
         assert isinstance(number, int)
         if number + 1 > mark:

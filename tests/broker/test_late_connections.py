@@ -112,7 +112,7 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
         with pytest.raises(why):
             link.may_send()
         assert job.delivery < SENDING
-        link.sending()
+        link.note_sending()
         assert job.delivery is SENDING
 
 

@@ -13,7 +13,7 @@ from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.exchange import exchange
-from restbroker.telemetry.events import GateClosed, JobFinished, StoreBack, StoreLost, Warned
+from restbroker.telemetry.events import JobFinished, OperatorWarning, StoreBack, StoreLost, TargetDown
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import FINE, Harness, Held, ok, refuse
 from tests.support.redis_server import RedisServer
@@ -137,7 +137,7 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
             await harness.until(are_told, "all are told of")
     assert harness.client.command("GET", "stat:processed") == b"%d" % pushed
     assert len(harness.target.calls) == len(harness.of(JobFinished)) == pushed
-    assert [event.code for event in harness.of(Warned)] == (["FetchRefused"] if half == "fetch" else [])
+    assert [event.code for event in harness.of(OperatorWarning)] == (["FetchRefused"] if half == "fetch" else [])
 
 
 async def test_a_registration_whose_answer_is_lost_is_made_under_another_identity(harness: Harness) -> None:
@@ -198,7 +198,7 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
         redis.command("SAVE")
         harness.target.probe_answer = NotSent("refused")
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: harness.of(GateClosed), "workers hold them")
+        await harness.until(lambda: harness.of(TargetDown), "workers hold them")
         redis.kill()
         harness.client.close()
         redis.start()
@@ -213,7 +213,10 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
 def held(harness: Harness) -> int:
     """How many jobs Redis lists as in progress; -1 while it cannot be asked. It answers from the snapshot at first."""
     try:
-        return sum(len(jobs.read_jobs(harness.client, identity).jobs) for identity in identities.live(harness.client))
+        return sum(
+            len(jobs.read_jobs(harness.client, identity).jobs)
+            for identity in identities.live_identities(harness.client)
+        )
     except StoreUnavailable:
         return -1
 
@@ -251,12 +254,12 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
     harness.client.command("SET", "dead", "a text")
     harness.push(count=300, args=["safe", {}, "wrong"])
     async with harness.broker():
-        await harness.until(lambda: harness.of(Warned), "it is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
         await trio.sleep(8)
         assert harness.size("queue:rest") > 150, "no more are taken"
         harness.client.command("DEL", "dead")
         await harness.until(lambda: harness.size("dead") == 300, "all are parked")
-    assert [event.code for event in harness.of(Warned)] == ["StoreRefused"]
+    assert [event.code for event in harness.of(OperatorWarning)] == ["StoreRefused"]
 
 
 async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_perhaps(harness: Harness) -> None:
@@ -275,7 +278,7 @@ async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_the
     harness.target.answer = held = Held()
     async with harness.broker():
         await harness.until(lambda: harness.target.calls, "it is on its way for the second time")
-        (identity,) = identities.live(harness.client)
+        (identity,) = identities.live_identities(harness.client)
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
         held.let.set()
         harness.push("safe")

@@ -14,7 +14,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, 
 from restbroker.job.policy import Policy
 from restbroker.store import heartbeats, jobs
 from restbroker.store.replies import items
-from restbroker.telemetry.events import GateClosed, JobFinished, Warned
+from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, lost
@@ -99,11 +99,11 @@ async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harnes
         await harness.until(lambda: target.probes, "the target was asked")
         target.probe_answer = Probe(ok=False, denied=True, version=None, detail="401")
         harness.push(count=10)
-        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
-    assert [event.denied for event in harness.of(GateClosed)] == [True]
+    assert [event.denied for event in harness.of(TargetDown)] == [True]
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
 
@@ -113,7 +113,7 @@ async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> 
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is parked")
     assert harness.members("dead")[0]["error_class"] == "CommandForbidden"
-    assert harness.of(GateClosed) == []
+    assert harness.of(TargetDown) == []
 
 
 async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harness: Harness) -> None:
@@ -141,8 +141,8 @@ async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_jo
     harness.target.answer = lost
     harness.push("safe", count=40)
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished) and harness.of(GateClosed), "the gate closes")
-    (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(GateClosed)
+        await harness.until(lambda: harness.of(JobFinished) and harness.of(TargetDown), "the gate closes")
+    (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(TargetDown)
     assert {(job.code, cure in str(job.hint)), (gate.code, cure in str(gate.hint))} == {(code, True)}
 
 
@@ -216,15 +216,15 @@ async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_on
         harness.push(args=["safe", {}, "t", number])
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
-    assert [event.code for event in harness.of(Warned)] == ["ReplyWithoutQueue"]
+    assert [event.code for event in harness.of(OperatorWarning)] == ["ReplyWithoutQueue"]
 
 
 async def test_a_set_of_the_wrong_type_is_told_of_once_and_delivery_goes_on(harness: Harness) -> None:
     harness.client.command("SET", "retry", "a text")
     async with harness.broker():
         harness.push()
-        await harness.until(lambda: harness.of(JobFinished) and harness.of(Warned), "delivered, and said")
-    assert [event.code for event in harness.of(Warned)] == ["SetRefused"]
+        await harness.until(lambda: harness.of(JobFinished) and harness.of(OperatorWarning), "delivered, and said")
+    assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
 
 
 async def test_a_dead_lane_whose_record_is_gone_is_told_of_once_and_the_others_are_recovered(harness: Harness) -> None:
@@ -237,8 +237,8 @@ async def test_a_dead_lane_whose_record_is_gone_is_told_of_once_and_the_others_a
     jobs.fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "the whole one's job is delivered")
-        await harness.until(lambda: harness.of(Warned), "the broken one is told of")
-    assert [event.code for event in harness.of(Warned)] == ["RecoveryRefused"]
+        await harness.until(lambda: harness.of(OperatorWarning), "the broken one is told of")
+    assert [event.code for event in harness.of(OperatorWarning)] == ["RecoveryRefused"]
     assert harness.size("restbroker:ip:broken") == 1
 
 
@@ -254,7 +254,7 @@ async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_o
         harness.raw(json.dumps(raw).encode())
         harness.push("safe", count=20)
         await harness.until(lambda: len(harness.of(JobFinished)) == 41, "all are settled")
-    assert harness.of(GateClosed) == []
+    assert harness.of(TargetDown) == []
     assert harness.members("retry")[0]["retry_count"] == 0
 
 
@@ -267,18 +267,18 @@ async def test_a_denial_while_the_probe_is_unwell_closes_the_gate_instead_of_ask
         await harness.until(lambda: target.probes, "it serves")
         target.probe_answer = Probe(ok=False, denied=False, version=None, detail="status 500")
         harness.push()
-        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-    assert harness.of(GateClosed)[0].message == "status 500"
+    assert harness.of(TargetDown)[0].message == "status 500"
 
 
 async def test_a_probe_with_a_bug_closes_the_gate_and_not_the_process(harness: Harness) -> None:
     harness.target.probe_answer = ZeroDivisionError()
     async with harness.broker():
-        await harness.until(lambda: harness.of(GateClosed), "it is told")
-    assert "ZeroDivisionError" in harness.of(GateClosed)[0].message
+        await harness.until(lambda: harness.of(TargetDown), "it is told")
+    assert "ZeroDivisionError" in harness.of(TargetDown)[0].message
 
 
 async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(harness: Harness) -> None:
@@ -289,7 +289,7 @@ async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(har
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "ours is delivered")
     assert harness.size("retry") == 150
-    assert [event.code for event in harness.of(Warned)] == ["SetRefused"]
+    assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
 
 
 async def test_a_401_of_a_server_that_is_just_coming_up_costs_the_job_nothing(

@@ -3,7 +3,7 @@
 from trio.testing import MockClock
 
 from restbroker.store import pauses
-from restbroker.telemetry.events import PauseEnded, Warned
+from restbroker.telemetry.events import OperatorWarning, PauseEnded
 from tests.broker.conftest import Harness
 
 
@@ -21,8 +21,8 @@ async def test_a_queue_that_was_paused_for_a_while_is_served_again_and_the_log_s
 async def test_pauses_that_cannot_be_looked_at_are_told_once_and_stop_nothing(harness: Harness) -> None:
     harness.client.command("SET", "restbroker:pauses:queues", "x")
     async with harness.broker():
-        await harness.until(lambda: harness.of(Warned), "it is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
         harness.push(count=1)
         await harness.until(lambda: harness.target.calls, "the job is delivered")
-    (told,) = harness.of(Warned)
+    (told,) = harness.of(OperatorWarning)
     assert told.code == "PausesRefused"

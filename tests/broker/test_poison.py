@@ -9,14 +9,14 @@ from restbroker.broker.same_host import own_facts
 from restbroker.job.command import Call
 from restbroker.job.job import digest
 from restbroker.store import heartbeats, identities, jobs
-from restbroker.telemetry.events import JobFinished, Warned
+from restbroker.telemetry.events import JobFinished, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
 
 
 def crash(harness: Harness) -> None:
     """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
-    for identity, counter in identities.live(harness.client).items():
+    for identity, counter in identities.live_identities(harness.client).items():
         assert heartbeats.fence(harness.client, identity, counter)
         harness.recover(identity)
 
@@ -27,7 +27,7 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
 
     def before(call: Call) -> None:
         if call.command.arguments["n"] == 7:
-            held = sum(len(held_by(harness, identity)) for identity in identities.live(harness.client))
+            held = sum(len(held_by(harness, identity)) for identity in identities.live_identities(harness.client))
             beside.append((len(beside), held - 1))
             crash(harness)
 
@@ -52,7 +52,7 @@ async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harnes
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 51, "all run")
         await harness.until(lambda: not heartbeats.maybe_run(harness.client), "its count is gone")
-    assert [warned.code for warned in harness.of(Warned)] == ["SuspectJob"]
+    assert [warned.code for warned in harness.of(OperatorWarning)] == ["SuspectJob"]
     assert all(event.outcome == "delivered" for event in harness.of(JobFinished))
 
 

@@ -16,7 +16,7 @@ from restbroker.broker.status import record
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.telemetry.executions import ExecutionCounts
 from tests.broker.conftest import Harness, Held, Scripted, ok
 
@@ -106,7 +106,7 @@ async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
         await ask(shown, "CANCEL ")
         await shown.until(lambda: not shown.client.command("LLEN", f"{name(shown)}-signals"), "they are read")
         assert shown.size("dead") == 1
-        assert not [event for event in shown.events if isinstance(event, Warned)]
+        assert not [event for event in shown.events if isinstance(event, OperatorWarning)]
         shown.control.at_once.set()
 
 
@@ -124,8 +124,8 @@ async def test_a_request_that_nobody_knows_is_told_and_does_nothing(shown: Harne
     async with shown.broker():
         await ask(shown, "KILL")
         shown.control.quiet.set()
-        await shown.until(lambda: shown.of(Warned), "it is told")
-        assert shown.of(Warned)[0].code == "UnknownRequest"
+        await shown.until(lambda: shown.of(OperatorWarning), "it is told")
+        assert shown.of(OperatorWarning)[0].code == "UnknownRequest"
         assert not shown.control.stop.is_set()
 
 
@@ -137,8 +137,8 @@ async def test_a_foreign_key_in_the_way_of_the_record_is_told_once_and_delivery_
     async with shown.broker():
         shown.push(count=20)
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"20", "all are delivered")
-        await shown.until(lambda: shown.of(Warned), "it is told")
-    assert [event.code for event in shown.of(Warned)] == ["RecordRefused"]
+        await shown.until(lambda: shown.of(OperatorWarning), "it is told")
+    assert [event.code for event in shown.of(OperatorWarning)] == ["RecordRefused"]
 
 
 async def test_what_redis_refuses_of_the_executions_is_not_counted_twice_elsewhere(
@@ -148,12 +148,12 @@ async def test_what_redis_refuses_of_the_executions_is_not_counted_twice_elsewhe
     shown.client.command("SET", "j|20270115|8:0", "no hash")
     async with shown.broker():
         shown.push(count=3)
-        await shown.until(lambda: shown.of(Warned), "it is told")
+        await shown.until(lambda: shown.of(OperatorWarning), "it is told")
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
         # Some more records, which would count again what was given back.
         written = process(shown)["beat"]
         await shown.until(lambda: float(process(shown)["beat"]) > float(written) + 0.1, "it is written again")
-    assert [event.code for event in shown.of(Warned)] == ["MetricsRefused"]
+    assert [event.code for event in shown.of(OperatorWarning)] == ["MetricsRefused"]
     assert shown.client.command("HGET", "j|270115|8:00", "safe|p") == b"3"
 
 

@@ -5,7 +5,7 @@ from trio.testing import MockClock
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Limits
-from restbroker.telemetry.events import GateClosed, JobFinished, Warned
+from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import Harness, Held, ok, refuse
 
@@ -66,9 +66,9 @@ async def test_what_is_refused_before_it_is_sent_is_no_sign_of_life_of_the_targe
     harness.target.connected = refuse_by_turns
     async with harness.broker():
         harness.push(count=20)
-        await harness.until(lambda: harness.of(GateClosed), "five in a row could not be sent")
+        await harness.until(lambda: harness.of(TargetDown), "five in a row could not be sent")
     assert len(harness.of(JobFinished)) < 20
 
 
 def codes(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(Warned)]
+    return [event.code for event in harness.of(OperatorWarning)]

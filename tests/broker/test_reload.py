@@ -18,10 +18,10 @@ from restbroker.telemetry.events import (
     BrokerStarted,
     BrokerStopped,
     Event,
-    GateClosed,
     JobFinished,
     StoreBack,
     StoreLost,
+    TargetDown,
 )
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
@@ -82,12 +82,12 @@ async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works
         await taken_over(harness, new)
         await harness.until(lambda: len(new.calls) == 17, "the others are the new life's")
         await harness.until(lambda: len(harness.of(JobFinished)) == 17, "they are done")
-        assert len(identities.live(harness.client)) == 2
+        assert len(identities.live_identities(harness.client)) == 2
         assert not old.closed
         assert not old.keeps, "its server may take no more connections than the old life has"
         held.let.set()
         await harness.until(lambda: old.closed, "the old life ends")
-        assert len(identities.live(harness.client)) == 1
+        assert len(identities.live_identities(harness.client)) == 1
     sent = [call.command.arguments["n"] for call in (*old.calls, *new.calls)]
     assert sorted(map(str, sent)) == sorted(map(str, range(20)))
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
@@ -139,7 +139,7 @@ async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harn
     harness.target = old
     harness.push(count=10)
     async with harness.broker():
-        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
         await taken_over(harness, new)
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
         await harness.until(lambda: old.closed, "the old life ends")
@@ -188,7 +188,7 @@ async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
         redis.start()
         await harness.until(lambda: harness.of(StoreBack), "Redis is back")
         await harness.until(lambda: old.closed, "the old life ends")
-        assert len(identities.live(harness.client)) == 1
+        assert len(identities.live_identities(harness.client)) == 1
         assert len(harness.of(JobFinished)) == 3
     assert new.calls == []
     assert harness.size("retry") == harness.size("queue:rest") == 0

@@ -11,7 +11,7 @@ from restbroker.config.tokens import Token
 from restbroker.job import rubyjson
 from restbroker.job.outcome import Deferred, Delivered, Reason
 from restbroker.store import heartbeats, identities
-from restbroker.telemetry.events import BrokerStarted, JobFinished, Warned
+from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
@@ -30,7 +30,7 @@ def outcomes(harness: Harness) -> list[str]:
 
 
 def warned(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(Warned)]
+    return [event.code for event in harness.of(OperatorWarning)]
 
 
 async def settled(harness: Harness, count: int) -> None:
@@ -61,7 +61,9 @@ async def test_a_copy_of_a_job_that_was_done_is_not_sent_and_nobody_is_answered_
     assert len(harness.target.calls) == 1
     assert [harness.size(key) for key in ("queue:replies", "restbroker:reply:one", "dead", "retry")] == [1, 1, 0, 0]
     assert warned(harness) == ["JobReplayed"] * 3
-    assert len({event.message for event in harness.of(Warned)}) == 1, "the log sums up what is said in the same words"
+    assert len({event.message for event in harness.of(OperatorWarning)}) == 1, (
+        "the log sums up what is said in the same words"
+    )
     assert harness.client.command("GET", "stat:processed") == b"4"
     assert harness.client.command("GET", "stat:failed") is None
     assert {event.fate for event in harness.of(JobFinished)} == {"ack"}
@@ -151,7 +153,7 @@ async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(h
 
 async def test_what_a_fenced_life_could_not_settle_is_done_again_and_is_no_copy_of_itself(harness: Harness) -> None:
     async def fenced(request: Request) -> Response:
-        (identity,) = identities.live(harness.client)
+        (identity,) = identities.live_identities(harness.client)
         await harness.fence(identity)
         heartbeats.recover(harness.client, identity, as_parked)
         return await ok(request)

@@ -12,14 +12,14 @@ from restbroker.job.outcome import Deferred, Outcome, Reason, Rejected
 from restbroker.store import sets
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 from tests.broker.conftest import Harness
 
 WHY = Reason("ServerError", "it broke")
 
 
 def warned(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(Warned)]
+    return [event.code for event in harness.of(OperatorWarning)]
 
 
 async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warning_says_so(harness: Harness) -> None:
@@ -36,8 +36,10 @@ async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warni
     stored = [entry for zset in ("retry", "schedule", "dead") for entry in harness.members(zset)]
     assert [entry["queue"] for entry in stored] == ["rest"] * 4
     assert warned(harness) == ["RetryQueueIgnored"] * 4
-    assert len({event.message for event in harness.of(Warned)}) == 1, "the log sums up what is said in the same words"
-    assert not any("AdminWorker" in str(event) for event in harness.of(Warned))
+    assert len({event.message for event in harness.of(OperatorWarning)}) == 1, (
+        "the log sums up what is said in the same words"
+    )
+    assert not any("AdminWorker" in str(event) for event in harness.of(OperatorWarning))
 
 
 @pytest.mark.parametrize(
@@ -74,5 +76,5 @@ async def test_the_first_job_that_fails_is_due_by_redis_clock_even_before_the_sc
     harness.push()
     async with harness.broker():
         await harness.until(lambda: harness.size("retry"), "it is to be tried again")
-    ((_, score),) = sets.listed(harness.client, "retry", 0, 1, newest_first=False)
+    ((_, score),) = sets.list_members(harness.client, "retry", 0, 1, newest_first=False)
     assert began_s < score < began_s + 1800

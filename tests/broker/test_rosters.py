@@ -13,13 +13,13 @@ from restbroker.app.rosters import RostersInRedis, rosters_of
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.servers import registry
-from restbroker.servers.roster_change import Change, Pace, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterVersions
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import items, raw
 from tests.support.redis_server import RedisServer
 
-PACE = Pace(0, 0)
+PACE = RefreshDelay(0, 0)
 URL = "http://127.0.0.1:5280/roster_admin"
 
 Of = Callable[..., RostersInRedis]
@@ -92,17 +92,17 @@ async def test_two_servers_may_have_users_of_the_same_name(client: Client, of: O
     await other.mark(["john"])
     assert jobs(client, "home") == jobs(client, "other") == [REFRESH]
     first, second = await home.claim(["john"], PACE), await other.claim(["john"], PACE)
-    assert first.flying == second.flying == ("john",)
+    assert first.users == second.users == ("john",)
     await home.end_refreshes(first.holder, ["john"], [])
     busy = await other.claim(["john"], PACE)
-    assert (busy.flying, busy.wait_s) == ((), {"john": 0.05})
+    assert (busy.users, busy.wait_s) == ((), {"john": 0.05})
 
 
 async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(client: Client, of: Of) -> None:
     rosters, elsewhere = of("home"), of("home")
     await rosters.mark(["john", "aaron"])
     claimed = await rosters.claim(["john", "aaron"], PACE)
-    assert set(claimed.flying) == {"john", "aaron"}
+    assert set(claimed.users) == {"john", "aaron"}
     assert (await elsewhere.claim(["john"], PACE)).wait_s == {"john": 0.05}
     await rosters.end_refreshes(claimed.holder, ["john"], ["aaron"])
     await rosters.mark(["john", "aaron"])
@@ -112,8 +112,8 @@ async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(cl
 async def test_who_was_changed_a_moment_ago_is_due_when_the_changes_calm_down(of: Of) -> None:
     rosters = of("home")
     await rosters.change([CHANGE])
-    claimed = await rosters.claim(["john"], Pace(5000, 20_000))
-    assert claimed.flying == ()
+    claimed = await rosters.claim(["john"], RefreshDelay(5000, 20_000))
+    assert claimed.users == ()
     assert 4.0 < claimed.wait_s["john"] <= 5.0
 
 
@@ -122,7 +122,7 @@ async def test_a_landing_is_told_though_the_connection_ended_meanwhile(client: C
     mine = (await home.claim(["mary"], PACE)).holder
     client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await home.end_refreshes(mine, ["mary"], [])
-    assert (await home.claim(["mary"], PACE)).flying == ("mary",)
+    assert (await home.claim(["mary"], PACE)).users == ("mary",)
 
 
 async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(

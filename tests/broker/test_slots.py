@@ -106,4 +106,4 @@ async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Har
 
 
 def in_hand(client: Client) -> int:
-    return sum(len(jobs.read_jobs(client, identity).jobs) for identity in identities.live(client))
+    return sum(len(jobs.read_jobs(client, identity).jobs) for identity in identities.live_identities(client))

@@ -19,7 +19,7 @@ from restbroker.broker.group.restart_backoff import RestartBackoff
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.group.worker_channel import HUNG_S, Worker, WorkerReport, read_report
 from restbroker.broker.status.view import View, together
-from restbroker.telemetry.events import Event, GroupFailed, Warned
+from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
 
 READY = View("serving", store_up=True, beat_fresh=True, closed={})
@@ -38,7 +38,7 @@ class Group:
     code: int | None = None
 
     def told(self) -> list[str]:
-        return [event.message for event in self.events if isinstance(event, Warned)]
+        return [event.message for event in self.events if isinstance(event, OperatorWarning)]
 
     async def reload(self) -> None:
         await self.supervisor.reload_workers()
@@ -92,7 +92,7 @@ async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a
     waits = [message.partition("restarted within ")[2].partition(";")[0] for message in one.told()]
     assert waits[:5] == ["10 ms", "20 ms", "40 ms", "40 ms", "40 ms"]
     assert "was killed by SIGKILL" in one.told()[0]
-    cures = [event.hint for event in one.events if isinstance(event, Warned)]
+    cures = [event.hint for event in one.events if isinstance(event, OperatorWarning)]
     assert all(cure is not None and "dmesg or journalctl -k" in cure for cure in cures)
 
 

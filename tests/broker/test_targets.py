@@ -2,7 +2,7 @@
 
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities, jobs
-from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, IdentityFenced, JobFinished
+from restbroker.telemetry.events import BrokerStarted, BrokerStopped, IdentityFenced, JobFinished, TargetDown
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import Harness, Held, Scripted, ok, refuse
 
@@ -28,21 +28,21 @@ async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert harness.size("queue:rest") == JOBS
     assert harness.size("retry") == harness.size("dead") == 0
-    assert {event.target for event in harness.of(GateClosed)} == {"t"}
+    assert {event.target for event in harness.of(TargetDown)} == {"t"}
 
 
 async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_for_all(harness: Harness) -> None:
     harness.others = {"two": Scripted(ok)}
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
-        before = identities.live(harness.client)
+        before = identities.live_identities(harness.client)
         (victim,) = (identity for identity in before if identity.endswith(":two"))
         await harness.fence(victim)
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves anew")
         harness.push(count=5)
         harness.push(count=5, into="two")
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "both lanes deliver")
-        assert not set(before) & set(identities.live(harness.client))
+        assert not set(before) & set(identities.live_identities(harness.client))
     assert [event.identity for event in harness.of(IdentityFenced)] == [victim]
 
 

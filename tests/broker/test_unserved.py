@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from restbroker.store import sets
 from restbroker.store.client import Client
-from restbroker.telemetry.events import JobFinished, Warned
+from restbroker.telemetry.events import JobFinished, OperatorWarning
 from tests.broker.conftest import Harness
 
 MANY = 3_000
@@ -76,7 +76,7 @@ async def test_each_queue_of_them_is_named_once_with_their_number(
     due(harness, 5, queue="default", jid="second")
     async with harness.broker():
         await harness.until(lambda: len(polls(looks)) > 3, "it has polled some times", 60)
-    (event,) = harness.of(Warned)
+    (event,) = harness.of(OperatorWarning)
     assert event.code == "QueueNotServed"
     assert event.message.startswith("152 due jobs that restbroker wrote stay in 'retry'")
     assert event.message.endswith("'theirs' (150), 'default' (2).")
@@ -88,7 +88,7 @@ async def test_what_another_configuration_may_be_about_to_move_is_not_told_of(
     due(harness, time.time() - 1, queue="theirs")
     async with harness.broker():
         await harness.until(lambda: len(polls(looks)) > 2, "it has polled some times", 60)
-    assert (harness.of(Warned), harness.size("retry")) == ([], 1)
+    assert (harness.of(OperatorWarning), harness.size("retry")) == ([], 1)
 
 
 async def test_what_comes_to_lie_among_them_is_found(harness: Harness, looks: list[str], hurry: MockClock) -> None:

@@ -54,4 +54,4 @@ def serve(store: Client, snapshot: bytes, queue: str = "rest") -> None:
     """Has a process serve this queue, which says this of its target."""
     facts = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "node:77:abc", facts, [queue])
-    assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
+    assert heartbeats.write_heartbeats(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]

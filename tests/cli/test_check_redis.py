@@ -182,7 +182,9 @@ def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, cli
         for _ in range(waiting):
             client.command("LPUSH", "queue:rest", "{}")
         assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-        assert heartbeats.beat(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [True]
+        assert heartbeats.write_heartbeats(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [
+            True
+        ]
         found = looked(redis_url)
         quiet = found["QuietProcess"]
         assert quiet.level == "warning"
@@ -196,7 +198,7 @@ def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, clie
     client.command("LPUSH", "queue:rest", "{}")
     assert "1 job waits" in looked(redis_url)["NotServed"].message
     assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-    assert heartbeats.beat(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
+    assert heartbeats.write_heartbeats(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
     assert "1 job waits" in looked(redis_url)["Queue"].message
     client.command("SADD", "paused", "rest")
     assert looked(redis_url)["QueuePaused"].level == "warning"
@@ -213,7 +215,7 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     identity = "node:77:abc:ejabberd"
     assert jobs.register(client, identity, FACTS, ["rest"])
     client.command("HSET", client.keys.in_progress(identity), "1:1", "{}", "last", "1", "hwm", "0")
-    client.command("DEL", client.keys.beats)
+    client.command("DEL", client.keys.heartbeats)
     found = looked(redis_url)["Orphans"]
     assert found.message.startswith("1 jobs are in restbroker:ip:node:77:abc:ejabberd")
     assert found.cure is not None

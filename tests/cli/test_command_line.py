@@ -199,7 +199,9 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
         facts = ProcessFacts(77, "node", "boot", "ns", 1, target)
         assert jobs.register(store, f"node:77:abc:{target}", facts, [target])
         snapshot = json.dumps({"gate": "open", "concurrency": 20, "finishing": target == "three", **more}).encode()
-        assert heartbeats.beat(store, [(f"node:77:abc:{target}", 1)], {f"node:77:abc:{target}": snapshot}) == [True]
+        assert heartbeats.write_heartbeats(
+            store, [(f"node:77:abc:{target}", 1)], {f"node:77:abc:{target}": snapshot}
+        ) == [True]
     limits.pause(store, "one", "operator", None)
     limits.pause(store, "two", "retry_after", 600.0)
     lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
@@ -242,7 +244,9 @@ def test_commands_are_those_of_the_configured_or_running_version_and_else_the_ne
     assert oldest < newest
     assert count(REDISURL="redis://127.0.0.1:1") == newest
     assert jobs.register(store, "node:77:abc", ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
-    assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
+    assert heartbeats.write_heartbeats(store, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [
+        True
+    ]
     assert count() == oldest
 
 

@@ -132,7 +132,9 @@ def test_a_refresh_that_is_waited_for_says_when_its_server_goes_down(place: Path
     serve(store, b'{"gate":"open"}', "rosters")
     with started(["roster", "refresh", "zoe", "--wait"], directory=place) as process:
         until(lambda: queues.peek(store, "rosters", 0, 1), "the job is queued")
-        assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"gate":"closed","gate_reason":"Gone."}'})
+        assert heartbeats.write_heartbeats(
+            store, [("node:77:abc", 1)], {"node:77:abc": b'{"gate":"closed","gate_reason":"Gone."}'}
+        )
         process.wait_for("^note: The server of the queue rosters gets no jobs now: Gone.$")
 
 

@@ -43,7 +43,9 @@ def beat(store: Client, number: int, target: str, **more: object) -> None:
     """A process that serves a target, with its first beat."""
     identity = f"node:{number}:abc:{target}"
     assert jobs.register(store, identity, ProcessFacts(number, "node", "boot", "ns", 1, target), [target])
-    assert heartbeats.beat(store, [(identity, 1)], {identity: json.dumps({**BEATING, **more}).encode()}) == [True]
+    assert heartbeats.write_heartbeats(
+        store, [(identity, 1)], {identity: json.dumps({**BEATING, **more}).encode()}
+    ) == [True]
 
 
 def bury(store: Client, count: int, code: str, message: str = "User u{n}@e.org exists.") -> None:

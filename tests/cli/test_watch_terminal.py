@@ -29,7 +29,7 @@ def tells(client: Client, number: int, **snapshot: object) -> None:
     identity = f"node:{number}:abc"
     assert jobs.register(client, identity, facts, ["rest"])
     raw = json.dumps({"gate": "open", "concurrency": 20, **snapshot}).encode()
-    assert heartbeats.beat(client, [(identity, 1)], {identity: raw}) == [True]
+    assert heartbeats.write_heartbeats(client, [(identity, 1)], {identity: raw}) == [True]
 
 
 def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: Client) -> None:

@@ -12,7 +12,7 @@ from tests.support.process import run_here
 from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
-PLACES = dict.fromkeys(("Reason", "Warned", "Trouble", "complain", "_complain", "_warn_once", "note"), 0)
+PLACES = dict.fromkeys(("Reason", "OperatorWarning", "Problem", "complain", "_complain", "_warn_once", "note"), 0)
 PLACES |= {"Line": 1, "Finding": 2}
 
 
@@ -35,7 +35,7 @@ def test_the_page_of_the_command_line_shows_what_is_printed() -> None:
 
 
 def test_each_line_of_the_log_is_explained_with_the_levels_that_it_may_have() -> None:
-    made = {name: {line.level for line in lines} for name, lines in reference.made_lines().items()}
+    made = {name: {line.level for line in lines} for name, lines in reference.sample_lines().items()}
     assert {name: set(event.levels.split(", ")) for name, event in LOG_EVENTS.items()} == made
     assert {name for names in HINTS for name in names.split(", ")} <= set(made)
 

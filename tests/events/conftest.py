@@ -19,7 +19,7 @@ from restbroker.job.event import ServerEvent
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, EventHandled, Warned
+from restbroker.telemetry.events import Event, EventHandled, OperatorWarning
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -52,10 +52,10 @@ class Taking:
     def outcomes(self) -> list[str]:
         return [event.outcome for event in self.events if isinstance(event, EventHandled)]
 
-    def warnings(self, code: str = "") -> list[Warned]:
-        return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
+    def warnings(self, code: str = "") -> list[OperatorWarning]:
+        return [event for event in self.events if isinstance(event, OperatorWarning) and event.code.startswith(code)]
 
-    async def tells(self, code: str) -> Warned:
+    async def tells(self, code: str) -> OperatorWarning:
         """The first warning of this code, when it comes."""
         return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
 

@@ -19,7 +19,7 @@ from restbroker.servers.event_contract import Verdict
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.events import Heard, IncomingEvent
+from restbroker.store.events import IncomingEvent, PushResult
 from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
@@ -91,16 +91,16 @@ async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
 ) -> None:
     calls: list[int] = []
 
-    hear = Connection.hear
+    hear = Connection.push_events
 
-    async def lossy(connection: Connection, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
+    async def lossy(connection: Connection, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
         calls.append(len(arrivals))
         heard = await hear(connection, arrivals)
         if len(calls) == 1:
             raise StoreUnavailable("The answer is lost.")
         return heard
 
-    monkeypatch.setattr(Connection, "hear", lossy)
+    monkeypatch.setattr(Connection, "push_events", lossy)
     deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
     async with trio.open_nursery() as nursery:
         await nursery.start(deliverer.run)

@@ -9,7 +9,7 @@ from restbroker.events.own_events import OwnEvents, own_of
 from restbroker.job.event import ServerEvent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from tests.events.conftest import EVENT, SOURCE
 from tests.support.redis_server import RedisServer
 
@@ -53,7 +53,7 @@ async def test_without_redis_a_message_is_sent_all_the_same_with_a_warning() -> 
         await own.remember("bot@a.example", "bob@b.example", "a text that nobody else may see")
     await own.aclose()
     (warned,) = told
-    assert isinstance(warned, Warned)
+    assert isinstance(warned, OperatorWarning)
     assert warned.code == "OwnNotRemembered"
     assert "a text" not in repr(warned)
 

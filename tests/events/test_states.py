@@ -44,7 +44,7 @@ def client(redis_server: RedisServer) -> Client:
 
 
 async def shows(client: Client, *states: SourceState) -> None:
-    await until_async(lambda: sources.listed(client) == list(states), f"{states} are there")
+    await until_async(lambda: sources.read_states(client) == list(states), f"{states} are there")
 
 
 async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
@@ -65,7 +65,7 @@ async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=7.0), ann)
         mine.end("")
         await shows(client, ann)
-    assert sources.listed(client) == []
+    assert sources.read_states(client) == []
 
 
 async def test_since_when_there_is_nothing_to_read_is_told_apart_from_since_when_it_was_read(

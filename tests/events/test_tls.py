@@ -17,7 +17,7 @@ from restbroker.config.target import CertFiles
 from restbroker.serving import connections, tls
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.serving.tls import Certificate
-from restbroker.telemetry.events import Event, Listening, Warned
+from restbroker.telemetry.events import Event, Listening, OperatorWarning
 from tests.support.process import Stopwatch
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -101,8 +101,8 @@ def connected(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
         plain.close()
 
 
-def warnings(told: list[Event]) -> list[Warned]:
-    return [event for event in told if isinstance(event, Warned)]
+def warnings(told: list[Event]) -> list[OperatorWarning]:
+    return [event for event in told if isinstance(event, OperatorWarning)]
 
 
 async def shown(server: Server, context: ssl.SSLContext) -> bytes:

@@ -322,8 +322,10 @@ async def test_a_kind_that_signs_its_requests_is_asked_for_no_secret_and_refuses
         return Answer(status.value, f"<{detail}/>".encode(), "text/xml")
 
     plain = StanzaHook(Options())
-    kept = {name: getattr(plain, name) for name in ("CONTENT_TYPE", "answer_probe", "answer_taken", "answer_refused")}
-    signing = SimpleNamespace(**kept, not_now=plain.not_now, read=read, problem=problem)
+    kept = {
+        name: getattr(plain, name) for name in ("CONTENT_TYPE", "answer_probe", "answer_accepted", "answer_refused")
+    }
+    signing = SimpleNamespace(**kept, answer_not_now=plain.answer_not_now, read=read, problem=problem)
     monkeypatch.setattr(registry, "open_hook", lambda _source: signing)
     monkeypatch.setattr(registry, "kinds", lambda: {"prosody-rest": Signed})
     async with hall() as one:

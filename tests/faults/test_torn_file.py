@@ -24,7 +24,7 @@ from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.identities import ProcessFacts
-from restbroker.telemetry.events import Event, StoreRewrite, Warned
+from restbroker.telemetry.events import Event, OperatorWarning, StoreRewrite
 from tests.support.redis_line import Line
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -175,7 +175,7 @@ def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: Redis
         await connection.aclose()
 
     trio.run(look_at_two_runs)
-    warned = [event for event in told if isinstance(event, Warned)]
+    warned = [event for event in told if isinstance(event, OperatorWarning)]
     assert [event.code for event in warned] == ["RewriteRefused", "RewriteRefused"]
     assert "bgrewriteaof" in warned[0].message
     assert "docs/sidekiq.md" in str(warned[0].hint)
@@ -205,7 +205,7 @@ def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: Redis
 
     clock = trio.testing.MockClock(rate=1.0)
     trio.run(fail_and_mend, clock=clock)
-    assert [event.code for event in told if isinstance(event, Warned)] == ["RewriteRefused"]
+    assert [event.code for event in told if isinstance(event, OperatorWarning)] == ["RewriteRefused"]
     assert [event for event in told if isinstance(event, StoreRewrite)] == [StoreRewrite()]
 
 

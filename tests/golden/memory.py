@@ -6,10 +6,19 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
-from restbroker.servers.contract import Claim, LoginBook, Rosters
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
-from restbroker.store.logins import AskingOnly, Ending, How, Known, LoggedIn, LoginGranted, LoginTurn, Taken
-from restbroker.store.logins import Claimed as Noted
+from restbroker.servers.contract import Claim, LoginStore, Rosters
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.store.logins import (
+    AskingOnly,
+    ClaimResult,
+    LoggedIn,
+    LoginGranted,
+    LoginState,
+    LoginTurn,
+    LogoffReason,
+    LogoffStart,
+    TakeResult,
+)
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response, Sender
 
@@ -93,7 +102,7 @@ class FreeRosters(Rosters):
         """Nobody has contacts."""
         return [{} for _ in users]
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
+    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
         """All of them."""
         return Claim("holder", tuple(users))
 
@@ -110,10 +119,10 @@ class FreeRosters(Rosters):
 
 
 @attrs.frozen
-class OneLogin(LoginBook):
+class OneLogin(LoginStore):
     """Everybody is logged in, on one stream, and in each room; a stream that is refused is followed by a login."""
 
-    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> TakeResult:
         """The stream, or the turn where it is stale."""
         return LoggedIn(STREAM) if stale != STREAM and not stale else LoginGranted()
 
@@ -121,15 +130,15 @@ class OneLogin(LoginBook):
         """Is not noted."""
         return True
 
-    async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
+    async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
         """The turn at ending the one stream."""
         return LoginGranted(STREAM)
 
-    async def read_states(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """All are logged in."""
         return [LoggedIn(STREAM) for _ in users]
 
-    async def ask(self, user: str, claim: str) -> Noted:
+    async def ask(self, user: str, claim: str) -> ClaimResult:
         """Everybody may."""
         return LoginGranted()
 
@@ -137,15 +146,15 @@ class OneLogin(LoginBook):
         """Is not noted."""
         return True
 
-    async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted:
+    async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted:
         """In, or the turn where it is wanted again."""
         return LoginGranted() if need == "again" else "in"
 
-    async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
+    async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """Is not noted."""
         return True
 
-    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
+    async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
         """Is not noted."""
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ from typing import assert_never
 import attrs
 
 from restbroker.job.format import is_reply_key
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.sets import Move, Placing
 from restbroker.store.tickets import ticket_number
@@ -34,7 +34,7 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
         data.parked.append((ticket, settlement.payload))
     if isinstance(settlement, Ack) and settlement.fingerprint is not None:
         data.remember(settlement.fingerprint)
-    data.processed += not isinstance(settlement, Back | Schedule)
+    data.processed += not isinstance(settlement, Requeue | Schedule)
     data.failed += isinstance(settlement, Retry | Dead | Drop)
     return code
 
@@ -114,12 +114,12 @@ def is_forbidden(settlement: Settlement) -> bool:
 
 def rank(ticket: str, settlement: Settlement) -> tuple[bool, int]:
     """The order within a batch: what goes back comes last, the newest first."""
-    goes_back = isinstance(settlement, Back)
+    goes_back = isinstance(settlement, Requeue)
     return goes_back, -ticket_number(ticket) if goes_back else 0
 
 
 def _of(settlement: Settlement) -> tuple[Reply, ...]:
-    return () if isinstance(settlement, Back | Schedule) else settlement.replies
+    return () if isinstance(settlement, Requeue | Schedule) else settlement.replies
 
 
 def _key(reply: Reply) -> str:
@@ -136,7 +136,7 @@ def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes) -> Cod
             return data.add("dead", payload, at_s)
         case Schedule(at_s, payload):
             return data.add("schedule", payload, at_s)
-        case Back(payload):
+        case Requeue(payload):
             return data.append(queue, payload or raw)
         case _:
             assert_never(settlement)

@@ -17,7 +17,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.settlement import Fingerprint, OrphanedJob
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.heartbeats import Park, Recovery
+from restbroker.store.heartbeats import MakeDead, Recovery
 from restbroker.store.identities import ProcessFacts, Registration
 from restbroker.store.jobs import (
     Duplicate,
@@ -60,19 +60,19 @@ class Reference:
         data.alive[identity] = 0
         return True
 
-    def beat(self, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
+    def write_heartbeats(self, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
         for identity, number in beats:
             if identity in self.data.alive:
                 self.data.alive[identity] = number
                 old = self.data.infos[identity]
                 shown = snapshot.get(identity, b"") or old.snapshot
-                self.data.infos[identity] = attrs.evolve(old, beat_at_s=int(self.clock()), snapshot=shown)
+                self.data.infos[identity] = attrs.evolve(old, heartbeat_at_s=int(self.clock()), snapshot=shown)
         return [identity in self.data.alive for identity, _ in beats]
 
-    def live(self) -> Mapping[str, int]:
+    def live_identities(self) -> Mapping[str, int]:
         return dict(self.data.alive)
 
-    def dying(self) -> Mapping[str, int]:
+    def fenced_identities(self) -> Mapping[str, int]:
         return dict(self.data.fenced)
 
     def read(self, identity: str) -> Registration | None:
@@ -118,7 +118,7 @@ class Reference:
                     hand.jobs[ticket] = raw
         return codes
 
-    def done(self, fingerprints: Sequence[Fingerprint]) -> list[bool]:
+    def are_done(self, fingerprints: Sequence[Fingerprint]) -> list[bool]:
         for one in fingerprints:
             self.data.require(f"restbroker:done:{one.queue}")
         return [one.text.encode() in self.data.fingerprints[one.queue] for one in fingerprints]
@@ -165,7 +165,7 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: Park, **_poison_and_waits: object) -> Recovery:
+    def recover(self, identity: str, park: MakeDead, **_poison_and_waits: object) -> Recovery:
         hand, info = self.data.hands[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
         if info is None and hand.jobs:
@@ -182,14 +182,14 @@ class Reference:
         unanswered = self.data.unanswered - unanswered_before
         return Recovery(len(moved), touched, parked, refused, self.retire(identity), unanswered)
 
-    def recover_some(self, identity: str, tickets: Sequence[str], park: Park) -> list[Code]:
+    def recover_some(self, identity: str, tickets: Sequence[str], park: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""
         runs = dict(self.data.runs)
         codes = [self._recover_one(identity, ticket, park) for ticket in tickets]
         self.data.runs_version += runs != self.data.runs
         return codes
 
-    def _recover_one(self, identity: str, ticket: str, park: Park) -> Code:
+    def _recover_one(self, identity: str, ticket: str, park: MakeDead) -> Code:
         hand, info = self.data.hands[identity], self.data.infos[identity]
         queue, raw = info.queues[ticket_queue(ticket) - 1], hand.jobs.pop(ticket)
         if ticket in hand.sent:
@@ -284,15 +284,15 @@ class Reference:
         pause_ms = self._pause_ms(request.target)
         if pause_ms:
             return TargetPaused(pause_ms)
-        if request.want > 0 and request.limits.dead:
+        if request.count > 0 and request.limits.dead:
             self.data.require("dead")
             if len(self.data.sets["dead"]) >= request.limits.dead:
                 return LimitReached("dead", LONGEST_PAUSE_MS)
-        return LimitReached("in_flight", IN_FLIGHT_MS) if request.want > 0 and self._want(request) <= 0 else None
+        return LimitReached("in_flight", IN_FLIGHT_MS) if request.count > 0 and self._want(request) <= 0 else None
 
     def _want(self, request: FetchRequest) -> int:
         in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
-        return min(request.want, request.limits.in_flight - in_hand) if request.limits.in_flight else request.want
+        return min(request.count, request.limits.in_flight - in_hand) if request.limits.in_flight else request.count
 
     def _take(self, request: FetchRequest, want: int) -> tuple[list[FetchedJob], set[str], bool]:
         taken: list[FetchedJob] = []

@@ -45,7 +45,7 @@ class SimulatedTarget:
         await trio.lowlevel.checkpoint()
         if sender is not None:
             sender.may_send()
-            sender.sending()
+            sender.note_sending()
         self.asked.append(request.body.decode())
         if not self.up:
             raise NotSent("Nobody listens.")

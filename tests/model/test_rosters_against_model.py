@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, RefreshJobs
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, open_client
 from tests.store.lanes import Server
 
@@ -25,7 +25,7 @@ USERS, JIDS = ("a", "b"), ("x@y.z", "v@y.z")
 WANTED = RefreshJobs("rosters", {user: user.encode() for user in USERS})
 QUEUE, DIRTY, FLIGHTS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights"
 LEASE_MS = 600_000
-AT_ONCE = Pace(0, 0)
+AT_ONCE = RefreshDelay(0, 0)
 CHANGES = st.builds(
     Change,
     st.sampled_from(USERS),

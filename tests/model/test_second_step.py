@@ -45,7 +45,7 @@ class Rooms:
         await trio.lowlevel.checkpoint()
         if sender is not None:
             sender.may_send()
-            sender.sending()
+            sender.note_sending()
         await trio.sleep(0.05)
         jid = request.body.decode()
         status = self._make(jid) if request.path == "/make" else self._fill(jid)

@@ -27,12 +27,12 @@ from restbroker.job.format import ResponseQueue
 from restbroker.job.job import digest
 from restbroker.job.settlement import (
     Ack,
-    Back,
     Dead,
     Drop,
     Fingerprint,
     OrphanedJob,
     Reply,
+    Requeue,
     Retry,
     Schedule,
     Settlement,
@@ -281,7 +281,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), counter=st.integers(0, 9))
     def a_lane_beats(self, data: st.DataObject, counter: int) -> None:
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        self.pair.ask(heartbeats.beat, [(lane.identity, counter)], {})
+        self.pair.ask(heartbeats.write_heartbeats, [(lane.identity, counter)], {})
 
     @rule(data=st.data())
     def a_lane_takes_its_leave(self, data: st.DataObject) -> None:
@@ -546,13 +546,13 @@ class Histories(RuleBasedStateMachine):
             "schedule": Schedule(LONG_AGO_S, entry),
             "later": Retry(SOME_DAY_S, entry),
             "drop": Drop(),
-            "back": Back(),
-            "begun": Back(entry),
+            "back": Requeue(),
+            "begun": Requeue(entry),
         }
         if not job and isinstance(cases[fate], Retry | Dead | Schedule):
             return Dead(LONG_AGO_S, b'{"args":[],"n":%d}' % self.serial, wraps=True)
-        if not job and isinstance(cases[fate], Back):
-            return Back()
+        if not job and isinstance(cases[fate], Requeue):
+            return Requeue()
         return cases[fate]
 
 

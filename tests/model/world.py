@@ -28,7 +28,19 @@ from restbroker.job.arguments import Submission
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Command
 from restbroker.job.policy import Policy
-from restbroker.store import done, heartbeats, identities, jobs, limits, pauses, probing, rewrite, server, sets, tokens
+from restbroker.store import (
+    done_jobs,
+    heartbeats,
+    identities,
+    jobs,
+    limits,
+    pauses,
+    probing,
+    rewrite,
+    server,
+    sets,
+    tokens,
+)
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import ProbeGranted
 from restbroker.store.rewrite import AppendOnlyFile
@@ -42,12 +54,12 @@ from tests.support.told import one_by_one
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
     jobs: ("register", "fetch", "mark", "read_jobs", "retire", "isolate", "rejoin"),
-    heartbeats: ("beat", "fence", "recover", "maybe_run", "forget"),
-    identities: ("live", "dying", "read"),
+    heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
+    identities: ("live_identities", "fenced_identities", "read"),
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
     pauses: ("end_due",),
-    done: ("done",),
+    done_jobs: ("are_done",),
 }
 FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 

@@ -19,7 +19,9 @@ def serve(client: Client, target: str, pid: int, queues: Sequence[str], **change
     identity = f"node:{pid}:abc:{target}"
     facts = ProcessFacts(pid, "node", "boot", "ns", 1, target)
     assert jobs.register(client, identity, facts, queues)
-    assert heartbeats.beat(client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}) == [True]
+    assert heartbeats.write_heartbeats(
+        client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}
+    ) == [True]
 
 
 def record(client: Client, name: str, work: Mapping[str, Json] | None = None, **info: Json) -> None:

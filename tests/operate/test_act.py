@@ -198,7 +198,7 @@ def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(
 ) -> None:
     raws = {put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
     found = done(client, "schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL, configured)
-    listed = sets.listed(client, "schedule", 0, 200, newest_first=False)
+    listed = sets.list_members(client, "schedule", 0, 200, newest_first=False)
     assert {raw for raw, _ in listed} == raws
     assert len({score for _, score in listed}) == 150
     assert all(NOW_S + 75.5 <= score < NOW_S + 75.6 for _, score in listed)
@@ -210,7 +210,7 @@ def test_a_parked_job_can_be_given_a_time_and_then_waits_in_the_retry_set(
 ) -> None:
     put("dead", NOW_S, "j1", retry_count=3)
     done(client, "dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL, configured)
-    ((raw, score),) = sets.listed(client, "retry", 0, 5, newest_first=False)
+    ((raw, score),) = sets.list_members(client, "retry", 0, 5, newest_first=False)
     assert fields_of(raw)["retry_count"] == 2
     assert round(score - NOW_S) == 60
     assert members(client, "dead") == []
@@ -243,7 +243,7 @@ def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, config
     assert {(one["jid"], one["queue"]) for one in map(fields_of, members(client, "dead"))} == {
         ("j1", "other"), ("j2", "other"),
     }  # fmt: skip
-    assert [score for _, score in sets.listed(client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
+    assert [score for _, score in sets.list_members(client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
 
 
 def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
@@ -347,7 +347,7 @@ def test_what_was_rescheduled_before_a_stop_keeps_its_time_and_no_two_have_the_s
     step = next(perform(client, "schedule", action, ALL, configured))
     found = done(client, "schedule", action, Selection(rest=step.rest, inventory=step.inventory), configured)
     assert (step.done, found.done) == (BATCH, 2 * BATCH)
-    scores = {score for _, score in sets.listed(client, "schedule", 0, 3 * BATCH, newest_first=False)}
+    scores = {score for _, score in sets.list_members(client, "schedule", 0, 3 * BATCH, newest_first=False)}
     assert len(scores) == 2 * BATCH
     assert max(scores) - min(scores) < 1
 

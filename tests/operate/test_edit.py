@@ -26,7 +26,7 @@ from restbroker.operate.edit import Edit
 from restbroker.operate.where import read as conditions
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import classify
-from restbroker.store import parked, sets
+from restbroker.store import dead_copies, sets
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.sets import Move
 from restbroker.transport.message import Response
@@ -322,7 +322,9 @@ def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
     deleted: list[int] = []
 
     def promote(other: Client) -> None:
-        while ours := [raw for raw, _ in sets.listed(other, "retry", 0, 300, newest_first=False) if b'"u1' in raw]:
+        while ours := [
+            raw for raw, _ in sets.list_members(other, "retry", 0, 300, newest_first=False) if b'"u1' in raw
+        ]:
             sets.promote(other, "retry", [Move(raw, "rest") for raw in ours[:7]])
 
     def delete(other: Client) -> None:
@@ -400,7 +402,7 @@ def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(
 ) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     done(client, configured, change(user="bob"))
-    (copy,) = parked.newest(client, 10)
+    (copy,) = dead_copies.newest(client, 10)
     assert [copy.payload] == members(client, "dead")
 
 

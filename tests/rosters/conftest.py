@@ -17,7 +17,7 @@ from restbroker.serving.runner import Server
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.keys import Keys
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from tests.support.redis_server import RedisServer
 
 PROSODY = b"Prosody XMPP Server"
@@ -51,7 +51,7 @@ class Site:
 
     def told(self) -> list[str]:
         """The codes of the warnings."""
-        return [event.code for event in self.events if isinstance(event, Warned)]
+        return [event.code for event in self.events if isinstance(event, OperatorWarning)]
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Site]]

@@ -9,7 +9,7 @@ import trio
 
 from restbroker.serving.plain import Answer, Request, error_answer, plain_app
 from restbroker.serving.runner import Server
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x"
 WEBSOCKET = (
@@ -64,7 +64,7 @@ async def test_the_address_comes_as_it_was_sent_and_the_answer_as_it_was_given()
     assert first.startswith(b"HTTP/1.1 200")
     assert body == target.hex().encode() + b"n"
     assert (head.content, head.headers["content-length"], head.headers["cache-control"]) == (b"", "2", "no-store")
-    assert [event for event in events if isinstance(event, Warned)] == []
+    assert [event for event in events if isinstance(event, OperatorWarning)] == []
 
 
 async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_request(
@@ -75,8 +75,8 @@ async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_reque
         broken = await client.get(f"http://127.0.0.1:{port}/broken?key=4711")
         assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "Bug")
-    warned = [event for event in events if isinstance(event, Warned)]
-    assert warned == [Warned("RequestFailed", "the test: failed with ValueError.", "Please report this.")]
+    warned = [event for event in events if isinstance(event, OperatorWarning)]
+    assert warned == [OperatorWarning("RequestFailed", "the test: failed with ValueError.", "Please report this.")]
     assert capfd.readouterr() == ("", "")
 
 

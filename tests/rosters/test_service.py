@@ -27,7 +27,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.keys import Keys
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from tests.rosters.conftest import Serve, Site, put, put_by
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
@@ -162,7 +162,7 @@ async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cann
     mock_clock.jump(HOURS_S)
     assert await login.fits(asked, b"second")
     assert not await login.fits(asked, b"first")
-    assert {event.code for event in events if isinstance(event, Warned)} == {"LoginUnreadable"}
+    assert {event.code for event in events if isinstance(event, OperatorWarning)} == {"LoginUnreadable"}
     assert "second" not in repr(login)
 
 
@@ -346,7 +346,7 @@ async def test_what_others_wrote_spoils_one_roster_only_and_is_told_by_its_user(
             nursery.start_soon(ask, site, user)
     assert {user: status for user, (status, _) in got.items()} == {"john": 200, "text": 503, "mary": 200, "odd": 200}
     assert got["odd"][1] == got["john"][1] == ANN_AS_JSON
-    told = [event.message for event in site.events if isinstance(event, Warned)]
+    told = [event.message for event in site.events if isinstance(event, OperatorWarning)]
     assert site.told() == ["RosterUnreadable"] * 2
     assert any("The roster of text cannot be read." in message for message in told)
     assert any("In the roster of odd a contact and 2 more are left out:" in message for message in told)

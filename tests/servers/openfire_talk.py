@@ -165,7 +165,7 @@ class Talk:
 
     def parked(self) -> list[str]:
         """The ids of the jobs in the dead set."""
-        return [json.loads(raw)["jid"] for raw, _ in sets.listed(self.store, "dead", 0, 1000, newest_first=False)]
+        return [json.loads(raw)["jid"] for raw, _ in sets.list_members(self.store, "dead", 0, 1000, newest_first=False)]
 
     def gaps(self) -> list[Gap]:
         """What the logs of all brokers name."""

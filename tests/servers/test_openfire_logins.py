@@ -241,19 +241,19 @@ async def test_who_watches_logs_nobody_in_whom_a_job_logged_off(redis_server: Re
 
     async with processes(redis_server, server) as open_one:
         watcher, worker = open_one(), open_one()
-        first = await watcher.open_watched("juliet")
+        first = await watcher.stream_for_reader("juliet")
         assert first == "ofchat-101", "nobody logged her off"
         ended = await worker.log_off("juliet", send)
         assert isinstance(ended, LogoffResult)
         assert ended.is_over
-        assert await watcher.open_watched("juliet") is None
+        assert await watcher.stream_for_reader("juliet") is None
         server.restart()
-        assert await watcher.open_watched("juliet", first) is None
+        assert await watcher.stream_for_reader("juliet", first) is None
         assert len(server.asked) == 1
         assert await worker.stream("juliet") == "ofchat-102"
-        assert await watcher.open_watched("juliet") == "ofchat-102"
+        assert await watcher.stream_for_reader("juliet") == "ofchat-102"
         server.restart()
-        assert await watcher.open_watched("juliet", "ofchat-102") == "ofchat-103"
+        assert await watcher.stream_for_reader("juliet", "ofchat-102") == "ofchat-103"
 
 
 async def test_a_login_asked_for_is_done_and_takes_the_place_of_what_was_known(redis_server: RedisServer) -> None:

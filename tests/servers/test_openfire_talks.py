@@ -387,7 +387,7 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
         assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("AskUnanswered", 1, None)
         assert answer["error"]["cure"].startswith("ask_status shows its state")
         assert talk.parked() == [jid]
-        assert talk.store.command("XLEN", talk.store.keys.parked) == 1
+        assert talk.store.command("XLEN", talk.store.keys.dead_copies) == 1
         assert [asked.line for asked in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
 

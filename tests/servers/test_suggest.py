@@ -17,7 +17,7 @@ from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
 from restbroker.rosters.refresh import request
 from restbroker.servers import registry
-from restbroker.servers.allowed import allowed_commands
+from restbroker.servers.allowed_commands import allowed_commands
 from restbroker.servers.ejabberd.check.rights import trials
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.prosody.options import ApiAddress

@@ -54,7 +54,7 @@ def test_a_dead_lane_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     register(lane.client, "new", FACTS, QUEUES)
     jobs = take(lane.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
-    assert identities.dying(lane.client) == {}
+    assert identities.fenced_identities(lane.client) == {}
 
 
 def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
@@ -62,7 +62,7 @@ def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
     take(lane.client, lane.identity, 250, hwm=250)
     mark(lane.client, lane.identity, [f"{n}:1" for n in range(1, 251)])
     heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).parked == 250
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).dead == 250
     flat = items(lane.client.command("ZRANGE", lane.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
     assert len({raw(score) for score in flat[1::2]}) == 250
 
@@ -79,13 +79,13 @@ def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_day
         assert heartbeats.recover(client, life, as_parked).maybe_run == 2
     assert heartbeats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
-    assert take(client, "three", 1, hwm=0).recovered_version == 2
+    assert take(client, "three", 1, hwm=0).recoveries_version == 2
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
 
 
 def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:
     server.raw.script_flush()
-    assert heartbeats.beat(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [
+    assert heartbeats.write_heartbeats(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [
         True,
         False,
         True,
@@ -124,7 +124,7 @@ def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client
     queues.push(client, "a", [b"1"])
     crash(client, "one", alone=False)
     crash(client, "two", alone=False)
-    assert [crash(client, life, alone=True).parked for life in ("three", "four", "five")] == [0, 0, 1]
+    assert [crash(client, life, alone=True).dead for life in ("three", "four", "five")] == [0, 0, 1]
     assert heartbeats.maybe_run(client) == {sha(b"1"): 5}
     assert server.raw.zrange("ns:dead", 0, -1) == [b'{"poison":"1"}']
     assert queues.sizes(client, ["a"]) == {"a": 0}
@@ -133,8 +133,8 @@ def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client
 def test_where_processes_die_for_other_reasons_too_a_job_that_was_alone_is_no_poison(client: Client) -> None:
     for number in range(4):
         queues.push(client, "a", [b"innocent"])
-        assert crash(client, f"alone {number}", alone=True).parked == 0
-        assert crash(client, f"alone again {number}", alone=True).parked == 0
+        assert crash(client, f"alone {number}", alone=True).dead == 0
+        assert crash(client, f"alone again {number}", alone=True).dead == 0
         (taken,) = take_all(client, f"settler {number}")
         assert taken == b"innocent"
         queues.push(client, "a", [b"other"])
@@ -182,7 +182,7 @@ def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Clien
         fetch(client, FetchRequest(f"other {life}", "other", ("b",), 0, 1, 1))
         if life >= 5:
             heartbeats.fence(client, f"other {life}", 0)
-        assert crash(client, f"life {life}", alone=True).parked == 0
+        assert crash(client, f"life {life}", alone=True).dead == 0
         heartbeats.fence(client, f"other {life}", 0)
         heartbeats.recover(client, f"other {life}", as_parked)
         server.raw.delete("ns:queue:b")
@@ -201,7 +201,7 @@ def test_that_another_lane_had_jobs_is_known_when_they_were_given_back_first(cli
         isolate(client, mine, taken)
         for identity in (other, mine):
             heartbeats.fence(client, identity, 0)
-            assert heartbeats.recover(client, identity, as_parked).parked == 0
+            assert heartbeats.recover(client, identity, as_parked).dead == 0
         server.raw.delete("ns:queue:b")
 
 
@@ -236,7 +236,7 @@ def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(lane: 
     isolate(lane.client, lane.identity, "1:1")
     mark(lane.client, lane.identity, ["1:1"])
     heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).parked == 1
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).dead == 1
     assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
 
 
@@ -323,7 +323,7 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane
     assert heartbeats.fence(lane.client, lane.identity, 0)
     before_s = time_s(lane.client)
     found = heartbeats.recover(lane.client, lane.identity, as_parked)
-    assert (found.jobs, found.parked, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
+    assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
     scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
     assert all(before_s - 1 <= score <= time_s(lane.client) + 1 for score in scores)
     assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
@@ -337,7 +337,7 @@ def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Clien
     queues.push(client, "a", [b"other", b"1"])
     register(client, "h:1:busy:t", attrs.evolve(FACTS, pid=7), QUEUES)
     assert len(take(client, "h:1:busy:t", 1, hwm=1).jobs) == 1
-    assert [crash(client, life, alone=True).parked for life in ("one", "two", "three")] == [0, 0, 1]
+    assert [crash(client, life, alone=True).dead for life in ("one", "two", "three")] == [0, 0, 1]
 
 
 def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(lane: Lane, server: Server) -> None:
@@ -369,7 +369,7 @@ def test_keys_of_another_type_hold_no_recovery_up(lane: Lane, server: Server) ->
         server.raw.set(f"ns:{key}", "neither hash nor stream")
     assert heartbeats.fence(lane.client, lane.identity, 0)
     found = heartbeats.recover(lane.client, lane.identity, as_parked)
-    assert (found.jobs, found.parked, found.retired) == (2, 1, True)
+    assert (found.jobs, found.dead, found.retired) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 
 
@@ -418,8 +418,8 @@ def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_
     assert heartbeats.fence(lane.client, lane.identity, 0)
     server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
     found = heartbeats.recover(lane.client, lane.identity, as_parked)
-    assert (found.jobs, found.parked, found.retired) == (0, 0, False)
+    assert (found.jobs, found.dead, found.retired) == (0, 0, False)
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
     assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).dead == 1, "its mark is still there"

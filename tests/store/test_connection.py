@@ -47,7 +47,7 @@ async def asks(waiter: Waiter) -> None:
     """Returns when a wait that is over has connected, and asked."""
     patience_s = 0.05
     with trio.fail_after(NEVER_S):
-        while waiter._client is None or not waiter._client.is_asked:
+        while waiter._client is None or not waiter._client.is_waiting:
             assert not await waiter.wait("a", patience_s)
             # One that is over before it has connected begins anew.
             patience_s *= 2

@@ -5,7 +5,7 @@ import pytest
 from restbroker.job.settlement import Ack, Fingerprint, Reply, Settlement
 from restbroker.store import queues
 from restbroker.store.codes import Applied, Gone, Refused
-from restbroker.store.done import done
+from restbroker.store.done_jobs import are_done
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
 from tests.store.lanes import QUEUES, Lane, Server, on_both
 
@@ -37,7 +37,7 @@ def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(lane
     ]
     assert settle(lane, *settled) == [Applied()] * 3
     assert settle(lane, *settled) == [Gone()] * 3
-    assert done(
+    assert are_done(
         lane.client, [fingerprint("m1"), fingerprint("m2", queue="b"), fingerprint("m2"), fingerprint("m3")]
     ) == [True, True, False, False]
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
@@ -49,7 +49,7 @@ def test_a_job_that_redis_refuses_to_settle_was_not_done(lane: Lane, server: Ser
     server.raw.set("ns:queue:out", "no list")
     (code,) = settle(lane, (ticket, Ack((Reply(b"r", queue="out"),), fingerprint())))
     assert isinstance(code, Refused)
-    assert done(lane.client, [fingerprint()]) == [False]
+    assert are_done(lane.client, [fingerprint()]) == [False]
 
 
 def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(lane: Lane, server: Server) -> None:
@@ -86,4 +86,4 @@ def test_of_too_many_those_go_that_are_over_first(lane: Lane, server: Server) ->
         settle(lane, *((ticket, Ack((), one)) for ticket, one in zip(tickets, newest, strict=True))) == [Applied()] * 2
     )
     assert server.raw.zcard(KEY) == MOST
-    assert done(lane.client, [fingerprint("old2"), fingerprint("old3"), *newest]) == [False, True, True, True]
+    assert are_done(lane.client, [fingerprint("old2"), fingerprint("old3"), *newest]) == [False, True, True, True]

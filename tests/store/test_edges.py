@@ -50,18 +50,18 @@ def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Clie
 
 def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(lane: Lane) -> None:
     began_s = int(time_s(lane.client))
-    heartbeats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    heartbeats.beat(lane.client, [(lane.identity, 2)], {})
+    heartbeats.write_heartbeats(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    heartbeats.write_heartbeats(lane.client, [(lane.identity, 2)], {})
     found = identities.read(lane.client, lane.identity)
     assert found is not None
     assert found.snapshot == b"{}"
-    assert began_s <= (found.beat_at_s or 0) <= time_s(lane.client)
+    assert began_s <= (found.heartbeat_at_s or 0) <= time_s(lane.client)
 
 
 def test_a_record_that_cannot_be_written_costs_nobody_the_lease(lane: Lane, server: Server) -> None:
     server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
-    assert heartbeats.beat(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
-    assert identities.live(lane.client) == {lane.identity: 5}
+    assert heartbeats.write_heartbeats(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
+    assert identities.live_identities(lane.client) == {lane.identity: 5}
 
 
 def test_marks_go_with_the_identity(lane: Lane, server: Server) -> None:
@@ -139,7 +139,7 @@ def news(lane: Lane) -> int:
     answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, 1, 0))
     assert isinstance(answer, FetchResult)
     assert [job.raw for job in answer.jobs] == [b"1"]
-    return answer.recovered_version
+    return answer.recoveries_version
 
 
 def test_news_that_somebody_else_wrote_over_cost_no_job_and_are_counted_on_from_where_no_lane_was(

@@ -118,11 +118,11 @@ def test_a_foreign_key_in_the_place_of_that_memory_stops_no_event(client: Client
 
 @on_both
 def test_the_event_of_a_test_is_told_to_who_waits_for_it_and_becomes_no_job(client: Client, server: Server) -> None:
-    events.expect(client, "test-1")
-    assert events.came(client, "test-1") == []
+    events.expect_test(client, "test-1")
+    assert events.read_test_events(client, "test-1") == []
     wanted = attrs.evolve(arrival("1"), test_mark="test-1")
     assert events.push(client, [wanted, attrs.evolve(arrival("2", queue=""), test_mark="test-1")]) == ["own", "own"]
-    assert [json.loads(line)["jid"] for line in events.came(client, "test-1")] == ["1", "2"]
+    assert [json.loads(line)["jid"] for line in events.read_test_events(client, "test-1")] == ["1", "2"]
     assert queues.names(client) == set()
     assert events.newest(client) == []
     # Others of a minute later, too, and not for ever.
@@ -138,4 +138,4 @@ def test_who_only_writes_what_a_test_would_sends_an_event_as_others_do(client: C
     ]
     assert queues.peek(client, "events", 0, 10) == [b"job 1"]
     assert queues.names(client) == {"events"}
-    assert events.came(client, "test-1") == []
+    assert events.read_test_events(client, "test-1") == []

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
@@ -113,7 +113,7 @@ def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server)
         ("3:1", Dead(6.0, b"three")),
         ("4:1", Schedule(7.0, b"four")),
         ("5:1", Drop()),
-        ("6:1", Back()),
+        ("6:1", Requeue()),
     )
     assert codes == [Applied()] * 6
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"two", 5.5)]
@@ -159,7 +159,7 @@ def test_what_goes_back_is_taken_again_in_its_first_order(lane: Lane) -> None:
     tickets: list[str] = []
     while len(tickets) < 1100:
         tickets += [job.ticket for job in take(lane, base=len(tickets), want=min(500, 1100 - len(tickets)))]
-    assert settle(lane, *((ticket, Back()) for ticket in tickets)) == [Applied()] * 1100
+    assert settle(lane, *((ticket, Requeue()) for ticket in tickets)) == [Applied()] * 1100
     assert [job.raw for job in take(lane, base=1100, want=500)] == [b"%d" % n for n in range(500)]
 
 
@@ -170,9 +170,9 @@ def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
     server.raw.config_set("maxmemory", 1)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         server.raw.set("x", "y")
-    assert heartbeats.beat(lane.client, [(lane.identity, 1)], {}) == [True]
+    assert heartbeats.write_heartbeats(lane.client, [(lane.identity, 1)], {}) == [True]
     jobs = take(lane, want=100)
-    fates: list[Settlement] = [Retry(1.0, b"x"), Dead(1.0, b"x"), Back()]
+    fates: list[Settlement] = [Retry(1.0, b"x"), Dead(1.0, b"x"), Requeue()]
     fates += [Ack((Reply(b"r", queue="out"),))] * 97
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
     assert settle(lane, *items) == [Applied()] * 100
@@ -193,7 +193,7 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
     queues.schedule(client, b"later", time.time())
     take(lane, hwm=3)
     settle(lane, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
-    heartbeats.beat(client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    heartbeats.write_heartbeats(client, [(lane.identity, 1)], {lane.identity: b"{}"})
     heartbeats.fence(client, lane.identity, 1)
     heartbeats.recover(client, lane.identity, as_parked)
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
@@ -239,7 +239,7 @@ def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane:
         "retry": Retry(1.0, b"p"),
         "dead": Dead(1.0, b"p"),
         "schedule": Schedule(1.0, b"p"),
-        "queue:a": Back(),
+        "queue:a": Requeue(),
     }
     queues.push(lane.client, "a", [b"1", *[b"good"] * len(fates)])
     take(lane)

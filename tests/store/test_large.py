@@ -9,7 +9,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.job import NotAJob, read, too_large
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import settle_unreadable
-from restbroker.job.settlement import Back, Dead
+from restbroker.job.settlement import Dead, Requeue
 from restbroker.store import queues, sets
 from restbroker.store.codes import Applied, Clash, Gone
 from restbroker.store.jobs import (
@@ -129,7 +129,7 @@ def test_what_is_too_large_goes_back_as_it_came_and_clashes_like_any_other(lane:
     request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", frame), ("2:1", frame)])
     assert finish(lane.client, request, NOW_S) == [Applied(), Clash()]
     assert read_jobs(lane.client, lane.identity, 1000).large == {"2:1": 3000}
-    finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [("2:1", Back())]), NOW_S)
+    finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [("2:1", Requeue())]), NOW_S)
     assert waiting(lane) == [raw]
     assert json.loads(server.raw.zrange("ns:dead", 0, 0)[0])["args"] == [raw.decode()]
 
@@ -155,7 +155,7 @@ def test_what_lists_entries_reads_a_few_mebibytes_at_a_time_and_comes_to_the_end
     client = lane.client
     pages: dict[str, Callable[[int], list[bytes]]] = {
         "queue": lambda seen: queues.peek(client, "a", seen, 20),
-        "set": lambda seen: [job for job, _ in sets.listed(client, "retry", seen, 20, newest_first=False)],
+        "set": lambda seen: [job for job, _ in sets.list_members(client, "retry", seen, 20, newest_first=False)],
         "due": lambda seen: [job for job, _ in sets.due(client, "retry", 20, sets.Position(0.0, seen)).members],
     }
     for name, page in pages.items():
@@ -164,7 +164,7 @@ def test_what_lists_entries_reads_a_few_mebibytes_at_a_time_and_comes_to_the_end
             assert len(found) == 1 or sum(map(len, found)) <= 8 * MIB, name
             seen += found
         assert seen == jobs, name
-    newest = [job for job, _ in sets.listed(client, "retry", 0, 4, newest_first=True)]
+    newest = [job for job, _ in sets.list_members(client, "retry", 0, 4, newest_first=True)]
     assert newest == jobs[:-4:-1], "the fourth one from the end is beyond the bytes"
     assert sets.due(client, "retry", 20).more
     assert not sets.due(client, "retry", 50, sets.Position(40.0)).more

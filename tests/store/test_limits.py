@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Ack, Back, Dead
+from restbroker.job.settlement import Ack, Dead, Requeue
 from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import (
@@ -85,7 +85,7 @@ def test_a_fetch_whose_answer_was_lost_is_paid_once(lane: Lane) -> None:
 
 def test_jobs_that_go_back_do_not_give_their_tokens_back(lane: Lane) -> None:
     assert taken(lane, SLOW) == 3
-    items = [(ticket, Back()) for ticket in read_jobs(lane.client, lane.identity).jobs]
+    items = [(ticket, Requeue()) for ticket in read_jobs(lane.client, lane.identity).jobs]
     finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0)
     assert ask(lane, SLOW) == LimitReached("rate", 1000)
 

@@ -6,13 +6,13 @@ from restbroker.store import logins
 from restbroker.store.client import Client
 from restbroker.store.logins import (
     AskingOnly,
-    How,
-    Known,
     LoggedIn,
     LoggedOff,
     LoginBusy,
     LoginGranted,
+    LoginState,
     LoginTurn,
+    LogoffReason,
     SessionUncertain,
 )
 from tests.store.lanes import Server, on_both
@@ -71,18 +71,18 @@ def test_who_was_refused_leaves_the_turn_to_the_next(client: Client) -> None:
 
 
 def log_off(client: Client, stream: str) -> None:
-    assert logins.off(client, "of", "juliet", A, "off") == LoginGranted(stream)
+    assert logins.start_logoff(client, "of", "juliet", A, "off") == LoginGranted(stream)
     assert logins.end(client, "of", "juliet", LoggedIn(stream))
     assert not logins.put(client, "of", "juliet", "a", "")
 
 
 def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client: Client) -> None:
     assert logins.read_state(client, "of", "juliet") is None
-    assert logins.off(client, "of", "juliet", A, "off") is None, "nobody knew a stream of her"
+    assert logins.start_logoff(client, "of", "juliet", A, "off") is None, "nobody knew a stream of her"
     log_in(client, "old")
     log_off(client, "old")
     assert logins.read_state(client, "of", "juliet") == LoggedOff()
-    assert logins.off(client, "of", "juliet", A, "off") == LoggedOff()
+    assert logins.start_logoff(client, "of", "juliet", A, "off") == LoggedOff()
     assert logins.take(client, "of", "juliet", A, stays_off=True) == LoggedOff()
     assert logins.take(client, "of", "juliet", A) == LoginGranted()
     assert logins.put(client, "of", "juliet", "a", "new")
@@ -94,7 +94,7 @@ def test_a_logoff_names_the_login_that_it_ended(client: Client) -> None:
     for stream in ("one", "two"):
         log_in(client, stream)
         on = logins.read_state(client, "of", "juliet")
-        assert logins.off(client, "of", "juliet", A, "off") == LoginGranted(stream)
+        assert logins.start_logoff(client, "of", "juliet", A, "off") == LoginGranted(stream)
         begun = logins.read_state(client, "of", "juliet")
         assert logins.end(client, "of", "juliet", LoggedIn(stream))
         assert not logins.put(client, "of", "juliet", "a", "")
@@ -109,24 +109,24 @@ def test_a_logoff_names_the_login_that_it_ended(client: Client) -> None:
 
 def test_nobody_logs_in_or_asks_while_somebody_logs_off(client: Client) -> None:
     log_in(client, "old")
-    assert logins.off(client, "of", "juliet", A, "off") == LoginGranted("old")
+    assert logins.start_logoff(client, "of", "juliet", A, "off") == LoginGranted("old")
     assert logins.take(client, "of", "juliet", B, stays_off=True) == LoggedOff()
     for other in (
         logins.take(client, "of", "juliet", B),
-        logins.off(client, "of", "juliet", B, "off"),
+        logins.start_logoff(client, "of", "juliet", B, "off"),
         logins.ask(client, "of", "juliet", "one"),
     ):
         assert isinstance(other, LoginBusy)
 
 
 def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: Client) -> None:
-    known: list[tuple[How, Known, Known]] = [
+    known: list[tuple[LogoffReason, LoginState, LoginState]] = [
         ("off", LoggedOff("old"), LoggedOff()),
         ("doubted", SessionUncertain("old"), None),
     ]
     for how, before, after in known:
         log_in(client, "old")
-        assert logins.off(client, "of", "juliet", A, how) == LoginGranted("old")
+        assert logins.start_logoff(client, "of", "juliet", A, how) == LoginGranted("old")
         assert not logins.put(client, "of", "juliet", "a", "")
         assert logins.read_state(client, "of", "juliet") == before
         assert logins.ask(client, "of", "juliet", "one") == LoggedOff()
@@ -143,8 +143,8 @@ def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> No
         assert not logins.put(client, "of", "juliet", "a", "? one")
         assert logins.read_state(client, "of", "juliet") == SessionUncertain("? one")
         assert logins.ask(client, "of", "juliet", "one") == LoggedOff()
-        assert logins.off(client, "of", "juliet", A, "off") is None, "only a login gives his stream"
-        assert logins.off(client, "of", "juliet", A, "doubted") == LoginGranted("? one")
+        assert logins.start_logoff(client, "of", "juliet", A, "off") is None, "only a login gives his stream"
+        assert logins.start_logoff(client, "of", "juliet", A, "doubted") == LoginGranted("? one")
         assert not logins.put(client, "of", "juliet", "a", "")
         assert logins.end(client, "of", "juliet", LoggedIn("? one"))
         log_in(client, "new")
@@ -155,8 +155,8 @@ def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> No
 
 def test_who_was_logged_off_stays_so_when_his_session_is_doubted(client: Client) -> None:
     log_in(client, "old")
-    assert logins.off(client, "of", "juliet", A, "off") == LoginGranted("old")
-    assert logins.off(client, "of", "juliet", A, "doubted") == LoginGranted("old")
+    assert logins.start_logoff(client, "of", "juliet", A, "off") == LoginGranted("old")
+    assert logins.start_logoff(client, "of", "juliet", A, "doubted") == LoginGranted("old")
     assert logins.read_state(client, "of", "juliet") == LoggedOff("old")
 
 
@@ -171,7 +171,7 @@ def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
     for stays_off in (True, False):
         assert logins.take(client, "of", "juliet", A, stays_off=stays_off) == AskingOnly("one")
     assert logins.read_states(client, "of", ["juliet", "romeo"]) == [AskingOnly("one"), None]
-    assert logins.off(client, "of", "juliet", A, "off") is None
+    assert logins.start_logoff(client, "of", "juliet", A, "off") is None
     assert not logins.end(client, "of", "juliet", LoggedIn("one")), "it is no stream"
     assert logins.end(client, "of", "juliet", AskingOnly("one"))
     assert logins.take(client, "of", "juliet", A) == LoginGranted()
@@ -211,7 +211,7 @@ def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Serv
 CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: logins.take(client, "of", "juliet", A), LoginGranted()),
     (lambda client: logins.put(client, "of", "juliet", "a", "new"), True),
-    (lambda client: logins.off(client, "of", "juliet", A, "off"), LoginGranted("new")),
+    (lambda client: logins.start_logoff(client, "of", "juliet", A, "off"), LoginGranted("new")),
     (lambda client: logins.end(client, "of", "juliet", LoggedIn("new")), True),
     (lambda client: logins.put(client, "of", "juliet", "a", ""), False),
     (lambda client: logins.ask(client, "of", "juliet", "one"), LoginGranted()),

@@ -9,7 +9,7 @@ from restbroker.job.job import digest
 from restbroker.store import heartbeats, migration, scan
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.migration import GivenBack, ProcessIds, State, Transfer
+from restbroker.store.migration import GiveBackResult, ProcessIds, State, Transfer
 from tests.store.lanes import Server, on_both
 from tests.support.wait import until
 
@@ -35,14 +35,14 @@ def taken_first(server: Server) -> list[bytes]:
 def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(client: Client, server: Server) -> None:
     jobs = in_hand(server, 450)
     server.raw.lpush("ns:queue:a", "waiting")
-    assert migration.give_back(client, "a", "1", 1000) == GivenBack(450, None)
+    assert migration.give_back(client, "a", "1", 1000) == GiveBackResult(450, None)
     assert taken_first(server) == [*jobs, b"waiting"]
     assert server.raw.exists(IN_HAND) == 0
     assert migration.queue_names(client) == {"a"}
 
 
 def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client, server: Server) -> None:
-    assert migration.give_back(client, "a", "1", 5) == GivenBack(0, None)
+    assert migration.give_back(client, "a", "1", 5) == GiveBackResult(0, None)
     assert server.raw.keys() == [], "where nothing was in progress there is no news"
     server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"", ODD)
     assert migration.give_back(client, "a", "1", 4).moved == 4
@@ -57,16 +57,16 @@ def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client
 
 def test_a_migration_that_stopped_half_way_goes_on_in_the_right_order(client: Client, server: Server) -> None:
     jobs = in_hand(server, 30)
-    assert migration.give_back(client, "a", "1", 7) == GivenBack(7, None)
-    assert migration.give_back(client, "a", "1", 30) == GivenBack(23, None)
-    assert migration.give_back(client, "a", "1", 30) == GivenBack(0, None)
+    assert migration.give_back(client, "a", "1", 7) == GiveBackResult(7, None)
+    assert migration.give_back(client, "a", "1", 30) == GiveBackResult(23, None)
+    assert migration.give_back(client, "a", "1", 30) == GiveBackResult(0, None)
     assert taken_first(server) == jobs
 
 
 def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server) -> None:
     jobs = in_hand(server, 3)
     now_s = server.raw.time()[0]
-    days = [client.keys.recovered(at_s) for at_s in (now_s, now_s + 86_400)]
+    days = [client.keys.recoveries(at_s) for at_s in (now_s, now_s + 86_400)]
     for keys in (["ns:queue:a"], days):
         for key in keys:
             server.raw.set(key, "of another type")
@@ -191,7 +191,7 @@ def test_where_there_are_too_many_keys_to_look_at_that_is_said(
 def test_each_process_that_had_a_job_in_hand_counts_and_none_was_alone_with_it(client: Client, server: Server) -> None:
     for process_id in ("1", "2"):
         server.raw.rpush(f"ns:queue:a:{process_id}:inprogress", ODD)
-        assert migration.give_back(client, "a", process_id, 1) == GivenBack(1, None)
+        assert migration.give_back(client, "a", process_id, 1) == GiveBackResult(1, None)
         assert server.raw.smembers("ns:queues") == {b"a"}
         server.raw.delete("ns:queues")
     (day,) = server.raw.scan_iter("ns:restbroker:recovered:2*")
@@ -204,7 +204,7 @@ def test_each_process_that_had_a_job_in_hand_counts_and_none_was_alone_with_it(c
 def test_a_broken_list_of_queues_costs_no_job(client: Client, server: Server) -> None:
     server.raw.set("ns:queues", "no set")
     jobs = in_hand(server, 2)
-    assert migration.give_back(client, "a", "1", 5) == GivenBack(2, None)
+    assert migration.give_back(client, "a", "1", 5) == GiveBackResult(2, None)
     assert taken_first(server) == jobs
 
 

@@ -24,7 +24,7 @@ from tests.store.proxy import LossyProxy
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
-WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, want=5, hwm=2)
+WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, count=5, hwm=2)
 
 
 async def lane_on(settings: StoreSettings, timeout_s: float = 3.0) -> Connection:
@@ -123,7 +123,7 @@ async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
     own = make_redis()
     calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
     own.command("LPUSH ns:queue:a 1 2")
-    await calls.fetch(attrs.evolve(WANTED, want=1))
+    await calls.fetch(attrs.evolve(WANTED, count=1))
     own.command("SCRIPT FLUSH")
     await calls.finish(settled_by("9:1"), 0.0)  # Redis has this one again, and not that of the fetch
     own.suspend()
@@ -161,7 +161,7 @@ async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(
         proxy.lose_next, proxy.keep_bytes = True, len(b"*1\r\n:0\r\n")
         with pytest.raises(StoreUnavailable):
             await calls.exchange(settled_by("9:1"), 0.0, WANTED)
-        assert not calls._client.is_asked
+        assert not calls._client.is_waiting
         # The first one connects.
         for tickets in (["7:1"], ["7:1", "8:1"]):
             assert await calls.exchange(settled_by(*tickets), 0.0, WANTED) == ([Gone()] * len(tickets), none)

@@ -70,7 +70,7 @@ def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Lane, s
     assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(1, 1, 0, 1, retired=False)
     assert server.raw.exists(f"ns:{WAITED_FOR}", "ns:queue:out") == 0
     server.raw.delete("ns:dead")
-    assert heartbeats.recover(owing.client, owing.identity, as_owed).parked == 1
+    assert heartbeats.recover(owing.client, owing.identity, as_owed).dead == 1
     assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
 
 

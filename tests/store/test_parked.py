@@ -2,9 +2,9 @@
 
 import pytest
 
-from restbroker.store import parked
+from restbroker.store import dead_copies
 from restbroker.store.client import Client
-from restbroker.store.parked import missing, newest, restore
+from restbroker.store.dead_copies import missing, newest, restore
 from restbroker.store.sets import Move, promote
 from tests.store.lanes import Server, on_both
 
@@ -29,7 +29,7 @@ def test_copies_come_newest_first_and_page_by_page(client: Client, server: Serve
 def test_large_copies_come_few_at_a_time_and_all_of_them_come(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "MAX_BYTES", 20)
+    monkeypatch.setattr(dead_copies, "MAX_BYTES", 20)
     park(client, server, 20)
     page = newest(client, 10)
     found = [copy.payload for copy in page]

@@ -110,9 +110,9 @@ def test_records_are_read_as_every_version_writes_them(client: Client, server: S
     ours, old = read_all(client)
     assert (ours.name, ours.short_name, ours.queues, ours.busy, ours.quiet) == (NAME, "h:1", ("q", "r"), 2, False)
     assert (ours.rss_kib, ours.rtt_us, ours.work) == (30_000, 200, RECORD.work)
-    assert ours.beat_at_s is not None
-    assert abs(ours.beat_at_s - time.time()) < 5
-    assert (old.info, old.queues, old.busy, old.quiet, old.beat_at_s) == ({}, (), 0, False, None)
+    assert ours.heartbeat_at_s is not None
+    assert abs(ours.heartbeat_at_s - time.time()) < 5
+    assert (old.info, old.queues, old.busy, old.quiet, old.heartbeat_at_s) == ({}, (), 0, False, None)
     assert (old.rss_kib, old.rtt_us, old.work) == (1, None, {"t": b"{}"})
     assert [one.work for one in read_all(client, with_work=False)] == [{}, {}]
 

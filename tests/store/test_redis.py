@@ -32,7 +32,7 @@ from tests.transport.authority import authority
 ANSWERS = (
     b"+OK\r\n:-5\r\n$-1\r\n*-1\r\n*3\r\n$1\r\na\r\n-ERR x\r\n*0\r\n$4\r\n\xff\r\n\x00\r\n-WRONGTYPE \xe9\r\n$0\r\n\r\n"
 )
-WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, want=5, hwm=2)
+WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, count=5, hwm=2)
 
 
 def read(*pieces: bytes) -> list[Any]:
@@ -226,7 +226,7 @@ async def test_a_fetch_that_is_cancelled_at_any_wait_takes_its_jobs_or_nothing(
                 wait = getattr(trio.lowlevel, name)
                 patch.setattr(trio.lowlevel, name, partial(cancelling, wait, waits, number, scope))
             with scope:
-                request = FetchRequest(identity, "t", QUEUES, base=0, want=2, hwm=2)
+                request = FetchRequest(identity, "t", QUEUES, base=0, count=2, hwm=2)
                 got = await calls.fetch(request)
         if scope.cancelled_caught:
             cancelled += 1

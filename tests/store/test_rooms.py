@@ -65,10 +65,10 @@ def test_who_lost_a_room_is_not_in_it_by_any_login_and_who_joins_meanwhile_leave
     client: Client, user: str, is_out: bool, state: rooms.State
 ) -> None:
     end(client, "in")
-    rooms.lose(client, "of", STAY.room, user, is_out=is_out)
+    rooms.forget(client, "of", STAY.room, user, is_out=is_out)
     assert [rooms.take(client, "of", stay, B, "look") for stay in (STAY, LATER)] == [state, state]
     assert rooms.take(client, "of", STAY, A, "need") == LoginGranted()
-    rooms.lose(client, "of", STAY.room, user, is_out=is_out)
+    rooms.forget(client, "of", STAY.room, user, is_out=is_out)
     assert not rooms.put(client, "of", STAY, "a", "in")
     assert rooms.take(client, "of", STAY, B, "look") == state
     end(client, "in")
@@ -79,7 +79,7 @@ def test_one_user_lost_a_room_and_the_others_stay(client: Client) -> None:
     other = RoomMembership(STAY.room, "romeo", "ofchat1")
     end(client, "in")
     end(client, "in", other)
-    rooms.lose(client, "of", STAY.room, "juliet", is_out=True)
+    rooms.forget(client, "of", STAY.room, "juliet", is_out=True)
     assert rooms.take(client, "of", other, B, "look") == "in"
 
 
@@ -108,7 +108,7 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: rooms.take(client, "of", STAY, A, "need"), LoginGranted()),
     (lambda client: rooms.put(client, "of", STAY, "a", "in"), True),
     (lambda client: rooms.take(client, "of", STAY, A, "need"), "in"),
-    (lambda client: rooms.lose(client, "of", STAY.room, "juliet", is_out=True), None),
+    (lambda client: rooms.forget(client, "of", STAY.room, "juliet", is_out=True), None),
     (lambda client: rooms.take(client, "of", STAY, A, "look"), "out"),
 ]
 

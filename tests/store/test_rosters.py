@@ -8,13 +8,13 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, RefreshJobs, UserState
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 from tests.store.lanes import Server
 from tests.support.wait import until
 
-AT_ONCE = Pace(0, 0)
-LATE = Pace(60_000, 90_000)
+AT_ONCE = RefreshDelay(0, 0)
+LATE = RefreshDelay(60_000, 90_000)
 LEASE_MS = 60_000
 ANN, BOB = "ann@a.b", "bob@a.b"
 DIRTY, FLIGHTS, JOBS = "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights", "ns:queue:rosters"

@@ -26,15 +26,15 @@ def make_old(client: Client, state: SourceState) -> None:
 def test_each_process_and_user_has_a_state_and_what_is_not_read_comes_first(client: Client) -> None:
     sources.write(client, [WELL, ANN])
     sources.write(client, [SILENT])
-    assert sources.listed(client) == [SILENT, ANN, WELL]
+    assert sources.read_states(client) == [SILENT, ANN, WELL]
     sources.write(client, [WELL], [ANN.place])
-    assert sources.listed(client) == [SILENT, WELL]
+    assert sources.read_states(client) == [SILENT, WELL]
 
 
 def test_a_write_that_is_sent_twice_is_as_one(client: Client) -> None:
     for _ in range(2):
         sources.write(client, [WELL], [SILENT.place])
-    assert sources.listed(client) == [WELL]
+    assert sources.read_states(client) == [WELL]
     sources.write(client, (), [WELL.place])
     sources.write(client, (), [WELL.place])
     assert client.command("EXISTS", client.keys.sources) == 0
@@ -43,7 +43,7 @@ def test_a_write_that_is_sent_twice_is_as_one(client: Client) -> None:
 def test_what_a_dead_process_said_counts_no_more_and_is_taken_away_by_another_ones_write(client: Client) -> None:
     sources.write(client, [SILENT, WELL])
     make_old(client, SILENT)
-    assert sources.listed(client) == [WELL]
+    assert sources.read_states(client) == [WELL]
     assert client.command("HLEN", client.keys.sources) == 2
     sources.write(client, [WELL])
     assert client.command("HLEN", client.keys.sources) == 1
@@ -55,7 +55,7 @@ def test_what_a_dead_process_said_counts_no_more_and_is_taken_away_by_another_on
 def test_texts_are_bounded_and_none_can_stop_a_write(client: Client) -> None:
     odd = SourceState("mim", "k", "web1:7", "", 1.0, "C", "a\ud800b\x1b\n" + "x" * 5000, "y" * 5000)
     sources.write(client, [odd])
-    (found,) = sources.listed(client)
+    (found,) = sources.read_states(client)
     assert found.message.startswith("a b  xx")
     assert (len(found.message), len(found.hint)) == (600, 600)
 
@@ -64,8 +64,8 @@ def test_what_somebody_else_wrote_there_counts_as_nothing(client: Client) -> Non
     odd = (b"\xff", b"[]", b'{"until_s": "soon"}', b'{"until_s": 1e400}', b'{"until_s": %d}' % 10**400, b"\xff\xfe{")
     for number, entry in enumerate(odd):
         client.command("HSET", client.keys.sources, b"\xff%d" % number, entry)
-    assert sources.listed(client) == []
+    assert sources.read_states(client) == []
     client.command("HSET", client.keys.sources, "a", b'{"until_s": 99999999999, "source": 7, "code": null}')
-    assert sources.listed(client) == [SourceState("", "", "")]
+    assert sources.read_states(client) == [SourceState("", "", "")]
     sources.write(client, [WELL])
-    assert sources.listed(client) == [SourceState("", "", ""), WELL]
+    assert sources.read_states(client) == [SourceState("", "", ""), WELL]

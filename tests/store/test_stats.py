@@ -14,9 +14,9 @@ from restbroker.store.queues import peek
 from restbroker.store.scan import SCAN_COUNT
 from restbroker.store.server import require_supported, setting, time_s
 from restbroker.store.server import server as ask
-from restbroker.store.sets import listed as set_listed
+from restbroker.store.sets import list_members as set_listed
 from restbroker.store.sets import size
-from restbroker.store.stats import LaneView, QueueView, overview
+from restbroker.store.stats import IdentityView, QueueView, overview
 from restbroker.store.survey import Orphan, Process
 from restbroker.store.tickets import MAX_BYTES
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, on_both
@@ -29,7 +29,7 @@ def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, serve
     seen = overview(client)
     assert (seen.processed, seen.failed, seen.retry, seen.schedule, seen.dead) == (7, 6, 1, 2, 3)
     assert abs(seen.now_s - time_s(client)) < 5
-    assert (seen.queues, seen.lanes) == ((), ())
+    assert (seen.queues, seen.identities) == ((), ())
 
 
 def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_wants_it(
@@ -40,13 +40,13 @@ def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_
     server.raw.sadd("ns:paused", "b")
     seen = overview(lane.client, ["filled", "empty"])
     assert seen.queues[:3] == (
-        QueueView("a", 0, 0.0, paused=False, seen=True),
-        QueueView("b", 0, 0.0, paused=True, seen=True),
-        QueueView("empty", 0, 0.0, paused=False, seen=False),
+        QueueView("a", 0, 0.0, paused=False, is_listed=True),
+        QueueView("b", 0, 0.0, paused=True, is_listed=True),
+        QueueView("empty", 0, 0.0, paused=False, is_listed=False),
     )
     filled, by_client = seen.queues[3:]
-    assert (filled.name, filled.size, filled.latency_s, filled.seen) == ("filled", 2, None, True)
-    assert by_client == QueueView("listed", 0, 0.0, paused=False, seen=True)
+    assert (filled.name, filled.size, filled.latency_s, filled.is_listed) == ("filled", 2, None, True)
+    assert by_client == QueueView("listed", 0, 0.0, paused=False, is_listed=True)
 
 
 def test_of_more_queues_than_are_asked_for_those_stay_that_somebody_serves_or_wants(lane: Lane, server: Server) -> None:
@@ -71,25 +71,25 @@ def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server
     server.raw.rpush("ns:queue:large", b"{}", large)
     server.raw.set("ns:queue:odd", 1)
     assert queues.oldest(client, ["ns:queue:large", "ns:queue:none", "ns:queue:odd"]) == [b"", None, None]
-    assert overview(client, ["large"]).queues == (QueueView("large", 2, None, paused=False, seen=True),)
+    assert overview(client, ["large"]).queues == (QueueView("large", 2, None, paused=False, is_listed=True),)
 
 
 @on_both
 def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2"])
     fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 1))
-    heartbeats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    heartbeats.write_heartbeats(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) - 100)
     server.raw.hset("ns:restbroker:beats", "bare", 0)
-    bare, view = overview(lane.client).lanes
-    assert bare == LaneView("bare", dying=False, age_s=None, in_hand=0, registered=None)
-    assert (view.identity, view.in_hand, view.dying) == (lane.identity, 2, False)
+    bare, view = overview(lane.client).identities
+    assert bare == IdentityView("bare", is_fenced=False, age_s=None, in_progress=0, registration=None)
+    assert (view.identity, view.in_progress, view.is_fenced) == (lane.identity, 2, False)
     assert view.age_s is not None
     assert 100 <= view.age_s < 105
-    assert view.registered is not None
-    assert (view.registered.facts, view.registered.queues) == (FACTS, QUEUES)
+    assert view.registration is not None
+    assert (view.registration.facts, view.registration.queues) == (FACTS, QUEUES)
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) + 100)
-    assert overview(lane.client).lanes[1].age_s == 0.0, "a clock that was set back"
+    assert overview(lane.client).identities[1].age_s == 0.0, "a clock that was set back"
 
 
 @on_both
@@ -106,7 +106,7 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
     for key, kind in needed.items():
         server.raw.lpush(f"ns:{key}", "x") if kind != "list" else server.raw.set(f"ns:{key}", "x")
     found = find_misused(client, ["t"], ["q"])
-    assert {one.key.removeprefix("ns:"): one.wanted for one in found} == needed
+    assert {one.key.removeprefix("ns:"): one.expected_type for one in found} == needed
     assert MisusedKey("ns:dead", "zset", "list") in found
     assert MisusedKey("ns:queue:q", "list", "string") in found
     assert types(client, ["ns:dead", "ns:none"]) == {"ns:dead": "list"}
@@ -225,4 +225,4 @@ def test_a_damaged_record_hides_no_lane(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
     with pytest.raises(StoreRefused):
         identities.read(client, "h:1:abc:t")
-    assert [one.registered for one in overview(client).lanes] == [None]
+    assert [one.registration for one in overview(client).identities] == [None]

@@ -11,13 +11,13 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.sets import Placing
 from restbroker.store.tickets import MAX_BYTES
-from restbroker.store.waiting import Line, TakeRequest
+from restbroker.store.waiting import QueueSnapshot, TakeRequest
 from tests.store.lanes import Server, on_both
 
 QUEUE = "ns:queue:a"
 
 
-def read(client: Client, line: Line) -> dict[int, bytes]:
+def read(client: Client, line: QueueSnapshot) -> dict[int, bytes]:
     """All jobs of a line by their ranks."""
     found: dict[int, bytes] = {}
     rank = line.size - 1
@@ -35,7 +35,7 @@ def is_changed(job: bytes) -> bool:
 @on_both
 def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     assert read(client, line) == {9 - n: b"%d" % n for n in range(10)}
     takings = [
         TakeRequest(7, Placing(b"2")),
@@ -56,7 +56,7 @@ def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client
 @on_both
 def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"same", b"other", b"same", b"same", b"last"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     assert server.raw.rpop(QUEUE) == b"same"
     queues.push(client, "a", [b"later"])
     takings = [
@@ -72,7 +72,7 @@ def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client:
 
 def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"same", b"other", b"same", b"same"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     same = [TakeRequest(rank, Placing(b"same", queue="b")) for rank in (3, 1)]
     assert waiting.take(client, line, same) == [Applied(), Applied()]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"same", b"other"]
@@ -83,7 +83,7 @@ def test_what_a_process_took_meanwhile_is_gone_and_what_was_pushed_meanwhile_is_
     client: Client, server: Server
 ) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(6)])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     queues.push(client, "a", [b"later", b"later still"])
     assert server.raw.rpop(QUEUE, 2) == [b"0", b"1"]
     assert read(client, line) == {3: b"2", 2: b"3", 1: b"4", 0: b"5"}
@@ -95,7 +95,7 @@ def test_what_a_process_took_meanwhile_is_gone_and_what_was_pushed_meanwhile_is_
 
 def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(300)])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     found = read(client, line)
     for n in range(200, 290):
         server.raw.lrem(QUEUE, 1, b"%d" % n)
@@ -112,7 +112,7 @@ def test_a_line_is_found_again_though_one_of_its_newest_jobs_was_deleted(
     client: Client, server: Server, taken: bytes
 ) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     server.raw.lrem(QUEUE, 1, taken)
     assert (read(client, line) == {}) is (taken == b"9"), "without the newest nobody knows what came later"
     assert server.raw.llen(QUEUE) == 9
@@ -120,7 +120,7 @@ def test_a_line_is_found_again_though_one_of_its_newest_jobs_was_deleted(
 
 def test_a_line_is_found_again_behind_very_many_new_jobs(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"old 1", b"old 2"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     queues.push(client, "a", [b"%d" % n for n in range(5000)])
     assert read(client, line) == {1: b"old 1", 0: b"old 2"}
     assert waiting.take(client, line, [TakeRequest(1, Placing(b"old 1"))]) == [Applied()]
@@ -128,9 +128,9 @@ def test_a_line_is_found_again_behind_very_many_new_jobs(client: Client, server:
 
 
 def test_of_an_empty_queue_and_of_one_that_was_emptied_nothing_is_read(client: Client, server: Server) -> None:
-    assert read(client, waiting.line(client, "a")) == {}
+    assert read(client, waiting.take_snapshot(client, "a")) == {}
     queues.push(client, "a", [b"1"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     server.raw.delete(QUEUE)
     assert read(client, line) == {}
     assert waiting.take(client, line, [TakeRequest(0, Placing(b"1"))]) == [Gone()]
@@ -141,7 +141,7 @@ def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, ser
     server.raw.set("ns:restbroker:reply:x", "precious")
     server.raw.zadd("ns:dead", {b'{"n":3}': 1.0})
     queues.push(client, "a", [b"1", b"2", b"3", b"4"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
     takings = [
         TakeRequest(3, Placing(b"1", queue="b")),
@@ -161,7 +161,7 @@ def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, ser
 
 def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
     assert waiting.take(client, line, [TakeRequest(0, Placing(b"1", zset="dead", new=b"{}", score=1.0), answers)]) == [
         Applied()
@@ -174,7 +174,7 @@ def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> 
 
 def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1", b"2"])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     with pytest.raises(StoreRefused):
         waiting.take(client, line, [TakeRequest(1, Placing(b"1")), TakeRequest(0, Placing(b"2", queue="a"))])
     assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
@@ -186,7 +186,7 @@ def test_large_jobs_are_read_a_few_at_a_time_and_one_that_is_too_large_only_by_i
     large = b"x" * (MAX_BYTES // 2 + 1)
     for job in (b"first", large, large, b"y" * (MAX_BYTES + 1), b"last"):
         queues.push(client, "a", [job])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     piece = waiting.piece(client, line, 4, 100)
     assert piece is not None
     assert piece.jobs == (b"first", large)
@@ -202,7 +202,7 @@ def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was
     server.raw.flushdb()
     count = data.draw(st.integers(1, 40))
     queues.push(client, "a", [b"%d" % n for n in range(count)])
-    line = waiting.line(client, "a")
+    line = waiting.take_snapshot(client, "a")
     chosen = data.draw(st.sets(st.integers(0, count - 1)))
     taken: list[bytes] = []
     deleted: list[bytes] = []

@@ -21,7 +21,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import items, raw
-from restbroker.store.sets import listed
+from restbroker.store.sets import list_members
 from tests.support import census, process
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
@@ -121,7 +121,7 @@ class Beside:
         assert queues.schedule(self.client, rubyjson.dumps(later), time.time() + in_s)
 
     def members(self, zset: SortedSet) -> list[dict[str, Any]]:
-        return [json.loads(member) for member, _ in listed(self.client, zset, 0, 100_000, newest_first=False)]
+        return [json.loads(member) for member, _ in list_members(self.client, zset, 0, 100_000, newest_first=False)]
 
     def queued(self, queue: str) -> list[bytes]:
         return queues.peek(self.client, queue, 0, 100_000)

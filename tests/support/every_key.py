@@ -19,7 +19,7 @@ def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
     keys = Keys()
     for name, found in inspect.getmembers(Keys):
         # mutmut's variants begin with xǁ.
-        if name.startswith(("_", "xǁ")) or name in {"namespace", "queue_of", "wanted_type"}:
+        if name.startswith(("_", "xǁ")) or name in {"namespace", "queue_of", "expected_type"}:
             continue
         if isinstance(found, property):
             yield getattr(keys, name)

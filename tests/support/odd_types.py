@@ -58,7 +58,7 @@ def fill(client: Client) -> None:
 
 def spoil(client: Client, key: str) -> str:
     """Makes it a list, or a string if it should be one, as somebody else's; Redis' word for what it is now."""
-    wanted = client.keys.wanted_type(key)
+    wanted = client.keys.expected_type(key)
     client.command("DEL", key)
     if wanted in {"list", None}:
         client.command("SET", key, "no business of yours")

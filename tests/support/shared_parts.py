@@ -18,10 +18,12 @@ STREAM: Final = "restbroker.transport.stream.open_stream"
 NOT_SENT: Final = "NotSent"
 FATE: Final = "a shared rung"
 
-_SHOWN: Final = "restbroker.servers.api.shown"
+_SHOWN: Final = "restbroker.servers.api.masked_text"
 _HIDING: Final = "restbroker.job.hiding"
 # What only makes known what is secret is each kind's own.
-_MASKS: Final = tuple(f"{_HIDING}.{name}" for name in ("MASK", "text", "without", "beginning", "hiding", "everywhere"))
+_MASKS: Final = tuple(
+    f"{_HIDING}.{name}" for name in ("MASK", "text", "mask_secrets", "beginning", "make_hide", "hide_everywhere")
+)
 _OF: Final[Mapping[str, str]] = {_SHOWN: MASKING, **dict.fromkeys(_MASKS, MASKING), CLIENT: CLIENT, STREAM: STREAM}
 _CATCHING: Final = frozenset({"ConfigError", "RestbrokerError", "Exception", "BaseException"})
 _STANDARD: Final[Ladder] = standard("", check_url="", check_log="")

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support.rows import rows
 

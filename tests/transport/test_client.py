@@ -411,7 +411,7 @@ class Refusing:
         if not self.may:
             raise LookupError
 
-    def sending(self) -> None:
+    def note_sending(self) -> None:
         assert self.may
 
     def note_refused(self) -> None:

@@ -19,7 +19,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
@@ -127,7 +127,7 @@ async def test_where_nothing_left_a_new_connection_nothing_was_sent() -> None:
         def may_send(self) -> None:
             pass
 
-        def sending(self) -> None:
+        def note_sending(self) -> None:
             there, _ = self.listening.accept()
             there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             there.close()
@@ -237,7 +237,7 @@ async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_
         def may_send(self) -> None:
             pass
 
-        def sending(self) -> None:
+        def note_sending(self) -> None:
             self.times += 1
 
         def note_refused(self) -> None:
@@ -283,7 +283,7 @@ async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() 
         await wire.receive()
     with pytest.raises(OSError, match="Bad file descriptor"):
         await wire.send_all(b"x")
-    assert not wire.left
+    assert not wire.has_sent
     assert not wire.is_quiet()
     there.close()
 

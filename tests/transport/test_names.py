@@ -14,13 +14,13 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.config.target import Engine, TlsFiles, Url
-from restbroker.transport import dial, stock
+from restbroker.transport import dial, httpx_client
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.httpx_client import HttpxClient
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from restbroker.transport.progress import Progress
-from restbroker.transport.stock import StockClient
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
@@ -165,7 +165,7 @@ async def test_all_public_addresses_together_have_the_connect_time_out_and_one_t
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
         made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=4.0)
         transport = open_transport(made)
-        assert isinstance(transport, LeanClient | StockClient)
+        assert isinstance(transport, LeanClient | HttpxClient)
         began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_expect_none_accepted, transport)
@@ -188,7 +188,7 @@ async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next
 ) -> None:
     monkeypatch.setattr(dial, "is_public", lambda _address: True)
     # On a busy machine even the first may need longer to accept.
-    for engine_of in (dial, stock):
+    for engine_of in (dial, httpx_client):
         monkeypatch.setattr(engine_of, "NEXT_S", 1.5)
     both = ["127.0.0.2", "127.0.0.3"]
     async with reaching(engine, both, Names(both), public_only=True) as (transport, (first, second)):
@@ -367,7 +367,7 @@ async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine even the first may need longer to accept.
-    for engine_of in (dial, stock):
+    for engine_of in (dial, httpx_client):
         monkeypatch.setattr(engine_of, "NEXT_S", 30.0)
     signer = authority(tmp_path)
     async with recording_tls(signer.served()) as server, trio.open_nursery() as nursery:

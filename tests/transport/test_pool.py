@@ -15,7 +15,7 @@ from restbroker.config.target import Target
 from restbroker.transport.idle import LOOK_S
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from tests.support.rows import rows
 from tests.transport.test_client import post, target
 
@@ -221,7 +221,7 @@ class Careful:
         if not self.may:
             raise LookupError
 
-    def sending(self) -> None:
+    def note_sending(self) -> None:
         self.said.append("sending")
 
     def note_refused(self) -> None:

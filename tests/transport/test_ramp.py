@@ -16,7 +16,7 @@ from restbroker.transport.connect_limit import GAP_S, MOST_PATIENCE_S, PATIENCE_
 from restbroker.transport.connect_ramp import ConnectRamp, RampClosed
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
 from tests.support.rows import rows
@@ -93,12 +93,12 @@ async def test_each_answer_lets_two_more_connect_and_the_first_four_come_back_at
 ) -> None:
     ramp = new()
     await come_up(ramp, START, ANSWER_S)
-    assert ramp.connects.limit == 2 * START
+    assert ramp.limiter.limit == 2 * START
     await come_up(ramp, 2 * START, ANSWER_S)
-    assert ramp.connects.limit == 4 * START
+    assert ramp.limiter.limit == 4 * START
     await trio.sleep(REST_S + 0.1)
     await ramp.begin("next")
-    assert ramp.connects.limit == START
+    assert ramp.limiter.limit == START
 
 
 async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(autojump_clock: MockClock) -> None:
@@ -115,7 +115,7 @@ async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(auto
 async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, trouble: str) -> None:
     ramp = new()
     await come_up(ramp, 100, ANSWER_S)
-    limit = ramp.connects.limit
+    limit = ramp.limiter.limit
     assert limit > 4 * START
     await ramp.begin("troubled")
     await trio.sleep(3 * ANSWER_S)
@@ -123,7 +123,7 @@ async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, tr
         ramp.note_answered("troubled")
     else:
         ramp.end("troubled")
-    assert ramp.connects.limit == limit // 2
+    assert ramp.limiter.limit == limit // 2
 
 
 async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockClock) -> None:
@@ -132,10 +132,10 @@ async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockCl
         await ramp.begin(who)
     await trio.sleep(0.2)
     ramp.note_answered(0)
-    assert ramp.connects.patience_s == pytest.approx(0.4)
+    assert ramp.limiter.patience_s == pytest.approx(0.4)
     await trio.sleep(60)
     ramp.note_answered(1)
-    assert ramp.connects.patience_s == MOST_PATIENCE_S
+    assert ramp.limiter.patience_s == MOST_PATIENCE_S
 
 
 @attrs.define
@@ -148,7 +148,7 @@ class Waiters:
 
     async def wait(self, who: int, scope: trio.CancelScope | None = None) -> None:
         with scope or trio.CancelScope():
-            self.served.append((who, await self.ramp.stand(who)))
+            self.served.append((who, await self.ramp.acquire(who)))
 
 
 async def full() -> Waiters:
@@ -184,8 +184,8 @@ async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: M
     got: list[str | None] = []
 
     async def choosy() -> None:
-        got.append(await ramp.stand("choosy"))
-        got.append(await ramp.stand("choosy", again=True))
+        got.append(await ramp.acquire("choosy"))
+        got.append(await ramp.acquire("choosy", again=True))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(choosy)
@@ -223,7 +223,7 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
 ) -> None:
     waiters = await full()
     ramp = waiters.ramp
-    limit = ramp.connects.limit
+    limit = ramp.limiter.limit
     async with trio.open_nursery() as nursery:
         for who in range(3):
             nursery.start_soon(waiters.wait, who)
@@ -236,14 +236,14 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
         ramp.release(1)
     assert waiters.served == [(0, None), (1, None), (2, None)]
     assert trio.current_time() - began_s <= START * GAP_S
-    assert ramp.connects.limit == limit
+    assert ramp.limiter.limit == limit
 
 
 @rows("cancelled", [False, True])
 async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClock, cancelled: bool) -> None:
     ramp = new()
     await come_up(ramp, 100, ANSWER_S)
-    limit = ramp.connects.limit
+    limit = ramp.limiter.limit
     assert limit > START
     for who in range(limit):
         await ramp.begin(who)
@@ -251,13 +251,13 @@ async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClo
         ramp.release(0)
     else:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ramp.stand, "late")
+            nursery.start_soon(ramp.acquire, "late")
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
             # It is still in line, and so has leave to connect before it runs.
             ramp.note_answered(0)
-            limit = ramp.connects.limit
-    assert ramp.connects.limit == limit
+            limit = ramp.limiter.limit
+    assert ramp.limiter.limit == limit
 
 
 async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock) -> None:
@@ -293,7 +293,7 @@ class Crowd:
 
     async def work(self, who: int, patience_s: float, answer_s: float, fate: str) -> None:
         with trio.move_on_after(patience_s):
-            given = self.idle.pop() if self.idle else await self.ramp.stand(who)
+            given = self.idle.pop() if self.idle else await self.ramp.acquire(who)
             if given:
                 await self.use(answer_s)
             else:

@@ -14,7 +14,7 @@ from restbroker.config.tls import context_of
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
-from restbroker.transport.readable import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
@@ -238,8 +238,8 @@ async def test_an_end_without_goodbye_is_an_end_after_what_came(ours: Authority)
 
 async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -> None:
     async with wired(ours) as (wire, peer):
-        wire.left = False
+        wire.has_sent = False
         peer.end.close()
         with pytest.raises(OSError, match="pipe"):
             await wire.send_all(bytes(MIB))
-        assert not wire.left
+        assert not wire.has_sent

@@ -136,4 +136,4 @@ def test_neither_asyncio_nor_redis_py_is_imported() -> None:
 
 def test_what_looks_for_classes_of_libraries_finds_them() -> None:
     found = {name for file in FILES for name in broken_into(file)}
-    assert {"Group", "_Bytes", "_SamplesCollector", "_Unread"} <= found
+    assert {"Group", "_Bytes", "_SamplesCollector", "_UndecodedProperties"} <= found

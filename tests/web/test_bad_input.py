@@ -12,7 +12,7 @@ import trio
 from restbroker.operate.overview import SNAPSHOT_FIELDS
 from restbroker.store import heartbeats, jobs
 from restbroker.store.identities import ProcessFacts
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
@@ -119,7 +119,7 @@ def assert_harmless(answer: httpx.Response, *statuses: int) -> Page:
 
 
 def assert_nothing_failed(harness: Harness) -> None:
-    assert [warned for warned in harness.of(Warned) if warned.code in {"RequestFailed", "ServerFault"}] == []
+    assert [warned for warned in harness.of(OperatorWarning) if warned.code in {"RequestFailed", "ServerFault"}] == []
 
 
 async def every_page(running: Site, first: str) -> list[Page]:
@@ -244,7 +244,7 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
     told = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")
     info = json.dumps(dict.fromkeys(told, value))
     own: dict[str, str] = {"info": info, "beat": "1e999", "busy": "nan", "rss": "-1e308", "rtt_us": HOSTILE}
-    heartbeats.beat(harness.client, [("stranger:1:x:t2", 1)], {"stranger:1:x:t2": snapshot})
+    heartbeats.write_heartbeats(harness.client, [("stranger:1:x:t2", 1)], {"stranger:1:x:t2": snapshot})
     harness.client.command("SADD", "processes", f"odd{HOSTILE}:1:x", "gone:2:x", b"\xff\xfe:3:x")
     harness.client.command("HSET", f"odd{HOSTILE}:1:x", *[part for pair in own.items() for part in pair])
     harness.client.command("HSET", "restbroker:pause:t2", "<script>alert(1)</script>", "9" * 30, "operator", "x")

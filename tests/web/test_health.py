@@ -5,7 +5,7 @@ import trio
 
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import View
-from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened
+from restbroker.telemetry.events import BrokerStopping, TargetDown, TargetUp
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from restbroker.web.health import Health, health_app
@@ -46,10 +46,10 @@ async def test_health_is_answered_under_any_name_and_by_head(site: Open) -> None
 async def test_a_target_that_is_down_is_named_and_leaves_the_broker_ready(harness: Harness, site: Open) -> None:
     harness.target.probe_answer = NotSent("refused by http://user:secret@10.0.0.1")
     async with site() as running:
-        await harness.until(lambda: harness.of(GateClosed), "the target is down")
+        await harness.until(lambda: harness.of(TargetDown), "the target is down")
         down = await until_ready(running, 200)
         harness.target.probe_answer = FINE
-        await harness.until(lambda: harness.of(GateOpened), "the target is back")
+        await harness.until(lambda: harness.of(TargetUp), "the target is back")
         up = await until_ready(running, 200)
     assert down == {"ready": True, "phase": "serving", "down_targets": {"t": "TargetUnreachable"}}
     assert up == {"ready": True, "phase": "serving"}
@@ -60,7 +60,7 @@ async def test_the_port_of_the_pages_says_the_same_and_to_a_page_of_another_name
 ) -> None:
     harness.target.probe_answer = NotSent("refused")
     async with site() as running:
-        await harness.until(lambda: harness.of(GateClosed), "the target is down")
+        await harness.until(lambda: harness.of(TargetDown), "the target is down")
         await until_ready(running, 200)
         alive = await running.get_health("/healthz", Host="broker.internal")
         own, foreign = (await running.get_health("/readyz"), await running.get_health("/readyz", Host="evil.example"))

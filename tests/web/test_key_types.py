@@ -12,7 +12,7 @@ from restbroker.config.core import Config
 from restbroker.operate.context import ConfigContext
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import AdminConnection
 from restbroker.web.health import Health
 from restbroker.web.metrics_view import glance, here, metrics
@@ -87,4 +87,4 @@ async def test_each_page_shows_what_it_can_or_names_the_key(redis_url: str) -> N
     assert set(before.values()) == {200, 404}
     assert after == before
     assert not wrong, "\n".join(wrong)
-    assert [event for event in alone.events if isinstance(event, Warned)] == []
+    assert [event for event in alone.events if isinstance(event, OperatorWarning)] == []

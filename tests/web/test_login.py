@@ -11,7 +11,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.telemetry.events import GateClosed, Warned
+from restbroker.telemetry.events import OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.web import guard
 from restbroker.web.sessions import Tries
@@ -76,7 +76,7 @@ async def test_without_a_login_one_learns_how_it_is_and_neither_why_nor_which_ta
 ) -> None:
     harness.target.probe_answer = NotSent("refused")
     async with site() as running:
-        await harness.until(lambda: harness.of(GateClosed), "the target is down")
+        await harness.until(lambda: harness.of(TargetDown), "the target is down")
         before = [await running.get_health(path) for path in ("/healthz", "/readyz")]
         await log_in(running)
         after = await running.get_health("/readyz")
@@ -139,7 +139,7 @@ async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(har
     assert by_program.headers["retry-after"] == "60"
     assert "www-authenticate" not in by_program.headers
     # Once a minute, not each time.
-    (warned,) = harness.of(Warned)
+    (warned,) = harness.of(OperatorWarning)
     assert warned.code == "LoginsThrottled"
     assert "127.0.0.1" in warned.message
     assert not any(word in str(warned) for word in ("ops", PASSWORD, "wrong-"))
@@ -156,7 +156,7 @@ async def test_a_changed_password_file_counts_at_once_and_a_missing_one_is_told(
         await trio.Path(password).unlink()
         answer = await log_in(running, "another")
     assert "the password cannot be read" in answer.text
-    assert [warned.code for warned in harness.of(Warned)] == ["LoginUnreadable"]
+    assert [warned.code for warned in harness.of(OperatorWarning)] == ["LoginUnreadable"]
 
 
 async def test_a_changed_password_logs_everybody_out_and_one_that_cannot_be_read_nobody(

@@ -19,7 +19,7 @@ from restbroker.broker.signals import Control
 from restbroker.serving import runner
 from restbroker.serving.app import answer, new_app
 from restbroker.serving.runner import Server
-from restbroker.telemetry.events import BrokerStarted, Event, JobFinished, Listening, Warned
+from restbroker.telemetry.events import BrokerStarted, Event, JobFinished, Listening, OperatorWarning
 from tests.broker.conftest import Harness
 from tests.support.wait import NEVER_S, until_async
 
@@ -92,7 +92,9 @@ async def test_a_failure_answers_500_tells_its_kind_to_us_and_nothing_to_anybody
         broken = await get(f"{url}/broken")
         assert (await get(f"{url}/quick")).json() == {"quick": True}
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "Bug")
-    assert stand.of(Warned) == [Warned("RequestFailed", "test: /broken failed with ValueError.", "Please report this.")]
+    assert stand.of(OperatorWarning) == [
+        OperatorWarning("RequestFailed", "test: /broken failed with ValueError.", "Please report this.")
+    ]
     assert capfd.readouterr() == ("", "")
 
 
@@ -101,7 +103,7 @@ def test_what_quart_logs_by_itself_writes_no_address_and_tells_the_kind(capfd: p
     app = stand.app()
     app.logger.error("Exception on websocket /quick\nFORGED", exc_info=ValueError("a secret text"))
     app.logger.error("Exception on websocket /quick\nFORGED")
-    assert [event.message for event in stand.events if isinstance(event, Warned)] == [
+    assert [event.message for event in stand.events if isinstance(event, OperatorWarning)] == [
         "test: a request failed with ValueError.",
         "test: a request failed with an unknown error.",
     ]
@@ -140,7 +142,7 @@ async def test_what_a_stranger_sends_ends_neither_the_server_nor_the_process(
             for junk in JUNK:
                 nursery.start_soon(send, junk)
         assert (await get_at_last(f"{url}/quick")).json() == {"quick": True}
-    codes = [event.code for event in stand.events if isinstance(event, Warned)]
+    codes = [event.code for event in stand.events if isinstance(event, OperatorWarning)]
     assert len(set(codes)) == len(codes), "each is told once"
     assert capfd.readouterr() == ("", "")
 
@@ -163,9 +165,9 @@ async def test_a_connection_that_breaks_hypercorn_ends_alone(monkeypatch: pytest
         async with await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream:
             await stream.send_all(b"GET /fatal HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await to_the_end(stream) == b""
-        await until_async(lambda: stand.of(Warned), "it is told")
+        await until_async(lambda: stand.of(OperatorWarning), "it is told")
         stand.go.set()
-    assert [event.code for event in stand.events if isinstance(event, Warned)] == ["ServerFault"]
+    assert [event.code for event in stand.events if isinstance(event, OperatorWarning)] == ["ServerFault"]
     assert answers[0].json() == {"slow": True}
 
 
@@ -250,7 +252,7 @@ async def test_http2_behind_a_request_of_http1_is_not_answered_and_ends_the_conn
         async with await trio.open_tcp_stream("127.0.0.1", port) as one:
             await one.send_all(HTTP2_QUICK.replace(b"\r\n", b"\r\nX-Passed-On: by a proxy\r\n", 1))
             assert ANSWERS not in await to_the_end(one)
-    assert not stand.of(Warned)
+    assert not stand.of(OperatorWarning)
 
 
 async def to_the_end(stream: trio.SocketStream) -> bytes:
@@ -347,14 +349,14 @@ async def test_a_taken_port_is_told_once_and_delivery_goes_on_and_a_freed_one_is
             await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
             harness.push()
             await harness.until(lambda: harness.of(JobFinished), "the job is delivered")
-            warned = harness.of(Warned)
+            warned = harness.of(OperatorWarning)
             assert [event.code for event in warned] == ["PortTaken"]
             assert f"Cannot serve /stats on 127.0.0.1:{port}" in warned[0].message
             assert "change StatsPort" in warned[0].hint
             taken.close()
             await until_async(lambda: harness.of(Listening), "it listens once the port is free")
             assert (await get(f"http://127.0.0.1:{port}/quick")).status_code == 200
-            assert len(harness.of(Warned)) == 1
+            assert len(harness.of(OperatorWarning)) == 1
             harness.control.stop.set()
 
 
@@ -365,5 +367,5 @@ async def test_an_address_that_is_not_ours_is_told_too() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
             nursery.cancel_scope.cancel()
-        assert [event.code for event in events if isinstance(event, Warned)] == ["CannotListen"]
+        assert [event.code for event in events if isinstance(event, OperatorWarning)] == ["CannotListen"]
         assert server.addresses == ()

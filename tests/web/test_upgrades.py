@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.wait import NEVER_S, until_async
@@ -177,4 +177,4 @@ async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pas
             assert answer.startswith(b"HTTP/1.1 400 "), more
             assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, more
         assert (await running.get("/")).status_code == 200, "the server goes on"
-    assert not [event for event in running.harness.events if isinstance(event, Warned)]
+    assert not [event for event in running.harness.events if isinstance(event, OperatorWarning)]

@@ -14,7 +14,7 @@ from restbroker.operate.summary import Summary
 from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.causes import Causes
 from restbroker.web.stats import Question
 from restbroker.web.watch import FRESH_S, Watch
@@ -140,7 +140,7 @@ async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(w
     state = await watch.state_for()
     assert isinstance(trouble, RestbrokerError)
     (told,) = stand.reports
-    assert isinstance(told, Warned)
+    assert isinstance(told, OperatorWarning)
     assert told.code == "RequestFailed"
     assert "OverflowError" in told.message
     assert "cannot be shown" in trouble.message

@@ -33,7 +33,7 @@ def _is_localpart(value: object) -> bool:
 
 _USER: Final = needs(user=Form("the part of a user's id between @ and the colon", _is_localpart, place="name"))
 _PASSWORD: Final = Argument("password", TEXT, secret=True)
-_NEW_PASSWORD: Final = Argument("new_password", TEXT, needed=True, secret=True)
+_NEW_PASSWORD: Final = Argument("new_password", TEXT, required=True, secret=True)
 _SHOWN: Final = may(displayname=TEXT, avatar_url=TEXT, logout_devices=FLAG)
 _PAGE: Final = may(**{"from": WHOLE, "limit": WHOLE, "name": TEXT, "deactivated": FLAG})
 _V1: Final = "/_synapse/admin/v1"

@@ -9,7 +9,7 @@ from restbroker.config.target import Bearer, Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read, read_for
-from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.ladder import Rung, ladder, standard
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import guard, json_body, lookup, path_of, query_of, segment, unsent
@@ -126,21 +126,22 @@ def health_of(users: Response, version: Response, domain: str | None) -> Health:
     answer = read(_FORM, users)
     match users.status, parse_json(users.body):
         case 200, {"users": [{"name": str(name)}, *_]} if not name.endswith(f":{domain}"):
-            return denied("WrongDomain", f"Its users are such as {answer.shown.hide(name)}.", _CHECK_DOMAIN)
+            wrong = f"Its users are such as {answer.masked_text.hide(name)}."
+            return target_denied("WrongDomain", wrong, _CHECK_DOMAIN)
         case 200, {"users": _}:
             return _well(version)
         case ((401 | 403), {"errcode": _}):
-            return denied("LoginRefused", f"The login is refused ({answer.briefly}).", _CHECK_LOGIN)
+            return target_denied("LoginRefused", f"The login is refused ({answer.summary}).", _CHECK_LOGIN)
         case status, _ if status < 500 and status != 429:
-            return denied("NotTheApi", f"This is not Synapse ({answer.briefly}).", _CHECK_URL)
+            return target_denied("NotTheApi", f"This is not Synapse ({answer.summary}).", _CHECK_URL)
         case _:
-            return unwell(f"Synapse does not work now ({answer.briefly}).", f"{IF_NOT}see Synapse's log.")
+            return target_down(f"Synapse does not work now ({answer.summary}).", f"{IF_NOT}see Synapse's log.")
 
 
 def _well(version: Response) -> Health:
     match parse_json(version.body):
         case {"server_version": str(number)}:
-            shown = read(_FORM, version).shown
-            return well(f"Synapse {shown.hide(number)} answers.", shown.version(number))
+            shown = read(_FORM, version).masked_text
+            return target_up(f"Synapse {shown.hide(number)} answers.", shown.version(number))
         case _:
-            return well("Synapse answers.")
+            return target_up("Synapse answers.")

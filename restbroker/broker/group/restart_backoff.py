@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from restbroker.config.values import duration_text
-from restbroker.telemetry.events import GroupFailed, Warned
+from restbroker.telemetry.events import GroupFailed, OperatorWarning
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
@@ -95,7 +95,7 @@ def end_of(pid: int, code: int) -> End:
     return End(f"ended with {code}" if code else "was stopped, but not by the group", code, pid)
 
 
-def restart_warning(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
+def restart_warning(number: int, end: End, wait_s: float, *, alone: bool) -> OperatorWarning:
     """Return the warning about a worker that ended and gets a successor. `alone`: no other worker lives.
 
     `wait_s`: within how many seconds it is restarted, if others live.
@@ -105,7 +105,7 @@ def restart_warning(number: int, end: End, wait_s: float, *, alone: bool) -> War
         start = "No other worker is left, so one is started within a second"
     cure = _why(end) if end.code else None
     message = f"{end.of(number)}. {start}; another worker returns its jobs to their queues."
-    return Warned("WorkerEnded", message, cure)
+    return OperatorWarning("WorkerEnded", message, cure)
 
 
 def failure(number: int, end: End) -> GroupFailed:

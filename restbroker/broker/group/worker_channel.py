@@ -21,7 +21,7 @@ from restbroker.broker import signals
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
 from restbroker.config.values import duration_text
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.metrics import Samples, from_json, to_json
 
 REPORT_S = 1.0
@@ -236,7 +236,7 @@ def _silence_s(started_s: float | None, ended_s: float | None) -> float:
     return 0.0 if started_s is None or ended_s is None else ended_s - started_s
 
 
-def _hang_warning(number: int, pid: int, silent_s: float) -> Warned:
+def _hang_warning(number: int, pid: int, silent_s: float) -> OperatorWarning:
     """Return the warning about a worker that lives and has been silent for `silent_s` seconds."""
     message = (
         f"Worker {number} (pid {pid}) has not answered for {duration_text(silent_s)}: it is suspended, or its "
@@ -247,10 +247,10 @@ def _hang_warning(number: int, pid: int, silent_s: float) -> Warned:
         f"Find the cause (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid}). If it does not recover: "
         f"kill -KILL {pid}; another worker replaces it."
     )
-    return Warned("WorkerHangs", message, cure)
+    return OperatorWarning("WorkerHangs", message, cure)
 
 
-def _recovery_notice(number: int, pid: int, silent_s: float) -> Warned:
+def _recovery_notice(number: int, pid: int, silent_s: float) -> OperatorWarning:
     """Return the report that a worker answers again which was reported to hang, after `silent_s` seconds."""
     message = f"Worker {number} (pid {pid}) answers again, after {duration_text(silent_s)}."
-    return Warned("WorkerAnswers", message, "Nothing; if it happens again, find the cause.")
+    return OperatorWarning("WorkerAnswers", message, "Nothing; if it happens again, find the cause.")

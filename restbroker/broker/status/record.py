@@ -28,13 +28,13 @@ from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import Running, Serving
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
-from restbroker.job.hiding import Spelled
+from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
 from restbroker.store import metrics, processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.processes import Record
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.executions import ExecutionCounts
 
 P = ParamSpec("P")
@@ -77,8 +77,8 @@ class SidekiqRecord:
     _started_at_s: float = attrs.field(factory=time.time)
     _rtt_us: int = 0
     _told: set[str] = attrs.field(factory=set)
-    _shown: dict[str, bytes] = attrs.field(factory=dict, repr=False)
-    _tokens: tuple[tuple[str, ...], Spelled] | None = attrs.field(default=None, repr=False)
+    _formatted: dict[str, bytes] = attrs.field(factory=dict, repr=False)
+    _tokens: tuple[tuple[str, ...], Spellings] | None = attrs.field(default=None, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write the record every five seconds, from the first generation on, until cancelled; then remove it."""
@@ -156,7 +156,7 @@ class SidekiqRecord:
         """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""
         if code not in self._told:
             self._told.add(code)
-            self.report(Warned(code, f"{what}: {error.message}", error.cure))
+            self.report(OperatorWarning(code, f"{what}: {error.message}", error.cure))
 
     def _act(self, asked: str) -> None:
         number = _REQUESTS.get(asked)
@@ -167,7 +167,7 @@ class SidekiqRecord:
             signals.act(number, self.control, self.report, _ORIGIN)
         elif "UnknownRequest" not in self._told:
             self._told.add("UnknownRequest")
-            self.report(Warned("UnknownRequest", f"Something asked this process for {asked[:20]!r}.", None))
+            self.report(OperatorWarning("UnknownRequest", f"Something asked this process for {asked[:20]!r}.", None))
 
     async def _record(self) -> Record:
         serving = self.status.serving()
@@ -190,23 +190,23 @@ class SidekiqRecord:
         show_bodies = self.show_bodies()
         shown: dict[str, bytes] = {}
         for one in self.status.running()[:_SHOWN_JOBS]:
-            known = self._shown.get(one.thread)
+            known = self._formatted.get(one.thread)
             if known is None:
-                known = _shown(one, self._spellings(one.secrets), show_bodies=show_bodies)
+                known = _format(one, self._spellings(one.secrets), show_bodies=show_bodies)
                 # A large job takes milliseconds, and deliveries wait meanwhile.
                 await trio.lowlevel.checkpoint()
             shown[one.thread] = known
-        self._shown = shown
+        self._formatted = shown
         return shown
 
-    def _spellings(self, secrets: tuple[str, ...]) -> Spelled:
+    def _spellings(self, secrets: tuple[str, ...]) -> Spellings:
         """Return the spellings of the tokens, which are the same for all jobs until one changes."""
         if self._tokens is None or self._tokens[0] != secrets:
             self._tokens = (secrets, hiding.spellings_of(secrets))
         return self._tokens[1]
 
 
-def _shown(one: Running, secrets: Spelled, *, show_bodies: bool) -> bytes:
+def _format(one: Running, secrets: Spellings, *, show_bodies: bool) -> bytes:
     if len(one.job.raw) > _LARGE_BYTES:
         payload = display.bare(one.job.fields, one.command, one.queue, secrets)
     else:

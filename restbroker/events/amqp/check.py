@@ -11,11 +11,11 @@ from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import INSTALL, Exchange, Options
 from restbroker.events.amqp.topology import Problem, describe
 from restbroker.servers.findings import Cause, Finding, ok
-from restbroker.servers.reported import findings_of
+from restbroker.servers.source_findings import findings_of
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none
-    from restbroker.events.amqp.connected import AmqpConnection
+    from restbroker.events.amqp.blocking_connection import AmqpConnection
 
 AREA: Final = "Events"
 _UNREAD: Final = "RabbitMQUnread"
@@ -38,7 +38,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
 def _looked_at(source: EventSource) -> Iterator[Finding]:
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     try:
-        from restbroker.events.amqp.connected import open_amqp
+        from restbroker.events.amqp.blocking_connection import open_amqp
     except ModuleNotFoundError:
         message = f"The source {source.name} needs an extra that is not installed."
         yield Finding("problem", AREA, "NotInstalled", message=message, why=_WHY, cure=INSTALL, cause="config")
@@ -59,7 +59,7 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
             yield _of(source, trouble)
             continue
         yield _there(exchange) if is_there else _missing(exchange)
-    readers = found.look_for_queue(settings)
+    readers = found.find_queue(settings)
     if readers is not None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
     if readers == 0:

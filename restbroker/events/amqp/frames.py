@@ -1,4 +1,4 @@
-"""Leaves the properties of messages undecoded. Used by `connected`.
+"""Leaves the properties of messages undecoded. Used by `blocking_connection`.
 
 Always holds: nothing that a publisher writes beside the body is decoded. It is not needed here, and a header that pika
 cannot decode (a time after the year 9999, tables in tables in tables) ended the connection, and the next one as well,
@@ -10,11 +10,11 @@ from typing import Self
 from pika import spec
 
 
-class _Unread(spec.BasicProperties):
+class _UndecodedProperties(spec.BasicProperties):
     def decode(self, encoded: bytes, offset: int = 0) -> Self:  # noqa: ARG002  pika's own has them
         return self
 
 
 def leave_properties() -> None:
     """Keep pika from decoding properties, in the whole process, by changing its table of property classes."""
-    spec.props[spec.BasicProperties.INDEX] = _Unread
+    spec.props[spec.BasicProperties.INDEX] = _UndecodedProperties

@@ -20,13 +20,13 @@ class Inbox:
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token)
     _messages: deque[Message] = attrs.field(factory=deque)
     _came: trio.Event = attrs.field(factory=trio.Event)
-    _is_told: bool = False
+    _is_woken: bool = False
 
     def put(self, message: Message) -> None:
         """Add a message and wake Trio; called in the thread. Does nothing more where Trio has ended."""
         self._messages.append(message)
-        if not self._is_told:
-            self._is_told = True
+        if not self._is_woken:
+            self._is_woken = True
             # A thread that nobody waits for any more may outlive Trio.
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
@@ -39,5 +39,5 @@ class Inbox:
         return [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
 
     def _wake(self) -> None:
-        self._is_told = False
+        self._is_woken = False
         self._came.set()

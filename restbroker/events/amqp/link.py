@@ -19,10 +19,10 @@ import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
-from restbroker.events.amqp.connected import AmqpConnection, open_amqp, translate_errors
+from restbroker.events.amqp.blocking_connection import AmqpConnection, open_amqp, translate_errors
 from restbroker.events.amqp.options import Options
 from restbroker.events.amqp.read import Message
-from restbroker.events.amqp.topology import Consuming, Problem, Queueing, gone_while_open, queue_deleted
+from restbroker.events.amqp.topology import DeclareQueue, Problem, StartConsumer, deleted_queue, lost_exchange
 
 _LOOK_S: Final = 1.0
 """Seconds that the thread waits for RabbitMQ at a time; a call of `stop` or `acknowledge` wakes it."""
@@ -37,17 +37,17 @@ An exchange that is made again has no binding, and RabbitMQ reports that to none
 class Link:
     """One connection that consumes. It calls all its callbacks in its own thread.
 
-    `put` gets each message. `asked` is called when the queue is requested to deliver. `opened` is called with the
-    server's address when the queue has confirmed that, before its first message, and when a missing exchange is back.
-    `tell` gets a `Problem` for an exchange that is gone.
+    `on_message` gets each message. `on_request` is called when the queue is asked to deliver. `on_open` is called with
+    the server's address when the queue has confirmed that, before its first message, and when a missing exchange is
+    back. `on_problem` gets a `Problem` for an exchange that is gone.
     """
 
     settings: Options
     name: str
-    put: Callable[[Message], None]
-    asked: Callable[[], None]
-    opened: Callable[[str], None]
-    tell: Callable[[Problem], None]
+    on_message: Callable[[Message], None]
+    on_request: Callable[[], None]
+    on_open: Callable[[str], None]
+    on_problem: Callable[[Problem], None]
     _connection: pika.BlockingConnection | None = None
     _channel: BlockingChannel | None = None
     _stopping: threading.Event = attrs.field(factory=threading.Event)
@@ -60,25 +60,25 @@ class Link:
     def run(self) -> None:
         """Consume until `stop` is called; raise `Problem`, and nothing else that is not a bug."""
         with open_amqp(self.settings.server, self.name) as open_one:
-            channel = self._ready(open_one)
+            channel = self._prepare(open_one)
             connection = open_one.connection
             self._connection, self._channel = connection, channel
             if self._stopping.is_set():
                 return
-            self.asked()
-            with translate_errors(Consuming(self.settings), open_one.where):
+            self.on_request()
+            with translate_errors(StartConsumer(self.settings), open_one.where):
                 # Returns when the queue has confirmed it; what it delivers is called back for below.
-                channel.basic_consume(self.settings.queue, self._came)
-            self.opened(open_one.where)
-            with translate_errors(Queueing(self.settings), open_one.where):
+                channel.basic_consume(self.settings.queue, self._receive)
+            self.on_open(open_one.where)
+            with translate_errors(DeclareQueue(self.settings), open_one.where):
                 look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 while not self._stopping.is_set():
                     connection.process_data_events(time_limit=_LOOK_S)
                     if self._ended.is_set():
-                        raise queue_deleted(self.settings)
+                        raise deleted_queue(self.settings)
                     if time.monotonic() > look_at_s:
-                        self._look_again(open_one)
-                        self._ask_again(open_one)
+                        self._check_exchanges(open_one)
+                        self._check_queue(open_one)
                         look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 # What was acknowledged just now is still to be sent.
                 connection.process_data_events(time_limit=0)
@@ -92,18 +92,18 @@ class Link:
         self._stopping.set()
         self._wake(lambda: None)
 
-    def _ready(self, open_one: AmqpConnection) -> BlockingChannel:
+    def _prepare(self, open_one: AmqpConnection) -> BlockingChannel:
         channel = open_one.queue(self.settings)
         for exchange in self.settings.exchanges:
             open_one.make(exchange)
             # At once: what comes to an exchange without a queue is lost, and its publisher is not told.
             open_one.bind(exchange, self.settings)
-        with translate_errors(Queueing(self.settings), open_one.where):
+        with translate_errors(DeclareQueue(self.settings), open_one.where):
             channel.basic_qos(prefetch_count=self.settings.prefetch)
             channel.add_on_cancel_callback(self._on_cancel)
         return channel
 
-    def _ask_again(self, open_one: AmqpConnection) -> None:
+    def _check_queue(self, open_one: AmqpConnection) -> None:
         """Check that the queue would still deliver, if it brought nothing since the last check; else raise `Problem`.
 
         Nothing is checked while events are in hand, or an exchange is missing.
@@ -111,12 +111,12 @@ class Link:
         seen, self._seen = self._seen, self._last
         # With events in hand the prefetch may be used up: who asks would get the next. A missing exchange is told of.
         if self._last == seen == self._acknowledged and not self._gone:
-            self.asked()
-            if open_one.readers(self.settings) == 0:
-                raise queue_deleted(self.settings)
-            self.opened(open_one.where)
+            self.on_request()
+            if open_one.count_consumers(self.settings) == 0:
+                raise deleted_queue(self.settings)
+            self.on_open(open_one.where)
 
-    def _look_again(self, open_one: AmqpConnection) -> None:
+    def _check_exchanges(self, open_one: AmqpConnection) -> None:
         """Bind the exchanges that are there, and report those that are gone; raise `Problem` if one differs now."""
         gone = [one for one in self.settings.exchanges if not open_one.check_exchange(one)]
         names = frozenset(one.name for one in gone)
@@ -126,15 +126,15 @@ class Link:
         for exchange in gone:
             if exchange.name not in self._gone:
                 # Not made: whoever deleted it may want MongooseIM to make another one.
-                self.tell(gone_while_open(exchange))
+                self.on_problem(lost_exchange(exchange))
         if self._gone and not names:
-            self.opened(open_one.where)
+            self.on_open(open_one.where)
         self._gone = names
 
-    def _came(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:
+    def _receive(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:
         exchange, key = _text(method.exchange), _text(method.routing_key)
         self._last = method.delivery_tag
-        self.put(Message(method.delivery_tag, exchange, key, body=body, again=method.redelivered))
+        self.on_message(Message(method.delivery_tag, exchange, key, body=body, redelivered=method.redelivered))
 
     def _on_cancel(self, _frame: object) -> None:
         self._ended.set()

@@ -26,13 +26,13 @@ LIMIT_BYTES: Final = 1024 * 1024
 
 @light
 class Message:
-    """A message from RabbitMQ. `tag`: its number on the channel. `again`: it came before, perhaps to others."""
+    """A message from RabbitMQ. `tag`: its number on the channel. `redelivered`: it came before, perhaps to others."""
 
     tag: int
     exchange: str
     key: str
     body: bytes
-    again: bool
+    redelivered: bool
 
 
 def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: float) -> ServerEvent:

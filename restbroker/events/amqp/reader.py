@@ -22,10 +22,10 @@ from restbroker.events.amqp.dead_messages import dead_job
 from restbroker.events.amqp.inbox import Inbox
 from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.topology import Problem, silent
+from restbroker.events.amqp.topology import Problem, silent_queue
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Intake, MalformedEvent, Offer, ReaderPorts, States
-from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
+from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
 if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.link import Link
@@ -49,7 +49,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, which needs an extra that is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
-    return RabbitReader(source, source.options, ways.inlet, report=ways.report, states=ways.states)
+    return RabbitReader(source, source.options, ways.intake, report=ways.report, states=ways.states)
 
 
 @attrs.define(eq=False)
@@ -58,22 +58,22 @@ class RabbitReader:
 
     source: EventSource
     settings: Options
-    inlet: Intake
+    intake: Intake
     report: Report
     states: States | None = None
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
-    _told: str = ""
+    _last_warning: str = ""
     _waits: bool = False
     _was_open: bool = False
-    _asked: trio.Event = attrs.field(factory=trio.Event)
+    _requested: trio.Event = attrs.field(factory=trio.Event)
     _confirmed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled, over a new connection after each that ended; acknowledge what has its job by then."""
         task_status.started()
         while True:
-            self._tell(await self._read_connection())
+            self._warn(await self._read_connection())
             await trio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
@@ -82,14 +82,14 @@ class RabbitReader:
         from restbroker.events.amqp.link import Link
 
         inbox, token = Inbox(), trio.lowlevel.current_trio_token()
-        self._asked = trio.Event()
+        self._requested = trio.Event()
         link = Link(
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
-            asked=lambda: token.run_sync_soon(self._ask),
-            opened=lambda where: token.run_sync_soon(self._note_opened, where),
-            tell=lambda trouble: token.run_sync_soon(self._tell, trouble),
+            on_request=lambda: token.run_sync_soon(self._note_request),
+            on_open=lambda where: token.run_sync_soon(self._note_opened, where),
+            on_problem=lambda trouble: token.run_sync_soon(self._warn, trouble),
         )
         why: list[Problem] = []
         grace, taking, watching = trio.CancelScope(shield=True), trio.CancelScope(), trio.CancelScope()
@@ -111,12 +111,12 @@ class RabbitReader:
         async def watch() -> None:
             with watching:
                 while True:
-                    await self._asked.wait()
-                    self._asked = trio.Event()
+                    await self._requested.wait()
+                    self._requested = trio.Event()
                     with trio.move_on_after(_CONFIRM_S) as patience:
                         await self._confirmed.wait()
                     if patience.cancelled_caught:
-                        self._tell(silent(self.settings))
+                        self._warn(silent_queue(self.settings))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(consume)
@@ -135,17 +135,17 @@ class RabbitReader:
         take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
         return f"Please report this. If it is logged repeatedly, remove the first message from its queue: {take}"
 
-    def _tell(self, trouble: Problem) -> None:
+    def _warn(self, trouble: Problem) -> None:
         """Warn of this problem, once until another one comes or it is over."""
         if self.states is not None:
             self.states.put(trouble)
-        if trouble.message != self._told:
-            self._told = trouble.message
-            self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
+        if trouble.message != self._last_warning:
+            self._last_warning = trouble.message
+            self.report(OperatorWarning(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
 
-    def _ask(self) -> None:
+    def _note_request(self) -> None:
         self._confirmed = trio.Event()
-        self._asked.set()
+        self._requested.set()
 
     def _note_opened(self, where: str) -> None:
         self._confirmed.set()
@@ -155,9 +155,11 @@ class RabbitReader:
         if not self._was_open:
             self._was_open = True
             self.report(SourceOpened(self.source.name, where))
-        if self._told:
-            self._told = ""
-            self.report(Warned("RabbitMQBack", f"Source {self.source.name}: events are read from RabbitMQ again."))
+        if self._last_warning:
+            self._last_warning = ""
+            self.report(
+                OperatorWarning("RabbitMQBack", f"Source {self.source.name}: events are read from RabbitMQ again.")
+            )
 
     async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
@@ -178,7 +180,7 @@ class RabbitReader:
         try:
             await self._offer(told, messages, done)
             if broken:
-                await self.inlet.park(list(broken.values()))
+                await self.intake.add_dead_jobs(list(broken.values()))
                 done.update(broken)
         finally:
             count = next((number for number in range(len(messages)) if number not in done), len(messages))
@@ -192,41 +194,41 @@ class RabbitReader:
                 "They are in the dead set: `restbroker dead list` shows them. Let only MongooseIM publish "
                 "to these exchanges."
             )
-            self.report(Warned("EventParked", what, cure))
+            self.report(OperatorWarning("EventParked", what, cure))
 
     async def _offer(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
         """Wait until Redis has all events of `told`; add the number of each to `done` as soon as it has a verdict."""
         pause_s = _LEAST_PAUSE_S
         while missing := [number for number in told if number not in done]:
-            offer = self.inlet.offer(self.source, [told[number] for number in missing])
+            offer = self.intake.offer(self.source, [told[number] for number in missing])
             try:
                 await self._wait(offer)
             finally:
                 with trio.CancelScope(shield=True):
-                    await offer.leave()
+                    await offer.withdraw()
                 for number, verdict in zip(missing, offer.verdicts(), strict=True):
                     if isinstance(verdict, str):
                         done.add(number)
-                        again = verdict == "accepted" and messages[number].again
+                        again = verdict == "accepted" and messages[number].redelivered
                         self.report(EventHandled(self.source.name, "redelivered" if again else verdict))
             if len(done) < len(told):
-                self._tell_of_redis(offer)
+                self._warn_of_redis(offer)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         self._waits = False
 
     async def _wait(self, offer: Offer) -> None:
         with trio.move_on_after(_PATIENCE_S) as patience:
-            await offer.done()
+            await offer.wait()
         if patience.cancelled_caught:
-            self._tell_of_redis(offer)
-            await offer.done()
+            self._warn_of_redis(offer)
+            await offer.wait()
 
-    def _tell_of_redis(self, offer: Offer) -> None:
+    def _warn_of_redis(self, offer: Offer) -> None:
         """Warn that events wait, once until all are taken."""
         if self._waits:
             return
         self._waits = True
         why = next((one.message for one in offer.verdicts() if isinstance(one, Exception)), "Redis does not answer.")
         what = f"Events of the source {self.source.name} wait in RabbitMQ: {why}"
-        self.report(Warned("EventsWait", what, "Nothing is lost: they are read when Redis accepts them."))
+        self.report(OperatorWarning("EventsWait", what, "Nothing is lost: they are read when Redis accepts them."))

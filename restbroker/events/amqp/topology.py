@@ -1,4 +1,6 @@
-"""What restbroker needs in RabbitMQ, and what it reports where RabbitMQ refuses. Used by `connected`, `link`, `check`.
+"""What restbroker needs in RabbitMQ, and what it reports where RabbitMQ refuses.
+
+Used by `blocking_connection`, `link` and `check`.
 
 Always holds: pure; no text holds a password or anything of an event; each text names what to change.
 
@@ -26,27 +28,27 @@ class Login:
 
 
 @attrs.frozen
-class Making:
+class DeclareExchange:
     """The step of finding, making or comparing an exchange, or binding it to the queue."""
 
     exchange: Exchange
 
 
 @attrs.frozen
-class Queueing:
+class DeclareQueue:
     """The step of making or comparing the queue, binding it and consuming from it."""
 
     settings: Options
 
 
 @attrs.frozen
-class Consuming:
+class StartConsumer:
     """The step of requesting the queue to deliver."""
 
     settings: Options
 
 
-Step: TypeAlias = Login | Making | Queueing | Consuming
+Step: TypeAlias = Login | DeclareExchange | DeclareQueue | StartConsumer
 
 
 @attrs.define(eq=False)
@@ -76,7 +78,7 @@ _NOT_ALLOWED: Final = 530
 """RabbitMQ's code for a virtual host that is not there, not for this user, or has as many connections as it may."""
 
 
-def away(server: str, why: str) -> Problem:
+def unreachable_server(server: str, why: str) -> Problem:
     """Return the problem that the server cannot be reached, or that the connection ended, for the reason `why`."""
     cure = "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
     return Problem("RabbitMQAway", f"restbroker cannot read from RabbitMQ at {server}: {why}.", cure)
@@ -88,29 +90,29 @@ def refusal(step: Step, code: int, said: str) -> Problem:
         return _denial(step, code, said)
     match step:
         case Login(server):
-            return away(server, f"it closed the connection ({code} {said})")
-        case Making(exchange):
-            return _exchange_refused(exchange, code, said)
-        case Queueing(settings) | Consuming(settings) if code == _LOCKED or _INEQUIVALENT in said:
+            return unreachable_server(server, f"it closed the connection ({code} {said})")
+        case DeclareExchange(exchange):
+            return _exchange_refusal(exchange, code, said)
+        case DeclareQueue(settings) | StartConsumer(settings) if code == _LOCKED or _INEQUIVALENT in said:
             what = f"The queue {settings.queue} in RabbitMQ differs from the configuration ({code} {said})."
             limit = f", with x-delivery-limit {NO_LIMIT}" if settings.queue_type == "quorum" else ""
             wanted = f"Its type has to be {settings.queue_type}{limit}, and it must be durable."
             cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
             return Problem("RabbitMQDiffers", what, cure)
-        case Queueing(settings) | Consuming(settings):
+        case DeclareQueue(settings) | StartConsumer(settings):
             what = f"The queue {settings.queue} in RabbitMQ cannot be used ({code} {said})."
             return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
         case _:
             assert_never(step)
 
 
-def queue_deleted(settings: Options) -> Problem:
+def deleted_queue(settings: Options) -> Problem:
     """Return the problem that RabbitMQ took the queue away from under its consumer."""
     what = f"RabbitMQ cancelled the consumer of the queue {settings.queue}: it was deleted, or its node left."
     return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
 
 
-def silent(settings: Options) -> Problem:
+def silent_queue(settings: Options) -> Problem:
     """Return the problem that the queue does not answer the request to deliver.
 
     RabbitMQ closes the connection with 541 after a minute of this.
@@ -125,14 +127,14 @@ def silent(settings: Options) -> Problem:
     return Problem("RabbitMQSilent", what, cure)
 
 
-def missing(exchange: Exchange) -> Problem:
+def missing_exchange(exchange: Exchange) -> Problem:
     """Return the problem that the exchange is missing and is not to be made."""
     what = f"The exchange {exchange.name} is missing in RabbitMQ."
     cure = "Start MongooseIM, which creates it; or let restbroker create it after a restart of RabbitMQ (Create)."
     return Problem("RabbitMQDiffers", what, cure)
 
 
-def gone_while_open(exchange: Exchange) -> Problem:
+def lost_exchange(exchange: Exchange) -> Problem:
     """Return the problem that the exchange is gone, which was there when the connection was opened."""
     what = f"The exchange {exchange.name} is gone from RabbitMQ: no events arrive from it."
     cure = (
@@ -152,9 +154,9 @@ def describe(exchange: Exchange) -> str:
     return f"{exchange.type}, {'durable' if exchange.is_durable else 'not durable'}"
 
 
-def _exchange_refused(exchange: Exchange, code: int, said: str) -> Problem:
+def _exchange_refusal(exchange: Exchange, code: int, said: str) -> Problem:
     if is_missing(code):
-        return missing(exchange)
+        return missing_exchange(exchange)
     what = f"The exchange {exchange.name} in RabbitMQ is not as configured ({describe(exchange)}): {code} {said}."
     cure = (
         "Set Type and Durable of this exchange as in MongooseIM's configuration: if restbroker created it with "
@@ -172,10 +174,10 @@ def _denial(step: Step, code: int, said: str) -> Problem:
         case Login(server, user):
             what = f"RabbitMQ at {server} refuses the login of the user {user} ({said})."
             cure = "Check the user and the password in URL or URLFile. guest may log in only from the same machine."
-        case Making(exchange):
+        case DeclareExchange(exchange):
             what = f"RabbitMQ does not allow this user to use the exchange {exchange.name} ({said})."
             cure = f"The user needs the permission configure for {exchange.name}; or set Create to false."
-        case Queueing(settings) | Consuming(settings):
+        case DeclareQueue(settings) | StartConsumer(settings):
             what = f"RabbitMQ does not allow this user to use the queue {settings.queue} ({said})."
             queue = settings.queue
             cure = f"The user needs configure, write and read for {queue}, and read for the exchanges."

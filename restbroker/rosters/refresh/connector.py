@@ -24,7 +24,7 @@ from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.requests import Refresh, Show, Write
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
 from restbroker.servers.contract import Connector, Link, Ports, Rosters
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 
 _COUNTS_S: Final = 1.0
 """Seconds for which the result of a probe that was denied is used again, as many jobs may ask for one."""
@@ -149,7 +149,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     options = target.options_as(Options)
     now_s: Callable[[], float] = ports.now_s
     flights = RefreshPosts(target, http, now_s, rosters.lease_s - _LANDING_S)
-    pace = Pace(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
+    pace = RefreshDelay(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
     most = max(target.concurrency, options.batch_size)
     refresher = Refresher(rosters, flights.fly, options.batch_size, most=most, pace=pace)
     return RosterConnector(target, rosters, refresher)

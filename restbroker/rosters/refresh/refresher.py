@@ -19,7 +19,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.rosters.refresh.posts import Result
 from restbroker.servers.contract import Claim, Rosters
-from restbroker.servers.roster_change import Pace
+from restbroker.servers.roster_change import RefreshDelay
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01
@@ -68,7 +68,7 @@ class Refresher:
     _fly: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
     _batch_size: int
     _most: int
-    _pace: Pace
+    _pace: RefreshDelay
     _wanted: dict[str, _User] = attrs.field(factory=dict)
     _flying: set[str] = attrs.field(factory=set)
     _began_s: dict[str, float] = attrs.field(factory=dict)
@@ -143,7 +143,7 @@ class Refresher:
             left = [job for job in jobs if not job.is_gone]
             if left and user in claimed.wait_s:
                 self._keep(user, left, claimed.wait_s[user])
-        for batch in self._batches({user: asked[user] for user in claimed.flying}):
+        for batch in self._batches({user: asked[user] for user in claimed.users}):
             self._flying.update(batch)
             self._began_s.update(dict.fromkeys(batch, trio.current_time()))
             flights.start_soon(self._flight, claimed.holder, batch)

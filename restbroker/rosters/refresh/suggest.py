@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 from restbroker.config.target import Target
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.prosody.common import listening
 
 

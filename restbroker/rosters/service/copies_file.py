@@ -21,7 +21,7 @@ import trio
 
 from restbroker.console import private_file
 from restbroker.rosters.service.copies import Copies, Copy, StaleAnswer
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _HEAD: Final = b'{"restbroker":"copies of rosters","version":1}\n'
 _PAUSE_S: Final = 60.0
@@ -120,7 +120,7 @@ class CopiesFile:
                 self._is_ours, self._is_torn = True, False
 
     def _warn(self, message: str) -> None:
-        self.report(Warned("RosterCopies", message, _CURE))
+        self.report(OperatorWarning("RosterCopies", message, _CURE))
 
 
 def _offset_s() -> float:

@@ -21,7 +21,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.serving.plain import Request
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 READ_AGAIN_S = 10.0
 _IN_DOUBT_S = 1.0
@@ -81,7 +81,7 @@ class Login:
                     text = await trio.to_thread.run_sync(secret.reveal, abandon_on_cancel=True, limiter=self._thread)
                     self._known = before + text.encode()
             except ConfigError as error:
-                self.report(Warned("LoginUnreadable", error.message, error.cure))
+                self.report(OperatorWarning("LoginUnreadable", error.message, error.cure))
                 if not self._known:
                     raise
             if not self._known:

@@ -22,7 +22,7 @@ from restbroker.rosters.service.copies import Copies, Copy
 from restbroker.rosters.service.reading import PreparedRoster, Stored, choose_users, prepare_rosters, read
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 
 BOUND_S: Final = 1.8
 MOST: Final = 500
@@ -224,7 +224,7 @@ class Reader:
             self._is_away = True
             kept = f"; users with a copy in memory ({len(self.copies)}) get that" if len(self.copies) else ""
             what = f"Rosters are refused because Redis cannot be read{kept}. {error.message}"
-            self.report(Warned("RostersUnread", what, error.cure))
+            self.report(OperatorWarning("RostersUnread", what, error.cure))
         return error
 
     async def _refresh_given(self) -> None:
@@ -243,7 +243,7 @@ class Reader:
             self.copies.end_given(given)
             ago = duration_text(trio.current_time() - min(one.read_s for one in given.values()))
             what = f"Users who got older rosters: {len(given)}, read up to {ago} ago. They are refreshed now."
-            self.report(Warned("OlderRosters", what, None))
+            self.report(OperatorWarning("OlderRosters", what, None))
 
     def _tell(self, user: str, answer: PreparedRoster | RestbrokerError) -> None:
         match answer:
@@ -257,7 +257,7 @@ class Reader:
                 pass
 
     def _warn(self, message: str, cure: str | None) -> None:
-        self.report(Warned("RosterUnreadable", message, cure))
+        self.report(OperatorWarning("RosterUnreadable", message, cure))
 
 
 def _broken(error: Exception) -> RestbrokerError:

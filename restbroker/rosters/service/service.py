@@ -19,7 +19,7 @@ from restbroker.rosters.service.address import Addresses, addresses
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import Reader
 from restbroker.serving.plain import Answer, Request, error_answer
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import SHORT_LIMITS_S, Samples
 
@@ -95,7 +95,7 @@ class Service:
 
     def _denial(self) -> Answer:
         self.report(
-            Warned(
+            OperatorWarning(
                 "RosterDenied",
                 "A client asked for a roster without the right login.",
                 "If it was Prosody: its http_roster_url needs what Auth of Roster says: USER:PASS@ or ?key=KEY.",
@@ -106,7 +106,7 @@ class Service:
 
     def _elsewhere(self) -> Answer:
         self.report(
-            Warned(
+            OperatorWarning(
                 "RosterDenied",
                 "A client asked for a roster under another path than Path of Roster says.",
                 "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",

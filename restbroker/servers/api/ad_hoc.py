@@ -46,7 +46,7 @@ _ACCOUNT: Final = (*needs(user=_USER), *_ON)
 
 def _secret(name: str) -> Argument:
     # Prosody takes an empty one (measured on 0.12.3, with internal_plain and internal_hashed).
-    return Argument(name, _PASSWORD, needed=True, secret=True)
+    return Argument(name, _PASSWORD, required=True, secret=True)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -13,7 +13,7 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Reason, Rejected, Uncertain
-from restbroker.servers.api.shown import WORDS_LIMIT, MaskedText, show
+from restbroker.servers.api.masked_text import WORDS_LIMIT, MaskedText, mask_response
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
@@ -43,8 +43,8 @@ class AnswerForm:
     """
 
     parse: Parse
-    secrets: hiding.Spelled = attrs.field(default=frozenset(), repr=False)
-    says: str = "Status {status}: "
+    secrets: hiding.Spellings = attrs.field(default=frozenset(), repr=False)
+    prefix: str = "Status {status}: "
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ class Answer:
     """
 
     response: Response = attrs.field(repr=False)
-    shown: MaskedText
+    masked_text: MaskedText
     words: str
     code: str = attrs.field(repr=False)
     unmasked: str = attrs.field(repr=False)
@@ -75,18 +75,18 @@ class Answer:
     @property
     def text(self) -> str:
         """The body, masked and cut."""
-        return self.shown.text
+        return self.masked_text.text
 
     @property
-    def briefly(self) -> str:
+    def summary(self) -> str:
         """The status and the words, to stand in brackets: `status 404: No such user`."""
         return f"status {self.status}: {self._about}" if self._about else f"status {self.status}"
 
     @property
-    def says(self) -> str:
+    def sentence(self) -> str:
         """What the server says, as a sentence."""
         if self._about:
-            return self._form.says.format(status=self.status) + self._about
+            return self._form.prefix.format(status=self.status) + self._about
         return f"The server answered with status {self.status} without a text."
 
     @property
@@ -96,7 +96,7 @@ class Answer:
 
     def reason(self, code: str, hint: str, message: str | None = None) -> Reason:
         """Return a reason of this code; its message is what the server says, unless another is given."""
-        return Reason(code, self.says if message is None else message, hint, self.status)
+        return Reason(code, self.sentence if message is None else message, hint, self.status)
 
     def reject(self, code: str, hint: str, message: str | None = None) -> Rejected:
         """Return the outcome of a command that will never be done."""
@@ -108,7 +108,7 @@ class Answer:
 
     def uncertain(self, code: str, hint: str, message: str | None = None) -> Uncertain:
         """Return the outcome of a command that may have run."""
-        return Uncertain(self.reason(code, hint, f"{self.says} It may have run." if message is None else message))
+        return Uncertain(self.reason(code, hint, f"{self.sentence} It may have run." if message is None else message))
 
     def defer(
         self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[Deferral]
@@ -117,26 +117,26 @@ class Answer:
         wait_s = retry_after_s(self.response, self.now_s) if waits else None
         return Deferred(self.reason(code, hint, message), wait_s, text=self.text, **how)
 
-    def done(self, call: Call, spec: CommandSpec | None, note: str = "already done") -> Delivered:
+    def deliver_already_done(self, call: Call, spec: CommandSpec | None, note: str = "already done") -> Delivered:
         """Return the outcome of a command that had been done before.
 
         Its producer gets the answer with nothing but the secrets masked.
         """
         secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
-        shown = show(self.response, hiding.spellings_of(secrets) | self._form.secrets)
+        shown = mask_response(self.response, hiding.spellings_of(secrets) | self._form.secrets)
         body = None if self.body is None else parse_json(shown.text.encode())
         return Delivered(shown.text, body, self.status, note=note)
 
 
 def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
     """Return the answer in this response, with these secrets and the login masked wherever the server repeats them."""
-    shown = show(response, hiding.spellings_of(secrets) | form.secrets)
+    shown = mask_response(response, hiding.spellings_of(secrets) | form.secrets)
     words = shown.hide(form.parse(response, shown.text)[1])
     # What decides the job's fate is read as it came: no secret that looks like it may change that.
     code, raw = form.parse(response, response.body[: hiding.START_LIMIT].decode("utf-8", "replace"))
     return Answer(
         response=response,
-        shown=shown,
+        masked_text=shown,
         words=words,
         code=code,
         unmasked=" ".join(raw.split())[:WORDS_LIMIT],

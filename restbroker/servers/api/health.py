@@ -30,16 +30,16 @@ class Health:
     hint: str = ""
 
 
-def well(detail: str, version: str | None = None) -> Health:
+def target_up(detail: str, version: str | None = None) -> Health:
     """Return the judgement that the server works for us; `version` is the server's, if it tells one."""
     return Health(Probe(ok=True, denied=False, version=version, detail=detail), "Reachable")
 
 
-def denied(code: str, detail: str, hint: str) -> Health:
+def target_denied(code: str, detail: str, hint: str) -> Health:
     """Return the judgement that the server answers, but not us: the login or the address is wrong."""
     return Health(Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{hint} {_WAIT}"), code, hint)
 
 
-def unwell(detail: str, hint: str, code: str = "Unwell") -> Health:
+def target_down(detail: str, hint: str, code: str = "Unwell") -> Health:
     """Return the judgement that the server does not work now."""
     return Health(Probe(ok=False, denied=False, version=None, detail=detail, cure=hint), code, hint)

@@ -71,8 +71,8 @@ def ladder(answer: Answer, rungs: Ladder) -> Outcome:
 
 def apply(rung: Rung, answer: Answer) -> Outcome:
     """Return the outcome that a rung makes of an answer of any status."""
-    location = answer.shown.address() or "elsewhere"
-    message = rung.message.format(says=answer.says, status=answer.status, location=location)
+    location = answer.masked_text.address() or "elsewhere"
+    message = rung.message.format(says=answer.sentence, status=answer.status, location=location)
     match rung.fate:
         case "rejected":
             return answer.reject(rung.code, rung.hint, message)

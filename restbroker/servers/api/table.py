@@ -22,18 +22,18 @@ from restbroker.servers.api.texts import NO_XML, fits_xml
 Convert: TypeAlias = Callable[[str, Json, str | None], Json]
 """A function `(name, value, host)` → what is sent for the value, or the value itself if it is not known.
 
-`host`: the target's domain. It raises `InvalidArguments` if it can say more than `wanted` does.
+`host`: the target's domain. It raises `InvalidArguments` if it can say more than `expected` does.
 """
 
 
 class Form(NamedTuple):
-    """What an argument may be; `wanted` completes "…, where … is needed" in a refusal.
+    """What an argument may be; `expected` completes "…, where … is needed" in a refusal.
 
     `is_text`: some texts are such a value. `type` and `element` are what people and completion know of it. `place`: how
     it says which virtual host is meant. `fits` judges what `convert` made of the value. `filled`: no empty text does.
     """
 
-    wanted: str
+    expected: str
     fits: Callable[[Json], bool]
     type: ValueType = "string"
     element: Literal["string", "object"] | None = None
@@ -86,7 +86,7 @@ class Argument(NamedTuple):
 
     name: str
     form: Form
-    needed: bool = False
+    required: bool = False
     secret: bool = False
     aliases: tuple[str, ...] = ()
 
@@ -96,26 +96,26 @@ class Arguments:
     """All arguments of a command, in the order in which people see them.
 
     `same`: a member of the body that repeats an argument of the path, and that argument. `by_name` (name or alias →
-    row) and `needed` are made once, since every job is compared with them.
+    row) and `required` are made once, since every job is compared with them.
     """
 
     rows: tuple[Argument, ...]
     same: tuple[str, str] | None = None
     by_name: Mapping[str, Argument] = attrs.field(init=False)
-    needed: tuple[str, ...] = attrs.field(init=False)
+    required: tuple[str, ...] = attrs.field(init=False)
 
     @by_name.default
     def _by_name(self) -> Mapping[str, Argument]:
         return {name: row for row in self.rows for name in (row.name, *row.aliases)}
 
-    @needed.default
-    def _needed(self) -> tuple[str, ...]:
-        return tuple(row.name for row in self.rows if row.needed)
+    @required.default
+    def _required(self) -> tuple[str, ...]:
+        return tuple(row.name for row in self.rows if row.required)
 
 
 def needs(**forms: Form) -> tuple[Argument, ...]:
     """Return rows of arguments that a job must give."""
-    return tuple(Argument(name, form, needed=True) for name, form in forms.items())
+    return tuple(Argument(name, form, required=True) for name, form in forms.items())
 
 
 def may(**forms: Form) -> tuple[Argument, ...]:
@@ -146,8 +146,8 @@ def in_order(rows: Iterable[Argument], own: Iterable[Argument] = (), same: tuple
     for row in (*rows, *unusual.values()):
         found.setdefault(row.name, unusual.get(row.name, row))
     if same is not None:
-        found[same[0]] = found[same[0]]._replace(needed=False)
-    return Arguments(tuple(sorted(found.values(), key=lambda row: not row.needed)), same)
+        found[same[0]] = found[same[0]]._replace(required=False)
+    return Arguments(tuple(sorted(found.values(), key=lambda row: not row.required)), same)
 
 
 def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | None = None) -> dict[str, Json]:
@@ -158,7 +158,7 @@ def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | N
     """
     found: dict[str, Json] = {}
     for name, value in given.items():
-        if value is None and name not in takes.needed:
+        if value is None and name not in takes.required:
             continue
         row = takes.by_name.get(name)
         if row is None:
@@ -166,7 +166,7 @@ def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | N
         if row.name in found:
             raise InvalidArguments(f'the argument "{row.name}" is given twice, once as {quote(name)}')
         found[row.name] = row.form.take(row.name, value, host)
-    for name in takes.needed:
+    for name in takes.required:
         if name not in found:
             raise InvalidArguments(f'the argument "{name}" is missing')
     if takes.same is not None:
@@ -186,8 +186,8 @@ def unknown_argument(name: str, takes: Arguments, command: str) -> InvalidArgume
 def wrong(name: str, value: Json, form: Form) -> InvalidArguments:
     """Return the refusal of a value that is not of this form."""
     if isinstance(value, str) and form.is_text:
-        return InvalidArguments(f'the argument "{name}" is a text, but not {form.wanted}')
-    return InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {form.wanted} is needed')
+        return InvalidArguments(f'the argument "{name}" is a text, but not {form.expected}')
+    return InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {form.expected} is needed')
 
 
 def without_host(given: Mapping[str, Json], own: str | None) -> Mapping[str, Json]:

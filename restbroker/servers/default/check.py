@@ -9,7 +9,7 @@ from restbroker.config.target import Target
 from restbroker.servers import registry
 from restbroker.servers.api.checks import finding, open_client, unreachable
 from restbroker.servers.api.health import Health
-from restbroker.servers.contract import Direct, Ports
+from restbroker.servers.contract import DirectLink, Ports
 from restbroker.servers.findings import Finding
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -22,7 +22,7 @@ async def check(target: Target) -> list[Finding]:
     try:
         async with open_client(target) as http:
             connector = registry.open_connector(target, Ports(lambda _: None, time.time, http))
-            probe = await connector.probe(Direct(http))
+            probe = await connector.probe(DirectLink(http))
     except (NotSent, MaybeSent) as error:
         return [unreachable(target, error, "Check that the server runs, and the target's URL.")]
     code = "Reachable" if probe.ok else "LoginRefused" if probe.denied else "Unwell"

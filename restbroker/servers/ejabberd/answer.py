@@ -15,7 +15,7 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer, AnswerForm
-from restbroker.servers.api.shown import WORDS_LIMIT, show
+from restbroker.servers.api.masked_text import WORDS_LIMIT, mask_response
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 1024
@@ -42,7 +42,7 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     Its `body` is parsed, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API always sends.
     """
     text, body, is_json = parse(response.body)
-    shown = show(response, hiding.spellings_of(secrets))
+    shown = mask_response(response, hiding.spellings_of(secrets))
     code = body.get("code") if isinstance(body, Mapping) else None
     message = body.get("message") if isinstance(body, Mapping) else body
     source = message if isinstance(message, str) else text
@@ -55,7 +55,7 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     number = str(code) if isinstance(code, int) else ""
     return Answer(
         response=response,
-        shown=shown,
+        masked_text=shown,
         words=words,
         code=number,
         unmasked=unmasked,
@@ -110,4 +110,4 @@ def _without_tags(head: str) -> str:
 
 
 # It is read here: JSON has one text for people, and a page another.
-_FORM: Final = AnswerForm(lambda _response, text: ("", text), says="The server says: ")
+_FORM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")

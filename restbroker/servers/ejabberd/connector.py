@@ -18,12 +18,12 @@ from restbroker.job.command import Call, Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
-from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue, command_facts, stanza
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
-from restbroker.servers.ejabberd.issuing import NoToken
+from restbroker.servers.ejabberd.issued_token import NoToken
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
     CHECK_URL,
@@ -99,7 +99,7 @@ class EjabberdConnector:
             call = made
         endpoint = call.command.endpoint
         way = self._routes.get(endpoint) or self._find(endpoint)
-        if (headers := self._session.fixed) is not None:
+        if (headers := self._session.fixed_headers) is not None:
             response = await link.send(build(call, way, headers))
         else:
             found = await self._exchange(partial(_with_login, call, way), link.send, link)
@@ -136,7 +136,7 @@ class EjabberdConnector:
         await trio.sleep_forever()
 
     def _plan(self, endpoint: str) -> Plan | None:
-        way, headers = self._routes.get(endpoint) or self._find(endpoint), self._session.fixed
+        way, headers = self._routes.get(endpoint) or self._find(endpoint), self._session.fixed_headers
         if headers is None or way.path_by_jid is not None:
             return None
         is_message, host = endpoint.partition("/")[0] == command_facts.MESSAGE, self._target.default_host
@@ -186,14 +186,14 @@ class EjabberdConnector:
         for first in (True, False):
             if response.status not in (401, 403):
                 break
-            other = await self._session.another(login, response.status, link, first=first)
+            other = await self._session.next_login(login, response.status, link, first=first)
             if other is None:
                 break
             refused, login = response.status, other
             response = await send(unsent(partial(make, login)))
             if isinstance(login, Basic):
                 self._session.compare(refused, response.status)
-        if login is not None and login is self._session.unproven:
+        if login is not None and login is self._session.unproven_token:
             self._session.note_answer(response.status)
         return response
 
@@ -224,20 +224,20 @@ class EjabberdConnector:
             case 200 if answer.is_own:
                 self._note_version(version_in(answer))
                 if (why := catalogue.too_old(self._target, self._version)) is not None:
-                    return denied("NoApiVersions", why, catalogue.NO_API_VERSION)
+                    return target_denied("NoApiVersions", why, catalogue.NO_API_VERSION)
                 if is_stopped(answer):
-                    return unwell(answer.words, _WAITS)
-                return well(answer.words, self._version)
+                    return target_down(answer.words, _WAITS)
+                return target_up(answer.words, self._version)
             case 401:
-                return denied(
-                    "LoginRefused", f"The server does not accept the credentials ({answer.briefly}).", CHECK_LOGIN
+                return target_denied(
+                    "LoginRefused", f"The server does not accept the credentials ({answer.summary}).", CHECK_LOGIN
                 )
             case 403:
                 return self._forbidden_health(answer)
             case 200 | 404 | 301 | 302 | 303 | 307 | 308:
-                return denied("NotTheApi", f"This is not the API ({answer.briefly}).", CHECK_URL)
+                return target_denied("NotTheApi", f"This is not the API ({answer.summary}).", CHECK_URL)
             case _:
-                return unwell(f"The server does not work now ({answer.briefly}).", _WAITS)
+                return target_down(f"The server does not work now ({answer.summary}).", _WAITS)
 
     def _note_version(self, version: str | None) -> None:
         if version is not None and version != self._version:
@@ -248,10 +248,10 @@ class EjabberdConnector:
     def _forbidden_health(self, answer: Answer) -> Health:
         """Judge an account to which both questions are forbidden: it may do little, or nothing (any more)."""
         if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
-            return well("The account may not call status, but may call other commands.", self._version)
+            return target_up("The account may not call status, but may call other commands.", self._version)
         hint = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
-        return denied(
-            "CommandForbidden", f"The account may not call any command tried so far ({answer.briefly}).", hint
+        return target_denied(
+            "CommandForbidden", f"The account may not call any command tried so far ({answer.summary}).", hint
         )
 
 
@@ -267,8 +267,8 @@ def _no_token(why: NoToken) -> Denied | Deferred:
 
 def _without_token(why: NoToken) -> Health:
     if why.denied:
-        return denied("NoToken", why.message, why.cure)
-    return unwell(why.message, _WAITS)
+        return target_denied("NoToken", why.message, why.cure)
+    return target_down(why.message, _WAITS)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -150,7 +150,7 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
     reason, name = denied.reason, quote(host)
     served = None if told is None else hosts_in(told)
     if told is not None and served is not None and host not in served:
-        has = read(told, secrets).shown.hide(", ".join(served[:5]))
+        has = read(told, secrets).masked_text.hide(", ".join(served[:5]))
         message = f"The server has no virtual host {name}; it has {has}."
         cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)
@@ -215,7 +215,7 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
         hint = "Check on the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
         return answer.reject("BadRequest", hint, message)
     if _was_done(call, answer):
-        return answer.done(call, spec)
+        return answer.deliver_already_done(call, spec)
     return _permanent(answer)
 
 
@@ -228,7 +228,7 @@ def _was_done(call: Call, answer: Answer) -> bool:
 
 def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     if call.maybe_run or call.ok_if_exists:
-        return answer.done(call, spec)
+        return answer.deliver_already_done(call, spec)
     return answer.reject("AlreadyExists", EXISTS)
 
 

@@ -1,6 +1,6 @@
 """Which login a request carries: the configured one, or a bearer token that ejabberd issues for it.
 
-The connector asks `login` before each request, and `another` after one that was refused. Always holds: tokens are in
+The connector asks `login` before each request, and `next_login` after one that was refused. Always holds: tokens are in
 memory only and in no message; one request for a token is under way at a time. After one that brought nothing, or a
 token that was not taken, there is a pause, so that nothing here becomes a loop of requests; but after a token that had
 worked, the next one is asked for at once, once in a minute. With `fallback`, no job waits while another one asks for a
@@ -22,9 +22,9 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import Link
-from restbroker.servers.ejabberd.issuing import NoToken, Token, asking, not_taken, read_token
+from restbroker.servers.ejabberd.issued_token import NoToken, Token, read_token, token_refusal, token_request
 from restbroker.servers.ejabberd.request import headers_of
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.transport.errors import MaybeSent, NotSent
 
 PAUSE_S: Final = 60.0
@@ -42,21 +42,21 @@ class Session:
     _target: Target
     _report: Report
     _token: Token | None = None
-    unproven: Bearer | None = None
+    unproven_token: Bearer | None = None
     """The token that is held, as long as no request with it was answered well."""
-    _why: NoToken | None = None
+    _no_token: NoToken | None = None
     _ask_at_s: float = float("-inf")
     _spare_at_s: float = float("-inf")
     """From when on the next token is asked for at once if one that worked is refused."""
-    _told: dict[str, str | None] = attrs.field(factory=dict)
+    _warned_hints: dict[str, str | None] = attrs.field(factory=dict)
     """By the code of a warning, the cure that it named."""
-    _asking: trio.Lock = attrs.field(factory=trio.Lock)
-    fixed: Headers | None = attrs.field(init=False, repr=False)
+    _token_lock: trio.Lock = attrs.field(factory=trio.Lock)
+    fixed_headers: Headers | None = attrs.field(init=False, repr=False)
     """The headers of every request, if these never change; None if a token stands in, or a file holds the secret."""
 
     def __attrs_post_init__(self) -> None:
         """Find out whether one login, once known, counts for good."""
-        self.fixed = _unchanging(self._target.credentials)
+        self.fixed_headers = _unchanging(self._target.credentials)
 
     async def login(self, link: Link) -> Login | NoToken:
         """Return the login that the next request carries, or why there is none; wait while a token for it is asked for.
@@ -72,16 +72,16 @@ class Session:
         if credentials.fallback or self._current_token is not None:
             await self._try_to_renew(credentials, link)
             return self._current_token or credentials.login
-        async with self._asking:
+        async with self._token_lock:
             if self._current_token is None and self._may_ask:
                 await self._ask(credentials, link)
-            found = self._current_token or self._why
+            found = self._current_token or self._no_token
         if found is None:
             # As for whoever asked a moment ago.
             raise NotSent("ejabberd has not answered a request for a token.")
         return found
 
-    async def another(self, refused: Login, status: int, link: Link, *, first: bool) -> Basic | Bearer | None:
+    async def next_login(self, refused: Login, status: int, link: Link, *, first: bool) -> Basic | Bearer | None:
         """Return the login to send the same request with again, after `refused` met this status; None: there is none.
 
         A request that is refused so was not run: ejabberd checks the login first. `first`: no other login was tried
@@ -102,9 +102,9 @@ class Session:
         return credentials.login if credentials.fallback else None
 
     def note_answer(self, status: int) -> None:
-        """Learn what status a request with the token that is `unproven` met."""
+        """Learn what status a request with the `unproven_token` met."""
         if 200 <= status < 300:
-            self.unproven = None
+            self.unproven_token = None
 
     def compare(self, token_status: int, basic_status: int) -> None:
         """Learn that Basic was allowed what the token was not: then Basic counts for some minutes."""
@@ -126,23 +126,23 @@ class Session:
 
     def _drop(self, credentials: IssuedLogin) -> None:
         now_s = trio.current_time()
-        worked, self._token, self._why = self.unproven is None, None, not_taken()
+        worked, self._token, self._no_token = self.unproven_token is None, None, token_refusal()
         if worked and now_s >= self._spare_at_s:
             self._ask_at_s, self._spare_at_s = now_s, now_s + PAUSE_S
         elif credentials.fallback:
-            self._warn_once("TokenRefused", self._why.message, self._why.cure)
+            self._warn_once("TokenRefused", self._no_token.message, self._no_token.cure)
 
     def _warn_once(self, code: str, message: str, cure: str) -> None:
         """Report that Basic is used, once until the cause is another one or was gone."""
-        if self._told.get(code) != cure:
-            self._told[code] = cure
+        if self._warned_hints.get(code) != cure:
+            self._warned_hints[code] = cure
             meanwhile = f"{message} Commands of target {self._target.name!r} use the password meanwhile."
-            self._report(Warned(code, meanwhile, f"{cure} `restbroker check` says what is missing."))
+            self._report(OperatorWarning(code, meanwhile, f"{cure} `restbroker check` says what is missing."))
 
     async def _try_to_renew(self, credentials: IssuedLogin, link: Link) -> None:
-        if not self._may_ask or self._asking.locked():
+        if not self._may_ask or self._token_lock.locked():
             return
-        async with self._asking:
+        async with self._token_lock:
             try:
                 await self._ask(credentials, link)
             except (NotSent, MaybeSent):
@@ -152,8 +152,8 @@ class Session:
         now_s = trio.current_time()
         # Before the answer: it may never come.
         self._ask_at_s = now_s + (PAUSE_S if credentials.fallback else SHORT_PAUSE_S)
-        self._why = None
-        request = unsent(lambda: asking(self._target, credentials.login))
+        self._no_token = None
+        request = unsent(lambda: token_request(self._target, credentials.login))
         try:
             response = await link.ask(request)
         except trio.Cancelled:
@@ -164,15 +164,15 @@ class Session:
         if isinstance(found, Token):
             self._take(found)
         else:
-            self._why = found
+            self._no_token = found
             if credentials.fallback and found.denied:
                 self._warn_once("NoToken", found.message, found.cure)
 
     def _take(self, token: Token) -> None:
-        if self._token is not None and self.unproven is None:
-            self._told.clear()  # the one before it served to its end: what was wrong is over
-        self._told.pop("NoToken", None)
-        self._token, self.unproven = token, token.login
+        if self._token is not None and self.unproven_token is None:
+            self._warned_hints.clear()  # the one before it served to its end: what was wrong is over
+        self._warned_hints.pop("NoToken", None)
+        self._token, self.unproven_token = token, token.login
 
 
 def _unchanging(credentials: Credentials) -> Headers | None:

@@ -10,8 +10,8 @@ from typing import Final, assert_never
 
 from restbroker.config.target import Basic, Bearer, IssuedLogin, Target
 from restbroker.config.urls import is_loopback
-from restbroker.servers.allowed import AllowedCommands
-from restbroker.servers.ejabberd.issuing import SCOPE
+from restbroker.servers.allowed_commands import AllowedCommands
+from restbroker.servers.ejabberd.issued_token import SCOPE
 
 PROBES: Final = ("status", "connected_users_number")
 """What the probe asks for, to see whether the server works."""

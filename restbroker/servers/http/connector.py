@@ -15,7 +15,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
-from restbroker.servers.api.health import Health, denied, unwell, well
+from restbroker.servers.api.health import Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, classify
@@ -46,9 +46,9 @@ class HttpConnector:
     _settings: Settings
     _now_s: Callable[[], float]
     _busy_until_s: float = float("-inf")
-    _found: Probe | None = None
-    _found_at_s: float = float("-inf")
-    _asking: trio.Lock = attrs.field(factory=trio.Lock)
+    _last_probe: Probe | None = None
+    _last_probe_at_s: float = float("-inf")
+    _probe_lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -90,13 +90,13 @@ class HttpConnector:
 
         Nothing is sent while the server wants to be left alone, nor within a second of a refused login.
         """
-        async with self._asking:
+        async with self._probe_lock:
             now_s = trio.current_time()
             if self._busy_until_s > now_s:
                 left = f"The server is busy; restbroker waits for {duration_text(self._busy_until_s - now_s)} more."
                 return Probe(ok=False, denied=False, version=None, detail=left, cure="It continues by itself.")
-            if self._found is not None and self._found.denied and now_s - self._found_at_s < _DENIED_S:
-                return self._found
+            if self._last_probe is not None and self._last_probe.denied and now_s - self._last_probe_at_s < _DENIED_S:
+                return self._last_probe
             return await self._ask(link)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -116,10 +116,10 @@ class HttpConnector:
         """Tell whether a configured probe is not let in either: then it is the login, or nothing can tell yet."""
         if self._settings.probe is None:
             return False
-        async with self._asking:
-            found = self._found
+        async with self._probe_lock:
+            found = self._last_probe
             counts_s = LET_IN_S if found is not None and found.ok else _DENIED_S
-            if found is None or trio.current_time() - self._found_at_s >= counts_s:
+            if found is None or trio.current_time() - self._last_probe_at_s >= counts_s:
                 try:
                     found = await self._ask(link)
                 except (NotSent, MaybeSent):
@@ -130,7 +130,7 @@ class HttpConnector:
     async def _ask(self, link: Link) -> Probe:
         request = ready(self._target, self._settings)
         found = health_of(await link.ask(request), is_asked=self._settings.probe is not None).probe
-        self._found, self._found_at_s = found, trio.current_time()
+        self._last_probe, self._last_probe_at_s = found, trio.current_time()
         return found
 
 
@@ -143,13 +143,13 @@ def health_of(response: Response, *, is_asked: bool) -> Health:
     """Return what the answer to a probe means; `is_asked`: to a configured one, which tells more."""
     status = response.status
     if 200 <= status < 300 or (not is_asked and (status < 500 or status == _NOT_IMPLEMENTED)):
-        return well(f"It answers (status {status}).")
+        return target_up(f"It answers (status {status}).")
     if status in REFUSED:
-        return denied(
+        return target_denied(
             "LoginRefused", f"The login is refused (status {status}).", "Correct the target's login (Auth, Headers)."
         )
     hint = "Check its log. If this status is normal, correct Probe in the target's Options."
-    return unwell(f"The server does not work now (status {status}).", hint)
+    return target_down(f"The server does not work now (status {status}).", hint)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -131,8 +131,8 @@ def _make_settings(options: Options, target: Target, place_of: At, review: Probl
         for name, keys in options.commands.items()
     }
     hidden = _hidden(options.headers)
-    recipes = {name: attrs.evolve(one, hidden=one.hidden | hidden) for name, one in recipes.items()}
-    if not has_login and any(recipe.hidden for recipe in recipes.values()):
+    recipes = {name: attrs.evolve(one, secret_headers=one.secret_headers | hidden) for name, one in recipes.items()}
+    if not has_login and any(recipe.secret_headers for recipe in recipes.values()):
         note_plain(target.url, review)
     return Settings(
         MappingProxyType(recipes),
@@ -180,7 +180,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
         success=keys.success,
         retry=keys.retry,
         has_key=keys.idempotent,
-        hidden=_hidden(keys.headers),
+        secret_headers=_hidden(keys.headers),
     )
 
 

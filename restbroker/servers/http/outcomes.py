@@ -58,13 +58,13 @@ def classify(
     if _is_in(status, recipe.success):
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
         return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace").encode()))
-    hidden = hiding.login_spellings(response.said, recipe.hidden) | _spellings_of(tuple(signing))
+    hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response=response, now_s=now_s)
     if _is_in(status, recipe.retry):
         return _again(answer)
     if 300 <= status < 400 and "location" in response.headers:
         hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
-        return answer.reject("Redirected", hint, f"The server redirects to {answer.shown.address()}.")
+        return answer.reject("Redirected", hint, f"The server redirects to {answer.masked_text.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
     return answer.reject(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))
 
@@ -90,5 +90,5 @@ def _error(_response: Response, text: str) -> tuple[str, str]:
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.
 @lru_cache(maxsize=32)
-def _spellings_of(signing: tuple[str, ...]) -> hiding.Spelled:
+def _spellings_of(signing: tuple[str, ...]) -> hiding.Spellings:
     return hiding.spellings_of(spelling for secret in signing for spelling in signature.spellings(secret))

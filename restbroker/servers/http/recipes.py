@@ -35,7 +35,7 @@ class Recipe:
     retry: tuple[range, ...]
     has_key: bool
     """Whether it carries an `Idempotency-Key`."""
-    hidden: frozenset[str]
+    secret_headers: frozenset[str]
     """The headers, in lower case, whose values are secret; with those of the target."""
 
 
@@ -58,7 +58,7 @@ def settings_of(target: Target) -> Settings:
 def secrets_of(settings: Settings) -> tuple[Secret, ...]:
     """Return all secrets in the settings; headers such as `Accept` are none."""
     recipes = settings.recipes.values()
-    hidden = frozenset[str]().union(*(recipe.hidden for recipe in recipes))
+    hidden = frozenset[str]().union(*(recipe.secret_headers for recipe in recipes))
     headers = chain(settings.headers.items(), *(recipe.headers.items() for recipe in recipes))
     return (*settings.signing, *(secret for name, secret in headers if name.lower() in hidden))
 

@@ -14,7 +14,7 @@ import attrs
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer, AnswerForm
-from restbroker.servers.api.shown import show
+from restbroker.servers.api.masked_text import mask_response
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 
@@ -23,7 +23,7 @@ _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
 _TAG: Final = re.compile(r"<[^>]*>")
 _OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
-_OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), says="The server says: ")
+_OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")
 
 
 @attrs.frozen
@@ -76,7 +76,7 @@ def answer_of(
 
     The words are masked: they hold none of these secrets. `now_s`: epoch seconds.
     """
-    shown = show(response, hiding.spellings_of(secrets))
+    shown = mask_response(response, hiding.spellings_of(secrets))
     if problem is not None:
         words = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
         return Answer(

@@ -14,7 +14,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
 from restbroker.servers.api.health import Health
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.mongooseim import asking, schema
+from restbroker.servers.mongooseim import questions, schema
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.options import Options
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -37,15 +37,15 @@ async def check(target: Target) -> list[Finding]:
         return [_unreachable(target, error)]
     except ConfigError as error:
         return [bad_login(target, error)]
-    found = asking.health_of(target, response)
+    found = questions.health_of(target, response)
     if not found.probe.ok:
         return [finding(target, found)]
-    who = asking.who_in(target, response)
-    return [_well(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
+    who = questions.who_in(target, response)
+    return [_target_up(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
 
 
 async def _ask(target: Target) -> Response:
-    request = asking.health(target, target.default_host, target.timeout_s)
+    request = questions.health(target, target.default_host, target.timeout_s)
     async with open_client(target) as http:
         return await http.send(request)
 
@@ -58,7 +58,7 @@ async def _would_answer(target: Target) -> bool:
     return other.status != 404
 
 
-def _well(target: Target, found: Health, who: str) -> Finding:
+def _target_up(target: Target, found: Health, who: str) -> Finding:
     first = finding(target, found)
     return attrs.evolve(first, message=f"{first.message} ({who})") if who else first
 

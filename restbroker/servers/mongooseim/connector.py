@@ -17,7 +17,7 @@ from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.health import Health
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Ports, SentMessages
-from restbroker.servers.mongooseim import asking, catalogue, command_facts, schema
+from restbroker.servers.mongooseim import catalogue, command_facts, questions, schema
 from restbroker.servers.mongooseim.answer import Result, read
 from restbroker.servers.mongooseim.echo import message_of
 from restbroker.servers.mongooseim.options import Options
@@ -104,8 +104,8 @@ class MongooseimConnector:
         The version is kept for the catalogue. Raise `NotSent` or `MaybeSent` if the server cannot be reached.
         """
         domain = self._target.default_host or self._domain
-        request = unsent(lambda: asking.health(self._target, domain, self._target.timeout_s))
-        found = asking.health_of(self._target, await link.ask(request)).probe
+        request = unsent(lambda: questions.health(self._target, domain, self._target.timeout_s))
+        found = questions.health_of(self._target, await link.ask(request)).probe
         if found.version is not None:
             self._version = found.version
         return found
@@ -141,7 +141,7 @@ class MongooseimConnector:
         match question_after(operation, result, response):
             case "health":
                 return FollowUp(is_well=await self._is_well(call, link))
-            case "user" if operation is not None and (user := asking.user_of(call, operation.name)) is not None:
+            case "user" if operation is not None and (user := questions.user_of(call, operation.name)) is not None:
                 return FollowUp(user_exists=await self._exists(user, link))
             case _:
                 return NOTHING
@@ -157,20 +157,20 @@ class MongooseimConnector:
 
     async def _health(self, call: Call, link: Link) -> Health | None:
         """Ask the server for its health, and return it; None if no answer comes."""
-        domain = self._target.default_host or asking.domain_in(call.command.arguments) or self._domain
+        domain = self._target.default_host or questions.domain_in(call.command.arguments) or self._domain
         # The next probes ask about it too, or they would find a server well that is not.
         self._domain = domain
-        timeout_s = min(asking.HEALTH_S, self._target.timeout_s)
+        timeout_s = min(questions.HEALTH_S, self._target.timeout_s)
         try:
-            response = await link.ask(unsent(lambda: asking.health(self._target, domain, timeout_s)))
+            response = await link.ask(unsent(lambda: questions.health(self._target, domain, timeout_s)))
         except (NotSent, MaybeSent):
             # Of the question, not of the job: it must not be taken for the job's own.
             return None
-        return asking.health_of(self._target, response)
+        return questions.health_of(self._target, response)
 
     async def _exists(self, user: str, link: Link) -> bool | None:
         try:
-            return asking.judge_exists(await link.ask(unsent(lambda: asking.exists(self._target, user))))
+            return questions.judge_exists(await link.ask(unsent(lambda: questions.exists(self._target, user))))
         except (NotSent, MaybeSent):
             return None
 
@@ -178,7 +178,7 @@ class MongooseimConnector:
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of a target. Nothing is sent, but the catalogue file is read now, not at the first job."""
     catalogue.for_target(target, None)
-    return MongooseimConnector(target, ports.now_s, ports.sent)
+    return MongooseimConnector(target, ports.now_s, ports.sent_messages)
 
 
 _NO_SECOND: Final = Rejected(

@@ -190,9 +190,11 @@ def _done(case: _Case, note: str | None = None) -> Delivered:
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
         secrets = redact.secret_values(case.spec, values, with_texts=False)
         if note is not None:
-            text = hiding.without(text, hiding.login_spellings(case.response.said) | hiding.spellings_of(secrets))
+            text = hiding.mask_secrets(
+                text, hiding.login_spellings(case.response.request_pairs) | hiding.spellings_of(secrets)
+            )
         else:  # to read the escapes of what was done would take longer than all the rest
-            text = hiding.without(text, hiding.spellings_of(secrets), rounds=0)
+            text = hiding.mask_secrets(text, hiding.spellings_of(secrets), rounds=0)
         body = parse_json(text)
     member = command_facts.QUESTIONS.get(case.name)
     is_no = member is not None and case.result.at((*_path(case), member)) is False
@@ -213,7 +215,7 @@ def _problems(case: _Case) -> Outcome:
     if done:
         codes = ", ".join(sorted({problem.code or "no code" for problem in problems}))
         of = f" of {parts}" if parts else ""
-        shown = case.answer().shown.hide(codes)
+        shown = case.answer().masked_text.hide(codes)
         return _done(case, note=f"partly done: {len(problems)}{of} failed ({shown})")
     return _refusal(case, case.answer(problems[0]), problems[0])
 
@@ -240,14 +242,14 @@ def _may_count(case: _Case) -> bool:
 def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
     code, status = _code(case, problem), case.response.status
     if case.found.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
-        message = f"{answer.says}; restbroker could not check whether the account exists."
+        message = f"{answer.sentence}; restbroker could not check whether the account exists."
         return answer.defer("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
     if code in LATER and case.found.is_well is False:
         return without_database(status, answer.text)
     if code in LATER and case.spec.repeat != "unsafe":
         return answer.defer("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, maybe_run=True)
     code = "not_found" if (case.name, code) == (command_facts.REMOVE, "not_allowed") else code
-    problem = attrs.evolve(problem, missing=tuple(map(answer.shown.hide, problem.missing)))
+    problem = attrs.evolve(problem, missing=tuple(map(answer.masked_text.hide, problem.missing)))
     return answer.reject(*refusal_of(code, problem, is_own=case.operation is None))
 
 
@@ -256,7 +258,7 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     answer = case.answer(problem)
     if case.found.is_well is False:
         return without_database(answer.status, answer.text)
-    message = f"{answer.says}; the server works otherwise"
+    message = f"{answer.sentence}; the server works otherwise"
     if case.spec.repeat == "unsafe":
         return answer.uncertain("ServerError", _SEE_LOG, f"{message}. It may have run.")
     return answer.defer("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.options import Options
 

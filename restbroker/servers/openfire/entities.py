@@ -1,9 +1,9 @@
 """The things that Openfire's plugins read: their members, and how each is written.
 
-The tables of both kinds make arguments of them, and `writing` makes bodies. Always holds: a member that is not here is
-in no version of the REST API plugin, of which the Chat API has a copy; 1.3 and newer answer 500 to an unknown member
-(measured). Names of elements were read in its source; those of users, rosters, groups and rooms were measured on 1.2.5
-and 1.3.10.
+The tables of both kinds make arguments of them, and `entity_writer` makes bodies. Always holds: a member that is not
+here is in no version of the REST API plugin, of which the Chat API has a copy; 1.3 and newer answer 500 to an unknown
+member (measured). Names of elements were read in its source; those of users, rosters, groups and rooms were measured
+on 1.2.5 and 1.3.10.
 """
 
 from collections.abc import Mapping
@@ -83,7 +83,7 @@ Older plugins answer 500 to JSON with such a member, and read XML without it (`s
 """
 PASSWORD: Final = Argument("password", FILLED, secret=True)
 """A user's password, which must not be empty; a room's may be."""
-GROUPNAMES: Final = Argument("groupnames", TEXTS, needed=True, aliases=("groupname",))
+GROUPNAMES: Final = Argument("groupnames", TEXTS, required=True, aliases=("groupname",))
 _ROOM: Final = (
     *needs(roomName=ROOM, naturalName=TEXT, description=TEXT),
     *may(subject=TEXT),
@@ -165,7 +165,7 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "MessageEntity": Entity("message", needs(body=FILLED)),
         "SystemProperty": Entity(
             "property",
-            (*needs(key=FILLED), Argument("value", TEXT, needed=True, secret=True)),
+            (*needs(key=FILLED), Argument("value", TEXT, required=True, secret=True)),
             as_attributes=True,
         ),
         "VCard": Entity("", needs(vcard=VCARD), xml_only=True),

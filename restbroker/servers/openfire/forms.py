@@ -42,7 +42,7 @@ def choice(wanted: str, *values: str) -> Form:
 
 def _refuse_empty(name: str, value: Json, _host: str | None) -> Json:
     if value == "":
-        raise InvalidArguments(f'the argument "{name}" is empty, where {FILLED.wanted} is needed')
+        raise InvalidArguments(f'the argument "{name}" is empty, where {FILLED.expected} is needed')
     return value
 
 
@@ -158,7 +158,7 @@ It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and
 LONG: Final = up_to(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)
 """A contact, who may be of any server."""
-ADDRESS: Final = JID._replace(wanted="a JID such as juliet@example.org, or an account's name")
+ADDRESS: Final = JID._replace(expected="a JID such as juliet@example.org, or an account's name")
 ADDRESSES: Final = each(ADDRESS, table.TEXTS)
 AFFILIATION: Final = choice("owners, admins, members or outcasts", "owners", "admins", "members", "outcasts")
 ROOM_TYPE: Final = choice("public or all", "public", "all")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from restbroker.config.target import Target
 from restbroker.config.urls import is_loopback
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 
 
 def remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:

@@ -68,7 +68,7 @@ def _catalogue(
     lacking: Mapping[str, str] = MappingProxyType({}),
 ) -> Catalogue:
     commands = {one.name: _spec(one, iq_timeout_s) for one in entries if one.name not in lacking}
-    return Catalogue(version, commands, is_whole=True, lacking=lacking)
+    return Catalogue(version, commands, is_whole=True, unavailable=lacking)
 
 
 def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:

@@ -108,14 +108,14 @@ def _beside(target: Target, response: Response, *, is_well: bool, option: str, m
         case 401 | 403:
             is_admin = option == "AdminURL"
             hint = "Check AdminToken." if is_admin else "Check the account with its domain, and its password."
-            message = f"{module} refuses the login ({answer.briefly})."
+            message = f"{module} refuses the login ({answer.summary})."
             return problem(target, "LoginRefused", message, hint, why=_DEAD, cause="refused")
         case 500 if option == "MsgURL" and is_page(response):
-            message = f"{module} crashed on the login ({answer.briefly})."
+            message = f"{module} crashed on the login ({answer.summary})."
             return problem(target, "LoginRefused", message, CHECK_ACCOUNT, why=_DEAD, cause="refused")
         case status if status < 500:
-            message = f"{option} does not lead to {module} ({answer.briefly})."
+            message = f"{option} does not lead to {module} ({answer.summary})."
             return problem(target, "NotTheApi", message, CHECK_URL, why=_DEAD)
         case _:
-            message = f"{module} does not work now ({answer.briefly})."
+            message = f"{module} does not work now ({answer.summary})."
             return problem(target, "Unwell", message, "See Prosody's log.", why=_DEAD)

@@ -13,7 +13,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
@@ -47,7 +47,7 @@ class ProsodyConnector:
 
         When cancelled, only the link knows whether it was sent.
         """
-        entry = lookup(self._table, call.command, self._target.name, self.catalogue.lacking)
+        entry = lookup(self._table, call.command, self._target.name, self.catalogue.unavailable)
         if isinstance(entry, Rejected):
             return entry
         request = guard(lambda: build(call, entry, self._settings), self._target.name, entry.name)
@@ -83,22 +83,22 @@ def health_of(response: Response) -> Health:
     body = parse_json(response.body)
     match status:
         case 200 if stanza_in(body) is not None:
-            version = answer.shown.version(version_in(body))
+            version = answer.masked_text.version(version_in(body))
             about = f"mod_rest answers, of Prosody {version}." if version else "mod_rest answers and accepts the login."
-            return well(about, version)
+            return target_up(about, version)
         case 202 | 400 | 422:
-            return well("mod_rest answers and accepts the login.")
+            return target_up("mod_rest answers and accepts the login.")
         case 401 | 403:
-            return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
+            return target_denied("LoginRefused", f"The login is refused ({answer.summary}).", CHECK_LOGIN)
         case 500 if is_page(response):
             # It asks a module of Prosody's own, so that nothing but the login is likely to have crashed.
-            return denied("LoginRefused", f"Prosody crashed on the login ({answer.briefly}).", CHECK_ACCOUNT)
+            return target_denied("LoginRefused", f"Prosody crashed on the login ({answer.summary}).", CHECK_ACCOUNT)
         case 200 | 404 | 405:
-            return denied("NotTheApi", f"This is not mod_rest ({answer.briefly}).", CHECK_URL)
+            return target_denied("NotTheApi", f"This is not mod_rest ({answer.summary}).", CHECK_URL)
         case _ if 300 <= status < 400:
-            return denied("NotTheApi", f"The server redirects (status {status}).", CHECK_URL)
+            return target_denied("NotTheApi", f"The server redirects (status {status}).", CHECK_URL)
         case _:
-            return unwell(f"The server does not work now ({answer.briefly}).", f"{IF_NOT}see Prosody's log.")
+            return target_down(f"The server does not work now ({answer.summary}).", f"{IF_NOT}see Prosody's log.")
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -145,7 +145,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
             return answer.deny("CommandForbidden", _CHECK_FROM)
         case 404 if entry.api == "admin" and "{" in entry.path:
             if call.maybe_run and entry.repeat == "already_done":
-                return answer.done(call, spec)
+                return answer.deliver_already_done(call, spec)
             return answer.reject("NotFound", f"Check the name; else: {CHECK_URL}")
         case _ if 500 <= status < 600 and status != 503 and is_unanswered:
             return _no_answer(call, entry, answer)
@@ -204,16 +204,16 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
 
 def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
     """Return the outcome of an ad-hoc command that failed, which the note of its result says (XEP-0050)."""
-    says = f": {answer.shown.hide(words)}" if words.strip() else "."
+    says = f": {answer.masked_text.hide(words)}" if words.strip() else "."
     message = f"The ad-hoc command failed{says}"
     code = "CommandFailed" if entry.ad_hoc is None else notes.code_of(words)
     match code:
         case "AlreadyExists" if call.maybe_run or call.ok_if_exists:
-            return answer.done(call, spec)
+            return answer.deliver_already_done(call, spec)
         case "AlreadyExists":
             return answer.reject(code, EXISTS, message)
         case "NotFound" if call.maybe_run and entry.repeat == "already_done":
-            return answer.done(call, spec)
+            return answer.deliver_already_done(call, spec)
         case "NotFound":
             return answer.reject(code, "Check the account's name and host.", message)
         case _:
@@ -243,8 +243,8 @@ def _stanza_error(
     usual, hint = _CONDITIONS.get(condition, ("cancel", _CHECK_ADDRESS))
     kind = told.get("type")
     kind = kind if isinstance(kind, str) and kind in _TYPES else usual
-    words = f": {answer.shown.hide(said)}" if isinstance(said, str) and said else ""
-    message = f"The answer is the error {answer.shown.hide(condition)} (type {kind}){words}"
+    words = f": {answer.masked_text.hide(said)}" if isinstance(said, str) and said else ""
+    message = f"The answer is the error {answer.masked_text.hide(condition)} (type {kind}){words}"
     match kind:
         case "wait" if condition == _TIMED_OUT and not asks:
             return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, message)
@@ -262,4 +262,4 @@ def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:
     if is_question(entry, call.command.arguments):
         by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
         return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
-    return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.says)
+    return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.sentence)

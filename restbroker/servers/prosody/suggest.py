@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from restbroker.config.target import Bearer, Target
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.prosody.common import listening
 from restbroker.servers.prosody.options import Api, account_domain, options_of
 from restbroker.servers.prosody.table import TABLE

@@ -52,7 +52,7 @@ _RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients,
 _OBJECT: Final = Form("an object", lambda value: isinstance(value, dict), "any", is_text=False)
 # A `password` in it is left out without a word (measured with the module of January 2024).
 _MUC: Final = _OBJECT._replace(
-    wanted="an object that has history alone",
+    expected="an object that has history alone",
     fits=lambda value: isinstance(value, dict) and value.keys() <= {"history"},
 )
 _TO: Final = needs(to=JID)
@@ -62,7 +62,7 @@ _USERNAME: Final = needs(username=NAME)
 _GROUP: Final = needs(group=TEXT)
 """The id of a group."""
 _NAME: Final = needs(name=TEXT)
-_INVITE: Final = Argument("id", TEXT, needed=True, secret=True)
+_INVITE: Final = Argument("id", TEXT, required=True, secret=True)
 _MESSAGE: Final = (
     *may(body=TEXT, subject=TEXT),
     *_ADDRESS,
@@ -90,7 +90,7 @@ def _stanza(kind: str, rows: tuple[Argument, ...]) -> Entry:
     return Entry(kind, "rest", Arguments((*_TO, *rows)), stanza=kind, fixed={"kind": kind})
 
 
-def _asking() -> Entry:
+def _iq_get() -> Entry:
     rows = tuple(row for row in _IQ if row.name not in (*_OF_SETS, "xml"))
     return Entry(
         "iq_get", "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", fixed={"kind": "iq", "type": "get"}
@@ -122,7 +122,7 @@ ENTRIES: Final = (
     _stanza("iq", _IQ),
     # As an iq, which it may be.
     Entry("stanza", "rest", Arguments(needs(xml=TEXT)), stanza="iq"),
-    _asking(),
+    _iq_get(),
     _query("ping", asked=True),
     _query("version", {}),
     _query("disco", asked=True),

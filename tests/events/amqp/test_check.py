@@ -118,7 +118,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restbroker.events.amqp.connected._HANDSHAKE_S", 0.2)
+    monkeypatch.setattr("restbroker.events.amqp.blocking_connection._HANDSHAKE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         (one,) = found(f"amqp://u:p@127.0.0.1:{mute.getsockname()[1]}")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
@@ -127,7 +127,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch
 
 def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pika", None)
-    monkeypatch.delitem(sys.modules, "restbroker.events.amqp.connected", raising=False)
+    monkeypatch.delitem(sys.modules, "restbroker.events.amqp.blocking_connection", raising=False)
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.code, one.cure) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)

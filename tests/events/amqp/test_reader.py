@@ -12,10 +12,10 @@ from restbroker.config.events import Filter
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
 from restbroker.events.amqp import link
-from restbroker.events.amqp.connected import translate_errors
+from restbroker.events.amqp.blocking_connection import translate_errors
 from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.topology import Consuming, Problem
+from restbroker.events.amqp.topology import Problem, StartConsumer
 from restbroker.job.event import ServerEvent
 from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
@@ -189,7 +189,7 @@ async def test_a_queue_that_has_forgotten_its_consumer_is_read_again(
 
 def test_a_connection_that_ends_since_the_queue_did_not_answer_says_so() -> None:
     settings = Options(Server(Secret("amqp://127.0.0.1")), (CHAT,), RABBIT_QUEUE)
-    with pytest.raises(Problem) as caught, translate_errors(Consuming(settings), "amqp://127.0.0.1"):
+    with pytest.raises(Problem) as caught, translate_errors(StartConsumer(settings), "amqp://127.0.0.1"):
         raise pika.exceptions.ConnectionClosedByBroker(541, "INTERNAL_ERROR")
     assert caught.value.code == "RabbitMQSilent"
 
@@ -244,7 +244,7 @@ async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_w
         await found.has(2)
         await found.tells("EventParked")
         assert found.texts() == ["1", "2"]
-        ((raw, _),) = sets.listed(found.store, "dead", 0, 10, newest_first=True)
+        ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
         assert sorted(found.outcomes()) == ["accepted", "accepted", "malformed"]
     parked: dict[str, Any] = json.loads(raw)
     assert (parked["class"], parked["queue"], parked["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")
@@ -275,7 +275,7 @@ async def test_what_is_stumbled_over_is_parked_and_ends_nothing(
         rabbit.fill("chat_msg", [(RECEIVED, chat("stumble")), (RECEIVED, chat("next"))])
         await found.has(1)
         await found.tells("EventParked")
-        ((raw, _),) = sets.listed(found.store, "dead", 0, 10, newest_first=True)
+        ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
     assert "reading it fails with TypeError" in json.loads(raw)["error_message"]
 
 

@@ -43,7 +43,7 @@ async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(
 
         async def shown(bob: str, eve: str) -> None:
             def is_so() -> bool:
-                found = {one.user: one for one in sources.listed(reader.store)}
+                found = {one.user: one for one in sources.read_states(reader.store)}
                 return {user: (one.code, one.message) for user, one in found.items()} == {
                     "bob": ("", bob),
                     "eve": ("", eve),

@@ -21,7 +21,7 @@ from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answ
 from restbroker.store import logins, sources
 from restbroker.store.logins import LoggedIn, LoginGranted, LoginTurn
 from restbroker.store.sources import SourceState
-from restbroker.telemetry.events import SourceOpened, Warned
+from restbroker.telemetry.events import OperatorWarning, SourceOpened
 from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, Reading, chat, say, target
 from tests.support.openfire_chat.faults import Kind
@@ -101,7 +101,9 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
     async with reading("ann", "bob") as reader:
         login = logins.read_state(reader.store, "chat", "bob")
         assert isinstance(login, LoggedIn)
-        assert logins.off(reader.store, "chat", "bob", LoginTurn("job", 60_000), "off") == LoginGranted(login.stream)
+        assert logins.start_logoff(reader.store, "chat", "bob", LoginTurn("job", 60_000), "off") == LoginGranted(
+            login.stream
+        )
         chat(openfire, "POST", f"/chat/{login.stream}/logoff")
         assert logins.end(reader.store, "chat", "bob", login)
         assert not logins.put(reader.store, "chat", "bob", "job", "")
@@ -187,13 +189,13 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
     reading: Read, openfire: Openfire, passwords: Path
 ) -> None:
     def codes(reader: Reading) -> dict[str, str]:
-        return {one.user: one.code for one in sources.listed(reader.store)}
+        return {one.user: one.code for one in sources.read_states(reader.store)}
 
     openfire.state.register("ann", password="another")
     async with reading("ann", "bob", ready=False) as reader:
         expected = {"ann": "OpenfireDenied", "bob": ""}
         await until_async(lambda: codes(reader) == expected, "what is refused to ann is there")
-        kept = sources.listed(reader.store)
+        kept = sources.read_states(reader.store)
         assert "does not let ann read their events (401)" in kept[0].message
         made = EventSource("openfire", "openfire-sse", None, "", "", options=None, target=target(openfire))
         options = Options(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
@@ -217,7 +219,7 @@ async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_i
     async with reading("ann", announces=False) as reader:
 
         def kept() -> SourceState:
-            found = sources.listed(reader.store)
+            found = sources.read_states(reader.store)
             return found[0] if found else SourceState("", "", "")
 
         await until_async(lambda: kept().opened_s > 0, "its state is kept")
@@ -248,16 +250,16 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
             kept.pop(user, None)
 
     teller = ProblemReporter("openfire", lambda _: None, Kept())
-    teller.began("ann", StreamFacts)
-    teller.tell("ann", no_answer("It is away."))
+    teller.add_user("ann", StreamFacts)
+    teller.report_problem("ann", no_answer("It is away."))
     assert kept == {"ann": "OpenfireAway"}
-    teller.tell("ann", too_large("ann", 1))
+    teller.report_problem("ann", too_large("ann", 1))
     assert kept == {"ann": "OpenfireAway"}
-    teller.note_left("ann")
-    teller.tell("ann", no_answer("It ended."))
+    teller.remove_user("ann")
+    teller.report_problem("ann", no_answer("It ended."))
     assert kept == {}
-    teller.began("ann", StreamFacts)
-    teller.well("ann", "http://h/sse")
+    teller.add_user("ann", StreamFacts)
+    teller.note_open("ann", "http://h/sse")
     assert kept == {"ann": ""}
 
 
@@ -380,7 +382,7 @@ def _late(reader: object, user: bytes) -> bytes:
     return b"%b %d %b" % (until, int(late) + 1, holder)
 
 
-def _secret_free(warnings: list[Warned]) -> bool:
+def _secret_free(warnings: list[OperatorWarning]) -> bool:
     return not any(word in str(warning) for warning in warnings for word in ("secret", "ofchat-", "another"))
 
 

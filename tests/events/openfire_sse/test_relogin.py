@@ -16,7 +16,7 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.logins import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.stream import reader as sse_reader
-from restbroker.servers.openfire.stream.shared import ListenerContext
+from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -223,7 +223,7 @@ async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged
         await logins.stream("bob")
         await logs_off(logins, openfire, "bob")
         async with reading("bob", ready=False) as reader:
-            rests = partial(sources.listed, reader.store)
+            rests = partial(sources.read_states, reader.store)
             await until_async(lambda: [one.message for one in rests()] == ["no login"], "he has no stream", 60)
             assert not reader.warnings()
             await logins.login("bob")
@@ -241,7 +241,7 @@ async def test_what_came_under_a_login_that_was_over_before_it_was_seen_is_in_a_
     monkeypatch.setattr(states, "_LEAST_S", 0.05)
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         await reader.hears("bob")
-        rests = partial(sources.listed, reader.store)
+        rests = partial(sources.read_states, reader.store)
         said_s: list[float] = []
         await logs_off(logins, openfire, "bob")
         for number in range(_ROUNDS):
@@ -267,7 +267,7 @@ async def test_while_a_user_is_logged_off_there_is_no_gap(
         await logs_off(logins, openfire, "bob")
         off_s = time.time()
         await until_async(
-            lambda: [one.message for one in sources.listed(reader.store)] == ["no login"], "he has no stream", 60
+            lambda: [one.message for one in sources.read_states(reader.store)] == ["no login"], "he has no stream", 60
         )
         await logins.login("bob")
         ((_, since_s, _),) = await until_async(reader.gaps, "the gap is told", 60)

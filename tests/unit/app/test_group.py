@@ -14,7 +14,7 @@ from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.servers import registry
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import OperatorWarning
 from restbroker.telemetry.log import LogSink
 
 ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
@@ -77,10 +77,10 @@ async def test_what_a_supervisor_adds_up_is_written_every_ten_seconds_and_at_the
     async with trio.open_nursery() as nursery:
         await nursery.start(Summaries(log).run)
         for _ in range(5):
-            log(Warned("RequestFailed", "/stats failed"))
+            log(OperatorWarning("RequestFailed", "/stats failed"))
         await trio.sleep(11)
         assert written.getvalue().endswith("WARNING warnings code=RequestFailed count=2\n")
         for _ in range(4):
-            log(Warned("RequestFailed", "/stats failed"))
+            log(OperatorWarning("RequestFailed", "/stats failed"))
         nursery.cancel_scope.cancel()
     assert written.getvalue().endswith("WARNING warnings code=RequestFailed count=1\n")

@@ -22,7 +22,7 @@ from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.servers import registry
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, Warned
+from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, OperatorWarning
 
 ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
 
@@ -121,7 +121,7 @@ async def test_what_concerns_lanes_gives_a_plan(config: Config) -> None:
         reloader = desk.reloader(config)
         assert await reloader.reload() is not None
         assert desk.planned == desk.applied == [new]
-        assert desk.events == [ConfigReloaded(("ejabberd",)), Warned(note.code, note.message, note.cure)]
+        assert desk.events == [ConfigReloaded(("ejabberd",)), OperatorWarning(note.code, note.message, note.cure)]
         assert reloader.config is new
         assert await reloader.reload() is None
 
@@ -144,7 +144,7 @@ async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_o
     reloader = desk.reloader(config)
     assert await reloader.reload() is None
     assert await reloader.reload() is None
-    late = [event for event in desk.events if isinstance(event, Warned)]
+    late = [event for event in desk.events if isinstance(event, OperatorWarning)]
     assert [event.code for event in late] == ["NeedsRestart"]
     assert late[0].message.startswith("StatsPort, HealthBind, Processes: ")
 

@@ -9,7 +9,7 @@ import trio.testing
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.prober import Prober
 from restbroker.job.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
-from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
+from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
 from restbroker.transport.errors import NotSent
 from tests.support.alone import Nobody
 
@@ -56,8 +56,8 @@ async def test_five_unsent_in_a_row_close_it_and_a_probe_opens_it(autojump_clock
         assert await breaker.wait_to_admit()
         assert 1 <= trio.current_time() - closed_at_s <= 2
         nursery.cancel_scope.cancel()
-    assert kinds(events) == ["TargetFound", "GateClosed", "GateOpened"]
-    assert events[0] == TargetFound("t", "24.12", "ejabberd 24.12")
+    assert kinds(events) == ["VersionReported", "TargetDown", "TargetUp"]
+    assert events[0] == VersionReported("t", "24.12", "ejabberd 24.12")
 
 
 async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_clock: trio.testing.MockClock) -> None:
@@ -68,7 +68,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     with trio.move_on_after(3600):
         await Prober(breaker, target.ask, Nobody()).run()
     assert 1800 <= len(target.asked_at_s) <= 3600
-    assert kinds(events) == ["GateClosed"]
+    assert kinds(events) == ["TargetDown"]
 
 
 async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
@@ -80,7 +80,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
             nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
             await breaker.wait_to_admit()
             nursery.cancel_scope.cancel()
-        assert [event.hint for event in events if isinstance(event, GateClosed)] == ["mend it"]
+        assert [event.hint for event in events if isinstance(event, TargetDown)] == ["mend it"]
 
 
 async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
@@ -93,9 +93,9 @@ async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock:
         breaker.deny(Reason("TargetDenied", "401"))
         await breaker.wait_to_admit()
         nursery.cancel_scope.cancel()
-    closed = [event for event in events if isinstance(event, GateClosed)]
+    closed = [event for event in events if isinstance(event, TargetDown)]
     assert [event.denied for event in closed] == [True]
-    assert isinstance(events[-1], GateOpened)
+    assert isinstance(events[-1], TargetUp)
 
 
 async def test_one_that_is_given_up_stays_closed_and_its_target_is_left_alone(
@@ -115,7 +115,7 @@ async def test_one_that_is_given_up_stays_closed_and_its_target_is_left_alone(
         Reason("Bug", "Its background work failed."),
         1,
     )
-    assert kinds(events) == ["TargetFound", "GateClosed"]
+    assert kinds(events) == ["VersionReported", "TargetDown"]
 
 
 async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testing.MockClock) -> None:
@@ -228,7 +228,7 @@ async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_cl
             nursery.start_soon(worker, number)
         await trio.sleep(60)
         assert breaker.limit == 20
-        assert kinds(events) == ["TargetFound"], "it never closed"
+        assert kinds(events) == ["VersionReported"], "it never closed"
         nursery.cancel_scope.cancel()
 
 
@@ -290,11 +290,11 @@ async def test_one_command_s_503s_close_it_once_and_not_at_each_opening(autojump
             await breaker.wait_to_admit()
             breaker.observe(busy, "sick")
             await trio.sleep(2)
-        assert kinds(events).count("GateClosed") == 1
+        assert kinds(events).count("TargetDown") == 1
         breaker.observe(Delivered("0", 0, 200), "sick")
         await trio.sleep(2)
         breaker.observe(busy, "sick")
-        assert kinds(events).count("GateClosed") == 2, "it had worked in between"
+        assert kinds(events).count("TargetDown") == 2, "it had worked in between"
         nursery.cancel_scope.cancel()
 
 
@@ -306,4 +306,4 @@ async def test_jobs_that_failed_before_and_fail_again_do_not_close_it() -> None:
         boom = Deferred(Reason("ServerError", "500", None, 500), counts=counts)
         for number in range(100):
             breaker.observe(boom, f"command{number % 7}", is_retry=is_retry)
-        assert ("GateClosed" in kinds(events)) is closes
+        assert ("TargetDown" in kinds(events)) is closes

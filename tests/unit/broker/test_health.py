@@ -10,7 +10,7 @@ from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHeal
 from restbroker.broker.recently_settled import KEPT_S, RecentlySettled
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.job.settlement import Ack
-from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreLostOtherwise
+from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreOutageChanged
 
 
 async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it(
@@ -80,7 +80,7 @@ async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_a
             health.note_outage(ConnectionEnded("ended while idle"))
             await trio.sleep(1)
         health.note_write()
-    once = [StoreLost("refused"), StoreLostOtherwise("no login", FIRST_CHANGE_S), StoreBack(FIRST_CHANGE_S + 100)]
+    once = [StoreLost("refused"), StoreOutageChanged("no login", FIRST_CHANGE_S), StoreBack(FIRST_CHANGE_S + 100)]
     assert events == once * 2
     assert health.outages == 2
 
@@ -103,5 +103,5 @@ async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_cl
         health.note_outage(StoreUnavailable("refused"))
         health.note_outage(StoreUnavailable("timed out"))
         await trio.sleep(1)
-    told = [event for event in events if isinstance(event, StoreLostOtherwise)]
+    told = [event for event in events if isinstance(event, StoreOutageChanged)]
     assert 3600 / LONGEST_CHANGE_S <= len(told) <= 3600 / LONGEST_CHANGE_S + 5

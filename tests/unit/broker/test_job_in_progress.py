@@ -24,7 +24,7 @@ from restbroker.broker.tokens import Proof
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job.job import Job, read
-from restbroker.job.settlement import Ack, Back
+from restbroker.job.settlement import Ack, Requeue
 from tests.support.transitions import watched
 
 CALLS: dict[str, Callable[[JobInProgress], None]] = {
@@ -34,7 +34,7 @@ CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "go_on": JobInProgress.go_on,
     "hold": JobInProgress.hold,
     "answer": JobInProgress.answer,
-    "decide": lambda job: job.decide(Back()),
+    "decide": lambda job: job.decide(Requeue()),
     "decide_delivered": lambda job: job.decide_delivered(Ack(), 200, 0.1, None),
     "revise": lambda job: job.revise(Ack()),
     "request": JobInProgress.request,
@@ -102,7 +102,7 @@ def test_what_is_confirmed_or_answered_stays_so() -> None:
     for name in ("admit", "mark", "start_sending", "hold"):
         with pytest.raises(IllegalTransition, match="ANSWERED, NONE"):
             CALLS[name](job)
-    job.decide(Back())
+    job.decide(Requeue())
     job.confirm()
     for name in ("decide", "revise", "request", "refuse", "confirm"):
         with pytest.raises(IllegalTransition, match="CONFIRMED"):

@@ -1,7 +1,7 @@
 """Settlements are remembered for some seconds and within some memory, and no longer."""
 
 from restbroker.broker.recently_settled import KEPT_BYTES, KEPT_S, LOSS_S, RecentlySettled
-from restbroker.job.settlement import Ack, Back, Reply
+from restbroker.job.settlement import Ack, Reply, Requeue
 
 
 def test_a_settlement_is_remembered_for_ten_seconds() -> None:
@@ -49,7 +49,7 @@ def test_of_a_group_that_is_too_large_the_last_ones_are_remembered() -> None:
 
 def test_after_an_outage_settled_and_lost_jobs_are_known_to_have_run_once_each_and_for_a_minute() -> None:
     recent = RecentlySettled()
-    recent.add(["1:1", "2:1", "3:1"], [Ack(), Back(), Back(b"more")], [b"settled", b"put back", b"begun"], 100.0)
+    recent.add(["1:1", "2:1", "3:1"], [Ack(), Requeue(), Requeue(b"more")], [b"settled", b"put back", b"begun"], 100.0)
     assert not recent.may_have_run(b"settled", 100.0)
     recent.note_loss([b"lost"], 101.0)
     assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"begun")] == [

@@ -11,7 +11,7 @@ from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 
 
 @attrs.define(eq=False)
@@ -108,7 +108,7 @@ def test_an_unusable_file_leaves_its_last_value_in_force_with_one_warning_and_no
         assert [name_of(tokens, given) for given in ("old", "other-new")] == ["t", "o"]
         assert [name_of(tokens, given) for given in ("other-old", "", " ")] == [None, None, None]
     (warned,) = events
-    assert isinstance(warned, Warned)
+    assert isinstance(warned, OperatorWarning)
     assert warned.code == "SecretFileUnusable"
     assert str(path) in warned.message
     path.write_text("new")

@@ -10,11 +10,11 @@ import pytest
 
 from restbroker.config import forms
 from restbroker.config.converter import CONVERTER, read
+from restbroker.config.error_collector import BadValues
 from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.names import proper
 from restbroker.config.problems import Problems
-from restbroker.config.reading import BadValues
 from restbroker.job.json_types import Json
 
 

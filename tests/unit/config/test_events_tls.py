@@ -96,7 +96,7 @@ def test_a_source_that_listens_on_a_loopback_address_of_its_own_needs_no_secret_
     section["Events"]["Sources"] |= {"two": beside, "three": {**beside, "Path": "/r"}}
     found = write(section).config.events
     assert found is not None
-    served = {bind: [source.name for source in sources] for bind, sources in found.served.items()}
+    served = {bind: [source.name for source in sources] for bind, sources in found.webhook_sources.items()}
     assert served == {found.listen: ["one"], ("127.0.0.1", 8083): ["two", "three"]}
 
 

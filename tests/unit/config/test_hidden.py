@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from restbroker.config.hidden import without_secrets
 from restbroker.config.secret import Secret
 from restbroker.config.target import Bearer, Target
+from restbroker.config.target_secrets import remove_secrets
 
 
 def test_a_secret_that_was_replaced_or_is_gone_by_now_is_masked_as_it_was_sent(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("the-first-key\n")
     target = Target(secrets=(Secret(path=file),), credentials=Bearer(Secret("a-token")))
-    assert without_secrets("the-first-key, a-token", target) == "***, ***"
+    assert remove_secrets("the-first-key, a-token", target) == "***, ***"
     file.write_text("the-second-key\n")
-    assert without_secrets("the-first-key, the-second-key", target) == "***, ***"
+    assert remove_secrets("the-first-key, the-second-key", target) == "***, ***"
     file.unlink()
-    assert without_secrets("the-second-key", target) == "***"
-    assert without_secrets(None, target) is None
+    assert remove_secrets("the-second-key", target) == "***"
+    assert remove_secrets(None, target) is None

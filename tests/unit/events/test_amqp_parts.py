@@ -16,7 +16,7 @@ from restbroker.events.amqp.address import Address, address
 from restbroker.events.amqp.dead_messages import dead_job
 from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.read import LIMIT_BYTES, Message
-from restbroker.events.amqp.topology import Login, Making, Queueing, Step, refusal
+from restbroker.events.amqp.topology import DeclareExchange, DeclareQueue, Login, Step, refusal
 from restbroker.job import redact
 from tests.support.rows import rows
 
@@ -66,13 +66,13 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
         (Login("amqp://h:1", "u", "/"), 403, "RabbitMQDenied", "refuses the login of the user u"),
         (Login("amqp://h:1", "u", "v"), 530, "RabbitMQDenied", "virtual host v"),
         (Login("amqp://h:1", "u", "v"), 320, "RabbitMQAway", "320 said"),
-        (Making(CHAT), 404, "RabbitMQDiffers", "The exchange chat_msg is missing"),
-        (Making(CHAT), 406, "RabbitMQDiffers", "MongooseIM would not start"),
-        (Making(CHAT), 403, "RabbitMQDenied", "permission configure for chat_msg"),
-        (Queueing(SETTINGS), 406, "RabbitMQDiffers", "creates and binds it again"),
-        (Queueing(SETTINGS), 405, "RabbitMQDiffers", "restbroker.rabbit"),
-        (Queueing(SETTINGS), 404, "RabbitMQDiffers", "creates and binds it again"),
-        (Queueing(SETTINGS), 403, "RabbitMQDenied", "configure, write and read for restbroker.rabbit"),
+        (DeclareExchange(CHAT), 404, "RabbitMQDiffers", "The exchange chat_msg is missing"),
+        (DeclareExchange(CHAT), 406, "RabbitMQDiffers", "MongooseIM would not start"),
+        (DeclareExchange(CHAT), 403, "RabbitMQDenied", "permission configure for chat_msg"),
+        (DeclareQueue(SETTINGS), 406, "RabbitMQDiffers", "creates and binds it again"),
+        (DeclareQueue(SETTINGS), 405, "RabbitMQDiffers", "restbroker.rabbit"),
+        (DeclareQueue(SETTINGS), 404, "RabbitMQDiffers", "creates and binds it again"),
+        (DeclareQueue(SETTINGS), 403, "RabbitMQDenied", "configure, write and read for restbroker.rabbit"),
     ],
 )
 def test_each_refusal_says_what_to_change(step: Step, code: int, found: str, says: str) -> None:
@@ -82,14 +82,16 @@ def test_each_refusal_says_what_to_change(step: Step, code: int, found: str, say
 
 
 def test_a_queue_of_another_type_is_told_apart_from_a_channel_that_was_silent_for_too_long() -> None:
-    differs = refusal(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
+    differs = refusal(DeclareQueue(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
     assert "Its type has to be quorum" in differs.cure
-    silent = refusal(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
+    silent = refusal(
+        DeclareQueue(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"
+    )
     assert "restbroker creates and binds it again" in silent.cure
 
 
 def job(body: bytes) -> dict[str, Any]:
-    message = Message(1, "chat_msg", "k", body, again=False)
+    message = Message(1, "chat_msg", "k", body, redelivered=False)
     found: dict[str, Any] = json.loads(dead_job(message, SOURCE, "0" * 24, "it is not a JSON object", 1.5))
     return found
 
@@ -106,7 +108,7 @@ def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
 
 def test_what_is_no_event_goes_to_the_first_route_where_a_source_has_only_routes() -> None:
     routed = attrs.evolve(SOURCE, queue="", job_class="", routes=(Route("chats", "Chat"), Route("others", "Other")))
-    found = json.loads(dead_job(Message(1, "e", "k", b"[]", again=False), routed, "j", "x", 1.0))
+    found = json.loads(dead_job(Message(1, "e", "k", b"[]", redelivered=False), routed, "j", "x", 1.0))
     assert (found["class"], found["queue"]) == ("Chat", "chats")
 
 
@@ -125,5 +127,5 @@ def test_of_what_is_too_large_the_beginning_is_kept_and_how_long_it_was() -> Non
 
 
 def test_the_text_of_what_is_no_event_is_not_shown() -> None:
-    shown = redact.job(json.loads(dead_job(Message(1, "e", "k", b"a text", again=False), SOURCE, "j", "x", 1.0)))
+    shown = redact.job(json.loads(dead_job(Message(1, "e", "k", b"a text", redelivered=False), SOURCE, "j", "x", 1.0)))
     assert "a text" not in json.dumps(shown)

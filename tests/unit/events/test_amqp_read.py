@@ -20,7 +20,7 @@ CHAT = {"to_user_id": "bob@localhost", "from_user_id": "alice@localhost/PC", "me
 
 def told(exchange: str, key: str, payload: object) -> ServerEvent:
     body = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
-    return read(Message(1, exchange, key, body, again=False), CARRIES, "rabbit", 1.5)
+    return read(Message(1, exchange, key, body, redelivered=False), CARRIES, "rabbit", 1.5)
 
 
 def test_a_message_has_each_member_and_says_how_it_was_published() -> None:

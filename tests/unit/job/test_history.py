@@ -15,15 +15,15 @@ from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
     acknowledge,
+    drop_reply,
     leads_back,
     may_send,
     perturb,
-    reply_refused,
     settle,
     settle_crashed,
     settle_poisoned,
 )
-from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Reply, Retry, Schedule, by_other_clock
+from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Requeue, Retry, Schedule, shift_clock
 from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.123456
@@ -166,11 +166,11 @@ def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any)
 
 @rows("settlement", [Retry(5.0, b"{}", ASKED), Dead(5.0, b"{}", ASKED), Drop(ASKED)])
 def test_a_refused_reply_changes_nothing_else_about_a_job_that_failed(settlement: Retry | Dead | Drop) -> None:
-    assert reply_refused(job(), settlement, "WRONGTYPE", context()) == attrs.evolve(settlement, replies=())
+    assert drop_reply(job(), settlement, "WRONGTYPE", context()) == attrs.evolve(settlement, replies=())
 
 
 def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_key() -> None:
-    settlement = reply_refused(job(), Ack(ASKED), "WRONGTYPE of k", context())
+    settlement = drop_reply(job(), Ack(ASKED), "WRONGTYPE of k", context())
     assert isinstance(settlement, Dead)
     assert (settlement.at_s, settlement.replies) == (NOW_S, ())
     fields = payload(settlement)
@@ -201,12 +201,12 @@ def test_a_set_leads_a_job_back_that_names_its_queue_and_that_rubys_poller_would
 
 
 def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else_changes() -> None:
-    assert by_other_clock(Retry(100.0, b"{}"), 2.5) == Retry(102.5, b"{}")
-    assert by_other_clock(Schedule(100.0, b"{}"), -2.5) == Schedule(97.5, b"{}")
-    assert [by_other_clock(one, 2.5) for one in (Dead(100.0, b"{}"), Ack(), Back())] == [
+    assert shift_clock(Retry(100.0, b"{}"), 2.5) == Retry(102.5, b"{}")
+    assert shift_clock(Schedule(100.0, b"{}"), -2.5) == Schedule(97.5, b"{}")
+    assert [shift_clock(one, 2.5) for one in (Dead(100.0, b"{}"), Ack(), Requeue())] == [
         Dead(100.0, b"{}"),
         Ack(),
-        Back(),
+        Requeue(),
     ]
 
 

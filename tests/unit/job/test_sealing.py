@@ -72,7 +72,7 @@ def fits(raw: bytes) -> bool:
     is_own = entry.fields["jid"] == entry.jid
     return (
         is_own
-        and signing.which(signature, [SECRET], content) == 0
+        and signing.matching_secret(signature, [SECRET], content) == 0
         and signing.is_accepted(entry.fields, SECRET, signature)
     )
 

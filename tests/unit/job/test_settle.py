@@ -15,17 +15,17 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
-    cut_off,
     defer_crowded,
+    drop_reply,
     may_send,
     perturb,
-    reply_refused,
-    requeue_begun,
+    requeue,
     settle,
     settle_crashed,
+    settle_cut_off,
     settle_poisoned,
 )
-from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Retry, Schedule
+from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Requeue, Retry, Schedule
 from tests.support.rows import rows
 
 Parked = Callable[[OrphanedJob, float], Dead]
@@ -186,19 +186,19 @@ def test_an_uncertain_command_that_is_not_repeat_safe_gets_two_more_sends(spec: 
 @rows("spec", [SAFE, CREATE])
 def test_a_stop_puts_what_is_safe_to_repeat_back_without_a_try_as_what_may_have_run(spec: CommandSpec) -> None:
     entry = job(retry=0, restbroker_uncertain=2, error_class="X", retry_count=3)
-    settlement = cut_off(entry, spec, WHY, context())
-    assert isinstance(settlement, Back)
+    settlement = settle_cut_off(entry, spec, WHY, context())
+    assert isinstance(settlement, Requeue)
     assert json.loads(settlement.payload) == {**entry.fields, "restbroker_uncertain": 3}
     assert settlement.payload.startswith(b'{"class":"Add","args":["cmd",{},"t"]')
 
 
 @rows("spec", [ONCE, None])
 def test_a_stop_puts_nothing_back_that_is_not_safe_to_repeat(spec: CommandSpec | None) -> None:
-    assert cut_off(job(), spec, WHY, context()) == settle(job(), spec, Uncertain(WHY), context())
+    assert settle_cut_off(job(), spec, WHY, context()) == settle(job(), spec, Uncertain(WHY), context())
 
 
 def test_a_stop_parks_what_must_run_at_most_once() -> None:
-    settlement = cut_off(job(), SAFE, WHY, context(at_most_once=True))
+    settlement = settle_cut_off(job(), SAFE, WHY, context(at_most_once=True))
     assert isinstance(settlement, Dead)
     assert payload(settlement)["restbroker_may_have_run"] is True
 
@@ -329,7 +329,7 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     orphan = fallen(entry.raw, queues=facts.queues)
     outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
     settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
-    settled += [defer_crowded(entry, facts), reply_refused(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
+    settled += [defer_crowded(entry, facts), drop_reply(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
     settled.append(settle_poisoned(orphan, NOW_S))
     return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
 
@@ -350,10 +350,10 @@ def test_a_job_of_which_a_part_is_done_has_run_and_is_sent_however_seldom_it_may
     entry = job(restbroker_effected=True, retry=3)
     assert (entry.may_have_run, entry.maybe_run) == (True, 0)
     assert may_send(entry, ONCE, 0)
-    back = read(requeue_begun(entry).payload, "q", "0" * 24)
+    back = read(requeue(entry).payload, "q", "0" * 24)
     assert isinstance(back, Job)
     assert (back.fields, back.may_have_run, back.maybe_run, back.attempt) == (entry.fields, True, 0, 1)
     crashed_once = attrs.evolve(entry, maybe_run=1, jid="c" * 24)
-    again = read(requeue_begun(crashed_once).payload, "q", "0" * 24)
+    again = read(requeue(crashed_once).payload, "q", "0" * 24)
     assert isinstance(again, Job)
     assert (again.maybe_run, again.jid) == (1, "c" * 24)

@@ -46,7 +46,7 @@ def fits(signature: Signature, submission: Submission, jid: str = "j1", *secrets
 
 def place(signature: Signature, secrets: Sequence[str], jid: str, submission: Submission) -> int | None:
     content = signing.content(signature, jid, submission, "q")
-    return None if content is None else signing.which(signature, secrets, content)
+    return None if content is None else signing.matching_secret(signature, secrets, content)
 
 
 def written_out(value: Any) -> str:
@@ -129,8 +129,8 @@ def test_of_large_contents_only_the_first_secrets_are_tried() -> None:
     content = signing.content(signed(values), "j1", submitted(values), "q")
     assert content is not None
     others = [f"other-{number}" for number in range(15)]
-    assert signing.which(signed(values), [*others, "s3cret"], content) == 15
-    assert signing.which(signed(values), [*others, "other", "s3cret"], content) is None
+    assert signing.matching_secret(signed(values), [*others, "s3cret"], content) == 15
+    assert signing.matching_secret(signed(values), [*others, "other", "s3cret"], content) is None
     assert place(signed({}), [*others * 10, "s3cret"], "j1", submitted({})) == 150
 
 
@@ -173,7 +173,7 @@ def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
     one, other = signed({}), signed({"a": 1})
     fields: Json = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", one, "a:q")}
     assert isinstance(fields, dict)
-    assert signing.accepted_in(fields) == "a:q"
+    assert signing.accepted_queue(fields) == "a:q"
     elsewhere = str(fields[signing.ACCEPTED_FIELD]).replace("a:q", "other")
     assert not signing.is_accepted({signing.ACCEPTED_FIELD: elsewhere}, "s3cret", one)
     assert signing.is_accepted(fields, "s3cret", one)
@@ -198,7 +198,7 @@ def test_a_signature_that_covers_the_queue_fits_in_that_queue_alone() -> None:
     for queue, fit in (("r\u00e9st", 0), ("rest", None), ("", None)):
         content = signing.content(signature, "j1", submission, queue)
         assert content is not None
-        assert signing.which(signature, ["s3cret"], content) == fit
+        assert signing.matching_secret(signature, ["s3cret"], content) == fit
     plain = signing.read(signature.text.replace("v1q", "v1"))
     assert plain is not None
     assert not fits(plain, submission)
@@ -213,8 +213,8 @@ def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
     values: Json = {"x": "y" * 9_000_000}
     content = signing.content(signed(values), "j1", submitted(values), "q")
     assert content is not None
-    assert signing.which(signed(values), ["other", "s3cret"], content) == 1
-    assert signing.which(signed(values), ["other", "another", "s3cret"], content) is None
+    assert signing.matching_secret(signed(values), ["other", "s3cret"], content) == 1
+    assert signing.matching_secret(signed(values), ["other", "another", "s3cret"], content) is None
 
 
 def test_an_empty_secret_verifies_nothing_not_even_what_was_signed_with_it() -> None:

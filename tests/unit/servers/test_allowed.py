@@ -9,7 +9,7 @@ from restbroker.config.tokens import Token
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.allowed import allowed_commands
+from restbroker.servers.allowed_commands import allowed_commands
 from restbroker.servers.ejabberd.catalogue import for_version
 from restbroker.servers.prosody import catalogue as prosody
 from tests.support.rows import rows

@@ -60,12 +60,12 @@ NOT_SENT_ALL_THE_SAME: Final = (
 @pytest.mark.parametrize(
     ("source", "one"),
     [
-        ("from restbroker.servers.api.shown import show", MASKING),
-        ("from restbroker.servers.api import shown", MASKING),
-        ("import restbroker.servers.api.shown as shown", MASKING),
-        ("from restbroker import servers\ns = servers.api.shown.show", MASKING),
-        ("from restbroker.servers.api.answer import show", MASKING),
-        ("from restbroker.job import hiding\nx = hiding.without(text, hiding.spelled(secrets))", MASKING),
+        ("from restbroker.servers.api.masked_text import mask_response", MASKING),
+        ("from restbroker.servers.api import masked_text", MASKING),
+        ("import restbroker.servers.api.masked_text as shown", MASKING),
+        ("from restbroker import servers\ns = servers.api.masked_text.mask_response", MASKING),
+        ("from restbroker.servers.api.answer import mask_response", MASKING),
+        ("from restbroker.job import hiding\nx = hiding.mask_secrets(text, hiding.spellings_of(secrets))", MASKING),
         ("from restbroker.job.hiding import beginning", MASKING),
         ("from restbroker.job.hiding import *", MASKING),
         ("import restbroker.job.hiding as h\nx = h.MASK", MASKING),
@@ -104,7 +104,8 @@ def test_however_a_kind_writes_it_it_is_seen(source: str, one: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "from restbroker.job import hiding\nx: hiding.Spelled = hiding.spelled(secrets) | hiding.said(response.said)",
+        "from restbroker.job import hiding\nx: hiding.Spellings = hiding.spellings_of(secrets)",
+        "from restbroker.job import hiding\nx = hiding.login_spellings(response.request_pairs)",
         "from restbroker.transport.stream import EventStream, Frame",
         "from restbroker.transport.message import Transport",
         "try:\n    pass\nexcept ConfigError as error:\n    x = bad_login(target, error)",

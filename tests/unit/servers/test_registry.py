@@ -13,7 +13,7 @@ from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue
 from restbroker.servers import registry
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.options import Options
 
@@ -27,7 +27,7 @@ class Options:
     server_version: str = "auto"
 """,
     "catalogue": """
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.job.command import Catalogue
 
 def for_version(version):

@@ -11,7 +11,7 @@ import yaml
 
 from restbroker.config.load import load
 from restbroker.servers import registry
-from restbroker.servers.allowed import allowed_commands
+from restbroker.servers.allowed_commands import allowed_commands
 
 SECRET = "hush-hush-hush-hush-hush"
 ADMIN = {"Basic": {"User": "admin", "Pass": SECRET}}

@@ -44,7 +44,7 @@ def test_what_stands_in_a_path_is_an_argument_that_each_job_gives_and_none_stand
 ) -> None:
     for row in rows:
         in_path = [FROM if one == STREAM else one for one in names_in(row.path)]
-        assert set(in_path) <= set(row.takes.needed), row.name
+        assert set(in_path) <= set(row.takes.required), row.name
         assert len(in_path) == len(set(in_path)), row.name
         assert row.path.count("{") == row.path.count("}") == len(in_path), row.name
 
@@ -66,4 +66,4 @@ def test_a_member_that_prosodys_requests_always_have_is_no_argument_and_what_ask
         assert row.fixed.keys().isdisjoint(row.takes.by_name), row.name
         assert row.stanza in ("", "message", "presence", "iq"), row.name
         assert (row.stanza != "") == (row.api == "rest"), row.name
-        assert not row.asks or (row.stanza == "iq" and "to" in row.takes.needed), row.name
+        assert not row.asks or (row.stanza == "iq" and "to" in row.takes.required), row.name

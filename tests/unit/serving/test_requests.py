@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.serving.requests import HEAD_LIMIT_BYTES, MOST_CHUNKS, PART_BYTES, Incoming, Requests, Unreadable
+from restbroker.serving.requests import HEAD_LIMIT_BYTES, MOST_CHUNKS, PART_BYTES, IncomingRequest, Requests, Unreadable
 from tests.support.rows import rows
 
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAA\r\n"
@@ -57,9 +57,9 @@ def as_h11_reads(sent: bytes) -> list[tuple[bytes, bytes, list[tuple[bytes, byte
                 return found
 
 
-def read(pieces: list[bytes]) -> list[Incoming]:
+def read(pieces: list[bytes]) -> list[IncomingRequest]:
     """The requests whose head is there, once all of this was fed."""
-    requests, found = Requests(), list[Incoming]()
+    requests, found = Requests(), list[IncomingRequest]()
     for piece in pieces:
         requests.feed(piece)
         while (request := requests.take()) is not None:

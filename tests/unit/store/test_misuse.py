@@ -34,7 +34,7 @@ def test_what_redis_does_not_tell_any_more_is_not_made_up() -> None:
         raise StoreUnavailable("away")
 
     assert misused_by(("LLEN", b"ns:queue:\xff"), KEYS, None) == [MisusedKey("ns:queue:\\xff", "list", None)]
-    assert misused_by(("ZCARD", "ns:dead"), KEYS, gone)[0].what == (
+    assert misused_by(("ZCARD", "ns:dead"), KEYS, gone)[0].message == (
         "The key ns:dead is of another type, but restbroker needs a sorted set"
     )
     # Mended meanwhile.
@@ -43,9 +43,9 @@ def test_what_redis_does_not_tell_any_more_is_not_made_up() -> None:
 
 
 def test_each_key_that_all_processes_share_has_its_type() -> None:
-    wanted = {key: Keys().wanted_type(key) for key in made()}
+    wanted = {key: Keys().expected_type(key) for key in made()}
     unknown = {key for key, kind in wanted.items() if kind is None}
     assert all(key.startswith(("HOST:PID:NONCE", "COMMAND-")) for key in unknown), "of a process, or of Sidekiq 7"
     assert wanted["restbroker:info:IDENTITY"] == wanted["restbroker:recovered:20261120"] == "hash"
     assert (wanted["stat:failed"], wanted["restbroker:rate:TARGET"], wanted["goretry"]) == ("string", "string", "zset")
-    assert Keys("ns").wanted_type("ns:paused") == "set"
+    assert Keys("ns").expected_type("ns:paused") == "set"

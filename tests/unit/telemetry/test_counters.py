@@ -9,13 +9,13 @@ from restbroker.telemetry.counters import MOST_CODES, MOST_COMMANDS, Counters
 from restbroker.telemetry.events import (
     BrokerQuiet,
     EventHandled,
-    GateClosed,
     IdentityFenced,
     JobFinished,
     JobsDelivered,
     JobsRecovered,
+    OperatorWarning,
     StoreLost,
-    Warned,
+    TargetDown,
 )
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import Samples
@@ -86,11 +86,11 @@ def test_how_long_a_server_waited_is_counted_for_what_was_taken() -> None:
 def test_events_of_the_process_are_counted() -> None:
     counters = counting()
     for event in (
-        GateClosed("e", "TargetUnreachable", "m"),
+        TargetDown("e", "TargetUnreachable", "m"),
         StoreLost("m"),
         IdentityFenced("i"),
         JobsRecovered("i", 7, 1),
-        Warned("DeadSetFull", "m"),
+        OperatorWarning("DeadSetFull", "m"),
         BrokerQuiet("SIGTSTP"),
     ):
         counters(event)

@@ -12,17 +12,17 @@ from restbroker.telemetry.events import (
     BrokerStopped,
     Event,
     EventHandled,
-    GateClosed,
-    GateOpened,
     GroupStopped,
     JobFinished,
     JobsDelivered,
     JobsPromoted,
+    OperatorWarning,
     PauseEnded,
     StoreBack,
     StoreLost,
-    StoreLostOtherwise,
-    Warned,
+    StoreOutageChanged,
+    TargetDown,
+    TargetUp,
 )
 from restbroker.telemetry.lines import Level
 from restbroker.telemetry.log import LogSettings, LogSink
@@ -36,11 +36,11 @@ STAMP = "2023-11-14T22:13:20.250Z"
 
 LINES: list[tuple[Event, str]] = [
     (
-        GateClosed("e", "Refused", "no one listens", "Start it."),
+        TargetDown("e", "Refused", "no one listens", "Start it."),
         'WARNING target.down target=e code=Refused message="no one listens" hint="Start it."',
     ),
-    (GateClosed("e", "Denied", "401", denied=True), "ERROR   target.down target=e code=Denied message=401"),
-    (GateOpened("e", 61.25), "INFO    target.up target=e down_for_s=61.2"),
+    (TargetDown("e", "Denied", "401", denied=True), "ERROR   target.down target=e code=Denied message=401"),
+    (TargetUp("e", 61.25), "INFO    target.up target=e down_for_s=61.2"),
     (PauseEnded("queue", "rest", "ann", None), "INFO    pause.ended kind=queue name=rest who=ann"),
     (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 dead=0"),
     (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 dead=1"),
@@ -154,20 +154,20 @@ def test_a_flood_of_reasons_does_not_fill_the_memory() -> None:
 def test_a_warning_is_told_three_times_and_its_repeats_as_a_count() -> None:
     log, stream = sink()
     for number in range(5):
-        log(Warned("RequestFailed", "/stats failed"))
-        log(Warned("WorkerEnded", f"Worker {number} ended"))
+        log(OperatorWarning("RequestFailed", "/stats failed"))
+        log(OperatorWarning("WorkerEnded", f"Worker {number} ended"))
     assert stream.getvalue().count("code=RequestFailed") == 3
     assert stream.getvalue().count("code=WorkerEnded") == 5
     log.tick(510.0)
     assert stream.getvalue().endswith("WARNING warnings code=RequestFailed count=2\n")
-    log(Warned("RequestFailed", "/stats failed"))
+    log(OperatorWarning("RequestFailed", "/stats failed"))
     assert stream.getvalue().endswith('code=RequestFailed message="/stats failed"\n')
 
 
 def test_a_flood_of_warnings_does_not_fill_the_memory_nor_the_disk() -> None:
     log, stream = sink()
     for number in range(1000):
-        log(Warned("RequestFailed", f"/{number} failed"))
+        log(OperatorWarning("RequestFailed", f"/{number} failed"))
     assert len(log._warnings) <= 201
     log.tick(510.0)
     assert stream.getvalue().count("code=RequestFailed message") == 203
@@ -234,14 +234,14 @@ def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
     stream = io.StringIO()
     log = LogSink(stream=stream, now_s=lambda: next(times))
     log(StoreLost("refused"))
-    log(GateClosed("e", "Refused", "no one listens"))
+    log(TargetDown("e", "Refused", "no one listens"))
     for moment_s in range(0, 121, 10):
         log.tick(float(moment_s))
     told = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines() if " still " in line]
     assert [line[:28] for line in told] == ["ERROR   still what=redis.los", "WARNING still what=target.do"] * 2
     assert "message=refused" in told[0]
     log(StoreBack(130.0))
-    log(GateOpened("e", 130.0))
+    log(TargetUp("e", 130.0))
     log.tick(500.0)
     assert stream.getvalue().count(" still ") == len(told)
 
@@ -252,7 +252,7 @@ def test_the_reminder_of_an_outage_has_its_newest_reason_and_its_whole_time() ->
     log = LogSink(stream=stream, now_s=lambda: next(times))
     log(StoreLost("refused"))
     log.tick(0.0)
-    log(StoreLostOtherwise("no login", 10.0))
+    log(StoreOutageChanged("no login", 10.0))
     log.tick(60.0)
     last = stream.getvalue().splitlines()[-1]
     assert "ERROR   still what=redis.lost for_s=" in last
@@ -264,7 +264,7 @@ def test_the_reminder_of_an_outage_has_its_newest_reason_and_its_whole_time() ->
 def test_a_new_life_of_the_broker_forgets_the_gates_of_the_last_but_not_redis() -> None:
     log, stream = sink()
     log(StoreLost("refused"))
-    log(GateClosed("e", "Refused", "no one listens"))
+    log(TargetDown("e", "Refused", "no one listens"))
     log(BrokerStarted(7, "1.0", ("e",), ("q",), 20))
     log.tick(0.0)
     log.tick(60.0)

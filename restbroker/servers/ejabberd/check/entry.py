@@ -29,7 +29,7 @@ class Entry:
 def judge_entry(target: Target, response: Response) -> Entry:
     """Return what the answer to `status` means."""
     answer = read(response)
-    says = answer.briefly
+    says = answer.summary
     match response.status:
         case 200 if answer.is_own and isinstance(answer.body, str):
             return _running(target, answer)
@@ -48,11 +48,11 @@ def judge_entry(target: Target, response: Response) -> Entry:
                 )
             )
         case 400 if answer.unmasked == "unknown_command":
-            return _unwell(target, says, "It is starting or stopping.")
+            return _target_down(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
-            return _unwell(target, says, "ejabberd never says this: a proxy in front limits requests.")
+            return _target_down(target, says, "ejabberd never says this: a proxy in front limits requests.")
         case status if status >= 500:
-            return _unwell(target, says, "ejabberd, or the proxy in front of it, does not work now.")
+            return _target_down(target, says, "ejabberd, or the proxy in front of it, does not work now.")
         case _:
             return _not_the_api(target, says)
 
@@ -63,11 +63,11 @@ def _running(target: Target, answer: Answer) -> Entry:
         first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url} and accepts the login.")
         return Entry(first, version=version)
     if is_stopped(answer):
-        return _unwell(target, answer.words, "The Erlang node runs, but ejabberd does not.")
+        return _target_down(target, answer.words, "The Erlang node runs, but ejabberd does not.")
     return _not_the_api(target, f"status 200: {answer.words}")
 
 
-def _unwell(target: Target, says: str, why: str) -> Entry:
+def _target_down(target: Target, says: str, why: str) -> Entry:
     message = f"The server at {target.url} does not work now ({says})."
     cure = "Try again in some seconds; then check the server's log."
     return Entry(Finding("problem", target.name, "Unwell", message=message, why=why, cure=cure, cause="target"))
@@ -84,7 +84,7 @@ def _not_the_api(target: Target, says: str) -> Entry:
 
 
 def _redirect(target: Target, answer: Answer) -> Entry:
-    where = answer.shown.address()
+    where = answer.masked_text.address()
     url = where.removesuffix("/").removesuffix("/status")
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."

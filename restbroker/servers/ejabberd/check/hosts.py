@@ -50,7 +50,7 @@ def _own_host(target: Target) -> str | None:
 def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
     """Return what the answer to `registered_vhosts` means; `version` is the server's, None if it does not tell."""
     name, domain = target.name, target.default_host
-    served, hide = hosts_in(response), read(response).shown.hide
+    served, hide = hosts_in(response), read(response).masked_text.hide
     if served is None:
         message = "restbroker cannot check that the server has JabberDomain: the login may not call registered_vhosts."
         lines = ejabberd_yml.permissions(target, ["registered_vhosts"])

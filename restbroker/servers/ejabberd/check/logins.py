@@ -14,7 +14,7 @@ from restbroker.config.values import duration_text
 from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.ejabberd.check.rights import trials
-from restbroker.servers.ejabberd.issuing import NoToken, asking, read_token
+from restbroker.servers.ejabberd.issued_token import NoToken, read_token, token_request
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.findings import Finding, Level, ok
 from restbroker.transport.message import Transport
@@ -66,14 +66,14 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
 
 async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
     """Return why ejabberd would issue no token, None if it would; ask with a scope that it does not know."""
-    response = await http.send(asking(target, login, NO_SCOPE, TRIAL_LIFE_S))
+    response = await http.send(token_request(target, login, NO_SCOPE, TRIAL_LIFE_S))
     found = read_token(response, 0.0)
     return found if isinstance(found, NoToken) and read(response).unmasked != "invalid_scope" else None
 
 
 async def _check_issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:
     level: Level = "warning" if fallback else "problem"
-    found = read_token(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
+    found = read_token(await http.send(token_request(target, login, life_s=TRIAL_LIFE_S)), 0.0)
     if isinstance(found, NoToken):
         why = "The configuration asks for tokens. " + _meanwhile(level)
         return Finding(
@@ -83,7 +83,7 @@ async def _check_issued(target: Target, login: Basic, http: Transport, host: str
         finding = await _with_token(target, login, found.login, http=http, level=level)
         if finding.level != "ok":
             return finding
-        lacking = await _lacking(target, login, found.login, http=http, host=host)
+        lacking = await _find_forbidden(target, login, found.login, http=http, host=host)
         return _forbidden(target, login, lacking, fallback=fallback) if lacking else finding
     finally:
         await http.send(question(target, "oauth_revoke_token", {"token": found.login.token.reveal()}))
@@ -103,7 +103,7 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
     return ok(target.name, "Speed", says)
 
 
-async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport, host: str) -> list[str]:
+async def _find_forbidden(target: Target, login: Basic, token: Bearer, http: Transport, host: str) -> list[str]:
     """Return the commands that the account may call, but its token may not."""
     asked = trials(host)
 

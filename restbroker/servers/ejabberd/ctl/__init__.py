@@ -6,7 +6,7 @@ Reached through the registry. Always holds: loads no Trio.
 from typing import Final
 
 from restbroker.servers.ctl import CtlDialect
-from restbroker.servers.ejabberd.ctl.reading import read
-from restbroker.servers.ejabberd.ctl.writing import write
+from restbroker.servers.ejabberd.ctl.arguments import read
+from restbroker.servers.ejabberd.ctl.output import write
 
 MANNER: Final = CtlDialect("ejabberdctl", read, write, asks_state="status")

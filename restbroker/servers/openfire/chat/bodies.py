@@ -53,7 +53,7 @@ def _json(*members: Argument) -> Entity:
 
 def _scalars(names: str) -> tuple[Argument, ...]:
     """Return arguments that take any scalar; a `*` stands behind the names that a job must give."""
-    return tuple(Argument(name.rstrip("*"), SCALAR, needed=name.endswith("*")) for name in names.split())
+    return tuple(Argument(name.rstrip("*"), SCALAR, required=name.endswith("*")) for name in names.split())
 
 
 BODIES: Final[Mapping[str, Entity]] = MappingProxyType(
@@ -68,7 +68,7 @@ BODIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "Friend": _json(*needs(jid=JID), *_scalars("nickname"), *may(groups=COMMAS)),
         "Email": _json(*_scalars("toName to* fromName from* subject textBody htmlBody")),
         "AssistEntity": _json(
-            Argument("userID", SCALAR, needed=True, aliases=("from", "userId")),
+            Argument("userID", SCALAR, required=True, aliases=("from", "userId")),
             *_scalars("emailAddress* question* workgroup* nickname agent product company state country"),
         ),
         "WorkgroupEntity": _json(*_scalars("name* description*"), *needs(members=COMMAS)),

@@ -16,7 +16,7 @@ from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.chat.connector import health_of, ready
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
-from restbroker.servers.openfire.chat.headers import accepting
+from restbroker.servers.openfire.chat.headers import accept_header
 from restbroker.servers.openfire.chat.options import BASE, Options
 from restbroker.servers.openfire.chat.trust import CURE, MESSAGE, is_administrator, trust_question
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -131,7 +131,7 @@ async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -
     there = attrs.evolve(target, url=url, credentials=None, connect_timeout_s=_CONNECT_S)
     path = f"{url.path}/restapi/v1/system/statistics/sessions"
     request = Request(
-        "GET", path, _LOOK_S, query=(), headers=(accepting("application/json"),), body=b"", body_limit_bytes=65_536
+        "GET", path, _LOOK_S, query=(), headers=(accept_header("application/json"),), body=b"", body_limit_bytes=65_536
     )
     try:
         async with open_client(there) as http:

@@ -15,7 +15,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
-from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
@@ -108,7 +108,7 @@ class ChatConnector:
         if not asked.user:
             return await self._without_stream(call, entry, spec, asked=asked, link=link)
         if entry.effect in ("joins", "leaves", "speaks"):
-            return await self._inside().do(call, entry, spec, asked=asked, link=link)
+            return await self._inside().deliver(call, entry, spec, asked=asked, link=link)
         stream = await as_unsent(self._shared_logins().stream, asked.user)
         response = await link.send(asked.of(stream))
         if response.status == 400:
@@ -208,10 +208,10 @@ class ChatConnector:
         return offer_gone(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
     async def _log_in(self, asked: ChatRequest) -> Outcome:
-        password, totp = (asked.given.get(name) for name in ("password", "totp"))
+        password, totp = (asked.arguments.get(name) for name in ("password", "totp"))
         # An empty one is none: the target's login logs him in.
         given = (str(password) if password else None, None if totp is None else str(totp))
-        await as_unsent(self._shared_logins().login, str(asked.given[FROM]), *given)
+        await as_unsent(self._shared_logins().login, str(asked.arguments[FROM]), *given)
         return Delivered("", None, 200)
 
     async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
@@ -240,10 +240,10 @@ class ChatConnector:
 def _whose(entry: Entry, asked: ChatRequest) -> str:
     """Return the name whose session the command ends, or that asks; "" if there is none that a login could have."""
     if entry.effect == "kicks":
-        return str(asked.given["username"])
+        return str(asked.arguments["username"])
     if entry.effect not in ("asks", "revokes", "uploads"):
         return ""
-    name = str(asked.given.get("userID", asked.given.get("userId", "")))
+    name = str(asked.arguments.get("userID", asked.arguments.get("userId", "")))
     return name if is_local(name) else ""
 
 
@@ -257,18 +257,18 @@ def health_of(response: Response) -> Health:
     status = response.status
     match status:
         case 200 if isinstance(parse_json(response.body), dict):
-            return well("The Chat API answers and accepts the login.")
+            return target_up("The Chat API answers and accepts the login.")
         case 401:
-            return denied("LoginRefused", f"The login is refused (status {status}).", CHECK_LOGIN)
+            return target_denied("LoginRefused", f"The login is refused (status {status}).", CHECK_LOGIN)
         case 403:
-            return denied("PluginDisabled", f"The plugin is switched off (status {status}).", CHECK_ENABLED)
+            return target_denied("PluginDisabled", f"The plugin is switched off (status {status}).", CHECK_ENABLED)
         case _ if status in (200, 404, 405) or 300 <= status < 400:
             # While Openfire starts, its plugins are not there yet: it may be that.
             about = f"The Chat API is not there (status {status}): Openfire is starting, or the URL is wrong."
-            return unwell(about, CHECK_URL, "NotTheApi")
+            return target_down(about, CHECK_URL, "NotTheApi")
         case _:
             code = "NotTheApi" if status < 500 else "Unwell"
-            return unwell(f"The server does not work now (status {status}).", f"{IF_NOT}see Openfire's log.", code)
+            return target_down(f"The server does not work now (status {status}).", f"{IF_NOT}see Openfire's log.", code)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

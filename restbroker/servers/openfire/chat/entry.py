@@ -49,7 +49,7 @@ FROM: Final = "from"
 """The argument that says as whom a command acts."""
 STREAM: Final = "streamid"
 """What stands in the path for the stream of the user who acts."""
-_STREAM_OF: Final = Argument(FROM, USER, needed=True)
+_STREAM_OF: Final = Argument(FROM, USER, required=True)
 _IN_PATH: Final[Mapping[str, Form]] = {
     FROM: SENDER,
     "roomName": ROOM,
@@ -160,7 +160,7 @@ def entry(
             for one in names_in(path)
         ),
         *(_row(one, _IN_QUERY.get(one, TEXT)) for one in query),
-        *([Argument(raw, _RAW[sends], needed=True, aliases=("body",) if raw != "body" else ())] if sends else []),
+        *([Argument(raw, _RAW[sends], required=True, aliases=("body",) if raw != "body" else ())] if sends else []),
         *(BODIES[columns["body"]].members if "body" in columns else ()),
     )
     if method == "DELETE" and columns.get("answers_404"):

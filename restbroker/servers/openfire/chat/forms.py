@@ -141,7 +141,7 @@ EITHER: Final = Form(
 SCALAR: Final = Form("a text, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
 FILLED: Final = SCALAR._replace(convert=forms.FILLED.convert, filled=True)
 """A text that is not empty, or another value."""
-TEXTS: Final = table.TEXTS._replace(wanted="a list of texts, or one with commas,", convert=_split)
+TEXTS: Final = table.TEXTS._replace(expected="a list of texts, or one with commas,", convert=_split)
 NEW_GROUP: Final = up_to(LONGEST_GROUP, SEGMENT)
 """A group in a path, which the command may create."""
 GROUPS: Final = each(GROUP, TEXTS)

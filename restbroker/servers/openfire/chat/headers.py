@@ -15,7 +15,7 @@ from restbroker.servers.openfire.chat.options import Options
 _JSON: Final = "application/json"
 
 
-def accepting(kind: str) -> tuple[str, str]:
+def accept_header(kind: str) -> tuple[str, str]:
     """Return the `Accept` header: errors as JSON, and answers of this type, which may be the only one of a command."""
     return "Accept", _JSON if kind == _JSON else f"{_JSON}, {kind};q=0.9"
 

@@ -18,11 +18,20 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.jid import fold_case
 from restbroker.job.outcome import Denied, Rejected
-from restbroker.servers.contract import LoginBook, Logins, NoLogin, Ports
+from restbroker.servers.contract import Logins, LoginStore, NoLogin, Ports
 from restbroker.servers.openfire.chat.error_table import ASKS, LOGGED_IN
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.sessions import Sessions
-from restbroker.store.logins import AskingOnly, How, Known, LoggedIn, LoggedOff, LoginBusy, LoginGranted, LoginTurn
+from restbroker.store.logins import (
+    AskingOnly,
+    LoggedIn,
+    LoggedOff,
+    LoginBusy,
+    LoginGranted,
+    LoginState,
+    LoginTurn,
+    LogoffReason,
+)
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
@@ -52,27 +61,27 @@ class SharedLogins:
     """The logins of one target's users, as `servers.contract.Logins` describes them."""
 
     _target: Target
-    _book: LoginBook
+    _store: LoginStore
     _sessions: Sessions
-    _known: dict[str, str] = attrs.field(factory=dict, repr=False)
-    _asking: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
+    _streams: dict[str, str] = attrs.field(factory=dict, repr=False)
+    _locks: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
 
     async def stream(self, user: str) -> str:
         """Return the id of the user's stream, as `Logins.stream` promises, at once if this process knows it."""
         name = user_name(user)
-        return self._known.get(name) or await self._find_stream(name, "")
+        return self._streams.get(name) or await self._find_stream(name, "")
 
     async def renew(self, user: str, stale: str) -> str:
         """Return the id of a stream other than the stale one, as `Logins.renew` promises."""
         return await self._find_stream(user_name(user), stale)
 
-    async def open_watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
-        """Return the id of a stream to read events from, or None, as `Logins.open_watched` promises."""
+    async def stream_for_reader(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
+        """Return the id of a stream to read events from, or None, as `Logins.stream_for_reader` promises."""
         return await self._find_stream(user_name(user), stale, stays_off=True, afresh=afresh) or None
 
-    async def read_states(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return what Redis notes of each user's login, in the order of `users`."""
-        return await self._book.read_states([user_name(user) for user in users])
+        return await self._store.read_states([user_name(user) for user in users])
 
     async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
         """Log the user in now, even if a stream is known, and return the stream's id.
@@ -81,22 +90,22 @@ class SharedLogins:
         refuses, or if the name asks a question.
         """
         name = user_name(user)
-        async with self._turn_here(name):
+        async with self._lock(name):
             turn = self._turn()
             while True:
-                (known,) = await self._book.read_states([name])
+                (known,) = await self._store.read_states([name])
                 stale = known.stream if isinstance(known, LoggedIn) else ""
-                match await self._book.take(name, turn, stale=stale):
+                match await self._store.take(name, turn, stale=stale):
                     case LoginGranted(ends):
-                        return await self._logged_in(name, turn, password, totp, ends=(ends,))
+                        return await self._log_in(name, turn, password, totp, ends=(ends,))
                     case LoginBusy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
                     case AskingOnly() as asks:
-                        await self._must_be_over(name, asks)
+                        await self._require_over(name, asks)
                     case LoggedIn() | LoggedOff():
                         pass  # somebody logged him in just now
 
-    async def read_state(self, user: str) -> Known:
+    async def read_state(self, user: str) -> LoginState:
         """Return what Redis notes of the user's login."""
         (known,) = await self.read_states([user])
         return known
@@ -113,7 +122,7 @@ class SharedLogins:
             # Other hands may have logged him in, or a login whose answer was lost.
             if await self.read_state(user) in (None, LoggedOff()) and await self._sessions.is_taken(user):
                 raise NoLogin(LOGGED_IN)
-            match await self._book.ask(name, claim):
+            match await self._store.ask(name, claim):
                 case LoginGranted():
                     return AskingOnly(claim)
                 case LoginBusy(left_ms):
@@ -137,8 +146,8 @@ class SharedLogins:
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> None:
         """Forget what is noted of the user, here and in Redis: the stream was ended, or the question is over."""
         name = user_name(user)
-        self._known.pop(name, None)
-        await self._book.end(name, what)
+        self._streams.pop(name, None)
+        await self._store.end(name, what)
 
     async def note_kicked(self, user: str) -> None:
         """Log the user off, since a job may have ended the session, which the plugin does not notice.
@@ -162,31 +171,31 @@ class SharedLogins:
 
     async def note_expelled(self, user: str, room: str) -> None:
         """Note in Redis that the user is out of the room (`balcony@conference`), as `Logins.note_expelled` promises."""
-        await self._book.room_lose(fold_case(room), user_name(user), is_out=True)
+        await self._store.forget_room(fold_case(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
         """Close the connection to Redis; a later call opens a new one."""
-        await self._book.aclose()
+        await self._store.aclose()
 
     async def _end_login(
-        self, name: str, how: How, send: Callable[[str], Awaitable[Response]]
+        self, name: str, how: LogoffReason, send: Callable[[str], Awaitable[Response]]
     ) -> LogoffResult | LoggedOff | None:
         """End the login in the user's turn, as `log_off` describes; `how` says why it ends.
 
         No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
         """
-        async with self._turn_here(name):
+        async with self._lock(name):
             turn = self._turn()
             while True:
-                match await self._book.start_logoff(name, turn, how):
+                match await self._store.start_logoff(name, turn, how):
                     case LoginGranted(stream):
-                        self._known.pop(name, None)
+                        self._streams.pop(name, None)
                         return await self._end_stream(name, turn, stream, send)
                     case LoginBusy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
                     case known:
                         # What this process has beside that, Redis lost.
-                        self._known.pop(name, None)
+                        self._streams.pop(name, None)
                         return known
 
     async def _end_stream(
@@ -200,22 +209,22 @@ class SharedLogins:
         finally:
             with trio.move_on_after(_RELEASE_S, shield=True):
                 if is_over:
-                    await self._book.end(name, LoggedIn(stream))
-                await self._book.put(name, turn.holder, "")
+                    await self._store.end(name, LoggedIn(stream))
+                await self._store.put(name, turn.holder, "")
 
-    async def _must_be_over(self, name: str, asks: AskingOnly) -> None:
+    async def _require_over(self, name: str, asks: AskingOnly) -> None:
         """Return if the question is over, which a restart of the server does not tell. Raise `NoLogin` if it is not."""
         if asks.age_s < _FIRM_S or await self._sessions.has_path(name) is not False:
             raise NoLogin(ASKS)
-        await self._book.end(name, asks)
+        await self._store.end(name, asks)
 
     async def _find_stream(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
         """Return the id of the user's stream; "" if a job logged the user off or they ask, and `stays_off` is set.
 
-        `stale` and `afresh` are those of `open_watched`.
+        `stale` and `afresh` are those of `stream_for_reader`.
         """
-        async with self._turn_here(name):
-            known = self._known.get(name)
+        async with self._lock(name):
+            known = self._streams.get(name)
             # Whether he was logged off, by whichever process, only Redis knows.
             if known is not None and known != stale and not stays_off:
                 return known
@@ -224,30 +233,30 @@ class SharedLogins:
     async def _take_stream(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
         turn, wait_s = self._turn(), _LOOK_S
         while True:
-            match await self._book.take(name, turn, stale=stale, stays_off=stays_off):
+            match await self._store.take(name, turn, stale=stale, stays_off=stays_off):
                 case LoggedIn(stream):
                     self._keep(name, stream)
                     return stream
                 case LoggedOff():
-                    self._known.pop(name, None)
+                    self._streams.pop(name, None)
                     return ""
                 case AskingOnly() as asks:
-                    self._known.pop(name, None)
+                    self._streams.pop(name, None)
                     try:
-                        await self._must_be_over(name, asks)
+                        await self._require_over(name, asks)
                     except NoLogin:
                         if stays_off:
                             return ""
                         raise
                 case LoginGranted(ends):
-                    return await self._logged_in(name, turn, None, None, ends=(ends, stale if afresh else ""))
+                    return await self._log_in(name, turn, None, None, ends=(ends, stale if afresh else ""))
                 case LoginBusy(left_ms):
                     await trio.sleep(min(left_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case other:
                     assert_never(other)
 
-    async def _logged_in(
+    async def _log_in(
         self, name: str, turn: LoginTurn, password: str | None, totp: str | None, *, ends: Collection[str]
     ) -> str:
         """Log the user in within this turn, note the stream in Redis, and return its id.
@@ -261,7 +270,7 @@ class SharedLogins:
             given = await sessions.log_in(name, password, totp)
             if given in ends:
                 # A kick or a lock ended his session, which the plugin does not notice (measured), or a logoff is late.
-                await self._book.take(name, attrs.evolve(turn, lease_ms=3 * turn.lease_ms), stale=given)
+                await self._store.take(name, attrs.evolve(turn, lease_ms=3 * turn.lease_ms), stale=given)
                 await sessions.end(name, given)
                 given = await sessions.log_in(name, password, totp)
             stream = given
@@ -274,8 +283,8 @@ class SharedLogins:
         finally:
             if stream in ("", unknown):  # the next one need not wait until the lease ends
                 with trio.move_on_after(_RELEASE_S, shield=True):
-                    await self._book.put(name, turn.holder, stream)
-        await self._book.put(name, turn.holder, stream)
+                    await self._store.put(name, turn.holder, stream)
+        await self._store.put(name, turn.holder, stream)
         self._keep(name, stream)
         return stream
 
@@ -283,20 +292,20 @@ class SharedLogins:
         return LoginTurn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
 
     @asynccontextmanager
-    async def _turn_here(self, name: str) -> AsyncIterator[None]:
+    async def _lock(self, name: str) -> AsyncIterator[None]:
         """Hold the name's lock in this process: one job asks, and the others then find its result."""
-        lock = self._asking.setdefault(name, trio.Lock())
+        lock = self._locks.setdefault(name, trio.Lock())
         try:
             async with lock:
                 yield
         finally:
-            if not lock.statistics().tasks_waiting and self._asking.get(name) is lock and not lock.locked():
-                del self._asking[name]
+            if not lock.statistics().tasks_waiting and self._locks.get(name) is lock and not lock.locked():
+                del self._locks[name]
 
     def _keep(self, name: str, stream: str) -> None:
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[name] = stream
+        if len(self._streams) >= _MOST_KNOWN:
+            self._streams.clear()
+        self._streams[name] = stream
 
 
 async def as_unsent(ask: Callable[..., Awaitable[T]], *arguments: str | None) -> T:

@@ -157,15 +157,15 @@ def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
     may_be_done = entry.repeat == "already_done"
     match answer.status:
         case 400 if may_be_done and (entry.effect == "logs_off" or call.maybe_run):
-            return answer.done(call, spec, DONE_BEFORE)
+            return answer.deliver_already_done(call, spec, DONE_BEFORE)
         case 400:
             return _bad_request(entry, answer)
         case 404 if _is_of_command(entry, answer.response):
             if may_be_done and call.maybe_run:
-                return answer.done(call, spec, DONE_BEFORE)
+                return answer.deliver_already_done(call, spec, DONE_BEFORE)
             return answer.reject("NotFound", "Check the names, or create them.")
         case 409 if may_be_done and (call.maybe_run or call.ok_if_exists):
-            return answer.done(call, spec, DONE_BEFORE)
+            return answer.deliver_already_done(call, spec, DONE_BEFORE)
         case 409:
             return answer.reject("AlreadyExists", "Choose another name, or update it.")
         case 404 | 405 | 406 | 415:

@@ -22,11 +22,11 @@ from restbroker.servers.api.table import fit
 from restbroker.servers.openfire.chat.bodies import BODIES
 from restbroker.servers.openfire.chat.entry import FROM, STREAM, Entry
 from restbroker.servers.openfire.chat.forms import service_of
-from restbroker.servers.openfire.chat.headers import accepting, authorization_header
+from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.entities import Entity, check_room
-from restbroker.servers.openfire.writing import xml
+from restbroker.servers.openfire.entity_writer import xml
 from restbroker.transport.message import Request
 
 _JSON: Final = "application/json"
@@ -41,11 +41,11 @@ _LOOK_AT_ROOM: Final = "chat_get_room"
 class ChatRequest:
     """A request that still lacks the stream of the user who acts. `user` is "" if none does.
 
-    `given`: the arguments as they are sent.
+    `arguments`: the arguments as they are sent.
     """
 
     user: str
-    given: Mapping[str, Json] = attrs.field(repr=False)
+    arguments: Mapping[str, Json] = attrs.field(repr=False)
     _request: Request = attrs.field(repr=False)
     _before: str = attrs.field(repr=False)
     _behind: str = attrs.field(repr=False)
@@ -68,9 +68,9 @@ def build(call: Call, entry: Entry, target: Target) -> ChatRequest:
     return _make(call, entry, target, given)
 
 
-def joining(call: Call, asked: ChatRequest, target: Target) -> ChatRequest:
+def join_request(call: Call, asked: ChatRequest, target: Target) -> ChatRequest:
     """Return the request that has the user of a command join its room. Raise `ConfigError` as `build` does."""
-    given = {name: asked.given[name] for name in (FROM, "roomName", "service") if name in asked.given}
+    given = {name: asked.arguments[name] for name in (FROM, "roomName", "service") if name in asked.arguments}
     return _make(call, _entry_of(target, _JOIN), target, given)
 
 
@@ -81,8 +81,8 @@ def room_of(asked: ChatRequest) -> str:
 
 def named_room(asked: ChatRequest) -> str:
     """Return the room with its service as the job writes it, for messages: no folded secret would be masked there."""
-    service = asked.given.get("service", asked.given.get("servicename", "conference"))
-    return f"{asked.given['roomName']}@{service}"
+    service = asked.arguments.get("service", asked.arguments.get("servicename", "conference"))
+    return f"{asked.arguments['roomName']}@{service}"
 
 
 def room_question(call: Call, asked: ChatRequest, target: Target) -> Request:
@@ -93,7 +93,7 @@ def room_question(call: Call, asked: ChatRequest, target: Target) -> Request:
 
 def question(target: Target) -> Request:
     """Return the probe's request, for the number of sessions; every account may ask. Raise `ConfigError`."""
-    headers = (accepting(_JSON), *authorization_header(target))
+    headers = (accept_header(_JSON), *authorization_header(target))
     path = target.url.path + _PROBE
     return Request(
         "GET", path, target.timeout_s, query=(), headers=headers, body=b"", body_limit_bytes=65_536, repeatable=True
@@ -127,7 +127,7 @@ def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -
     if entry.adds_secret and (secret := target.options_as(Options).secret) is not None:
         query = (*query, ("secret", secret.reveal()))
     kind, body = _body(entry, given)
-    headers = (accepting(entry.accepts), *authorization_header(target), *call.headers)
+    headers = (accept_header(entry.accepts), *authorization_header(target), *call.headers)
     if kind:
         headers = (*headers, ("Content-Type", kind))
     repeatable = entry.repeat == "safe"

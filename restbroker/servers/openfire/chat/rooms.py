@@ -24,7 +24,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome, Rejected
-from restbroker.servers.contract import Link, LoginBook
+from restbroker.servers.contract import Link, LoginStore
 from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
@@ -36,7 +36,7 @@ from restbroker.servers.openfire.chat.outcomes import (
     join_refused,
     no_such_room,
 )
-from restbroker.servers.openfire.chat.request import ChatRequest, joining, named_room, room_of, room_question
+from restbroker.servers.openfire.chat.request import ChatRequest, join_request, named_room, room_of, room_question
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response
@@ -61,7 +61,7 @@ class _Job:
     call: Call
     entry: Entry
     spec: CommandSpec
-    asked: ChatRequest
+    request: ChatRequest
     link: Link
 
 
@@ -90,16 +90,16 @@ class Rooms:
     """Delivers the commands of one target that users do in rooms."""
 
     _target: Target
-    _book: LoginBook
+    _store: LoginStore
     _logins: SharedLogins
     _now_s: Callable[[], float]
 
-    async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
+    async def deliver(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
         """Deliver one command, having the user join the room first if that is needed, and return its outcome.
 
         Raise the same as a connector's `deliver`.
         """
-        job = _Job(call, entry, spec, asked=asked, link=link)
+        job = _Job(call, entry, spec, request=asked, link=link)
         wanted = need = self._need(entry)
         stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
         for others in reversed(range(_TRIES)):
@@ -137,15 +137,15 @@ class Rooms:
 
     async def _try(self, job: _Job, stream: str, need: Need) -> _Answer:
         """Try the command once on this stream. Raise `_NoRoom` if it must not be sent."""
-        stay = RoomMembership(room_of(job.asked), user_name(job.asked.user), stream)
-        command, has_joined = job.asked.of(stream), False
+        stay = RoomMembership(room_of(job.request), user_name(job.request.user), stream)
+        command, has_joined = job.request.of(stream), False
         for _ in range(_TRIES):
             match await self._turn(job, stay, "need" if has_joined else need):
                 case LoginTurn() as turn if job.entry.effect != "speaks":
-                    return _Answer(await self._with_turn(job, stay, turn, command))
+                    return _Answer(await self._send_in_turn(job, stay, turn, command))
                 case LoginTurn() as turn:
-                    join = joining(job.call, job.asked, self._target).of(stream)
-                    response = await self._with_turn(job, stay, turn, join)
+                    join = join_request(job.call, job.request, self._target).of(stream)
+                    response = await self._send_in_turn(job, stay, turn, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
                     # Asked once more: somebody may have had him leave meanwhile, as a room that lets nobody stay.
@@ -153,12 +153,12 @@ class Rooms:
                 case "out":
                     raise _NoRoom(NOT_IN_ROOM)
                 case "":
-                    await self._make_sure(job)
+                    await self._require_room(job)
                     return _Answer(await job.link.send(command))
                 case "in":
                     # Others may have deleted it since he joined: what he says there would be answered with 200, too.
                     if not has_joined:
-                        await self._make_sure(job)
+                        await self._require_room(job)
                     return _Answer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
@@ -170,7 +170,7 @@ class Rooms:
         while True:
             # For the question whether the room is there, and for the join.
             turn = LoginTurn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
-            match await self._book.room_take(stay, turn, need):
+            match await self._store.take_room(stay, turn, need):
                 case LoginGranted():
                     return turn
                 case LoginBusy(left_ms):
@@ -179,35 +179,35 @@ class Rooms:
                 case state:
                     return state
 
-    async def _with_turn(self, job: _Job, stay: RoomMembership, turn: LoginTurn, request: Request) -> Response:
+    async def _send_in_turn(self, job: _Job, stay: RoomMembership, turn: LoginTurn, request: Request) -> Response:
         """Send the join or leave, note its result in Redis, and return the answer. Raise `_NoRoom` if there is no room.
 
         When it is cancelled or fails, the turn is given back, if Redis takes it within a second.
         """
         try:
             if job.entry.effect != "leaves":
-                await self._make_sure(job)
+                await self._require_room(job)
             # What comes before a post or an invitation has no effect that would count.
             response = await (job.link.ask if job.entry.effect == "speaks" else job.link.send)(request)
         except BaseException:
             # The next one need not wait until the lease ends.
             with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
-                await self._book.room_put(stay, turn.holder, "")
+                await self._store.put_room(stay, turn.holder, "")
             raise
         is_done = 200 <= response.status < 300
         done: State = "out" if job.entry.effect == "leaves" else "in"
         state: State = done if is_done else "out" if response.status == 400 else ""
-        await self._book.room_put(stay, turn.holder, state)
+        await self._store.put_room(stay, turn.holder, state)
         return response
 
-    async def _make_sure(self, job: _Job) -> None:
+    async def _require_room(self, job: _Job) -> None:
         """Ask whether the room is there. Raise `_NoRoom` if the server says that it is not."""
-        response = await job.link.ask(room_question(job.call, job.asked, self._target))
-        missing = no_such_room(response, named_room(job.asked))
+        response = await job.link.ask(room_question(job.call, job.request, self._target))
+        missing = no_such_room(response, named_room(job.request))
         if missing is not None:
             # Nobody is in one of that name that comes later.
             with suppress(StoreRefused):
-                await self._book.room_lose(room_of(job.asked), "", is_out=False)
+                await self._store.forget_room(room_of(job.request), "", is_out=False)
             raise _NoRoom(missing)
 
     async def expel(self, entry: Entry, asked: ChatRequest, link: Link) -> Response:
@@ -228,10 +228,10 @@ class Rooms:
         return response
 
     async def _note(self, entry: Entry, asked: ChatRequest, *, is_done: bool) -> None:
-        for jid in _leaving(entry, asked.given):
+        for jid in _leaving(entry, asked.arguments):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or fold_case(host) == fold_case(self._target.default_host or host):
-                await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_done)
+                await self._store.forget_room(room_of(asked), user_name(jid), is_out=is_done)
 
 
 def _leaving(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from restbroker.job.outcome import Outcome
 from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.chat.error_table import LOGGED_IN, NO_PASSWORD, judge_login
-from restbroker.servers.openfire.chat.headers import accepting, authorization_header
+from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
@@ -142,7 +142,7 @@ class Sessions:
             # The secret is nobody's, and with it he would be somebody without a name (read).
             raise NoLogin(NO_PASSWORD)
         headers = (
-            accepting("text/plain"),
+            accept_header("text/plain"),
             ("Content-Type", "text/plain; charset=UTF-8"),
             *authorization_header(target),
         )

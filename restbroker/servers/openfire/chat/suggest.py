@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.properties import addresses, remarks
 

@@ -19,15 +19,15 @@ from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS, USER_S
 
 _BODY: Final = ("body",)
 _LOGIN: Final = (
-    Argument(FROM, USER, needed=True, aliases=("username",)),
+    Argument(FROM, USER, required=True, aliases=("username",)),
     Argument("totp", TEXT, secret=True),
     Argument("password", TEXT, secret=True, aliases=_BODY),
 )
-_SUBSCRIPTION: Final = (Argument("subscription", ANY, needed=True, secret=True, aliases=_BODY),)
-_MEMBERS: Final = (Argument("members", MEMBERS, needed=True, aliases=_BODY),)
+_SUBSCRIPTION: Final = (Argument("subscription", ANY, required=True, secret=True, aliases=_BODY),)
+_MEMBERS: Final = (Argument("members", MEMBERS, required=True, aliases=_BODY),)
 _REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
-_PASSWORD: Final = (PASSWORD._replace(form=FILLED, needed=True),)
-_WHOSE: Final = (Argument("username", SEGMENT, needed=True, aliases=(FROM,)),)
+_PASSWORD: Final = (PASSWORD._replace(form=FILLED, required=True),)
+_WHOSE: Final = (Argument("username", SEGMENT, required=True, aliases=(FROM,)),)
 _OFFERED: Final = may(workgroup=SEGMENT)
 """An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.job.outcome import Denied, Reason
-from restbroker.servers.openfire.chat.headers import accepting, authorization_header
+from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.transport.message import Request, Response
 
 _PATH: Final = "/restapi/v1/admin/restbroker"
@@ -22,7 +22,7 @@ CURE: Final = "Set Auth to an administrator's login, or give each user's passwor
 
 def trust_question(target: Target) -> Request:
     """Return the request that asks. Raise `ConfigError` if the login cannot be read."""
-    headers = (accepting("application/json"), *authorization_header(target))
+    headers = (accept_header("application/json"), *authorization_header(target))
     return Request(
         "GET",
         target.url.path + _PATH,

@@ -40,7 +40,7 @@ def for_version(version: str | None) -> Catalogue:
     commands = {name: _spec(entry) for name, entry in TABLE.items() if _numbers(entry.since or "0") <= newest}
     newer = {name: _NEWER.format(TABLE[name].since) for name in TABLE.keys() - commands.keys()}
     dangers = dangers_of({name: entry.danger for name, entry in TABLE.items()})
-    return Catalogue(version or _VERSION, commands, dangers, is_whole=True, lacking={**_BROKEN, **newer})
+    return Catalogue(version or _VERSION, commands, dangers, is_whole=True, unavailable={**_BROKEN, **newer})
 
 
 def for_target(_target: Target, found: str | None, _endpoint: str = "") -> Catalogue:

@@ -11,10 +11,10 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.openfire.rest import asking
+from restbroker.servers.openfire.entity_writer import Dialect
+from restbroker.servers.openfire.rest import health
 from restbroker.servers.openfire.rest.options import BASE, Options
 from restbroker.servers.openfire.rest.request import DESCRIPTION, READY, STATISTICS, YAML, question
-from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
@@ -31,18 +31,18 @@ async def check(target: Target) -> list[Finding]:
     try:
         async with open_client(target) as http:
             sessions = await http.send(question(target, STATISTICS))
-            found = asking.health_of(sessions)
+            found = health.health_of(sessions)
             if found.probe.ok:
                 ready = await http.send(question(target, READY))
                 described = await http.send(question(target, DESCRIPTION, accept=YAML))
-                dialect = asking.dialect_in(sessions)
-                version = asking.version_of(dialect, ready, described)
+                dialect = health.dialect_in(sessions)
+                version = health.version_of(dialect, ready, described)
                 return [finding(target, found), *_unready(target, ready), _version(target, dialect, version)]
             if found.code == "NotTheApi" and target.url.port in _CHAT_PORTS:
                 return [_chat_port(target)]
             if found.code == "NotTheApi" and target.url.path != BASE:
                 usual = attrs.evolve(target, url=attrs.evolve(target.url, path=BASE))
-                there = asking.health_of(await http.send(question(usual, STATISTICS)))
+                there = health.health_of(await http.send(question(usual, STATISTICS)))
                 if there.probe.ok or there.code in ("LoginRefused", "PluginDisabled"):
                     return [_other_path(target)]
     except (NotSent, MaybeSent) as error:
@@ -61,7 +61,7 @@ def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
 
 
 def _unready(target: Target, ready: Response) -> list[Finding]:
-    if not asking.is_starting(ready):
+    if not health.is_starting(ready):
         return []
     message = "It is not ready: it is starting or stopping."
     return [problem(target, "Unwell", message, "Wait, and check Openfire's log.")]

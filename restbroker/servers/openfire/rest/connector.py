@@ -15,7 +15,8 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.openfire.rest import asking, catalogue, groups, rooms
+from restbroker.servers.openfire.entity_writer import Dialect
+from restbroker.servers.openfire.rest import catalogue, groups, health, rooms
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, classify
 from restbroker.servers.openfire.rest.request import (
@@ -28,7 +29,6 @@ from restbroker.servers.openfire.rest.request import (
     writes_json,
 )
 from restbroker.servers.openfire.rest.table import TABLE, Entry
-from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -59,7 +59,7 @@ class OpenfireConnector:
 
         Raise `NotSent` or `MaybeSent`. When cancelled, only the link knows whether the command was sent.
         """
-        entry = lookup(TABLE, call.command, self._target.name, self.catalogue.lacking)
+        entry = lookup(TABLE, call.command, self._target.name, self.catalogue.unavailable)
         if isinstance(entry, Rejected):
             return entry
         if writes_json(entry, self._target, call.command.arguments) and self._dialect is None:
@@ -89,16 +89,16 @@ class OpenfireConnector:
         Nothing changes on the server. Raise `NotSent` or `MaybeSent` if it cannot be reached.
         """
         ready = await link.ask(unsent(lambda: question(self._target, READY)))
-        if asking.is_starting(ready):
-            return asking.starting().probe
+        if health.is_starting(ready):
+            return health.starting().probe
         response = await link.ask(unsent(lambda: question(self._target, STATISTICS, self._session)))
         self._remember(response)
         # It may be another version than before the outage.
-        self._dialect = asking.dialect_in(response) if response.status == 200 else None
-        probe, described = asking.health_of(response).probe, None
+        self._dialect = health.dialect_in(response) if response.status == 200 else None
+        probe, described = health.health_of(response).probe, None
         if self._dialect == "1.3":
             described = await link.ask(unsent(lambda: question(self._target, DESCRIPTION, self._session, accept=YAML)))
-        return attrs.evolve(probe, version=asking.version_of(self._dialect, ready, described))
+        return attrs.evolve(probe, version=health.version_of(self._dialect, ready, described))
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Sleep until cancelled; there is no background work."""
@@ -150,7 +150,7 @@ class OpenfireConnector:
             asked = unsent(lambda: question(self._target, STATISTICS, self._session, call.timeout_s))
             response = await link.ask(asked)
             self._remember(response)
-            self._dialect = asking.dialect_in(response)
+            self._dialect = health.dialect_in(response)
         if self._dialect is not None:
             return None
         if response.status != 200:

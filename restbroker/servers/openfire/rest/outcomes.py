@@ -196,7 +196,7 @@ def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
         return Delivered(text, body, case.response.status, note=f"partly done: {count}")
     answer = case.read()
     shown = "; ".join(f"{one.get('roomName')}: {one.get('message')}" for one in failed if isinstance(one, dict))
-    return answer.reject("CommandFailed", CHECK_ARGUMENTS, f"{count}: {answer.shown.hide(shown)}")
+    return answer.reject("CommandFailed", CHECK_ARGUMENTS, f"{count}: {answer.masked_text.hide(shown)}")
 
 
 def _results(listed: Json) -> list[Json]:
@@ -218,7 +218,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     error = found[1].strip()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
     if case.call.maybe_run and done.get(error) == kind:
-        return answer.done(case.call, case.spec)
+        return answer.deliver_already_done(case.call, case.spec)
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
     hint = _LEGACY_CURES.get(error, CHECK_ARGUMENTS)
@@ -228,9 +228,9 @@ def _legacy(case: _Case, text: str) -> Outcome:
 def _not_found(case: _Case, answer: Answer) -> Outcome:
     call = case.call
     if case.entry.effect == "removes" and call.maybe_run:
-        return answer.done(call, case.spec)
+        return answer.deliver_already_done(call, case.spec)
     if call.maybe_run and NEW_NAME in call.command.arguments:
-        message = f"{answer.says}; an earlier try may have renamed the account, or only part of it."
+        message = f"{answer.sentence}; an earlier try may have renamed the account, or only part of it."
         return answer.reject("NotFound", "Check that the new name exists and the old one is gone.", message)
     return answer.reject("NotFound", "Check the name, or create it first.")
 
@@ -247,7 +247,7 @@ def _conflict(case: _Case, answer: Answer) -> Outcome:
         hint = "The current state forbids it, e.g. a room's last owner, or a list that cannot be changed."
         return answer.reject("Refused", hint)
     if case.call.ok_if_exists:
-        return answer.done(case.call, case.spec)
+        return answer.deliver_already_done(case.call, case.spec)
     if case.call.maybe_run:
-        return answer.done(case.call, case.spec, AFTER_A_RETRY)
+        return answer.deliver_already_done(case.call, case.spec, AFTER_A_RETRY)
     return answer.reject("AlreadyExists", EXISTS)

@@ -19,12 +19,12 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import Pairs, path_of, query_of
 from restbroker.servers.api.table import fit, without_host
-from restbroker.servers.openfire import writing
+from restbroker.servers.openfire import entity_writer
 from restbroker.servers.openfire.entities import NEWER, check_room
+from restbroker.servers.openfire.entity_writer import Dialect
 from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
-from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Request
 
 JSON: Final = "application/json"
@@ -58,7 +58,9 @@ def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, coo
     if (entity := entry.entity) is not None:
         members = _members(entry, given)
         is_json = dialect is not None and writes_json(entry, target, given)
-        body = writing.json(entity, members, dialect) if dialect and is_json else writing.xml(entity, members)
+        body = (
+            entity_writer.json(entity, members, dialect) if dialect and is_json else entity_writer.xml(entity, members)
+        )
         headers = (*headers, ("Content-Type", JSON if is_json else XML))
     return Request(
         entry.method,

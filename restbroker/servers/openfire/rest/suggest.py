@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.openfire.properties import addresses, remarks
 from restbroker.servers.openfire.rest.options import Options
 

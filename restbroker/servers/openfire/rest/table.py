@@ -244,7 +244,7 @@ ENTRIES: Final = (
     _entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
            body="RosterItemEntity", same=("jid", "rosterJid")),
     _entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=_LIST_S),
-    _entry("create_user", "POST /users", body="UserEntity", own=(PASSWORD._replace(needed=True),), effect="creates"),
+    _entry("create_user", "POST /users", body="UserEntity", own=(PASSWORD._replace(required=True),), effect="creates"),
     _entry("get_user", "GET /users/{username}", answer="UserEntity"),
     _entry("update_user", "PUT /users/{username}", body="UserEntity", own=may(newUsername=NAME)),
     _entry("delete_user", "DELETE /users/{username}", effect="removes"),

@@ -30,7 +30,7 @@ from restbroker.servers.openfire.stream.problems import (
     no_password,
     refusal,
 )
-from restbroker.servers.reported import findings_of
+from restbroker.servers.source_findings import findings_of
 from restbroker.store.sources import SourceState
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request

@@ -22,7 +22,7 @@ Redis must have them well within the time that it is given: many large events at
 """
 
 
-def _nobody(size_bytes: int) -> None:
+def _ignore(size_bytes: int) -> None:
     del size_bytes
 
 
@@ -34,7 +34,7 @@ class EventBuffer:
     """
 
     most_bytes: int
-    on_full: Callable[[int], None] = _nobody
+    on_full: Callable[[int], None] = _ignore
     _events: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
     _size_bytes: int = 0
     """The bytes of all events, also of those that were taken last: they are in memory until Redis has them."""
@@ -51,7 +51,7 @@ class EventBuffer:
         self._waiting += 1
         try:
             while self._size_bytes and self._size_bytes + size_bytes > self.most_bytes:
-                self._say_that_it_is_full()
+                self._report_full()
                 await self._changed.wait()
         finally:
             self._waiting -= 1
@@ -65,9 +65,9 @@ class EventBuffer:
         while not self._events:
             self._was_full = self._was_full and self._waiting > 0
             await self._changed.wait()
-        return self.rest()
+        return self.take_now()
 
-    def rest(self) -> list[ServerEvent]:
+    def take_now(self) -> list[ServerEvent]:
         """Return the same as `take` without waiting; none if the buffer is empty."""
         self._settle()
         taken: list[ServerEvent] = []
@@ -87,7 +87,7 @@ class EventBuffer:
             self._taken_bytes = 0
             self._tell()
 
-    def _say_that_it_is_full(self) -> None:
+    def _report_full(self) -> None:
         if not self._was_full:
             self._was_full = True
             self.on_full(self._size_bytes)

@@ -20,7 +20,9 @@ from restbroker.job.event import ServerEvent
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.stream.access import headers_of
 from restbroker.servers.openfire.stream.attributes import StreamAttributes
+from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.open_stream import OpenStream
 from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
     Problem,
@@ -31,10 +33,8 @@ from restbroker.servers.openfire.stream.problems import (
     refusal,
     too_large,
 )
-from restbroker.servers.openfire.stream.reading import Reading
-from restbroker.servers.openfire.stream.shared import ListenerContext
 from restbroker.servers.openfire.stream.state import StreamState
-from restbroker.store.logins import Known, LoggedIn
+from restbroker.store.logins import LoggedIn, LoginState
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
@@ -97,7 +97,7 @@ class Listener:
         self._heard_at_s = -math.inf
         self._wake.set()
 
-    def note_state(self, known: Known, was: Known) -> None:
+    def note_state(self, known: LoginState, was: LoginState) -> None:
         """Note what Redis has of the user's login, as `StreamState.note` does; leave the stream if it is outdated."""
         self.state.note(known, was)
         if self.state.is_outdated:
@@ -111,52 +111,56 @@ class Listener:
     async def run(self) -> None:
         """Read streams until the lease is lost and what came before is read, or until cancelled."""
         async with trio.open_nursery() as nursery:
-            reading: Reading | None = None
+            reading: OpenStream | None = None
             with self._opening:
                 while True:
                     login = self.state.login
                     stream = await self._open(login.stream if reading and isinstance(login, LoggedIn) else "")
                     if reading is not None:
                         is_taken = self._heard_at_s == -math.inf
-                        self.state.replaces(login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken)
+                        self.state.note_replacement(
+                            login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken
+                        )
                         reading.leave()
                     self._begin()
-                    reading = Reading(stream, self.state.opened_s)
+                    reading = OpenStream(stream, self.state.opened_s)
                     nursery.start_soon(self._read, reading)
                     await self._watch(reading.over)
                     if self.state.is_outdated:
-                        self.state.breaks_off(reading.heard_s)
+                        self.state.note_break(reading.heard_s)
                         reading.leave()
                         reading = None
                     elif reading.over.is_set():
-                        self.state.breaks_off(reading.heard_s)
+                        self.state.note_break(reading.heard_s)
                         reading = None
                         if not self._is_proven:
-                            await self._ended_at_once()
+                            await self._wait_after_early_end()
             if reading is not None:
                 reading.leave()
 
     def _begin(self) -> None:
         """Note that a stream is open."""
-        self.state.begins(self.shared.now_s())
+        self.state.note_open(self.shared.now_s())
         self._afresh = ""
         self._heard_at_s = trio.current_time()
         self._is_proven = False
 
-    async def _ended_at_once(self) -> None:
+    async def _wait_after_early_end(self) -> None:
         """Wait before the next stream, longer each time, so that the server is not asked without end."""
         self._ends += 1
         if self._ends > _ENDS:
             shared = self.shared
-            shared.teller.tell(self.user, no_answer(f"{shared.target.url} ends each stream of {self.user} at once."))
+            shared.reporter.report_problem(
+                self.user, no_answer(f"{shared.target.url} ends each stream of {self.user} at once.")
+            )
         pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
         await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
 
     def _prove(self) -> None:
         self._is_proven, self._ends = True, 0
-        self.shared.teller.well(self.user, f"{self.shared.target.url.origin}/sse")
-        if (gap := self.state.gap()) is not None:
-            self.shared.teller.gap(self.user, gap)
+        self.shared.reporter.note_open(self.user, f"{self.shared.target.url.origin}/sse")
+        if (gap := self.state.take_gap()) is not None:
+            self.shared.reporter.report_gap(self.user, gap)
 
     async def _watch(self, over: trio.Event) -> None:
         """Return when the stream ended, is outdated, or is quiet for so long that another is to be opened."""
@@ -171,7 +175,7 @@ class Listener:
             with trio.move_on_after(max(left_s, _LOOK_S) if self._is_proven else _LOOK_S):
                 await self._wake.wait()
 
-    async def _read(self, reading: Reading) -> None:
+    async def _read(self, reading: OpenStream) -> None:
         shared, stream = self.shared, reading.stream
         form = Form(
             shared.source, self.user, shared.target.default_host, mode=shared.settings.mode, on_out=self._note_expelled
@@ -181,27 +185,27 @@ class Listener:
                 while True:
                     frame = await stream.next()
                     reading.heard_s = max(reading.heard_s, stream.sent_after_s)
-                    if not (self._is_proven or reading.is_left):
+                    if not (self._is_proven or reading.is_replaced):
                         self._prove()
                     event = self._event(form, frame)
                     if event is not None:
                         self._is_held_up, self.facts.event_s = True, shared.now_s()
-                        reading.hold()
-                        await shared.basket.put(event, _EACH_BYTES + len(frame.data.encode()))
-                        reading.go_on()
+                        reading.suspend()
+                        await shared.buffer.put(event, _EACH_BYTES + len(frame.data.encode()))
+                        reading.resume()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()
-                    if form.is_ending and not reading.is_left:
+                    if form.is_ending and not reading.is_replaced:
                         self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
                         self._wake.set()
         except StreamEnded as ended:
             if ended.reason == "large":
-                shared.teller.tell(self.user, too_large(self.user, shared.settings.limit_bytes))
+                shared.reporter.report_problem(self.user, too_large(self.user, shared.settings.limit_bytes))
             elif ended.reason == "other":
-                shared.teller.tell(self.user, no_stream(shared.target, self.user))
+                shared.reporter.report_problem(self.user, no_stream(shared.target, self.user))
             elif ended.reason == "silent":
                 why = f"{shared.target.url} sends nothing to {self.user}, not even a heartbeat."
-                shared.teller.tell(self.user, no_answer(why))
+                shared.reporter.report_problem(self.user, no_answer(why))
         finally:
             await stream.aclose()
             reading.over.set()
@@ -215,7 +219,7 @@ class Listener:
             return form.read(frame, self.shared.now_s())
         # Whatever it holds: what somebody sends a user must not end a broker.
         except Exception as error:  # noqa: BLE001
-            self.shared.teller.unreadable(self.user, frame.name, type(error).__name__)
+            self.shared.reporter.report_unreadable(self.user, frame.name, type(error).__name__)
             return None
 
     async def _open(self, doubted: str) -> EventStream:
@@ -225,7 +229,7 @@ class Listener:
         """
         pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
         while True:
-            await self._valid()
+            await self._wait_for_lease()
             try:
                 looked_s = self.shared.now_s()
                 known = await self._login(stale or doubted, leads_nowhere=bool(stale))
@@ -233,14 +237,14 @@ class Listener:
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
                     self.facts.note_opened(stream, known or "", self.shared.now_s())
-                    return await self._ours(stream)
+                    return await self._confirm_lease(stream)
                 if not known:
                     if known is None:
-                        await self._has_no_login(looked_s)
+                        await self._note_logoff(looked_s)
                     else:
-                        self.state.asks_nothing()
+                        self.state.note_no_question()
                     self.facts.note_ended()
-                    self.shared.teller.rests(self.user, "no login" if known is None else "no question")
+                    self.shared.reporter.note_idle(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue
                 # What is known of his login may be older than the server's last start, or of a session that was ended.
@@ -252,16 +256,16 @@ class Listener:
                 if not is_tried:
                     continue
             except Problem as trouble:
-                self.shared.teller.tell(self.user, trouble)
+                self.shared.reporter.report_problem(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    async def _has_no_login(self, looked_s: float) -> None:
+    async def _note_logoff(self, looked_s: float) -> None:
         """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `Problem`."""
-        if (gap := self.state.has_no_login(looked_s, await self._read_state())) is not None:
-            self.shared.teller.gap(self.user, gap)
+        if (gap := self.state.note_logoff(looked_s, await self._read_state())) is not None:
+            self.shared.reporter.report_gap(self.user, gap)
 
-    async def _read_state(self) -> Known:
+    async def _read_state(self) -> LoginState:
         """Return what Redis has of the user's login. Raise `Problem` if Redis refuses."""
         try:
             (known,) = await self.shared.logins.read_states([self.user])
@@ -269,18 +273,18 @@ class Listener:
             raise no_answer(error.message) from None
         return known
 
-    async def _valid(self) -> None:
+    async def _wait_for_lease(self) -> None:
         """Return when the lease is ours by our own clock."""
         while self._is_lost or trio.current_time() >= self._until_s:
             await self._renewal.wait()
 
-    async def _ours(self, stream: EventStream) -> EventStream:
+    async def _confirm_lease(self, stream: EventStream) -> EventStream:
         """Return the stream, which took its time to open, once it is sure that the lease is still ours.
 
         When cancelled, close the stream.
         """
         try:
-            await self._valid()
+            await self._wait_for_lease()
         except BaseException:
             await stream.aclose()
             raise
@@ -298,7 +302,9 @@ class Listener:
             if self.user in shared.settings.askers:
                 self.state.login = await self._read_state()
                 return ""
-            known = await shared.logins.open_watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
+            known = await shared.logins.stream_for_reader(
+                self.user, stale, afresh=leads_nowhere and stale != self._afresh
+            )
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
@@ -315,7 +321,7 @@ class Listener:
         shared, settings = self.shared, self.shared.settings
         path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
-        await self._valid()
+        await self._wait_for_lease()
         self.is_asking = True
         try:
             stream = await open_stream(

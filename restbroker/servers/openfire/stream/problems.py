@@ -15,7 +15,7 @@ from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.event_contract import States, StreamFacts
 from restbroker.servers.openfire.stream.state import Gap
-from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
+from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
 Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge", ""]
 
@@ -118,19 +118,19 @@ class ProblemReporter:
     _denied: dict[str, str] = attrs.field(factory=dict)
     _users: set[str] = attrs.field(factory=set)
 
-    def began(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+    def add_user(self, user: str, facts: Callable[[], StreamFacts]) -> None:
         """Note that this process reads the user's stream; `facts` returns what is known of the stream."""
         self._users.add(user)
         if self.states is not None:
             self.states.watch(user, facts)
 
-    def note_left(self, user: str) -> None:
+    def remove_user(self, user: str) -> None:
         """Note that another process reads the user's stream."""
         self._users.discard(user)
         if self.states is not None:
             self.states.end(user)
 
-    def tell(self, user: str, trouble: Problem) -> None:
+    def report_problem(self, user: str, trouble: Problem) -> None:
         """Report this problem of this user, unless it was reported already."""
         if trouble.code != "OpenfireLarge":
             self._keep(user, trouble)
@@ -150,22 +150,22 @@ class ProblemReporter:
                 self._denied[user] = trouble.message
             case _:
                 pass
-        self.report(Warned(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
+        self.report(OperatorWarning(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
 
-    def unreadable(self, user: str, name: str, error: str) -> None:
+    def report_unreadable(self, user: str, name: str, error: str) -> None:
         """Report that an event is lost since reading it fails. `name`: its frame's; `error`: the exception's type."""
         what = f"Source {self.source}: an event for {user} ({name!r:.40}) is lost: reading it fails with {error}."
         self.report(EventHandled(self.source, "malformed"))
-        self.report(Warned("EventMalformed", what, "Please report this."))
+        self.report(OperatorWarning("EventMalformed", what, "Please report this."))
 
-    def gap(self, user: str, gap: Gap) -> None:
+    def report_gap(self, user: str, gap: Gap) -> None:
         """Report that events of this user's stream may be missing."""
         between = f"between {_moment(gap.since_s)} and {_moment(gap.until_s)}"
         what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
         cure = "Openfire keeps no events. Do not log off users whose events restbroker reads."
-        self.report(Warned("OpenfireGap", what, cure))
+        self.report(OperatorWarning("OpenfireGap", what, cure))
 
-    def well(self, user: str, server: str) -> None:
+    def note_open(self, user: str, server: str) -> None:
         """Note that the user's stream is open at this address, and report the end of earlier problems."""
         self._keep(user, None)
         if not self._has_opened:
@@ -175,10 +175,12 @@ class ProblemReporter:
         if self._away or self._jammed or denied:
             self._away = self._jammed = False
             self.report(
-                Warned("OpenfireBack", f"Source {self.source}: events are read again, at least those of {user}.")
+                OperatorWarning(
+                    "OpenfireBack", f"Source {self.source}: events are read again, at least those of {user}."
+                )
             )
 
-    def rests(self, user: str, why: Literal["no login", "no question"]) -> None:
+    def note_idle(self, user: str, why: Literal["no login", "no question"]) -> None:
         """Note that the user has no stream, as it should be; `why` says what is missing."""
         self._keep(user, Problem(code="", message=why, cure=""))
 

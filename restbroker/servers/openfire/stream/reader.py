@@ -18,13 +18,13 @@ from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Leases, Offer, ReaderPorts
+from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.event_buffer import EventBuffer
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter
-from restbroker.servers.openfire.stream.shared import ListenerContext
 from restbroker.store.leases import Lease, LeaseHeld, LeaseTaken
-from restbroker.telemetry.events import EventHandled, Report, Warned
+from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 
 _RENEWALS: Final = 3
 """How often a lease is renewed while it lasts."""
@@ -46,9 +46,9 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
     if source.target is None or ways.leases is None or ways.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
     teller = ProblemReporter(source.name, ways.report, ways.states)
-    basket = EventBuffer(source.options.buffer_bytes, partial(_tell_of_full, source.name, ways.report))
+    basket = EventBuffer(source.options.buffer_bytes, partial(_warn_of_full, source.name, ways.report))
     shared = ListenerContext(
-        source.name, source.options, source.target, logins=ways.logins, basket=basket, teller=teller
+        source.name, source.options, source.target, logins=ways.logins, buffer=basket, reporter=teller
     )
     return StreamReader(shared, source, ways, ways.leases)
 
@@ -59,12 +59,12 @@ class StreamReader:
 
     shared: ListenerContext
     source: EventSource
-    ways: ReaderPorts
+    ports: ReaderPorts
     leases: Leases
     _listeners: dict[str, Listener] = attrs.field(factory=dict)
     _late: dict[str, int] = attrs.field(factory=dict)
     _waits: bool = False
-    _in_hand: list[ServerEvent] = attrs.field(factory=list)
+    _unpushed: list[ServerEvent] = attrs.field(factory=list)
     """What was taken out of the buffer and is not known to be in Redis."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -72,18 +72,18 @@ class StreamReader:
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hand_over)
+                nursery.start_soon(self._push_events)
                 nursery.start_soon(self._watch_logins)
                 nursery.start_soon(self._note_expelled)
                 await self._keep_leases(nursery)
         finally:
             with trio.CancelScope(shield=True):
-                await self._hand_over_the_rest()
+                await self._push_rest()
                 await self.leases.end(tuple(self._listeners))
                 await self.leases.aclose()
                 await self.shared.logins.aclose()
-                if self.ways.http is not None:
-                    await self.ways.http.aclose()
+                if self.ports.http is not None:
+                    await self.ports.http.aclose()
 
     async def _keep_leases(self, nursery: trio.Nursery) -> None:
         settings = self.shared.settings
@@ -92,7 +92,7 @@ class StreamReader:
             try:
                 found = await self.leases.hold(settings.everybody, settings.lease_s)
             except (StoreUnavailable, StoreRefused) as error:
-                self._tell_of_redis(error.message)
+                self._warn_of_redis(error.message)
                 await trio.sleep(_AGAIN_S)
                 continue
             late = self._note_states(found, asked_s + settings.lease_s, nursery)
@@ -146,83 +146,83 @@ class StreamReader:
                     if listener is not None:
                         del self._listeners[user]
                         listener.note_lost()
-                        self.shared.teller.note_left(user)
+                        self.shared.reporter.remove_user(user)
                         if listener.is_asking:
                             late.append(user)
         return late
 
     def _start(self, user: str, nursery: trio.Nursery) -> Listener:
         listener = self._listeners[user] = Listener(self.shared, user)
-        self.shared.teller.began(user, listener.facts)
+        self.shared.reporter.add_user(user, listener.facts)
         nursery.start_soon(listener.run)
         return listener
 
-    async def _hand_over(self) -> None:
+    async def _push_events(self) -> None:
         while True:
-            self._in_hand = await self.shared.basket.take()
+            self._unpushed = await self.shared.buffer.take()
             await self._offer()
 
-    async def _hand_over_the_rest(self) -> None:
-        basket = self.shared.basket
+    async def _push_rest(self) -> None:
+        basket = self.shared.buffer
         with trio.move_on_after(_PATIENCE_S):
             await self._offer()
-            while events := basket.rest():
-                self._in_hand = events
+            while events := basket.take_now():
+                self._unpushed = events
                 await self._offer()
-        if lost := len(self._in_hand) + len(basket):
+        if lost := len(self._unpushed) + len(basket):
             what = (
                 f"{lost} events of the source {self.source.name} are lost: Redis did not accept them before the stop."
             )
             cure = "Openfire keeps no events: make sure that Redis works when restbroker stops."
-            self.ways.report(Warned("EventsLost", what, cure))
+            self.ports.report(OperatorWarning("EventsLost", what, cure))
 
     async def _offer(self) -> None:
         """Offer the events in hand until Redis has them all, or has found that they are not wanted."""
-        while self._in_hand:
-            offer = self.ways.inlet.offer(self.source, self._in_hand)
+        while self._unpushed:
+            offer = self.ports.intake.offer(self.source, self._unpushed)
             try:
                 await self._wait(offer)
             finally:
                 with trio.CancelScope(shield=True):
-                    await offer.leave()
-                self._in_hand = self._undecided_events(offer)
-            if self._in_hand:
-                self._tell_of_redis(_why(offer))
+                    await offer.withdraw()
+                self._unpushed = self._undecided_events(offer)
+            if self._unpushed:
+                self._warn_of_redis(_why(offer))
                 await trio.sleep(_PAUSE_S)
         self._waits = False
 
     def _undecided_events(self, offer: Offer) -> list[ServerEvent]:
         left: list[ServerEvent] = []
-        for event, verdict in zip(self._in_hand, offer.verdicts(), strict=True):
+        for event, verdict in zip(self._unpushed, offer.verdicts(), strict=True):
             if isinstance(verdict, str):
-                self.ways.report(EventHandled(self.source.name, verdict))
+                self.ports.report(EventHandled(self.source.name, verdict))
             else:
                 left.append(event)
         return left
 
     async def _wait(self, offer: Offer) -> None:
         with trio.move_on_after(_PATIENCE_S) as patience:
-            await offer.done()
+            await offer.wait()
         if patience.cancelled_caught:
-            self._tell_of_redis(_why(offer))
-            await offer.done()
+            self._warn_of_redis(_why(offer))
+            await offer.wait()
 
-    def _tell_of_redis(self, why: str) -> None:
+    def _warn_of_redis(self, why: str) -> None:
         """Report that events wait, once until it is over."""
         if self._waits:
             return
         self._waits = True
         what = f"Events of the source {self.source.name} wait: {why}"
         cure = "Openfire keeps none: a stop of restbroker loses the events that it has read."
-        self.ways.report(Warned("EventsWait", what, cure))
+        self.ports.report(OperatorWarning("EventsWait", what, cure))
 
 
-def _tell_of_full(source: str, report: Report, size_bytes: int) -> None:
+def _warn_of_full(source: str, report: Report, size_bytes: int) -> None:
     what = (
         f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis "
         "accepts some. Nothing is lost, but Openfire blocks senders to these users."
     )
-    report(Warned("EventsHeld", what, "Fix Redis, or raise the source's Buffer."))
+    report(OperatorWarning("EventsHeld", what, "Fix Redis, or raise the source's Buffer."))
 
 
 def _why(offer: Offer) -> str:

@@ -7,7 +7,7 @@ shows it.
 
 import attrs
 
-from restbroker.store.logins import Known, LoggedIn, LoggedOff
+from restbroker.store.logins import LoggedIn, LoggedOff, LoginState
 
 
 @attrs.frozen
@@ -23,7 +23,7 @@ class Gap:
 class StreamState:
     """The state of one user, over all streams that are opened for them in this process."""
 
-    login: Known = None
+    login: LoginState = None
     """What was noted of the user's login when the stream was asked for."""
     is_outdated: bool = False
     """Whether something else is noted by now, so that the stream brings nothing any more."""
@@ -33,13 +33,13 @@ class StreamState:
     _broken: tuple[float, str] | None = None
     """Since when events may have been lost, and why, until another stream has proven to be one."""
 
-    def begins(self, now_s: float) -> None:
+    def note_open(self, now_s: float) -> None:
         """Note that a stream is open."""
         self.opened_s = now_s
         self.is_outdated = False
         self._login_number = self.login.number if isinstance(self.login, LoggedIn) else 0
 
-    def gap(self) -> Gap | None:
+    def take_gap(self) -> Gap | None:
         """Return the gap before the open stream, the same gap only once; None if there is none.
 
         Call it once the stream has proven to be one.
@@ -47,16 +47,16 @@ class StreamState:
         broken, self._broken = self._broken, None
         return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
 
-    def breaks_off(self, heard_s: float, why: str = "the stream ended") -> None:
+    def note_break(self, heard_s: float, why: str = "the stream ended") -> None:
         """Note that the stream is left or over, and that its last event was sent after `heard_s`.
 
-        Only the first break counts until `gap` is called.
+        Only the first break counts until `take_gap` is called.
         """
         why = "the login ended, by a job or in Openfire" if self.is_outdated else why
         if self._broken is None:
             self._broken = (heard_s, why)
 
-    def replaces(self, login: Known, heard_s: float, *, is_over: bool, is_taken: bool) -> None:
+    def note_replacement(self, login: LoginState, heard_s: float, *, is_over: bool, is_taken: bool) -> None:
         """Note that another stream is open in the place of one that was quiet.
 
         `login`: the login that the quiet one was opened under; `heard_s`: its last event was sent after this;
@@ -64,12 +64,12 @@ class StreamState:
         login, as an asker's, only `is_taken` counts: nothing is sent to users who ask nothing.
         """
         if is_taken:
-            self.breaks_off(heard_s, "another process had opened a stream of theirs")
+            self.note_break(heard_s, "another process had opened a stream of theirs")
         elif isinstance(login, LoggedIn) and (is_over or self.login != login):
             self.is_outdated = self.login != login
-            self.breaks_off(heard_s)
+            self.note_break(heard_s)
 
-    def has_no_login(self, looked_s: float, known: Known) -> Gap | None:
+    def note_logoff(self, looked_s: float, known: LoginState) -> Gap | None:
         """Note that the user was logged off at `looked_s`, as `known` says; return the gap of a missed login, or None.
 
         Until then nothing came for them, unless they were logged in and off again meanwhile: what came then is in the
@@ -83,11 +83,11 @@ class StreamState:
         self._broken = (looked_s, "the user logged in before it was open" if broken is None else broken[1])
         return gap
 
-    def asks_nothing(self) -> None:
+    def note_no_question(self) -> None:
         """Note that the user asks nothing: nothing comes for them meanwhile, so that there is no gap."""
         self._broken = None
 
-    def note(self, known: Known, was: Known) -> None:
+    def note(self, known: LoginState, was: LoginState) -> None:
         """Note what Redis has of the user's login, asked for when the login of the stream was `was`.
 
         If it is another login, the stream becomes outdated, unless another stream is being opened by now.

@@ -43,7 +43,7 @@ class StanzaHook:
         """Return the answer that chooses what the server posts: mod_rest asks once, when it is loaded."""
         return Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
 
-    def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
+    def answer_accepted(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
         """Return the answer that the stanza is consumed."""
         return stanzas.TAKEN
 
@@ -62,7 +62,7 @@ class StanzaHook:
             case _:
                 return stanzas.answer_refused(told)
 
-    def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
+    def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
         """Return the answer that has the sender get an error of the type wait."""
         return stanzas.not_now(told, retry_after_s)
 

@@ -18,7 +18,7 @@ from restbroker.job.outcome import Outcome
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
 from restbroker.servers.contract import Claim, Connector, Ports
-from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 
@@ -142,8 +142,8 @@ class FakeRosters:
         self._allow()
         return [self.stored.get(user, {}) for user in users]
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
-        assert pace == Pace(200, 1000)
+    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
+        assert pace == RefreshDelay(200, 1000)
         self._allow()
         self.claimed.append(tuple(users))
         self.while_asked()

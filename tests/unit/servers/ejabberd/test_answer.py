@@ -15,7 +15,7 @@ def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
     pieces = (b"<h1>", b"<", b"1,", b"://a:", b"basic ", b"secret ", b"\xff", b"\\u0041")
     for opening, piece in product((b"", b'"', b"<<"), pieces):
         body = opening + piece * (LARGE // len(piece))
-        response = Response(400, {}, body, 0.0, said=(("Authorization", "Bearer abcdef"),))
+        response = Response(400, {}, body, 0.0, request_pairs=(("Authorization", "Bearer abcdef"),))
         began_s = time.process_time()
         answer = read(response, ["a secret"])
         assert time.process_time() - began_s < 0.5, (opening, piece)
@@ -32,6 +32,8 @@ def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page
     said = (("Authorization", "Bearer c4n4ry-s3cr3t"),)
     for shift in range(1, 12):
         long = b" " * (START_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * START_LIMIT + b"c4n4ry-s3cr3t"
-        answer = read(Response(400, {}, b'"%b"' % long, 0.0, said=said))
-        page = read(Response(502, {}, (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more", 0.0, said=said))
+        answer = read(Response(400, {}, b'"%b"' % long, 0.0, request_pairs=said))
+        page = read(
+            Response(502, {}, (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more", 0.0, request_pairs=said)
+        )
         assert "c4" not in f"{answer.text} {answer.body} {answer.words} {page.words}", shift

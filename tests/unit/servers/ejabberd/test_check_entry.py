@@ -58,7 +58,7 @@ def test_each_wrong_answer_has_its_name_and_cure() -> None:
 
 def test_what_the_server_tells_of_its_hosts_does_not_show_the_login() -> None:
     said = (("Authorization", "Basic " + b64encode(b"bob@h:l0gin-p4ss-w0rdZ").decode()),)
-    told = attrs.evolve(response(200, ["l0gin-p4ss-w0rdZ", "example.org"]), said=said)
+    told = attrs.evolve(response(200, ["l0gin-p4ss-w0rdZ", "example.org"]), request_pairs=said)
     for domain in ("l0gin-p4ss-w0rdx", None):
         finding = judge_hosts(attrs.evolve(TARGET, default_host=domain), told, "26.07")
         assert "***, example.org" in finding.message, domain
@@ -122,7 +122,7 @@ def test_the_lines_that_offer_the_api_open_no_more_than_the_url_needs() -> None:
 
 def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_version() -> None:
     said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
-    answer = read(attrs.evolve(response(200, RUNNING), said=said))
+    answer = read(attrs.evolve(response(200, RUNNING), request_pairs=said))
     assert (version_in(answer), is_stopped(answer)) == ("23.01", False)
     assert "ejabberd" not in answer.words + answer.text
 

@@ -179,7 +179,9 @@ async def test_what_the_server_tells_of_its_hosts_shows_neither_the_login_nor_a_
     connector = opened(attrs.evolve(TARGET, credentials=Basic("a@localhost", Secret(login))))
     await connector.probe(answering(ok(STARTED.replace(b"24.12", b"26.07"))))
     call = Call(Command("register", {"user": "a", "host": "example.net", "password": secret}))
-    outcome = await connector.deliver(call, answering(FORBIDDEN, Response(200, {}, names, 0.0, said=said), ok(b"3")))
+    outcome = await connector.deliver(
+        call, answering(FORBIDDEN, Response(200, {}, names, 0.0, request_pairs=said), ok(b"3"))
+    )
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code == "UnknownHost"
     assert "it has x.***, token=***, example.org, xxx" in outcome.reason.message

@@ -16,9 +16,9 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
-from restbroker.servers.ejabberd.issuing import NoToken, Token, read_token
+from restbroker.servers.ejabberd.issued_token import NoToken, Token, read_token
 from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -239,7 +239,7 @@ async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_t
         for _ in range(5):
             await connector.deliver(KICK, server)
             mock_clock.jump(PAUSE_S + 1)
-        return [f"{event.code} {event.hint}" for event in told if isinstance(event, Warned)]
+        return [f"{event.code} {event.hint}" for event in told if isinstance(event, OperatorWarning)]
 
     assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
     server.issue = Response(400, {}, b'"badpass"', 0.0)
@@ -265,7 +265,7 @@ async def test_it_is_told_once_that_tokens_are_refused_or_may_not_what_their_acc
             await connector.deliver(KICK, server)
             mock_clock.jump(WEAK_PAUSE_S + 1)
         assert server.asked() == 4, (answer, code)
-        assert [event.code for event in told if isinstance(event, Warned)] == [code], (answer, code)
+        assert [event.code for event in told if isinstance(event, OperatorWarning)] == [code], (answer, code)
 
 
 async def test_a_command_is_sent_with_two_tokens_at_most_and_then_with_basic(

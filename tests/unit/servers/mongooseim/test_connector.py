@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered, Probe, Rejected, Uncertain
-from restbroker.servers.mongooseim.asking import user_of
+from restbroker.servers.mongooseim.questions import user_of
 from restbroker.transport.errors import MaybeSent
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Bench, Opened

@@ -66,7 +66,7 @@ def side() -> Side:
 
 
 def connector(side: Side | None) -> Connector:
-    return registry.open_connector(TARGET, Ports(lambda _: None, lambda: 0.0, sent=side))
+    return registry.open_connector(TARGET, Ports(lambda _: None, lambda: 0.0, sent_messages=side))
 
 
 async def test_a_message_is_remembered_before_it_is_sent(side: Side) -> None:

@@ -37,7 +37,9 @@ def answer(
 ) -> Outcome:
     """What this answer to a command means."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response = Response(status, headers or {}, raw, 0.01, said=(("Authorization", "Basic YWRtaW46aHVzaC1odXNo"),))
+    response = Response(
+        status, headers or {}, raw, 0.01, request_pairs=(("Authorization", "Basic YWRtaW46aHVzaC1odXNo"),)
+    )
     made = Call(Command(command, arguments or {"password": PASSWORD}), **call)
     return classify(made, OPERATIONS.get(command), SPECS[command], read(raw), response, found, 1000.0)
 

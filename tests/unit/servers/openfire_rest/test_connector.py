@@ -15,10 +15,10 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied
 from restbroker.servers import registry
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.openfire.rest.asking import version_of
+from restbroker.servers.openfire.entity_writer import Dialect
+from restbroker.servers.openfire.rest.health import version_of
 from restbroker.servers.openfire.rest.request import build
 from restbroker.servers.openfire.rest.table import TABLE
-from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Response
 from tests.support.receiver import Answer, Received
 from tests.support.rows import rows
@@ -365,7 +365,9 @@ def test_people_are_told_the_commands_of_the_version_that_is_known() -> None:
     assert has("1.8.0") == ["list_users", "invite_to_room", "openapi_json"]
     assert len(has("1.10.2")) == 4
     assert len(has("1.12.0")) == len(has("1.12")) == len(has(None)) == 5
-    assert "came with plugin 1.8.1" in registry.catalogue("openfire-rest", "1.8.0").lacking["list_room_affiliations"]
+    assert (
+        "came with plugin 1.8.1" in registry.catalogue("openfire-rest", "1.8.0").unavailable["list_room_affiliations"]
+    )
 
 
 async def test_the_probe_tells_what_is_wrong(opened: Opened) -> None:

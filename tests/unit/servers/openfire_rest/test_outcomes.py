@@ -33,7 +33,7 @@ def answer(
 ) -> Outcome:
     """What this answer to a command means."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response = Response(status, headers or {}, raw, 0.01, said=(("Authorization", LOGIN),))
+    response = Response(status, headers or {}, raw, 0.01, request_pairs=(("Authorization", LOGIN),))
     return classify(Call(Command(command, arguments or {}), **call), TABLE[command], SPECS[command], response, 1000.0)
 
 
@@ -45,7 +45,9 @@ def error(exception: str, message: str = "Could not", resource: str = "zz", *, o
 def test_the_no_to_a_question_shows_neither_the_login_nor_a_secret_of_the_job() -> None:
     arguments: dict[str, Json] = {"name": "jdbc", "token": PASSWORD}
     body = {"said": f"{LOGIN} {PASSWORD} JSESSIONID=node0abcdefgh", "fails": "jdbc"}
-    response = Response(503, {}, json.dumps(body).encode(), 0.01, said=(("Cookie", "JSESSIONID=node0abcdefgh"),))
+    response = Response(
+        503, {}, json.dumps(body).encode(), 0.01, request_pairs=(("Cookie", "JSESSIONID=node0abcdefgh"),)
+    )
     for command in (name for name in SPECS if name.startswith(("liveness", "readiness"))):
         outcome = classify(Call(Command(command, arguments)), TABLE[command], SPECS[command], response)
         assert isinstance(outcome, Delivered), command

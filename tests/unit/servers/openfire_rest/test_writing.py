@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import fit
-from restbroker.servers.openfire import writing
+from restbroker.servers.openfire import entity_writer
 from restbroker.servers.openfire.entities import ENTITIES
 from restbroker.servers.openfire.rest.table import TABLE
 
@@ -33,7 +33,7 @@ def parsed(body: bytes) -> ET.Element:
 def test_texts_and_properties_come_back_from_xml(name: str, email: str, properties: dict[str, str]) -> None:
     arguments: Any = {"username": "a", "password": "p", "name": name, "email": email, "properties": properties}
     given_ = fitting("create_user", arguments)
-    root = parsed(writing.xml(ENTITIES["UserEntity"], given_))
+    root = parsed(entity_writer.xml(ENTITIES["UserEntity"], given_))
     assert (root.findtext("name"), root.findtext("email")) == (name, email)
     assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
 
@@ -42,7 +42,7 @@ def test_texts_and_properties_come_back_from_xml(name: str, email: str, properti
 def test_lists_flags_and_numbers_come_back_from_xml(groups: list[str], flag: bool, most: int) -> None:
     room: Any = {"roomName": "r", "naturalName": "", "description": "", "ownerGroups": groups}
     given_ = fitting("create_room", {**room, "persistent": flag, "maxUsers": most})
-    root = parsed(writing.xml(ENTITIES["MUCRoomEntity"], given_))
+    root = parsed(entity_writer.xml(ENTITIES["MUCRoomEntity"], given_))
     assert [one.text or "" for one in root.findall("ownerGroups/ownerGroup")] == groups
     assert (root.findtext("persistent"), root.findtext("maxUsers")) == (str(flag).lower(), str(most))
 
@@ -51,7 +51,7 @@ def test_lists_flags_and_numbers_come_back_from_xml(groups: list[str], flag: boo
 def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str, str]) -> None:
     arguments: Any = {"username": "a", "password": "p", "name": name, "properties": properties}
     given_ = fitting("create_user", arguments)
-    old, new = (json.loads(writing.json(ENTITIES["UserEntity"], given_, dialect)) for dialect in ("1.2", "1.3"))
+    old, new = (json.loads(entity_writer.json(ENTITIES["UserEntity"], given_, dialect)) for dialect in ("1.2", "1.3"))
     assert old["name"] == new["name"] == name
     assert [(one["@key"], one["@value"]) for one in old["properties"]["property"]] == list(properties.items())
     assert [(one["key"], one["value"]) for one in new["properties"]] == list(properties.items())

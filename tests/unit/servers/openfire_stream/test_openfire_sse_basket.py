@@ -14,9 +14,9 @@ async def test_bytes_are_bounded_and_not_the_number_and_a_large_one_finds_room_a
     with trio.move_on_after(0.01) as full:
         await basket.put(EVENT, 1)
     assert full.cancelled_caught
-    taken = [len(basket.rest()) for _ in range(5000 // AT_ONCE)]
+    taken = [len(basket.take_now()) for _ in range(5000 // AT_ONCE)]
     assert taken == [AT_ONCE] * len(taken)
-    assert (len(basket), basket.rest()) == (0, [])
+    assert (len(basket), basket.take_now()) == (0, [])
     await basket.put(EVENT, 10_000)
     with trio.move_on_after(0.01) as full:
         await basket.put(EVENT, 1)

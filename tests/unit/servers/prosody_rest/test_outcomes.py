@@ -216,7 +216,7 @@ def test_no_secret_of_the_call_or_its_login_is_in_what_people_see() -> None:
     said = (("Authorization", "Basic YnJva2VyOmwwZ2luLXMzY3IzdA=="),)
     text = f"{PASSWORD} and l0gin-s3cr3t"
     for status, body in ((200, json.dumps(error("cancel", PASSWORD, text))), (403, page("x", text).decode())):
-        response = Response(status, {}, body.encode(), 0.0, said=said)
+        response = Response(status, {}, body.encode(), 0.0, request_pairs=said)
         outcome = classify(Call(Command("iq", arguments)), TABLE["iq"], SPECS["iq"], response)
         assert isinstance(outcome, Rejected | Denied), (status, body)
         shown = outcome.reason.text + str(outcome.text)

@@ -7,11 +7,11 @@ import re
 from typing import Final
 
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.texts import parse_json
+from restbroker.servers.openfire.entity_writer import Dialect
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS
-from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Response
 
 _VERSION: Final = re.compile(rb"^  version: *[\"']?([0-9][\w.-]{0,30})", re.MULTILINE)
@@ -57,7 +57,7 @@ def version_of(dialect: Dialect | None, ready: Response, described: Response | N
 
 def starting() -> Health:
     """Return the health of a server that says that it is starting or stopping."""
-    return unwell("Openfire answers but is not ready: it is starting or stopping.", _WAITS)
+    return target_down("Openfire answers but is not ready: it is starting or stopping.", _WAITS)
 
 
 def health_of(response: Response) -> Health:
@@ -66,15 +66,15 @@ def health_of(response: Response) -> Health:
     match status:
         case 200 if dialect is not None:
             about = "up to 1.2" if dialect == "1.2" else "1.3 or newer"
-            return well(f"The REST API plugin answers, and accepts the login; its JSON is that of {about}.")
+            return target_up(f"The REST API plugin answers, and accepts the login; its JSON is that of {about}.")
         case 401:
-            return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
+            return target_denied("LoginRefused", f"The login is refused ({answer.summary}).", CHECK_LOGIN)
         case 403:
-            return denied("PluginDisabled", f"The plugin is switched off ({answer.briefly}).", CHECK_ENABLED)
+            return target_denied("PluginDisabled", f"The plugin is switched off ({answer.summary}).", CHECK_ENABLED)
         case _ if 300 <= status < 400:
-            where = answer.shown.address() or "elsewhere"
-            return unwell(REDIRECTS.format(location=where), BARRED, "Redirected")
+            where = answer.masked_text.address() or "elsewhere"
+            return target_down(REDIRECTS.format(location=where), BARRED, "Redirected")
         case _ if status < 500:
-            return denied("NotTheApi", f"This is not the REST API plugin ({answer.briefly}).", CHECK_URL)
+            return target_denied("NotTheApi", f"This is not the REST API plugin ({answer.summary}).", CHECK_URL)
         case _:
-            return unwell(f"The server does not work now ({answer.briefly}).", _WAITS)
+            return target_down(f"The server does not work now ({answer.summary}).", _WAITS)

@@ -15,8 +15,8 @@ from restbroker.job.command import Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.ctl import CtlCommand, CtlOutput, JobReply
 from restbroker.servers.ejabberd.catalogue import api_of
+from restbroker.servers.ejabberd.ctl.arguments import has_versions, unknown_command
 from restbroker.servers.ejabberd.ctl.errors import atom, print_failure
-from restbroker.servers.ejabberd.ctl.reading import has_versions, unknown_command
 
 FAILURE: Final = 1
 """What a command answers that failed and does not say why."""

@@ -9,7 +9,7 @@ from restbroker.job.settlement import Fingerprint
 from restbroker.store.client import Client
 
 
-def done(client: Client, fingerprints: Sequence[Fingerprint]) -> list[bool]:
+def are_done(client: Client, fingerprints: Sequence[Fingerprint]) -> list[bool]:
     """Tell for each fingerprint whether its job was done. Raise `StoreUnavailable` or `StoreRefused`."""
-    found = client.commands([("ZSCORE", client.keys.done(one.queue), one.text) for one in fingerprints])
+    found = client.commands([("ZSCORE", client.keys.done_jobs(one.queue), one.text) for one in fingerprints])
     return [score is not None for score in found]

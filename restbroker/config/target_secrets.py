@@ -18,19 +18,19 @@ from restbroker.job.spellings import Spelling
 T = TypeVar("T", str, str | None)
 
 
-def spellings_of(secrets: Iterable[Secret]) -> hiding.Spelled:
+def spellings_of(secrets: Iterable[Secret]) -> hiding.Spellings:
     """Return all spellings in which these secrets may occur in a text."""
     texts = chain.from_iterable(secret.texts() for secret in secrets)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
     return frozenset[Spelling]().union(*map(_spellings_of, texts))
 
 
-def without_secrets(text: T, target: Target) -> T:
+def remove_secrets(text: T, target: Target) -> T:
     """Return the whole text without the target's secrets; None if it is None."""
-    return text if text is None else hiding.without(text, spellings_of(target.all_secrets))
+    return text if text is None else hiding.mask_secrets(text, spellings_of(target.all_secrets))
 
 
 # Made for each refusal, and the same for nearly all: it takes 0.2 ms.
 @lru_cache(maxsize=64)
-def _spellings_of(text: str) -> hiding.Spelled:
+def _spellings_of(text: str) -> hiding.Spellings:
     return hiding.spellings_of([text])

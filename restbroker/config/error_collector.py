@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 class BadValues(Exception):
-    """All wrong values in a whole; `made` is the whole without them, or None if nothing can be made of it."""
+    """All wrong values in a whole; `partial` is the whole without them, or None if nothing can be made of it."""
 
-    def __init__(self, problems: Sequence[BadValue], made: object) -> None:
+    def __init__(self, problems: Sequence[BadValue], partial: object) -> None:
         super().__init__(problems)
         self.problems = problems
-        self.made = made
+        self.partial = partial
 
 
 @attrs.frozen
-class Reading:
+class ErrorCollector:
     """Collects what is wrong in the parts of a whole."""
 
     _problems: list[BadValue] = attrs.field(factory=list)
@@ -41,7 +41,7 @@ class Reading:
         except BadValue as bad:
             problems, made = [bad], None
         except BadValues as several:
-            problems, made = several.problems, several.made
+            problems, made = several.problems, several.partial
         for problem in problems:
             problem.where = at(place, problem.where)
             problem.secret = secret if problem.secret is None else problem.secret

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.config.hidden import spellings_of
+from restbroker.config.target_secrets import spellings_of
 from restbroker.job import hiding
 from restbroker.transport.message import Response
 
@@ -23,7 +23,7 @@ class MaskedText:
 
     text: str
     _location: str = attrs.field(repr=False)
-    _known: hiding.Spelled = attrs.field(repr=False)
+    _known: hiding.Spellings = attrs.field(repr=False)
     _hide: hiding.Hide = attrs.field(repr=False)
 
     def beginning(self, words: str) -> str:
@@ -44,10 +44,10 @@ class MaskedText:
         return self.hide(_LOGIN.sub("//", where).partition("?")[0])
 
 
-def show(response: Response, known: hiding.Spelled) -> MaskedText:
+def mask_response(response: Response, known: hiding.Spellings) -> MaskedText:
     """Return what people may see: the answer without what is `known`, its request's login and its target's secrets."""
-    known |= hiding.login_spellings(response.said) | spellings_of(response.secrets)
+    known |= hiding.login_spellings(response.request_pairs) | spellings_of(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
     body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")
     location = response.headers.get("location", "")
-    return MaskedText(hiding.beginning(body, known), location, known, hiding.hiding((), known))
+    return MaskedText(hiding.beginning(body, known), location, known, hiding.make_hide((), known))

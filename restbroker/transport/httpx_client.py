@@ -58,7 +58,7 @@ class _Connection:
     idle_since_s: float = 0.0
 
 
-class StockClient:
+class HttpxClient:
     """The `Transport` of one target over httpx."""
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
@@ -82,7 +82,7 @@ class StockClient:
         try:
             connection = await self._take(progress, sender)
             if sender is not None:
-                sender.sending()
+                sender.note_sending()
             progress.scope.deadline = trio.current_time() + request.timeout_s
             with progress.scope:
                 response = await self._exchange(connection, message, request, progress)
@@ -91,7 +91,7 @@ class StockClient:
                 return response
         finally:
             self._places.release()
-        if progress.begun:
+        if progress.has_begun:
             raise MaybeSent(f"No whole answer within {duration_text(request.timeout_s)}.", timed_out=True)
         raise NotSent(f"No connection to {self._target.url} within {duration_text(request.timeout_s)}.", timed_out=True)
 
@@ -149,7 +149,7 @@ class StockClient:
             body,
             duration_s=duration_s,
             truncated=truncated,
-            said=said,
+            request_pairs=said,
             secrets=self._secrets,
         )
 
@@ -167,7 +167,7 @@ class StockClient:
                 try:
                     return await connection.http.handle_async_request(message)
                 except (httpx.ConnectError, httpx.ConnectTimeout):
-                    if progress.opened or not others:
+                    if progress.is_connected or not others:
                         raise
             # httpcore keeps one, and no other, that was given up between connecting and its first request.
             await _close(connection)
@@ -181,13 +181,13 @@ class StockClient:
         """
         if sender is not None:
             sender.may_send()
-        if (idle := await self._resting()) is not None:
+        if (idle := await self._take_idle()) is not None:
             return idle
         again = False
         try:
-            while (given := await self._ramp.stand(progress, again=again)) is not None:
+            while (given := await self._ramp.acquire(progress, again=again)) is not None:
                 # What is given back while an old one is closed rests, since nobody is in line.
-                connection = await self._unless_old(given) or await self._resting()
+                connection = await self._unless_old(given) or await self._take_idle()
                 if connection is not None:
                     await self._ask(sender, connection)
                     return connection
@@ -202,7 +202,7 @@ class StockClient:
             raise
         return await self._open(progress)
 
-    async def _resting(self) -> _Connection | None:
+    async def _take_idle(self) -> _Connection | None:
         while self._idle:
             if (idle := await self._unless_old(self._idle.pop())) is not None:
                 return idle
@@ -253,7 +253,7 @@ class StockClient:
         if isinstance(error, httpx.LocalProtocolError):
             # h11 checks a request before it gives out its first byte, so nothing has left yet.
             return NotSent(f"The request cannot be sent: {why(error)}.", by_request=True)
-        if progress.begun:
+        if progress.has_begun:
             return MaybeSent(f"The connection broke before a whole answer came: {why(error)}.")
         if isinstance(error, httpx.ConnectTimeout):
             return _not_accepted(self._target)

@@ -20,10 +20,10 @@ _ROUNDS: Final = 4
 """How often it looks again before other tasks have their turn."""
 
 
-class Awaiting(Protocol):
+class ReadinessListener(Protocol):
     """Something that `Readiness` calls; neither method may wait or raise."""
 
-    def came(self) -> bool:
+    def on_readable(self) -> bool:
         """Take what came, or the end, which is there to be read now; return False if no task waits for it."""
         ...
 
@@ -37,11 +37,11 @@ class Readiness:
     """The listener for all connections of a client. `is_kept`: `run` runs, so that `watch` may be used."""
 
     is_kept: bool = False
-    _watched: dict[int, Awaiting] = attrs.field(factory=dict)
+    _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
 
-    def watch(self, descriptor: int, who: Awaiting) -> None:
-        """Call `who.came` when the descriptor is readable, until `forget`, or until `who.note_unwatched` is called.
+    def watch(self, descriptor: int, who: ReadinessListener) -> None:
+        """Call `who.on_readable` when the descriptor is readable, until `forget` or a call of `who.note_unwatched`.
 
         `forget` must come before the descriptor is closed.
         """
@@ -74,7 +74,7 @@ class Readiness:
         for descriptor, _ in came:
             # What came on another one may have had this one closed.
             who = self._watched.get(descriptor)
-            if who is not None and not who.came():
+            if who is not None and not who.on_readable():
                 self.forget(descriptor)
                 who.note_unwatched()
 

@@ -33,14 +33,14 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
 
     There are fewer at the end, and if they have `MAX_BYTES` together; at least one, unless there is none.
     """
-    reply = client.run("copies", [client.keys.parked], [f"({before}" if before else "+", count, MAX_BYTES])
+    reply = client.run("copies", [client.keys.dead_copies], [f"({before}" if before else "+", count, MAX_BYTES])
     found = [pair(entry) for entry in items(reply)]
     return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
 
 
 def size(client: Client) -> int:
     """Return how many copies are kept."""
-    return integer(client.command("XLEN", client.keys.parked))
+    return integer(client.command("XLEN", client.keys.dead_copies))
 
 
 def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:

@@ -19,7 +19,7 @@ The server sends nothing more over it, but what it sent before may fill it, afte
 
 
 @attrs.define(eq=False)
-class Reading:
+class OpenStream:
     """One stream, and how its reading ends: by itself, or once it is left and empty."""
 
     stream: EventStream
@@ -27,24 +27,24 @@ class Reading:
     """Its last event was sent after this, or it was opened then. Epoch seconds."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
-    is_left: bool = False
-    _is_held: bool = False
+    is_replaced: bool = False
+    _is_suspended: bool = False
 
     def leave(self) -> None:
         """End the reading once nothing comes any more: another stream takes its place, here or in another process."""
-        self.is_left = True
+        self.is_replaced = True
         self._end_soon()
 
-    def hold(self) -> None:
+    def suspend(self) -> None:
         """Suspend that end while an event is handed on, which may take as long as Redis is away."""
-        self._is_held = True
+        self._is_suspended = True
         self.scope.deadline = math.inf
 
-    def go_on(self) -> None:
-        """Resume after `hold`: the event was handed on, and more may lie behind it."""
-        self._is_held = False
+    def resume(self) -> None:
+        """Resume after `suspend`: the event was handed on, and more may lie behind it."""
+        self._is_suspended = False
         self._end_soon()
 
     def _end_soon(self) -> None:
-        if self.is_left and not self._is_held:
+        if self.is_replaced and not self._is_suspended:
             self.scope.deadline = trio.current_time() + _GRACE_S

@@ -37,8 +37,8 @@ class ListenerContext:
     settings: Options
     target: Target
     logins: Logins
-    basket: EventBuffer
-    teller: ProblemReporter
+    buffer: EventBuffer
+    reporter: ProblemReporter
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
     expelled: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = attrs.field(

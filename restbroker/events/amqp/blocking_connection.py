@@ -30,17 +30,17 @@ from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.topology import (
     INTERNAL_ERROR,
     NO_LIMIT,
-    Consuming,
+    DeclareExchange,
+    DeclareQueue,
     Login,
-    Making,
     Problem,
-    Queueing,
+    StartConsumer,
     Step,
-    away,
     is_missing,
-    missing,
+    missing_exchange,
     refusal,
-    silent,
+    silent_queue,
+    unreachable_server,
 )
 
 _HEARTBEAT_S: Final = 10
@@ -61,7 +61,7 @@ class AmqpConnection:
         An exchange that is there is declared once more, since a passive declare does not compare: RabbitMQ then changes
         nothing. That needs the permission to make it, so it is left out for an exchange that is not to be made.
         """
-        with translate_errors(Making(exchange), self.where):
+        with translate_errors(DeclareExchange(exchange), self.where):
             if not self._is_there(exchange):
                 return False
             if exchange.create:
@@ -73,13 +73,13 @@ class AmqpConnection:
         if self.check_exchange(exchange):
             return
         if not exchange.create:
-            raise missing(exchange)
-        with translate_errors(Making(exchange), self.where):
+            raise missing_exchange(exchange)
+        with translate_errors(DeclareExchange(exchange), self.where):
             self._declare(exchange)
 
-    def look_for_queue(self, settings: Options) -> int | None:
+    def find_queue(self, settings: Options) -> int | None:
         """Return how many consumers read the queue, or None if it is not there; raise `Problem` if it differs."""
-        with translate_errors(Queueing(settings), self.where):
+        with translate_errors(DeclareQueue(settings), self.where):
             try:
                 found = self.connection.channel().queue_declare(settings.queue, passive=True)
             except exceptions.ChannelClosedByBroker as error:
@@ -89,14 +89,14 @@ class AmqpConnection:
         self.queue(settings)
         return int(found.method.consumer_count)
 
-    def readers(self, settings: Options) -> int | None:
+    def count_consumers(self, settings: Options) -> int | None:
         """Return how many other consumers the queue has, once it has confirmed one more; None: it counts none now.
 
         The new consumer is the last to get an event. A passive declare alone is not enough: a queue that lost most of
         its nodes answers it, with its consumers, and delivers nothing (seen). What changes a queue is confirmed by its
         nodes only. Raise `Problem` if RabbitMQ refuses or does not answer.
         """
-        with translate_errors(Consuming(settings), self.where):
+        with translate_errors(StartConsumer(settings), self.where):
             channel = self.connection.channel()
             channel.basic_qos(prefetch_count=1)
             channel.basic_consume(settings.queue, lambda *_: None, arguments={"x-priority": -1})
@@ -110,14 +110,14 @@ class AmqpConnection:
 
         Raise `Problem` if it differs, or RabbitMQ refuses.
         """
-        with translate_errors(Queueing(settings), self.where):
+        with translate_errors(DeclareQueue(settings), self.where):
             channel = self.connection.channel()
             channel.queue_declare(settings.queue, durable=True, arguments=_arguments(settings))
         return channel
 
     def bind(self, exchange: Exchange, settings: Options) -> None:
         """Bind the queue to the exchange with each of its keys; a second time changes nothing. Raise `Problem`."""
-        with translate_errors(Queueing(settings), self.where):
+        with translate_errors(DeclareQueue(settings), self.where):
             channel = self.connection.channel()
             for key in exchange.keys:
                 channel.queue_bind(settings.queue, exchange.name, key)
@@ -188,17 +188,17 @@ def translate_errors(step: Step, where: str) -> Iterator[None]:
     except exceptions.ConnectionClosedByBroker as error:
         if isinstance(step, Login):
             raise refusal(step, error.reply_code, error.reply_text) from None
-        if isinstance(step, Consuming) and error.reply_code == INTERNAL_ERROR:
-            raise silent(step.settings) from None
+        if isinstance(step, StartConsumer) and error.reply_code == INTERNAL_ERROR:
+            raise silent_queue(step.settings) from None
         # It stops (320), say; that has nothing to do with what was asked for.
-        raise away(where, f"it closed the connection ({error.reply_code} {error.reply_text})") from None
+        raise unreachable_server(where, f"it closed the connection ({error.reply_code} {error.reply_text})") from None
     except exceptions.ProbableAuthenticationError:
         raise refusal(step, 403, "ACCESS_REFUSED") from None
     except exceptions.ProbableAccessDeniedError:
         raise refusal(step, 530, "NOT_ALLOWED") from None
     except (exceptions.AMQPError, AMQPConnectorException, OSError) as error:
         # The second is what pika raises where nobody answers its handshake; it is none of the first.
-        raise away(where, _why(error)) from None
+        raise unreachable_server(where, _why(error)) from None
 
 
 def _why(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer
-from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
 from restbroker.servers.mongooseim.options import Options
@@ -93,49 +93,49 @@ def health_of(target: Target, response: Response) -> Health:
     """Judge the answer to `health`: whether the server is well, why not, and which version it is."""
     result, status = read(response.body), response.status
     answer = answer_of(response, result.problems[0] if result.problems else None)
-    told = answer.says
+    told = answer.sentence
     match status:
         case 200 if result.is_answer:
             return _answer_health(result, answer)
         case 401 | 403:
-            return denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
+            return target_denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
         case 404:
-            return denied("NotTheApi", f"There is no API at this address and Host. {told}", CHECK_HOST)
+            return target_denied("NotTheApi", f"There is no API at this address and Host. {told}", CHECK_HOST)
         case 200 | 405 | 406 | 415:
-            return denied("NotTheApi", f"This is not MongooseIM's API. {told}", CHECK_URL)
+            return target_denied("NotTheApi", f"This is not MongooseIM's API. {told}", CHECK_URL)
         case 400:
             kind = target.options_as(Options).schema
             hint = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
-            return denied(
+            return target_denied(
                 "OtherSchema", f"The endpoint does not know a query that every one of its kind knows. {told}", hint
             )
         case _ if 300 <= status < 400:
-            return denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
+            return target_denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
         case 500 if target.options_as(Options).schema == "domain_admin":
             hint = f"{_WAITS} Logins of domain admins need service_domain_db, and a database."
-            return unwell(f"The server does not work now. {told}", hint)
+            return target_down(f"The server does not work now. {told}", hint)
         case _:
-            return unwell(f"The server does not work now. {told}", _WAITS)
+            return target_down(f"The server does not work now. {told}", _WAITS)
 
 
 def who_in(target: Target, response: Response) -> str:
     """Return who the login is, as words for people, by the answer to `health`; "" if that is not known."""
-    return answer_of(response, None).shown.hide(_who(target, read(response.body)))
+    return answer_of(response, None).masked_text.hide(_who(target, read(response.body)))
 
 
 def _answer_health(result: Result, answer: Answer) -> Health:
     if result.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
-        return denied("LoginRefused", "The login does not belong to an admin or user here.", CHECK_LOGIN)
+        return target_denied("LoginRefused", "The login does not belong to an admin or user here.", CHECK_LOGIN)
     if any(problem.code == CRASH for problem in result.problems):
-        return unwell("The server answers but cannot reach its database.", _WAITS, "DatabaseAway")
+        return target_down("The server answers but cannot reach its database.", _WAITS, "DatabaseAway")
     if result.at(("server", "status", "statusCode")) not in (None, _RUNNING):
-        return unwell("The Erlang node runs, but MongooseIM does not.", _WAITS)
-    version = answer.shown.version(version_in(result))
+        return target_down("The Erlang node runs, but MongooseIM does not.", _WAITS)
+    version = answer.masked_text.version(version_in(result))
     refused = [problem for problem in result.problems if not _is_expected(problem)]
     if refused and not result.data:
-        return unwell(answer.says, _WAITS)
+        return target_down(answer.sentence, _WAITS)
     server = f"MongooseIM {version}" if version else "MongooseIM"
-    return well(f"{server} answers and accepts the login.", _plain(version))
+    return target_up(f"{server} answers and accepts the login.", _plain(version))
 
 
 def _is_expected(problem: Problem) -> bool:

@@ -47,7 +47,7 @@ class NoToken:
     denied: bool
 
 
-def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
+def token_request(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
     """Return the request for a token that lives `life_s` seconds; raise `ConfigError` as `request.headers_of` does.
 
     A list of one scope suits every version of the interface: where `scopes` is a text (v0), ejabberd joins it.
@@ -93,7 +93,7 @@ def _cure(status: int, words: str) -> str:
     return CHECK_URL
 
 
-def not_taken() -> NoToken:
+def token_refusal() -> NoToken:
     """Return why there is no token after one was refused."""
     message = "ejabberd does not accept a token that it issued a short time ago."
     cure = "Check its log; behind a balancer, its nodes must share their database."
