@@ -8,8 +8,8 @@ of the same name.
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import attrs
 import trio
@@ -23,10 +23,11 @@ from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.store import RefreshJobs
 from restbroker.servers.contract import Claim
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
-from restbroker.store.client import Client
+from restbroker.store.client import Client, ScriptCall
 from restbroker.store.connection import Connection
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Reply
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 LEASE_S: Final = 30.0
@@ -59,18 +60,19 @@ class RostersInRedis:
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make all of these changes or none, with their refresh jobs; return the new versions, or why not."""
-        return await self._insist(_change, tuple(changes), self._changed)
+        return await self._insist(lambda redis: redis.call(_change, tuple(changes), self._changed))
 
     async def mark(self, users: Sequence[str]) -> bool:
         """Mark these users for a refresh, changed or not; return False if no target refreshes."""
-        if self._marked is None:
+        marked = self._marked
+        if marked is None:
             return False
-        await self._insist(_mark, tuple(users), self._marked, self._prefix)
+        await self._insist(lambda redis: redis.call(_mark, tuple(users), marked, self._prefix))
         return True
 
     async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
         """Return the contacts of each user as they are stored."""
-        return await self._insist(rosters.read, tuple(users))
+        return await self._insist(lambda redis: redis.call(rosters.read, tuple(users)))
 
     async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
         """Begin the refreshes of those who are due and not refreshed elsewhere, for `lease_s` at most.
@@ -78,7 +80,10 @@ class RostersInRedis:
         The result says how long each of the others has to wait.
         """
         holder = secrets.token_hex(8)
-        claims = await self._insist(rosters.claim, self._user_keys(users), holder, round(LEASE_S * 1000), pace)
+        names = self._user_keys(users)
+        lease_ms = round(LEASE_S * 1000)
+        reply = await self._run(lambda keys: rosters.claim_call(keys, names, holder, lease_ms=lease_ms, pace=pace))
+        claims = rosters.read_claims(names, reply)
         busy_ms = {user: min(left_ms, _BUSY_MS) for user, left_ms in claims.busy_ms.items()}
         wait_s = {self._plain(user): ms / 1000 for user, ms in {**claims.due_ms, **busy_ms}.items()}
         return Claim(holder, tuple(map(self._plain, claims.flying)), wait_s)
@@ -87,7 +92,8 @@ class RostersInRedis:
         """End refreshes of this holder; the jobs of those in `again` come again. Never raise; give up after 1 s."""
         with trio.move_on_after(_LANDING_S), contextlib.suppress(StoreRefused):
             # Sent twice it does no harm; not at all, these users wait until the lease ends.
-            await self._insist(rosters.end_refreshes, holder, self._user_keys(done), self._user_keys(again))
+            ended = self._user_keys(done), self._user_keys(again)
+            await self._run(lambda keys: rosters.end_call(keys, holder, *ended))
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
@@ -105,11 +111,14 @@ class RostersInRedis:
             self._connection = self._open()
         return self._connection
 
-    async def _insist(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _run(self, call: Callable[[Keys], ScriptCall]) -> Reply:
+        return await self._insist(lambda redis: redis.run(call(redis.keys)))
+
+    async def _insist(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                return await self._connect().call(do, *args, **kwargs)
+                return await ask(self._connect())
             except StoreUnavailable:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

@@ -251,7 +251,7 @@ def refresh(
             tell()
             jids = desk.writer.refresh(named, wanted=wait)
             if wait:
-                without = operate.without_roster(client, named)
+                without = [] if every else operate.without_roster(client, named)
                 _conclude(operate.refreshed(client, jids, timeout_s, tell), without, timeout_s)
                 return
     output.say(f"{count_text(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")

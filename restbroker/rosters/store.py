@@ -12,7 +12,8 @@ import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions, Why
-from restbroker.store.client import Client
+from restbroker.store.client import Client, ScriptCall
+from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
 _AT_ONCE: Final = 100
@@ -122,10 +123,19 @@ def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace
     `holder` is new for each claim. Raise `StoreUnavailable` if Redis does not answer: they may have begun. A second
     call with the same `holder` returns the same, and no other process gets these users until `lease_ms` are over.
     """
-    keys = client.keys
+    call = claim_call(client.keys, users, holder, lease_ms=lease_ms, pace=pace)
+    return read_claims(users, client.run(*call))
+
+
+def claim_call(keys: Keys, users: Sequence[str], holder: str, *, lease_ms: int, pace: RefreshDelay) -> ScriptCall:
+    """Return the script call that `claim` sends."""
     arguments: list[Argument] = [holder, lease_ms, pace.debounce_ms, pace.longest_ms, *users]
-    replies = items(client.run("roster_claim", [keys.roster_dirty, keys.roster_refreshes], arguments)) if users else []
-    answers = {user: integer(reply) for user, reply in zip(users, replies, strict=True)}
+    return "roster_claim", [keys.roster_dirty, keys.roster_refreshes], arguments
+
+
+def read_claims(users: Sequence[str], reply: Reply) -> Claims:
+    """Return what `claim` answers, from the reply to `claim_call`."""
+    answers = {user: integer(one) for user, one in zip(users, items(reply), strict=True)}
     return Claims(
         tuple(user for user, answer in answers.items() if answer == 0),
         {user: answer for user, answer in answers.items() if answer > 0},
@@ -139,12 +149,14 @@ def end_refreshes(client: Client, holder: str, done: Collection[str], again: Col
     `again`: these failed, and their jobs come again. They get their marks back, so that changes until then push no jobs
     beside theirs.
     """
+    return integer(client.run(*end_call(client.keys, holder, done, again)))
+
+
+def end_call(keys: Keys, holder: str, done: Collection[str], again: Collection[str]) -> ScriptCall:
+    """Return the script call that `end_refreshes` sends."""
     users = {**dict.fromkeys(done, "0"), **dict.fromkeys(again, "1")}
-    if not users:
-        return 0
-    keys = client.keys
     arguments = [holder, *(part for pair in users.items() for part in pair)]
-    return integer(client.run("roster_land", [keys.roster_dirty, keys.roster_refreshes], arguments))
+    return "roster_land", [keys.roster_dirty, keys.roster_refreshes], arguments
 
 
 def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:

@@ -22,6 +22,7 @@ from restbroker.store.codes import Code
 from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.exchange import Exchange
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
+from restbroker.store.keys import Keys
 from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.replies import Reply
 from restbroker.store.sentinel import Sentinels
@@ -47,6 +48,11 @@ class Connection:
         self._client = client
         self._took = took
         self._turn = trio.CapacityLimiter(1)
+
+    @property
+    def keys(self) -> Keys:
+        """The names of what is in Redis."""
+        return self._client.keys
 
     async def call(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(client, …)` in a thread, and return its result or raise its error.
@@ -89,6 +95,16 @@ class Connection:
         Return and raise what `events.push` does. Can be cancelled only before anything is sent.
         """
         return events.read_push((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
+
+    async def run(self, call: ScriptCall) -> Reply:
+        """Run a script without the thread, and return its reply. Raise `StoreUnavailable` or `StoreRefused`.
+
+        Can be cancelled only before it is sent.
+        """
+        (reply,) = await self._each([call])
+        if isinstance(reply, StoreRefused):
+            raise reply
+        return reply
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts on Trio's own loop, when it is their turn; return and raise what `Client.run_each` does."""

@@ -1,12 +1,18 @@
-"""What it takes to refresh the rosters of 10,000 users who are online: `make bench-rosters`. Prints a table; no test.
+"""What it takes to refresh the rosters of 10,000 users: `make bench-rosters`. Prints tables; no test.
 
-A real Prosody, in which users are online without clients (`Prosody.appear`), fetches rosters from a real restbroker,
-which refreshes them. They log in with 20 contacts each. Then one job refreshes all users, whose rosters are as they
-were; and then each user gets one contact more, by a job of his own. Times are from the first push into the queue until
-restbroker has settled the last job.
+First nobody is online: rounds of the module alone, which gets the same requests one after another, of a refresh by
+restbroker, from its first push to the last verdict, and of the command, its start included, take turns.
+
+Then a real Prosody, in which users are online without clients (`Prosody.appear`), fetches rosters from a real
+restbroker, which refreshes them. They log in with 20 contacts each. Then one job refreshes all users, whose rosters are
+as they were; and then each user gets one contact more, by a job of his own. Times are from the first push into the
+queue until restbroker has settled the last job.
 """
 
+import contextlib
+import http.client
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -16,17 +22,21 @@ from pathlib import Path
 import attrs
 import redis
 
+from restbroker.console.configured import load_quietly
+from restbroker.rosters import operate
+from restbroker.rosters.operate import Writer
+from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.rosters.store import change
 from restbroker.servers.roster_change import Change
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.bench import cpu_s
-from tests.support.process import Running, started
+from tests.support.process import Running, run, started
 from tests.support.prosody import Prosody, Traffic
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.shared import TOKEN
 
-USERS, CONTACTS = 10_000, 20
+USERS, CONTACTS, ROUNDS = 10_000, 20, 11
 AT_ONCE = 50
 PATIENCE_S = 900.0
 QUEUE = "queue:rosters"
@@ -82,6 +92,22 @@ class Bench:
         cpu_s = [after - earlier for after, earlier in zip(self._cpu_s(), cpu_before_s, strict=True)]
         return Figures(time.monotonic() - begun_s, cpu_s[0], cpu_s[1], self.prosody.traffic())
 
+    def offline_round(self, writer: Writer, config: str) -> tuple[float, float, float]:
+        """Seconds that the module needs for all of them by itself, a refresh by restbroker, and the command."""
+        begun_s = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self.prosody.port)
+        for start in range(0, len(self.users), AT_ONCE):
+            body = json.dumps(self.users[start : start + AT_ONCE])
+            connection.request("POST", "/roster_admin/refresh", body, {"Content-Type": "application/json"})
+            assert json.loads(connection.getresponse().read())["updated"] == AT_ONCE
+        connection.close()
+        pushed_s = time.monotonic()
+        jids = writer.refresh(self.users, wanted=True)
+        assert operate.refreshed(writer.client, jids, PATIENCE_S, late=lambda: None).done == len(self.users)
+        called_s = time.monotonic()
+        assert not run(["roster", "refresh", "--all", "--wait", "--config", config]).returncode
+        return pushed_s - begun_s, called_s - pushed_s, time.monotonic() - called_s
+
     def _cpu_s(self) -> tuple[float, float]:
         assert self.prosody.process is not None
         return cpu_s(self.broker.process.pid), cpu_s(self.prosody.process.pid)
@@ -105,13 +131,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(redis_binary(), Path(folder, "redis")).start()
         prosody = Prosody(Path(folder, "prosody"), modules=("http_roster_admin", "block_subscriptions"))
-        command = ["run", "--config", _configured(folder, server, prosody)]
+        config = _configured(folder, server, prosody)
         try:
             _write(server.url, users := tuple(f"user{number}" for number in range(USERS)))
             prosody.start()
-            with started(command, directory=Path(folder, "run")) as broker, redis.Redis.from_url(server.url) as line:
+            with (
+                started(["run", "--config", config], directory=Path(folder, "run")) as broker,
+                redis.Redis.from_url(server.url) as line,
+            ):
                 broker.wait_for("broker.started", timeout_s=120)
-                _measure(Bench(prosody, line, broker, users))
+                bench = Bench(prosody, line, broker, users)
+                _compare(bench, config, server.url)
+                _measure(bench)
         finally:
             prosody.kill()
             server.close()
@@ -133,6 +164,19 @@ def _write(url: str, users: Sequence[str]) -> None:
     for start in range(0, len(users), AT_ONCE):
         change(client, [Change(user, put, whole=True) for user in users[start : start + AT_ONCE]], None)
     client.close()
+
+
+def _compare(bench: Bench, config: str, url: str) -> None:
+    refreshing = Refreshing.of(load_quietly(Path(config), "Roster"))
+    with contextlib.closing(open_client(StoreSettings(url))) as client:
+        writer = Writer(client, "bench", refreshing)
+        rounds = [bench.offline_round(writer, config) for _ in range(ROUNDS)]
+    sys.stdout.write("offline, in the median of rounds   time   of the module's\n")
+    for name, column in (("the module alone", 0), ("a refresh", 1), ("the command, with its start", 2)):
+        took_s = statistics.median(one[column] for one in rounds)
+        ratio = statistics.median(one[column] / one[0] for one in rounds)
+        sys.stdout.write(f"{name:31} {took_s:5.2f} s {ratio:10.1f} times\n")
+    sys.stdout.flush()
 
 
 def _measure(bench: Bench) -> None:

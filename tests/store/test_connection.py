@@ -15,7 +15,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import connection, queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, ScriptCall, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from tests.store.lanes import Server, on_both
 from tests.support.ports import free_port
@@ -81,6 +81,18 @@ async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Serv
     server.raw.set("ns:queue:a", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
         await calls.call(queues.push, "a", [b"1"])
+    await calls.aclose()
+
+
+async def test_a_script_runs_without_a_thread_and_its_refusal_is_raised(server: Server) -> None:
+    calls = Connection(open_client(server.settings))
+    landing: ScriptCall = "roster_land", [calls.keys.roster_dirty, calls.keys.roster_refreshes], ["holder", "john", "0"]
+    threads = threading.active_count()
+    assert await calls.run(landing) == 0
+    assert threading.active_count() <= threads
+    server.raw.set(calls.keys.roster_refreshes, "no hash")
+    with pytest.raises(StoreRefused):
+        await calls.run(landing)
     await calls.aclose()
 
 

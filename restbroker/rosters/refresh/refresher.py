@@ -9,7 +9,7 @@ is cancelled takes no flight with it.
 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 import attrs
@@ -31,28 +31,38 @@ _ENDED: Final = NotSent("The broker stops.")
 
 @attrs.define(eq=False)
 class _Job:
-    """One job that waits for the refresh of its user. `attempt`: which try it is.
+    """What one job waits for: the refreshes of `left` users. `done` is set once none is left.
 
-    `is_shared`: it is of many users, and does not come again for this one. `is_gone`: it was cancelled.
+    `attempt`: which try of the job it is. `is_shared`: it is of many users, and does not come again for one of them.
     """
 
-    attempt: int
+    attempt: int = 1
     is_shared: bool = False
-    result: Result = _ENDED
-    is_gone: bool = False
+    left: int = 0
     done: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define(eq=False)
+class _Part:
+    """The part of a job that is about one user. `result`: None until there is one; `is_gone`: it was cancelled."""
+
+    job: _Job
+    result: Result | None = None
+    is_gone: bool = False
 
     def end(self, result: Result) -> None:
         self.result = result
-        self.done.set()
+        self.job.left -= 1
+        if not self.job.left:
+            self.job.done.set()
 
 
 @attrs.define(eq=False)
 class _User:
-    """A user to be refreshed, not before `due_s`; the `jobs` came after the last claim in Redis."""
+    """A user to be refreshed, not before `due_s`, for `parts` of jobs that came after the last claim in Redis."""
 
     due_s: float
-    jobs: list[_Job] = attrs.field(factory=list)
+    parts: list[_Part]
 
 
 @attrs.define(eq=False)
@@ -80,57 +90,70 @@ class Refresher:
 
         When cancelled, the flight goes on for other jobs.
         """
-        (outcome,) = await self._outcomes({user: _Job(attempt)})
-        return outcome
+        return (await self._outcomes([user], _Job(attempt)))[user]
 
     async def wanted_together(self, users: Sequence[str]) -> Mapping[str, Outcome]:
         """Wait as `refresh` does for all of these users, and return user → outcome; raise `NotSent` or `MaybeSent`.
 
         There is no task for each user, as there may be thousands.
         """
-        outcomes = await self._outcomes({user: _Job(1, is_shared=True) for user in users})
-        return dict(zip(users, outcomes, strict=True))
+        return await self._outcomes(users, _Job(is_shared=True))
 
-    async def _outcomes(self, jobs: Mapping[str, _Job]) -> list[Outcome]:
-        for user, job in jobs.items():
-            self._keep(user, [job])
+    async def _outcomes(self, users: Sequence[str], job: _Job) -> Mapping[str, Outcome]:
+        parts, now_s = {user: _Part(job) for user in users}, trio.current_time()
+        job.left = len(parts)
+        for user, part in parts.items():
+            self._keep(user, [part], now_s)
         self._changed.set()
         try:
-            for job in jobs.values():
-                await job.done.wait()
+            await job.done.wait()
         finally:
-            for user, job in jobs.items():
-                self._forget(user, job)
-        return [_outcome(job.result) for job in jobs.values()]
+            for user, part in parts.items():
+                if part.result is None:
+                    self._forget(user, part)
+        return {user: _outcome(part.result or _ENDED) for user, part in parts.items()}
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Fly until cancelled; what is in flight then is cut off, and its jobs go back to their queue."""
         async with trio.open_nursery() as flights:
             task_status.started()
             while True:
-                await self._until_due()
-                await trio.sleep(_GATHER_S)
-                await self._take_off(flights)
+                due = await self._until_due()
+                if len(due) < self._room:
+                    await trio.sleep(_GATHER_S)
+                    due = self._due()
+                await self._take_off(due, flights)
 
-    async def _until_due(self) -> None:
+    @property
+    def _room(self) -> int:
+        """How many more users may fly."""
+        return self._most - len(self._flying)
+
+    def _due(self) -> list[str]:
+        """Return the users who may be claimed now, no more than may fly."""
+        now_s = trio.current_time()
+        self._forget_spaced(now_s - self._spacing_s)
+        all_due = (
+            user
+            for user, one in self._wanted.items()
+            if one.due_s <= now_s and user not in self._began_s and user not in self._flying
+        )
+        return list(islice(all_due, self._room))
+
+    async def _until_due(self) -> list[str]:
+        """Wait until a user may be claimed, and return what `_due` does."""
         while True:
             self._changed = trio.Event()
-            now_s, due_s = trio.current_time(), math.inf
-            if len(self._flying) < self._most:
-                if any(self._due_s(user) <= now_s for user in self._wanted):
-                    return
-                due_s = min(map(self._due_s, self._wanted), default=math.inf)
+            if due := self._due():
+                return due
+            due_s = min(map(self._due_s, self._wanted), default=math.inf) if self._room else math.inf
             with trio.move_on_at(due_s):
                 await self._changed.wait()
 
-    async def _take_off(self, flights: trio.Nursery) -> None:
-        now_s = trio.current_time()
-        self._began_s = {user: at_s for user, at_s in self._began_s.items() if at_s + self._spacing_s > now_s}
-        all_due = (user for user in self._wanted if self._due_s(user) <= now_s)
-        due = list(islice(all_due, self._most - len(self._flying)))
+    async def _take_off(self, due: Sequence[str], flights: trio.Nursery) -> None:
         # A job that comes while Redis is asked waits for the next flight: it may stand for a change, and a mark, that
         # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
-        asked = {user: self._wanted.pop(user).jobs for user in due}
+        asked = {user: self._wanted.pop(user).parts for user in due}
         try:
             claimed = await self._rosters.claim(due, self._pace) if due else Claim("", ())
         except trio.Cancelled:
@@ -139,48 +162,57 @@ class Refresher:
         except StoreRefused as error:
             _end(asked, Deferred(Reason("RosterRefused", f"Redis refuses a refresh: {error.message}", error.cure)))
             return
-        for user, jobs in asked.items():
-            left = [job for job in jobs if not job.is_gone]
-            if left and user in claimed.wait_s:
-                self._keep(user, left, claimed.wait_s[user])
+        now_s = trio.current_time()
+        for user, wait_s in claimed.wait_s.items():
+            if left := [part for part in asked[user] if not part.is_gone]:
+                self._keep(user, left, now_s, wait_s)
         for batch in self._batches({user: asked[user] for user in claimed.users}):
             self._flying.update(batch)
-            self._began_s.update(dict.fromkeys(batch, trio.current_time()))
+            self._began_s.update(dict.fromkeys(batch, now_s))
             flights.start_soon(self._flight, claimed.holder, batch)
 
-    async def _flight(self, holder: str, batch: Mapping[str, Sequence[_Job]]) -> None:
+    async def _flight(self, holder: str, batch: Mapping[str, Sequence[_Part]]) -> None:
         users, results = tuple(batch), dict[str, Result]()
         try:
             results.update(await self._fly(users))
         finally:
-            again = [user for user in users if _comes_again(results.get(user, _ENDED), batch[user])]
+            again = {user for user in users if _comes_again(results.get(user, _ENDED), batch[user])}
             with trio.CancelScope(shield=True):
-                await self._rosters.end_refreshes(holder, [user for user in users if user not in again], again)
+                await self._rosters.end_refreshes(holder, [user for user in users if user not in again], tuple(again))
             self._flying.difference_update(users)
-            for user, jobs in batch.items():
-                _end({user: jobs}, results.get(user, _ENDED))
+            for user, parts in batch.items():
+                _end({user: parts}, results.get(user, _ENDED))
             self._changed.set()
 
-    def _batches(self, asked: Mapping[str, Sequence[_Job]]) -> Iterator[Mapping[str, Sequence[_Job]]]:
+    def _batches(self, asked: Mapping[str, Sequence[_Part]]) -> Iterator[Mapping[str, Sequence[_Part]]]:
         """Yield the users of each flight; those who failed before fly alone.
 
         They may hold up others again, each time for two time-outs.
         """
-        failed = {user: jobs for user, jobs in asked.items() if any(job.attempt > 1 for job in jobs)}
+        failed = {user: parts for user, parts in asked.items() if any(part.job.attempt > 1 for part in parts)}
         fresh = [user for user in asked if user not in failed]
         for first in range(0, len(fresh), self._batch_size):
             yield {user: asked[user] for user in fresh[first : first + self._batch_size]}
-        yield from ({user: jobs} for user, jobs in failed.items())
+        yield from ({user: parts} for user, parts in failed.items())
 
     @property
     def _spacing_s(self) -> float:
         return self._pace.debounce_ms / 1000
 
-    def _keep(self, user: str, jobs: Sequence[_Job], wait_s: float = 0.0) -> None:
-        due_s = trio.current_time() + wait_s
-        one = self._wanted.setdefault(user, _User(due_s))
-        one.jobs.extend(jobs)
-        one.due_s = max(one.due_s, due_s) if wait_s else one.due_s
+    def _forget_spaced(self, until_s: float) -> None:
+        """Forget the flights that began at `until_s` or before: the oldest are first."""
+        began_s = self._began_s
+        for user in tuple(takewhile(lambda user: began_s[user] <= until_s, began_s)):
+            del began_s[user]
+
+    def _keep(self, user: str, parts: list[_Part], now_s: float, wait_s: float = 0.0) -> None:
+        one = self._wanted.get(user)
+        if one is None:
+            self._wanted[user] = _User(now_s + wait_s, parts)
+            return
+        one.parts.extend(parts)
+        if wait_s:
+            one.due_s = max(one.due_s, now_s + wait_s)
 
     def _due_s(self, user: str) -> float:
         """Return when to claim a waiting user; infinity while the user is in flight."""
@@ -188,24 +220,28 @@ class Refresher:
             return math.inf
         return max(self._wanted[user].due_s, self._began_s.get(user, -math.inf) + self._spacing_s)
 
-    def _forget(self, user: str, job: _Job) -> None:
-        job.is_gone = True
+    def _forget(self, user: str, part: _Part) -> None:
+        part.is_gone = True
         one = self._wanted.get(user)
-        if one is not None and job in one.jobs:
-            one.jobs.remove(job)
-            if not one.jobs:
+        if one is not None and part in one.parts:
+            one.parts.remove(part)
+            if not one.parts:
                 del self._wanted[user]
 
 
-def _comes_again(result: Result, jobs: Sequence[_Job]) -> bool:
-    """Tell whether one of these jobs is soon delivered again, so that a change until then is in it."""
+def _comes_again(result: Result, parts: Sequence[_Part]) -> bool:
+    """Tell whether a job of one of these is soon delivered again, so that a change until then is in it."""
     match result:
         case Delivered() | Rejected():
             return False
         case Deferred():
-            return any(job.attempt <= _SOON_TRIES and not job.is_shared and not job.is_gone for job in jobs)
+            return any(_comes_soon(part.job) and not part.is_gone for part in parts)
         case _:
-            return any(not job.is_gone for job in jobs)
+            return any(not part.is_gone for part in parts)
+
+
+def _comes_soon(job: _Job) -> bool:
+    return job.attempt <= _SOON_TRIES and not job.is_shared
 
 
 def _outcome(result: Result) -> Outcome:
@@ -220,7 +256,7 @@ def _outcome(result: Result) -> Outcome:
             return outcome
 
 
-def _end(jobs_of: Mapping[str, Sequence[_Job]], result: Result) -> None:
-    for jobs in jobs_of.values():
-        for job in jobs:
-            job.end(result)
+def _end(parts_of: Mapping[str, Sequence[_Part]], result: Result) -> None:
+    for parts in parts_of.values():
+        for part in parts:
+            part.end(result)

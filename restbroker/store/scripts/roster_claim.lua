@@ -3,7 +3,7 @@
 -- A full Redis lets them begin too: a refresh takes marks away.
 --
 -- KEYS: dirty, flights
--- ARGV: holder (new for each claim), lease (ms), debounce (ms), longest wait (ms), users
+-- ARGV: holder (new for each claim), lease (ms), debounce (ms), longest wait (ms), up to 2,000 users
 -- Returns: per user 0 begun | n > 0: due in n ms | n < 0: somebody else has him for -n ms more, at most
 -- A user without a mark is due at once. His mark goes as the refresh begins: whoever changes him from then on marks him
 -- anew. A flight counts until its lease ends: then its holder is dead, or its answer is not waited for any more.
@@ -13,9 +13,10 @@ local dirty, flights = KEYS[1], KEYS[2]
 local holder, lease_ms, debounce_ms, longest_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local flight = string.format('%.0f ', now_ms + lease_ms) .. holder
 
-local function due_in_ms(user)
-  local first, last = string.match(redis.call('HGET', dirty, user) or '', '^(%d+) (%d+) ')
+local function due_in_ms(mark)
+  local first, last = string.match(mark or '', '^(%d+) (%d+) ')
   if not first then
     return 0
   end
@@ -24,24 +25,33 @@ local function due_in_ms(user)
   return tonumber(last) > now_ms and 0 or math.max(0, due_ms - now_ms)
 end
 
-local reply = {}
-for n = 5, #ARGV do
-  local user = ARGV[n]
-  local until_ms, by = string.match(redis.call('HGET', flights, user) or '', '^(%d+) (.*)$')
-  local left_ms = math.min(tonumber(until_ms or 0) - now_ms, lease_ms)
-  local answer
-  if left_ms > 0 and by ~= holder then
-    answer = -left_ms
-  else
-    answer = left_ms > 0 and 0 or due_in_ms(user)
-    if answer == 0 then
-      redis.call('HSET', flights, user, string.format('%.0f ', now_ms + lease_ms) .. holder)
-      -- Not when asked again: by now it may be the mark of a later change.
-      if left_ms <= 0 then
-        redis.call('HDEL', dirty, user)
+local users = {unpack(ARGV, 5)}
+local reply, noted, taken = {}, {}, {}
+if #users > 0 then
+  -- All of them in one go: each call from here costs Redis as much as what it does for one user.
+  local flying, marks = redis.call('HMGET', flights, unpack(users)), redis.call('HMGET', dirty, unpack(users))
+  for n, user in ipairs(users) do
+    local until_ms, by = string.match(flying[n] or '', '^(%d+) (.*)$')
+    local left_ms = math.min(tonumber(until_ms or 0) - now_ms, lease_ms)
+    if left_ms > 0 and by ~= holder then
+      reply[n] = -left_ms
+    else
+      reply[n] = left_ms > 0 and 0 or due_in_ms(marks[n])
+      if reply[n] == 0 then
+        noted[#noted + 1] = user
+        noted[#noted + 1] = flight
+        -- Not when asked again: by now it may be the mark of a later change.
+        if left_ms <= 0 and marks[n] then
+          taken[#taken + 1] = user
+        end
       end
     end
   end
-  reply[#reply + 1] = answer
+end
+if #noted > 0 then
+  redis.call('HSET', flights, unpack(noted))
+end
+if #taken > 0 then
+  redis.call('HDEL', dirty, unpack(taken))
 end
 return reply

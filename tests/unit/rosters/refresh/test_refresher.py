@@ -60,6 +60,15 @@ async def test_jobs_that_come_together_fly_together_in_batches_of_at_most_fifty(
     assert len(at.rosters.claimed) == 1
 
 
+async def test_full_flights_wait_for_nobody_else(side: Opened, autojump_clock: object) -> None:
+    async with side() as at:
+        began_s = trio.current_time()
+        await at.refresh(*users(2000))
+        took_s = trio.current_time() - began_s
+    assert len(at.prosody.seen) == 40
+    assert took_s < 0.06, "ten times 10 ms, if each claim of 200 waited for more"
+
+
 async def test_a_job_that_comes_during_a_flight_gets_the_next_one_and_never_a_second_beside_it(
     side: Opened, autojump_clock: object
 ) -> None:
