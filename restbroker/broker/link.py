@@ -21,6 +21,7 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
+from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.idle import Begun
 from restbroker.transport.lean import LeanClient
@@ -168,8 +169,10 @@ async def probe(plan: TargetPlan) -> Probe:
 
 
 def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:
-    """Return what follows from an exception that the connector raised."""
+    """Return what follows from an exception that the connector raised; raise `NotYet` for a job that was not sent."""
     match problem:
+        case NotYet() if not job.was_sent:
+            raise problem
         case NotSent(by_request=True):
             return Rejected(
                 Reason("UnsendableRequest", problem.message, "The job's values would make an invalid request.")

@@ -4,8 +4,9 @@
    worker may start it. From now on, whatever happens here, Redis lists it: if this process dies, a reaper requeues it.
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job, or is
    not let in, is parked. A signed job that was done before is acknowledged, and not sent again.
-3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, and for a
-   fresh lease. It stays reserved meanwhile and uses up no try.
+3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
+   fresh lease, and, if its connector says so, for its time. It stays reserved meanwhile and uses up no try; for its
+   slot and its time it waits without a worker (`slots.py`, `delayed.py`).
 4. **Marked**, if its command must run at most once: Redis notes that it is about to be sent. After a crash, what is
    marked is parked and what is not is requeued.
 5. **Sent.** In the instant before the first byte leaves, the link asks once more whether the job is ours, the breaker
@@ -36,6 +37,7 @@ from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, Admitted
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import ASK_AGAIN_S, Clearance
+from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.link import JobLink, NotNow, NotOurs, Outlet, is_ours, outcome_of, probe, redacted, unreachable
 from restbroker.broker.ready_buffer import ReadyBuffer
@@ -47,6 +49,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import NotAJob
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import Final, reason_of
+from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.idle import Begun
 
@@ -102,6 +105,7 @@ class Processor:
     admission: Admission
     clearance: Clearance
     slots: Slots
+    delayed: DelayedJobs
     breaker: Breaker
     outlet: Outlet
     settler: Settler
@@ -241,9 +245,10 @@ class Processor:
         return False
 
     async def _deliver(self, job: JobInProgress, admitted: Admitted, begun: Begun | None = None) -> None:
-        """Send the job until there is an outcome to settle. There is none if the pool stops, or the job is not ours.
+        """Send the job until there is an outcome to settle.
 
-        `begun`: what the fast path has sent already. When cancelled, `job.delivery` says whether it may have left.
+        There is none if the pool stops, the job is not ours, or its time has not come. `begun`: what the fast path has
+        sent already. When cancelled, `job.delivery` says whether it may have left.
         """
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
@@ -251,7 +256,11 @@ class Processor:
         may_start = begun is not None or (not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now())
         while may_start or await self._may_start(job):
             may_start = False
-            outcome, took_s = await self._send(job, call, spec, begun)
+            try:
+                outcome, took_s = await self._send(job, call, spec, begun)
+            except NotYet as why:
+                self.delayed.add(job, why.wait_s)
+                return
             begun = None
             if isinstance(outcome, Denied | Unsent):
                 misses = misses or _Misses(answers)
@@ -270,7 +279,7 @@ class Processor:
         """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
-        matter what the connector made of it. No exception of the connector gets out.
+        matter what the connector made of it. No exception of the connector gets out but `NotYet`, of an unsent job.
         """
         link, started_s = JobLink(self.outlet, job, begun), time.perf_counter()
         if begun is not None:

@@ -130,10 +130,10 @@ class ReadyBuffer:
         self._waiting.extend(jobs)
         self._start()
 
-    def put_back(self, job: JobInProgress) -> None:
-        """Put a job that a worker had taken already in front of all others; drop it once closed."""
+    def put_back(self, *jobs: JobInProgress) -> None:
+        """Put jobs that workers had taken already in front of all others, in this order; drop them once closed."""
         if not self.closed:
-            self._waiting.appendleft(job)
+            self._waiting.extendleft(reversed(jobs))
             self._start()
 
     def allow(self, number: int) -> None:

@@ -12,6 +12,7 @@ import trio
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
 from restbroker.broker.crash_counts import CrashCounts
+from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
@@ -62,6 +63,7 @@ class Recovery:
     reservations: Reservations
     ready: ReadyBuffer
     slots: Slots
+    delayed: DelayedJobs
     crashes: CrashCounts
     admission: Admission
     settler: Settler
@@ -86,6 +88,7 @@ class Recovery:
         recent.note_loss(sent, trio.current_time() - self.health.away_s)
         self.ready.drop_unless(held.tickets)
         self.slots.drop_unless(held.tickets)
+        self.delayed.drop_unless(held.tickets)
         for job in lost:
             if job.delivery < SENDING and job.settlement is None:
                 self.reservations.release(job.ticket)

@@ -14,6 +14,7 @@ from restbroker.broker.admission import Admission
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import Clearance
 from restbroker.broker.crash_counts import CrashCounts
+from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.endpoints import Endpoints
 from restbroker.broker.fast_path import FastPath
 from restbroker.broker.health import StoreHealth
@@ -56,6 +57,7 @@ class WorkerPool:
     stopping: trio.Event = attrs.field(factory=trio.Event)
     reservations: Reservations = attrs.field(factory=Reservations)
     slots: Slots = attrs.field(init=False)
+    delayed: DelayedJobs = attrs.field(init=False)
     breaker: Breaker = attrs.field(init=False)
     ready: ReadyBuffer = attrs.field(init=False)
     acker: Acker = attrs.field(init=False)
@@ -74,6 +76,7 @@ class WorkerPool:
         self.slots = slots = Slots(target.slots)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
+        self.delayed = DelayedJobs(ready)
         acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity))
         admission = Admission(plan, identity, Endpoints(target, plan.connector, slots), crashes)
@@ -97,6 +100,7 @@ class WorkerPool:
             reservations=reservations,
             ready=ready,
             slots=slots,
+            delayed=self.delayed,
             crashes=crashes,
             admission=admission,
             settler=settler,
@@ -125,6 +129,7 @@ class WorkerPool:
             admission=admission,
             clearance=clearance,
             slots=self.slots,
+            delayed=self.delayed,
             breaker=self.breaker,
             outlet=outlet,
             settler=settler,
@@ -205,11 +210,14 @@ class WorkerPool:
 
     async def run_workers(self) -> None:
         """Run all workers until the ready buffer is closed and none has a job."""
-        async with trio.open_nursery() as workers:
-            for _ in range(self.plan.workers):
-                workers.start_soon(self.processor.run)
-            if self.fast_path is not None:
-                workers.start_soon(self.fast_path.run)
+        async with trio.open_nursery() as beside:
+            beside.start_soon(self.delayed.run)
+            async with trio.open_nursery() as workers:
+                for _ in range(self.plan.workers):
+                    workers.start_soon(self.processor.run)
+                if self.fast_path is not None:
+                    workers.start_soon(self.fast_path.run)
+            beside.cancel_scope.cancel()
 
     def cancel(self, job: JobInProgress) -> bool:
         """End the delivery of a job, which is parked; return False if no one delivers it, or it is settled."""

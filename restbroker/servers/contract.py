@@ -72,6 +72,18 @@ class DirectLink:
         return await self.http.send(request)
 
 
+class NotYet(Exception):
+    """The time of a job has not come: `deliver` raises it before anything of the job was sent.
+
+    The job is delivered again after `wait_s` seconds. Until then it takes no worker, uses up no try, and goes back to
+    its queue if the process stops.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"The job is to wait {wait_s:.3f} s.")
+        self.wait_s = wait_s
+
+
 class Connector(Protocol):
     """What speaks one server's dialect; a process has one for each target."""
 
@@ -90,7 +102,7 @@ class Connector(Protocol):
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Send one command, and return the outcome of its answer; raise `NotSent` or `MaybeSent` if there is none.
 
-        Safe to cancel: the link knows whether it was sent.
+        Raise `NotYet` if it is to wait. Safe to cancel: the link knows whether it was sent.
         """
         ...
 

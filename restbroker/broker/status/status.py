@@ -105,7 +105,7 @@ class Status:
 
 
 def _running(pool: WorkerPool) -> Iterator[Running]:
-    waiting, secrets = pool.slots.waiting(), pool.plan.tokens.values
+    waiting, secrets = pool.slots.waiting() | pool.delayed.waiting(), pool.plan.tokens.values
     for job in pool.reservations.jobs.values():
         payload, at_s = job.payload, job.started_at_s
         if payload is None or at_s is None or job.settlement is not None or job.ticket in waiting:

@@ -61,7 +61,8 @@ class RosterConnector:
     async def deliver(self, call: Call, link: Link) -> Outcome:  # noqa: ARG002  many share a request
         """Refresh, change or show rosters, and return the outcome; raise `NotSent` or `MaybeSent` as a flight does.
 
-        A refresh waits for its turn and its flight. `link` is not used: many jobs share a request.
+        Raise `NotYet` for a refresh whose turn does not come soon; others wait for their turn and their flight. `link`
+        is not used: many jobs share a request.
         """
         wish = requests.read(call.command, self._target.default_host)
         if isinstance(wish, Reason):

@@ -17,7 +17,7 @@ class Options:
     """The keys under `Options`; durations are seconds."""
 
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0, url="http://127.0.0.1:5280/roster_admin")
-    """Defaults for a job that waits for its turn most of the time; Prosody answers within milliseconds, or never."""
+    """Defaults for the burst that a roster service bears; Prosody answers within milliseconds, or never."""
 
     debounce_s: forms.Duration = key(
         "Debounce", "A refresh waits until a roster is unchanged for this long.", 0.2, shown="200ms"

@@ -2,9 +2,9 @@
 
 The connector runs one per target and calls `refresh` for a job of one user, `wanted_together` for a job of many. Redis
 decides whose turn it is: a user who was changed a moment ago waits until the changes calm down, and one in flight
-elsewhere until that has landed. Always holds: no user has two flights at once, since a slow old answer would undo a
-fast new one; a flight begins after each of its jobs was there, so that what they were pushed for is in it; a job that
-is cancelled takes no flight with it.
+elsewhere until that has landed. A job of one user waits for the calm without a worker (`NotYet`). Always holds: no user
+has two flights at once, since a slow old answer would undo a fast new one; a flight begins after each of its jobs was
+there, so that what they were pushed for is in it; a job that is cancelled takes no flight with it.
 """
 
 import math
@@ -18,7 +18,7 @@ import trio
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.rosters.refresh.posts import Result
-from restbroker.servers.contract import Claim, Rosters
+from restbroker.servers.contract import Claim, NotYet, Rosters
 from restbroker.servers.roster_change import RefreshDelay
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -26,6 +26,8 @@ _GATHER_S: Final = 0.01
 """Seconds for which jobs gather for the same call of Redis and the same flight."""
 _SOON_TRIES: Final = 3
 """How many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
+_SHORT_S: Final = 0.05
+"""So many seconds, or less, a job waits for its user with its worker: to come again would cost as much."""
 _ENDED: Final = NotSent("The broker stops.")
 
 
@@ -47,10 +49,10 @@ class _Part:
     """The part of a job that is about one user. `result`: None until there is one; `is_gone`: it was cancelled."""
 
     job: _Job
-    result: Result | None = None
+    result: Result | NotYet | None = None
     is_gone: bool = False
 
-    def end(self, result: Result) -> None:
+    def end(self, result: Result | NotYet) -> None:
         self.result = result
         self.job.left -= 1
         if not self.job.left:
@@ -88,8 +90,11 @@ class Refresher:
     async def refresh(self, user: str, attempt: int = 1) -> Outcome:
         """Wait for a flight of this user that begins after now; return its outcome, or raise `NotSent` or `MaybeSent`.
 
-        When cancelled, the flight goes on for other jobs.
+        Raise `NotYet` if the user's turn does not come soon. When cancelled, the flight goes on for other jobs.
         """
+        wait_s = self._began_s.get(user, -math.inf) + self._spacing_s - trio.current_time()
+        if wait_s > _SHORT_S:
+            raise NotYet(wait_s)
         return (await self._outcomes([user], _Job(attempt)))[user]
 
     async def wanted_together(self, users: Sequence[str]) -> Mapping[str, Outcome]:
@@ -164,7 +169,7 @@ class Refresher:
             return
         now_s = trio.current_time()
         for user, wait_s in claimed.wait_s.items():
-            if left := [part for part in asked[user] if not part.is_gone]:
+            if left := _still_there(asked[user], wait_s):
                 self._keep(user, left, now_s, wait_s)
         for batch in self._batches({user: asked[user] for user in claimed.users}):
             self._flying.update(batch)
@@ -229,6 +234,15 @@ class Refresher:
                 del self._wanted[user]
 
 
+def _still_there(parts: Sequence[_Part], wait_s: float) -> list[_Part]:
+    """Return the parts that wait here for `wait_s` seconds; end those whose jobs wait without a worker."""
+    if wait_s > _SHORT_S:
+        for part in parts:
+            if not part.job.is_shared:
+                part.end(NotYet(wait_s))
+    return [part for part in parts if part.result is None and not part.is_gone]
+
+
 def _comes_again(result: Result, parts: Sequence[_Part]) -> bool:
     """Tell whether a job of one of these is soon delivered again, so that a change until then is in it."""
     match result:
@@ -244,9 +258,11 @@ def _comes_soon(job: _Job) -> bool:
     return job.attempt <= _SOON_TRIES and not job.is_shared
 
 
-def _outcome(result: Result) -> Outcome:
+def _outcome(result: Result | NotYet) -> Outcome:
     """Return the outcome, or raise what is for the broker to judge, as a new exception for each caller."""
     match result:
+        case NotYet() as turn:
+            raise NotYet(turn.wait_s)
         case NotSent() as problem:
             again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)
             raise again from problem.__cause__

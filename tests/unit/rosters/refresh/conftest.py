@@ -17,7 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
-from restbroker.servers.contract import Claim, Connector, Ports
+from restbroker.servers.contract import Claim, Connector, NotYet, Ports
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
@@ -171,14 +171,22 @@ class Side:
     connector: Connector
     prosody: Prosody
     rosters: FakeRosters
+    delayed: list[tuple[str, float]] = attrs.field(factory=list)
+    """The users of jobs that were to come again, with the seconds."""
 
     async def deliver(self, command: str, arguments: Mapping[str, Json] | None = None, /, **more: Json) -> Outcome:
         given = {**(arguments or {}), **more}
         return await self.connector.deliver(Call(Command(command, given)), Link(self.prosody))
 
     async def refresh(self, *users: str, attempt: int = 1) -> Outcome:
+        """As the broker does it: a job whose time has not come is delivered again then."""
         call = Call(Command("refresh", {"users": list(users)}), attempt)
-        return await self.connector.deliver(call, Link(self.prosody))
+        while True:
+            try:
+                return await self.connector.deliver(call, Link(self.prosody))
+            except NotYet as turn:
+                self.delayed.append((users[0], turn.wait_s))
+                await trio.sleep(turn.wait_s)
 
 
 @attrs.frozen

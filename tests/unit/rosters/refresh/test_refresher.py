@@ -110,6 +110,27 @@ async def test_who_is_not_due_yet_is_asked_for_again_when_redis_says(side: Opene
     assert 0.75 <= took_s <= 0.8
 
 
+async def test_a_job_of_one_user_waits_for_the_debounce_elsewhere_and_for_a_flight_here(
+    side: Opened, autojump_clock: object
+) -> None:
+    rosters = FakeRosters(waits={"early": 0.75, "busy": 0.05})
+    async with side(rosters=rosters) as at:
+        await all_of(at, ["early", "busy"])
+        assert at.delayed == [("early", 0.75)]
+        await at.refresh("early")
+        ((user, wait_s),) = at.delayed[1:]
+    assert user == "early"
+    assert 0.18 <= wait_s <= 0.2, "the debounce from one flight to the next"
+    assert at.prosody.seen == [("busy",), ("early",), ("early",)]
+
+
+async def test_a_job_of_many_users_keeps_those_who_are_not_due(side: Opened, autojump_clock: object) -> None:
+    async with side(rosters=FakeRosters(waits={"john": 0.75})) as at:
+        await at.refresh("john", "aaron")
+    assert at.delayed == []
+    assert at.prosody.seen == [("aaron",), ("john",)]
+
+
 async def test_of_a_batch_with_errors_each_user_is_looked_at_alone_and_the_culprit_named(
     side: Opened, autojump_clock: object
 ) -> None:
