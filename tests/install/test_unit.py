@@ -22,6 +22,7 @@ from tools.pages import ROOT
 
 UNIT: Final = ROOT / "contrib" / "restbroker.service"
 CREDENTIALS: Final = ROOT / "contrib" / "restbroker.service.d" / "credentials.conf"
+PROSODY: Final = CREDENTIALS.with_name("prosody.conf")
 
 
 def settings(file: Path, key: str) -> list[str]:
@@ -41,11 +42,12 @@ def calls_in(group: str) -> set[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The unit and its drop-in in a folder; what it starts is a program that is there."""
+    """The unit and its drop-ins in a folder; what it starts is a program that is there."""
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text("utf-8").replace("/usr/local/bin/restbroker", sys.executable))
     (tmp_path / CREDENTIALS.parent.name).mkdir()
-    shutil.copy(CREDENTIALS, tmp_path / CREDENTIALS.parent.name)
+    for part in (CREDENTIALS, PROSODY):
+        shutil.copy(part, tmp_path / part.parent.name)
     return unit
 
 
@@ -59,6 +61,11 @@ def test_it_is_exposed_to_little_and_the_user_is_not_root(installed: Path) -> No
     done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(installed))
     assert done.returncode == 0, done.stdout
     assert settings(UNIT, "User") == ["restbroker"]
+
+
+def test_prosody_starts_once_it_is_ready() -> None:
+    assert settings(UNIT, "Type") == ["notify"]
+    assert settings(PROSODY, "Before") == ["prosody.service"]
 
 
 def test_the_credentials_reach_the_configuration(tmp_path: Path) -> None:

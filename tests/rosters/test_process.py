@@ -1,7 +1,9 @@
 """Rosters served by real processes: by a broker, by the supervisor of a group, and alone."""
 
 import json
+import re
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.support.answering import AnsweringServer
 from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
-from tests.support.wait import until
+from tests.support.wait import NEVER_S, until
 
 LISTENING = r"listening what=rosters addresses=(\S+)"
 PAGES = r"listening what=/stats addresses=(\S+)"
@@ -62,6 +64,23 @@ def test_rosters_are_served_without_a_broker_and_end_though_a_connection_is_open
             assert alone.wait() == 0
     assert redis_server.command("EXISTS processes restbroker:beats") == ":0\r\n"
     assert "Traceback" not in alone.output()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_rosters_are_served_once_systemd_is_told_that_it_is_ready(
+    configured: Configured, tmp_path: Path, processes: int
+) -> None:
+    address, words = str(tmp_path / "notify"), ""
+    arguments = ["run", "--config", str(configured({}, Processes=processes))]
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(NEVER_S)
+        with started(arguments, directory=tmp_path / "run", environ={"NOTIFY_SOCKET": address}) as broker:
+            while "READY=1" not in words.split("\n"):
+                words = systemd.recv(4096).decode()
+            told = re.search(LISTENING, broker.output())
+            assert told, "Prosody may start from now on"
+            assert ask(told[1]).status_code == 200
 
 
 def test_without_the_section_there_is_nothing_to_serve_and_that_is_said(configured: Configured) -> None:
