@@ -52,12 +52,12 @@ class Line:
     """A connection to it; `is_over`: the server closed it."""
 
     server: Slow
-    left: bool = False
+    has_sent: bool = False
     is_over: bool = False
     is_closed: bool = False
 
     async def send_all(self, data: bytes) -> None:
-        self.left = True
+        self.has_sent = True
         self.server.sent.append(data.rpartition(b"\r\n\r\n")[2])
 
     async def receive(self) -> bytes:
