@@ -63,7 +63,7 @@ def sentinel_that_names(make_redis: Make, host: str, port: str) -> tuple[str, in
     return ("127.0.0.1", own.port)
 
 
-def only_numbers(host: str | bytes, port: int, *_how: object) -> list[Any]:
+def only_numbers(host: str | bytes, port: int, *_how: object, **_more: object) -> list[Any]:
     """In place of `socket.getaddrinfo`: asks no name server."""
     if host not in ("127.0.0.1", b"127.0.0.1"):
         raise socket.gaierror("No such name.")
