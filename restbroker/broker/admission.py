@@ -18,7 +18,7 @@ from restbroker.config.tokens import Token
 from restbroker.config.values import duration_text
 from restbroker.job import arguments, hiding, redact, signing
 from restbroker.job.arguments import Submission
-from restbroker.job.job import Job, NotAJob, digest, read, spare_jid, too_large
+from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.settlement import Fingerprint
@@ -67,7 +67,7 @@ class Admission:
         recovered = self.crashes.of(job.raw) if self.crashes.counts else 0
         payload = None
         if job.size_bytes:
-            entry: Job | NotAJob = too_large(job.size_bytes, job.queue, spare_jid(self.identity.name, job.ticket))
+            entry: Job | NotAJob = oversized_job(job.size_bytes, job.queue, spare_jid(self.identity.name, job.ticket))
         else:
             entry = read(job.raw, job.queue, "", recovered + job.forgotten)
             if not entry.jid:

@@ -41,9 +41,9 @@ class Endpoint:
     def refusal(self, token: Token, command: Command, queue: str) -> Reason | None:
         """Return why the token does not allow this command, one of this endpoint, from that queue; None if it does."""
         if token.name not in self._refusals:
-            self._refusals[token.name] = auth.refused_command(token, self.endpoint, self.spec, self._dangers)
-        refused = auth.refused_place(token, self._target, queue) or self._refusals[token.name]
-        return refused or auth.refused_arguments(token, command, self.spec, self._default_host)
+            self._refusals[token.name] = auth.command_refusal(token, self.endpoint, self.spec, self._dangers)
+        refused = auth.place_refusal(token, self._target, queue) or self._refusals[token.name]
+        return refused or auth.argument_refusal(token, command, self.spec, self._default_host)
 
 
 @attrs.define(eq=False)

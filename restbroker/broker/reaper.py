@@ -185,4 +185,4 @@ def _death(fallen: OrphanedJob, parked: Dead) -> JobDied:
 
 
 def _waits(queue: str, raw: bytes) -> bool:
-    return settle.leads_back(raw, queue)
+    return settle.is_led_back(raw, queue)

@@ -14,7 +14,7 @@ from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import BadRow, Checker
-from restbroker.job.auth import AccessRequest, refusal, refused_command, refused_place
+from restbroker.job.auth import AccessRequest, command_refusal, place_refusal, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
@@ -81,8 +81,8 @@ class Tokens:
         raise BadRow(why)
 
     def _refusal(self, token: Token, command: str) -> Reason | None:
-        refused = refused_place(token, self.target, self.queue)
-        return refused or refused_command(token, command, self.spec, self.dangers)
+        refused = place_refusal(token, self.target, self.queue)
+        return refused or command_refusal(token, command, self.spec, self.dangers)
 
 
 @attrs.define(eq=False)

@@ -120,8 +120,9 @@ def _refuse_missing(
         "Kind": source.kind,
         "Path": source.path,
         # Where each route has one of its own, that of the source would never count.
-        "Queue": source.queue or _says_each("Queue", [route.queue for route in source.routes], where, review),
-        "Class": source.job_class or _says_each("Class", [route.job_class for route in source.routes], where, review),
+        "Queue": source.queue or _is_set_everywhere("Queue", [route.queue for route in source.routes], where, review),
+        "Class": source.job_class
+        or _is_set_everywhere("Class", [route.job_class for route in source.routes], where, review),
     }
     must = _MUST_POSTED
     if defaults.is_reader:
@@ -137,7 +138,7 @@ def _refuse_missing(
         review.refuse(at(where, member), f"is missing or empty; {must}.", *others)
 
 
-def _says_each(member: str, said: list[str], where: str, review: Problems) -> bool:
+def _is_set_everywhere(member: str, said: list[str], where: str, review: Problems) -> bool:
     """Tell whether every route sets this member; `said` has its value for each route that could be read."""
     place = at(where, "Routes")
     if not said:

@@ -42,7 +42,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return next((place for place in (Path("env.json"), SYSTEM_FILE) if place.is_file()), None)
 
 
-def nothing_found() -> ConfigError:
+def missing_configuration() -> ConfigError:
     """Return the error for when there is neither a file nor anything in the environment."""
     return ConfigError(
         f"There is no configuration: not --config, not ${VARIABLE}, not {Path.cwd() / 'env.json'}, not {SYSTEM_FILE}.",

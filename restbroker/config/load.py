@@ -75,7 +75,7 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     in_file = frozenset(given)
     variables = _overlay(environ, given, review)
     if found is None and not variables:
-        raise document.nothing_found()
+        raise document.missing_configuration()
     _override(given, variables)
     for name in overrides:
         review.record_setter(name, f"{name} (flag)")

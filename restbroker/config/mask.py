@@ -46,7 +46,7 @@ def _mask_value(key: Key, annotation: Any, value: Json, options: _Options, kind:
             return [_mask_value(key, item, inner, options) for inner in value]
         case _:
             pass
-    if not key.secret or _says_where(value):
+    if not key.secret or _is_reference(value):
         return _mask_by_name("", value)
     return without_login(value) if isinstance(value, str) and key.name.endswith(("URL", "Host")) else MASK
 
@@ -64,7 +64,7 @@ def _mask_by_name(name: str, value: Json) -> Json:
             return value
 
 
-def _says_where(value: Json) -> bool:
+def _is_reference(value: Json) -> bool:
     """Tell whether the value only names the file or variable that holds a secret."""
     named = value.get("File", value.get("Env")) if isinstance(value, Mapping) and len(value) == 1 else None
     return isinstance(named, str)

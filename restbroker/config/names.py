@@ -32,7 +32,7 @@ def canonical(annotation: Any, value: Json, place: str, review: Problems) -> Jso
     """
     match notation_of(annotation), value:
         case Keys(members), Mapping():
-            return proper(members, value, place, review)
+            return normalise_members(members, value, place, review)
         case Names(entry=entry), Mapping():
             entries = {name: one for name, one in value.items() if not is_comment(name)}
             return {
@@ -62,13 +62,15 @@ def canonical_members(members: Members, folded: Mapping[str, Json], place: str, 
         said, kind, where = notation_of(keys[name].type), folded.get("Kind"), at(place, name)
         if isinstance(said, OptionsOf) and isinstance(one, Mapping) and isinstance(kind, str):
             options = (review.kinds if said.of == "targets" else review.sources).get(kind)
-            found[name] = one if options is None else KindOptions(options, proper(options, one, where, review))
+            found[name] = (
+                one if options is None else KindOptions(options, normalise_members(options, one, where, review))
+            )
         else:
             found[name] = canonical(keys[name].type, one, where, review)
     return _refuse_doubles(members, found, place, review)
 
 
-def proper(members: Members, document: Mapping[str, Json], place: str, review: Problems) -> dict[str, Json]:
+def normalise_members(members: Members, document: Mapping[str, Json], place: str, review: Problems) -> dict[str, Json]:
     """Return the members of an object, without comments and defaults, with the proper spelling of each name in them.
 
     Each name that is no key becomes a problem in `review`.

@@ -119,7 +119,7 @@ def _other_defaults(options: Members) -> str:
     return f"\nWithout them, `Concurrency` is {own.concurrency}{keeps} and `RequestTimeout` {own.timeout_s:g}s.{host}\n"
 
 
-def meaning(members: Members, key: Key) -> str:
+def key_description(members: Members, key: Key) -> str:
     """Return the description of a key, in sentences; the page says once that a key and its file exclude each other."""
     parts = [key.meaning]
     if key.ignored is not None:
@@ -155,7 +155,7 @@ def _rows(members: Members) -> Mapping[str, str]:
         if key.name not in files:
             file = f"{key.name}File" if f"{key.name}File" in files else None
             names = f"`{key.name}`" + ("" if file is None else f", `{file}`")
-            rows[names] = f"| {names} | {_form_and_default(key, file)} | {meaning(members, key)} |\n"
+            rows[names] = f"| {names} | {_form_and_default(key, file)} | {key_description(members, key)} |\n"
     return rows
 
 

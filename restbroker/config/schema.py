@@ -10,7 +10,7 @@ from typing import Any, Final, assert_never
 from restbroker.config.core import Config
 from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of
-from restbroker.config.reference import meaning
+from restbroker.config.reference import key_description
 from restbroker.job.json_types import Json
 
 _TARGETS: Final = OptionsOf("targets")
@@ -58,7 +58,7 @@ def _describe(members: Members, key: Key) -> dict[str, Json]:
     # null means the default for every key.
     found = _form(key.type)
     form: dict[str, Json] = {"anyOf": [found, {"type": "null"}]} if found else {}
-    return {"description": meaning(members, key), **more, **form}
+    return {"description": key_description(members, key), **more, **form}
 
 
 def _form(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type

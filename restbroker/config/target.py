@@ -1,7 +1,7 @@
 """One target: a server to deliver to, with its address, credentials, limits and queues.
 
-An entry of `Targets`, which `config.check_targets` completes; used by `app`, lanes and connectors. Always holds of a
-complete one: the URL is absolute, has no query and no user in it, and its path has no trailing slash.
+An entry of `Targets`, which `config.check_targets` completes; used by `app`, worker pools and connectors. Always holds
+of a complete one: the URL is absolute, has no query and no user in it, and its path has no trailing slash.
 """
 
 import re

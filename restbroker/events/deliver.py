@@ -158,11 +158,11 @@ class Deliverer:
         try:
             heard = await self._push_group([one.incoming for one in batch])
         except StoreRefused as error:
-            _give_up(batch, error)
+            _fail_all(batch, error)
             return True
         except StoreUnavailable as error:
             now_s = math.inf if self._stopping.is_set() else trio.current_time()
-            _give_up([one for one in batch if one.is_abandoned or one.until_s <= now_s], error)
+            _fail_all([one for one in batch if one.is_abandoned or one.until_s <= now_s], error)
             patient = [one for one in batch if not one.is_abandoned and one.until_s > now_s]
             for one in patient:
                 one.is_on_its_way, one.error = False, error
@@ -224,7 +224,7 @@ def _verdict(one: _PendingEvent) -> Verdict | RestbrokerError | None:
             return one.error
 
 
-def _give_up(batch: list[_PendingEvent], error: RestbrokerError) -> None:
+def _fail_all(batch: list[_PendingEvent], error: RestbrokerError) -> None:
     for one in batch:
         one.error = error
         one.done.set()

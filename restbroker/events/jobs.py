@@ -41,7 +41,7 @@ def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> Incomin
     return IncomingEvent(
         queue=route.queue,
         payload=_payload(route, event, jid),
-        noted=rubyjson.dumps(_note_of(route, event, jid)),
+        record=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
         window_ms=_ms(source.window_s),

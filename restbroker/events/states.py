@@ -92,7 +92,7 @@ class StatesInRedis:
                 await connection.aclose()
 
     async def _try_write(self, connection: Connection) -> bool:
-        states, ended = [self._whole(state) for state in self._states.values()], frozenset(self._ended)
+        states, ended = [self._with_attributes(state) for state in self._states.values()], frozenset(self._ended)
         # What Redis does not take now is written at the next change or refresh: the log has said it already.
         with suppress(StoreUnavailable, StoreRefused):
             await connection.call(sources.write, states, ended)
@@ -100,7 +100,7 @@ class StatesInRedis:
             return True
         return False
 
-    def _whole(self, state: SourceState) -> SourceState:
+    def _with_attributes(self, state: SourceState) -> SourceState:
         facts = self._facts.get(state.place)
         return state if facts is None else attrs.evolve(state, **attrs.asdict(facts()))
 

@@ -62,11 +62,11 @@ class _WebhookSource:
     quota: Quota
     keys: Sequence[CurrentSecret] = ()
     """The secrets with which its requests are signed."""
-    signed: SignedHook | None = attrs.field(init=False)
+    signed_hook: SignedHook | None = attrs.field(init=False)
     """The hook, if it is a `SignedHook`; checked once, since a Protocol's members are gathered at each check."""
 
     def __attrs_post_init__(self) -> None:
-        self.signed = self.hook if isinstance(self.hook, SignedHook) else None
+        self.signed_hook = self.hook if isinstance(self.hook, SignedHook) else None
 
     @classmethod
     def of(cls, source: EventSource, sources: int, report: Report) -> "_WebhookSource":
@@ -121,7 +121,7 @@ class Webhooks:
         try:
             return await self._handle(place, rest, scope, receive)
         except Forbidden as error:
-            self._tell(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
+            self._count_refusal(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
             return error.answer
         except _Refusal as error:
             refusal = error
@@ -130,7 +130,7 @@ class Webhooks:
             what = f"events: {place.source.path} failed with {type(error).__name__}."
             self._report(OperatorWarning("RequestFailed", what, "Please report this."))
             refusal = _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "This request failed.")
-        self._tell(place, refusal)
+        self._count_refusal(place, refusal)
         answer = place.hook.problem(refusal.status, refusal.detail)
         return _problem(refusal) if answer is None else answer
 
@@ -154,8 +154,8 @@ class Webhooks:
             )
         if method == "OPTIONS":
             return place.hook.answer_probe()
-        if place.signed is not None:
-            place.signed.judge_head(headers, self._now_s())
+        if place.signed_hook is not None:
+            place.signed_hook.judge_head(headers, self._now_s())
         _judge_headers(headers, place.hook)
         try:
             async with place.quota.place(scope["client"][0] if scope["client"] else ""):
@@ -178,7 +178,7 @@ class Webhooks:
         try:
             verdict = await self._deliver(told.source or place.source, told.event)
         except (StoreUnavailable, StoreRefused) as error:
-            self._tell(place, _not_now("unavailable", error.message))
+            self._count_refusal(place, _not_now("unavailable", error.message))
             return place.hook.answer_not_now(told, RETRY_AFTER_S)
         except ValueError:
             raise _Refusal(
@@ -192,7 +192,7 @@ class Webhooks:
         self._report(EventHandled(place.source.name, outcome, took_s))
         return answer
 
-    def _tell(self, place: _WebhookSource, refusal: _Refusal) -> None:
+    def _count_refusal(self, place: _WebhookSource, refusal: _Refusal) -> None:
         """Count the refusal, and warn of it; the log folds what repeats."""
         if refusal.outcome is None:
             return

@@ -52,12 +52,12 @@ class AccessRequest:
 def refusal(grant: Grant, request: AccessRequest) -> Reason | None:
     """Return why the token does not allow this job; None if it does."""
     command = request.command
-    refused = refused_place(grant, request.target, request.queue)
-    refused = refused or refused_command(grant, command.endpoint, request.spec, request.dangers)
-    return refused or refused_arguments(grant, command, request.spec, request.default_host)
+    refused = place_refusal(grant, request.target, request.queue)
+    refused = refused or command_refusal(grant, command.endpoint, request.spec, request.dangers)
+    return refused or argument_refusal(grant, command, request.spec, request.default_host)
 
 
-def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
+def place_refusal(grant: Grant, target: str, queue: str) -> Reason | None:
     """Return the part of `refusal` that depends on where the job was pushed; None if target and queue are allowed."""
     if grant.targets and not _fits(target, grant.targets):
         return Reason(
@@ -76,7 +76,7 @@ def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
 
 def reaches(grant: Grant, target: str, queues: Sequence[str]) -> bool:
     """Tell whether the token allows jobs in any of these queues of the target."""
-    return any(refused_place(grant, target, queue) is None for queue in queues)
+    return any(place_refusal(grant, target, queue) is None for queue in queues)
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
@@ -84,14 +84,14 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
 
 
-def refused_command(
+def command_refusal(
     grant: Grant, endpoint: str, spec: CommandSpec | None, dangers: Mapping[str, frozenset[str]]
 ) -> Reason | None:
     """Return the part of `refusal` that is the same for all jobs of an endpoint; None if the command is allowed."""
     return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, _name(endpoint, spec), dangers)
 
 
-def refused_arguments(
+def argument_refusal(
     grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None
 ) -> Reason | None:
     """Return the part of `refusal` that depends on a job's arguments; None if these are allowed."""

@@ -40,7 +40,7 @@ class ArgumentSpec:
     """One named argument. `secret`: its value never reaches logs, pages or messages.
 
     `place`: how it says which virtual host the command is about; None if it does not. `optional`: it may be left out.
-    `filled`: it must not be empty, as a password that an account gets.
+    `nonempty`: it must not be empty, as a password that an account gets.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ArgumentSpec:
     """What a list holds; None unless `type` is "list"."""
     place: Place | None = None
     optional: bool = False
-    filled: bool = False
+    nonempty: bool = False
 
 
 @attrs.frozen(cache_hash=True)

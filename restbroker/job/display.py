@@ -1,9 +1,10 @@
 """What Sidekiq Web shows of a job: its command as its name, and a safe copy of a job in progress.
 
 `broker.status.record` shows jobs in progress with `payload`; `with_command_name` is for all that goes to `retry`,
-`schedule` and `dead`. `or_why` is for all code that shows a job: no job ends or breaks what shows it. Sidekiq from 6.4
-on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: `payload` makes of any
-job a small object that every version of Sidekiq reads, and no secret is in it, in whichever field a producer put one.
+`schedule` and `dead`. `show_or_explain` is for all code that shows a job: no job ends or breaks what shows it. Sidekiq
+from 6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: `payload`
+makes of any job a small object that every version of Sidekiq reads, and no secret is in it, in whichever field a
+producer put one.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +49,7 @@ _ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
 _LIMITS = (_Limits(20, 8, 300), _Limits(8, 4, 60), _Limits(4, 1, 40))
 
 
-def or_why(show: Callable[[], T], instead: Callable[[str], T]) -> T:
+def show_or_explain(show: Callable[[], T], instead: Callable[[str], T]) -> T:
     """Return what `show` makes of a job; if it fails, what `instead` makes of a line that says so, and why."""
     try:
         return show()
@@ -98,7 +99,7 @@ def payload(
     def whole() -> bytes:
         own = redact.secrets_of(fields, spec)
         if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
-            return bare(fields, command, queue, secrets)
+            return minimal_payload(fields, command, queue, secrets)
         name = with_command_name(fields, command or command_of(fields)).get(DISPLAY_FIELD)
         hides = redact.hides_of(own, secrets)
         few = {key: _truncate(fields[key], _LIMITS[0], _LIMITS[0].levels) for key in (*_TEXTS, "tags") if key in fields}
@@ -110,12 +111,14 @@ def payload(
             raw = rubyjson.dumps({**_display(masked, name, queue, hide=hides[1], limits=limits), **numbers})
             if len(raw) <= LIMIT_BYTES:
                 return raw
-        return bare(fields, command, queue, secrets)
+        return minimal_payload(fields, command, queue, secrets)
 
-    return or_why(whole, lambda line: bare(fields, command, queue, secrets=secrets, args=line))
+    return show_or_explain(whole, lambda line: minimal_payload(fields, command, queue, secrets=secrets, args=line))
 
 
-def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spellings, args: str = MASK) -> bytes:
+def minimal_payload(
+    fields: Mapping[str, Json], command: str, queue: str, secrets: Spellings, args: str = MASK
+) -> bytes:
     """Return a job of which only its command, queue and times are shown.
 
     It is for a job that would take too long to search for secrets, or cannot be shown. `args`: what stands for the

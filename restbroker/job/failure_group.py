@@ -56,27 +56,27 @@ def generalise(message: str, values: Iterable[str] = ()) -> str:
     if len(found) > 1:
         found.sort(key=len, reverse=True)
     for value in found:
-        text = _without(text, value)
-    return _in_general(text)[:_MOST_CHARACTERS]
+        text = _remove_value(text, value)
+    return _generalise_text(text)[:_MOST_CHARACTERS]
 
 
-def _without(text: str, value: str) -> str:
+def _remove_value(text: str, value: str) -> str:
     """Return the text without a value that stands there as words of its own: `ann` is no part of `announce`."""
     first, *rest = text.split(value)
     whole = first
     for part in rest:
-        is_part = _goes_on(whole[-1:]) or (_goes_on(part[:1]) and part[0] != ".")
+        is_part = _is_in_word(whole[-1:]) or (_is_in_word(part[:1]) and part[0] != ".")
         whole += (value if is_part else "<text>") + part
     return whole
 
 
-def _goes_on(character: str) -> bool:
+def _is_in_word(character: str) -> bool:
     """Tell whether a word goes on with this character: a letter, a digit, an underscore, a dot or a hyphen."""
     return character.isalnum() or character in _IN_WORDS
 
 
 @lru_cache(_GROUPS_KEPT)
-def _in_general(text: str) -> str:
+def _generalise_text(text: str) -> str:
     """Return the text with the general kinds of values in their places.
 
     It is cached, since most messages are equal once the values of their jobs are out of them.
@@ -86,14 +86,14 @@ def _in_general(text: str) -> str:
     words = text.split()
     general = " ".join(
         # A status of HTTP, with which our own messages begin, is a cause, and no value of a job.
-        word if before in _BEFORE_STATUS and _STATUS.fullmatch(word) else _general(word)
+        word if before in _BEFORE_STATUS and _STATUS.fullmatch(word) else _generalise_word(word)
         for before, word in pairwise(["", *words])
     )
     return _DURATION.sub("<duration>", general)
 
 
 @lru_cache(_WORDS_KEPT)
-def _general(word: str) -> str:
+def _generalise_word(word: str) -> str:
     """Return the kind of value that a word is in its place, or the word itself.
 
     It is cached, since most words of messages come again and again.

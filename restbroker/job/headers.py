@@ -25,10 +25,10 @@ _HEADER = re.compile(r"(?i)(?:basic|bearer|token|digest|apikey) +\S|[\w.-]++=\S"
 
 def parts_of(secret: str) -> set[str]:
     """Return what a server may repeat alone of a secret that is a header's value; an empty set for any other secret."""
-    return alone(secret) if _HEADER.match(secret) else set()
+    return repeatable_parts(secret) if _HEADER.match(secret) else set()
 
 
-def alone(header: str) -> set[str]:
+def repeatable_parts(header: str) -> set[str]:
     """Return what a server may repeat alone of a header's value: the credentials without scheme, and their parts."""
     scheme, _, credentials = header.partition(" ")
     behind = credentials.strip() if scheme.isalpha() else header

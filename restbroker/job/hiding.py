@@ -250,10 +250,10 @@ def _beginning(text: str, hidden: _MaskPatterns, limit: int) -> str:
 def _mask_secrets(line: str, hidden: _MaskPatterns, rounds: int) -> str:
     # Both in the text as it came: either may end within the other, and would leave its rest.
     found = [one.span(one.lastindex or 0) for one in _CREDENTIALS.finditer(line)]
-    return _cover(line, found + _find_secrets(line, hidden, rounds))
+    return _mask_spans(line, found + _find_secrets(line, hidden, rounds))
 
 
-def _cover(line: str, spans: list[tuple[int, int]]) -> str:
+def _mask_spans(line: str, spans: list[tuple[int, int]]) -> str:
     """Return the line with a mask for each span, one where they overlap."""
     shown, end = [], 0
     for start, after in sorted(spans):
@@ -272,7 +272,7 @@ def _spans(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int
     present = [pattern for spelling, pattern in hidden.spellings if spelling in line]
     # Each for itself: two may overlap.
     found = [one.span() for pattern in present for one in re.finditer(pattern, line)]
-    found += [span for span in _cut_off(line, hidden) if span[0] < span[1]]
+    found += [span for span in _cut_spans(line, hidden) if span[0] < span[1]]
     if hidden.pieces:
         found += _find_pieces(line, hidden)
     decoded, places = escapes.decode(line) if rounds else (line, [])
@@ -281,7 +281,7 @@ def _spans(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int
     return found
 
 
-def _cut_off(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
+def _cut_spans(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
     """Yield where a beginning, an end or a piece of a secret is: `sesame-47...`, `...same-4711`, `...same-4...`."""
     edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
     if len(edges) == 2 or not hidden.spellings:
@@ -351,7 +351,7 @@ def _of_text(told: Text) -> Iterator[Spelling]:
         short.update(_SHORT.findall(form))
         lines = form.split("\n")
         short.update(line for line in lines if _SHORTEST <= len(line) < SHORTEST_ANYWHERE or FLOAT.fullmatch(line))
-        short.update(chain.from_iterable(headers.alone(header) for header in _CODED.findall(form)))
+        short.update(chain.from_iterable(headers.repeatable_parts(header) for header in _CODED.findall(form)))
         shown.update(shown_words.intersection(_WORD.findall(form)))
         # In a form "+" is a blank.
         for whole in {form, form.replace("+", " "), form.replace(" ", "+")}:
@@ -369,10 +369,10 @@ def _mask_patterns(known: Spellings) -> _MaskPatterns:
     whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
     pieces = frozenset(chain.from_iterable(_pieces(text) for text, pattern in known if pattern == _IN_PIECES))
     texts = [text for text, pattern in known if pattern == _SHOWN]
-    return _MaskPatterns(whole, pieces, frozenset(texts).union(*(_shown_pieces(text, pieces) for text in texts)))
+    return _MaskPatterns(whole, pieces, frozenset(texts).union(*(_visible_pieces(text, pieces) for text in texts)))
 
 
-def _shown_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
+def _visible_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
     for at, piece in enumerate(_pieces(text)):
         if piece in pieces:
             yield f"\n{piece}\n"
@@ -388,6 +388,6 @@ def _pieces(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen
 def _login(header: str) -> Spellings:
-    alone = headers.alone(header)
+    alone = headers.repeatable_parts(header)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
     return spellings_of(alone) if header[:6].lower() == "basic " else spellings_of([header]) | spellings_of(alone)

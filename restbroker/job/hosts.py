@@ -93,22 +93,22 @@ def _hosts(place: Place, value: Json) -> Iterator[str | HostsUnclear]:
         case "jid":
             yield _domain(value) if isinstance(value, str) and value else HostsUnclear(f"{kind_of(value)}, not a JID")
         case "jids" | "name":
-            yield from _within(value)
+            yield from _hosts_within(value)
         case _:
             assert_never(place)
 
 
-def _within(value: Json) -> Iterator[str | HostsUnclear]:
+def _hosts_within(value: Json) -> Iterator[str | HostsUnclear]:
     """Yield the hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
     match value:
         case str():
             yield from (_domain(part) for part in _BETWEEN.split(value) if "@" in plain(part))
         case list():
             for item in value:
-                yield from _within(item)
+                yield from _hosts_within(item)
         case dict():
             for key, item in value.items():
-                yield from _hosts("host", item) if key == "host" else _within([key, item])
+                yield from _hosts("host", item) if key == "host" else _hosts_within([key, item])
         case _:
             pass
 

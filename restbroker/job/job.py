@@ -73,7 +73,7 @@ class Job:
     @property
     def may_have_run(self) -> bool:
         """Whether any earlier sending may have been executed, or one was in part."""
-        return self.maybe_run > 0 or ran_before(self.fields)
+        return self.maybe_run > 0 or may_have_run_before(self.fields)
 
     @property
     def ok_if_exists(self) -> bool:
@@ -101,7 +101,7 @@ class NotAJob:
     is_kept: bool = False
 
 
-def ran_before(fields: Mapping[str, Json]) -> bool:
+def may_have_run_before(fields: Mapping[str, Json]) -> bool:
     """Tell whether a payload says that it may have run before the sendings that are counted, or ran in part."""
     return fields.get(MAY_HAVE_RUN_FIELD) is True or fields.get(EFFECTED_FIELD) is True
 
@@ -139,7 +139,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     Never raises: bytes that are no JSON object, are too large or hold what Ruby cannot read come back as `NotAJob`.
     """
     if len(raw) > PAYLOAD_LIMIT_BYTES and not _was_stored(raw):
-        return attrs.evolve(too_large(len(raw), queue, spare), raw=raw, is_kept=False)
+        return attrs.evolve(oversized_job(len(raw), queue, spare), raw=raw, is_kept=False)
     try:
         fields = rubyjson.loads(raw)
     except rubyjson.Unreadable as error:
@@ -152,7 +152,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
 
 
-def too_large(size_bytes: int, queue: str, spare: str) -> NotAJob:
+def oversized_job(size_bytes: int, queue: str, spare: str) -> NotAJob:
     """Return what stands for a payload of so many bytes that the store did not hand out."""
     message = f"The payload has {size_bytes} bytes; {PAYLOAD_LIMIT_BYTES} are the limit."
     return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), is_kept=True)

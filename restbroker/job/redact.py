@@ -173,7 +173,7 @@ class _Collection:
         if len(self.texts) <= MOST_SECRETS and _names_a_secret(self.finder, value):
             self._whole(value)
 
-    def behind(self, args: list[Json]) -> None:
+    def collect_arguments(self, args: list[Json]) -> None:
         """Collect what is secret behind the endpoint."""
         if len(args) > 1:
             self._collect(args[1])
@@ -318,7 +318,7 @@ def mask_by_names(
             return None
     finder = Finder(reads_escapes=True)
     found = _Collection(finder, spec)
-    found.behind(args)
+    found.collect_arguments(args)
     shown = _View(finder, spec, show_bodies).args(args, _keep_text)
     own = [text for name in _OWN if isinstance(text := fields.get(name), str)]
     texts = chain(own, _texts(shown, with_names=True))
@@ -344,7 +344,7 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
     listed = _as_list(fields.get("args"))
     args = [fields.get("args")] if listed is None else listed
     found = _Collection(_finder(args), spec)
-    found.behind(args)
+    found.collect_arguments(args)
     if args and isinstance(endpoint.check(args[0]), Reason):
         first = _in_json(args[0])
         if isinstance(first, dict):
@@ -352,7 +352,7 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
         else:
             found.argument(first)
         if isinstance(first, list):
-            found.behind(first)
+            found.collect_arguments(first)
     view = _View(found.finder, spec, show_bodies=False)
     return found.all(lambda: view.args([None, *args[1:]], _keep_text))
 

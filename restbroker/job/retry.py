@@ -134,7 +134,7 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
     if before is not None:
         failed["retried_at"] = moment_s
     failed["retry_count"] = count
-    if _used_up(rule, count, first_s, now_s):
+    if _is_used_up(rule, count, first_s, now_s):
         return FailedTry(None, failed)
     return FailedTry(now_s + delay_s(backoff, count, jitter), failed)
 
@@ -175,7 +175,7 @@ def _plain(value: Json) -> Json:
     return without_tags(scrub(value)) if isinstance(value, str) else value
 
 
-def _used_up(rule: RetryRule, count: int, first_s: float, now_s: float) -> bool:
+def _is_used_up(rule: RetryRule, count: int, first_s: float, now_s: float) -> bool:
     if rule.retry_for_s is not None:
         return first_s + rule.retry_for_s < now_s
     return count >= rule.max_retries

@@ -130,15 +130,15 @@ def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: N
 
     `specs` says what its target's catalogue knows of a command.
     """
-    return _after_crash(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
+    return _settle_orphan(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
 
 
 def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
     """Return the settlement of a job whose process died again and again, at last with nothing else in progress."""
-    return _after_crash(fallen, now_s, lambda _: _POISON)
+    return _settle_orphan(fallen, now_s, lambda _: _POISON)
 
 
-def leads_back(raw: bytes, queue: str) -> bool:
+def is_led_back(raw: bytes, queue: str) -> bool:
     """Tell whether a set leads the job in these bytes back to `queue`.
 
     It does if it names the queue and nothing in it has to be repaired. Ruby's poller, which may take it from there,
@@ -148,7 +148,7 @@ def leads_back(raw: bytes, queue: str) -> bool:
     return fields is not None and is_fit(fields, queue)
 
 
-def _after_crash(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
+def _settle_orphan(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
     spare = digest(fallen.raw)[:24]
     entry = read(fallen.raw, fallen.queue, spare)
     if isinstance(entry, NotAJob):

@@ -56,13 +56,13 @@ _OF_URLS = str.maketrans("+/", "-_")
 def spellings(secret: str) -> Iterator[Spelling]:
     """Yield all spellings of one secret."""
     for spelling in _escaped_spellings(secret) - {secret}:
-        yield spelling, _whole(secret).format(re.escape(spelling))
+        yield spelling, _pattern_form(secret).format(re.escape(spelling))
     yield from unescaped_spellings(secret)
 
 
 def unescaped_spellings(secret: str) -> Iterator[Spelling]:
     """Yield the spellings of one secret in which nothing is escaped but what is so in the secret itself."""
-    whole = _whole(secret)
+    whole = _pattern_form(secret)
     if secret.strip():
         yield secret, whole.format(re.escape(secret))
     for number in _numbers(secret):
@@ -92,10 +92,10 @@ def _read(secret: str, forms: set[str]) -> Iterator[Spelling]:
     """
     for read in {read for form in (secret, *forms) for read in escapes.forms(form)} - {secret, *forms}:
         if read.strip():
-            yield read, _whole(read).format(re.escape(read))
+            yield read, _pattern_form(read).format(re.escape(read))
 
 
-def _whole(spelling: str) -> str:
+def _pattern_form(spelling: str) -> str:
     return "{}" if len(spelling) >= SHORTEST_ANYWHERE else _WORD
 
 
@@ -148,20 +148,20 @@ def _escaped_spellings(secret: str) -> set[str]:
         escape(secret),
         html,
         *(html.translate(table) for table in _HTML),
-        *(once := _percent_encoded(raw)),
+        *(once := _percent_encodings(raw)),
         # Of a server that encodes its own URL once more, as to return there after a login.
-        *(twice for one in once for twice in _encoded_again(one)),
+        *(twice for one in once for twice in _double_encodings(one)),
     }
     # What lone surrogates became in the text, too.
     return {SURROGATE.sub("\ufffd", variant) for variant in variants} if SURROGATE.search(secret) else variants
 
 
-def _percent_encoded(raw: bytes) -> set[str]:
+def _percent_encodings(raw: bytes) -> set[str]:
     found = {quote_plus(raw), *(quote(raw, safe=safe) for safe in _LEFT)}
     return found | {re.sub("%..", lambda one: one[0].lower(), variant) for variant in found}
 
 
-def _encoded_again(once: str) -> set[str]:
+def _double_encodings(once: str) -> set[str]:
     twice = once.replace("%", "%25")
     present = set(_DELIMITERS.findall(once))
     found = {twice}

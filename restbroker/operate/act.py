@@ -27,7 +27,7 @@ from restbroker.store.codes import Applied, Gone
 from restbroker.store.keys import SortedSet
 from restbroker.store.paging import Cursor
 from restbroker.store.server import time_s
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 
 __all__ = ["VERBS", "Action", "Progress", "ResumePoint", "Selection", "Verb", "perform"]
 
@@ -191,9 +191,9 @@ class _Run:
         edited: dict[str, JobView] = {}
         now_s = self.tally.progress.began_s if self.tally.dry_run or not looks else time_s(self.tally.client)
 
-        def planner(look: JobView) -> Placing | Unchanged:
+        def planner(look: JobView) -> Placement | Unchanged:
             planned = self._plan(look, now_s)
-            if self.tally.action.verb == "edit" and isinstance(planned, Placing) and planned.new is not None:
+            if self.tally.action.verb == "edit" and isinstance(planned, Placement) and planned.new is not None:
                 edited[look.key] = JobView(planned.new, look.score, self.tally.known)
             return planned
 
@@ -207,6 +207,6 @@ class _Run:
         self.tally.count(looks, outcomes, looked_at)
         return outcomes
 
-    def _plan(self, look: JobView, now_s: float) -> Placing | Unchanged:
+    def _plan(self, look: JobView, now_s: float) -> Placement | Unchanged:
         self._planned += 1
         return plan(look, self.zset, self.tally.action, now_s=now_s, unique=self._planned)

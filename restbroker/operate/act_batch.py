@@ -13,7 +13,7 @@ from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import SortedSet
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 
 Outcome: TypeAlias = Code | Unchanged
 
@@ -25,7 +25,7 @@ def carry_out(
     client: Client,
     zset: SortedSet,
     looks: Sequence[JobView],
-    plan: Callable[[JobView], Placing | Unchanged],
+    plan: Callable[[JobView], Placement | Unchanged],
     before: Callable[[], None],
 ) -> list[Outcome]:
     """Carry out the plan for each job and return what became of each.
@@ -36,7 +36,7 @@ def carry_out(
     outcomes: dict[int, Outcome] = {}
     pending = list(range(len(looks)))
     for _ in range(_MOST_CLASHES):
-        going: list[tuple[int, Placing]] = []
+        going: list[tuple[int, Placement]] = []
         for number in pending:
             planned = plan(looks[number])
             if isinstance(planned, Unchanged):

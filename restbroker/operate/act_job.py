@@ -19,7 +19,7 @@ from restbroker.job.repair import fractional, repair
 from restbroker.operate.edit import Edit, EditedJob, edit_job, keeps_hidden
 from restbroker.operate.entry import JobView
 from restbroker.store.keys import SortedSet
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 
 Verb: TypeAlias = Literal["retry", "delete", "kill", "reschedule", "move", "edit"]
 VERBS: Final[Mapping[SortedSet, tuple[Verb, ...]]] = {
@@ -115,13 +115,13 @@ def require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("The queue or the reason is not UTF-8.", "Give it as UTF-8.") from None
 
 
-def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
+def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Unchanged:
     """Return where the job goes, or why it stays.
 
     `unique` (microseconds) keeps equal jobs, and the scores of one action, apart.
     """
     if action.verb == "delete":
-        return Placing(look.raw)
+        return Placement(look.raw)
     fields = look.fields
     if fields is None or not look.is_job:
         return NOT_A_JOB
@@ -154,15 +154,17 @@ def _refusal(look: JobView, action: Action) -> Unchanged | None:
     return MAY_HAVE_RUN if look.may_have_run and not look.repeat_safe and not action.repeat_unsafe else None
 
 
-def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placing:
+def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
     """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
     again = _after_decision(fields, look) if zset == "schedule" else _counted_back(_after_decision(fields, look), look)
     again.pop("at", None)
     again["enqueued_at"] = fractional(now_s)
-    return Placing(look.raw, queue=look.queue, new=rubyjson.dumps(again))
+    return Placement(look.raw, queue=look.queue, new=rubyjson.dumps(again))
 
 
-def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placing | Unchanged:
+def _kill(
+    look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int
+) -> Placement | Unchanged:
     moment_s = retry.stamp(now_s, unique)
     dead = repair(_after_decision(fields, look), look.queue or "default")
     said = words_of_kill(action)
@@ -172,7 +174,7 @@ def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: floa
         dead["failed_at"] = moment_s
     entry: dict[str, Json] = {"at": moment_s, "status": None, "outcome": "killed", "code": "Killed", "ms": 0.0}
     dead[retry.ATTEMPTS_FIELD] = retry.attempts(fields, {**entry, "excerpt": said[:200]})
-    return Placing(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
+    return Placement(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
 
 
 def words_of_kill(action: Action) -> str:
@@ -182,32 +184,32 @@ def words_of_kill(action: Action) -> str:
 
 def _reschedule(
     look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
-) -> Placing | Unchanged:
+) -> Placement | Unchanged:
     # Sidekiq Web takes out all entries of one score to act on one of them.
     at_s = (action.at_s or 0.0) + unique / 1e6
     if zset != "dead":
-        return Placing(look.raw, zset=zset, score=at_s)
+        return Placement(look.raw, zset=zset, score=at_s)
     refusal = _refusal(look, action)
     if refusal is not None:
         return refusal
     again = repair(_counted_back(_after_decision(fields, look), look), look.queue or "default")
-    return Placing(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
+    return Placement(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
-def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Unchanged:
+def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Unchanged:
     if is_there(look, action):
         return Unchanged("")
     if (bound := _bound(look, fields, action)) is not None:
         return bound
-    return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
+    return Placement(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _edit(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
+def _edit(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Unchanged:
     done = _apply_edit(look, action, now_s, unique)
     if isinstance(done, Unchanged):
         return done
     if action.edit is None or not action.edit.retry:
-        return Placing(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
+        return Placement(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
     return attrs.evolve(_retry(look, done.fields, zset, now_s), queue=done.queue)
 
 
@@ -225,27 +227,29 @@ def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> Edi
     return done
 
 
-def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
+def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placement | Unchanged:
     """Return where a job that waits in a queue goes, or why it stays; an edited one stays in its place.
 
     `unique` (microseconds) keeps equal jobs apart in the set that they go to.
     """
     if action.verb == "delete":
-        return Placing(look.raw)
+        return Placement(look.raw)
     fields = look.fields
     if fields is None or not look.is_job:
         return NOT_A_JOB
     if action.verb == "edit":
         done = _apply_edit(look, action, now_s, unique)
         return (
-            done if isinstance(done, Unchanged) else Placing(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
+            done
+            if isinstance(done, Unchanged)
+            else Placement(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
         )
     if action.verb == "kill":
         # What is found again in the set is led back by its own word.
         return _kill(look, {**fields, "queue": look.queue}, action, now_s=now_s, unique=unique)
     if (bound := _bound(look, fields, action)) is not None:
         return bound
-    return Placing(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
+    return Placement(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
 def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchanged | None:

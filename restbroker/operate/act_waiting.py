@@ -17,7 +17,7 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.job import hiding
-from restbroker.job.auth import refused_place
+from restbroker.job.auth import place_refusal
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
@@ -255,7 +255,7 @@ class _Run:
         outcomes = [self._once(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
         for look, one, outcome in zip(looks, planned, outcomes, strict=True):
             if isinstance(one, TakeRequest) and one.stays and isinstance(outcome, Applied):
-                new = find.look_of_waiting(one.placing.new or b"", self.meant.queue, self.tally.known)
+                new = find.look_of_waiting(one.placement.new or b"", self.meant.queue, self.tally.known)
                 self.tally.preview(look, new)
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
@@ -292,7 +292,7 @@ class _Run:
         proof = proof_of(self.tokens, look.fields or {}, self.meant.queue)
         if proof is None or target is None or action.queue is None:
             return None
-        refused = refused_place(proof.token, target, action.queue)
+        refused = place_refusal(proof.token, target, action.queue)
         return None if refused is None else Unchanged(f"It would be refused there: {refused.text}")
 
     def _answers(self, look: JobView, rank: int, now_s: float) -> tuple[Reply, ...]:

@@ -76,7 +76,7 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
     why = "No process will find them: the owner's entry was removed by hand, by another program, or lost in a failover."
     cure = (
         f"Let a running restbroker return them: HSET {client.keys.fenced} {orphan.identity} 0"
-        if orphan.described
+        if orphan.is_described
         else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
     )
     return Finding("warning", AREA, "Orphans", message=message, why=why, cure=cure)

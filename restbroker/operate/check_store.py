@@ -24,7 +24,7 @@ from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.key_types import find_misused
-from restbroker.store.server import ServerFacts, server, setting, time_s
+from restbroker.store.server import ServerFacts, read_setting, server, time_s
 from restbroker.store.survey import Process
 
 AREA = "redis"
@@ -121,7 +121,7 @@ def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
 
 
 def _failover(client: Client, config: Config) -> Iterator[Finding]:
-    if config.redis_sentinels and setting(client, "min-replicas-to-write") == "0":
+    if config.redis_sentinels and read_setting(client, "min-replicas-to-write") == "0":
         yield Finding(
             "note",
             AREA,

@@ -9,7 +9,7 @@ from restbroker.job import rubyjson
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 
 _NEWEST: Final = 100
 """The job was parked a moment ago; it is searched for among so many of the newest."""
@@ -28,5 +28,5 @@ def take_back(client: Client, jid: str) -> bool:
             continue
         fields = rubyjson.object_of(raw)
         if fields is not None and fields.get("jid") == jid:
-            return sets.place(client, "dead", [Placing(raw)]) == [Applied()]
+            return sets.place(client, "dead", [Placement(raw)]) == [Applied()]
     return False

@@ -15,7 +15,7 @@ from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
 from restbroker.job.failure_group import generalise, group_id
 from restbroker.job.hiding import MASK
-from restbroker.job.job import UNCERTAIN_FIELD, ran_before
+from restbroker.job.job import UNCERTAIN_FIELD, may_have_run_before
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
@@ -174,7 +174,7 @@ class JobView:
         """Whether the server may have done it already."""
         fields = self.fields or {}
         uncertain = fields.get(UNCERTAIN_FIELD)
-        known = ran_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
+        known = may_have_run_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
         return known or any(one.get("outcome") in _RAN for one in self._tries_of_this)
 
     @property
@@ -184,7 +184,7 @@ class JobView:
 
     def matches(self, where: Where) -> bool:
         """Tell whether all conditions hold for the job as it may be seen."""
-        return display.or_why(lambda: self._matches(where), lambda _line: False)
+        return display.show_or_explain(lambda: self._matches(where), lambda _line: False)
 
     @property
     def open_text(self) -> bytes | None:
@@ -198,7 +198,7 @@ class JobView:
 
     def says(self, text: str) -> bool:
         """Tell whether this is in its id, command, values of arguments or reason of failure, as lists show these."""
-        return display.or_why(lambda: self._says(text.casefold()), lambda _line: False)
+        return display.show_or_explain(lambda: self._says(text.casefold()), lambda _line: False)
 
     def without_secrets(self, words: Json) -> Json:
         """Return words about it without the secrets that it has."""
@@ -232,7 +232,7 @@ class JobView:
 
     def entry(self) -> Entry:
         """Return all of it that may be shown."""
-        return display.or_why(self._entry, self._hidden_entry)
+        return display.show_or_explain(self._entry, self._hidden_entry)
 
     def _matches(self, where: Where) -> bool:
         # What is hidden is looked at nowhere here: the time would tell whether it would do.

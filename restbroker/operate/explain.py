@@ -161,7 +161,7 @@ class _Search:
 
     def _since(self, client: Client) -> float | None:
         """Return when its process began with it, as its record for Sidekiq's pages says; None if it does not."""
-        for shown in processes.at_work(client):
+        for shown in processes.all_work(client):
             work = rubyjson.object_of(shown) or {}
             payload, run_at = work.get("payload"), work.get("run_at")
             fields = rubyjson.object_of(payload.encode()) if isinstance(payload, str) else None

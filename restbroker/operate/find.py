@@ -190,7 +190,7 @@ def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> FoundJo
     deadline = time.monotonic() + seconds
     # JSON may write other characters in several ways; then each entry that has any jid is looked at.
     word = jid if _PLAIN.fullmatch(jid) else '"jid"'
-    for members in paging.containing(client, zset, word):
+    for members in paging.members_with_word(client, zset, word):
         for raw, score in members:
             if JobView(raw, score, _NOTHING).jid == jid:
                 return FoundJob((raw, score))

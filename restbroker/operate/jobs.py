@@ -50,7 +50,7 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
 
 def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
     """Return what may be shown of a job's bytes."""
-    return display.or_why(
+    return display.show_or_explain(
         lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, error_class=None, message=line)
     )
 

@@ -51,7 +51,7 @@ class Process:
     """One process. `name` is `host:pid:nonce`, to which requests are addressed.
 
     It is `host:pid` if the process wrote no record: then no request reaches it. `version` is what it says of itself
-    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_hand`: how many jobs Redis lists as its own, for Ruby's how
+    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `work_of`: how many jobs Redis lists as its own, for Ruby's how
     many it says; of `jobs` it shows a thousand at most. `beat_age_s`: seconds since its last heartbeat.
     """
 

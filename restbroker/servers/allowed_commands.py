@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.job.auth import Grant, refused_command
+from restbroker.job.auth import Grant, command_refusal
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
@@ -33,7 +33,7 @@ def allowed_commands(grants: Sequence[Grant], catalogue: Catalogue) -> AllowedCo
 
     If the catalogue is not whole, other commands that a token names count as well.
     """
-    names = {*catalogue.commands, *(() if catalogue.is_whole else _commands_named(grants, catalogue))}
+    names = {*catalogue.commands, *(() if catalogue.is_whole else _named_commands(grants, catalogue))}
     commands = sorted(name for name in names if any(_allows(grant, name, catalogue) for grant in grants))
     bound = all(grant.hosts for grant in grants)
     hosts = sorted({host for grant in grants for host in grant.hosts}) if bound else ()
@@ -42,7 +42,7 @@ def allowed_commands(grants: Sequence[Grant], catalogue: Catalogue) -> AllowedCo
     return AllowedCommands(tuple(commands), tuple(hosts), others)
 
 
-def _commands_named(grants: Iterable[Grant], catalogue: Catalogue) -> Iterator[str]:
+def _named_commands(grants: Iterable[Grant], catalogue: Catalogue) -> Iterator[str]:
     """Yield the commands that tokens name in full, which may be outside the catalogue (the server's own modules)."""
     for pattern in (pattern for grant in grants for pattern in grant.allow):
         name = pattern.removeprefix(DANGEROUS)
@@ -53,7 +53,7 @@ def _commands_named(grants: Iterable[Grant], catalogue: Catalogue) -> Iterator[s
 
 def _allows(grant: Grant, name: str, catalogue: Catalogue) -> bool:
     spec = catalogue.commands.get(name)
-    if refused_command(grant, name, spec, catalogue.dangerous_in(name)) is not None:
+    if command_refusal(grant, name, spec, catalogue.dangerous_in(name)) is not None:
         return False
     return not grant.hosts or (spec is not None and _can_name_a_host(spec))
 

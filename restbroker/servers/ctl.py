@@ -14,7 +14,7 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class CtlCommand:
-    """One command as it was read; `name` is that of the catalogue, `written` the word that was typed.
+    """One command as it was read; `name` is that of the catalogue, `typed_name` the word that was typed.
 
     `endpoint` may say more than the name (`register/v1`).
     """
@@ -22,7 +22,7 @@ class CtlCommand:
     name: str
     endpoint: str
     arguments: Mapping[str, Json]
-    written: str
+    typed_name: str
 
 
 @attrs.frozen

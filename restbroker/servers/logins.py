@@ -1,7 +1,7 @@
 """The logins in Redis as a connector or a reader of events uses them: one book for each target that has users.
 
 Made by `app`, and by the test of events. Always holds: nothing is connected before the first call; a call waits while
-Redis is away, which the lane reports; a target of another kind has none.
+Redis is away, which the worker pool reports; a target of another kind has none.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,42 +55,42 @@ class LoginsInRedis:
 
         `stays_off`: a user whom a job logged off is not logged in. See `store.logins.take`.
         """
-        return await self._insist(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
+        return await self._call_until_answered(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
         """End the holder's turn with the user's `stream`; return False if nothing changed (`store.logins.put`)."""
-        return await self._insist(logins.put, self._target, user, holder, stream)
+        return await self._call_until_answered(logins.put, self._target, user, holder, stream)
 
     async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
         """Return the turn at ending the user's stream, or None if none is known (`store.logins.off`)."""
-        return await self._insist(logins.start_logoff, self._target, user, turn, how)
+        return await self._call_until_answered(logins.start_logoff, self._target, user, turn, how)
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return what is noted of each user (`store.logins.read_states`)."""
-        return await self._insist(logins.read_states, self._target, users)
+        return await self._call_until_answered(logins.read_states, self._target, users)
 
     async def ask(self, user: str, claim: str) -> ClaimResult:
         """Claim the user's name for a question, if no login with it is there or under way (`store.logins.ask`)."""
-        return await self._insist(logins.ask, self._target, user, claim)
+        return await self._call_until_answered(logins.ask, self._target, user, claim)
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
         """Forget this stream or these claims, which are over; return False if others are noted (`store.logins.end`)."""
-        return await self._insist(logins.end, self._target, user, what)
+        return await self._call_until_answered(logins.end, self._target, user, what)
 
     async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
         """Return whether the user is in the room, or the turn at joining or leaving it (`store.rooms.take`)."""
-        return await self._insist(rooms.take, self._target, stay, turn, need)
+        return await self._call_until_answered(rooms.take, self._target, stay, turn, need)
 
     async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """End the holder's turn at a room with the `state` that it reached: `in`, `out`, or "" if that is not known.
 
         Return False if the turn was not the holder's any more, so that nothing changed (`store.rooms.put`).
         """
-        return await self._insist(rooms.put, self._target, stay, holder, state)
+        return await self._call_until_answered(rooms.put, self._target, stay, holder, state)
 
     async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
         """Note that the user, or every user (""), is out of the room, or that nothing is known (`store.rooms.lose`)."""
-        return await self._insist(rooms.forget, self._target, room, user, is_out=is_out)
+        return await self._call_until_answered(rooms.forget, self._target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
@@ -102,7 +102,9 @@ class LoginsInRedis:
             self._connection = self._open()
         return self._connection
 
-    async def _insist(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _call_until_answered(
+        self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         wait_s = _FIRST_WAIT_S
         while True:
             try:

@@ -43,7 +43,7 @@ class Package:
 
     def part(self, name: str) -> ModuleType:
         """Return the module of this part of the kind, or its default; raise `ConfigError` if it cannot be imported."""
-        is_left_out = name in PARTS and not PARTS[name].needed and not self._has(name)
+        is_left_out = name in PARTS and not PARTS[name].required and not self._has(name)
         return self._import(f"{_DEFAULT if is_left_out else self.module}.{name}")
 
     def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
@@ -104,7 +104,7 @@ class Package:
             raise self._unusable(f"{self.module} is a module, and must be a package, with a module for each part")
         self._require_contract(names.get("CONTRACT_VERSION"))
         for name, part in PARTS.items():
-            if part.needed and not self._has(name):
+            if part.required and not self._has(name):
                 raise self._unusable(f"{self.module} has no module {name}")
 
     def _require_contract(self, version: object) -> None:

@@ -19,17 +19,17 @@ A package declares the version that it was written for as its own `CONTRACT_VERS
 
 @attrs.frozen
 class Part:
-    """One module of a kind: `offers` is the name that it must have; `needed` says that there is no default of it."""
+    """One module of a kind: `offers` is the name that it must have; `required` says that there is no default of it."""
 
     offers: str
-    needed: bool = False
+    required: bool = False
 
 
 PARTS: Final[Mapping[str, Part]] = MappingProxyType(
     {
         "options": Part("Options"),
-        "catalogue": Part("for_version", needed=True),
-        "connector": Part("open_connector", needed=True),
+        "catalogue": Part("for_version", required=True),
+        "connector": Part("open_connector", required=True),
         "check": Part("check"),
         "suggest": Part("suggest"),
     }

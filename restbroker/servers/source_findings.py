@@ -20,7 +20,7 @@ def findings_of(
 
     There are ten at most; the last says how many more there would be. `causes`: {code: cause}.
     """
-    troubled = [state for state in states if state.code and not any(_says(one, state) for one in known)]
+    troubled = [state for state in states if state.code and not any(_is_same(one, state) for one in known)]
     for number, state in enumerate(troubled[:_MOST], start=1):
         since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
         more = len(troubled) - _MOST if number == _MOST else 0
@@ -37,5 +37,5 @@ def findings_of(
         )
 
 
-def _says(finding: Finding, state: SourceState) -> bool:
+def _is_same(finding: Finding, state: SourceState) -> bool:
     return finding.code == state.code and (not state.user or state.message in finding.message)

@@ -39,10 +39,10 @@ _DECLINED = _REFUSED + b"connection: close\r\n\r\n"
 class Connections:
     """All connections of one server. After `hurry` none of them waits long for its reader.
 
-    `dropped`: how many connections were ended because their reader took nothing.
+    `drop_count`: how many connections were ended because their reader took nothing.
     """
 
-    dropped: int = 0
+    drop_count: int = 0
     _patience_s: float = STALLED_S
     _is_hurried: bool = False
     _waiting: set[trio.CancelScope] = attrs.field(factory=set)
@@ -94,7 +94,7 @@ class Connections:
 
     async def handshake(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
         """Do the TLS handshake; return whether it ended in time, and raise `trio.BrokenResourceError` if it fails."""
-        with self._bound(HANDSHAKE_S) as scope:
+        with self._limit_wait(HANDSHAKE_S) as scope:
             await stream.do_handshake()
         return not scope.cancelled_caught
 
@@ -103,7 +103,7 @@ class Connections:
 
         Nothing else cancels it. Raise `trio.BrokenResourceError` if that takes too long.
         """
-        with self._bound(LONGEST_S, shield=True) as scope:
+        with self._limit_wait(LONGEST_S, shield=True) as scope:
             await send(event)
         if scope.cancelled_caught:
             raise trio.BrokenResourceError("The reader takes nothing.")
@@ -112,7 +112,7 @@ class Connections:
         return trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
 
     @contextlib.contextmanager
-    def _bound(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
+    def _limit_wait(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
         with trio.CancelScope(deadline=self._until_s(patience_s), shield=shield) as scope:
             self._waiting.add(scope)
             try:
@@ -238,7 +238,7 @@ class BoundedStream:
         self.scope.cancel()
 
     async def _drop(self) -> None:
-        self.connections.dropped += 1
+        self.connections.drop_count += 1
         with contextlib.suppress(OSError):
             self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         await self._end()

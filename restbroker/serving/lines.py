@@ -16,7 +16,7 @@ _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _STAND_IN = re.compile(rb"<([89A-F][0-9A-F])>")
 
 
-def as_sent(target: bytes) -> bytes:
+def restore_bytes(target: bytes) -> bytes:
     """Return the address as the client sent it: with the byte itself in the place of each number such as `<C3>`."""
     return _STAND_IN.sub(lambda found: bytes.fromhex(found[1].decode()), target)
 
@@ -44,8 +44,8 @@ class RequestLines:
             # An empty line ends a head, and is no request.
             self._in_line = not self._begun.strip(b"\r\n")
             self._begun = b""
-        return _BEYOND_ASCII.sub(_stand_in, part) if is_asking else part
+        return _BEYOND_ASCII.sub(_escape_byte, part) if is_asking else part
 
 
-def _stand_in(found: re.Match[bytes]) -> bytes:
+def _escape_byte(found: re.Match[bytes]) -> bytes:
     return b"<%02X>" % found[0][0]

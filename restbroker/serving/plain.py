@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import attrs
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from restbroker.serving.lines import as_sent
+from restbroker.serving.lines import restore_bytes
 from restbroker.telemetry.events import OperatorWarning, Report
 
 _HEADERS = (
@@ -77,7 +77,9 @@ def plain_app(name: str, answer: Callable[[Request], Awaitable[Answer]], report:
 
 def _read_request(scope: HTTPScope) -> Request:
     query = scope["query_string"]
-    return Request(scope["method"], as_sent(scope["raw_path"] + (b"?" + query if query else b"")), scope["headers"])
+    return Request(
+        scope["method"], restore_bytes(scope["raw_path"] + (b"?" + query if query else b"")), scope["headers"]
+    )
 
 
 async def send_answer(answer: Answer, send: ASGISendCallable, *, closing: bool) -> None:

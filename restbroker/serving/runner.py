@@ -36,7 +36,7 @@ from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.lines import RequestLines
 from restbroker.serving.plain_http import PlainHttp
 from restbroker.serving.tls import Certificate, failure
-from restbroker.telemetry.events import Listening, OperatorWarning, Report
+from restbroker.telemetry.events import ListenerStarted, OperatorWarning, Report
 
 GRACE_S = 1.5
 """Seconds that a stop waits for answers that are being written."""
@@ -44,7 +44,7 @@ _RESTART_S = 0.05
 _HEADER_LIMIT_BYTES = 16 * 1024
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
@@ -67,12 +67,12 @@ class Server:
     report: Report
     bind_again_s: float = 5.0
     keep_alive_s: float = 5.0
-    at_stop: Callable[[], None] = _nothing
+    at_stop: Callable[[], None] = _do_nothing
     reads_bodies: bool = True
     is_plain: bool = False
     certificate: Certificate | None = None
     addresses: tuple[str, ...] = ()
-    _told: set[str] = attrs.field(factory=set)
+    _warned: set[str] = attrs.field(factory=set)
     _connections: Connections = attrs.field(factory=Connections)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -89,7 +89,7 @@ class Server:
             async with trio.open_nursery() as nursery:
                 scope = trio.CancelScope(shield=True)
                 nursery.start_soon(self._serve, listeners, stopping, scope)
-                self.report(Listening(self.what, self.addresses))
+                self.report(ListenerStarted(self.what, self.addresses))
                 task_status.started()
                 try:
                     await trio.sleep_forever()
@@ -242,8 +242,8 @@ class Server:
         return False
 
     def _warn_once(self, code: str, message: str, cure: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self._warned:
+            self._warned.add(message)
             self.report(OperatorWarning(code, message, cure))
 
 

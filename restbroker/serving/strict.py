@@ -40,7 +40,7 @@ class StrictApp:
             await receive()
             # Before it was accepted, this is answered with 403.
             await send({"type": "websocket.close", "code": 1000, "reason": None})
-        elif scope["type"] == "http" and (doubt := _doubt(scope)) is not None:
+        elif scope["type"] == "http" and (doubt := _doubtful_end(scope)) is not None:
             # Not behind a 100: where the body is read on there, Hypercorn 0.18 loses one answer of four (measured).
             if all(name != b"expect" for name, _ in scope["headers"]):
                 await _drop_body(receive)
@@ -56,7 +56,7 @@ class StrictApp:
             self.report(OperatorWarning("WebSocketRefused", message, cure))
 
 
-def _doubt(scope: HTTPScope) -> tuple[str, str] | None:
+def _doubtful_end(scope: HTTPScope) -> tuple[str, str] | None:
     """Return why a proxy may see another end of this request, and what to do; None: its end is clear."""
     version = scope["http_version"]
     # HTTP/2 has frames for it. Where a request of HTTP/1 only says that it were one, h11 reports "2.0".

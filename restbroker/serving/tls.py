@@ -28,7 +28,7 @@ class Certificate:
     _context: ssl.SSLContext | None = None
     _stamp: _Stamp | None = None
     _looked_at_s: float = float("-inf")
-    _is_told: bool = False
+    _is_reported: bool = False
 
     async def context(self) -> ssl.SSLContext | None:
         """Return what a new connection is to use, read again if the files changed; None: nothing can be used yet."""
@@ -39,15 +39,15 @@ class Certificate:
                 stamp = await trio.to_thread.run_sync(_stamp_of, self.files)
                 if stamp != self._stamp:
                     self._context = await trio.to_thread.run_sync(server_context, self.files)
-                    self._stamp, self._is_told = stamp, False
+                    self._stamp, self._is_reported = stamp, False
             except OSError as error:
-                self._tell(error)
+                self._report_failure(error)
         return self._context
 
-    def _tell(self, error: OSError) -> None:
-        if self._is_told:
+    def _report_failure(self, error: OSError) -> None:
+        if self._is_reported:
             return
-        self._is_told = True
+        self._is_reported = True
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         left = "No connection can be accepted" if self._context is None else "The previous one stays in use"
         what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."

@@ -13,7 +13,7 @@ import attrs
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store.failures import WRONG_TYPE, ErrorReply, translate
 from restbroker.store.keys import Keys
-from restbroker.store.redis import Commands, Link, Replies, Steps, blocking, connect
+from restbroker.store.redis import Commands, Link, Replies, Steps, connect, run_blocking
 from restbroker.store.replies import Argument, Reply, items
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
@@ -61,14 +61,14 @@ class Client:
 
         Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
         """
-        return self._check(blocking(self._exchange(commands)), commands)
+        return self._check(run_blocking(self._exchange(commands)), commands)
 
     def transaction(self, commands: Commands) -> list[Reply]:
         """Send commands as one MULTI and return their replies.
 
         Raise `StoreUnavailable` or `StoreRefused`; Redis rolls nothing back when one of them fails.
         """
-        replies = self._check(blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
+        replies = self._check(run_blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
         return self._check(cast("Replies", items(replies[-1], len(commands))), commands)
 
     def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
@@ -81,18 +81,18 @@ class Client:
         Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
         """
         scripts = [(name, keys, arguments) for keys, arguments in calls]
-        return self._check(blocking(self._run(scripts)), [_evalsha(call) for call in scripts])
+        return self._check(run_blocking(self._run(scripts)), [_evalsha(call) for call in scripts])
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts in one go, and return each one's reply, or the `StoreRefused` that it met.
 
         Those that Redis does not know yet run last. Raise `StoreUnavailable`: any of them may have been done.
         """
-        return blocking(self.steps_to_run(calls))
+        return run_blocking(self.steps_to_run(calls))
 
     def connect(self) -> None:
         """Connect, unless it is connected. Raise `StoreUnavailable` or `StoreRefused`."""
-        blocking(self.steps_to_connect())
+        run_blocking(self.steps_to_connect())
 
     def steps_to_run(self, calls: Sequence[ScriptCall]) -> Steps[list[Reply | StoreRefused]]:
         """Return the steps that do what `run_each` does; they can be cancelled while they connect."""
@@ -105,7 +105,7 @@ class Client:
     @property
     def is_open(self) -> bool:
         """Whether it is connected, as far as is known to the present master; the connection may have ended unseen."""
-        strays = self._sentinels is not None and self._sentinels.named != self._place
+        strays = self._sentinels is not None and self._sentinels.master != self._place
         return self._link is not None and not strays
 
     @property
@@ -128,7 +128,7 @@ class Client:
         if link is None:
             raise ConnectionEnded(f"There is no connection to Redis at {self.address}.", "Try again.")
         self._question = arguments
-        with self._closed_unless_clean():
+        with self._close_on_error():
             link.ask(arguments)
 
     def answer(self) -> list[Reply]:
@@ -138,7 +138,7 @@ class Client:
         """
         if self._link is None:
             return []
-        with self._closed_unless_clean():
+        with self._close_on_error():
             replies = self._link.receive()
         return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
@@ -213,7 +213,7 @@ class Client:
         return link
 
     @contextmanager
-    def _closed_unless_clean(self) -> Iterator[None]:
+    def _close_on_error(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
@@ -246,9 +246,9 @@ class Client:
         return cast("list[Reply]", list(replies))
 
     def _misused_keys(self, command: Sequence[Argument], *, may_ask: bool) -> "Sequence[MisusedKey]":
-        from restbroker.store.misuse import misused_by
+        from restbroker.store.misuse import find_misused_keys
 
-        return misused_by(command, self.keys, self.commands if may_ask else None)
+        return find_misused_keys(command, self.keys, self.commands if may_ask else None)
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sentinels | None" = None) -> Client:

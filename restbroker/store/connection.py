@@ -1,6 +1,6 @@
 """Redis for Trio: a connection with its worker thread, the wait for a job, the watch for a new master.
 
-The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and `app`. Always holds: no
+The only file here that knows Trio. Used by worker pools, heartbeat, scheduler, the reaper and `app`. Always holds: no
 thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
 bounded by the socket's time-out. Taking and settling jobs, and taking in events, are such calls too, but without the
 thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a busy one does. The
@@ -26,7 +26,7 @@ from restbroker.store.keys import Keys
 from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.replies import Reply
 from restbroker.store.sentinel import Sentinels
-from restbroker.store.settling import FinishRequest, Settling
+from restbroker.store.settling import FinishRequest, FinishSteps
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Connection:
 
         `now_s` (epoch seconds) gives the day to count in. Can be cancelled only before anything is sent.
         """
-        settling = Settling(self._client.keys, request, now_s)
+        settling = FinishSteps(self._client.keys, request, now_s)
         return settling.read_replies(await self._each(settling.calls) if settling.calls else [])
 
     async def exchange(
@@ -90,7 +90,7 @@ class Connection:
         return both.answers(await self._each(both.calls))
 
     async def push_events(self, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
-        """Push the jobs of events without the thread, which would wait for the interpreter while lanes are busy.
+        """Push the jobs of events without the thread, which would wait for the interpreter while workers are busy.
 
         Return and raise what `events.push` does. Can be cancelled only before anything is sent.
         """
@@ -164,7 +164,7 @@ class Waiter:
             # Looks twice a second whether an answer can still come.
             with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)) as scope:
                 await trio.lowlevel.wait_readable(client.descriptor)
-            if self._tells_of_a_job(client):
+            if self._has_job(client):
                 return True
             if client.is_waiting and not scope.cancelled_caught:
                 # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
@@ -192,7 +192,7 @@ class Waiter:
             client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
             self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
 
-    def _tells_of_a_job(self, client: Client) -> bool:
+    def _has_job(self, client: Client) -> bool:
         """Tell whether an answer came that says that a job is there. Raise `StoreUnavailable` if it is overdue."""
         answers = client.answer()
         if not answers and trio.current_time() > self._overdue_at_s:
@@ -243,7 +243,7 @@ async def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as 
         return await trio.to_thread.run_sync(step.function, abandon_on_cancel=True)
     ready = trio.lowlevel.wait_writable if step.for_writing else trio.lowlevel.wait_readable
     now_s = trio.current_time()
-    with trio.CancelScope(deadline=now_s + step.left_s(now_s - began_s), shield=not step.is_cancellable) as scope:
+    with trio.CancelScope(deadline=now_s + step.remaining_s(now_s - began_s), shield=not step.is_cancellable) as scope:
         await ready(step.socket)
     if scope.cancelled_caught:
         raise TimeoutError

@@ -45,7 +45,7 @@ class IncomingEvent:
 
     queue: str
     payload: bytes
-    noted: bytes
+    record: bytes
     jid: str
     mark: str | None = None
     window_ms: int = 0
@@ -79,7 +79,7 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
         mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
         own = 0 if one.own_mark is None else places.setdefault(keys.event(one.own_mark), len(places) + 1)
         test = 0 if one.test_mark is None else places.setdefault(keys.event(one.test_mark), len(places) + 1)
-        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, test, one.noted]
+        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, test, one.record]
     return "hear", list(places), arguments
 
 

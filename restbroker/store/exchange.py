@@ -1,4 +1,4 @@
-"""Settles jobs and takes others in one round trip. Used by lanes under load, where each alone costs a call of its own.
+"""Settles jobs and takes others in one round trip. Used under load, where each alone costs a call of its own.
 
 Always holds: it is `finish` and then `fetch`, each with its own answer or refusal; neither is undone or left out
 because of what becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
@@ -12,7 +12,7 @@ from restbroker.store.codes import Code
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishRequest, fetch_call, read_fetch
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply
-from restbroker.store.settling import Settling
+from restbroker.store.settling import FinishSteps
 
 
 def exchange(
@@ -33,7 +33,7 @@ class Exchange:
     def __init__(self, keys: Keys, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> None:
         self._keys = keys
         self._wanted = wanted
-        self._settling = Settling(keys, finished, now_s)
+        self._settling = FinishSteps(keys, finished, now_s)
         self.calls = [*self._settling.calls, fetch_call(keys, wanted)]
 
     def answers(

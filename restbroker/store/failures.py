@@ -106,17 +106,17 @@ def translate(
                 "it was saved (ACL SAVE or redis.conf)."
             )
         case ErrorReply(code="LOADING"):
-            return StoreNotNow(f"Redis at {address} {briefly(error, password)}.", "Wait until it has started.")
+            return StoreNotNow(f"Redis at {address} {describe_failure(error, password)}.", "Wait until it has started.")
         case ErrorReply(is_away=False):
             return _from_reply(error, address, misused, password)
         case TimeoutError():
             cure = "Check its load and the network."
         case _:
             cure = "Check that it runs, and RedisURL."
-    return StoreUnavailable(f"Redis at {address} {briefly(error, password)}.", cure)
+    return StoreUnavailable(f"Redis at {address} {describe_failure(error, password)}.", cure)
 
 
-def briefly(error: Failure, password: str | None = None) -> str:
+def describe_failure(error: Failure, password: str | None = None) -> str:
     """Return what is wrong with a server, as the end of a sentence that begins with its name; `password` is masked."""
     match error:
         case ErrorReply(is_login=True):

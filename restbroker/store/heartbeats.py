@@ -167,7 +167,7 @@ def maybe_run(client: Client) -> Mapping[str, int]:
 
 
 def forget(client: Client, digests: Sequence[str]) -> None:
-    """Remove the counts of the jobs with these SHA-1 digests (hex), and tell every lane that there is news."""
+    """Remove the counts of the jobs with these SHA-1 digests (hex), and tell every worker pool that there is news."""
     fields = [field for digest in digests for field in (digest, f"!{digest}")]
     client.run("forget", [client.keys.recoveries_version, *_count_keys(client)], fields)
 
@@ -208,7 +208,7 @@ class Orphan:
 
 
 def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
-    """Tell whether other lanes of the same process have anything in progress."""
+    """Tell whether other identities of the same process have anything in progress."""
     for other in (live_identities(client).keys() | fenced_identities(client).keys()) - {identity}:
         known = read(client, other)
         if (

@@ -1,4 +1,4 @@
-"""Jobs in progress: an identity, its fetches, its settlements, its end. Used by lanes.
+"""Jobs in progress: an identity, its fetches, its settlements, its end. Used by worker pools.
 
 Always holds: a job is in a queue, or in the identity's in-progress hash, or settled, and in exactly one of them; a call
 that is repeated after a lost reply changes nothing that was done.
@@ -70,9 +70,9 @@ class Limits:
 
 @attrs.frozen
 class FetchRequest:
-    """What a lane asks for. `queues` are registered names, served in this order, which may differ from call to call.
+    """What a worker pool asks for. `queues` are registered names, served in this order, which may differ each time.
 
-    `base` is the highest ticket number that the lane knows of, `count` the number of jobs (500 at most), `hwm` the
+    `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
     """
@@ -124,7 +124,7 @@ class IdentityUnknown:
 
 @attrs.frozen
 class Duplicate:
-    """The answer that Redis issued tickets up to `last` that the lane does not know: `read_jobs` and adopt them.
+    """The answer that Redis issued tickets up to `last` that the pool does not know: `read_jobs` and adopt them.
 
     Nothing was taken.
     """

@@ -1,6 +1,6 @@
 """What bounds a target over all processes, besides fetching: its pauses, and tokens for jobs that start late.
 
-Called by probers (which pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`); pauses
+Called by probers (which pause and resume for breakers), workers (`charge`), `check` and the figures (`pauses`); pauses
 that people make are in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends
 another's; jobs in progress finish.
 """

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, text, unexpected
+from restbroker.store.replies import integer, items, text, unexpected_reply
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ def take(
         case [b"BUSY", left_ms]:
             return LoginBusy(integer(left_ms))
         case other:
-            raise unexpected("what login_take answers", other)
+            raise unexpected_reply("what login_take answers", other)
 
 
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
@@ -140,7 +140,7 @@ def start_logoff(client: Client, target: str, user: str, turn: LoginTurn, how: L
         case [b"NONE"]:
             return None
         case other:
-            raise unexpected("what login_off answers", other)
+            raise unexpected_reply("what login_off answers", other)
 
 
 def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
@@ -160,7 +160,7 @@ def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
         case [b"BUSY", left_ms]:
             return LoginBusy(integer(left_ms))
         case other:
-            raise unexpected("what login_ask answers", other)
+            raise unexpected_reply("what login_ask answers", other)
 
 
 def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> bool:

@@ -42,7 +42,7 @@ class MisusedKey:
         return f"Find out who writes it. Then move it away: RENAME {self.key} {self.key}:misplaced"
 
 
-def misused_by(
+def find_misused_keys(
     command: Sequence[Argument], keys: Keys, ask: Callable[[Sequence[Sequence[Argument]]], list[Reply]] | None
 ) -> Sequence[MisusedKey]:
     """Return the keys that made Redis refuse this command because they are of another type, as far as is known.

@@ -26,15 +26,15 @@ _FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.A
 
 @attrs.frozen
 class Cursor:
-    """A place in a set: behind `passed` members of this score, the last of which has this digest ("": not known)."""
+    """A place in a set: behind `offset` members of this score, the last of which has this digest ("": not known)."""
 
     score: float
-    passed: int
+    offset: int
     digest: str = ""
 
     def __str__(self) -> str:
         """Return the cursor as text for the address of a page; it reveals nothing of any member."""
-        return f"{self.score!r}:{self.passed}:{self.digest}"
+        return f"{self.score!r}:{self.offset}:{self.digest}"
 
     @classmethod
     def of(cls, written: str) -> Self:
@@ -70,7 +70,7 @@ class Piece:
         score = members[-1][1]
         left = [member for n, (member, at) in enumerate(members) if at == score and n not in gone]
         start = self.start
-        before, digest = (start.passed, start.digest) if start is not None and start.score == score else (0, "")
+        before, digest = (start.offset, start.digest) if start is not None and start.score == score else (0, "")
         return Cursor(score, before + len(left), digest_of(left[-1]) if left else digest)
 
 
@@ -84,11 +84,11 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    place = ("", 0, "") if after is None else (repr(after.score), after.passed, after.digest)
+    place = ("", 0, "") if after is None else (repr(after.score), after.offset, after.digest)
     order = "down" if newest_first else "up"
     reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, MAX_BYTES])
     size, passed, *flat = items(reply, 2)
-    start = None if after is None else attrs.evolve(after, passed=integer(passed))
+    start = None if after is None else attrs.evolve(after, offset=integer(passed))
     return Piece(tuple(members(flat)), integer(size), start)
 
 
@@ -102,7 +102,7 @@ def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]
     return [integer(reply) for reply in client.commands(commands)]
 
 
-def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
+def members_with_word(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
     """Go through the whole set, in no order, and yield in each step the members that have this word in their bytes.
 
     A step costs Redis little, however large the members are, and covers some thousand usual ones, so that the caller

@@ -69,7 +69,7 @@ def remove(client: Client, name: str) -> None:
     client.commands([("SREM", keys.processes, name), ("UNLINK", *own)])
 
 
-def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
+def work_of(client: Client, pids: Collection[int]) -> list[bytes]:
     """Return what the records of these processes of this host show of their jobs in progress (JSON).
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -81,7 +81,7 @@ def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
     return [raw(shown) for reply in replies for shown in items(reply)]
 
 
-def at_work(client: Client) -> list[bytes]:
+def all_work(client: Client) -> list[bytes]:
     """Return what the records of all processes show of their jobs in progress (JSON).
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -117,7 +117,7 @@ class ProcessRecord:
 
     @property
     def short_name(self) -> str:
-        """`host:pid`, by which restbroker's lanes name their process."""
+        """`host:pid`, by which restbroker's worker pools name their process."""
         return self.name.rpartition(":")[0] or self.name
 
 

@@ -1,9 +1,9 @@
 """Our own way to Redis: sockets, RESP2 and time-outs, and nothing of what is stored there.
 
 Used by `client` and `sentinel`. What takes time is written once, as steps that say what they need (`Wait`, `Work`):
-`blocking` takes them in the calling thread, `connection.on_trio` on Trio's loop. Always holds: nothing is sent twice,
-and only `connect` connects. A link whose exchange did not end well must be closed, since an answer left unread would be
-taken for the next one's.
+`run_blocking` takes them in the calling thread, `connection.on_trio` on Trio's loop. Always holds: nothing is sent
+twice, and only `connect` connects. A link whose exchange did not end well must be closed, since an answer left unread
+would be taken for the next one's.
 """
 
 import os
@@ -53,7 +53,7 @@ class Wait:
     for_writing: bool = False
     is_cancellable: bool = False
 
-    def left_s(self, spent_s: float) -> float:
+    def remaining_s(self, spent_s: float) -> float:
         """Return how many seconds it may take after earlier steps took `spent_s`; 0 or less: it is overdue."""
         return min(self.timeout_s, LONGEST_ANSWER_S - spent_s)
 
@@ -68,7 +68,7 @@ class Work:
 Steps: TypeAlias = Generator[Wait | Work, Any, T]
 
 
-def blocking(steps: Steps[T]) -> T:
+def run_blocking(steps: Steps[T]) -> T:
     """Take these steps in this thread; return and raise what they do."""
     began_s = time.monotonic()
     try:
@@ -91,7 +91,7 @@ def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the st
         return step.function()
     poll = select.poll()
     poll.register(step.socket, select.POLLOUT if step.for_writing else select.POLLIN)
-    left_s = step.left_s(time.monotonic() - began_s)
+    left_s = step.remaining_s(time.monotonic() - began_s)
     if left_s <= 0 or not poll.poll(left_s * 1000):
         raise TimeoutError
     return None

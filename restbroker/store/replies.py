@@ -26,7 +26,7 @@ def integer(reply: Reply) -> int:
         case bytes() if len(reply) <= _LONGEST_NUMBER and reply.removeprefix(b"-").isdigit():
             return int(reply)
         case _:
-            raise unexpected("a number", reply)
+            raise unexpected_reply("a number", reply)
 
 
 def text(reply: Reply) -> str:
@@ -38,14 +38,14 @@ def raw(reply: Reply) -> bytes:
     """Return bytes, unchanged. Raise `StoreRefused` for anything else."""
     if isinstance(reply, bytes):
         return reply
-    raise unexpected("bytes", reply)
+    raise unexpected_reply("bytes", reply)
 
 
 def items(reply: Reply, least: int = 0) -> list[Reply]:
     """Return a list of at least `least` items. Raise `StoreRefused` for anything else."""
     if isinstance(reply, list) and len(reply) >= least:
         return reply
-    raise unexpected(f"a list of {least} or more" if least else "a list", reply)
+    raise unexpected_reply(f"a list of {least} or more" if least else "a list", reply)
 
 
 def number(reply: Reply) -> float:
@@ -53,7 +53,7 @@ def number(reply: Reply) -> float:
     try:
         return float(raw(reply))
     except ValueError:
-        raise unexpected("a number", reply) from None
+        raise unexpected_reply("a number", reply) from None
 
 
 def members(reply: Reply) -> list[tuple[bytes, float]]:
@@ -63,7 +63,7 @@ def members(reply: Reply) -> list[tuple[bytes, float]]:
     """
     flat = items(reply)
     if len(flat) % 2:
-        raise unexpected("members and scores", reply)
+        raise unexpected_reply("members and scores", reply)
     return [(raw(member), number(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
@@ -73,7 +73,7 @@ def pair(reply: Reply) -> tuple[Reply, Reply]:
         case [first, second]:
             return first, second
         case _:
-            raise unexpected("a list of 2", reply)
+            raise unexpected_reply("a list of 2", reply)
 
 
 def microseconds(reply: Reply) -> int:
@@ -91,7 +91,7 @@ def mapping(reply: Reply) -> Mapping[str, bytes]:
     """Return field → value, from the list of both in turn that RESP2 has. Raise `StoreRefused` for anything else."""
     flat = items(reply)
     if len(flat) % 2:
-        raise unexpected("fields and values", reply)
+        raise unexpected_reply("fields and values", reply)
     return {text(field): raw(value) for field, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
@@ -105,7 +105,7 @@ def as_fields(values: Mapping[str, Argument]) -> Sequence[Argument]:
     return [part for pair in values.items() for part in pair]
 
 
-def unexpected(wanted: str, reply: Reply) -> StoreRefused:
+def unexpected_reply(wanted: str, reply: Reply) -> StoreRefused:
     """Return the error to raise for an answer that is not what `wanted` describes."""
     found = f"a list of {len(reply)}" if isinstance(reply, list) else type(reply).__name__
     return StoreRefused(

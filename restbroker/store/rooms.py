@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.store.client import Client
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
-from restbroker.store.replies import Argument, integer, items, unexpected
+from restbroker.store.replies import Argument, integer, items, unexpected_reply
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
 MOST_USERS: Final = 10_000
@@ -60,7 +60,7 @@ def take(
         case [b"BUSY", left_ms]:
             return LoginBusy(integer(left_ms))
         case other:
-            raise unexpected("what room_take answers", other)
+            raise unexpected_reply("what room_take answers", other)
 
 
 def put(client: Client, target: str, stay: RoomMembership, holder: str, state: State) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from restbroker.errors import ConfigError, StoreUnavailable
-from restbroker.store.failures import ErrorReply, briefly, translate
+from restbroker.store.failures import ErrorReply, describe_failure, translate
 from restbroker.store.redis import Link, Steps, answers, connect
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
@@ -35,14 +35,14 @@ class Address:
 class Sentinels:
     """The sentinels of the master `name`. All clients of a process share one: what one learns counts for all.
 
-    `named` is the master that was found last; a client whose connection leads elsewhere closes that connection.
+    `master` is the master that was found last; a client whose connection leads elsewhere closes that connection.
     """
 
     name: str
     _places: Sequence[Address]
     _asking: Endpoint
     _joining: Endpoint
-    named: Address | None = None
+    master: Address | None = None
 
     def connect(self, endpoint: Endpoint) -> Steps[tuple[Link, Address]]:
         """Connect to the master as `endpoint` says, but for its address, and return that address too. Can be cancelled.
@@ -58,7 +58,7 @@ class Sentinels:
             if isinstance(found, Address):
                 joined = yield from _join(endpoint, found)
                 if isinstance(joined, Link):
-                    self.named = found
+                    self.master = found
                     return joined, found
                 found = f"names {found}, which {joined}"
             reports.append(f"{sentinel} {found}")
@@ -76,7 +76,7 @@ class Sentinels:
         for sentinel in self._places:
             found = yield from self._ask(sentinel)
             if isinstance(found, Address):
-                if found != self.named:
+                if found != self.master:
                     link, _ = yield from self.connect(self._joining)
                     link.close()
                 return
@@ -88,7 +88,7 @@ class Sentinels:
             (answer,) = yield from answers(link, [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)])
             link.close()
         except (OSError, ErrorReply) as error:
-            return briefly(error, self._asking.password)
+            return describe_failure(error, self._asking.password)
         match answer:
             case [bytes() as host, bytes() as port] if _is_port(port):
                 return Address(host.decode("ascii", "backslashreplace"), int(port))
@@ -132,7 +132,7 @@ def _join(endpoint: Endpoint, place: Address) -> Steps[Link | str]:
     except (OSError, ErrorReply) as error:
         if isinstance(error, ErrorReply) and (error.is_login or not error.is_away):
             raise translate(error, str(place), password=endpoint.password) from error
-        return briefly(error, endpoint.password)
+        return describe_failure(error, endpoint.password)
     match role:
         case [b"master", *_]:
             return link

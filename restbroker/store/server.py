@@ -70,9 +70,9 @@ def server(client: Client) -> ServerFacts:
         used_memory_bytes=_number(fields, "used_memory") - _number(fields, "mem_not_counted_for_evict"),
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
-        appendfsync=setting(client, "appendfsync"),
+        appendfsync=read_setting(client, "appendfsync"),
         cluster_enabled=fields.get("cluster_enabled") == "1",
-        save=setting(client, "save"),
+        save=read_setting(client, "save"),
         disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),
         total_memory_bytes=_number(fields, "total_system_memory"),
         databases=_databases(fields),
@@ -116,7 +116,7 @@ def _product(version: str, *, is_valkey: bool) -> str:
     return f"{'Valkey' if is_valkey else 'Redis'} {version or 'of unknown version'}"
 
 
-def setting(client: Client, name: str) -> str | None:
+def read_setting(client: Client, name: str) -> str | None:
     """Return a setting of redis.conf; None where CONFIG is not allowed, or the setting is unknown."""
     try:
         value = mapping(client.command("CONFIG", "GET", name)).get(name)

@@ -61,7 +61,7 @@ class Move:
 
 
 @attrs.frozen
-class Placing:
+class Placement:
     """Where a person moves a member: to `queue`, to `zset`, or (both None) nowhere; as `new`, or unchanged.
 
     `score` (epoch seconds) is for a set; None: the one that it has. What goes to a set must be a JSON object (`Move`).
@@ -112,7 +112,7 @@ def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[
     return codes
 
 
-def place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
+def place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
     """Move each member by itself to the place that a person chose; return one code each. `Gone`: it is there no more.
 
     Raise `StoreUnavailable`: call it again, `Gone` is then fine.
@@ -123,7 +123,7 @@ def place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Cod
     return codes
 
 
-def _place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
+def _place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
     keys = client.keys
     lists: dict[str, int] = {}
     arguments: list[Argument] = []

@@ -49,12 +49,12 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
     Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raise `StoreRefused` or
     `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
     """
-    settling = Settling(client.keys, request, now_s)
+    settling = FinishSteps(client.keys, request, now_s)
     return settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
 
 
 @attrs.define(eq=False)
-class Settling:
+class FinishSteps:
     """One request on its way: the `calls` that it sends, in their order, and what their replies mean."""
 
     keys: Keys
@@ -127,16 +127,16 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
             place = destinations.number(keys.done_jobs(known.queue))
             arguments += [ticket, "once", round(known.keep_s * 1000), known.text, place]
         else:
-            arguments += [ticket, *_fate(settlement), ticket_queue(ticket)]
+            arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         arguments += destinations.of(_replies(settlement))
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
-    return "finish", [*_fixed(keys, request, now_s), *lists], arguments
+    return "finish", [*_common_keys(keys, request, now_s), *lists], arguments
 
 
-def _fixed(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
+def _common_keys(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
     date = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
     counters = [keys.stat("processed"), keys.stat("failed")]
     counters += [keys.stat_day("processed", date), keys.stat_day("failed", date)]
@@ -145,7 +145,7 @@ def _fixed(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
     return [keys.in_progress(request.identity), *counters, *sets, keys.queues, keys.dead_copies, *own]
 
 
-def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
+def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
     match settlement:
         case Ack():
             return "", "0", b""

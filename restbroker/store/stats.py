@@ -83,9 +83,9 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         ]
     )
     fenced = frozenset(counts(dying))
-    lanes = _identities(client, sorted(fenced.union(counts(alive))), fenced, now_s)
+    identities = _identities(client, sorted(fenced.union(counts(alive))), fenced, now_s)
     # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
-    served = {queue for lane in lanes if lane.registration is not None for queue in lane.registration.queues}
+    served = {queue for one in identities if one.registration is not None for queue in one.registration.queues}
     seen = names(queues) | served
     first = served.union(wanted)
     others = sorted(seen - first)
@@ -101,7 +101,7 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         queues=_queues(
             client, keys_of(client, sorted(first.union(kept)), odd), seen, paused=names(paused), now_s=now_s
         ),
-        identities=lanes,
+        identities=identities,
         unread=len(others) - len(kept),
     )
 

@@ -31,11 +31,11 @@ class Process:
 
 @attrs.frozen
 class Orphan:
-    """Jobs in progress of an identity that is neither alive nor dying. `described`: its queues are known."""
+    """Jobs in progress of an identity that is neither alive nor dying. `is_described`: its queues are known."""
 
     identity: str
     jobs: int
-    described: bool
+    is_described: bool
 
 
 def processes(client: Client) -> tuple[Process, ...]:

@@ -1,7 +1,7 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
-Used by the files of the store and by lanes. Always holds: numbers rise per identity and are never used again, also
-across a failover of Redis; queue indices begin at 1.
+Used by the files of the store and by worker pools. Always holds: numbers rise per identity and are never used again,
+also across a failover of Redis; queue indices begin at 1.
 """
 
 import re
@@ -29,7 +29,7 @@ def ticket_queue(ticket: str) -> int:
 
 
 def generation_of(identity: str) -> str:
-    """Return what all lanes of one life of a process share: an identity without its target, which has no colon."""
+    """Return what all identities of one generation of a process share: one without its target, which has no colon."""
     return identity.rpartition(":")[0]
 
 

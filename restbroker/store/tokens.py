@@ -16,7 +16,7 @@ def remember(client: Client, used: Mapping[str, float]) -> None:
         client.command("HSET", client.keys.tokens, *as_fields({name: int(at_s) for name, at_s in used.items()}))
 
 
-def last_used(client: Client) -> Mapping[str, float]:
+def last_uses(client: Client) -> Mapping[str, float]:
     """Return the last use of each token that was ever used: name → epoch seconds.
 
     Raise `StoreUnavailable` or `StoreRefused`.

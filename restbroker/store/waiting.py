@@ -17,8 +17,8 @@ from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw, unexpected
-from restbroker.store.sets import Placing
+from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw, unexpected_reply
+from restbroker.store.sets import Placement
 from restbroker.store.settling import Destinations
 from restbroker.store.tickets import MAX_BYTES
 
@@ -65,7 +65,7 @@ class TakeRequest:
     """
 
     rank: int
-    placing: Placing
+    placement: Placement
     answers: tuple[Answer, ...] = ()
     stays: bool = False
 
@@ -114,7 +114,7 @@ def _shift(client: Client, meant: QueueSnapshot, missing: Sequence[TakeRequest])
     0: they are not there. To look through a list of a million costs Redis some 15 ms.
     """
     for taking in dict.fromkeys((missing[0], missing[-1]) if missing else ()):
-        place = client.command("LPOS", client.keys.queue_of(meant.queue), taking.placing.old, "RANK", -1)
+        place = client.command("LPOS", client.keys.queue_of(meant.queue), taking.placement.old, "RANK", -1)
         # What was pushed since is not meant, though it may be equal.
         if place is not None and integer(place) >= meant.pushed_since:
             return integer(place) - meant.pushed_since - taking.rank
@@ -128,7 +128,7 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     # No job's bytes: nobody can know it.
     arguments: list[Argument] = [meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
     for taking in takings:
-        placing = taking.placing
+        placing = taking.placement
         queue = placing.queue
         where = "p" if taking.stays else "q" if queue is not None else "x" if placing.zset is None else "zd"
         index = 0 if queue is None else destinations.number(keys.queue(queue))
@@ -138,7 +138,7 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     fixed = [keys.queue_of(meant.queue), keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     found = items(client.run("take", [*fixed, *destinations.lists], arguments))
     if len(found) != len(takings):
-        raise unexpected(f"a list of {len(takings)}", found)
+        raise unexpected_reply(f"a list of {len(takings)}", found)
     return [as_code(code) for code in found]
 
 

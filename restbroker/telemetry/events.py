@@ -254,7 +254,7 @@ class ConfigRefused:
 
 
 @attrs.frozen
-class Listening:
+class ListenerStarted:
     """A web app listens at these URLs."""
 
     what: str
@@ -315,7 +315,7 @@ OneEvent: TypeAlias = (
     | ConfigReloaded
     | ConfigUnchanged
     | ConfigRefused
-    | Listening
+    | ListenerStarted
     | SourceOpened
     | EventHandled
     | OperatorWarning

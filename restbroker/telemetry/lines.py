@@ -108,8 +108,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "config.unchanged", {"message": "The configuration is the same; nothing changes."})
         case events.ConfigRefused():
             return Line("error", "config.refused", fields)
-        case events.Listening() | events.SourceOpened():
-            return Line("info", "listening" if isinstance(event, events.Listening) else "source.opened", fields)
+        case events.ListenerStarted() | events.SourceOpened():
+            return Line("info", "listening" if isinstance(event, events.ListenerStarted) else "source.opened", fields)
         case events.EventHandled(source, outcome, took_s):
             return Line("debug", "event", {"source": source, "outcome": outcome, "duration_ms": _ms(took_s)})
         case events.OperatorWarning():

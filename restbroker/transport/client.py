@@ -1,4 +1,4 @@
-"""Opens the HTTP client of one target. `app` calls it for lanes and connectors, `check` for itself.
+"""Opens the HTTP client of one target. `app` calls it for worker pools and connectors, `check` for itself.
 
 Always holds: nothing outside this room knows which engine is inside; one test suite runs over both.
 """

@@ -57,7 +57,7 @@ class ConnectLimit:
         # A busy server needs longer to accept too, and a slow one must not hold all others up.
         self.patience_s = min(max(PATIENCE_S, _LATE * took_s), MOST_PATIENCE_S)
         if took_s > _LATE * self._quickest_s:
-            self._fewer()
+            self._halve()
         else:
             # A server that answers within a few milliseconds frees its turns so quickly that it needs no more of them.
             most = int(self._quickest_s / GAP_S) - START
@@ -66,7 +66,7 @@ class ConnectLimit:
     def note_failed(self, now_s: float) -> None:
         """Halve the limit, down to `START`: a connection was refused, broke, or had no answer when it was given up."""
         self._moved_at_s = now_s
-        self._fewer()
+        self._halve()
 
-    def _fewer(self) -> None:
+    def _halve(self) -> None:
         self.limit = max(START, self.limit // 2)

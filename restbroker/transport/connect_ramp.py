@@ -157,7 +157,7 @@ class ConnectRamp(Generic[C]):
             self._pass_on(place)
             raise
         finally:
-            self._appoint()
+            self._appoint_keeper()
         return self._give_to(place)
 
     def _give_to(self, place: RampTicket[C]) -> C | None:
@@ -177,7 +177,7 @@ class ConnectRamp(Generic[C]):
         finally:
             self._keeper = None
 
-    def _appoint(self) -> None:
+    def _appoint_keeper(self) -> None:
         """Have another task keep the time, if none does: the last in line, unless it is awake and checks by itself."""
         if self._keeper is None:
             for place in reversed(self._line):

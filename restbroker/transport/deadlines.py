@@ -49,16 +49,16 @@ class Deadlines:
                 if not self._due:
                     await self._lot.park()
                 await trio.sleep(TICK_S)
-                self._cut_off()
+                self._expire_due()
         finally:
             self.is_kept = False
             with trio.CancelScope(shield=True):
                 while self._due:
                     with trio.move_on_after(TICK_S):
                         await self._lot.park()
-                    self._cut_off()
+                    self._expire_due()
 
-    def _cut_off(self) -> None:
+    def _expire_due(self) -> None:
         now_s = trio.current_time()
         for who in [who for who, due_s in self._due.items() if due_s <= now_s]:
             del self._due[who]

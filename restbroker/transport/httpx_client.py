@@ -224,9 +224,9 @@ class HttpxClient:
         except BaseException as error:
             self._ramp.release(progress)
             if isinstance(error, trio.TooSlowError):
-                raise _not_accepted(self._target) from None
+                raise _connect_timeout(self._target) from None
             if isinstance(error, OSError | UnicodeError):
-                raise NotSent(f"No connection to {url}: {why(error)}.") from error
+                raise NotSent(f"No connection to {url}: {describe_error(error)}.") from error
             raise
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
         http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, uds=url.socket)
@@ -245,25 +245,25 @@ class HttpxClient:
         else:
             connection.idle_since_s = now_s
             self._ramp.give(connection)
-        # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
+        # The bottom of the stack is what a quieter pool does not need any more: the server would close it anyway.
         if self._idle and now_s - self._idle[0].idle_since_s > self._target.idle_expiry_s:
             await _close(self._idle.popleft())
 
     def _failure(self, error: httpx.TransportError, progress: Progress[_Connection]) -> NotSent | MaybeSent:
         if isinstance(error, httpx.LocalProtocolError):
             # h11 checks a request before it gives out its first byte, so nothing has left yet.
-            return NotSent(f"The request cannot be sent: {why(error)}.", by_request=True)
+            return NotSent(f"The request cannot be sent: {describe_error(error)}.", by_request=True)
         if progress.has_begun:
-            return MaybeSent(f"The connection broke before a whole answer came: {why(error)}.")
+            return MaybeSent(f"The connection broke before a whole answer came: {describe_error(error)}.")
         if isinstance(error, httpx.ConnectTimeout):
-            return _not_accepted(self._target)
+            return _connect_timeout(self._target)
         tls = _tls_error(error)
         if tls is not None:
-            return NotSent(f"TLS with {self._target.url} failed: {why(tls)}.", tls=True)
-        return NotSent(f"No connection to {self._target.url}: {why(error)}.")
+            return NotSent(f"TLS with {self._target.url} failed: {describe_error(tls)}.", tls=True)
+        return NotSent(f"No connection to {self._target.url}: {describe_error(error)}.")
 
 
-def _not_accepted(target: Target) -> NotSent:
+def _connect_timeout(target: Target) -> NotSent:
     return NotSent(
         f"{target.url} did not accept a connection within {duration_text(target.connect_timeout_s)}.", timed_out=True
     )
@@ -306,7 +306,7 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
     return None
 
 
-def why(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what happened, as text without a full stop and without a byte of what was sent or received.
 
     httpx quotes what came, which may repeat a login, and what was to leave.

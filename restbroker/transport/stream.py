@@ -26,7 +26,7 @@ from restbroker.light import light
 from restbroker.transport.dial import addresses_of
 from restbroker.transport.errors import NotSent
 from restbroker.transport.head import headers_of
-from restbroker.transport.httpx_client import why
+from restbroker.transport.httpx_client import describe_error
 from restbroker.transport.message import Request
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
@@ -46,12 +46,12 @@ _BLANKS: Final = b"\r\n"
 
 
 class StreamEnded(Exception):
-    """No event comes any more, for `reason`; `why` is the text, which repeats nothing of what came."""
+    """No event comes any more, for `reason`; `describe_error` is the text, which repeats nothing of what came."""
 
-    def __init__(self, reason: Reason, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, reason: Reason, describe_error: str) -> None:
+        super().__init__(describe_error)
         self.reason: Final = reason
-        self.why: Final = why
+        self.why: Final = describe_error
 
 
 _ENDS: Final = (StreamEnded, httpx.HTTPError, httpx.StreamError, OSError, trio.ClosedResourceError)
@@ -159,7 +159,7 @@ class EventStream:
             except SSEError:
                 raise StreamEnded("other", "the answer is not an event stream") from None
             except (httpx.HTTPError, OSError) as error:
-                raise StreamEnded("ended", why(error)) from error
+                raise StreamEnded("ended", describe_error(error)) from error
             self._bytes.size_bytes = 0
             if (frame := _frame(event)) is not None:
                 return frame
@@ -206,7 +206,7 @@ async def open_stream(
         if isinstance(error, trio.TooSlowError):
             raise NotSent(f"{url} did not answer within {duration_text(request.timeout_s)}.", timed_out=True) from None
         if isinstance(error, httpx.HTTPError | OSError | UnicodeError):
-            raise NotSent(f"No stream from {url}: {why(error)}.") from error
+            raise NotSent(f"No stream from {url}: {describe_error(error)}.") from error
         raise
 
 

@@ -74,7 +74,7 @@ def of_workers(pids: Collection[int]) -> InDelivery:
 
     They are in the records for Sidekiq Web, which are up to five seconds old.
     """
-    return lambda client, served: _from_record(processes.in_hand(client, pids), served, lambda message: message)
+    return lambda client, served: _from_record(processes.work_of(client, pids), served, lambda message: message)
 
 
 def of_all(known: Callable[[], ConfigContext]) -> InDelivery:
@@ -93,7 +93,7 @@ def of_all(known: Callable[[], ConfigContext]) -> InDelivery:
             spec = what.spec(queue if isinstance(queue, str) else None, display.command_of(message))
             return _mask(message, spec, what.secrets, show_bodies=what.show_bodies)
 
-        return _from_record(processes.at_work(client), served, shown)
+        return _from_record(processes.all_work(client), served, shown)
 
     return in_delivery
 
@@ -162,7 +162,7 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellin
             redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize
         )
 
-    return display.or_why(shown, lambda line: line)
+    return display.show_or_explain(shown, lambda line: line)
 
 
 def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:

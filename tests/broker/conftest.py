@@ -238,7 +238,7 @@ class Harness:
             identity,
             lambda fallen: settle.settle_crashed(fallen, time.time(), lambda _: None),
             lambda fallen: settle.settle_poisoned(fallen, time.time()),
-            lambda queue, raw: settle.leads_back(raw, queue),
+            lambda queue, raw: settle.is_led_back(raw, queue),
         )
 
     @asynccontextmanager

@@ -263,8 +263,8 @@ async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness
     push(harness, "one")
     before_s = time.time()
     async with serving(harness, Token("app", (Secret("one"),)), Token("unused", (Secret("two"),))):
-        await harness.until(lambda: store_tokens.last_used(harness.client), "the use is told")
-    found = store_tokens.last_used(harness.client)
+        await harness.until(lambda: store_tokens.last_uses(harness.client), "the use is told")
+    found = store_tokens.last_uses(harness.client)
     assert list(found) == ["app"]
     assert before_s - 1 <= found["app"] <= time.time() + 1
 

@@ -16,7 +16,7 @@ from restbroker.operate.entry import JobView
 from restbroker.servers.contract import Link
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import items, raw
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -65,7 +65,7 @@ async def test_a_job_that_fails_at_its_second_request_is_stored_as_begun_and_a_p
         look = JobView(raw(member), 1.0, ConfigContext({}))
         assert plan(look, fate, Action("retry", "ann", foreign_queues=True), 1e9, 0) == MAY_HAVE_RUN
         moved = plan(look, fate, Action("retry", "ann", repeat_unsafe=True, foreign_queues=True), 1e9, 0)
-        assert isinstance(moved, Placing)
+        assert isinstance(moved, Placement)
         harness.raw(moved.new or b"")
         await harness.until(lambda: [*harness.of(JobFinished)][1:], "it is done")
     assert harness.of(JobFinished)[1].outcome == "delivered"

@@ -17,7 +17,7 @@ from restbroker.config.target import CertFiles
 from restbroker.serving import connections, tls
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.serving.tls import Certificate
-from restbroker.telemetry.events import Event, Listening, OperatorWarning
+from restbroker.telemetry.events import Event, ListenerStarted, OperatorWarning
 from tests.support.process import Stopwatch
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -120,7 +120,7 @@ async def test_a_client_that_trusts_the_authority_is_served_with_tls(ours: Autho
         answer = await posted(server, trusting(ours.ca), large)
         assert (answer.status_code, answer.content) == (200, large)
         assert server.addresses[0].startswith("https://127.0.0.1:")
-    assert told == [Listening("events", server.addresses)]
+    assert told == [ListenerStarted("events", server.addresses)]
 
 
 async def test_with_tls_nobody_gets_http2_whatever_he_offers(ours: Authority, files: CertFiles) -> None:
@@ -206,7 +206,7 @@ async def test_a_reader_that_takes_nothing_is_dropped_with_tls_too(
         monkeypatch.setattr(server._connections, "_patience_s", 0.2)
         with await trio.to_thread.run_sync(connected, port_of(server), trusting(ours.ca)) as stream:
             await trio.to_thread.run_sync(stream.sendall, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-            await until_async(lambda: server._connections.dropped == 1, "it is dropped")
+            await until_async(lambda: server._connections.drop_count == 1, "it is dropped")
         assert (await posted(server, trusting(ours.ca))).status_code == 200
 
 

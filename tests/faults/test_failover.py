@@ -14,7 +14,7 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.redis import blocking
+from restbroker.store.redis import run_blocking
 from restbroker.store.replies import integer
 from restbroker.store.sentinel import Sentinels, open_sentinels
 from tests.support.bench import CONCURRENCY, QUEUE, REPLIES, Bench, job_id, payload
@@ -53,7 +53,7 @@ class Producer:
             self.pushed += 1
             push = ("LPUSH", f"queue:{QUEUE}", self._job(number))
             try:
-                blocking(self.sentinels.check_master())
+                run_blocking(self.sentinels.check_master())
                 # In one go: on a connection of its own, WAIT would know of no write.
                 _, _, replicas = self.client.commands([("SADD", "queues", QUEUE), push, ("WAIT", 1, 200)])
             except StoreUnavailable:

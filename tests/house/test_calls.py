@@ -22,6 +22,7 @@ TAKE_ANY_NUMBER = frozenset(
     (
         "TCPServer",
         "_call",
+        "_call_until_answered",
         "_each",
         "_insist",
         "ask",

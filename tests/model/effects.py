@@ -12,7 +12,7 @@ import attrs
 from restbroker.job.format import is_reply_key
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.sets import Move, Placing
+from restbroker.store.sets import Move, Placement
 from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet
 
@@ -86,7 +86,7 @@ def promote(data: DataSet, zset: str, move: Move) -> Code:
     return code
 
 
-def place(data: DataSet, zset: str, move: Placing) -> Code:
+def place(data: DataSet, zset: str, move: Placement) -> Code:
     """Gives one member the place that a person wants."""
     score = data.sets[zset].pop(move.old, None)
     if score is None:

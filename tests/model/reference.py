@@ -33,7 +33,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import PauseEnd
-from restbroker.store.sets import BEGINNING, Due, Move, Placing, Position
+from restbroker.store.sets import BEGINNING, Due, Move, Placement, Position
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing
 from tests.model.dataset import DataSet
@@ -231,7 +231,7 @@ class Reference:
             self.data.require(zset)
         return [promote(self.data, zset, move) for move in moves]
 
-    def place(self, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
+    def place(self, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
         if moves:
             self.data.require(zset)
         return [effects.place(self.data, zset, move) for move in moves]

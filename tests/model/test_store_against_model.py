@@ -429,7 +429,8 @@ class Histories(RuleBasedStateMachine):
         named = data.draw(st.lists(st.sampled_from(found), min_size=1, max_size=3))
         goal = next((name for name in SETS if name == to), None)
         moves = [
-            sets.Placing(m, zset=goal, score=LONG_AGO_S) if goal else sets.Placing(m, to, new=payload(m)) for m in named
+            sets.Placement(m, zset=goal, score=LONG_AGO_S) if goal else sets.Placement(m, to, new=payload(m))
+            for m in named
         ]
         with self.spoilt(spoilt):
             self.pair.ask(sets.place, zset, moves)

@@ -6,7 +6,7 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.serving.lines import RequestLines, as_sent
+from restbroker.serving.lines import RequestLines, restore_bytes
 
 HEAD = b"Host: x\r\nX-Note: \xc3\xb6\r\n\r\n"
 targets = st.binary(max_size=40).map(lambda text: b"/" + re.sub(rb"[\x00-\x20\x7f<>]", b"", text))
@@ -27,7 +27,7 @@ def test_each_address_arrives_as_it_was_sent_whatever_pieces_it_comes_in(sent: l
     for target in sent:
         request = reader.next_event()
         assert isinstance(request, h11.Request)
-        assert as_sent(request.target) == target
+        assert restore_bytes(request.target) == target
         assert dict(request.headers)[b"x-note"] == "ö".encode()
         assert isinstance(reader.next_event(), h11.EndOfMessage)
         reader.send(h11.Response(status_code=204, headers=[]))
@@ -49,4 +49,4 @@ def test_what_is_no_http_1_stays_as_it_is() -> None:
 
 
 def test_a_stand_in_that_a_client_writes_itself_is_only_such_a_byte() -> None:
-    assert as_sent(b"/a<C3><B6>b<41><c3>") == b"/a\xc3\xb6b<41><c3>"
+    assert restore_bytes(b"/a<C3><B6>b<41><c3>") == b"/a\xc3\xb6b<41><c3>"

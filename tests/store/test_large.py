@@ -6,7 +6,7 @@ from collections.abc import Callable
 from restbroker.job import rubyjson
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.job.job import NotAJob, read, too_large
+from restbroker.job.job import NotAJob, oversized_job, read
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Dead, Requeue
@@ -69,7 +69,7 @@ def test_redis_parks_what_is_too_large_as_restbroker_would_and_once(lane: Lane, 
         queues.push(lane.client, "a", [raw])
         (taken,) = take(lane, base=number - 1).jobs
         assert taken == FetchedJob(f"{number}:1", number, "a", b"", len(raw))
-        entry = too_large(taken.size_bytes, "a", "jid")
+        entry = oversized_job(taken.size_bytes, "a", "jid")
         here = read(raw, "a", "jid")
         assert isinstance(here, NotAJob)
         assert park(lane, taken.ticket, entry) == [Applied()]

@@ -6,8 +6,8 @@ from restbroker.errors import UsageError
 from restbroker.store import paging
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.paging import Cursor, containing, piece
-from restbroker.store.sets import Placing, place
+from restbroker.store.paging import Cursor, members_with_word, piece
+from restbroker.store.sets import Placement, place
 from tests.store.lanes import Server, on_both
 
 
@@ -90,8 +90,8 @@ def test_what_is_no_cursor_is_refused() -> None:
 @on_both
 def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {f'{{"jid":"j{n}"}}': n for n in range(2000)} | {'{"jid":"a*c"}': 1, '{"jid":"abc"}': 2})
-    assert {m for part in containing(client, "dead", '"j77"') for m, _ in part} == {b'{"jid":"j77"}'}
-    assert {m for part in containing(client, "dead", "a*c") for m, _ in part} == {b'{"jid":"a*c"}'}
+    assert {m for part in members_with_word(client, "dead", '"j77"') for m, _ in part} == {b'{"jid":"j77"}'}
+    assert {m for part in members_with_word(client, "dead", "a*c") for m, _ in part} == {b'{"jid":"a*c"}'}
 
 
 def test_large_members_with_a_word_come_few_at_a_time_and_all_of_them_come(
@@ -99,7 +99,7 @@ def test_large_members_with_a_word_come_few_at_a_time_and_all_of_them_come(
 ) -> None:
     monkeypatch.setattr(paging, "MAX_BYTES", 250)
     server.raw.zadd("ns:dead", {f"{n:03}" + "x" * 97: n for n in range(200)})
-    found = list(containing(client, "dead", "x"))
+    found = list(members_with_word(client, "dead", "x"))
     assert {member for part in found for member, _ in part} == set(server.raw.zrange("ns:dead", 0, -1))
     # One step may come upon several that lie together.
     assert max(map(len, found)) < 15
@@ -112,12 +112,12 @@ def test_each_member_gets_the_place_that_it_is_given(client: Client, server: Ser
         client,
         "dead",
         [
-            Placing(b"run", queue="a", new=b"run!"),
-            Placing(b"later", zset="retry", score=99.25),
-            Placing(b"gone"),
-            Placing(b"stays", zset="dead", new=b"stays!"),
-            Placing(b"new", zset="dead", score=7.0),
-            Placing(b"nobody", queue="a"),
+            Placement(b"run", queue="a", new=b"run!"),
+            Placement(b"later", zset="retry", score=99.25),
+            Placement(b"gone"),
+            Placement(b"stays", zset="dead", new=b"stays!"),
+            Placement(b"new", zset="dead", score=7.0),
+            Placement(b"nobody", queue="a"),
         ],
     )
     assert done == [Applied()] * 5 + [Gone()]
@@ -125,14 +125,14 @@ def test_each_member_gets_the_place_that_it_is_given(client: Client, server: Ser
     assert server.raw.smembers("ns:queues") == {b"a"}
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"later", 99.25)]
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"stays!", 4.5), (b"new", 7.0)]
-    assert place(client, "retry", [Placing(b"later", zset="dead", new=b"later!")]) == [Applied()]
+    assert place(client, "retry", [Placement(b"later", zset="dead", new=b"later!")]) == [Applied()]
     copies = [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")]
     assert copies == [b"stays!", b"later!"], "what was in the dead set as it is has its copy already"
 
 
 def test_more_than_a_batch_is_placed(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {f"m{n}": n for n in range(1200)})
-    assert place(client, "dead", [Placing(b"m%d" % n, queue="a") for n in range(1200)]) == [Applied()] * 1200
+    assert place(client, "dead", [Placement(b"m%d" % n, queue="a") for n in range(1200)]) == [Applied()] * 1200
     assert server.raw.llen("ns:queue:a") == 1200
 
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_placed_stays_with_its_score(client: Client, server: Serv
     server.raw.set("ns:queue:a", "x")
     server.raw.zadd("ns:retry", {"two": 9})
     refused, clash, done = place(
-        client, "dead", [Placing(b"one", queue="a"), Placing(b"two", zset="retry"), Placing(b"three", queue="b")]
+        client, "dead", [Placement(b"one", queue="a"), Placement(b"two", zset="retry"), Placement(b"three", queue="b")]
     )
     assert isinstance(refused, Refused)
     assert (clash, done) == (Clash(), Applied())

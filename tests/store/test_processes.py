@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.processes import Record, ask, in_hand, is_there, prune, read_all, remove, write
+from restbroker.store.processes import Record, ask, is_there, prune, read_all, remove, work_of, write
 from tests.store.lanes import Server, on_both
 
 NAME = "h:1:abc"
@@ -55,8 +55,8 @@ def test_jobs_in_hand_are_found_by_the_process_ids_of_this_host(client: Client, 
     host = socket.gethostname()
     for number, name in enumerate((f"{host}:1:a", f"{host}:12:b", f"{host}:2:c", "elsewhere:1:d")):
         write(client, attrs.evolve(RECORD, name=name, work={"t": f"job {number}".encode()}))
-    assert in_hand(client, {1, 2}) == [b"job 0", b"job 2"]
-    assert in_hand(client, ()) == []
+    assert work_of(client, {1, 2}) == [b"job 0", b"job 2"]
+    assert work_of(client, ()) == []
 
 
 def test_a_queue_where_jobs_wait_is_put_on_the_list_whoever_pushed_them(client: Client, server: Server) -> None:

@@ -18,7 +18,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, on_trio
 from restbroker.store.failures import ErrorReply
 from restbroker.store.jobs import FetchRequest, FetchResult
-from restbroker.store.paging import containing
+from restbroker.store.paging import members_with_word
 from restbroker.store.queues import clear
 from restbroker.store.redis import Answers
 from restbroker.store.scan import scan
@@ -132,7 +132,7 @@ def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_co
         (time_s, b"*0\r\n"),
         (lambda client: scan(client, "*", "list"), b"*0\r\n"),
         (lambda client: clear(client, "q", b"last", 1), b"*0\r\n"),
-        (lambda client: list(containing(client, "dead", "word")), b"*0\r\n"),
+        (lambda client: list(members_with_word(client, "dead", "word")), b"*0\r\n"),
         (lambda client: jobs.fetch(client, WANTED), b"*0\r\n"),
         (lambda client: jobs.isolate(client, "h:1:abc:t", "1:0"), b"*0\r\n"),
         (lambda client: client.transaction([("DEL", "a")]), b"+OK\r\n+QUEUED\r\n*0\r\n"),

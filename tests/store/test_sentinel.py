@@ -13,7 +13,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Waiter
-from restbroker.store.redis import blocking
+from restbroker.store.redis import run_blocking
 from restbroker.store.sentinel import Address, Sentinels, open_sentinels
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -146,21 +146,21 @@ def test_a_sentinel_that_names_what_is_no_server_is_told_of_and_passed_over(
 def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> None:
     own = make_redis()
     sentinels = sentinels_at(nobody(), sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
-    blocking(sentinels.check_master())
-    first = sentinels.named
+    run_blocking(sentinels.check_master())
+    first = sentinels.master
     assert str(first) == f"127.0.0.1:{own.port}"
-    blocking(sentinels.check_master())
-    assert sentinels.named == first
+    run_blocking(sentinels.check_master())
+    assert sentinels.master == first
     assert "cmdstat_role:calls=1," in own.command("INFO commandstats")
 
 
 def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis: Make) -> None:
     own = make_redis()
     sentinels = sentinels_at(sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
-    blocking(sentinels.check_master())
-    named, sentinels._places = sentinels.named, [Address(*nobody())]
-    blocking(sentinels.check_master())
-    assert sentinels.named == named is not None
+    run_blocking(sentinels.check_master())
+    named, sentinels._places = sentinels.master, [Address(*nobody())]
+    run_blocking(sentinels.check_master())
+    assert sentinels.master == named is not None
 
 
 def test_a_master_that_refuses_the_login_or_a_user_who_may_not_ask_for_the_role_is_told(group: Group) -> None:
@@ -184,12 +184,12 @@ async def test_who_asks_and_who_waits_leaves_a_master_that_was_replaced_before_a
     client.command("SET", "x", "y")
     waiter = Waiter(lambda: open_client(settings, sentinels=sentinels))
     assert not await waiter.wait("a", 1.0)
-    first = sentinels.named
+    first = sentinels.master
     group.failover()
 
     def moved() -> bool:
-        blocking(sentinels.check_master())
-        return sentinels.named != first
+        run_blocking(sentinels.check_master())
+        return sentinels.master != first
 
     await until_async(moved, "the sentinels name another master")
     assert "master" in group.master.command("ROLE"), "the old one would take writes"

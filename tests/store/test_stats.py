@@ -12,7 +12,7 @@ from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.key_types import MisusedKey, find_misused, types
 from restbroker.store.queues import peek
 from restbroker.store.scan import SCAN_COUNT
-from restbroker.store.server import require_supported, setting, time_s
+from restbroker.store.server import read_setting, require_supported, time_s
 from restbroker.store.server import server as ask
 from restbroker.store.sets import list_members as set_listed
 from restbroker.store.sets import size
@@ -150,10 +150,10 @@ def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(lan
     opened = open_client(attrs.evolve(server.settings, namespace="n[s]*"))
     assert survey.orphans(opened, []) == (), "letters of patterns are meant as they are"
     opened.close()
-    assert survey.orphans(lane.client, [lane.identity]) == (Orphan("lost", 1, described=False),)
+    assert survey.orphans(lane.client, [lane.identity]) == (Orphan("lost", 1, is_described=False),)
     assert survey.orphans(lane.client, []) == (
-        Orphan(lane.identity, 2, described=True),
-        Orphan("lost", 1, described=False),
+        Orphan(lane.identity, 2, is_described=True),
+        Orphan("lost", 1, is_described=False),
     )
 
 
@@ -178,9 +178,9 @@ def test_a_server_tells_its_limits_its_disk_and_how_full_its_databases_are(clien
     assert 500_000 < facts.used_memory_bytes < 10**9
     assert facts.total_memory_bytes > 10**8
     assert abs(facts.time_s - time_s(client)) < 5
-    assert facts.save == setting(client, "save") == server.raw.config_get("save")["save"]
+    assert facts.save == read_setting(client, "save") == server.raw.config_get("save")["save"]
     assert facts.product == f"{'Valkey' if facts.is_valkey else 'Redis'} {facts.version}"
-    assert setting(client, "no-such-setting") is None
+    assert read_setting(client, "no-such-setting") is None
     require_supported(client)
 
 
@@ -198,7 +198,7 @@ def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, serve
     url = f"redis://plain:x@127.0.0.1:{server.process.port}/0"
     opened = open_client(attrs.evolve(server.settings, url=url))
     try:
-        assert (ask(opened).appendfsync, ask(opened).save, setting(opened, "save")) == (None, None, None)
+        assert (ask(opened).appendfsync, ask(opened).save, read_setting(opened, "save")) == (None, None, None)
     finally:
         opened.close()
         server.raw.execute_command("ACL", "DELUSER", "plain")

@@ -9,7 +9,7 @@ from restbroker.job.settlement import Reply
 from restbroker.store import queues, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 from restbroker.store.tickets import MAX_BYTES
 from restbroker.store.waiting import QueueSnapshot, TakeRequest
 from tests.store.lanes import Server, on_both
@@ -38,10 +38,10 @@ def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client
     line = waiting.take_snapshot(client, "a")
     assert read(client, line) == {9 - n: b"%d" % n for n in range(10)}
     takings = [
-        TakeRequest(7, Placing(b"2")),
-        TakeRequest(4, Placing(b"5", queue="b", new=b"five")),
-        TakeRequest(3, Placing(b"6", queue="b")),
-        TakeRequest(1, Placing(b"8", zset="dead", new=b'{"n":8}', score=5.0)),
+        TakeRequest(7, Placement(b"2")),
+        TakeRequest(4, Placement(b"5", queue="b", new=b"five")),
+        TakeRequest(3, Placement(b"6", queue="b")),
+        TakeRequest(1, Placement(b"8", zset="dead", new=b'{"n":8}', score=5.0)),
     ]
     assert waiting.take(client, line, takings) == [Applied()] * 4
     assert server.raw.lrange(QUEUE, 0, -1) == [b"9", b"7", b"4", b"3", b"1", b"0"]
@@ -60,11 +60,11 @@ def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client:
     assert server.raw.rpop(QUEUE) == b"same"
     queues.push(client, "a", [b"later"])
     takings = [
-        TakeRequest(4, Placing(b"changed meanwhile", new=b"0"), stays=True),
-        TakeRequest(3, Placing(b"other", new=b"1" * 300), stays=True),
-        TakeRequest(2, Placing(b"same")),
-        TakeRequest(1, Placing(b"same", new=b"3"), stays=True),
-        TakeRequest(0, Placing(b"last", new=b"4"), stays=True),
+        TakeRequest(4, Placement(b"changed meanwhile", new=b"0"), stays=True),
+        TakeRequest(3, Placement(b"other", new=b"1" * 300), stays=True),
+        TakeRequest(2, Placement(b"same")),
+        TakeRequest(1, Placement(b"same", new=b"3"), stays=True),
+        TakeRequest(0, Placement(b"last", new=b"4"), stays=True),
     ]
     assert waiting.take(client, line, takings) == [Gone(), *[Applied()] * 4]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"later", b"4", b"3", b"1" * 300]
@@ -73,7 +73,7 @@ def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client:
 def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"same", b"other", b"same", b"same"])
     line = waiting.take_snapshot(client, "a")
-    same = [TakeRequest(rank, Placing(b"same", queue="b")) for rank in (3, 1)]
+    same = [TakeRequest(rank, Placement(b"same", queue="b")) for rank in (3, 1)]
     assert waiting.take(client, line, same) == [Applied(), Applied()]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"same", b"other"]
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"same", b"same"]
@@ -88,7 +88,7 @@ def test_what_a_process_took_meanwhile_is_gone_and_what_was_pushed_meanwhile_is_
     assert server.raw.rpop(QUEUE, 2) == [b"0", b"1"]
     assert read(client, line) == {3: b"2", 2: b"3", 1: b"4", 0: b"5"}
     queues.push(client, "a", [b"last"])
-    takings = [TakeRequest(rank, Placing(b"%d" % (5 - rank))) for rank in (5, 3, 0)]
+    takings = [TakeRequest(rank, Placement(b"%d" % (5 - rank))) for rank in (5, 3, 0)]
     assert waiting.take(client, line, takings) == [Gone(), Applied(), Applied()]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"last", b"later still", b"later", b"4", b"3"]
 
@@ -100,7 +100,8 @@ def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: 
     for n in range(200, 290):
         server.raw.lrem(QUEUE, 1, b"%d" % n)
     assert (
-        waiting.take(client, line, [TakeRequest(rank, Placing(found[rank])) for rank in (299, 150)]) == [Applied()] * 2
+        waiting.take(client, line, [TakeRequest(rank, Placement(found[rank])) for rank in (299, 150)])
+        == [Applied()] * 2
     )
     left = [int(job) for job in server.raw.lrange(QUEUE, 0, -1)]
     assert left == sorted({*range(300)} - {0, 149} - {*range(200, 290)}, reverse=True)
@@ -123,7 +124,7 @@ def test_a_line_is_found_again_behind_very_many_new_jobs(client: Client, server:
     line = waiting.take_snapshot(client, "a")
     queues.push(client, "a", [b"%d" % n for n in range(5000)])
     assert read(client, line) == {1: b"old 1", 0: b"old 2"}
-    assert waiting.take(client, line, [TakeRequest(1, Placing(b"old 1"))]) == [Applied()]
+    assert waiting.take(client, line, [TakeRequest(1, Placement(b"old 1"))]) == [Applied()]
     assert server.raw.lrange(QUEUE, -2, -1) == [b"0", b"old 2"]
 
 
@@ -133,7 +134,7 @@ def test_of_an_empty_queue_and_of_one_that_was_emptied_nothing_is_read(client: C
     line = waiting.take_snapshot(client, "a")
     server.raw.delete(QUEUE)
     assert read(client, line) == {}
-    assert waiting.take(client, line, [TakeRequest(0, Placing(b"1"))]) == [Gone()]
+    assert waiting.take(client, line, [TakeRequest(0, Placement(b"1"))]) == [Gone()]
 
 
 def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, server: Server) -> None:
@@ -144,10 +145,10 @@ def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, ser
     line = waiting.take_snapshot(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
     takings = [
-        TakeRequest(3, Placing(b"1", queue="b")),
-        TakeRequest(2, Placing(b"2", zset="dead", new=b'{"n":2}', score=2.0), answers),
-        TakeRequest(1, Placing(b"3", zset="dead", new=b'{"n":3}', score=3.0)),
-        TakeRequest(0, Placing(b"4")),
+        TakeRequest(3, Placement(b"1", queue="b")),
+        TakeRequest(2, Placement(b"2", zset="dead", new=b'{"n":2}', score=2.0), answers),
+        TakeRequest(1, Placement(b"3", zset="dead", new=b'{"n":3}', score=3.0)),
+        TakeRequest(0, Placement(b"4")),
     ]
     first, second, third, fourth = waiting.take(client, line, takings)
     assert isinstance(first, Refused)
@@ -163,9 +164,9 @@ def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> 
     queues.push(client, "a", [b"1"])
     line = waiting.take_snapshot(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
-    assert waiting.take(client, line, [TakeRequest(0, Placing(b"1", zset="dead", new=b"{}", score=1.0), answers)]) == [
-        Applied()
-    ]
+    assert waiting.take(
+        client, line, [TakeRequest(0, Placement(b"1", zset="dead", new=b"{}", score=1.0), answers)]
+    ) == [Applied()]
     assert server.raw.lrange("ns:queue:replies", 0, -1) == [b"answer"]
     assert server.raw.lrange("ns:restbroker:reply:x", 0, -1) == [b"details"]
     assert 0 < server.raw.ttl("ns:restbroker:reply:x") <= 60
@@ -176,7 +177,7 @@ def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client:
     queues.push(client, "a", [b"1", b"2"])
     line = waiting.take_snapshot(client, "a")
     with pytest.raises(StoreRefused):
-        waiting.take(client, line, [TakeRequest(1, Placing(b"1")), TakeRequest(0, Placing(b"2", queue="a"))])
+        waiting.take(client, line, [TakeRequest(1, Placement(b"1")), TakeRequest(0, Placement(b"2", queue="a"))])
     assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
 
 
@@ -233,15 +234,15 @@ def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was
         others()
         takings = [
             # What is changed is the same number, written longer.
-            TakeRequest(n, Placing(job, new=b"0" + job), stays=True)
+            TakeRequest(n, Placement(job, new=b"0" + job), stays=True)
             if int(job) % 2
-            else TakeRequest(n, Placing(job, queue="b"))
+            else TakeRequest(n, Placement(job, queue="b"))
             for n, job in piece.with_ranks
             # Where newer ones were deleted it is read a second time.
             if int(job) in chosen and not is_changed(job)
         ]
         codes = waiting.take(client, line, takings) if takings else []
-        done |= {one.placing.old for one, code in zip(takings, codes, strict=True) if code == Applied()}
+        done |= {one.placement.old for one, code in zip(takings, codes, strict=True) if code == Applied()}
         rank = piece.rank - len(piece.jobs)
     left, moved = server.raw.lrange(QUEUE, 0, -1), server.raw.lrange("ns:queue:b", 0, -1)
     assert sorted(map(int, [*left, *moved, *taken, *deleted])) == list(range(pushed))

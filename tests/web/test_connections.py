@@ -42,7 +42,7 @@ async def test_who_takes_nothing_is_dropped_and_nothing_is_kept_for_him() -> Non
             # A reset: what the kernel had kept for him is gone, too.
             with pytest.raises(trio.BrokenResourceError):
                 await read_to_the_end(reader)
-    assert connections.dropped == 1
+    assert connections.drop_count == 1
 
 
 async def test_who_reads_slowly_gets_everything() -> None:
@@ -55,7 +55,7 @@ async def test_who_reads_slowly_gets_everything() -> None:
                 received += await reader.receive_some(4096)
         assert not bounded.scope.cancel_called
     assert received == MUCH
-    assert connections.dropped == 0
+    assert connections.drop_count == 0
 
 
 async def test_a_stop_lets_go_of_who_does_not_read_however_patient_one_was() -> None:
@@ -77,7 +77,7 @@ async def test_a_stop_lets_go_of_who_does_not_read_however_patient_one_was() -> 
         with trio.fail_after(ENOUGH_S), pytest.raises(trio.BrokenResourceError):
             await bounded.send_all(MUCH)
     assert ended == ["the one under way"]
-    assert connections.dropped == 2
+    assert connections.drop_count == 2
 
 
 async def test_who_went_away_ends_a_send_at_once() -> None:
@@ -87,4 +87,4 @@ async def test_who_went_away_ends_a_send_at_once() -> None:
         with trio.fail_after(ENOUGH_S), pytest.raises(trio.BrokenResourceError):
             await bounded.send_all(MUCH)
         assert bounded.scope.cancel_called
-    assert connections.dropped == 0
+    assert connections.drop_count == 0

@@ -193,7 +193,7 @@ async def test_who_does_not_read_is_dropped_and_keeps_nobody_from_hearing(
         await stalled(running, stack)
         harness.client.command("SADD", "queues", "other")
         await all_until(readers, lambda parts: "other" in parts[PAGE])
-        await harness.until(lambda: connections.dropped == 1, "who does not read is dropped", LONG_S)
+        await harness.until(lambda: connections.drop_count == 1, "who does not read is dropped", LONG_S)
         harness.push()
         await harness.until(lambda: harness.of(JobFinished), "jobs are delivered")
         assert running.watch.followers == 5
@@ -252,7 +252,7 @@ async def test_a_stop_waits_for_no_stream_whose_reader_stopped_reading(
         took_s = trio.current_time() - began_s
     assert took_s < STALLED_S
     assert running.watch.followers == 0
-    assert connections.dropped == count
+    assert connections.drop_count == count
 
 
 async def test_a_hundred_heads_that_come_byte_by_byte_are_closed_and_hold_no_other_request_up(site: Open) -> None:

@@ -19,7 +19,7 @@ from restbroker.broker.signals import Control
 from restbroker.serving import runner
 from restbroker.serving.app import answer, new_app
 from restbroker.serving.runner import Server
-from restbroker.telemetry.events import BrokerStarted, Event, JobFinished, Listening, OperatorWarning
+from restbroker.telemetry.events import BrokerStarted, Event, JobFinished, ListenerStarted, OperatorWarning
 from tests.broker.conftest import Harness
 from tests.support.wait import NEVER_S, until_async
 
@@ -354,7 +354,7 @@ async def test_a_taken_port_is_told_once_and_delivery_goes_on_and_a_freed_one_is
             assert f"Cannot serve /stats on 127.0.0.1:{port}" in warned[0].message
             assert "change StatsPort" in warned[0].hint
             taken.close()
-            await until_async(lambda: harness.of(Listening), "it listens once the port is free")
+            await until_async(lambda: harness.of(ListenerStarted), "it listens once the port is free")
             assert (await get(f"http://127.0.0.1:{port}/quick")).status_code == 200
             assert len(harness.of(OperatorWarning)) == 1
             harness.control.stop.set()

@@ -208,7 +208,7 @@ class SidekiqRecord:
 
 def _format(one: Running, secrets: Spellings, *, show_bodies: bool) -> bytes:
     if len(one.job.raw) > _LARGE_BYTES:
-        payload = display.bare(one.job.fields, one.command, one.queue, secrets)
+        payload = display.minimal_payload(one.job.fields, one.command, one.queue, secrets)
     else:
         fields = one.job.fields
         payload = display.payload(

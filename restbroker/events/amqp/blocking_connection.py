@@ -198,10 +198,10 @@ def translate_errors(step: Step, where: str) -> Iterator[None]:
         raise refusal(step, 530, "NOT_ALLOWED") from None
     except (exceptions.AMQPError, AMQPConnectorException, OSError) as error:
         # The second is what pika raises where nobody answers its handshake; it is none of the first.
-        raise unreachable_server(where, _why(error)) from None
+        raise unreachable_server(where, _describe_error(error)) from None
 
 
-def _why(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """Return what happened, without a password, and short: pika's own texts repeat addresses and whole frames."""
     found = error
     while True:

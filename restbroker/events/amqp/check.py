@@ -28,14 +28,14 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     Then yield what is wrong by `states`, which come from the processes that read the queue: only reading may show it.
     If there is any, the note that no process reads is left out.
     """
-    found = list(_looked_at(source))
+    found = list(_check_source(source))
     told = list(findings_of(states, found, _WHY, _CAUSES))
     # That nobody reads is said better by who tries to.
     yield from (one for one in found if not told or one.code != _UNREAD)
     yield from told
 
 
-def _looked_at(source: EventSource) -> Iterator[Finding]:
+def _check_source(source: EventSource) -> Iterator[Finding]:
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     try:
         from restbroker.events.amqp.blocking_connection import open_amqp
@@ -48,7 +48,7 @@ def _looked_at(source: EventSource) -> Iterator[Finding]:
             yield ok(AREA, "RabbitMQ", f"The source {source.name} can log in to RabbitMQ at {found.where}.")
             yield from _look_at_queue(source, source.options, found)
     except Problem as trouble:
-        yield _of(source, trouble)
+        yield _problem_finding(source, trouble)
 
 
 def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
@@ -56,9 +56,9 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
         try:
             is_there = found.check_exchange(exchange)
         except Problem as trouble:
-            yield _of(source, trouble)
+            yield _problem_finding(source, trouble)
             continue
-        yield _there(exchange) if is_there else _missing(exchange)
+        yield _exchange_finding(exchange) if is_there else _missing(exchange)
     readers = found.find_queue(settings)
     if readers is not None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
@@ -73,7 +73,7 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
         yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
 
 
-def _there(exchange: Exchange) -> Finding:
+def _exchange_finding(exchange: Exchange) -> Finding:
     how = f" as configured ({describe(exchange)})" if exchange.create else ""
     return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{how}.")
 
@@ -97,7 +97,7 @@ def _missing(exchange: Exchange) -> Finding:
     return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, cure=cure)
 
 
-def _of(source: EventSource, trouble: Problem) -> Finding:
+def _problem_finding(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
     return Finding(
         "problem", AREA, trouble.code, message=message, why=_WHY, cure=trouble.cure, cause=_CAUSES[trouble.code]

@@ -104,7 +104,7 @@ class RabbitReader:
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
                     what = f"RabbitMQ's data cannot be read: {type(error).__name__}."
-                    why.append(Problem("RabbitMQAway", what, self._way_out()))
+                    why.append(Problem("RabbitMQAway", what, self._removal_hint()))
             taking.cancel()
             watching.cancel()
 
@@ -130,7 +130,7 @@ class RabbitReader:
                 grace.deadline = trio.current_time() + _GRACE_S
         return why[0]
 
-    def _way_out(self) -> str:
+    def _removal_hint(self) -> str:
         """Return the hint for a message that cannot be read, which RabbitMQ delivers again, with nothing behind it."""
         take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
         return f"Please report this. If it is logged repeatedly, remove the first message from its queue: {take}"

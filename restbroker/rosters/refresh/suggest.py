@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from restbroker.config.target import Target
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.prosody.common import listening
+from restbroker.servers.prosody.common import listener_lines
 
 
 def suggest(target: Target, _allowed: AllowedCommands) -> str | None:
@@ -20,7 +20,7 @@ def _lines(target: Target) -> Iterator[str]:
     yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
     yield "-- The refresh endpoint asks for no login, and can only refresh: the tokens' Allow"
     yield "-- says who may change rosters, which are restbroker's. Let no one else reach the port."
-    yield from listening(target)
+    yield from listener_lines(target)
     yield f"VirtualHost {json.dumps(target.host_header or target.default_host or 'THE VIRTUAL HOST')}"
     yield '    modules_disabled = { "roster" }'
     yield '    modules_enabled = { "http_roster_admin", "block_subscriptions" }'

@@ -38,7 +38,7 @@ def _is_host(value: Json) -> bool:
 _USER: Final = Form("the name of an account, without its host", _is_local, place="name")
 _HOST: Final = Form("a host such as example.org", _is_host, place="host")
 _PASSWORD: Final = Form(
-    "a password of at least one character", lambda value: isinstance(value, str) and bool(value), filled=True
+    "a password of at least one character", lambda value: isinstance(value, str) and bool(value), nonempty=True
 )
 _ON: Final = may(host=_HOST)
 _ACCOUNT: Final = (*needs(user=_USER), *_ON)
@@ -54,7 +54,7 @@ class AdHoc:
     """One ad-hoc command; `node` is what follows `ADMIN` and `#` in its node.
 
     `fields`: field of its form → the argument that it is. `account`: the field that names the account, as a list if
-    that is `accountjids`; "" if the command is about a host. `fixed`: fields that are always the same. `since`: the
+    that is `accountjids`; "" if the command is about a host. `constants`: fields that are always the same. `since`: the
     version of Prosody that brought it.
     """
 
@@ -64,13 +64,13 @@ class AdHoc:
     repeat: Repeat
     account: str = ""
     fields: Mapping[str, str] = MappingProxyType({})
-    fixed: Mapping[str, Json] = MappingProxyType({})
+    constants: Mapping[str, Json] = MappingProxyType({})
     since: str | None = None
 
     def form(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
         """Return the fields of the command's form, for arguments that fit; raise `InvalidArguments` without a JID."""
         fields = {field: _text(given[name]) for field, name in self.fields.items() if name in given}
-        return {"FORM_TYPE": ADMIN, **self._address_fields(given, host), **self.fixed, **fields}
+        return {"FORM_TYPE": ADMIN, **self._address_fields(given, host), **self.constants, **fields}
 
     def _address_fields(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
         if not self.account:
@@ -117,7 +117,7 @@ COMMANDS: Final = (
         Arguments((*_ON, *may(details=FLAG))),
         "safe",
         fields={"details": "details"},
-        fixed={"max_items": "all"},
+        constants={"max_items": "all"},
     ),
 )
 """All commands, named as ejabberd names the same, where it has it."""

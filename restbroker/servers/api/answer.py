@@ -53,7 +53,7 @@ class Answer:
 
     `is_own`: it is of the server's own API, and not a page of something else, as far as its reader can tell.
 
-    `code`, the server's own name of the error, and `unmasked`, its words, are as they came, for a judge alone: a
+    `code`, the server's own name of the error, and `raw_words`, its words, are as they came, for a judge alone: a
     password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
 
@@ -61,7 +61,7 @@ class Answer:
     masked_text: MaskedText
     words: str
     code: str = attrs.field(repr=False)
-    unmasked: str = attrs.field(repr=False)
+    raw_words: str = attrs.field(repr=False)
     now_s: float
     _form: AnswerForm = attrs.field(repr=False)
     body: Json = None
@@ -139,7 +139,7 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
         masked_text=shown,
         words=words,
         code=code,
-        unmasked=" ".join(raw.split())[:WORDS_LIMIT],
+        raw_words=" ".join(raw.split())[:WORDS_LIMIT],
         now_s=now_s,
         form=form,
     )

@@ -48,10 +48,10 @@ def is_local(text: str) -> bool:
 
 def is_resource(text: str) -> bool:
     """Tell whether the text may stand behind the slash of a JID."""
-    return _is_part(text, _RESOURCE, _kept)
+    return _is_part(text, _RESOURCE, _keep)
 
 
-def _kept(character: str) -> str:
+def _keep(character: str) -> str:
     return character
 
 

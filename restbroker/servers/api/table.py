@@ -30,7 +30,7 @@ class Form(NamedTuple):
     """What an argument may be; `expected` completes "…, where … is needed" in a refusal.
 
     `is_text`: some texts are such a value. `type` and `element` are what people and completion know of it. `place`: how
-    it says which virtual host is meant. `fits` judges what `convert` made of the value. `filled`: no empty text does.
+    it says which virtual host is meant. `fits` judges what `convert` made of the value. `nonempty`: no empty text does.
     """
 
     expected: str
@@ -40,13 +40,13 @@ class Form(NamedTuple):
     place: Place | None = None
     is_text: bool = True
     convert: Convert | None = None
-    filled: bool = False
+    nonempty: bool = False
 
     def take(self, name: str, value: Json, host: str | None) -> Json:
         """Return what is sent for the value; raise `InvalidArguments` if it does not fit."""
         sent = value if self.convert is None else self.convert(name, value, host)
         if not self.fits(sent):
-            raise wrong(name, value, self)
+            raise wrong_value(name, value, self)
         if not fits_xml(sent):
             raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
         return sent
@@ -183,7 +183,7 @@ def unknown_argument(name: str, takes: Arguments, command: str) -> InvalidArgume
     return InvalidArguments(f"there is an argument {quote(name)}, which {command} does not have{meant}")
 
 
-def wrong(name: str, value: Json, form: Form) -> InvalidArguments:
+def wrong_value(name: str, value: Json, form: Form) -> InvalidArguments:
     """Return the refusal of a value that is not of this form."""
     if isinstance(value, str) and form.is_text:
         return InvalidArguments(f'the argument "{name}" is a text, but not {form.expected}')
@@ -225,5 +225,5 @@ def _spec(row: Argument) -> ArgumentSpec:
         element=form.element,
         place=form.place,
         optional=not needed,
-        filled=form.filled,
+        nonempty=form.nonempty,
     )

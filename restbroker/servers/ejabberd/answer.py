@@ -58,7 +58,7 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
         masked_text=shown,
         words=words,
         code=number,
-        unmasked=unmasked,
+        raw_words=unmasked,
         now_s=now_s,
         form=_FORM,
         body=shown_body,
@@ -73,7 +73,7 @@ def read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
 
 def version_in(answer: Answer) -> str | None:
     """Return the version that a running ejabberd tells in its answer to `status`; None for every other answer."""
-    found = _RUNNING.search(answer.unmasked)
+    found = _RUNNING.search(answer.raw_words)
     return found[1] if found else None
 
 
@@ -85,7 +85,7 @@ def hosts_in(response: Response) -> list[str] | None:
 
 def is_stopped(answer: Answer) -> bool:
     """Tell whether this answer to `status` says that the Erlang node runs, but ejabberd in it does not."""
-    return answer.unmasked.startswith("The node") and version_in(answer) is None
+    return answer.raw_words.startswith("The node") and version_in(answer) is None
 
 
 def render(text: str) -> str:

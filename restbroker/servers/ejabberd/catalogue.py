@@ -217,7 +217,7 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
             element=element,
             place=place,
             optional=is_list,
-            filled=command_facts.must_be_filled(record["name"], name),
+            nonempty=command_facts.must_be_filled(record["name"], name),
         )
     if record["name"] == command_facts.MESSAGE:
         yield _ID

@@ -63,10 +63,10 @@ def read_token(response: Response, now_s: float) -> Token | NoToken:
     answer = read(response)
     says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
     message = f"ejabberd issues no token for the login ({says})."
-    passing = response.status in (408, 425, 429) or answer.unmasked == "unknown_command"
-    if passing or (response.status >= 500 and answer.unmasked != "internal_error"):
+    passing = response.status in (408, 425, 429) or answer.raw_words == "unknown_command"
+    if passing or (response.status >= 500 and answer.raw_words != "internal_error"):
         return NoToken(message, "See ejabberd's log.", denied=False)
-    return NoToken(message, _cure(response.status, answer.unmasked), denied=True)
+    return NoToken(message, _cure(response.status, answer.raw_words), denied=True)
 
 
 def _token(response: Response, now_s: float) -> Token | NoToken:

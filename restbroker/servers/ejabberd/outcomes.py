@@ -114,7 +114,7 @@ def plain_outcome(endpoint: str, spec: CommandSpec | None, status: int, body: by
 
 def is_unknown_command(response: Response) -> bool:
     """Tell whether ejabberd knows the word but has no such command now: module not loaded, or the server stopping."""
-    return response.status == 400 and read(response).unmasked == "unknown_command"
+    return response.status == 400 and read(response).raw_words == "unknown_command"
 
 
 def could_be_stopping(outcome: Outcome) -> bool:
@@ -204,12 +204,12 @@ def _result(body: Json) -> int | None:
 
 
 def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
-    if answer.unmasked == "unknown_command":
+    if answer.raw_words == "unknown_command":
         if spec is None:
             return unknown_command(answer.words, 400)
         # For about 1 s of each graceful stop, open connections get this for commands that exist.
         return stopping(400)
-    if answer.unmasked == "400 Bad Request":
+    if answer.raw_words == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
         hint = "Check on the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
@@ -223,7 +223,7 @@ def _was_done(call: Call, answer: Answer) -> bool:
     name = _command(call)
     pattern = command_facts.ALREADY.get(name)
     wanted = call.maybe_run or (call.ok_if_exists and name in command_facts.CREATES)
-    return wanted and pattern is not None and pattern.search(answer.unmasked) is not None
+    return wanted and pattern is not None and pattern.search(answer.raw_words) is not None
 
 
 def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
@@ -233,9 +233,9 @@ def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
 
 
 def _server_error(answer: Answer) -> Outcome:
-    if answer.code in _FAILED and _PASSING.search(answer.unmasked) is None:
+    if answer.code in _FAILED and _PASSING.search(answer.raw_words) is None:
         return _permanent(answer)
-    if answer.unmasked == "internal_error":
+    if answer.raw_words == "internal_error":
         # A crash through bad arguments and a busy room's time-out look the same.
         return answer.defer("ServerError", _CHECK_LOG, max_attempts=INTERNAL_ERROR_ATTEMPTS)
     return ladder(answer, _RUNGS)
@@ -243,7 +243,7 @@ def _server_error(answer: Answer) -> Outcome:
 
 def _permanent(answer: Answer) -> Rejected:
     for pattern, code, hint in _REFUSALS:
-        if pattern.search(answer.unmasked):
+        if pattern.search(answer.raw_words):
             return answer.reject(code, hint)
     return answer.reject("Refused", CHECK_ARGUMENTS)
 

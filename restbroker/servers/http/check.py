@@ -6,7 +6,7 @@ Always holds: only the probe is sent, which changes nothing there.
 from restbroker.config.target import Target
 from restbroker.servers.api.checks import finding, open_client, unreachable
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.http.connector import health_of, ready
+from restbroker.servers.http.connector import health_of, probe_request
 from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -24,7 +24,7 @@ async def check(target: Target) -> list[Finding]:
 async def _answer(target: Target, settings: Settings) -> Finding:
     try:
         async with open_client(target) as http:
-            response = await http.send(ready(target, settings))
+            response = await http.send(probe_request(target, settings))
     except (NotSent, MaybeSent) as error:
         hint = "Check that the server runs, and the target's URL;"
         return unreachable(target, error, f"{hint} for one in a private network say AllowPrivate in Options.")

@@ -128,13 +128,13 @@ class HttpConnector:
             return not found.ok
 
     async def _ask(self, link: Link) -> Probe:
-        request = ready(self._target, self._settings)
+        request = probe_request(self._target, self._settings)
         found = health_of(await link.ask(request), is_asked=self._settings.probe is not None).probe
         self._last_probe, self._last_probe_at_s = found, trio.current_time()
         return found
 
 
-def ready(target: Target, settings: Settings) -> Request:
+def probe_request(target: Target, settings: Settings) -> Request:
     """Return the probe's request; raise `NotSent` in place of `ConfigError`."""
     return unsent(lambda: question(target, settings))
 

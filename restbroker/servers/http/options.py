@@ -130,7 +130,7 @@ def _make_settings(options: Options, target: Target, place_of: At, review: Probl
         name: _recipe(name, keys, at(at(place, "Commands"), name), review, has_login=has_login)
         for name, keys in options.commands.items()
     }
-    hidden = _hidden(options.headers)
+    hidden = _secret_names(options.headers)
     recipes = {name: attrs.evolve(one, secret_headers=one.secret_headers | hidden) for name, one in recipes.items()}
     if not has_login and any(recipe.secret_headers for recipe in recipes.values()):
         note_plain(target.url, review)
@@ -138,7 +138,7 @@ def _make_settings(options: Options, target: Target, place_of: At, review: Probl
         MappingProxyType(recipes),
         Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),
         _headers(options.headers, at(place, "Headers"), review, has_login=has_login),
-        signing=tuple(_signing(options.signing, at(place, "SigningSecrets"), review)),
+        signing=tuple(_signing_secrets(options.signing, at(place, "SigningSecrets"), review)),
         probe=None if options.probe is None else (options.probe.method, _probe_path(options.probe.path, place, review)),
     )
 
@@ -180,7 +180,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
         success=keys.success,
         retry=keys.retry,
         has_key=keys.idempotent,
-        secret_headers=_hidden(keys.headers),
+        secret_headers=_secret_names(keys.headers),
     )
 
 
@@ -222,7 +222,7 @@ def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_lo
     return MappingProxyType(found)
 
 
-def _hidden(given: Mapping[str, Given]) -> frozenset[str]:
+def _secret_names(given: Mapping[str, Given]) -> frozenset[str]:
     """Return the names of secret headers: their value is elsewhere, or their name says so; `Accept` is none."""
     return frozenset(
         name.lower()
@@ -231,7 +231,7 @@ def _hidden(given: Mapping[str, Given]) -> frozenset[str]:
     )
 
 
-def _signing(given: tuple[Given, ...], place: str, review: Problems) -> Iterator[Secret]:
+def _signing_secrets(given: tuple[Given, ...], place: str, review: Problems) -> Iterator[Secret]:
     for where, written in review.elements(place, given):
         secret = _try_secret(written, where, review, lambda one: signature.key_of(one.reveal()))
         if secret is not None:

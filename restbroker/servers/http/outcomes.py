@@ -61,7 +61,7 @@ def classify(
     hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response=response, now_s=now_s)
     if _is_in(status, recipe.retry):
-        return _again(answer)
+        return _judge_deferral(answer)
     if 300 <= status < 400 and "location" in response.headers:
         hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.masked_text.address()}.")
@@ -69,7 +69,7 @@ def classify(
     return answer.reject(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))
 
 
-def _again(answer: Answer) -> Outcome:
+def _judge_deferral(answer: Answer) -> Outcome:
     if answer.status not in _NOT_NOW:
         return ladder(answer, _RUNGS)
     # Not `pause_target`: it is this command that was put off. If most are, the breaker opens by itself.

@@ -104,7 +104,7 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
             element=element,
             place=command_facts.place_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
-            filled=command_facts.must_be_filled(operation.name, name),
+            nonempty=command_facts.must_be_filled(operation.name, name),
         )
 
 

@@ -31,7 +31,7 @@ async def check(target: Target) -> list[Finding]:
     """
     try:
         response = await _ask(target)
-        if response.status == 404 and await _would_answer(target):
+        if response.status == 404 and await _is_host_refused(target):
             return [_other_host(target)]
     except (NotSent, MaybeSent) as error:
         return [_unreachable(target, error)]
@@ -40,7 +40,7 @@ async def check(target: Target) -> list[Finding]:
     found = questions.health_of(target, response)
     if not found.probe.ok:
         return [finding(target, found)]
-    who = questions.who_in(target, response)
+    who = questions.login_text(target, response)
     return [_target_up(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
 
 
@@ -50,7 +50,7 @@ async def _ask(target: Target) -> Response:
         return await http.send(request)
 
 
-async def _would_answer(target: Target) -> bool:
+async def _is_host_refused(target: Target) -> bool:
     """Tell whether the server says 404 only for the `Host` that was sent, as its shipped listener for admins does."""
     if target.host_header == _SHIPPED_HOST:
         return False

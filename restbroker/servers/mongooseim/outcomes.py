@@ -82,7 +82,7 @@ class _Case:
     spec: CommandSpec
     result: Result
     response: Response
-    found: FollowUp
+    follow_up: FollowUp
     now_s: float
 
     @property
@@ -152,7 +152,7 @@ def classify(
     `question_after`). `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
     case, status = (
-        _Case(call, operation, spec, result=result, response=response, found=found, now_s=now_s),
+        _Case(call, operation, spec, result=result, response=response, follow_up=found, now_s=now_s),
         response.status,
     )
     if 200 <= status < 300:
@@ -180,10 +180,10 @@ def _success(case: _Case) -> Outcome:
         return case.answer().deny("NotTheApi", CHECK_URL, message)
     if result.problems:
         return _problems(case)
-    return _done(case)
+    return _deliver(case)
 
 
-def _done(case: _Case, note: str | None = None) -> Delivered:
+def _deliver(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.result.body
     if note is not None or case.name in command_facts.ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
@@ -211,18 +211,18 @@ def _problems(case: _Case) -> Outcome:
         return _crash(case, crashed)
     already = command_facts.ALREADY.get(case.name)
     if already is not None and all(_code(case, problem) == already for problem in problems) and _may_count(case):
-        return _done(case, note="already done")
+        return _deliver(case, note="already done")
     if done:
         codes = ", ".join(sorted({problem.code or "no code" for problem in problems}))
         of = f" of {parts}" if parts else ""
         shown = case.answer().masked_text.hide(codes)
-        return _done(case, note=f"partly done: {len(problems)}{of} failed ({shown})")
+        return _deliver(case, note=f"partly done: {len(problems)}{of} failed ({shown})")
     return _refusal(case, case.answer(problems[0]), problems[0])
 
 
 def _code(case: _Case, problem: Problem) -> str:
     """Return the problem's code, corrected by whether the account exists, if that was asked."""
-    match case.name, problem.code, case.found.user_exists:
+    match case.name, problem.code, case.follow_up.user_exists:
         case command_facts.REGISTER, "cannot_register", True:
             return "exists"
         case command_facts.REMOVE, "not_allowed", False:
@@ -241,10 +241,10 @@ def _may_count(case: _Case) -> bool:
 
 def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
     code, status = _code(case, problem), case.response.status
-    if case.found.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
+    if case.follow_up.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
         message = f"{answer.sentence}; restbroker could not check whether the account exists."
         return answer.defer("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
-    if code in LATER and case.found.is_well is False:
+    if code in LATER and case.follow_up.is_well is False:
         return without_database(status, answer.text)
     if code in LATER and case.spec.repeat != "unsafe":
         return answer.defer("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, maybe_run=True)
@@ -256,7 +256,7 @@ def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
 def _crash(case: _Case, problem: Problem) -> Outcome:
     """Judge a resolver's crash: the database is away, or it is a bug, maybe one that this job's values trigger."""
     answer = case.answer(problem)
-    if case.found.is_well is False:
+    if case.follow_up.is_well is False:
         return without_database(answer.status, answer.text)
     message = f"{answer.sentence}; the server works otherwise"
     if case.spec.repeat == "unsafe":

@@ -118,9 +118,9 @@ def health_of(target: Target, response: Response) -> Health:
             return target_down(f"The server does not work now. {told}", _WAITS)
 
 
-def who_in(target: Target, response: Response) -> str:
+def login_text(target: Target, response: Response) -> str:
     """Return who the login is, as words for people, by the answer to `health`; "" if that is not known."""
-    return answer_of(response, None).masked_text.hide(_who(target, read(response.body)))
+    return answer_of(response, None).masked_text.hide(_login_text(target, read(response.body)))
 
 
 def _answer_health(result: Result, answer: Answer) -> Health:
@@ -143,7 +143,7 @@ def _is_expected(problem: Problem) -> bool:
     return problem.code in ("category_disabled", "no_permissions", "domain_not_found")
 
 
-def _who(target: Target, result: Result) -> str:
+def _login_text(target: Target, result: Result) -> str:
     match target.credentials, result.at(("checkAuth", "authType")):
         case Basic(user, _), str(kind):
             return f"{user} is {kind}"

@@ -12,7 +12,19 @@ from typing import Final, NamedTuple
 
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.api.table import FLAG, TEXT, TEXTS, WHOLE, Argument, Arguments, Form, fit, may, needs, wrong
+from restbroker.servers.api.table import (
+    FLAG,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Argument,
+    Arguments,
+    Form,
+    fit,
+    may,
+    needs,
+    wrong_value,
+)
 from restbroker.servers.openfire.forms import (
     ADDRESSES,
     DATE,
@@ -127,7 +139,7 @@ def _rooms(name: str, value: Json, host: str | None) -> Json:
 
 def _room(place: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, dict):
-        raise wrong(place, value, ROOMS)
+        raise wrong_value(place, value, ROOMS)
     try:
         given = fit(_OF_ROOM, "a room", value, host)
         check_room(given)

@@ -72,7 +72,7 @@ def check_segment(name: str, value: Json, host: str | None = None) -> Json:
     return _refuse_empty(name, value, host)
 
 
-def up_to(most: int, form: Form) -> Form:
+def limit_length(most: int, form: Form) -> Form:
     """Return this form, limited to `most` characters."""
 
     def convert(name: str, value: Json, host: str | None) -> Json:
@@ -84,7 +84,7 @@ def up_to(most: int, form: Form) -> Form:
     return form._replace(convert=convert)
 
 
-def each(one: Form, form: Form) -> Form:
+def list_form(one: Form, form: Form) -> Form:
     """Return this form of a list, limited to texts of the form `one`."""
 
     def convert(name: str, value: Json, host: str | None) -> Json:
@@ -143,23 +143,23 @@ def _is_date(value: Json) -> bool:
     return True
 
 
-FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty, filled=True)
+FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty, nonempty=True)
 ROOM: Final = FILLED._replace(convert=_check_local)
-NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
+NAME: Final = limit_length(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's name, without its domain."""
-GROUP: Final = up_to(LONGEST_GROUP, FILLED._replace(convert=check_segment))
+GROUP: Final = limit_length(LONGEST_GROUP, FILLED._replace(convert=check_segment))
 """The name of a group to create: Openfire accepts one with a slash, but then no path can name the group (measured)."""
-GROUPS: Final = each(GROUP, table.TEXTS)
-SHORT: Final = up_to(100, table.TEXT)
+GROUPS: Final = list_form(GROUP, table.TEXTS)
+SHORT: Final = limit_length(100, table.TEXT)
 """A user's name (101 characters get 500, measured) or address.
 
 It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as is what is `LONG`.
 """
-LONG: Final = up_to(255, table.TEXT)
+LONG: Final = limit_length(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)
 """A contact, who may be of any server."""
 ADDRESS: Final = JID._replace(expected="a JID such as juliet@example.org, or an account's name")
-ADDRESSES: Final = each(ADDRESS, table.TEXTS)
+ADDRESSES: Final = list_form(ADDRESS, table.TEXTS)
 AFFILIATION: Final = choice("owners, admins, members or outcasts", "owners", "admins", "members", "outcasts")
 ROOM_TYPE: Final = choice("public or all", "public", "all")
 PROPERTIES: Final = Form(

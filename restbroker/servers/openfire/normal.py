@@ -120,7 +120,7 @@ def without_logins(answer: str, body: bytes) -> bytes:
     return re.sub(_LOGIN.encode(), MASK.encode(), body) if answer == "SessionEntities" else body
 
 
-def normal(answer: str, body: Json) -> Json:
+def normalise(answer: str, body: Json) -> Json:
     """Return the body as the newest version would have it.
 
     `answer` says what it is, in the plugin's words (such as `UserEntity`); of a room's affiliations, which (such as

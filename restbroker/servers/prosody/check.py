@@ -10,7 +10,7 @@ from restbroker.servers.api.checks import bad_login, finding, open_client, probl
 from restbroker.servers.api.login import authorization
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.prosody.answer import FORM, is_page
-from restbroker.servers.prosody.connector import health_of, ready
+from restbroker.servers.prosody.connector import health_of, probe_request
 from restbroker.servers.prosody.options import ApiAddress, options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -25,16 +25,16 @@ async def check(target: Target) -> list[Finding]:
     settings = options_of(target)
     try:
         async with open_client(target) as http:
-            health = health_of(await http.send(ready(target, settings)))
+            health = health_of(await http.send(probe_request(target, settings)))
             found = [finding(target, health, _login_hint(target) if health.code == "LoginRefused" else None)]
             if not health.probe.ok:
                 return found
             if settings.host is None:
                 found.append(_no_host(target))
             if (admin := settings.places.get("admin")) is not None:
-                found.append(_admin(target, await http.send(_asking_admin(target, admin))))
+                found.append(_admin(target, await http.send(_admin_request(target, admin))))
             if (msg := settings.places.get("msg")) is not None:
-                found.append(_msg(target, await http.send(_asking_msg(target, msg))))
+                found.append(_msg(target, await http.send(_msg_request(target, msg))))
     except (NotSent, MaybeSent) as error:
         hint = "Check that Prosody runs, its http_interfaces and http_ports, and the target's URL."
         return [unreachable(target, error, hint)]
@@ -66,7 +66,7 @@ def _no_host(target: Target) -> Finding:
     )
 
 
-def _asking_admin(target: Target, place: ApiAddress) -> Request:
+def _admin_request(target: Target, place: ApiAddress) -> Request:
     return Request(
         "GET",
         f"{place.path}/server/info",
@@ -79,10 +79,12 @@ def _asking_admin(target: Target, place: ApiAddress) -> Request:
 
 
 def _admin(target: Target, response: Response) -> Finding:
-    return _beside(target, response, is_well=response.status == 200, option="AdminURL", module="mod_http_admin_api")
+    return _judge_module(
+        target, response, is_well=response.status == 200, option="AdminURL", module="mod_http_admin_api"
+    )
 
 
-def _asking_msg(target: Target, place: ApiAddress) -> Request:
+def _msg_request(target: Target, place: ApiAddress) -> Request:
     # No JSON: whoever is let in is told that, and nothing is sent.
     headers = (*authorization(place.login), ("Content-Type", "application/json"))
     return Request(
@@ -97,10 +99,12 @@ def _asking_msg(target: Target, place: ApiAddress) -> Request:
 
 
 def _msg(target: Target, response: Response) -> Finding:
-    return _beside(target, response, is_well=response.status in (400, 422), option="MsgURL", module="mod_post_msg")
+    return _judge_module(
+        target, response, is_well=response.status in (400, 422), option="MsgURL", module="mod_post_msg"
+    )
 
 
-def _beside(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
+def _judge_module(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
     if is_well:
         return ok(target.name, option, f"{module} answers and accepts the login.")
     answer = read(FORM, response)

@@ -6,7 +6,7 @@ from restbroker.config.target import Target
 from restbroker.config.urls import is_loopback
 
 
-def listening(target: Target) -> Iterator[str]:
+def listener_lines(target: Target) -> Iterator[str]:
     """Yield lines that have Prosody's web server listen where this target's URL leads; on loopback only, if that is."""
     url = target.url
     used = "https" if url.scheme == "https" else "http"

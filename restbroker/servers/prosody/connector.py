@@ -64,7 +64,7 @@ class ProsodyConnector:
 
         Raise `NotSent` or `MaybeSent` without an answer.
         """
-        return health_of(await link.ask(ready(self._target, self._settings))).probe
+        return health_of(await link.ask(probe_request(self._target, self._settings))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Sleep until cancelled: there is no background work."""
@@ -72,7 +72,7 @@ class ProsodyConnector:
         await trio.sleep_forever()
 
 
-def ready(target: Target, settings: Options) -> Request:
+def probe_request(target: Target, settings: Options) -> Request:
     """Return the probe's request; raise `NotSent` in place of `ConfigError`."""
     return unsent(lambda: question(target, settings))
 

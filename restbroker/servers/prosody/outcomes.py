@@ -134,14 +134,14 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     if status == 200 and _is_plain(body, response):
         return deliver_as_is(response, body)
     answer = read_for(FORM, call, spec, response=response, now_s=now_s)
-    is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
+    is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.raw_words) is not None)
     match status:
         case 200:
             return _judge_stanza(call, entry, spec, body=body, answer=answer)
-        case 403 if _LOGIN.search(answer.unmasked):
+        case 403 if _LOGIN.search(answer.raw_words):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
-        case 403 if _FROM.search(answer.unmasked):
+        case 403 if _FROM.search(answer.raw_words):
             return answer.deny("CommandForbidden", _CHECK_FROM)
         case 404 if entry.api == "admin" and "{" in entry.path:
             if call.maybe_run and entry.repeat == "already_done":
@@ -150,12 +150,12 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
         case _ if 500 <= status < 600 and status != 503 and is_unanswered:
             return _no_answer(call, entry, answer)
         case 500:
-            return apply(_broken(entry, response), answer)
+            return apply(_failure_rung(entry, response), answer)
         case _:
             return ladder(answer, rungs)
 
 
-def _broken(entry: Entry, response: Response) -> Rung:
+def _failure_rung(entry: Entry, response: Response) -> Rung:
     if entry.path.startswith("groups/"):
         return _NO_GROUP
     return _CRASHED[entry.api] if is_page(response) else _BROKEN
@@ -260,6 +260,6 @@ def _stanza_error(
 
 def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:
     if is_question(entry, call.command.arguments):
-        by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
+        by_prosody = _NOT_ANSWERED.search(answer.raw_words) is not None
         return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
     return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.sentence)

@@ -122,10 +122,10 @@ def _fill(
         if "node" not in given and all(map(_PLAIN.fullmatch, to.split("/", 1))):
             return "GET", f"/{entry.asks}/{to}", None
         asked = {entry.name: given["node"]} if "node" in given else {}
-        return "POST", "", {**entry.fixed, **asked, "to": to}
+        return "POST", "", {**entry.constants, **asked, "to": to}
     if entry.api == "rest":
         own = {"id": call.identity} if entry.stanza != "iq" and call.identity and fits_xml(call.identity) else {}
-        return "POST", "", {**entry.fixed, **own, **given}
+        return "POST", "", {**entry.constants, **own, **given}
     path = "/" + path_of(entry.path, given, _segment)
     members = {name: value for name, value in given.items() if f"{{{name}}}" not in entry.path}
     return entry.method, path, None if entry.method in ("GET", "DELETE") else members

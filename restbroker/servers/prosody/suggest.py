@@ -10,7 +10,7 @@ from typing import Final
 
 from restbroker.config.target import Bearer, Target
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.prosody.common import listening
+from restbroker.servers.prosody.common import listener_lines
 from restbroker.servers.prosody.options import Api, account_domain, options_of
 from restbroker.servers.prosody.table import TABLE
 
@@ -40,7 +40,7 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
 
 
 def _host(target: Target, allowed: AllowedCommands) -> Iterator[str]:
-    yield from listening(target)
+    yield from listener_lines(target)
     yield f"VirtualHost {json.dumps(_name(target))}"
     yield "    modules_enabled = {"
     for module, commands in _modules_needed(target, allowed).items():

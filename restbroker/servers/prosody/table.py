@@ -23,7 +23,7 @@ from restbroker.servers.prosody.options import Api
 class Entry:
     """What is sent for one command; `path` follows the API's own, with `{name}` for an argument.
 
-    `fixed` are members of the body. `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET
+    `constants` are members of the body. `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET
     {asks}/JID` if the JID can stand in a path. `secret`: its answer is a credential. `ad_hoc`: it is an iq that is this
     ad-hoc command. `since`: the version of Prosody whose modules brought it.
     """
@@ -36,7 +36,7 @@ class Entry:
     asks: str = ""
     method: str = "POST"
     path: str = ""
-    fixed: Mapping[str, Json] = MappingProxyType({})
+    constants: Mapping[str, Json] = MappingProxyType({})
     secret: bool = False
     ad_hoc: AdHoc | None = None
     since: str | None = None
@@ -87,13 +87,13 @@ _OF_SETS: Final = ("type", "command", "archive", "register")
 
 
 def _stanza(kind: str, rows: tuple[Argument, ...]) -> Entry:
-    return Entry(kind, "rest", Arguments((*_TO, *rows)), stanza=kind, fixed={"kind": kind})
+    return Entry(kind, "rest", Arguments((*_TO, *rows)), stanza=kind, constants={"kind": kind})
 
 
 def _iq_get() -> Entry:
     rows = tuple(row for row in _IQ if row.name not in (*_OF_SETS, "xml"))
     return Entry(
-        "iq_get", "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", fixed={"kind": "iq", "type": "get"}
+        "iq_get", "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", constants={"kind": "iq", "type": "get"}
     )
 
 
@@ -101,7 +101,7 @@ def _query(name: str, asked: Json) -> Entry:
     # A node cannot stand in the path; it takes the place of `true`.
     rows = may(node=TEXT) if asked is True and name != "ping" else ()
     fixed: dict[str, Json] = {"kind": "iq", "type": "get", name: asked}
-    return Entry(name, "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", asks=name, fixed=fixed)
+    return Entry(name, "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", asks=name, constants=fixed)
 
 
 def _ad_hoc(command: AdHoc) -> Entry:

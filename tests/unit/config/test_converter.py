@@ -13,7 +13,7 @@ from restbroker.config.converter import CONVERTER, read
 from restbroker.config.error_collector import BadValues
 from restbroker.config.form import whole
 from restbroker.config.key import key
-from restbroker.config.names import proper
+from restbroker.config.names import normalise_members
 from restbroker.config.problems import Problems
 from restbroker.job.json_types import Json
 
@@ -63,7 +63,7 @@ def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
         "Named": {"e": {"Count": "5"}, "No Name": {}},
     }
     named = {"e": Inner(), "No Name": Inner()}
-    assert read(Outer, proper(Outer, document, "", review), review) == Outer(
+    assert read(Outer, normalise_members(Outer, document, "", review), review) == Outer(
         hosts=("example.org",), queues={" x": 1}, inner=Inner(), named=named
     )
     found = [problem.partition(": expected ") for problem in review.problems]

@@ -47,7 +47,7 @@ def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
 
 
 def test_what_is_noted_has_neither_text_nor_stanza() -> None:
-    noted = json.loads(arrived(SOURCE, EVENT, "j1").noted)
+    noted = json.loads(arrived(SOURCE, EVENT, "j1").record)
     assert noted == {
         "type": "message", "from": "a@b/c", "to": "bot@d", "id": "m1", "room": None, "presence": None, "server": "d",
         "source": "prosody", "received_at": 1000.0, "queue": "events", "jid": "j1",

@@ -228,7 +228,7 @@ def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short
     assert (found["class"], found["queue"], found["args"]) == ("Restbroker::Job", "rest", [MASK])
     assert found["display_class"].startswith(f"safe {MASK} xxx")
     assert len(found["display_class"]) <= 41
-    long = json.loads(display.bare({}, "c", "q" * 100, frozenset()))
+    long = json.loads(display.minimal_payload({}, "c", "q" * 100, frozenset()))
     assert len(long["queue"]) <= 41
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.servers.openfire.normal import normal
+from restbroker.servers.openfire.normal import normalise
 
 CASES: list[tuple[str, Any, list[Any]]] = [
     (one["answer"], one["newest"], one["said"])
@@ -22,17 +22,17 @@ def test_each_dialect_is_brought_into_the_newest() -> None:
         (answer, body, newest)
         for answer, newest, said in CASES
         for body in (*said, newest)
-        if normal(answer, body) != newest
+        if normalise(answer, body) != newest
     ]
     assert wrong == []
 
 
 def test_what_is_not_known_stays_as_it_came() -> None:
-    assert normal("SecurityAuditLogs", {"logs": None}) == {"logs": None}
-    assert normal("UserEntity", ["odd"]) == ["odd"]
-    assert normal("SessionsCount", {"localSessions": "many", "new": "1"}) == {"localSessions": "many", "new": "1"}
+    assert normalise("SecurityAuditLogs", {"logs": None}) == {"logs": None}
+    assert normalise("UserEntity", ["odd"]) == ["odd"]
+    assert normalise("SessionsCount", {"localSessions": "many", "new": "1"}) == {"localSessions": "many", "new": "1"}
     odd = {"roomName": "r", "creationDate": "yesterday", "maxUsers": "9" * 30, "persistent": "maybe"}
-    found = normal("MUCRoomEntity", odd)
+    found = normalise("MUCRoomEntity", odd)
     assert isinstance(found, dict)
     assert {name: found[name] for name in odd} == odd
 
@@ -49,5 +49,5 @@ JSON = st.recursive(
 
 @given(st.sampled_from(sorted({answer for answer, _, _ in CASES})), JSON)
 def test_whatever_comes_is_brought_into_one_form_that_stays(answer: str, body: Any) -> None:
-    once = normal(answer, body)
-    assert normal(answer, normal(answer, once)) == normal(answer, once)
+    once = normalise(answer, body)
+    assert normalise(answer, normalise(answer, once)) == normalise(answer, once)

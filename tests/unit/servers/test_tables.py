@@ -63,7 +63,7 @@ def test_each_answer_of_openfire_has_a_shape_or_needs_none() -> None:
 
 def test_a_member_that_prosodys_requests_always_have_is_no_argument_and_what_asks_is_an_iq_to_somebody() -> None:
     for row in PROSODY:
-        assert row.fixed.keys().isdisjoint(row.takes.by_name), row.name
+        assert row.constants.keys().isdisjoint(row.takes.by_name), row.name
         assert row.stanza in ("", "message", "presence", "iq"), row.name
         assert (row.stanza != "") == (row.api == "rest"), row.name
         assert not row.asks or (row.stanza == "iq" and "to" in row.takes.required), row.name

@@ -9,7 +9,7 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.failures import ErrorReply, Failure, briefly, translate
+from restbroker.store.failures import ErrorReply, Failure, describe_failure, translate
 from restbroker.store.misuse import MisusedKey
 
 PASSING: list[tuple[ErrorReply, str, str]] = [
@@ -81,7 +81,7 @@ def test_in_brief_it_ends_a_sentence() -> None:
         "cannot be reached: Error 111": ConnectionError("Error\n  111."),
         "refused: NO": ErrorReply("NO"),
     }
-    assert {told: briefly(error) for told, error in said.items()} == {told: told for told in said}
+    assert {told: describe_failure(error) for told, error in said.items()} == {told: told for told in said}
 
 
 def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:

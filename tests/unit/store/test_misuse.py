@@ -6,7 +6,7 @@ import pytest
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store.keys import Keys
-from restbroker.store.misuse import MisusedKey, keys_of, misused_by
+from restbroker.store.misuse import MisusedKey, find_misused_keys, keys_of
 from restbroker.store.replies import Argument, Reply
 from tests.support.every_key import made
 
@@ -20,12 +20,12 @@ def answering(*kinds: str) -> Asked:
 
 @pytest.mark.parametrize("key", ["ns:dead", b"ns:dead"])
 def test_the_key_of_a_command_is_named_with_its_type(key: str | bytes) -> None:
-    assert misused_by(("ZCARD", key), KEYS, answering("string")) == [MisusedKey("ns:dead", "zset", "string")]
+    assert find_misused_keys(("ZCARD", key), KEYS, answering("string")) == [MisusedKey("ns:dead", "zset", "string")]
 
 
 def test_of_a_script_s_keys_those_are_named_that_are_wrong() -> None:
     call = ("EVALSHA", "0" * 40, 3, "ns:dead", "ns:queues", "ns:queue:a", "an argument")
-    assert misused_by(call, KEYS, answering("zset", "hash", "none")) == [MisusedKey("ns:queues", "set", "hash")]
+    assert find_misused_keys(call, KEYS, answering("zset", "hash", "none")) == [MisusedKey("ns:queues", "set", "hash")]
     assert keys_of(call) == ("ns:dead", "ns:queues", "ns:queue:a")
 
 
@@ -33,13 +33,13 @@ def test_what_redis_does_not_tell_any_more_is_not_made_up() -> None:
     def gone(_commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         raise StoreUnavailable("away")
 
-    assert misused_by(("LLEN", b"ns:queue:\xff"), KEYS, None) == [MisusedKey("ns:queue:\\xff", "list", None)]
-    assert misused_by(("ZCARD", "ns:dead"), KEYS, gone)[0].message == (
+    assert find_misused_keys(("LLEN", b"ns:queue:\xff"), KEYS, None) == [MisusedKey("ns:queue:\\xff", "list", None)]
+    assert find_misused_keys(("ZCARD", "ns:dead"), KEYS, gone)[0].message == (
         "The key ns:dead is of another type, but restbroker needs a sorted set"
     )
     # Mended meanwhile.
-    assert misused_by(("ZCARD", "ns:dead"), KEYS, answering("none")) == []
-    assert misused_by((), KEYS, answering()) == []
+    assert find_misused_keys(("ZCARD", "ns:dead"), KEYS, answering("none")) == []
+    assert find_misused_keys((), KEYS, answering()) == []
 
 
 def test_each_key_that_all_processes_share_has_its_type() -> None:

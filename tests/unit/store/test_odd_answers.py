@@ -40,7 +40,7 @@ from restbroker.store import (
 from restbroker.store.client import Client
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply
-from restbroker.store.sets import Placing
+from restbroker.store.sets import Placement
 
 _TURN: Final = logins.LoginTurn("holder", 1000)
 READERS: Final[Sequence[Callable[[Client], object]]] = (
@@ -63,12 +63,12 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: paging.piece(client, "dead", None, 5, newest_first=True),
     lambda client: paging.piece(client, "dead", paging.Cursor(1.0, 1), 5, newest_first=False),
     lambda client: paging.counts(client, "dead", [(0.0, 1.0)]),
-    lambda client: next(paging.containing(client, "dead", "word")),
+    lambda client: next(paging.members_with_word(client, "dead", "word")),
     lambda client: [copy.at_s for copy in dead_copies.newest(client, 5)],
     lambda client: dead_copies.missing(client, [dead_copies.Copy("1-1", b"{}")]),
     pauses.paused_queues,
     lambda client: pauses.paused_targets(client, ["e"]),
-    processes.at_work,
+    processes.all_work,
     processes.read_all,
     queues.names,
     queues.read_odd_names,
@@ -85,11 +85,11 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     sources.read_states,
     stats.overview,
     survey.processes,
-    tokens.last_used,
+    tokens.last_uses,
     lambda client: waiting.take_snapshot(client, "q"),
     lambda client: waiting.piece(client, waiting.QueueSnapshot("q", 3, b"{}", ("0",)), 2, 5),
     lambda client: waiting.take(
-        client, waiting.QueueSnapshot("q", 3, b"{}", ("0",)), [waiting.TakeRequest(0, Placing(b"{}"))]
+        client, waiting.QueueSnapshot("q", 3, b"{}", ("0",)), [waiting.TakeRequest(0, Placement(b"{}"))]
     ),
 )
 

@@ -47,7 +47,7 @@ def judge_entry(target: Target, response: Response) -> Entry:
                     "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, cure=cure, cause="refused"
                 )
             )
-        case 400 if answer.unmasked == "unknown_command":
+        case 400 if answer.raw_words == "unknown_command":
             return _target_down(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
             return _target_down(target, says, "ejabberd never says this: a proxy in front limits requests.")

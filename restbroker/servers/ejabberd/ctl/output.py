@@ -38,7 +38,7 @@ def write(catalogue: Catalogue, asked: CtlCommand, answered: JobReply) -> CtlOut
     `asked` was read with this catalogue.
     """
     if answered.code == "UnknownCommand":
-        return unknown_command(catalogue, asked.written)
+        return unknown_command(catalogue, asked.typed_name)
     spec = catalogue.commands[asked.name]
     if answered.code == "CommandFailed" and spec.result == "integer":
         # ejabberdctl takes this 1 for a number like any other.

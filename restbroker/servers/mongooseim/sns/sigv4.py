@@ -58,7 +58,7 @@ class _Claim:
     key_name: str
     scope: tuple[str, str, str]
     """The day, the region and the service."""
-    signed: tuple[str, ...]
+    signed_headers: tuple[str, ...]
     signature: str
 
 
@@ -83,12 +83,12 @@ def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: 
     """Raise `SignatureError` unless the request is signed as expected with the key `secret`. `now_s`: epoch seconds."""
     headers = _join_headers(request.headers)
     claim, moment = _judge_claim(headers, expected, now_s), headers["x-amz-date"]
-    if any(name not in headers for name in claim.signed):
+    if any(name not in headers for name in claim.signed_headers):
         raise SignatureError("SignatureDoesNotMatch", "a signed header is missing")
     digest = hashlib.sha256(request.body).hexdigest()
     if headers.get("x-amz-content-sha256", digest) != digest:
         raise SignatureError("SignatureDoesNotMatch", "the body is not the one that was signed")
-    signature = _signature(secret, claim, moment, _canonical(request, headers, claim.signed, digest))
+    signature = _signature(secret, claim, moment, _canonical(request, headers, claim.signed_headers, digest))
     if not hmac.compare_digest(claim.signature.encode(), signature.encode()):
         why = (
             "the signature is wrong: it was made with another key, or something on the way changed the path, the "

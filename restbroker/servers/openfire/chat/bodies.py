@@ -24,16 +24,19 @@ from restbroker.servers.openfire.forms import (
     PROPERTIES,
     SHORT,
     SUBSCRIPTION,
-    each,
+    list_form,
 )
 from restbroker.servers.openfire.forms import JID as CONTACT
 
 _FORMS: Final[Mapping[Form, Form]] = {
     CONTACT: JID,
     table.TEXTS: TEXTS,
-    ADDRESSES: each(ADDRESS, TEXTS),
+    ADDRESSES: list_form(ADDRESS, TEXTS),
     **{form: form for form in (FLAG, PROPERTIES, SUBSCRIPTION, WHOLE)},
-    **{form: SCALAR._replace(convert=form.convert, filled=form.filled) for form in (FILLED, GROUP, LONG, NAME, SHORT)},
+    **{
+        form: SCALAR._replace(convert=form.convert, nonempty=form.nonempty)
+        for form in (FILLED, GROUP, LONG, NAME, SHORT)
+    },
 }
 _BY_AFFILIATION: Final = [name for one in AFFILIATIONS.values() for name in (f"{one}s", f"{one}Groups")]
 """The order of the plugin's page, which lists the groups of each affiliation of a room behind the people."""

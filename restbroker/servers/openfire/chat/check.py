@@ -14,7 +14,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.openfire.chat.connector import health_of, ready
+from restbroker.servers.openfire.chat.connector import health_of, probe_request
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
 from restbroker.servers.openfire.chat.headers import accept_header
 from restbroker.servers.openfire.chat.options import BASE, Options
@@ -40,13 +40,13 @@ async def check(target: Target) -> list[Finding]:
     """
     try:
         async with open_client(target) as http:
-            found = _finding(target, await http.send(ready(target)))
+            found = _finding(target, await http.send(probe_request(target)))
             trust = await _trust(target, http) if found.level == "ok" else []
     except (NotSent, MaybeSent) as error:
         away = no_answer(target, error)
-        return [away if away.code == "BadLogin" else await _elsewhere(target, away)]
+        return [away if away.code == "BadLogin" else await _with_address(target, away)]
     if found.code == "NotTheApi":
-        return [await _elsewhere(target, found)]
+        return [await _with_address(target, found)]
     return [found, *trust, *_passwords(target)] if found.level == "ok" else [found]
 
 
@@ -106,14 +106,14 @@ def _login_hint(target: Target) -> str:
     return "Give Auth with Basic (an administrator's), or Options.Secret."
 
 
-async def _elsewhere(target: Target, found: Finding) -> Finding:
+async def _with_address(target: Target, found: Finding) -> Finding:
     """Return the finding, with the address where the Chat API answers as its cure, if that is one of the usual ones."""
-    for url in await _answering(target.url, target):
+    for url in await _find_addresses(target.url, target):
         return attrs.evolve(found, cure=f'It answers there: "URL": "{url}"')
     return found
 
 
-async def _answering(own: Url, target: Target) -> list[Url]:
+async def _find_addresses(own: Url, target: Target) -> list[Url]:
     """Return the usual addresses where the Chat API asks for a login or answers; it is asked without one."""
     if own.socket is not None:
         return []

@@ -25,7 +25,7 @@ from restbroker.servers.openfire.chat.entry import FROM, Entry
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, as_unsent, shared_logins
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.outcomes import classify, is_empty, offer_gone
+from restbroker.servers.openfire.chat.outcomes import as_offer_refusal, classify, is_empty
 from restbroker.servers.openfire.chat.request import ChatRequest, build, question
 from restbroker.servers.openfire.chat.rooms import Rooms
 from restbroker.servers.openfire.chat.table import table
@@ -88,7 +88,7 @@ class ChatConnector:
 
         Raise `NotSent` or `MaybeSent` if the server cannot be reached.
         """
-        return health_of(await link.ask(ready(self._target))).probe
+        return health_of(await link.ask(probe_request(self._target))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Sleep until cancelled, then close the logins; there is no background work."""
@@ -108,11 +108,11 @@ class ChatConnector:
         if not asked.user:
             return await self._without_stream(call, entry, spec, asked=asked, link=link)
         if entry.effect in ("joins", "leaves", "speaks"):
-            return await self._inside().deliver(call, entry, spec, asked=asked, link=link)
+            return await self._require_rooms().deliver(call, entry, spec, asked=asked, link=link)
         stream = await as_unsent(self._shared_logins().stream, asked.user)
         response = await link.send(asked.of(stream))
         if response.status == 400:
-            return await self._again(call, entry, spec, asked=asked, link=link, stale=stream, response=response)
+            return await self._send_again(call, entry, spec, asked=asked, link=link, stale=stream, response=response)
         if entry.effect == "lists_contacts" and response.status == 200 and is_empty(parse_json(response.body)):
             # As for an unknown stream, which is no error there (read).
             fresh = await as_unsent(self._shared_logins().renew, asked.user, stream)
@@ -123,9 +123,9 @@ class ChatConnector:
     async def _without_stream(
         self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link
     ) -> Outcome:
-        name, request = _whose(entry, asked), asked.of("")
+        name, request = _session_user(entry, asked), asked.of("")
         if entry.effect in ("expels", "sets_room"):
-            response = await self._inside().expel(entry, asked, link)
+            response = await self._require_rooms().expel(entry, asked, link)
         elif not name:
             response = await link.send(request)
         elif entry.effect == "kicks":
@@ -176,7 +176,7 @@ class ChatConnector:
             await logins.end_question(name, known)
         return response
 
-    async def _again(
+    async def _send_again(
         self,
         call: Call,
         entry: Entry,
@@ -205,7 +205,7 @@ class ChatConnector:
     def _refusal(self, call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
         """Return the outcome of the last answer; for an answer to an offer, with why the offer may be gone."""
         outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
-        return offer_gone(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
+        return as_offer_refusal(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
     async def _log_in(self, asked: ChatRequest) -> Outcome:
         password, totp = (asked.arguments.get(name) for name in ("password", "totp"))
@@ -226,7 +226,7 @@ class ChatConnector:
                     # He may have a stream that was forgotten here: a login gives its id.
                     await as_unsent(logins.stream, asked.user)
 
-    def _inside(self) -> Rooms:
+    def _require_rooms(self) -> Rooms:
         if self._rooms is None:
             raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
         return self._rooms
@@ -237,7 +237,7 @@ class ChatConnector:
         return self._logins
 
 
-def _whose(entry: Entry, asked: ChatRequest) -> str:
+def _session_user(entry: Entry, asked: ChatRequest) -> str:
     """Return the name whose session the command ends, or that asks; "" if there is none that a login could have."""
     if entry.effect == "kicks":
         return str(asked.arguments["username"])
@@ -247,7 +247,7 @@ def _whose(entry: Entry, asked: ChatRequest) -> str:
     return name if is_local(name) else ""
 
 
-def ready(target: Target) -> Request:
+def probe_request(target: Target) -> Request:
     """Return the probe's request. Raise `NotSent` in place of `ConfigError`."""
     return unsent(lambda: question(target))
 

@@ -81,10 +81,10 @@ def form_of(stream: str = "") -> AnswerForm:
 
 def explains(answer: Answer) -> bool:
     """Tell whether the answer says more than the name of an exception."""
-    return answer.unmasked != answer.code
+    return answer.raw_words != answer.code
 
 
-def refused_by_all(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
+def common_refusal(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
     """Return the outcome of an answer that concerns every command; None if it is about this one (400, 404, 409, …)."""
     status = answer.status
     if status < 300 or (400 <= status < 500 and status not in (401, 403, *BUSY)):
@@ -100,7 +100,7 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secre
     Only the answer of a 400 is shown, without these secrets: another one may be a stream's id. `now_s`: epoch seconds.
     """
     status, silent = response.status, read(form_of(), attrs.evolve(response, body=b""), (), now_s)
-    if (of_all := refused_by_all(silent, may_run_twice=True)) is not None:
+    if (of_all := common_refusal(silent, may_run_twice=True)) is not None:
         return of_all
     match status:
         case 400:

@@ -15,7 +15,7 @@ from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.table import TEXT, Form, are_texts, is_text, is_whole
 from restbroker.servers.openfire import forms
-from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, each, up_to
+from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, limit_length, list_form
 
 _ELSEWHERE: Final = "names another server than the target's Domain"
 
@@ -139,12 +139,12 @@ EITHER: Final = Form(
     'a text, or an object such as {"body": "Hello"}', lambda value: isinstance(value, str | dict), "any"
 )
 SCALAR: Final = Form("a text, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
-FILLED: Final = SCALAR._replace(convert=forms.FILLED.convert, filled=True)
+FILLED: Final = SCALAR._replace(convert=forms.FILLED.convert, nonempty=True)
 """A text that is not empty, or another value."""
 TEXTS: Final = table.TEXTS._replace(expected="a list of texts, or one with commas,", convert=_split)
-NEW_GROUP: Final = up_to(LONGEST_GROUP, SEGMENT)
+NEW_GROUP: Final = limit_length(LONGEST_GROUP, SEGMENT)
 """A group in a path, which the command may create."""
-GROUPS: Final = each(GROUP, TEXTS)
+GROUPS: Final = list_form(GROUP, TEXTS)
 COMMAS: Final = TEXTS._replace(fits=is_text, convert=_join)
 """A list that is sent as one text with commas."""
 MEMBERS: Final = COMMAS._replace(convert=_members)

@@ -130,7 +130,7 @@ class SharedLogins:
                 case LoggedOff():
                     done = await self._end_login(name, "doubted", self._sessions.log_off)
                     if done is not None and not isinstance(done, LoggedOff) and not done.is_over:
-                        raise NoLogin(self._sessions.not_ended(done.response))
+                        raise NoLogin(self._sessions.logoff_failure(done.response))
                 case LoggedIn():
                     raise NoLogin(LOGGED_IN)
 

@@ -21,8 +21,8 @@ from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import ladder
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.chat.entry import Entry
-from restbroker.servers.openfire.chat.error_table import CHECK_URL, RUNGS, explains, form_of, refused_by_all
-from restbroker.servers.openfire.normal import normal, without_logins
+from restbroker.servers.openfire.chat.error_table import CHECK_URL, RUNGS, common_refusal, explains, form_of
+from restbroker.servers.openfire.normal import normalise, without_logins
 from restbroker.transport.message import Response
 
 DONE_BEFORE: Final = "already done"
@@ -85,11 +85,11 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     if 200 <= status < 300:
         return _success(call, entry, spec, response=response, stream=stream)
     answer = read_for(form_of(stream), call, spec, response=response, now_s=now_s)
-    refused = refused_by_all(answer, may_run_twice=spec.repeat != "unsafe")
+    refused = common_refusal(answer, may_run_twice=spec.repeat != "unsafe")
     return refused or _refusal(call, entry, spec, answer)
 
 
-def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
+def as_offer_refusal(outcome: Outcome, *, maybe_run: bool) -> Outcome:
     """Return a refusal of an answer to an offer as `OfferGone`, with the likely reason; any other outcome as it is."""
     if not isinstance(outcome, Rejected):
         return outcome
@@ -97,7 +97,7 @@ def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
     return Rejected(Reason("OfferGone", outcome.reason.message, cure, outcome.reason.status), outcome.text)
 
 
-def join_refused(outcome: Outcome) -> Outcome:
+def as_join_refusal(outcome: Outcome) -> Outcome:
     """Return the refusal of a join as `JoinRefused`: what was to follow it was not sent.
 
     Other outcomes stay as they are.
@@ -138,7 +138,7 @@ def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, st
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
     came = parse_json(text.encode() if stream else shown)
-    body = normal(entry.answer, came)
+    body = normalise(entry.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()
     match body:

@@ -31,9 +31,9 @@ from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import (
     NOT_IN_ROOM,
+    as_join_refusal,
     classify,
     deliver_with_stream_end,
-    join_refused,
     no_such_room,
 )
 from restbroker.servers.openfire.chat.request import ChatRequest, join_request, named_room, room_of, room_question
@@ -133,7 +133,7 @@ class Rooms:
         spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
         outcome = classify(job.call, job.entry, spec, response=response, now_s=self._now_s(), stream=stream)
         is_refused = response.status == 400 and (answer.is_join or job.entry.effect == "joins")
-        return join_refused(outcome) if is_refused else outcome
+        return as_join_refusal(outcome) if is_refused else outcome
 
     async def _try(self, job: _Job, stream: str, need: Need) -> _Answer:
         """Try the command once on this stream. Raise `_NoRoom` if it must not be sent."""
@@ -228,13 +228,13 @@ class Rooms:
         return response
 
     async def _note(self, entry: Entry, asked: ChatRequest, *, is_done: bool) -> None:
-        for jid in _leaving(entry, asked.arguments):
+        for jid in _departures(entry, asked.arguments):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or fold_case(host) == fold_case(self._target.default_host or host):
                 await self._store.forget_room(room_of(asked), user_name(jid), is_out=is_done)
 
 
-def _leaving(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
+def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
     """Yield the JIDs of the users whom a command may have leave the room; "" means all of them."""
     if entry.effect == "sets_room":
         if given.get("membersOnly") or given.get("outcastGroups"):

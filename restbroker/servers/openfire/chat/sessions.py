@@ -51,7 +51,7 @@ class Sessions:
         """
         request = unsent(lambda: self._login(name, password, totp))
         if not request.body:
-            await self._make_sure()
+            await self._require_administrator()
         response = await self._send(request)
         stream = response.body.decode("ascii", "replace").strip()
         if response.status == 200 and _STREAM.fullmatch(stream):
@@ -69,7 +69,7 @@ class Sessions:
         """
         response = await self.log_off(stream)
         if not await self.is_over(name, response) and response.status != _UNKNOWN:
-            raise NoLogin(self.not_ended(response))
+            raise NoLogin(self.logoff_failure(response))
 
     async def is_over(self, name: str, response: Response) -> bool:
         """Tell whether a logoff that was answered like this left no connection.
@@ -87,7 +87,7 @@ class Sessions:
             await trio.sleep(_LOOK_S)
         return True
 
-    def not_ended(self, response: Response) -> Outcome:
+    def logoff_failure(self, response: Response) -> Outcome:
         """Return the outcome of a job whose logoff was answered like this and left a connection."""
         return LOGGED_IN if response.status == _UNKNOWN else judge_login(response, self._now_s(), ())
 
@@ -119,7 +119,7 @@ class Sessions:
             Request("POST", path, self._target.timeout_s, query=(), headers=headers, repeatable=True)
         )
 
-    async def _make_sure(self) -> None:
+    async def _require_administrator(self) -> None:
         """Raise `NoLogin` if the server says that the target's login is not an administrator's.
 
         Only an administrator's login gives a user's own stream without the user's password. The server is asked until

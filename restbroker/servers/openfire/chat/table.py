@@ -241,7 +241,7 @@ ENTRIES: Final = (
 _SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in ENTRIES})
 
 
-def _at(name: str, request: str, *rows: Argument) -> Entry:
+def _with_path(name: str, request: str, *rows: Argument) -> Entry:
     """Return the command of this name with another path, which takes `rows` before its other arguments."""
     source, (method, path, _) = _SOURCE[name], split_request(request)
     return attrs.evolve(source, method=method, path=path, takes=in_order((*rows, *source.takes.rows)))
@@ -250,9 +250,9 @@ def _at(name: str, request: str, *rows: Argument) -> Entry:
 _BY: Final = Argument(FROM, USER)
 # As the plugin's page has them; its source does not (read).
 _ON_PAGE: Final = (
-    _at("accept_offer", "PUT /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
-    _at("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
-    _at("add_contact", "POST /chat/contacts/{jid}", *needs(jid=SEGMENT), _BY),
+    _with_path("accept_offer", "PUT /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
+    _with_path("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
+    _with_path("add_contact", "POST /chat/contacts/{jid}", *needs(jid=SEGMENT), _BY),
 )
 _DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{one.name: one for one in _ON_PAGE}})
 

@@ -72,15 +72,19 @@ class OpenfireConnector:
             if not isinstance(whole, Call):
                 return whole
             request = self._request(whole, entry)
-        if isinstance(request, Request) and rooms.must_look(call) and (there := await self._look_for_room(call, link)):
+        if (
+            isinstance(request, Request)
+            and rooms.needs_lookup(call)
+            and (there := await self._look_for_room(call, link))
+        ):
             return there
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
         self._remember(response)
         outcome = classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
-        if response.status == 500 and isinstance(outcome, Deferred) and rooms.must_look(call):
-            return await self._look_behind(call, outcome, link)
+        if response.status == 500 and isinstance(outcome, Deferred) and rooms.needs_lookup(call):
+            return await self._judge_creation(call, outcome, link)
         return outcome
 
     async def probe(self, link: Link) -> Probe:
@@ -90,7 +94,7 @@ class OpenfireConnector:
         """
         ready = await link.ask(unsent(lambda: question(self._target, READY)))
         if health.is_starting(ready):
-            return health.starting().probe
+            return health.target_starting().probe
         response = await link.ask(unsent(lambda: question(self._target, STATISTICS, self._session)))
         self._remember(response)
         # It may be another version than before the outage.
@@ -128,7 +132,7 @@ class OpenfireConnector:
             return None if rooms.service_is_missing(call, spec, response, self._now_s()) else outcome
         return outcome
 
-    async def _look_behind(self, call: Call, failed: Deferred, link: Link) -> Outcome:
+    async def _judge_creation(self, call: Call, failed: Deferred, link: Link) -> Outcome:
         """Ask whether a room is there whose creation was answered with 500, and return the call's outcome."""
         spec, response = self.catalogue.commands["get_room"], None
         with suppress(NotSent, MaybeSent):

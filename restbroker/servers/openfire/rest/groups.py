@@ -13,7 +13,7 @@ import attrs
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.openfire.normal import normal
+from restbroker.servers.openfire.normal import normalise
 from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
 from restbroker.transport.message import Response
 
@@ -44,20 +44,20 @@ def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) ->
             message = "The group is too large to read, and unlisted members would be removed."
             return Rejected(Reason("CommandFailed", message, _GIVE_ALL, response.status))
         case Delivered(body=body) if is_named(body, "name", call.command.arguments["groupName"]):
-            return _with(call, response)
+            return _fill_in(call, response)
         case Delivered():
             return other_answer("group", response)
         case _:
             return outcome
 
 
-def _with(call: Call, response: Response) -> Call:
+def _fill_in(call: Call, response: Response) -> Call:
     """Return the call with the group's values for what it leaves out.
 
     What the answer does not have stays out: a version that does not write a member does not read it either.
     """
     raw = parse_json(response.body)
-    group = normal("GroupEntity", raw)
+    group = normalise("GroupEntity", raw)
     if not isinstance(raw, dict) or not isinstance(group, dict):
         return call
     kept = {name: group[name] for name in _REPLACED if raw.get(name) is not None}

@@ -55,7 +55,7 @@ def version_of(dialect: Dialect | None, ready: Response, described: Response | N
     return "1.3 to 1.6" if ready.status == described.status == 404 else None
 
 
-def starting() -> Health:
+def target_starting() -> Health:
     """Return the health of a server that says that it is starting or stopping."""
     return target_down("Openfire answers but is not ready: it is starting or stopping.", _WAITS)
 

@@ -19,7 +19,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason,
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.openfire.normal import normal, without_logins
+from restbroker.servers.openfire.normal import normalise, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.table import NEW_NAME, TABLE, Entry
@@ -107,7 +107,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
         case 403 if answer.code:
             return answer.reject("CommandForbidden", "Openfire allows no one to do that; its log and settings say why.")
         case 404 if answer.code:
-            return _not_found(case, answer)
+            return _judge_missing(case, answer)
         case 409:
             return _conflict(case, answer)
         case 500 if spec.repeat == "unsafe":
@@ -165,7 +165,7 @@ def _success(case: _Case) -> Outcome:
     body = parse_json(shown)
     if body is None and not response.truncated:
         return _not_the_api(case)
-    found = normal(_answer(case), body)
+    found = normalise(_answer(case), body)
     if found != body:
         text = orjson.dumps(found).decode()
     if entry.answer == "RoomCreationResultEntities" and isinstance(found, dict):
@@ -225,7 +225,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     return answer.reject(code, hint, f"The user service says: {answer.words}")
 
 
-def _not_found(case: _Case, answer: Answer) -> Outcome:
+def _judge_missing(case: _Case, answer: Answer) -> Outcome:
     call = case.call
     if case.entry.effect == "removes" and call.maybe_run:
         return answer.deliver_already_done(call, case.spec)

@@ -23,7 +23,7 @@ _EXISTS_HINT: Final = f"{EXISTS} If an earlier try failed with 500, the room may
 _HALF_MADE: Final = "Check the room (owners, members), then complete it with update_room, or delete_room and retry."
 
 
-def must_look(call: Call) -> bool:
+def needs_lookup(call: Call) -> bool:
     """Tell whether the server must be asked for the room before this call may be sent."""
     return call.command.endpoint == "create_room"
 

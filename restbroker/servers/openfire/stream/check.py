@@ -53,11 +53,11 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     The remaining users are left out once the server does not answer. It blocks and runs an event loop of its own: do
     not call it in a thread that has one.
     """
-    found = trio.run(_looked_at, source)
+    found = trio.run(_check_source, source)
     return iter([*found, *findings_of(states, found, _WHY, _CAUSES)])
 
 
-async def _looked_at(source: EventSource) -> list[Finding]:
+async def _check_source(source: EventSource) -> list[Finding]:
     settings, target = source.options, source.target
     assert isinstance(settings, Options)  # noqa: S101  as its options judged it
     assert target is not None  # noqa: S101  as the configuration was judged

@@ -41,7 +41,7 @@ class ListenerContext:
     reporter: ProblemReporter
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
-    expelled: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = attrs.field(
-        factory=_channel
+    expulsions: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = (
+        attrs.field(factory=_channel)
     )
     """The two ends of a channel of users and the rooms that had them leave."""

@@ -57,7 +57,7 @@ class EventBuffer:
             self._waiting -= 1
         self._events.append((event, size_bytes))
         self._size_bytes += size_bytes
-        self._tell()
+        self._wake()
 
     async def take(self) -> list[ServerEvent]:
         """Wait for events, and return the oldest ones, as many as Redis takes at once; drop those taken before."""
@@ -85,13 +85,13 @@ class EventBuffer:
         self._size_bytes -= self._taken_bytes
         if self._taken_bytes:
             self._taken_bytes = 0
-            self._tell()
+            self._wake()
 
     def _report_full(self) -> None:
         if not self._was_full:
             self._was_full = True
             self.on_full(self._size_bytes)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()

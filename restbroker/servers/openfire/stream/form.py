@@ -43,7 +43,7 @@ _UNKNOWN: Final = "unknown"
 """A presence without its stanza, or with two that may be its own."""
 
 
-def _nobody(room: str) -> None:
+def _ignore_room(room: str) -> None:
     del room
 
 
@@ -58,7 +58,7 @@ class Form:
     user: str
     host: str | None
     mode: RawMode
-    on_out: Callable[[str], None] = _nobody
+    on_out: Callable[[str], None] = _ignore_room
     is_ending: bool = False
     """Whether a stanza said that the user's session may be over; what was on its way may still come after it."""
     _pairs: Pairs = attrs.field(factory=Pairs)
@@ -71,7 +71,7 @@ class Form:
             return None
         pair = self._pairs.of(frame)
         # Invitations come twice, and so does what somebody hears who asks an expert (measured).
-        return None if pair is not None and pair.is_told else self._event_of_type(frame, pair, now_s)
+        return None if pair is not None and pair.is_repeated else self._event_of_type(frame, pair, now_s)
 
     def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
         data = read_data(frame.data)
@@ -126,7 +126,7 @@ class Form:
             raw,
             now_s,
             sender=sender or _text(members, "inviter"),
-            receiver=receiver or self._whose(_text(members, "workgroup")),
+            receiver=receiver or self._workgroup_user(_text(members, "workgroup")),
             id=named,
             body=body,
             room=_room(kind, members, sender),
@@ -134,7 +134,7 @@ class Form:
         )
 
     def _event(self, kind: EventType, raw: Json, now_s: float, **said: str | None) -> ServerEvent:
-        receiver = said.get("receiver") or self._whose(None)
+        receiver = said.get("receiver") or self._workgroup_user(None)
         return ServerEvent(
             type=kind,
             sender=said.get("sender"),
@@ -155,7 +155,7 @@ class Form:
             return {**raw, "text": frame.data, "parse_error": fault}
         return {**members, **raw} if fault is None else {**members, **raw, "parse_error": fault}
 
-    def _whose(self, workgroup: str | None) -> str | None:
+    def _workgroup_user(self, workgroup: str | None) -> str | None:
         """Return the user's JID if the server does not say it, or None; an offer names only its workgroup."""
         host = self.host
         if host is None and workgroup is not None and domain(workgroup).startswith(_WORKGROUPS):

@@ -26,10 +26,10 @@ from restbroker.servers.openfire.stream.open_stream import OpenStream
 from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
     Problem,
+    login_problem,
     no_answer,
     no_new_streams,
     no_stream,
-    not_logged_in,
     refusal,
     too_large,
 )
@@ -65,7 +65,7 @@ class Listener:
     The reader calls `note_renewed`, `note_disturbed`, `note_state` and `note_lost`.
     """
 
-    shared: ListenerContext
+    context: ListenerContext
     user: str
     is_asking: bool = False
     """Whether a stream may have been asked for that is not known yet to be ours."""
@@ -140,7 +140,7 @@ class Listener:
 
     def _begin(self) -> None:
         """Note that a stream is open."""
-        self.state.note_open(self.shared.now_s())
+        self.state.note_open(self.context.now_s())
         self._afresh = ""
         self._heard_at_s = trio.current_time()
         self._is_proven = False
@@ -149,26 +149,26 @@ class Listener:
         """Wait before the next stream, longer each time, so that the server is not asked without end."""
         self._ends += 1
         if self._ends > _ENDS:
-            shared = self.shared
+            shared = self.context
             shared.reporter.report_problem(
                 self.user, no_answer(f"{shared.target.url} ends each stream of {self.user} at once.")
             )
         pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
         await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
 
-    def _prove(self) -> None:
+    def _note_proven(self) -> None:
         self._is_proven, self._ends = True, 0
-        self.shared.reporter.note_open(self.user, f"{self.shared.target.url.origin}/sse")
+        self.context.reporter.note_open(self.user, f"{self.context.target.url.origin}/sse")
         if (gap := self.state.take_gap()) is not None:
-            self.shared.reporter.report_gap(self.user, gap)
+            self.context.reporter.report_gap(self.user, gap)
 
     async def _watch(self, over: trio.Event) -> None:
         """Return when the stream ended, is outdated, or is quiet for so long that another is to be opened."""
         opened_at_s = trio.current_time()
         while not over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
-                self._prove()
-            left_s = self._heard_at_s + self.shared.quiet_s - trio.current_time()
+                self._note_proven()
+            left_s = self._heard_at_s + self.context.quiet_s - trio.current_time()
             if left_s <= 0 and not self._is_held_up:
                 return
             self._wake = trio.Event()
@@ -176,7 +176,7 @@ class Listener:
                 await self._wake.wait()
 
     async def _read(self, reading: OpenStream) -> None:
-        shared, stream = self.shared, reading.stream
+        shared, stream = self.context, reading.stream
         form = Form(
             shared.source, self.user, shared.target.default_host, mode=shared.settings.mode, on_out=self._note_expelled
         )
@@ -186,7 +186,7 @@ class Listener:
                     frame = await stream.next()
                     reading.heard_s = max(reading.heard_s, stream.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
-                        self._prove()
+                        self._note_proven()
                     event = self._event(form, frame)
                     if event is not None:
                         self._is_held_up, self.facts.event_s = True, shared.now_s()
@@ -212,14 +212,14 @@ class Listener:
             self._wake.set()
 
     def _note_expelled(self, room: str) -> None:
-        self.shared.expelled[0].send_nowait((self.user, room))
+        self.context.expulsions[0].send_nowait((self.user, room))
 
     def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
         try:
-            return form.read(frame, self.shared.now_s())
+            return form.read(frame, self.context.now_s())
         # Whatever it holds: what somebody sends a user must not end a broker.
         except Exception as error:  # noqa: BLE001
-            self.shared.reporter.report_unreadable(self.user, frame.name, type(error).__name__)
+            self.context.reporter.report_unreadable(self.user, frame.name, type(error).__name__)
             return None
 
     async def _open(self, doubted: str) -> EventStream:
@@ -231,12 +231,12 @@ class Listener:
         while True:
             await self._wait_for_lease()
             try:
-                looked_s = self.shared.now_s()
+                looked_s = self.context.now_s()
                 known = await self._login(stale or doubted, leads_nowhere=bool(stale))
                 doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
-                    self.facts.note_opened(stream, known or "", self.shared.now_s())
+                    self.facts.note_opened(stream, known or "", self.context.now_s())
                     return await self._confirm_lease(stream)
                 if not known:
                     if known is None:
@@ -244,31 +244,31 @@ class Listener:
                     else:
                         self.state.note_no_question()
                     self.facts.note_ended()
-                    self.shared.reporter.note_idle(self.user, "no login" if known is None else "no question")
+                    self.context.reporter.note_idle(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue
                 # What is known of his login may be older than the server's last start, or of a session that was ended.
                 is_tried, stale = known in (stale, self._afresh), known
                 if is_tried and is_again:
-                    raise no_new_streams(self.shared.target, self.user)
+                    raise no_new_streams(self.context.target, self.user)
                 # Once it may be a kick or a logoff of this moment.
                 is_again = is_tried
                 if not is_tried:
                     continue
             except Problem as trouble:
-                self.shared.reporter.report_problem(self.user, trouble)
+                self.context.reporter.report_problem(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _note_logoff(self, looked_s: float) -> None:
         """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `Problem`."""
         if (gap := self.state.note_logoff(looked_s, await self._read_state())) is not None:
-            self.shared.reporter.report_gap(self.user, gap)
+            self.context.reporter.report_gap(self.user, gap)
 
     async def _read_state(self) -> LoginState:
         """Return what Redis has of the user's login. Raise `Problem` if Redis refuses."""
         try:
-            (known,) = await self.shared.logins.read_states([self.user])
+            (known,) = await self.context.logins.read_states([self.user])
         except StoreRefused as error:
             raise no_answer(error.message) from None
         return known
@@ -297,7 +297,7 @@ class Listener:
         "": the user needs none; None: the user is logged off. `leads_nowhere`: the server gave no stream for the stale
         one. Raise `Problem` if the user cannot be logged in now.
         """
-        shared = self.shared
+        shared = self.context
         try:
             if self.user in shared.settings.askers:
                 self.state.login = await self._read_state()
@@ -306,7 +306,7 @@ class Listener:
                 self.user, stale, afresh=leads_nowhere and stale != self._afresh
             )
         except NoLogin as error:
-            raise not_logged_in(self.user, error) from None
+            raise login_problem(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise no_answer(error.message) from None
         noted = await self._read_state()
@@ -318,7 +318,7 @@ class Listener:
 
     async def _ask(self, known: str) -> EventStream | None:
         """Open the user's stream; return None if the server knows none of this login. Raise `Problem` if it refuses."""
-        shared, settings = self.shared, self.shared.settings
+        shared, settings = self.context, self.context.settings
         path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
         await self._wait_for_lease()
@@ -346,9 +346,9 @@ class Listener:
 
         False: the server does not know the login. Raise `Problem`.
         """
-        if known and known != self._announced and self.shared.settings.announces:
+        if known and known != self._announced and self.context.settings.announces:
             try:
-                await self.shared.logins.present(self.user)
+                await self.context.logins.present(self.user)
             except NoLogin:
                 return False
             except (NotSent, MaybeSent, StoreRefused) as error:

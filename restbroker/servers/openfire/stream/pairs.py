@@ -23,7 +23,7 @@ Said: TypeAlias = Literal["message", "invitation", "presence"]
 
 @attrs.frozen
 class Pair:
-    """A frame's stanza, and what the frame says of it. `is_told`: an earlier frame said so, too.
+    """A frame's stanza, and what the frame says of it. `is_repeated`: an earlier frame said so, too.
 
     `is_certain`: no other stanza that came gives the same frame and says something else. The plugin writes the same of
     a user who comes and of one who leaves.
@@ -31,7 +31,7 @@ class Pair:
 
     stanza: Stanza
     says: Said
-    is_told: bool
+    is_repeated: bool
     is_certain: bool
 
 
@@ -59,7 +59,7 @@ class _Entry:
     stanza: Stanza
     due: list[_Shape]
     """The frames that have not come."""
-    told: set[Said] = attrs.field(factory=set)
+    reported: set[Said] = attrs.field(factory=set)
     is_certain: bool = True
 
 
@@ -98,8 +98,8 @@ class Pairs:
                 one.is_certain = False
         entry = fitting[0]
         shape = next(one for one in entry.due if one.fits(frame.name, text))
-        pair = Pair(entry.stanza, shape.says, is_told=shape.says in entry.told, is_certain=entry.is_certain)
-        entry.told.add(shape.says)
+        pair = Pair(entry.stanza, shape.says, is_repeated=shape.says in entry.reported, is_certain=entry.is_certain)
+        entry.reported.add(shape.says)
         entry.due.remove(shape)
         if not entry.due:
             self._forget(entry)

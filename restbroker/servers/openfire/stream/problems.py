@@ -78,7 +78,7 @@ def no_stream(target: Target, user: str) -> Problem:
     return Problem("OpenfireAway", what, "Check what answers there: streams are at the port of http-bind (7070).")
 
 
-def not_logged_in(user: str, error: NoLogin) -> Problem:
+def login_problem(user: str, error: NoLogin) -> Problem:
     """Return the problem that the user could not be logged in; `error` says why."""
     why = "the server refuses it." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
     return Problem("OpenfireDenied", f"{user} cannot log in: {why}", "It is tried again.")
@@ -101,7 +101,7 @@ def too_large(user: str, limit_bytes: int) -> Problem:
     return Problem("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such events.")
 
 
-def _moment(at_s: float) -> str:
+def _timestamp(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -160,7 +160,7 @@ class ProblemReporter:
 
     def report_gap(self, user: str, gap: Gap) -> None:
         """Report that events of this user's stream may be missing."""
-        between = f"between {_moment(gap.since_s)} and {_moment(gap.until_s)}"
+        between = f"between {_timestamp(gap.since_s)} and {_timestamp(gap.until_s)}"
         what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
         cure = "Openfire keeps no events. Do not log off users whose events restbroker reads."
         self.report(OperatorWarning("OpenfireGap", what, cure))

@@ -57,7 +57,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
 class StreamReader:
     """Reads all streams of one source of which this process has the leases."""
 
-    shared: ListenerContext
+    context: ListenerContext
     source: EventSource
     ports: ReaderPorts
     leases: Leases
@@ -81,12 +81,12 @@ class StreamReader:
                 await self._push_rest()
                 await self.leases.end(tuple(self._listeners))
                 await self.leases.aclose()
-                await self.shared.logins.aclose()
+                await self.context.logins.aclose()
                 if self.ports.http is not None:
                     await self.ports.http.aclose()
 
     async def _keep_leases(self, nursery: trio.Nursery) -> None:
-        settings = self.shared.settings
+        settings = self.context.settings
         while True:
             asked_s = trio.current_time()
             try:
@@ -110,7 +110,7 @@ class StreamReader:
             await trio.sleep(_LOGINS_S)
             was = {user: (listener, listener.state.login) for user, listener in self._listeners.items()}
             try:
-                known = await self.shared.logins.read_states(list(was))
+                known = await self.context.logins.read_states(list(was))
             except StoreRefused:
                 continue  # told where the leases are renewed
             for (listener, login), one in zip(was.values(), known, strict=True):
@@ -121,10 +121,10 @@ class StreamReader:
 
         The plugin answers 200 to what a user says in a room that had them leave.
         """
-        async for user, room in self.shared.expelled[1]:
+        async for user, room in self.context.expulsions[1]:
             while True:
                 try:
-                    await self.shared.logins.note_expelled(user, room)
+                    await self.context.logins.note_expelled(user, room)
                     break
                 except StoreRefused:
                     await trio.sleep(_AGAIN_S)  # told where the leases are renewed
@@ -146,24 +146,24 @@ class StreamReader:
                     if listener is not None:
                         del self._listeners[user]
                         listener.note_lost()
-                        self.shared.reporter.remove_user(user)
+                        self.context.reporter.remove_user(user)
                         if listener.is_asking:
                             late.append(user)
         return late
 
     def _start(self, user: str, nursery: trio.Nursery) -> Listener:
-        listener = self._listeners[user] = Listener(self.shared, user)
-        self.shared.reporter.add_user(user, listener.facts)
+        listener = self._listeners[user] = Listener(self.context, user)
+        self.context.reporter.add_user(user, listener.facts)
         nursery.start_soon(listener.run)
         return listener
 
     async def _push_events(self) -> None:
         while True:
-            self._unpushed = await self.shared.buffer.take()
+            self._unpushed = await self.context.buffer.take()
             await self._offer()
 
     async def _push_rest(self) -> None:
-        basket = self.shared.buffer
+        basket = self.context.buffer
         with trio.move_on_after(_PATIENCE_S):
             await self._offer()
             while events := basket.take_now():
