@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 
 
 @attrs.frozen
@@ -27,11 +27,11 @@ def this_host() -> Host:
     return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
 
 
-def own_facts(target: str) -> ProcessFacts:
+def own_facts(target: str) -> ProcessInfo:
     """Return what others need to know to find out that this process is gone; `target` is the pool's."""
     host = this_host()
     pid = os.getpid()
-    return ProcessFacts(
+    return ProcessInfo(
         pid=pid,
         hostname=socket.gethostname(),
         boot_id=host.boot_id,
@@ -41,7 +41,7 @@ def own_facts(target: str) -> ProcessFacts:
     )
 
 
-def is_gone(facts: ProcessFacts, host: Host) -> bool:
+def is_gone(facts: ProcessInfo, host: Host) -> bool:
     """Tell whether `facts` name a process of this boot and pid namespace that no longer runs; False in any doubt."""
     if not host.boot_id or not host.pid_namespace:
         return False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from restbroker.config import converter
-from restbroker.config.flat import Flat, place_of
+from restbroker.config.flat import FlatKeys, place_of
 from restbroker.config.form import KindOptions
 from restbroker.config.key import Kinds, Members
 from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
@@ -38,7 +38,7 @@ class _TargetEntry:
 
 
 def check_targets(
-    flat: Flat,
+    flat: FlatKeys,
     given: Sequence[str],
     entries: Sequence[Target],
     review: Problems,

@@ -16,7 +16,7 @@ import attrs
 from cattrs import BaseConverter
 
 from restbroker.config.error_collector import BadValues, ErrorCollector
-from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, Rival, notation_of
+from restbroker.config.form import SWITCH, TEXT, ConflictingValue, Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import Members, T, keys_of, make
 from restbroker.config.problems import Problems, at, printable_name
 from restbroker.config.values import BadValue
@@ -83,7 +83,7 @@ def _object(members: Members, converter: BaseConverter) -> _Hook:
         found: dict[str, object] = {}
         one: Any
         for name, one in value.items():
-            written = one.value if isinstance(one, Rival) else one
+            written = one.value if isinstance(one, ConflictingValue) else one
             made = reading.part(name, part(name, written), secret=keys[name].secret)
             if made is not None and written is one:
                 found[name] = made

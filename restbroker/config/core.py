@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.flat import Flat
+from restbroker.config.flat import FlatKeys
 from restbroker.config.form import LateBound, whole
 from restbroker.config.key import Key, Members, inline, key, keys_of, secret
 from restbroker.config.problems import Notice, Problems, at
@@ -107,7 +107,7 @@ class Config:
     )
     _ignored: _IgnoredKeys = inline(_IgnoredKeys, _IgnoredKeys())
 
-    _flat: Flat = inline(Flat, Flat())
+    _flat: FlatKeys = inline(FlatKeys, FlatKeys())
     _token: Secret | None = secret(
         "Token",
         "The token that every job must carry.",

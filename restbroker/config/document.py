@@ -21,7 +21,7 @@ _FIRST_KEY = re.compile(r'[\s{\[,]*"\w{1,40}"?\s*:')
 _BRACKETS = re.compile(r"[\s{}\[\],]*")
 
 
-class _Twice(dict[str, Json]):
+class _DuplicateNames(dict[str, Json]):
     """A JSON object in which names occur more than once; `names` lists those names."""
 
     def __init__(self, members: Mapping[str, Json], names: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def read(path: Path, review: Problems) -> dict[str, Json]:
 def _refuse_twice(document: dict[str, Json], review: Problems) -> None:
     inside: list[tuple[str, Json]] = [("", document)]
     for place, value in inside:
-        if isinstance(value, _Twice):
+        if isinstance(value, _DuplicateNames):
             for name in value.names:
                 review.add(at(place, printable_name(name)), "appears twice; keep one of the two.")
         if isinstance(value, dict):
@@ -111,7 +111,7 @@ def _members(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
             twice.append(name)
         seen.add(folded)
         members[name] = value
-    return _Twice(members, twice) if twice else members
+    return _DuplicateNames(members, twice) if twice else members
 
 
 def is_comment(name: str) -> bool:

@@ -38,7 +38,7 @@ def _flat(described: Key) -> Key | None:
 
 
 @attrs.frozen(kw_only=True)
-class Flat:
+class FlatKeys:
     """What the operator wrote for the flat keys; None: nothing."""
 
     rest_url: str | None = key(

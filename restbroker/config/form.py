@@ -86,7 +86,7 @@ class KindOptions(dict[str, Json]):
 
 
 @attrs.frozen
-class Rival:
+class ConflictingValue:
     """A value whose rival key says the same in another way, so that neither of the two is used."""
 
     value: Json

@@ -160,7 +160,7 @@ def make(members: type[T], found: Mapping[str, Any]) -> T:
     return members(**given)
 
 
-def rivals(members: Members) -> Iterator[tuple[str, str]]:
+def exclusive_pairs(members: Members) -> Iterator[tuple[str, str]]:
     """Yield each pair of keys that say one thing in two ways."""
     for described in keys_of(members).values():
         yield from ((other, described.name) for other in described.instead_of)

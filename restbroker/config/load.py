@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.config import converter, document
 from restbroker.config.core import Config, LoadedConfig
-from restbroker.config.key import NO_KINDS, Members, rivals
+from restbroker.config.key import NO_KINDS, Members, exclusive_pairs
 from restbroker.config.names import canonical_members, fold
 from restbroker.config.problems import Problems
 from restbroker.errors import ConfigError
@@ -102,7 +102,7 @@ def _redis_url(given: dict[str, Json], review: Problems) -> dict[str, Json]:
 
 def _override(given: dict[str, Json], above: Mapping[str, Json]) -> None:
     """Update `given` with the flags or variables `above`, each of which also replaces the other way to say the same."""
-    for pair in rivals(Config):
+    for pair in exclusive_pairs(Config):
         if any(name in above for name in pair):
             for name in pair:
                 given.pop(name, None)

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from restbroker.config.document import is_comment
-from restbroker.config.form import Form, Items, Keys, KindOptions, Names, OptionsOf, Rival, notation_of
-from restbroker.config.key import Key, Members, keys_of, rivals
+from restbroker.config.form import ConflictingValue, Form, Items, Keys, KindOptions, Names, OptionsOf, notation_of
+from restbroker.config.key import Key, Members, exclusive_pairs, keys_of
 from restbroker.config.problems import Problems, at, printable_name
 from restbroker.job.json_types import Json
 
@@ -54,7 +54,7 @@ def canonical_members(members: Members, folded: Mapping[str, Json], place: str, 
     """Return the members of an object with the proper spelling of each name inside them; their own are proper already.
 
     Options become `KindOptions` if `Kind` names a known kind. Two members that say the same thing become a problem in
-    `review`, and each of them a `Rival`.
+    `review`, and each of them a `ConflictingValue`.
     """
     keys = keys_of(members)
     found: dict[str, Json] = {}
@@ -118,12 +118,12 @@ def nearest(members: Members, name: str) -> str:
 
 
 def _refuse_doubles(members: Members, found: dict[str, Json], place: str, review: Problems) -> dict[str, Any]:
-    """Return the members, each that says the same as another one as a `Rival`, after a problem for each such pair."""
-    both = [(one, other) for one, other in rivals(members) if one in found and other in found]
+    """Return the members, each of two that say the same as a `ConflictingValue`, after a problem for each such pair."""
+    both = [(one, other) for one, other in exclusive_pairs(members) if one in found and other in found]
     for one, other in both:
         names = f"{review.as_written(at(place, one))} and {review.as_written(at(place, other))}"
         review.problems.append(f"{names}: say the same thing in two ways; keep one.")
         review.leave_out(at(place, one))
         review.leave_out(at(place, other))
     said_twice = {name for pair in both for name in pair}
-    return {name: Rival(one) if name in said_twice else one for name, one in found.items()}
+    return {name: ConflictingValue(one) if name in said_twice else one for name, one in found.items()}

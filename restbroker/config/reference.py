@@ -15,7 +15,7 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
-from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
+from restbroker.config.key import NO_KINDS, Key, Members, exclusive_pairs, keys_of
 from restbroker.config.kind import Defaults, defaults_of
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
 from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
@@ -127,7 +127,7 @@ def key_description(members: Members, key: Key) -> str:
     if key.aliases:
         parts.append(f"Also read as {', '.join(key.aliases)}.")
     own_file = (f"{key.name}File", key.name.removesuffix("File"))
-    rival = [other for pair in rivals(members) for other in pair if key.name in pair and other != key.name]
+    rival = [other for pair in exclusive_pairs(members) for other in pair if key.name in pair and other != key.name]
     others = [other for other in rival if other not in own_file]
     if others:
         parts.append(f"Not together with {' or '.join(others)}.")

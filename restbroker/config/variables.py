@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from restbroker.config.core import Config
 from restbroker.config.form import Form, Items, Keys, Names, Notation, OptionsOf, notation_of
 from restbroker.config.forms import Unread
-from restbroker.config.key import Members, keys_of, rivals
+from restbroker.config.key import Members, exclusive_pairs, keys_of
 from restbroker.config.names import nearest, spellings
 from restbroker.config.problems import Problems, at
 from restbroker.config.values import json_or_text
@@ -67,7 +67,7 @@ def _set(
     name = _member(said, parts[0], members)
     where = at(place, name)
     if isinstance(said, Keys):
-        _drop_rivals(said.members, name, members, place=place, review=review)
+        _drop_conflicting(said.members, name, members, place=place, review=review)
     members[name] = _set(
         _inside(said, name), members.get(name), parts[1:], text=text, place=where, variable=variable, review=review
     )
@@ -112,9 +112,9 @@ def _inside(said: Notation, name: str) -> Any:  # noqa: ANN401  a type
             return Unread
 
 
-def _drop_rivals(kind: Members, name: str, members: dict[str, Json], place: str, review: Problems) -> None:
+def _drop_conflicting(kind: Members, name: str, members: dict[str, Json], place: str, review: Problems) -> None:
     """Remove from `members` the file's other way to say the same as `name`, but not one that another variable set."""
-    for pair in rivals(kind):
+    for pair in exclusive_pairs(kind):
         if name in pair:
             for other in pair:
                 if not review.is_set(at(place, other)):

@@ -17,7 +17,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.servers.event_contract import Problem, StreamFacts
+from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.store import sources
 from restbroker.store.connection import Connection
 from restbroker.store.sources import Place, SourceState
@@ -39,7 +39,7 @@ class StatesInRedis:
     process: str = attrs.field(factory=_this_process)
     now_s: Callable[[], float] = time.time
     _states: dict[Place, SourceState] = attrs.field(factory=dict)
-    _facts: dict[Place, Callable[[], StreamFacts]] = attrs.field(factory=dict)
+    _facts: dict[Place, Callable[[], StreamInfo]] = attrs.field(factory=dict)
     _ended: set[Place] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -60,7 +60,7 @@ class StatesInRedis:
             self._ended.discard(state.place)
             self._changed.set()
 
-    def watch(self, place: Place, facts: Callable[[], StreamFacts]) -> None:
+    def watch(self, place: Place, facts: Callable[[], StreamInfo]) -> None:
         """Add what `facts` returns to the state of this place whenever it is written, until `end`."""
         self._facts[place] = facts
 
@@ -123,7 +123,7 @@ class StatesOfSource:
         where = (self.source, self.kind, self.states.process, user)
         self.states.put(SourceState(*where, now_s, code, message, hint))
 
-    def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+    def watch(self, user: str, facts: Callable[[], StreamInfo]) -> None:
         """Add what `facts` returns to the state of this user's stream whenever it is written, until `end`."""
         self.states.watch((self.source, self.states.process, user), facts)
 

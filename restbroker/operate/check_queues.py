@@ -16,13 +16,13 @@ from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues
-from restbroker.store.server import ServerFacts
+from restbroker.store.server import ServerInfo
 from restbroker.store.stats import Overview, QueueView, overview
 
 AREA = "redis"
 
 
-def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator[Finding]:
+def check_queues(client: Client, config: Config, facts: ServerInfo) -> Iterator[Finding]:
     """Yield the findings for each queue of each target. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.is_listed}
@@ -78,7 +78,7 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
     )
 
 
-def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:
+def _new_queue(client: Client, config: Config, facts: ServerInfo, name: str, known: tuple[str, ...]) -> Finding:
     message = f"No job was ever pushed to the queue {name} here."
     meant = nearest(name, (other for other in known if other not in config.queues))
     if meant is not None:

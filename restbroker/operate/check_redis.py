@@ -9,14 +9,14 @@ import attrs
 
 from restbroker.config.values import duration_text
 from restbroker.servers.findings import Finding, ok
-from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerFacts
+from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerInfo
 
 AREA = "redis"
 HEADROOM = 0.8
 CLOCK_S = 1.0
 
 
-def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[Finding]:
+def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Finding]:
     """Yield the findings about this server; `offset_s` is how many seconds its clock is ahead of ours."""
     if facts.is_supported:
         yield ok(AREA, "Version", f"{facts.product} answers at {address}.")
@@ -49,7 +49,7 @@ def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[F
     yield _clock(offset_s)
 
 
-def _persistence(facts: ServerFacts) -> Iterator[Finding]:
+def _persistence(facts: ServerInfo) -> Iterator[Finding]:
     if not facts.disk_ok:
         why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
         cure = "Look at its log and at the free space of its disk."
@@ -108,7 +108,7 @@ def _append_only(appendfsync: str | None) -> Finding:
             )
 
 
-def _policy(facts: ServerFacts) -> Finding:
+def _policy(facts: ServerInfo) -> Finding:
     if facts.policy == "noeviction":
         return ok(AREA, "Policy", "Redis never removes jobs to free memory (maxmemory-policy noeviction).")
     found = Finding(
@@ -127,7 +127,7 @@ def _policy(facts: ServerFacts) -> Finding:
     return attrs.evolve(found, level="problem", why=why)
 
 
-def _headroom(facts: ServerFacts) -> Finding:
+def _headroom(facts: ServerInfo) -> Finding:
     limit = facts.maxmemory_bytes or facts.total_memory_bytes
     name = "maxmemory" if facts.maxmemory_bytes else "the machine's memory"
     if 0 < facts.maxmemory_bytes <= facts.used_memory_bytes and facts.policy == "noeviction":

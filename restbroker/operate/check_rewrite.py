@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from restbroker.servers.findings import Finding, ok
 from restbroker.store.client import Client
 from restbroker.store.rewrite import may_rewrite
-from restbroker.store.server import ServerFacts
+from restbroker.store.server import ServerInfo
 
 _AREA = "redis"
 
 
-def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
+def check_rewrite(client: Client, facts: ServerInfo) -> Iterator[Finding]:
     """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file."""
     if not facts.aof_enabled:
         return

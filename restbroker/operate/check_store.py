@@ -24,7 +24,7 @@ from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.key_types import find_misused
-from restbroker.store.server import ServerFacts, read_setting, server, time_s
+from restbroker.store.server import ServerInfo, read_setting, server, time_s
 from restbroker.store.survey import Process
 
 AREA = "redis"
@@ -105,7 +105,7 @@ def _that_fit(target: Target) -> Iterator[str]:
             yield pattern
 
 
-def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
+def _at_most_once(config: Config, facts: ServerInfo) -> Iterator[Finding]:
     saved = facts.aof_enabled and facts.appendfsync == "always"
     names = ", ".join(sorted({name for target in config.targets for name in _that_fit(target)}))
     if names and not saved:

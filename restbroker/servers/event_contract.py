@@ -229,7 +229,7 @@ class Problem(Protocol):
 
 
 @attrs.frozen
-class StreamFacts:
+class StreamInfo:
     """What is known of a user's stream; times are epoch seconds, and 0 means never.
 
     `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
@@ -253,7 +253,7 @@ class States(Protocol):
         """
         ...
 
-    def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+    def watch(self, user: str, facts: Callable[[], StreamInfo]) -> None:
         """Have `facts` called for the user's stream whenever their state is written, until `end`."""
         ...
 

@@ -18,7 +18,7 @@ from restbroker.job.format import ResponseQueue
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
-from restbroker.store.identities import ProcessFacts, fenced_identities, live_identities, read
+from restbroker.store.identities import ProcessInfo, fenced_identities, live_identities, read
 from restbroker.store.in_progress import JobsInProgress, pieces, read_tickets
 from restbroker.store.jobs import retire
 from restbroker.store.replies import Argument, Reply, as_score, items, mapping
@@ -207,7 +207,7 @@ class Orphan:
     waits: bool = False
 
 
-def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
+def _has_others(client: Client, identity: str, mine: ProcessInfo) -> bool:
     """Tell whether other identities of the same process have anything in progress."""
     for other in (live_identities(client).keys() | fenced_identities(client).keys()) - {identity}:
         known = read(client, other)

@@ -18,7 +18,7 @@ _MOST_DIGITS = 20
 
 
 @attrs.frozen
-class ProcessFacts:
+class ProcessInfo:
     """Where an identity's process runs. `started_at_ticks` is field 22 of /proc/PID/stat.
 
     `pid_namespace` is the inode of /proc/self/ns/pid: containers share host names, not pids.
@@ -40,7 +40,7 @@ class Registration:
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
     """
 
-    facts: ProcessFacts
+    facts: ProcessInfo
     queues: tuple[str, ...]
     heartbeat_at_s: int | None
     snapshot: bytes | None
@@ -67,7 +67,7 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
     """Return what an identity wrote at its start, from its hash's fields. Raise `StoreRefused` if some are missing."""
     try:
         words = {name: fields[name].decode() for name in ("hostname", "boot_id", "pid_namespace", "target")}
-        found = ProcessFacts(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
+        found = ProcessInfo(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
         indices = sorted(int(name) for name in fields if name.isdigit())
         queues = tuple(fields[str(index)].decode() for index in indices)
     except (KeyError, ValueError) as error:

@@ -14,7 +14,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply, as_fields, integer, items, names, raw, text
@@ -151,7 +151,7 @@ FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | Duplicate | TargetPause
 
 
 def register(
-    client: Client, identity: str, facts: ProcessFacts, queues: Sequence[str], responses: ResponseQueue | None = None
+    client: Client, identity: str, facts: ProcessInfo, queues: Sequence[str], responses: ResponseQueue | None = None
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 

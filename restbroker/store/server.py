@@ -20,7 +20,7 @@ NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 
 
 @attrs.frozen
-class ServerFacts:
+class ServerInfo:
     """What the server says of itself. `role` is master or slave, `time_s` the server's clock (epoch seconds).
 
     Sizes are bytes: `maxmemory_bytes` is 0 for no limit, `used_memory_bytes` is without what does not count towards it
@@ -56,11 +56,11 @@ class ServerFacts:
         return _product(self.version, is_valkey=self.is_valkey)
 
 
-def server(client: Client) -> ServerFacts:
+def server(client: Client) -> ServerInfo:
     """Return what the server says of itself. Raise `StoreUnavailable`, or `StoreRefused` where INFO is not allowed."""
     fields = info(text(client.command("INFO")))
     version, is_valkey = _version(fields)
-    return ServerFacts(
+    return ServerInfo(
         run_id=fields.get("run_id", ""),
         role=fields.get("role", ""),
         version=version,

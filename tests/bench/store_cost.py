@@ -15,7 +15,7 @@ import attrs
 from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import Applied, FetchRequest, FetchResult, FinishRequest, Limits, fetch, finish, register
 from restbroker.store.replies import text
 from restbroker.store.server import server as ask_server
@@ -77,7 +77,7 @@ class Bench:
 def cost_us(client: Client, limits: Limits, in_hand: int, retries: float) -> float:
     """CPU time per job in the least disturbed of some rounds: caches are shared with other processes."""
     client.command("FLUSHALL", "SYNC")
-    assert register(client, LANE, ProcessFacts(1, "host", "boot", "ns", 1, TARGET), [QUEUE])
+    assert register(client, LANE, ProcessInfo(1, "host", "boot", "ns", 1, TARGET), [QUEUE])
     bench, total = Bench(client, limits), in_hand + BATCH * (1 + BATCHES * ROUNDS)
     for start in range(0, total, 1000):
         queues.push(client, QUEUE, [JOB % (n, n) for n in range(start, start + 1000)])

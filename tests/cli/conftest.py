@@ -11,7 +11,7 @@ import pytest
 
 from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from tests.support.process import run_here
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -52,6 +52,6 @@ def store(redis_url: str) -> Iterator[Client]:
 
 def serve(store: Client, snapshot: bytes, queue: str = "rest") -> None:
     """Has a process serve this queue, which says this of its target."""
-    facts = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
+    facts = ProcessInfo(77, "node", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "node:77:abc", facts, [queue])
     assert heartbeats.write_heartbeats(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]

@@ -15,14 +15,14 @@ from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 from restbroker.store import heartbeats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.keys import Keys
 from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
 
 MakeRedis = Callable[..., RedisServer]
 DOCUMENT = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
-FACTS = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
+FACTS = ProcessInfo(77, "node", "boot", "ns", 1, "ejabberd")
 
 
 def findings(url: str, **keys: str) -> list[Finding]:

@@ -17,7 +17,7 @@ from restbroker.cli.examples import walk
 from restbroker.errors import ConfigError
 from restbroker.store import heartbeats, jobs, limits, pauses
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from tests.cli.conftest import Shell
 from tests.support.process import RESTBROKER, clean_environment, run_into
 from tests.support.process import run_here as run
@@ -196,7 +196,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     own = {"one": {"limit": 7, "limited": "in_flight"}, "two": {"limit": 20, "limited": "dead"}, "three": {}}
     own["four"] = {"limited": "refused"}
     for target, more in own.items():
-        facts = ProcessFacts(77, "node", "boot", "ns", 1, target)
+        facts = ProcessInfo(77, "node", "boot", "ns", 1, target)
         assert jobs.register(store, f"node:77:abc:{target}", facts, [target])
         snapshot = json.dumps({"gate": "open", "concurrency": 20, "finishing": target == "three", **more}).encode()
         assert heartbeats.write_heartbeats(
@@ -243,7 +243,7 @@ def test_commands_are_those_of_the_configured_or_running_version_and_else_the_ne
     newest, oldest = count(), count(SERVERVERSION="23.01")
     assert oldest < newest
     assert count(REDISURL="redis://127.0.0.1:1") == newest
-    assert jobs.register(store, "node:77:abc", ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
+    assert jobs.register(store, "node:77:abc", ProcessInfo(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
     assert heartbeats.write_heartbeats(store, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [
         True
     ]

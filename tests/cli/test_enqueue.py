@@ -12,7 +12,7 @@ from typing import cast
 from restbroker.job import rubyjson
 from restbroker.store import jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from tests.cli.conftest import Shell
 from tests.support.process import run_here as run
 from tests.support.process import run_into, started
@@ -137,7 +137,7 @@ def test_a_mistyped_argument_is_answered_with_the_near_name_alone_whatever_it_ho
 
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
     assert "no running process serves the queue rest" in shell("enqueue", "status").stderr
-    facts = ProcessFacts(1, "host", "boot", "ns", 1, "ejabberd")
+    facts = ProcessInfo(1, "host", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "host:1:abc", facts, ["rest"])
     assert shell("enqueue", "status").stderr == ""
 

@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.store import heartbeats, jobs, limits, sources
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.sources import SourceState
 from tests.support.terminal import on_a_terminal
 
@@ -42,7 +42,7 @@ def lines(place: Path) -> Lines:
 def beat(store: Client, number: int, target: str, **more: object) -> None:
     """A process that serves a target, with its first beat."""
     identity = f"node:{number}:abc:{target}"
-    assert jobs.register(store, identity, ProcessFacts(number, "node", "boot", "ns", 1, target), [target])
+    assert jobs.register(store, identity, ProcessInfo(number, "node", "boot", "ns", 1, target), [target])
     assert heartbeats.write_heartbeats(
         store, [(identity, 1)], {identity: json.dumps({**BEATING, **more}).encode()}
     ) == [True]

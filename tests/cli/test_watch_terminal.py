@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from tests.support.redis_server import RedisServer
 from tests.support.tmux import Pane, shell
 from tests.support.wait import until
@@ -25,7 +25,7 @@ def pane(place: Path) -> Iterator[Pane]:
 
 def tells(client: Client, number: int, **snapshot: object) -> None:
     """A process that serves one target, with its first beat."""
-    facts = ProcessFacts(number, "node", "boot", "ns", 1, f"server-{number}")
+    facts = ProcessInfo(number, "node", "boot", "ns", 1, f"server-{number}")
     identity = f"node:{number}:abc"
     assert jobs.register(client, identity, facts, ["rest"])
     raw = json.dumps({"gate": "open", "concurrency": 20, **snapshot}).encode()

@@ -10,7 +10,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.events import states as events_states
 from restbroker.events.states import StatesInRedis
-from restbroker.servers.event_contract import StreamFacts
+from restbroker.servers.event_contract import StreamInfo
 from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -89,14 +89,14 @@ async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_
 ) -> None:
     monkeypatch.setattr(events_states, "REFRESH_S", 0.05)
     monkeypatch.setattr(events_states, "_LEAST_S", 0.01)
-    facts = StreamFacts("…123", 3.0)
+    facts = StreamInfo("…123", 3.0)
     ann = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0, login="…123", opened_s=3.0)
     async with kept(redis_server) as states:
         mine = states.of(SOURCE)
         mine.watch("ann", lambda: facts)
         mine.put(None, "ann")
         await shows(client, ann)
-        facts = StreamFacts("…123", 3.0, 8.0, 9.0)
+        facts = StreamInfo("…123", 3.0, 8.0, 9.0)
         await shows(client, attrs.evolve(ann, event_s=8.0, heartbeat_s=9.0))
         mine.end("ann")
         mine.put(None, "ann")

@@ -23,7 +23,7 @@ from restbroker.job.settlement import Ack
 from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.telemetry.events import Event, OperatorWarning, StoreRewrite
 from tests.support.redis_line import Line
 from tests.support.redis_server import RedisServer
@@ -32,7 +32,7 @@ from tests.support.wait import until
 MakeRedis = Callable[..., RedisServer]
 QUEUE: Final = "q"
 IDENTITY: Final = "h:1:abc:t"
-FACTS: Final = ProcessFacts(1, "h", "b", "n", 5, "t")
+FACTS: Final = ProcessInfo(1, "h", "b", "n", 5, "t")
 SAVED: Final = {"appendonly": "yes", "appendfsync": "always", "hz": "500"}
 FOUND: Final = ("queue:q", f"restbroker:ip:{IDENTITY}", "stat:processed")
 

@@ -18,7 +18,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.settlement import Fingerprint, OrphanedJob
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.heartbeats import MakeDead, Recovery
-from restbroker.store.identities import ProcessFacts, Registration
+from restbroker.store.identities import ProcessInfo, Registration
 from restbroker.store.jobs import (
     Duplicate,
     FetchAnswer,
@@ -51,7 +51,7 @@ class Reference:
     data: DataSet = attrs.field(factory=DataSet)
 
     def register(
-        self, identity: str, facts: ProcessFacts, queues: Sequence[str], responses: ResponseQueue | None = None
+        self, identity: str, facts: ProcessInfo, queues: Sequence[str], responses: ResponseQueue | None = None
     ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:

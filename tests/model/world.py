@@ -44,7 +44,7 @@ from restbroker.store import (
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import ProbeGranted
 from restbroker.store.rewrite import AppendOnlyFile
-from restbroker.store.server import ServerFacts
+from restbroker.store.server import ServerInfo
 from restbroker.telemetry.events import Event
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
 from tests.model.reference import Reference
@@ -61,7 +61,7 @@ OPERATIONS = {
     pauses: ("end_due",),
     done_jobs: ("are_done",),
 }
-FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
+FACTS = ServerInfo("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 
 
 def now_s() -> float:

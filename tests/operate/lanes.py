@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from restbroker.job.json_types import Json
 from restbroker.store import heartbeats, jobs, processes
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 
 SNAPSHOT: Mapping[str, Json] = {
     "kind": "ejabberd", "gate": "open", "concurrency": 20, "limit": 20, "at_work": 3, "ahead": 4, "workers": 20,
@@ -17,7 +17,7 @@ SNAPSHOT: Mapping[str, Json] = {
 def serve(client: Client, target: str, pid: int, queues: Sequence[str], **changed: Json) -> None:
     """Registers a lane of the process `node:pid`, with a beat."""
     identity = f"node:{pid}:abc:{target}"
-    facts = ProcessFacts(pid, "node", "boot", "ns", 1, target)
+    facts = ProcessInfo(pid, "node", "boot", "ns", 1, target)
     assert jobs.register(client, identity, facts, queues)
     assert heartbeats.write_heartbeats(
         client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}

@@ -10,14 +10,14 @@ from restbroker.operate.trimmed import copies
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.keys import SortedSet
 from tests.operate.conftest import NOW_S, Put, job
 from tests.operate.lanes import serve
 
 IDENTITY = "web1:7:abc:ejabberd"
-FACTS = ProcessFacts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
 def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext, put: Put) -> None:

@@ -14,13 +14,13 @@ from restbroker.operate.job_search import JobSearch, Match, SearchLimits
 from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.server import time_s
 from tests.operate.conftest import NOW_S, Put, job
 
 IDENTITY = "web1:7:abc:ejabberd"
-FACTS = ProcessFacts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
 def became(

@@ -15,13 +15,13 @@ from restbroker.operate.where import parse_search
 from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
 from tests.operate.conftest import NOW_S, Put, job
 from tests.operate.lanes import record
 
 IDENTITY = "web1:7:abc:ejabberd"
-FACTS = ProcessFacts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
 def found(client: Client, known: ConfigContext, *typed: str, bounds: SearchLimits | None = None) -> SearchResult:

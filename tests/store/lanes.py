@@ -7,14 +7,14 @@ import pytest
 
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client, StoreSettings
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from tests.support.redis_server import RedisServer
 
 QUEUES = ("a", "b")
 NAMESPACE = "ns"
 on_both = pytest.mark.parametrize("server", ["redis_server", "valkey_server"], indirect=True)
 """For a walk of each script and reader, and where the two could differ; the model runs on both as well."""
-FACTS = ProcessFacts(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
+FACTS = ProcessInfo(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import as_fields, counts, integer, items, mapping, raw, text
-from restbroker.store.server import ServerFacts, require_supported, server
+from restbroker.store.server import ServerInfo, require_supported, server
 from tests.support.fake_redis import fake_redis
 
 FULL = """# Server
@@ -30,7 +30,7 @@ dbx:keys=9
 """
 
 
-def told(info: str) -> ServerFacts:
+def told(info: str) -> ServerInfo:
     with fake_redis(info.replace("\n", "\r\n")) as url:
         client = open_client(StoreSettings(url))
         facts = server(client)

@@ -11,7 +11,7 @@ import trio
 
 from restbroker.operate.overview import SNAPSHOT_FIELDS
 from restbroker.store import heartbeats, jobs
-from restbroker.store.identities import ProcessFacts
+from restbroker.store.identities import ProcessInfo
 from restbroker.telemetry.events import OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
@@ -238,7 +238,7 @@ async def test_a_process_may_tell_anything_of_itself_and_its_targets(harness: Ha
 
 async def tells(value: Any, harness: Harness, running: Site) -> None:
     """A process, of itself and its targets, and each page and figure bears it."""
-    facts = ProcessFacts(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
+    facts = ProcessInfo(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
     jobs.register(harness.client, "stranger:1:x:t2", facts, ["rest", HOSTILE])
     snapshot = json.dumps(dict.fromkeys(SNAPSHOT_FIELDS, value)).encode()
     told = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")

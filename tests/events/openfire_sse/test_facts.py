@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from restbroker.events import states
-from restbroker.servers.event_contract import StreamFacts
+from restbroker.servers.event_contract import StreamInfo
 from restbroker.servers.openfire.stream.attributes import StreamAttributes
 from restbroker.store import sources
 from restbroker.transport.stream import EventStream
@@ -24,12 +24,12 @@ class Stream:
 @rows(("login", "shown"), [("ofchat-491368877", "…877"), ("ofchat-7", "…-7"), ("ofchat", "…"), ("x", "…"), ("", "")])
 def test_of_an_id_the_end_is_shown_and_never_most_of_it(login: str, shown: str) -> None:
     facts = StreamAttributes()
-    assert facts() == StreamFacts()
+    assert facts() == StreamInfo()
     facts.note_opened(cast("EventStream", Stream()), login, 5.0)
     facts.event_s = 6.0
-    assert facts() == StreamFacts(shown, 5.0, 6.0, 7.0)
+    assert facts() == StreamInfo(shown, 5.0, 6.0, 7.0)
     facts.note_ended()
-    assert facts() == StreamFacts("", 0.0, 6.0, 0.0)
+    assert facts() == StreamInfo("", 0.0, 6.0, 0.0)
 
 
 async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(

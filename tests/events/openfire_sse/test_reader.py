@@ -14,7 +14,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.events import registry, states
-from restbroker.servers.event_contract import Problem, StreamFacts
+from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
@@ -243,14 +243,14 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
         def put(self, problem: Problem | None, user: str = "") -> None:
             kept[user] = "" if problem is None else problem.code
 
-        def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+        def watch(self, user: str, facts: Callable[[], StreamInfo]) -> None:
             pass
 
         def end(self, user: str) -> None:
             kept.pop(user, None)
 
     teller = ProblemReporter("openfire", lambda _: None, Kept())
-    teller.add_user("ann", StreamFacts)
+    teller.add_user("ann", StreamInfo)
     teller.report_problem("ann", no_answer("It is away."))
     assert kept == {"ann": "OpenfireAway"}
     teller.report_problem("ann", too_large("ann", 1))
@@ -258,7 +258,7 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
     teller.remove_user("ann")
     teller.report_problem("ann", no_answer("It ended."))
     assert kept == {}
-    teller.add_user("ann", StreamFacts)
+    teller.add_user("ann", StreamInfo)
     teller.note_open("ann", "http://h/sse")
     assert kept == {"ann": ""}
 

@@ -4,9 +4,9 @@ import attrs
 
 from restbroker.operate.check_redis import check_redis
 from restbroker.servers.findings import Finding, Level, ok, worst_cause
-from restbroker.store.server import ServerFacts
+from restbroker.store.server import ServerInfo
 
-GOOD = ServerFacts(
+GOOD = ServerInfo(
     run_id="r",
     role="master",
     version="7.0.15",

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.servers.event_contract import StreamFacts
+from restbroker.servers.event_contract import StreamInfo
 from restbroker.transport.stream import EventStream
 
 _SHOWN: Final = 3
@@ -32,10 +32,10 @@ class StreamAttributes:
         """Note that there is no stream any more, and no login."""
         self._stream, self._login, self._opened_s = None, "", 0.0
 
-    def __call__(self) -> StreamFacts:
+    def __call__(self) -> StreamInfo:
         """Return the facts as they are now."""
         heartbeat_s = 0.0 if self._stream is None else self._stream.heartbeat_s
-        return StreamFacts(self._login, self._opened_s, self.event_s, heartbeat_s)
+        return StreamInfo(self._login, self._opened_s, self.event_s, heartbeat_s)
 
 
 def _end_of(login: str) -> str:

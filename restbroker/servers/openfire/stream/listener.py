@@ -119,7 +119,7 @@ class Listener:
                     if reading is not None:
                         is_taken = self._heard_at_s == -math.inf
                         self.state.note_replacement(
-                            login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken
+                            login, reading.last_heard_s, is_over=reading.over.is_set(), is_taken=is_taken
                         )
                         reading.leave()
                     self._begin()
@@ -127,11 +127,11 @@ class Listener:
                     nursery.start_soon(self._read, reading)
                     await self._watch(reading.over)
                     if self.state.is_outdated:
-                        self.state.note_break(reading.heard_s)
+                        self.state.note_break(reading.last_heard_s)
                         reading.leave()
                         reading = None
                     elif reading.over.is_set():
-                        self.state.note_break(reading.heard_s)
+                        self.state.note_break(reading.last_heard_s)
                         reading = None
                         if not self._is_proven:
                             await self._wait_after_early_end()
@@ -184,7 +184,7 @@ class Listener:
             with reading.scope:
                 while True:
                     frame = await stream.next()
-                    reading.heard_s = max(reading.heard_s, stream.sent_after_s)
+                    reading.last_heard_s = max(reading.last_heard_s, stream.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
                         self._note_proven()
                     event = self._event(form, frame)

@@ -13,7 +13,7 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import NoLogin
-from restbroker.servers.event_contract import States, StreamFacts
+from restbroker.servers.event_contract import States, StreamInfo
 from restbroker.servers.openfire.stream.state import Gap
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
@@ -118,7 +118,7 @@ class ProblemReporter:
     _denied: dict[str, str] = attrs.field(factory=dict)
     _users: set[str] = attrs.field(factory=set)
 
-    def add_user(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+    def add_user(self, user: str, facts: Callable[[], StreamInfo]) -> None:
         """Note that this process reads the user's stream; `facts` returns what is known of the stream."""
         self._users.add(user)
         if self.states is not None:
