@@ -7,12 +7,15 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from restbroker.store.client import StoreSettings, open_client
 from tests.support import process
 from tests.support.ejabberd import Ejabberd
+from tests.support.paths import Paths
 from tests.support.promises import Proofs, promises, proofs_of
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 
@@ -113,6 +116,13 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty Redis."""
     return redis_server.url
+
+
+@pytest.fixture
+def paths(redis_server: RedisServer, tmp_path: Path) -> Iterator[Paths]:
+    client = open_client(StoreSettings(redis_server.url))
+    yield Paths(redis_server, tmp_path, client)
+    client.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -40,7 +39,6 @@ from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import Event, Report
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
-from tests.support.paths import Paths
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
 from tests.support.transitions import watched
@@ -297,13 +295,6 @@ def harness(redis_server: RedisServer) -> Iterator[Harness]:
     yield made
     # A test may have put another one there, for a Redis of its own.
     made.client.close()
-
-
-@pytest.fixture
-def paths(redis_server: RedisServer, tmp_path: Path) -> Iterator[Paths]:
-    client = open_client(StoreSettings(redis_server.url))
-    yield Paths(redis_server, tmp_path, client)
-    client.close()
 
 
 @pytest.fixture

@@ -194,8 +194,11 @@ class Paths:
         return trio.run(work)
 
     @asynccontextmanager
-    async def broker(self, jobs: Sequence[bytes], *, fast: bool = True) -> AsyncIterator[Serving]:
-        """Run a broker on an emptied Redis with these jobs; the block ends it by `control`, and what it left stays."""
+    async def broker(self, jobs: Sequence[bytes], *, fast: bool = True, **keys: Any) -> AsyncIterator[Serving]:
+        """Run a broker on an emptied Redis with these jobs; the block ends it by `control`, and what it left stays.
+
+        `keys` are the target's, such as another server's `URL`.
+        """
         self.redis.flush()
         server = MoodyServer()
         serving = Serving(self.client, server, lambda more: self._plan(serving, fast=fast, more=more))
@@ -203,7 +206,7 @@ class Paths:
         async with trio.open_nursery() as around:
             await around.start(server.run)
             async with trio.open_nursery() as nursery:
-                plan = attrs.evolve(serving.configure({}), status=serving.status)
+                plan = attrs.evolve(serving.configure(keys), status=serving.status)
                 nursery.start_soon(broker.run, plan, serving.control, serving.reload)
                 yield serving
             around.cancel_scope.cancel()
