@@ -219,7 +219,7 @@ def redacted(
 def unreachable(problem: NotSent | MaybeSent) -> Reason:
     """Return why nothing was sent, or why a question was not answered."""
     if isinstance(secret := problem.__cause__, ConfigError):
-        return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Mend it.'}")
+        return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Fix it.'}")
     if isinstance(problem, NotSent) and problem.tls:
         cure = "Jobs wait in Redis. Check the server's certificate, and that this system knows its authority."
         return Reason("TlsRefused", problem.message, cure)

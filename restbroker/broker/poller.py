@@ -194,7 +194,7 @@ class Poller:
             self.identity.warn_once(
                 "DeadSetFull",
                 f"The dead set holds {self.plan.limits.dead} jobs or more (DeadLimit): {self.plan.target.name} gets no "
-                "more jobs, so that none that fails gets lost in the crowd.",
+                "more jobs, so that failed jobs do not pile up unnoticed.",
                 "Look through the dead set, retry or delete what is there, or raise DeadLimit.",
             )
         await trio.sleep(min(for_ms, 1000) / 1000)

@@ -39,7 +39,7 @@ from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate.enqueue import Order
+from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Client
 
 _SAVE_EVERY_S: Final = 1.0
@@ -59,7 +59,7 @@ class BatchOptions:
     command: str
     words: Sequence[str]
     file: Path
-    order: Order
+    order: JobRequest
     target: str | None
     queue: str | None
     any_command: bool
@@ -92,7 +92,7 @@ class Batch:
     @property
     def waits(self) -> bool:
         """Whether answers are counted."""
-        return self.asked.order.wanted
+        return self.asked.order.wants_reply
 
     def run(self) -> Summary:
         """Push what is left of the batch, and wait for the answers if the options say so; return how it ended."""
@@ -103,7 +103,7 @@ class Batch:
         if known.row or state.is_complete:
             self._tell_begun(state, known)
         wanted = known.notes.get("wait") == "1"
-        makers.reorder(attrs.evolve(makers.order, wanted=wanted, reply_to=bulk.reply_to(state.batch)))
+        makers.reorder(attrs.evolve(makers.order, wants_reply=wanted, reply_to=bulk.reply_to(state.batch)))
         rejects = self._rejects()
         reader = reader_of(makers, self.asked, self.table, rejects=rejects, batch=state.batch)
         reader.skipped, reader.keeps_texts = known.row, self.found.digest is None
@@ -269,11 +269,11 @@ class Batch:
 
 def wants_failed(asked: BatchOptions) -> bool:
     """Tell whether rows whose jobs fail are among the rejects."""
-    return asked.rejects is not None and asked.order.wanted and not asked.dry_run
+    return asked.rejects is not None and asked.order.wants_reply and not asked.dry_run
 
 
 def makers_of(
-    settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, client: Client, order: Order
+    settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, client: Client, order: JobRequest
 ) -> Makers:
     """Return what makes jobs of each command that a row may name."""
     return Makers(

@@ -16,7 +16,7 @@ from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.argument_check import Checker
 from restbroker.job.coerce import coerce
 from restbroker.job.command import CommandSpec
-from restbroker.operate.enqueue import Order, pause_of, serving
+from restbroker.operate.enqueue import JobRequest, pause_of, serving
 from restbroker.servers import registry
 from restbroker.store.client import Client
 
@@ -33,7 +33,7 @@ class Makers:
     queue: str | None
     typed: arguments.TypedArguments
     any_command: bool
-    order: Order
+    order: JobRequest
     client: Client | None
     _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
     _versions: dict[str, str | None] = attrs.field(factory=dict)
@@ -51,7 +51,7 @@ class Makers:
             raise found
         return found
 
-    def reorder(self, order: Order) -> None:
+    def reorder(self, order: JobRequest) -> None:
         """Use this order for all jobs from now on."""
         self.order = order
         self._made.clear()
@@ -104,7 +104,7 @@ class Makers:
         if found is None:
             output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
         elif found.quiet:
-            output.say(f"note: {found.held_up} No other process serves the queue {queue}; the jobs will wait.")
+            output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the jobs will wait.")
         if paused is not None:
             output.say(f"note: {paused.told} The jobs will wait: {paused.onward}")
         return None if found is None else found.server_version

@@ -19,7 +19,7 @@ from restbroker.job.command import Command, CommandSpec
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.operate.enqueue import Order, payload
+from restbroker.operate.enqueue import JobRequest, payload
 
 BATCH_DIGITS: Final = 16
 _ROW_DIGITS: Final = 8
@@ -91,7 +91,7 @@ class Maker:
 
     checker: Checker
     tokens: Tokens
-    order: Order
+    order: JobRequest
     _at_s: float = -1.0
     _parts: tuple[bytes, bytes, bytes] | None = None
 
@@ -119,7 +119,7 @@ class Maker:
         They are cut out of a job with empty arguments and jid. A token cannot be cut: JSON escapes its quotation marks.
         """
         token = self.tokens.fixed_token(self.order.command)
-        if token is None or token.signed or (self.order.wanted and self.order.reply_to is None):
+        if token is None or token.signed or (self.order.wants_reply and self.order.reply_to is None):
             return None
         raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)
         head, _, rest = raw.partition(b"{},")

@@ -19,7 +19,7 @@ from restbroker.console.order import Signatures, knows
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
-from restbroker.operate.versions import running
+from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
 from restbroker.servers.packages import Package
 
@@ -151,7 +151,7 @@ def _of_server(
     able = (one for one in fitting if command is None or knows(one, command))
     target = next(able, None) or next(iter(fitting), None)
     if target is not None:
-        return target.kind, registry.candidates_of(target, running(settings, target))
+        return target.kind, registry.candidates_of(target, server_version_of(settings, target))
     if name is not None:
         names = ", ".join(target.name for target in settings.targets)
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")

@@ -24,7 +24,7 @@ from restbroker.errors import UsageError
 from restbroker.job.command import Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import Order, Serving, serving_if_told
+from restbroker.operate.enqueue import JobRequest, Serving, serving_if_known
 from restbroker.servers import registry
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal
 from restbroker.store.client import Client
@@ -100,7 +100,7 @@ def ctl(
     place, manner = _choose_target(settings.targets, target, given)
     timeout_s = None if no_timeout else duration_s("--timeout", timeout)
     with open_store(settings) as client:
-        found = serving_if_told(client, place.queues[0])
+        found = serving_if_known(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
         if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
             _tell_state(
@@ -143,21 +143,21 @@ class _Exchange:
         ctl_wait.take_back(self.client, answer)
         return printed
 
-    def order(self, asked: CtlCommand) -> Order:
+    def order(self, asked: CtlCommand) -> JobRequest:
         """Return the job to push; end with 4 if no token allows it."""
         command = Command(asked.endpoint, asked.arguments)
         spec = self.catalogue.commands.get(asked.name)
         queue = self.place.queues[0]
         token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=command)
-        return Order(asked.endpoint, asked.arguments, queue, token, wanted=True)
+        return JobRequest(asked.endpoint, asked.arguments, queue, token, wants_reply=True)
 
 
 def _tell_state(way: _Exchange, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:
     """End with the server's state: `status` prints what is known at once, `started` waits for it and prints nothing."""
     is_status = word == "status"
     asked = CtlCommand(way.manner.asks_state or word, way.manner.asks_state or word, {}, word)
-    if is_status and (found is None or found.quiet or found.held_up is not None):
-        why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.held_up)
+    if is_status and (found is None or found.quiet or found.hindrance is not None):
+        why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.hindrance)
         output.say(f"It is not known whether {way.place.name} runs: {why}")
         raise typer.Exit(_DOWN)
     wait_s = _STATE_S if is_status else timeout_s

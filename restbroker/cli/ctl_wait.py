@@ -21,7 +21,7 @@ from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import ctl
-from restbroker.operate.enqueue import Order, Serving, push, serving_if_told, wait
+from restbroker.operate.enqueue import JobRequest, Serving, push, serving_if_known, wait
 from restbroker.servers.ctl import JobReply, read_reply
 from restbroker.store.client import Client
 
@@ -41,7 +41,7 @@ class Answer:
     details: Mapping[str, Json]
 
 
-def answer(client: Client, order: Order, found: Serving | None, timeout_s: float | None) -> Answer:
+def answer(client: Client, order: JobRequest, found: Serving | None, timeout_s: float | None) -> Answer:
     """Push the job, wait for its end, and return it.
 
     End the command with 6 and print the job's id if no end comes within `timeout_s` (None: no limit); at Ctrl-C end
@@ -66,7 +66,7 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
     return Answer(jid, read_reply(details), details)
 
 
-def perhaps(client: Client, order: Order, timeout_s: float | None) -> Answer | None:
+def perhaps(client: Client, order: JobRequest, timeout_s: float | None) -> Answer | None:
     """Push a harmless job and return its end; None if it does not come within `timeout_s` (None: no limit)."""
     jid = _push(client, order)
     details = _wait(client, order.queue, jid, timeout_s, told=True)
@@ -108,7 +108,7 @@ def secret_of(path: Path) -> str:
         raise UsageError("The content of --secret-file is not UTF-8 text.", "Convert it first.") from error
 
 
-def _push(client: Client, order: Order) -> str:
+def _push(client: Client, order: JobRequest) -> str:
     jid = secrets.token_hex(12)
     push(client, order, jid, time.time())
     return jid
@@ -122,9 +122,9 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float | None, *, told
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else serving_if_told(client, queue)
-        if found is not None and found.held_up is not None:
-            output.say(f"The server gets no jobs now; this one waits for it: {found.held_up}")
+        found = None if told else serving_if_known(client, queue)
+        if found is not None and found.hindrance is not None:
+            output.say(f"The server gets no jobs now; this one waits for it: {found.hindrance}")
             told = True
         if ends_s is not None and time.monotonic() >= ends_s:
             return None

@@ -27,7 +27,7 @@ from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageE
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import Order, Serving, pause_of, push, serving_if_told, wait
+from restbroker.operate.enqueue import JobRequest, Serving, pause_of, push, serving_if_known, wait
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -185,7 +185,12 @@ def enqueue(
     command, given = join_command_words(settings.targets, command, words or [])
     wait_s, due_s = duration_s("--timeout", timeout), at_s(delay, at)
     order = partial(
-        Order, retry=_retry(retry), reply_id=reply_id, wanted=wait_for_answer, ok_if_exists=ok_if_exists, at_s=due_s
+        JobRequest,
+        retry=_retry(retry),
+        reply_id=reply_id,
+        wants_reply=wait_for_answer,
+        ok_if_exists=ok_if_exists,
+        at_s=due_s,
     )
     if bulk is not None:
         from restbroker.bulk.command import run
@@ -216,7 +221,7 @@ def enqueue(
     typed = arguments.read(given)
     goes_to = queue or place.queues[0]
 
-    def made(found: Serving | None) -> Order:
+    def made(found: Serving | None) -> JobRequest:
         version = None if found is None else found.server_version
         signatures = signatures_of(place, version, command, any_command=any_command)
         spec, values = fit_arguments(signatures, typed, place.default_host, any_command=any_command)
@@ -244,13 +249,13 @@ def _rate(text: str | None) -> float | None:
 
 
 def _push(
-    settings: Config, place: Place, made: Callable[[Serving | None], Order], *, timeout_s: float, as_json: bool
+    settings: Config, place: Place, made: Callable[[Serving | None], JobRequest], *, timeout_s: float, as_json: bool
 ) -> None:
     jid, (queue, _) = os.urandom(12).hex(), place
     with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
         try:
-            found = serving_if_told(client, queue)
+            found = serving_if_known(client, queue)
         except StoreUnavailable:
             made(None)  # a mistake in the command line is one without Redis, too
             raise
@@ -258,12 +263,12 @@ def _push(
         if found is None:
             output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
         elif found.quiet:
-            output.say(f"note: {found.held_up} No other process serves the queue {queue}; the job will wait.")
+            output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
         if order.at_s is None and (paused := pause_of(client, *place)) is not None:
             output.say(f"note: {paused.told} The job will wait: {paused.onward}")
         push(client, order, jid, time.time())
         with _surely_told(jid):
-            if not order.wanted:
+            if not order.wants_reply:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
                 return
             told = found is not None and found.quiet
@@ -293,7 +298,7 @@ def _answer(
         details = _wait(client, queue, jid, timeout_s, told=told)
         if details is not None:
             return details
-        found, paused = serving_if_told(client, queue), pause_of(client, *place)
+        found, paused = serving_if_known(client, queue), pause_of(client, *place)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -323,9 +328,9 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool)
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else serving_if_told(client, queue)
-        if found is not None and found.held_up is not None:
-            output.say(f"The server gets no jobs now: {found.held_up}")
+        found = None if told else serving_if_known(client, queue)
+        if found is not None and found.hindrance is not None:
+            output.say(f"The server gets no jobs now: {found.hindrance}")
             told = True
         if time.monotonic() >= deadline_s:
             return None

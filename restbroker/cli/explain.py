@@ -53,40 +53,40 @@ def explain(
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
-        story = look(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
-        found = not_found(client, settings) if not story.places and not story.ends else None
+        timeline = look(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
+        found = not_found(client, settings) if not timeline.places and not timeline.ends else None
     if json:
-        output.as_json(_as_json(story) | ({} if found is None else {"nowhere": attrs.asdict(found)}))
+        output.as_json(_as_json(timeline) | ({} if found is None else {"not_found": attrs.asdict(found)}))
     else:
-        _tell(story, settings.queues)
-    for refused in story.refused:
+        _tell(timeline, settings.queues)
+    for refused in timeline.refused:
         output.say(f"note: {refused}")
-    for where in story.unseen:
+    for where in timeline.unseen:
         output.say(f"note: not searched to the end: {where}. --jobs and --seconds extend the search.")
     if found is not None:
-        if story.refused:
+        if timeline.refused:
             output.say(_NOT_SEEN.format(jid=jid))
         if not json:
-            print_not_found(story, found)
+            print_not_found(timeline, found)
         raise typer.Exit(Exit.FAILED)
 
 
 _NOT_SEEN: Final = "The job {jid} was not found in any place that could be read."
 
 
-def _tell(story: Timeline, queues: Collection[str]) -> None:
-    if story.ends:
-        output.table(("", ""), [("ended", _end_text(end)) for end in story.ends])
-    for place in story.places:
+def _tell(timeline: Timeline, queues: Collection[str]) -> None:
+    if timeline.ends:
+        output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
+    for place in timeline.places:
         if sys.stdout.isatty():
             output.data(f"{_where(place)}\n")
             output.table(("", ""), list(entries.properties(place.entry)))
         else:
             output.table(("", ""), [("where", _where(place)), *entries.properties(place.entry)])
-        for line in _hints(place, story, queues):
+        for line in _hints(place, timeline, queues):
             output.say(line)
     acts = [
-        ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in story.acts
+        ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in timeline.acts
     ]
     if acts:
         output.table(("", ""), acts)
@@ -126,50 +126,50 @@ def _where(place: Location) -> str:
             assert_never(place.kind)
 
 
-def _hints(place: Location, story: Timeline, queues: Collection[str]) -> Iterator[str]:
+def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
     yield from place.pause_texts
-    if place.kind == "queue" and place.served is None:
+    if place.kind == "queue" and place.serving is None:
         meant = None if place.name in queues else nearest(place.name, queues)
         may = "" if meant is None else f" Did its producer mean {meant}?"
         yield f"No running restbroker serves the queue {place.name}.{may}"
-    elif place.held_up is not None:
-        yield f"It waits because {place.held_up}"
+    elif place.hindrance is not None:
+        yield f"It waits because {place.hindrance}"
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
         yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."
     cure = _CURES.get(place.kind)
     # What has ended since would run twice.
-    if cure is not None and not (place.kind == "copy" and story.ends):
-        yield cure.format(jid=story.jid)
+    if cure is not None and not (place.kind == "copy" and timeline.ends):
+        yield cure.format(jid=timeline.jid)
     if place.kind in _EDITS and queue in queues and place.entry.error_class not in NEVER_EDITED:
-        verb = f"restbroker {_EDITS[place.kind]} edit {story.jid}"
+        verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"
 
 
-def _as_json(story: Timeline) -> dict[str, Json]:
+def _as_json(timeline: Timeline) -> dict[str, Json]:
     places: list[Json] = [
         {
             "kind": place.kind,
             "name": place.name,
             "ahead": place.ahead,
             "since": None if place.since_s is None else utc(place.since_s),
-            "served": None if place.served is None else attrs.asdict(place.served),
+            "serving": None if place.serving is None else attrs.asdict(place.serving),
             "pause": None if place.pause is None else attrs.asdict(place.pause),
             "target_pauses": [attrs.asdict(pause) for pause in place.target_pauses],
             "job": entries.whole(place.entry),
         }
-        for place in story.places
+        for place in timeline.places
     ]
     acts: list[Json] = [
         {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}
-        for act in story.acts
+        for act in timeline.acts
     ]
-    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in story.ends]
+    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in timeline.ends]
     return {
-        "jid": story.jid,
+        "jid": timeline.jid,
         "places": places,
         "ends": ends,
         "acts": acts,
-        "unseen": list(story.unseen),
-        "refused": list(story.refused),
+        "unseen": list(timeline.unseen),
+        "refused": list(timeline.refused),
     }

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from restbroker.console import codes, output, panels
+from restbroker.console import codes, output
+from restbroker.console.panels import JsonOption
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +18,7 @@ def explain_error(
         str | None,
         typer.Argument(metavar="[CODE]", help="The code, e.g. TargetUnreachable.", autocompletion=codes.beginning),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)] = False,
+    json: JsonOption = False,
 ) -> None:
     """Explain a code and what to do; without one, list all.
 

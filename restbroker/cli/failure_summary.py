@@ -79,11 +79,11 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
 def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
     if not found.causes:
-        which = "" if found.meant == found.looked_at else " for which this holds"
+        which = "" if found.matching == found.looked_at else " for which this holds"
         output.say(f"No job of the {zset} set{which} failed." if found.total else f"The {zset} set is empty.")
         return
     more = len(found.causes) - shown
-    left = found.meant - sum(cause.jobs for cause in found.causes)
+    left = found.matching - sum(cause.jobs for cause in found.causes)
     output.say(f"{headline(found)} of the {zset} set{f'; {more:,} causes more' if more else ''}.")
     if left:
         output.say(f"{output.jobs(left)} did not fail, or have other causes.")
@@ -141,7 +141,7 @@ def _as_json(found: "Summary", causes: Sequence["Cause"], zset: str) -> dict[str
         "set": zset,
         "total": found.total,
         "looked_at": found.looked_at,
-        "matched": found.meant,
+        "matched": found.matching,
         "causes": len(found.causes),
         "groups": shown,
     }

@@ -137,8 +137,8 @@ def _parts(became: ActionResult) -> Iterator[str]:
         yield f"{became.deleted} deleted"
     if became.taken:
         yield f"{became.taken} taken by another program"
-    if became.waiting + became.in_hand:
-        yield f"{became.waiting + became.in_hand} on their way"
+    if became.waiting + became.in_progress:
+        yield f"{became.waiting + became.in_progress} on their way"
     if became.unknown:
         yield f"{became.unknown} not found yet"
 

@@ -10,35 +10,35 @@ from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.times import local
 from restbroker.operate.explain import Timeline
-from restbroker.operate.not_found import KeptHistory, NotFound, UnservedQueue
+from restbroker.operate.not_found import HistoryExtent, NotFound, UnservedQueue
 
 
-def print_not_found(story: Timeline, found: NotFound) -> None:
-    """Print what was searched and what may have become of the job; `story` has neither a place nor an end."""
+def print_not_found(timeline: Timeline, found: NotFound) -> None:
+    """Print what was searched and what may have become of the job; `timeline` has neither a place nor an end."""
     rows = [(one.place, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
     output.table(("LOOKED THROUGH", "JOBS"), rows)
-    for line in _lines(story, found):
+    for line in _lines(timeline, found):
         output.say(line)
 
 
-def _lines(story: Timeline, found: NotFound) -> Iterator[str]:
-    if story.unseen:
-        yield f"The job {story.jid} was not found in what was searched: it may be in the rest, or gone."
-    elif not story.refused:
+def _lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
+    if timeline.unseen:
+        yield f"The job {timeline.jid} was not found in what was searched: it may be in the rest, or gone."
+    elif not timeline.refused:
         yield (
-            f'The job {story.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let it'
-            " vanish, or it was never pushed here."
+            f'The job {timeline.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let'
+            " it vanish, or it was never pushed here."
         )
     yield from (line for queue in found.unserved for line in _unserved_text(queue))
     if found.namespaces:
         names = ", ".join(name or "none" for name in found.namespaces)
         yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace chooses the one that is searched."
-    if found.copies.left:
+    if found.copies.left_dead_set:
         yield (
             "Copies of dead jobs that have left the dead set (retried, deleted, or trimmed by Sidekiq): "
-            f"{found.copies.left} of the newest {found.copies.looked_at}. None of the copies is of this job."
+            f"{found.copies.left_dead_set} of the newest {found.copies.looked_at}. None of the copies is of this job."
         )
-    yield from _history_text(found.kept)
+    yield from _history_text(found.history)
     yield (
         "The log of the broker (LogLevel info, the default) has a line job.failed for each accepted job that died,"
         " and with LogLevel debug one for each delivered job. Refused jobs (for their form or token) are counted there:"
@@ -48,13 +48,13 @@ def _lines(story: Timeline, found: NotFound) -> Iterator[str]:
 
 def _unserved_text(queue: UnservedQueue) -> Iterator[str]:
     name = shlex.quote(queue.name)
-    meant = "" if queue.meant is None else f" Did its producer mean {queue.meant}?"
+    meant = "" if queue.similar is None else f" Did its producer mean {queue.similar}?"
     wait = "waits" if queue.jobs == 1 else "wait"
     yield f"No process serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
     yield f"To look into it: restbroker queues peek {name}"
 
 
-def _history_text(kept: KeptHistory) -> Iterator[str]:
+def _history_text(kept: HistoryExtent) -> Iterator[str]:
     if kept.for_s is None:
         yield 'restbroker does not record how jobs end; with "History": "24h" in env.json it does, for a day.'
     elif kept.since_s is None:

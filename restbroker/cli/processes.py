@@ -23,7 +23,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import processes as operate_processes
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
-from restbroker.operate.processes import InHand, Process
+from restbroker.operate.processes import Process, Work
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -151,7 +151,7 @@ def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> boo
     return False
 
 
-def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, InHand]]:
+def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, Work]]:
     """Return each process of restbroker that shows this job, and the job as it shows it."""
     found = operate_processes.processes(client, secrets)
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
@@ -181,7 +181,7 @@ def _select(client: Client, names: Sequence[str]) -> list[Process]:
 def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
     """Tell whether to do it: not with `dry_run`; otherwise ask, and end the command without a yes."""
     count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
-    what = f"{count} with {output.jobs(sum(one.in_hand for one in chosen))} in progress"
+    what = f"{count} with {output.jobs(sum(one.in_progress for one in chosen))} in progress"
     if dry_run:
         output.say(f"{what} would be {done}.")
         return False
@@ -191,19 +191,19 @@ def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_
 
 def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
     """Return for programs which processes got the request, or would get it."""
-    asked: list[Json] = [{"process": one.name, "in_hand": one.in_hand} for one in chosen]
+    asked: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]
     return {"action": verb, "asked": asked, "dry_run": dry_run}
 
 
 def _properties(one: Process) -> Iterator[Sequence[str]]:
     """Yield what is known of a process, for people, as pairs of name and text."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
-    heard = "" if one.beat_age_s is None else f", last heartbeat {duration_text(one.beat_age_s)} ago"
+    heard = "" if one.heartbeat_age_s is None else f", last heartbeat {duration_text(one.heartbeat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
     if one.targets:
         yield "targets", steering.join_names(one.targets)
     yield "queues", steering.join_names(one.queues)
-    yield "in progress", f"{one.in_hand} of {one.concurrency}" if one.concurrency else str(one.in_hand)
+    yield "in progress", f"{one.in_progress} of {one.concurrency}" if one.concurrency else str(one.in_progress)
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
     yield "started", _time(one.started_at_s)
     for place, job in enumerate(one.jobs[:_SHOWN_JOBS]):
@@ -212,7 +212,7 @@ def _properties(one: Process) -> Iterator[Sequence[str]]:
         yield "", f"and {len(one.jobs) - _SHOWN_JOBS} more (--json has them)"
 
 
-def _job(one: InHand) -> str:
+def _job(one: Work) -> str:
     words = (_time(one.job.at_s), one.queue, one.name, one.job.jid)
     return "  ".join(word for word in words if word is not None)
 
@@ -227,11 +227,11 @@ def _row(one: Process) -> tuple[str, ...]:
         one.name,
         one.version or "-",
         one.state,
-        str(one.in_hand),
+        str(one.in_progress),
         str(one.concurrency),
         steering.number(one.rss_kib),
         _time(one.started_at_s),
-        steering.number(one.beat_age_s),
+        steering.number(one.heartbeat_age_s),
         steering.join_names(one.targets),
         steering.join_names(one.queues),
     )

@@ -34,7 +34,7 @@ from restbroker.operate import queues as operate_queues
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress, Queue, Waiting
+from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
 from restbroker.store.client import Client
 
 app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the queues; inspect, pause, resume or clear one.")
@@ -186,7 +186,7 @@ def _clear(client: Client, name: str, why: str) -> int:
     """Return how many jobs were deleted; at Ctrl-C or an error of Redis, print how far it came and raise that."""
     so_far = ClearProgress(0)
     told_s = time.monotonic()
-    with closing(operate_queues.clearing(client, name, who(), why)) as steps:
+    with closing(operate_queues.clear_in_steps(client, name, who(), why)) as steps:
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
@@ -223,7 +223,7 @@ def _row(one: Queue) -> tuple[str, ...]:
     return one.name, size, steering.number(one.latency_s), state, *about, *served
 
 
-def _cells(found: Iterable[Waiting]) -> Iterator[tuple[str, ...]]:
+def _cells(found: Iterable[WaitingJob]) -> Iterator[tuple[str, ...]]:
     for one in found:
         waited = steering.number(one.waited_s)
         if sys.stdout.isatty() and one.waited_s is not None:
@@ -231,5 +231,5 @@ def _cells(found: Iterable[Waiting]) -> Iterator[tuple[str, ...]]:
         yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"
 
 
-def _fields(one: Waiting) -> dict[str, Json]:
+def _fields(one: WaitingJob) -> dict[str, Json]:
     return {"place": one.place, "waited_s": one.waited_s, "jid": one.job.jid, "command": one.job.command}

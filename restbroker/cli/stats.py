@@ -85,7 +85,7 @@ def _every_s(text: str | None, *, watching: bool) -> float:
 
 
 def _rows(seen: SystemStats) -> list[Sequence[str]]:
-    return [*_totals(seen), *_queues(seen), *map(_process, seen["lanes"]), *map(_source, seen["sources"])]
+    return [*_totals(seen), *_queues(seen), *map(_process, seen["targets"]), *map(_source, seen["sources"])]
 
 
 def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
@@ -160,14 +160,14 @@ def _process(row: Mapping[str, Json]) -> Sequence[str]:
         lanes.name(row),
         text(row["target"]),
         _state(row),
-        f"{text(row['in_hand'])}/{text(row['concurrency'])}",
+        f"{text(row['in_progress'])}/{text(row['concurrency'])}",
         text(row["rate_per_s"]),
         text(row["p50_ms"], "ms"),
         text(row["p99_ms"], "ms"),
         text(row["delivered"]),
         text(row["failed"]),
         text(row["server_version"]),
-        text(row["beat_age_s"], "s ago"),
+        text(row["heartbeat_age_s"], "s ago"),
     )
 
 

@@ -35,24 +35,24 @@ _COLUMNS: Final = (
     Column("PROCESS", whole=True),
     Column("TARGET"),
     Column("STATE", whole=True),
-    Column("AT WORK", whole=True, leave=8),
+    Column("BUSY", whole=True, leave=8),
     Column("RATE", numbers=True, leave=6),
     Column("P99", numbers=True, leave=5),
     Column("DELIVERED", numbers=True, leave=4),
     Column("FAILED", numbers=True, leave=7),
-    Column("BEAT", numbers=True, leave=3),
+    Column("HEARTBEAT", numbers=True, leave=3),
 )
 
 
 def processes(seen: SystemStats) -> None:
     """Print a line for each target in each process, and below them why some do not take jobs."""
-    if not seen["lanes"]:
+    if not seen["targets"]:
         output.data("No restbroker runs on this Redis.")
         return
     console = Console()
-    for line in table(_COLUMNS, [Row(_cells(row)) for row in seen["lanes"]], console.width, _ALL):
+    for line in table(_COLUMNS, [Row(_cells(row)) for row in seen["targets"]], console.width, _ALL):
         console.print(line, no_wrap=True)
-    for note in _notes(seen["lanes"]):
+    for note in _notes(seen["targets"]):
         output.data(output.one_line(note))
 
 
@@ -75,9 +75,9 @@ def dead_jobs(client: Client, settings: Config) -> None:
 
 def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
     """Return what to do now; `wanted` are the queues of the configuration."""
-    if all(row["dying"] for row in seen["lanes"]):
+    if all(row["dying"] for row in seen["targets"]):
         return "`restbroker run` starts one."
-    unfit = [row for row in seen["lanes"] if not row["dying"] and row["state"] not in (None, "up")]
+    unfit = [row for row in seen["targets"] if not row["dying"] and row["state"] not in (None, "up")]
     hints = [(row["target"], row["hint"]) for row in unfit]
     hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
     for name, hint in hints:
@@ -97,7 +97,7 @@ def _draw(found: "Summary") -> None:
 
 
 def _cells(row: Mapping[str, Json]) -> Sequence[str]:
-    per_s, age_s = row["rate_per_s"], row["beat_age_s"]
+    per_s, age_s = row["rate_per_s"], row["heartbeat_age_s"]
     return (
         lanes.name(row),
         text(row["target"]),
@@ -122,10 +122,10 @@ def _state(row: Mapping[str, Json]) -> str:
 
 
 def _at_work(row: Mapping[str, Json]) -> str:
-    if row["at_work"] is None:
-        return f"{text(row['in_hand'])} in progress"
+    if row["busy"] is None:
+        return f"{text(row['in_progress'])} in progress"
     ahead = row["ahead"]
-    return f"{text(row['at_work'])}/{text(row['workers'])}{f' +{ahead}' if ahead else ''}"
+    return f"{text(row['busy'])}/{text(row['workers'])}{f' +{ahead}' if ahead else ''}"
 
 
 def _count(value: Json) -> str:
@@ -144,7 +144,7 @@ def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
 def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
     if row["dying"] or row["finishing"] is True:
         yield lanes.state(row)
-    elif isinstance(age_s := row["beat_age_s"], int | float) and age_s >= SILENT_S:
+    elif isinstance(age_s := row["heartbeat_age_s"], int | float) and age_s >= SILENT_S:
         yield f"no heartbeat for {duration_text(age_s)}"
     reason, hint = row["reason"], row["hint"]
     if reason is not None or hint is not None:

@@ -159,7 +159,7 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
         yield "hint", one.hint
     for pause_ in one.pauses:
         yield "paused", steering.pause_text(pause_)
-    yield "at work", f"{one.at_work} of {one.concurrency}, {one.ahead} ahead, {one.in_hand} in progress"
+    yield "at work", f"{one.busy} of {one.concurrency}, {one.ahead} ahead, {one.in_progress} in progress"
     yield "limits", "; ".join(_limits(one)) or "-"
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
     latencies = ", ".join(f"{name} {milliseconds(value)}" for name, value in times)
@@ -186,7 +186,7 @@ def _limits(one: Target) -> Iterator[str]:
     if one.rate_limit_per_s is not None:
         yield f"RateLimit {one.rate_limit_per_s:g}/s"
     if one.max_in_flight is not None:
-        yield f"MaxInFlight {one.in_hand} of {one.max_in_flight}"
+        yield f"MaxInFlight {one.in_progress} of {one.max_in_flight}"
     if one.limited:
         yield f"the last fetch was held back by {', '.join(one.limited)}"
 
@@ -197,9 +197,9 @@ def _row(one: Target) -> tuple[str, ...]:
         one.name,
         one.state or "-",
         steering.join_names(tuple(pause_.reason for pause_ in one.pauses)),
-        str(one.at_work),
+        str(one.busy),
         str(one.limit),
-        str(one.in_hand),
+        str(one.in_progress),
         steering.number(float(one.rate_per_s)),
         *(steering.number(value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
         str(one.delivered),

@@ -82,12 +82,12 @@ def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
     # The store is slow to import, and `token new` does without.
     from restbroker.broker.tokens import Tokens
     from restbroker.operate.connect import open_store
-    from restbroker.operate.tokens import waiting
+    from restbroker.operate.tokens import count_tokens
     from restbroker.store.tokens import last_uses
 
     with open_store(settings) as client:
         used = last_uses(client)
-        found = waiting(client, Tokens(settings.tokens), settings.queues, limit)
+        found = count_tokens(client, Tokens(settings.tokens), settings.queues, limit)
     rows = [_row(token, used, found.jobs[token.name], found.previous[token.name]) for token in settings.tokens]
     if found.jobs[None]:
         rows.append({"token": _UNKNOWN, "waiting": found.jobs[None]})

@@ -16,9 +16,9 @@ def headline(found: "Summary", kind: str = "") -> str:
     """
     main = found.main
     causes = "1 cause accounts for" if len(main) == 1 else f"{len(main):,} causes account for"
-    percent = round(100 * sum(cause.jobs for cause in main) / found.meant)
-    jobs = " ".join(word for word in (kind, "job" if found.meant == 1 else "jobs") if word)
-    return f"{causes} {percent} % of {found.meant:,} {jobs}"
+    percent = round(100 * sum(cause.jobs for cause in main) / found.matching)
+    jobs = " ".join(word for word in (kind, "job" if found.matching == 1 else "jobs") if word)
+    return f"{causes} {percent} % of {found.matching:,} {jobs}"
 
 
 def of_dead(found: "Summary") -> str:
@@ -38,4 +38,4 @@ def hint(cause: "Cause") -> str | None:
 
 def share(cause: "Cause", found: "Summary") -> float:
     """Return the share of a cause in percent, of the jobs that were read and match the conditions."""
-    return round(100 * cause.jobs / found.meant, 1)
+    return round(100 * cause.jobs / found.matching, 1)

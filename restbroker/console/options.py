@@ -135,4 +135,4 @@ LimitOption = Annotated[
     int,
     typer.Option("--limit", metavar="N", help="At most this many.", min=1, max=100_000, rich_help_panel=panels.OUTPUT),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)]
+JsonOption = panels.JsonOption

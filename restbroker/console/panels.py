@@ -7,8 +7,9 @@ that takes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 WHICH: Final = "Which jobs"
@@ -21,6 +22,8 @@ _ARGUMENTS: Final = "Arguments"
 _OPTIONS: Final = "Options"
 _UNCUT: Final = 10_000
 _ORDER: Final = (_ARGUMENTS, WHICH, WHAT, ANSWER, BULK, SAFETY, OUTPUT, _OPTIONS)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
+"""Here, since a command that works without a configuration does not import `console.options`."""
 
 _METAVARS: Final = {
     "text": "TEXT",

@@ -14,7 +14,7 @@ import attrs
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome, carry_out
-from restbroker.operate.act_job import VERBS, Action, Unchanged, Verb, is_there, plan, require_sense
+from restbroker.operate.act_job import VERBS, Action, Refusal, Verb, is_there, plan, require_sense
 from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
@@ -75,7 +75,7 @@ def perform(
     done, call it again for the rest.
     """
     require_sense(zset, action)
-    tally = Tally(client, zset, action, known=known, where=_describe(action, chosen, known), dry_run=dry_run)
+    tally = Tally(client, zset, action, context=known, where=_describe(action, chosen, known), dry_run=dry_run)
     run = _Run(zset, tally, chosen)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
@@ -107,12 +107,12 @@ class _Run:
 
     zset: SortedSet
     tally: Tally
-    chosen: Selection
+    selection: Selection
     _planned: int = 0
 
     def __attrs_post_init__(self) -> None:
         """Go on with what was counted before a stop."""
-        if (rest := self.chosen.rest) is not None:
+        if (rest := self.selection.rest) is not None:
             self._planned = rest.planned
             self.tally.progress = Progress(rest.jobs, matched=rest.done, done=rest.done, run=rest.run)
         else:
@@ -121,7 +121,7 @@ class _Run:
 
     def act_on_names(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Act on the jobs with these names; yield after each batch."""
-        each, shown, found_now = list(dict.fromkeys(names)), self.chosen.inventory, Inventory(self.zset)
+        each, shown, found_now = list(dict.fromkeys(names)), self.selection.inventory, Inventory(self.zset)
         for start in range(0, len(each), batch):
             looks, missing = [], []
             for name in each[start : start + batch]:
@@ -135,9 +135,9 @@ class _Run:
                     self.tally.refused[_NOT_AS_SHOWN] += 1
                 else:
                     found_now.add([found.member])
-                    looks.append(look := JobView(*found.member, self.tally.known))
+                    looks.append(look := JobView(*found.member, self.tally.context))
                     # A key tells people nothing, and is none any more afterwards.
-                    called = hiding.mask_secrets(look.jid or look.key, self.tally.known.secrets)
+                    called = hiding.mask_secrets(look.jid or look.key, self.tally.context.secrets)
                     self.tally.where = self.tally.where.replace(look.key, called)
             self._act_on(looks, len(looks))
             progress = self.tally.progress
@@ -151,16 +151,16 @@ class _Run:
         Any number of jobs may be read to find them.
         """
         client, dry_run = self.tally.client, self.tally.dry_run
-        place = Cursor.of(self.chosen.rest.after) if self.chosen.rest is not None else None
+        place = Cursor.of(self.selection.rest.after) if self.selection.rest is not None else None
         # A dry run tells what it met.
-        meant = Inventory(self.zset) if dry_run else self.chosen.inventory
+        meant = Inventory(self.zset) if dry_run else self.selection.inventory
         if meant is None:
             meant = inventory(client, self.zset, place)
         self.tally.progress = attrs.evolve(self.tally.progress, inventory=meant)
         while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
             if not dry_run and meant.is_behind(part.members[0][1]):
                 return
-            looks = [JobView(raw, score, self.tally.known) for raw, score in part.members]
+            looks = [JobView(raw, score, self.tally.context) for raw, score in part.members]
             there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
             count, matched = self._matching(looks, there, where, batch)
             if dry_run:
@@ -191,14 +191,14 @@ class _Run:
         edited: dict[str, JobView] = {}
         now_s = self.tally.progress.began_s if self.tally.dry_run or not looks else time_s(self.tally.client)
 
-        def planner(look: JobView) -> Placement | Unchanged:
+        def planner(look: JobView) -> Placement | Refusal:
             planned = self._plan(look, now_s)
             if self.tally.action.verb == "edit" and isinstance(planned, Placement) and planned.new is not None:
-                edited[look.key] = JobView(planned.new, look.score, self.tally.known)
+                edited[look.key] = JobView(planned.new, look.score, self.tally.context)
             return planned
 
         if self.tally.dry_run:
-            outcomes: list[Outcome] = [one if isinstance(one, Unchanged) else Applied() for one in map(planner, looks)]
+            outcomes: list[Outcome] = [one if isinstance(one, Refusal) else Applied() for one in map(planner, looks)]
         else:
             outcomes = carry_out(self.tally.client, self.zset, looks, plan=planner, before=self.tally.begin)
         for look, outcome in zip(looks, outcomes, strict=True) if edited else ():
@@ -207,6 +207,6 @@ class _Run:
         self.tally.count(looks, outcomes, looked_at)
         return outcomes
 
-    def _plan(self, look: JobView, now_s: float) -> Placement | Unchanged:
+    def _plan(self, look: JobView, now_s: float) -> Placement | Refusal:
         self._planned += 1
         return plan(look, self.zset, self.tally.action, now_s=now_s, unique=self._planned)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
 from restbroker.job import hiding
-from restbroker.operate.act_job import FOREIGN, Action, Unchanged, foreign_queue
+from restbroker.operate.act_job import FOREIGN, Action, Refusal, foreign_queue
 from restbroker.operate.entry import JobView
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -15,7 +15,7 @@ from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
 
-Outcome: TypeAlias = Code | Unchanged
+Outcome: TypeAlias = Code | Refusal
 
 _MOST_CLASHES: Final = 5
 _TWIN: Final = "An identical job is there already."
@@ -25,7 +25,7 @@ def carry_out(
     client: Client,
     zset: SortedSet,
     looks: Sequence[JobView],
-    plan: Callable[[JobView], Placement | Unchanged],
+    plan: Callable[[JobView], Placement | Refusal],
     before: Callable[[], None],
 ) -> list[Outcome]:
     """Carry out the plan for each job and return what became of each.
@@ -39,7 +39,7 @@ def carry_out(
         going: list[tuple[int, Placement]] = []
         for number in pending:
             planned = plan(looks[number])
-            if isinstance(planned, Unchanged):
+            if isinstance(planned, Refusal):
                 outcomes[number] = planned
             else:
                 going.append((number, planned))
@@ -60,13 +60,13 @@ def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Acti
     for look, outcome in zip(looks, outcomes, strict=True):
         queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
         if queue is not None:
-            yield hiding.mask_secrets(queue, look.known.secrets)
+            yield hiding.mask_secrets(queue, look.context.secrets)
 
 
 def why_left(outcome: Outcome) -> str | None:
     """Return why a job stays where it is; "": it is where it should be. None: it does not stay there."""
     match outcome:
-        case Unchanged(why):
+        case Refusal(why):
             return why
         case Clash():
             return _TWIN

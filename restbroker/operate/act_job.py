@@ -68,32 +68,32 @@ class Action:
 
 
 @attrs.frozen
-class Unchanged:
+class Refusal:
     """The job stays where it is. `why` is for people; "": it is where it should be already."""
 
     why: str
 
 
-NOT_A_JOB: Final = Unchanged("It is not a valid job: it can only be deleted.")
-NO_QUEUE: Final = Unchanged("It names no queue: it can only be deleted or moved to one.")
-FOREIGN: Final = Unchanged(
+NOT_A_JOB: Final = Refusal("It is not a valid job: it can only be deleted.")
+NO_QUEUE: Final = Refusal("It names no queue: it can only be deleted or moved to one.")
+FOREIGN: Final = Refusal(
     "No target of this configuration serves its queue: another program would run it by its class and "
     "arguments. If that is intended, add --foreign-queues."
 )
-MAY_HAVE_RUN: Final = Unchanged(
+MAY_HAVE_RUN: Final = Refusal(
     "It may have run already, and its command may not be safe to repeat: check on the server whether it was "
     "done, then delete it, or retry it with --repeat-unsafe."
 )
-MAY_HAVE_RUN_BEFORE: Final = Unchanged(
+MAY_HAVE_RUN_BEFORE: Final = Refusal(
     "It may have run already, and an edit does not undo that: check on the server whether it was done, then "
     "delete it, or edit it with --repeat-unsafe."
 )
-UNCHANGED: Final = Unchanged("It is like this already: nothing would change.")
-SIGNED_FOR_A_QUEUE: Final = Unchanged(
+UNCHANGED: Final = Refusal("It is like this already: nothing would change.")
+SIGNED_FOR_A_QUEUE: Final = Refusal(
     "Its signature is for the queue that it was pushed to, and no broker has accepted it yet: in another queue "
     "it would die as BadSignature. Sign and push it again, for the other queue."
 )
-SHOWN_THERE: Final = Unchanged(
+SHOWN_THERE: Final = Refusal(
     "One of its arguments is hidden, and would be shown in that queue: give it a new value first (edit), or remove it."
 )
 
@@ -115,7 +115,7 @@ def require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("The queue or the reason is not UTF-8.", "Give it as UTF-8.") from None
 
 
-def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Unchanged:
+def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     """Return where the job goes, or why it stays.
 
     `unique` (microseconds) keeps equal jobs, and the scores of one action, apart.
@@ -145,10 +145,10 @@ def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: i
 def foreign_queue(look: JobView, action: Action) -> str | None:
     """Return the queue that this leads the job to, now or when it is due, if this configuration does not serve it."""
     queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
-    return queue if queue and look.known.target(queue) is None else None
+    return queue if queue and look.context.target(queue) is None else None
 
 
-def _refusal(look: JobView, action: Action) -> Unchanged | None:
+def _refusal(look: JobView, action: Action) -> Refusal | None:
     if look.queue is None:
         return NO_QUEUE
     return MAY_HAVE_RUN if look.may_have_run and not look.repeat_safe and not action.repeat_unsafe else None
@@ -162,9 +162,7 @@ def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: fl
     return Placement(look.raw, queue=look.queue, new=rubyjson.dumps(again))
 
 
-def _kill(
-    look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int
-) -> Placement | Unchanged:
+def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placement | Refusal:
     moment_s = retry.stamp(now_s, unique)
     dead = repair(_after_decision(fields, look), look.queue or "default")
     said = words_of_kill(action)
@@ -184,7 +182,7 @@ def words_of_kill(action: Action) -> str:
 
 def _reschedule(
     look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
-) -> Placement | Unchanged:
+) -> Placement | Refusal:
     # Sidekiq Web takes out all entries of one score to act on one of them.
     at_s = (action.at_s or 0.0) + unique / 1e6
     if zset != "dead":
@@ -196,30 +194,30 @@ def _reschedule(
     return Placement(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
-def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Unchanged:
+def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Refusal:
     if is_there(look, action):
-        return Unchanged("")
+        return Refusal("")
     if (bound := _bound(look, fields, action)) is not None:
         return bound
     return Placement(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _edit(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Unchanged:
+def _edit(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     done = _apply_edit(look, action, now_s, unique)
-    if isinstance(done, Unchanged):
+    if isinstance(done, Refusal):
         return done
     if action.edit is None or not action.edit.retry:
         return Placement(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
     return attrs.evolve(_retry(look, done.fields, zset, now_s), queue=done.queue)
 
 
-def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> EditedJob | Unchanged:
+def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> EditedJob | Refusal:
     assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
     done = edit_job(action.edit, look, action.who, retry.stamp(now_s, unique))
     if done is None:
         return UNCHANGED
     if isinstance(done, str):
-        return Unchanged(done)
+        return Refusal(done)
     # Another command repeats nothing: what the first one did, if it ran, stays as well.
     is_harmless = not done.is_another and (not action.edit.retry or look.repeat_safe)
     if look.may_have_run and not is_harmless and not action.repeat_unsafe:
@@ -227,7 +225,7 @@ def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> Edi
     return done
 
 
-def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placement | Unchanged:
+def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     """Return where a job that waits in a queue goes, or why it stays; an edited one stays in its place.
 
     `unique` (microseconds) keeps equal jobs apart in the set that they go to.
@@ -240,9 +238,7 @@ def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Pl
     if action.verb == "edit":
         done = _apply_edit(look, action, now_s, unique)
         return (
-            done
-            if isinstance(done, Unchanged)
-            else Placement(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
+            done if isinstance(done, Refusal) else Placement(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
         )
     if action.verb == "kill":
         # What is found again in the set is led back by its own word.
@@ -252,7 +248,7 @@ def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Pl
     return Placement(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchanged | None:
+def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Refusal | None:
     """Return why a job cannot be moved to this queue; None if it can.
 
     It cannot if its signature covers another queue, or if what is hidden of it would be shown there.
@@ -264,18 +260,18 @@ def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchang
     first = signing.accepted_queue(fields)
     if first is None:
         return SIGNED_FOR_A_QUEUE
-    target = look.known.target(first)
-    if target is not None and target == look.known.target(action.queue):
+    target = look.context.target(first)
+    if target is not None and target == look.context.target(action.queue):
         return None
-    return Unchanged(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
+    return Refusal(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
 
 
 def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -> bool:
     """Tell whether the new queue's target would show a value that the target of its present queue hides."""
-    specs = [look.known.spec(queue, look.command) for queue in (look.queue, action.queue)]
+    specs = [look.context.spec(queue, look.command) for queue in (look.queue, action.queue)]
     if specs[0] == specs[1]:
         return False
-    bodies, hides = look.known.show_bodies, redact.hides_of(frozenset())
+    bodies, hides = look.context.show_bodies, redact.hides_of(frozenset())
     was, now = (redact.job(fields, spec, show_bodies=bodies, hides=hides)["args"] for spec in specs)
     return not keeps_hidden(was, now)
 

@@ -25,7 +25,7 @@ from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome
-from restbroker.operate.act_job import UNCHANGED, Action, Unchanged, Verb, plan_waiting, words_of_kill
+from restbroker.operate.act_job import UNCHANGED, Action, Refusal, Verb, plan_waiting, words_of_kill
 from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
@@ -50,13 +50,11 @@ _MOST_REMEMBERED: Final = 10_000
 After `_PIECES` pieces the jobs found in them are taken out, however few, before more are read.
 """
 _LONGEST_REST_S: Final = 0.2
-_TOO_LARGE: Final = Unchanged(
-    "It is too large to read. restbroker moves such a job to the dead set when it fetches it."
-)
-_DEAD_SET_IS_FULL: Final = Unchanged(
+_TOO_LARGE: Final = Refusal("It is too large to read. restbroker moves such a job to the dead set when it fetches it.")
+_DEAD_SET_IS_FULL: Final = Refusal(
     "The dead set is full (DeadLimit): retry or delete dead jobs, raise DeadLimit, or delete these jobs here."
 )
-_EDITED_SINCE: Final = Unchanged(
+_EDITED_SINCE: Final = Refusal(
     "Someone edited it meanwhile: look at it, and run the command again if it is still needed."
 )
 
@@ -118,7 +116,7 @@ def perform(
     elif meant.limit is not None:
         described += f", at most {meant.limit}"
     described += hiding.mask_secrets(action.details, known.secrets)
-    tally = Tally(client, place_of(meant.queue), action, known=known, where=described, dry_run=dry_run)
+    tally = Tally(client, place_of(meant.queue), action, context=known, where=described, dry_run=dry_run)
     tally.progress = Progress(meant.line.size)
     run = _Run(meant, tally, config, Tokens(config.tokens))
     state: State = "interrupted"
@@ -161,7 +159,7 @@ def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
 class _Run:
     """One action in the course of being carried out."""
 
-    meant: WaitingSelection
+    selection: WaitingSelection
     tally: Tally
     config: Config
     tokens: Tokens
@@ -173,15 +171,15 @@ class _Run:
 
     @_unmet.default
     def _keys_named(self) -> Counter[str]:
-        return Counter(self.meant.keys)
+        return Counter(self.selection.keys)
 
     def batches(self) -> Iterator[float]:
         """Act on the jobs; yield again and again for how many seconds Redis was kept busy since the last time."""
-        rank, pieces = self.meant.line.size - 1, 0
+        rank, pieces = self.selection.line.size - 1, 0
         found: list[tuple[int, JobView]] = []
         while rank >= 0 and not self._is_enough(found):
             began_s = time.monotonic()
-            piece = waiting.piece(self.tally.client, self.meant.line, rank, _PIECE)
+            piece = waiting.piece(self.tally.client, self.selection.line, rank, _PIECE)
             busy_s = time.monotonic() - began_s
             if piece is None:
                 self.tally.miss(unseen=rank + 1)
@@ -192,7 +190,7 @@ class _Run:
             pieces, looked_at = pieces + 1, 0
             for rank, raw in piece.with_ranks:
                 looked_at += 1
-                look = find.look_of_waiting(raw, self.meant.queue, self.tally.known)
+                look = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
                 if self._is_meant(look):
                     found.append((rank, look))
                 if len(found) == MOST_TAKEN or self._is_enough(found):
@@ -209,12 +207,12 @@ class _Run:
 
     def _miss(self, jobs: int, pending: int) -> None:
         """Count jobs that others took before they were read: without conditions they were meant, up to the limit."""
-        if self.meant.where or self.meant.keys is not None:
+        if self.selection.where or self.selection.keys is not None:
             self.tally.miss(unseen=jobs)
-        elif self.meant.limit is None:
+        elif self.selection.limit is None:
             self.tally.miss(gone=jobs)
         else:
-            self.tally.miss(gone=min(jobs, self.meant.limit - self.tally.progress.matched - pending))
+            self.tally.miss(gone=min(jobs, self.selection.limit - self.tally.progress.matched - pending))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -222,11 +220,11 @@ class _Run:
         return tuple(self._unmet.elements())
 
     def _is_enough(self, found: Sequence[tuple[int, JobView]]) -> bool:
-        return self.meant.limit is not None and self.tally.progress.matched + len(found) >= self.meant.limit
+        return self.selection.limit is not None and self.tally.progress.matched + len(found) >= self.selection.limit
 
     def _is_meant(self, look: JobView) -> bool:
-        if self.meant.keys is None:
-            return look.matches(self.meant.where)
+        if self.selection.keys is None:
+            return look.matches(self.selection.where)
         key = look.key
         if not self._unmet[key]:
             return False
@@ -247,72 +245,72 @@ class _Run:
         else:
             if takings:
                 self.tally.begin()
-            codes = iter(waiting.take(client, self.meant.line, takings) if takings else [])
-        outcomes = [one if isinstance(one, Unchanged) else next(codes) for one in planned]
+            codes = iter(waiting.take(client, self.selection.line, takings) if takings else [])
+        outcomes = [one if isinstance(one, Refusal) else next(codes) for one in planned]
         self._remember(
             [look.raw for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         )
         outcomes = [self._once(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
         for look, one, outcome in zip(looks, planned, outcomes, strict=True):
             if isinstance(one, TakeRequest) and one.stays and isinstance(outcome, Applied):
-                new = find.look_of_waiting(one.placement.new or b"", self.meant.queue, self.tally.known)
+                new = find.view_of_waiting(one.placement.new or b"", self.selection.queue, self.tally.context)
                 self.tally.preview(look, new)
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
 
     def _once(self, look: JobView, outcome: Outcome) -> Outcome:
         """Return what became of a job; nothing is said of one that was read twice and taken once."""
-        return Unchanged("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
+        return Refusal("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
 
     def _remember(self, raws: Sequence[bytes]) -> None:
         self._taken |= dict.fromkeys(raws)
         for raw in list(self._taken)[: max(0, len(self._taken) - _MOST_REMEMBERED)]:
             del self._taken[raw]
 
-    def _plan(self, look: JobView, rank: int, now_s: float) -> TakeRequest | Unchanged:
+    def _plan(self, look: JobView, rank: int, now_s: float) -> TakeRequest | Refusal:
         action = self.tally.action
         if not look.raw:
             return _TOO_LARGE
         self._planned += 1
         placing = plan_waiting(look, action, now_s, self._planned)
-        if action.verb == "edit" and look.last_edit_s > self.meant.since_s:
+        if action.verb == "edit" and look.last_edit_s > self.selection.since_s:
             # Where others delete newer jobs, what this edited is met again.
-            return Unchanged("") if placing == UNCHANGED else _EDITED_SINCE
-        if isinstance(placing, Unchanged):
+            return Refusal("") if placing == UNCHANGED else _EDITED_SINCE
+        if isinstance(placing, Refusal):
             return placing
         if action.verb == "move" and (refused := self._refused_there(look)) is not None:
             return refused
         answers = self._answers(look, rank, now_s) if action.verb == "kill" else ()
         return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
 
-    def _refused_there(self, look: JobView) -> Unchanged | None:
+    def _refused_there(self, look: JobView) -> Refusal | None:
         """Return why a broker would refuse the job's token there; None if it would not, or if the token is unknown."""
         action = self.tally.action
-        target = self.tally.known.target(action.queue)
-        proof = proof_of(self.tokens, look.fields or {}, self.meant.queue)
+        target = self.tally.context.target(action.queue)
+        proof = proof_of(self.tokens, look.fields or {}, self.selection.queue)
         if proof is None or target is None or action.queue is None:
             return None
         refused = place_refusal(proof.token, target, action.queue)
-        return None if refused is None else Unchanged(f"It would be refused there: {refused.text}")
+        return None if refused is None else Refusal(f"It would be refused there: {refused.text}")
 
     def _answers(self, look: JobView, rank: int, now_s: float) -> tuple[Reply, ...]:
         fields: dict[str, Json] = dict(look.fields or {})
-        trusted = proof_of(self.tokens, fields, self.meant.queue) is not None
+        trusted = proof_of(self.tokens, fields, self.selection.queue) is not None
         config = self.config
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
-        killed = OrphanedJob("killed", f"{look.key}-{rank}", self.meant.queue, raw=look.raw, responses=responses)
+        killed = OrphanedJob("killed", f"{look.key}-{rank}", self.selection.queue, raw=look.raw, responses=responses)
         reason = Reason("Killed", words_of_kill(self.tally.action), "Someone decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)
 
-    def _within_dead_limit(self, planned: Sequence[TakeRequest | Unchanged]) -> list[TakeRequest | Unchanged]:
+    def _within_dead_limit(self, planned: Sequence[TakeRequest | Refusal]) -> list[TakeRequest | Refusal]:
         """Return the plans, with those for which the dead set has no room refused."""
         limit = self.config.dead_limit
         if self.tally.action.verb != "kill" or not limit:
             return list(planned)
         done = self.tally.progress.done if self.tally.dry_run else 0
         room = limit - sets.size(self.tally.client, "dead") - done
-        result: list[TakeRequest | Unchanged] = []
+        result: list[TakeRequest | Refusal] = []
         for one in planned:
             if isinstance(one, TakeRequest):
                 room -= 1

@@ -86,7 +86,7 @@ def write(client: Client, note: AuditEntry) -> str:
     return store.append(client, {**words, **numbers, "jids": _join(note.jids)})
 
 
-def behind(client: Client, name: str) -> Sequence[StoredEntry]:
+def entries_after(client: Client, name: str) -> Sequence[StoredEntry]:
     """Return the first entries after the entry `name`, or of all if it is "", at most `MOST_BEHIND`, oldest first.
 
     Raise `StoreUnavailable` or `StoreRefused`.

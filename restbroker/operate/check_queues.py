@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from restbroker.config.core import Config
 from restbroker.operate import pauses
-from restbroker.operate.check_leftovers import is_dead
+from restbroker.operate.check_unfinished import is_dead
 from restbroker.operate.names import nearest
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.servers import registry

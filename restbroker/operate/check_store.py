@@ -13,11 +13,11 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate.check_due import check_due
-from restbroker.operate.check_leftovers import check_original, check_unfinished
 from restbroker.operate.check_limits import check_dead, check_pauses
 from restbroker.operate.check_queues import check_queues
 from restbroker.operate.check_redis import check_redis
 from restbroker.operate.check_rewrite import check_rewrite
+from restbroker.operate.check_unfinished import check_original, check_unfinished
 from restbroker.operate.connect import open_store
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok

@@ -139,12 +139,12 @@ class _EditPlan:
 def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | str | None:
     """Return the job with these changes, or why it cannot have them; None if they change nothing."""
     fields = look.fields or {}
-    target = look.known.targets.get(look.queue or "")
+    target = look.context.targets.get(look.queue or "")
     if target is None or look.queue is None:
         return "No target of this configuration serves its queue, so its rights are unknown."
     submission = arguments.read(fields.get("args"), edit.tokens.hide)
     if not isinstance(submission, Reason):
-        submission = arguments.name_bare_list(submission, look.known.spec(look.queue, look.command))
+        submission = arguments.name_bare_list(submission, look.context.spec(look.queue, look.command))
     if isinstance(submission, Reason):
         return _reason_text(submission)
     proof = _proof(edit.tokens, look, target)
@@ -154,7 +154,7 @@ def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | s
     if wanted is None or isinstance(wanted, str):
         return wanted
     catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
-    spec = look.known.spec(wanted.queue, wanted.command.endpoint)
+    spec = look.context.spec(wanted.queue, wanted.command.endpoint)
     dangers = catalogue.dangerous_in(wanted.command.endpoint)
     wish = AccessRequest(
         wanted.command,
@@ -201,9 +201,9 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
 def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan | str | None:
     """Return the requested command as its server takes it, or why it is refused; None if nothing changes."""
     queue = edit.queue or look.queue or ""
-    goes_to = look.known.targets.get(queue)
+    goes_to = look.context.targets.get(queue)
     if goes_to is None:
-        served = ", ".join(sorted(look.known.targets))
+        served = ", ".join(sorted(look.context.targets))
         return f"No target of this configuration serves the queue {queue!r}. This configuration serves: {served}."
     name = endpoint.check(edit.command or was.endpoint)
     if isinstance(name, Reason):
@@ -216,14 +216,14 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
         # Neither the command nor its arguments are looked at: a queue takes what another one of its target takes.
         return _EditPlan(goes_to, queue, was, ("queue",), is_another=False) if queue != look.queue else None
     asked = Command(name, {**left, **edit.values})
-    specs = look.known.spec(look.queue, was.endpoint), look.known.spec(queue, name)
+    specs = look.context.spec(look.queue, was.endpoint), look.context.spec(queue, name)
     # Before it is looked at whether its server takes it: why not may quote a number.
-    if (revealed := _Forms(edit, look.known, was, asked, *specs).revealed_reason()) is not None:
+    if (revealed := _Forms(edit, look.context, was, asked, *specs).revealed_reason()) is not None:
         return revealed
     fit = _fit(edit, goes_to, queue, asked)
     if isinstance(fit, str):
         return fit
-    forms = _Forms(edit, look.known, was, fit, *specs)
+    forms = _Forms(edit, look.context, was, fit, *specs)
     if fit.arguments != asked.arguments and (revealed := forms.revealed_reason()) is not None:
         return revealed
     names = (*forms.changed_names(), *(["command"] if name != was.endpoint else []))
@@ -254,7 +254,7 @@ class _Forms:
     """
 
     edit: Edit
-    known: ConfigContext
+    context: ConfigContext
     was: Command
     now: Command
     was_spec: CommandSpec | None
@@ -264,11 +264,11 @@ class _Forms:
 
     @before.default
     def _before(self) -> Mapping[str, Json]:
-        return redact.arguments(self.was_spec, self.was.arguments, show_bodies=self.known.show_bodies)
+        return redact.arguments(self.was_spec, self.was.arguments, show_bodies=self.context.show_bodies)
 
     @after.default
     def _after(self) -> Mapping[str, Json]:
-        return redact.arguments(self.now_spec, self.now.arguments, show_bodies=self.known.show_bodies)
+        return redact.arguments(self.now_spec, self.now.arguments, show_bodies=self.context.show_bodies)
 
     def changed_names(self) -> list[str]:
         """Return the names of the arguments that change.
@@ -303,7 +303,7 @@ class _Forms:
         return None
 
     def _hide(self, spec: CommandSpec | None, values: Mapping[str, Json]) -> hiding.Hide:
-        return redact.hides_of(redact.secret_values(spec, values), self.known.secrets)[1]
+        return redact.hides_of(redact.secret_values(spec, values), self.context.secrets)[1]
 
 
 def _fields_of(name: str, new: str) -> str:

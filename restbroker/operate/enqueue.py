@@ -37,7 +37,7 @@ JOB_CLASS = "Restbroker"
 
 
 @attrs.frozen
-class Order:
+class JobRequest:
     """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: a client will wait for the answer.
 
     `reply_to`: the key that the answer goes to; None: one of the job's own.
@@ -49,13 +49,13 @@ class Order:
     token: Token
     retry: bool | int = True
     reply_id: str | None = None
-    wanted: bool = False
+    wants_reply: bool = False
     ok_if_exists: bool = False
     at_s: float | None = None
     reply_to: str | None = None
 
 
-def payload(order: Order, jid: str, now_s: float) -> bytes:
+def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
     """Return the job's bytes. Raise `UsageError` for arguments that JSON cannot hold, and for a job that is too large.
 
     A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
@@ -72,7 +72,7 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     }
     if order.ok_if_exists:
         fields["ok_if_exists"] = True
-    if order.wanted:
+    if order.wants_reply:
         fields["reply_to"] = order.reply_to or f"restbroker:reply:{jid}"
     if order.at_s is None:
         fields["enqueued_at"] = moment_s
@@ -88,7 +88,7 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     return raw
 
 
-def _token(order: Order, jid: str, now_s: float) -> str:
+def _token(order: JobRequest, jid: str, now_s: float) -> str:
     """Return the secret or, for a token whose jobs are signed, a signature for the time at which the job may run."""
     secret = order.token.secrets[0].reveal()
     if not order.token.signed:
@@ -106,7 +106,7 @@ def _token(order: Order, jid: str, now_s: float) -> str:
     return signing.sign(secret, order.token.name, at_s, jid=jid, submission=submission, queue=queue)
 
 
-def push(client: Client, order: Order, jid: str, now_s: float) -> None:
+def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
     """Push or schedule the job. Raise `StoreNotNow` if it was not pushed; after other errors of the store it may be."""
     raw = payload(order, jid, now_s)
     try:
@@ -131,11 +131,11 @@ class Serving:
     """
 
     server_version: str | None
-    held_up: str | None
+    hindrance: str | None
     quiet: bool
 
 
-_UNKNOWN = Serving(server_version=None, held_up=None, quiet=False)
+_UNKNOWN = Serving(server_version=None, hindrance=None, quiet=False)
 """Redis does not say: a process may serve the queue, and the version of its server is unknown."""
 
 
@@ -168,7 +168,7 @@ def serving(client: Client, queue: str) -> Serving | None:
     return found
 
 
-def serving_if_told(client: Client, queue: str) -> Serving | None:
+def serving_if_known(client: Client, queue: str) -> Serving | None:
     """Return what `serving` does; if Redis refuses the question, return a process of which nothing is known.
 
     It may refuse it to a producer, and a process may serve the queue all the same.
@@ -221,10 +221,10 @@ def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
     paused = None if target is None else pause_of(client, queue, target)
     if paused is not None:
         return f"{paused.told} Resume it: `{paused.onward}`."
-    found = serving_if_told(client, queue)
+    found = serving_if_known(client, queue)
     if found is None:
         return None if target is None else f"No running process serves the queue {queue}; its jobs wait for one."
-    return None if found.held_up is None else f"The server of the queue {queue} gets no jobs now: {found.held_up}"
+    return None if found.hindrance is None else f"The server of the queue {queue} gets no jobs now: {found.hindrance}"
 
 
 def _text(snapshot: Mapping[str, Json], name: str) -> str | None:

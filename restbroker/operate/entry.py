@@ -95,7 +95,7 @@ class JobView:
 
     raw: bytes = attrs.field(repr=False)
     score: float
-    known: ConfigContext = attrs.field(repr=False)
+    context: ConfigContext = attrs.field(repr=False)
     in_queue: str | None = None
 
     @_Once
@@ -146,7 +146,7 @@ class JobView:
         if code is None and message is None:
             return None
         cause = "" if message is None else generalise(message, self._values)
-        return group_id(self.known.target(self.queue), self.command or self._text("class"), code, cause)
+        return group_id(self.context.target(self.queue), self.command or self._text("class"), code, cause)
 
     @property
     def shown_command(self) -> str | None:
@@ -180,7 +180,7 @@ class JobView:
     @property
     def repeat_safe(self) -> bool:
         """Whether to send it again does no harm even if it ran."""
-        return self.known.repeats(self.queue, self.command)
+        return self.context.repeats(self.queue, self.command)
 
     def matches(self, where: Where) -> bool:
         """Tell whether all conditions hold for the job as it may be seen."""
@@ -276,7 +276,7 @@ class JobView:
             at_s=self.score,
             jid=self.shown_jid,
             queue=self._display(self.queue, _WORD_LIMIT),
-            target=self.known.target(self.queue),
+            target=self.context.target(self.queue),
             command=self._display(self.command, _WORD_LIMIT, self._hides[1]),
             arguments=self._shown_arguments(),
             error_class=self._display(self._text("error_class"), _WORD_LIMIT, self._hides[1]),
@@ -342,20 +342,20 @@ class JobView:
         fields = self.fields or {}
         read = arguments.read(fields.get("args")) if self.is_job else None
         if isinstance(read, Submission):
-            read = arguments.name_bare_list(read, self.known.spec(self.queue, self.command))
+            read = arguments.name_bare_list(read, self.context.spec(self.queue, self.command))
         return read.command.arguments if isinstance(read, Submission) else {}
 
     @_Once
     def _masked_arguments(self) -> dict[str, Json]:
         """Return the arguments masked, all at once: one may say of another that it is secret."""
-        spec = self.known.spec(self.queue, self.command)
-        return redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
+        spec = self.context.spec(self.queue, self.command)
+        return redact.arguments(spec, self._arguments, show_bodies=self.context.show_bodies)
 
     @_Once
     def _hides(self) -> tuple[hiding.Hide, hiding.Hide]:
-        spec = self.known.spec(self.queue, self.command)
+        spec = self.context.spec(self.queue, self.command)
         own = redact.secrets_of(self.fields or {}, spec) | redact.secret_values(spec, self._arguments)
-        return redact.hides_of(own, self.known.secrets)
+        return redact.hides_of(own, self.context.secrets)
 
     def _text(self, name: str) -> str | None:
         value = (self.fields or {}).get(name)
@@ -390,8 +390,10 @@ class JobView:
         if self._arguments:
             shown: Json = self._masked_arguments
         else:
-            spec = self.known.spec(self.queue, self.command)
-            listed = redact.job(self.fields or {}, spec, show_bodies=self.known.show_bodies, hides=self._hides)["args"]
+            spec = self.context.spec(self.queue, self.command)
+            listed = redact.job(self.fields or {}, spec, show_bodies=self.context.show_bodies, hides=self._hides)[
+                "args"
+            ]
             shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
         return hiding.hide_everywhere(shown, self._hides[1], _TEXT_LIMIT)
 
@@ -401,8 +403,8 @@ class JobView:
         words = (self.jid, self.command, self._text("error_class"), self.queue)
         if any(len(word) > _WORD_LIMIT for word in words if word is not None):
             return None
-        spec, bodies = self.known.spec(self.queue, self.command), self.known.show_bodies
-        known, size_bytes = self.known.secrets, len(self.raw)
+        spec, bodies = self.context.spec(self.queue, self.command), self.context.show_bodies
+        known, size_bytes = self.context.secrets, len(self.raw)
         return redact.mask_by_names(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
 
     def _actual(self, condition: Condition) -> Json:
@@ -426,7 +428,7 @@ class JobView:
             case "queue":
                 return self.queue
             case "target":
-                return self.known.target(self.queue)
+                return self.context.target(self.queue)
             case "error":
                 return self._text("error_class")
             case "message":
@@ -462,7 +464,7 @@ class JobView:
 
         Its job's own secrets are not searched for, which would cost much for each of a million.
         """
-        shown = hiding.mask_secrets(text, self.known.secrets)
+        shown = hiding.mask_secrets(text, self.context.secrets)
         return text if shown == text else MASK
 
 

@@ -42,7 +42,7 @@ class Location:
     entry: Entry
     ahead: int | None = None
     since_s: float | None = None
-    served: Serving | None = None
+    serving: Serving | None = None
     pause: Pause | None = None
     target_pauses: tuple[Pause, ...] = ()
 
@@ -54,9 +54,9 @@ class Location:
         return (*of_queue, *(pauses.of_target(target, pause) for pause in self.target_pauses))
 
     @property
-    def held_up(self) -> str | None:
+    def hindrance(self) -> str | None:
         """Why its target gets no jobs now; if it is paused, `pause_texts` says why, where that is known."""
-        why = None if self.served is None else self.served.held_up
+        why = None if self.serving is None else self.serving.hindrance
         return "it is paused." if why == PAUSED and self.pause_texts else why
 
 
@@ -82,7 +82,7 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    places = [*search.sorted_sets(), *search.places(walk.waiting()), *search.places(walk.in_hand())]
+    places = [*search.sorted_sets(), *search.places(walk.waiting()), *search.places(walk.in_progress())]
     places = places or [*search.places(walk.in_unlisted_queues()), *search.sorted_sets()]
     is_nowhere = not places
     places = places or list(search.places(islice(walk.copies(), 1)))
@@ -121,7 +121,7 @@ class _Search:
     def places(self, met: Iterable[Match]) -> Iterator[Location]:
         """Yield where it was met, with what is known of that."""
         for one in met:
-            place = Location(one.kind, one.name, one.look.entry())
+            place = Location(one.kind, one.name, one.view.entry())
             match one.kind:
                 case "queue":
                     yield self._waits(attrs.evolve(place, ahead=one.number))
@@ -134,7 +134,7 @@ class _Search:
         # Redis looks through the set by itself.
         found = find.locate(self.walk.client, zset, self.jid, self.walk.left_s)
         if found.member is not None:
-            yield Location(zset, zset, JobView(*found.member, self.walk.known).entry())
+            yield Location(zset, zset, JobView(*found.member, self.walk.context).entry())
         elif not found.complete:
             self.walk.unseen.append(f"the {zset} set")
 
@@ -147,7 +147,7 @@ class _Search:
         of_queues: Mapping[str, Pause] = ask(paused_queues, {})
         served = ask(lambda client: serving(client, place.name), None)
         of_target = of_targets.get(target or "", ())
-        return attrs.evolve(place, served=served, pause=of_queues.get(place.name), target_pauses=of_target)
+        return attrs.evolve(place, serving=served, pause=of_queues.get(place.name), target_pauses=of_target)
 
     def acts(self) -> Iterator[StoredEntry]:
         """Yield what people did with it by its id; what was done to very many at once names only the first of them."""

@@ -16,7 +16,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.names import exact
-from restbroker.operate.pace import Pace
+from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where, require_waiting
 from restbroker.store import paging, queues
 from restbroker.store.client import Client
@@ -84,7 +84,7 @@ def page(
     """
     allowed = budget or Budget()
     deadline = time.monotonic() + allowed.seconds
-    pace = Pace() if allowed.gives_way else None
+    throttle = Throttle() if allowed.gives_way else None
     place = Cursor.of(after) if after else None
     entries: list[Entry] = []
     looked_at = 0
@@ -94,8 +94,8 @@ def page(
         for number, (raw, score) in enumerate(part.members, start=1):
             looked_at += 1
             look = JobView(raw, score, known)
-            if pace is not None:
-                pace.step()
+            if throttle is not None:
+                throttle.step()
             if look.matches(where):
                 entries.append(look.entry())
             if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
@@ -122,7 +122,7 @@ def waiting(
     require_waiting(where)
     allowed = budget or Budget()
     deadline = time.monotonic() + allowed.seconds
-    pace = Pace() if allowed.gives_way else None
+    throttle = Throttle() if allowed.gives_way else None
     start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
     own = exact(client, queue)
     total = queues.size(client, own) or 0
@@ -130,9 +130,9 @@ def waiting(
     looked_at = 0
     for raw in _pieces(client, own, start):
         looked_at += 1
-        look = look_of_waiting(raw, queue, known)
-        if pace is not None:
-            pace.step()
+        look = view_of_waiting(raw, queue, known)
+        if throttle is not None:
+            throttle.step()
         if look.matches(where):
             entries.append(look.entry())
         if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
@@ -150,19 +150,19 @@ def first_waiting(
     """
     require_waiting(where)
     deadline = time.monotonic() + budget.seconds
-    pace = Pace() if budget.gives_way else None
+    throttle = Throttle() if budget.gives_way else None
     for looked_at, raw in enumerate(_pieces(client, exact(client, queue), 0), start=1):
-        look = look_of_waiting(raw, queue, known)
+        look = view_of_waiting(raw, queue, known)
         if look.key in keys if keys else look.matches(where):
             return look
-        if pace is not None:
-            pace.step()
+        if throttle is not None:
+            throttle.step()
         if looked_at >= budget.entries or time.monotonic() >= deadline:
             break
     return None
 
 
-def look_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
+def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
     """Return the view of a job that waits in this queue; its score is the time at which it was pushed."""
     look = JobView(raw, 0.0, known, queue)
     return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)

@@ -61,7 +61,7 @@ class ActionResult:
     gone: int
     taken: int
     waiting: int
-    in_hand: int
+    in_progress: int
     unknown: int
     failed: tuple[FailureCount, ...]
     unseen: tuple[str, ...]
@@ -82,7 +82,7 @@ class ActionResult:
     @property
     def is_over(self) -> bool:
         """Whether none is on its way any more. One that failed again and has tries left will run once more, later."""
-        return not (self.waiting or self.in_hand or self.unknown)
+        return not (self.waiting or self.in_progress or self.unknown)
 
 
 @attrs.frozen
@@ -149,8 +149,8 @@ def follow(
     unseen = tuple(dict.fromkeys(chain.from_iterable(walk.unseen for walk in walks)))
     refused = tuple(dict.fromkeys(chain.from_iterable(walk.refused for walk in walks)))
     is_seen = not unseen and not refused
-    kinds = Counter("schedule" if _is_put_off(one) else one.kind for one in met.values())
-    queues = sorted({one.look.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
+    kinds = Counter("schedule" if _is_deferred(one) else one.kind for one in met.values())
+    queues = sorted({one.view.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
     done = sum(ending.code is None for ending in ends.values())
     return ActionResult(
         jobs=len(wanted),
@@ -159,7 +159,7 @@ def follow(
         gone=len(missing.difference(elsewhere)) if is_seen and not keeps_ends else 0,
         taken=len(missing.intersection(elsewhere)) if is_seen else 0,
         waiting=kinds["queue"] + kinds["schedule"],
-        in_hand=kinds["in progress"],
+        in_progress=kinds["in progress"],
         unknown=0 if is_seen else len(missing),
         failed=tuple(_causes(met.values())),
         unseen=unseen,
@@ -177,16 +177,16 @@ def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: fr
 
 def _last_matches(walk: JobSearch, since_s: float) -> dict[str, Match]:
     """Return where each was met last, in the order in which a job goes: one that moves is met at its next place."""
-    found = chain(walk.waiting(), walk.in_hand(), walk.sorted_sets())
-    return {one.look.jid or "": one for one in found if not _is_anothers(one, since_s)}
+    found = chain(walk.waiting(), walk.in_progress(), walk.sorted_sets())
+    return {one.view.jid or "": one for one in found if not _is_anothers(one, since_s)}
 
 
 def _is_anothers(met: Match, since_s: float) -> bool:
     """Tell whether it was pushed and failed before these jobs were sent, so that it only has the jid of one of them."""
     if met.kind not in ("retry", "dead"):
         return False
-    moments_s = [met.look.last_failure_s, met.look.last_edit_s, met.look.moment("enqueued_at") or 0.0]
-    came_s = max(*moments_s, met.look.score if met.kind == "dead" else 0.0)
+    moments_s = [met.view.last_failure_s, met.view.last_edit_s, met.view.moment("enqueued_at") or 0.0]
+    came_s = max(*moments_s, met.view.score if met.kind == "dead" else 0.0)
     return came_s < since_s - _CLOCKS_APART_S
 
 
@@ -195,9 +195,9 @@ def _has_failed(look: JobView) -> bool:
     return look.last_failure_s >= (look.moment("enqueued_at") or 0.0) - _CLOCKS_APART_S
 
 
-def _is_put_off(met: Match) -> bool:
+def _is_deferred(met: Match) -> bool:
     """Tell whether a person set another time for it before it was tried."""
-    return met.kind == "retry" and not _has_failed(met.look)
+    return met.kind == "retry" and not _has_failed(met.view)
 
 
 def _is_killed(look: JobView) -> bool:
@@ -219,8 +219,8 @@ def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
 
 def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
     """Yield those that failed again, by cause."""
-    failed = [one for one in met if one.kind in ("retry", "dead") and not _is_put_off(one)]
-    example = {_cause(one): one.look for one in failed}
+    failed = [one for one in met if one.kind in ("retry", "dead") and not _is_deferred(one)]
+    example = {_cause(one): one.view for one in failed}
     for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):
         look = example[name, group, is_killed]
         code, message = (KILLED, "Someone killed it meanwhile.") if is_killed else (look.shown_code, look.message)
@@ -228,4 +228,4 @@ def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
 
 
 def _cause(met: Match) -> tuple[str, str | None, bool]:
-    return met.name, met.look.group, met.kind == "dead" and _is_killed(met.look)
+    return met.name, met.view.group, met.kind == "dead" and _is_killed(met.view)

@@ -15,7 +15,7 @@ from restbroker.job import hiding
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.jobs import PAGE
-from restbroker.operate.pace import Pace
+from restbroker.operate.throttle import Throttle
 from restbroker.store import dead_copies, history, identities, jobs, paging, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
@@ -85,7 +85,7 @@ class Match:
 
     kind: Kind
     name: str
-    look: JobView
+    view: JobView
     number: int
 
 
@@ -97,19 +97,19 @@ class JobSearch:
     """
 
     client: Client
-    known: ConfigContext
+    context: ConfigContext
     bounds: SearchLimits
-    sought: SearchQuery
+    query: SearchQuery
     unseen: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
-    looked_at: dict[str, int] = attrs.field(factory=dict)
+    read_counts: dict[str, int] = attrs.field(factory=dict)
     _deadline: float = attrs.field(init=False)
-    _pace: Pace | None = attrs.field(init=False)
+    _throttle: Throttle | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the time of the search."""
         self._deadline = time.monotonic() + self.bounds.seconds
-        self._pace = Pace() if self.bounds.gives_way else None
+        self._throttle = Throttle() if self.bounds.gives_way else None
 
     @property
     def left_s(self) -> float:
@@ -125,17 +125,17 @@ class JobSearch:
         """Yield matches in queues that are known to Redis or that the configuration serves."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         odd: Mapping[str, QueueName] = self.ask(queues.read_odd_names, {})
-        for queue in self._in_time("queues", "the queue {}", announced | set(self.known.targets)):
+        for queue in self._in_time("queues", "the queue {}", announced | set(self.context.targets)):
             yield from self._in_queue(queue, odd.get(queue, queue))
 
     def in_unlisted_queues(self) -> Iterator[Match]:
         """Yield matches in queues that were made with a push alone. To find them takes a look at all keys."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         found: frozenset[str] = self.ask(survey.lists, frozenset())
-        for queue in self._in_time("queues", "the queue {}", found - announced - set(self.known.targets)):
+        for queue in self._in_time("queues", "the queue {}", found - announced - set(self.context.targets)):
             yield from self._in_queue(queue, queue)
 
-    def in_hand(self) -> Iterator[Match]:
+    def in_progress(self) -> Iterator[Match]:
         """Yield matches among the jobs that restbroker's processes have taken."""
         alive: Mapping[str, int] = self.ask(identities.live_identities, {})
         dying: Mapping[str, int] = self.ask(identities.fenced_identities, {})
@@ -220,37 +220,37 @@ class JobSearch:
                     left -= 1
                     yield seen, picked
                 seen += 1
-                self.looked_at[what] = seen
+                self.read_counts[what] = seen
 
     def _is_enough(self, seen: int, most: int) -> bool:
-        if self._pace is not None:
-            self._pace.step()
+        if self._throttle is not None:
+            self._throttle.step()
         return seen >= most or time.monotonic() >= self._deadline
 
     def _if_wanted(self, look: JobView) -> JobView | None:
-        return look if self.sought.may_be_in(look.raw) and self.sought.is_job(look) else None
+        return look if self.query.may_be_in(look.raw) and self.query.is_job(look) else None
 
     def _end(self, entry: history.Entry) -> End | None:
-        ending = history.read(entry.record) if self.sought.may_be_end(entry.record) else None
+        ending = history.read(entry.record) if self.query.may_be_end(entry.record) else None
         end = None if ending is None else End(entry.at_s, self._display(ending))
-        return end if end is not None and self.sought.is_end(end) else None
+        return end if end is not None and self.query.is_end(end) else None
 
     def _display(self, ending: JobEnd) -> JobEnd:
         def hide(word: str) -> str:
-            return hiding.mask_secrets(word, self.known.secrets)
+            return hiding.mask_secrets(word, self.context.secrets)
 
         return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
 
     def _members(self, zset: SortedSet) -> Iterator[Sequence[JobView]]:
         place: Cursor | None = None
         while members := (part := paging.piece(self.client, zset, place, _PIECE, newest_first=zset == "dead")).members:
-            yield [JobView(raw, score, self.known) for raw, score in members]
+            yield [JobView(raw, score, self.context) for raw, score in members]
             place = part.behind()
 
     def _in_queues(self, queue: str, own: QueueName) -> Iterator[Sequence[JobView]]:
         skip = 0
         while page := queues.peek(self.client, own, skip, _QUEUED):
-            yield [JobView(raw, 0.0, self.known, queue) for raw in page]
+            yield [JobView(raw, 0.0, self.context, queue) for raw in page]
             skip += len(page)
 
     def _registration(self, identity: str) -> identities.Registration | None:
@@ -259,12 +259,12 @@ class JobSearch:
     def _in_progress(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[JobView]]:
         """Yield what a lane has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
-            yield [JobView(raw, 0.0, self.known, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
+            yield [JobView(raw, 0.0, self.context, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
 
     def _copies(self) -> Iterator[Sequence[JobView]]:
         page = dead_copies.newest(self.client, PAGE)
         while page:
-            yield [JobView(copy.payload, copy.at_s, self.known) for copy in page]
+            yield [JobView(copy.payload, copy.at_s, self.context) for copy in page]
             page = dead_copies.newest(self.client, PAGE, before=page[-1].entry)
 
     def _endings(self, since_s: float) -> Iterator[Sequence[history.Entry]]:

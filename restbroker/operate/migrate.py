@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.job import job
 from restbroker.operate.jobs import PAGE
-from restbroker.operate.migrate_job import Keep, Park, Plan, Retry, plan
+from restbroker.operate.migrate_job import Keep, Kill, Plan, Retry, plan
 from restbroker.store import migration
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Refused
@@ -25,8 +25,8 @@ DEFAULT_PROCESS_ID = "1"
 _WATCH_EVERY_S = 0.1
 _MOST_CLASHES = 20
 
-GoesTo = Literal["queue", "retry", "dead", "stays"]
-_WAYS: tuple[GoesTo, ...] = ("queue", "retry", "dead", "stays")
+Destination = Literal["queue", "retry", "dead", "stays"]
+_DESTINATIONS: tuple[Destination, ...] = ("queue", "retry", "dead", "stays")
 
 
 @attrs.frozen
@@ -53,7 +53,7 @@ class Part:
 
     source: str
     queue: str | None
-    goes_to: GoesTo
+    goes_to: Destination
     jobs: int
     repaired: int
     unreadable: int
@@ -80,7 +80,7 @@ class OriginalSigns:
     blind: bool
 
 
-_Place: TypeAlias = tuple[str, str | None, GoesTo]
+_Place: TypeAlias = tuple[str, str | None, Destination]
 
 
 @attrs.define
@@ -96,7 +96,7 @@ class _Tally:
             case Retry():
                 place: _Place = (source, planned.queue, "retry")
                 self.repaired[place] += planned.repaired
-            case Park():
+            case Kill():
                 place = (source, None, "dead")
                 self.unreadable[place] += 1
             case Keep():
@@ -105,7 +105,7 @@ class _Tally:
 
     def takeover(self) -> Takeover:
         """Return the whole: jobs in progress, then what goes to be retried, what is parked, and what stays."""
-        places = sorted(self.jobs, key=lambda place: (_WAYS.index(place[2]), place[0], place[1] or ""))
+        places = sorted(self.jobs, key=lambda place: (_DESTINATIONS.index(place[2]), place[0], place[1] or ""))
         parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
         return Takeover(tuple(parts), tuple(self.refused.items()))
 
@@ -218,7 +218,7 @@ def _transfer(client: Client, planned: dict[bytes, Plan], now_s: float) -> Itera
         match one:
             case Retry():
                 transfers.append(Transfer(raw, one.payload))
-            case Park():
+            case Kill():
                 # A score of its own for each: Sidekiq Web takes out all entries of one score to act on one of them.
                 transfers.append(Transfer(raw, one.payload, now_s + len(transfers) / 1e6))
             case Keep():

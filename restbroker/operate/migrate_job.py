@@ -27,7 +27,7 @@ class Retry:
 
 
 @attrs.frozen
-class Park:
+class Kill:
     """The member goes to the dead set, wrapped: it is no job."""
 
     payload: bytes
@@ -40,7 +40,7 @@ class Keep:
     queue: str
 
 
-Plan: TypeAlias = Retry | Park | Keep
+Plan: TypeAlias = Retry | Kill | Keep
 
 
 def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge: int = 0) -> Plan:
@@ -52,11 +52,11 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
     spare = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
     read = job.read(raw, queues[0], spare)
     if isinstance(read, job.NotAJob):
-        return _park(raw, queues, spare, reason=read.reason, now_s=now_s + nudge / 1e6)
+        return _kill(raw, queues, spare, reason=read.reason, now_s=now_s + nudge / 1e6)
     named = read.fields.get("queue")
     if not isinstance(named, str) or not named:
         message = "An entry of the retry set names no usable queue."
-        return _park(raw, queues, spare, reason=Reason("UnreadablePayload", message), now_s=now_s + nudge / 1e6)
+        return _kill(raw, queues, spare, reason=Reason("UnreadablePayload", message), now_s=now_s + nudge / 1e6)
     queue = named.removeprefix(f"{namespace}:") if namespace else named
     if queue not in queues:
         return Keep(queue)
@@ -68,7 +68,7 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
     return Retry(payload, queue, payload != raw)
 
 
-def _park(raw: bytes, queues: Sequence[str], jid: str, reason: Reason, now_s: float) -> Park:
-    return Park(
+def _kill(raw: bytes, queues: Sequence[str], jid: str, reason: Reason, now_s: float) -> Kill:
+    return Kill(
         rubyjson.dumps(wrap_unreadable(raw, queues[0], jid, reason_code=reason.code, message=reason.text, now_s=now_s))
     )

@@ -38,7 +38,7 @@ class UnservedQueue:
 
     name: str
     jobs: int
-    meant: str | None
+    similar: str | None
 
 
 @attrs.frozen
@@ -46,11 +46,11 @@ class Copies:
     """Of the `looked_at` newest copies of dead jobs, so many `left` the dead set: retried, deleted, or trimmed."""
 
     looked_at: int = 0
-    left: int = 0
+    left_dead_set: int = 0
 
 
 @attrs.frozen
-class KeptHistory:
+class HistoryExtent:
     """How jobs ended: for how long it is kept (`History`; None: it is not), how many are there, since when (epoch s).
 
     What is there may have been written by brokers with another configuration.
@@ -69,7 +69,7 @@ class NotFound:
     unserved: tuple[UnservedQueue, ...]
     namespaces: tuple[str, ...]
     copies: Copies
-    kept: KeptHistory
+    history: HistoryExtent
 
 
 def not_found(client: Client, config: Config) -> NotFound:
@@ -95,7 +95,7 @@ def not_found(client: Client, config: Config) -> NotFound:
         () if seen is None else tuple(_unserved_queues(seen, config, _served_by_others(client))),
         tuple(sorted(others)),
         copies=_try(lambda: _copies(client), Copies()),
-        kept=KeptHistory(config.history_s, ends or 0, since_s),
+        history=HistoryExtent(config.history_s, ends or 0, since_s),
     )
 
 
@@ -114,8 +114,8 @@ def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
     yield SearchedPlace("the retry set", seen.retry)
     yield SearchedPlace("the schedule set", seen.schedule)
     number = len({lane.identity.rpartition(":")[0] for lane in seen.identities})
-    hands = "1 process" if number == 1 else f"{number} processes"
-    yield SearchedPlace(f"in the hands of {hands}", sum(lane.in_progress for lane in seen.identities))
+    count_text = "1 process" if number == 1 else f"{number} processes"
+    yield SearchedPlace(f"in progress in {count_text}", sum(lane.in_progress for lane in seen.identities))
     yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)
 
 

@@ -20,7 +20,6 @@ from restbroker.store.stats import IdentityView, Overview, QueueView, overview
 
 SNAPSHOT_FIELDS = (
     "kind",
-    "at_work",
     "ahead",
     "workers",
     "concurrency",
@@ -40,11 +39,10 @@ SNAPSHOT_FIELDS = (
 )
 """The fields of a process' snapshot that are shown under the names that they have there.
 
-`at_work`: jobs that were sent to the server and are not answered yet, at most as many as there are `workers`
-(Concurrency and the places of Slots). `ahead`: those that wait in the process. `limit`: how many jobs the target gets
-at once now, `limits` that and what is configured. `limited`: what held the last fetch back (rate, in_flight, dead,
-paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it has,
-since the process took a new configuration or stops.
+`ahead`: jobs that wait in the process. `workers`: Concurrency and the places of Slots. `limit`: how many jobs the
+target gets at once now, `limits` that and what is configured. `limited`: what held the last fetch back (rate,
+in_flight, dead, paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only
+ends what it has, since the process took a new configuration or stops.
 """
 
 _STATES = {"open": "up", "closed": "down"}
@@ -52,14 +50,14 @@ _STATES = {"open": "up", "closed": "down"}
 
 
 class SystemStats(TypedDict):
-    """Ready for JSON. `lanes` has one row for each target in each process.
+    """Ready for JSON. `targets` has one row for each target in each process.
 
     `sources` has one for each source of events in each process that reads it, and for each user whose stream that is.
     """
 
     totals: dict[str, int]
     queues: list[dict[str, Json]]
-    lanes: list[dict[str, Json]]
+    targets: list[dict[str, Json]]
     sources: list[dict[str, Json]]
 
 
@@ -68,10 +66,10 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
     Times are seconds unless their names say ms. Raise `StoreUnavailable`.
     """
-    return system_stats_of(client, overview(client, wanted))
+    return stats_from(client, overview(client, wanted))
 
 
-def system_stats_of(client: Client, seen: Overview) -> SystemStats:
+def stats_from(client: Client, seen: Overview) -> SystemStats:
     """Return the figures that `system_stats` returns, from `seen`, read before. Raise `StoreUnavailable`."""
     targets = {lane.registration.facts.target for lane in seen.identities if lane.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
@@ -84,7 +82,7 @@ def system_stats_of(client: Client, seen: Overview) -> SystemStats:
             "dead": seen.dead,
         },
         "queues": [_queue(queue, paused.get(queue.name)) for queue in seen.queues],
-        "lanes": [_lane(lane, pauses) for lane in seen.identities],
+        "targets": [_target_row(lane, pauses) for lane in seen.identities],
         "sources": [attrs.asdict(state) for state in _sources(client)],
     }
 
@@ -102,8 +100,11 @@ def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
     return shown | {"pause": None if pause is None else attrs.asdict(pause)}
 
 
-def _lane(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
-    """Return one target in one process. `in_hand` is what Redis counts, not what the process said last.
+def _target_row(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
+    """Return one target in one process.
+
+    `in_progress` is what Redis counts, not what the process said last; `busy`: as many were sent to the server and are
+    not answered yet, at most as many as there are `workers`.
 
     `paused` has why its target is paused, and for how many seconds more (None: until someone resumes it); `pauses` says
     more of the same.
@@ -116,9 +117,10 @@ def _lane(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict
         "process": None if known is None else f"{known.facts.hostname}:{known.facts.pid}",
         "target": None if known is None else known.facts.target,
         "queues": [] if known is None else list(known.queues),
-        "beat_age_s": lane.age_s,
+        "heartbeat_age_s": lane.age_s,
         "dying": lane.is_fenced,
-        "in_hand": lane.in_progress,
+        "in_progress": lane.in_progress,
+        "busy": snapshot.get("at_work"),
         "paused": {pause.reason: pause.left_s for pause in pauses},
         "pauses": [attrs.asdict(pause) for pause in pauses],
     }

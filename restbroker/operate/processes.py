@@ -34,7 +34,7 @@ _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
 @attrs.frozen
-class InHand:
+class Work:
     """A job that a process has in delivery: `job.at_s` says since when (epoch seconds); `name` is its command or class.
 
     `name` None: it does not say. `thread` names it among those of its process.
@@ -51,8 +51,8 @@ class Process:
     """One process. `name` is `host:pid:nonce`, to which requests are addressed.
 
     It is `host:pid` if the process wrote no record: then no request reaches it. `version` is what it says of itself
-    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `work_of`: how many jobs Redis lists as its own, for Ruby's how
-    many it says; of `jobs` it shows a thousand at most. `beat_age_s`: seconds since its last heartbeat.
+    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_progress`: how many jobs Redis lists as its own, for Ruby's
+    how many it says; of `jobs` it shows a thousand at most. `heartbeat_age_s`: seconds since its last heartbeat.
     """
 
     name: str
@@ -63,20 +63,20 @@ class Process:
     is_restbroker: bool
     has_record: bool
     started_at_s: float | None
-    beat_age_s: float | None
+    heartbeat_age_s: float | None
     quiet: bool
     concurrency: int
-    in_hand: int
+    in_progress: int
     rss_kib: int | None
     rtt_us: int | None
     targets: tuple[str, ...]
     queues: tuple[str, ...]
-    jobs: tuple[InHand, ...] = attrs.field(repr=False)
+    jobs: tuple[Work, ...] = attrs.field(repr=False)
 
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:
         """Whether it runs or is quiet. Silent: it was killed, or hangs, or cannot reach Redis."""
-        if (self.beat_age_s or 0.0) > _SILENT_S[self.is_restbroker]:
+        if (self.heartbeat_age_s or 0.0) > _SILENT_S[self.is_restbroker]:
             return "silent"
         return "quiet" if self.quiet else "running"
 
@@ -118,7 +118,7 @@ def stop(client: Client, process: str, who: str, why: str = "") -> None:
 
 
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
-    """Order a process of restbroker to end the delivery of the job that it shows as `thread` (`InHand`).
+    """Order a process of restbroker to end the delivery of the job that it shows as `thread` (`Work`).
 
     It obeys within five seconds. The job is parked as `Cancelled`, with whether it may have run; if it ends by itself
     before, it is settled as ever. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
@@ -172,10 +172,10 @@ def _from_record(one: ProcessRecord, lanes: Sequence[IdentityView], now_s: float
         is_restbroker=own,
         has_record=True,
         started_at_s=_number(info, "started_at"),
-        beat_age_s=None if one.heartbeat_at_s is None else max(0.0, now_s - one.heartbeat_at_s),
+        heartbeat_age_s=None if one.heartbeat_at_s is None else max(0.0, now_s - one.heartbeat_at_s),
         quiet=one.quiet,
         concurrency=int(_number(info, "concurrency") or 0),
-        in_hand=sum(lane.in_progress for lane in lanes) if lanes else one.busy,
+        in_progress=sum(lane.in_progress for lane in lanes) if lanes else one.busy,
         rss_kib=one.rss_kib,
         rtt_us=one.rtt_us,
         targets=_targets(lanes),
@@ -198,10 +198,10 @@ def _without_record(name: str, lanes: Sequence[IdentityView]) -> Process:
         is_restbroker=True,
         has_record=False,
         started_at_s=None,
-        beat_age_s=min(ages, default=None),
+        heartbeat_age_s=min(ages, default=None),
         quiet=False,
         concurrency=0,
-        in_hand=sum(lane.in_progress for lane in lanes),
+        in_progress=sum(lane.in_progress for lane in lanes),
         rss_kib=None,
         rtt_us=None,
         targets=_targets(lanes),
@@ -214,16 +214,16 @@ def _targets(lanes: Sequence[IdentityView]) -> tuple[str, ...]:
     return tuple(sorted({lane.registration.facts.target for lane in lanes if lane.registration is not None}))
 
 
-def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[InHand]:
+def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[Work]:
     """Return the jobs, the oldest first. Others may write there too: what cannot be read is left out."""
-    found: list[InHand] = []
+    found: list[Work] = []
     for thread, raw in work.items():
         with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            found.append(_in_hand(thread, raw, secrets, is_restbroker=is_restbroker))
+            found.append(_work(thread, raw, secrets, is_restbroker=is_restbroker))
     return sorted(found, key=lambda one: one.job.at_s)
 
 
-def _in_hand(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> InHand:
+def _work(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> Work:
     fields = rubyjson.object_of(raw) or {}
     payload = fields["payload"]
     # From Sidekiq 7 on it is a text in the text.
@@ -237,7 +237,7 @@ def _in_hand(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker
         found = attrs.evolve(found, command=None)
     known = rubyjson.object_of(job) or {}
     name = next((one for one in map(known.get, _NAMES) if isinstance(one, str) and one), None)
-    return InHand(thread, str(fields["queue"]), name and hiding.text(name, secrets, _WORD_LIMIT), found)
+    return Work(thread, str(fields["queue"]), name and hiding.text(name, secrets, _WORD_LIMIT), found)
 
 
 def _text(fields: Mapping[str, Json], name: str) -> str | None:

@@ -53,7 +53,7 @@ class Queue:
 
 
 @attrs.frozen
-class Waiting:
+class WaitingJob:
     """A job in a queue: `place` 0 is taken next; how long it has been waiting in seconds, None if it does not say."""
 
     place: int
@@ -98,7 +98,7 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
     same call again is right.
     """
     own = exact(client, queue)
-    audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=lasting(for_s), why=why))
+    audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=pause_length(for_s), why=why))
     return pauses.pause_queue(client, own, who, why=why, for_s=for_s)
 
 
@@ -109,7 +109,7 @@ def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     return pauses.resume_queue(client, own)
 
 
-def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[Waiting]:
+def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[WaitingJob]:
     """Yield at most `limit` jobs behind the first `skip`, the next to be taken first; none of `secrets` is shown."""
     own = exact(client, queue)
     now_s = time_s(client)
@@ -117,7 +117,7 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
     while start < end and (page := stored.peek(client, own, start, min(PAGE, end - start))):
         for place, raw in enumerate(page, start):
             waited_s = stored.latency_s(raw, now_s)
-            yield Waiting(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
+            yield WaitingJob(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
         start += len(page)
 
 
@@ -126,12 +126,12 @@ def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool 
     if dry_run:
         return size_of(client, exact(client, queue))
     done = 0
-    for step in clearing(client, queue, who, why):
+    for step in clear_in_steps(client, queue, who, why):
         done = step.done
     return done
 
 
-def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
+def clear_in_steps(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
     """Delete all jobs that wait in a queue now, the oldest first; yield after each batch how far it came.
 
     They are gone: nothing keeps a copy. Jobs in progress still run; what is pushed meanwhile stays. A caller that stops
@@ -172,7 +172,7 @@ def size_of(client: Client, queue: QueueName) -> int:
     return size
 
 
-def lasting(for_s: float | None) -> str:
+def pause_length(for_s: float | None) -> str:
     """Return how long a pause is to last, in words for the audit log."""
     return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 

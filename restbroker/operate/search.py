@@ -71,16 +71,16 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
     )
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_hand())), _MOST))
+    hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_progress())), _MOST))
     if not hits and not walk.left_s:
-        walk.unseen.append("queues that nobody announced")
+        walk.unseen.append("queues missing from Sidekiq's list of queues")
     elif not hits:
         hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))
     if len(hits) == _MOST:
-        walk.unseen.append(f"what comes behind {_MOST} jobs that were found")
+        walk.unseen.append(f"anything after the first {_MOST} jobs found")
     copies = _gone(walk, {hit.entry.jid for hit in hits})
     hits += copies
-    asked.gone |= {hit.entry.jid for hit in copies if hit.entry.jid is not None}
+    asked.copied_jids |= {hit.entry.jid for hit in copies if hit.entry.jid is not None}
     about = {one.field for one in sought.where} - set(_OF_ENDS)
     asked.only_gone = bool(about)
     # How those ended whose copies were found, in any case.
@@ -90,7 +90,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("jobs in progress of Ruby's processes")
     return SearchResult(
-        tuple(hits), ends, walk.looked_at, unseen=(*walk.unseen, *asked.passed_over()), refused=tuple(walk.refused)
+        tuple(hits), ends, walk.read_counts, unseen=(*walk.unseen, *asked.unsearched()), refused=tuple(walk.refused)
     )
 
 
@@ -101,45 +101,45 @@ class _Query:
     `only_gone`: only for these it is searched how they ended.
     """
 
-    sought: where.SearchTerms
+    terms: where.SearchTerms
     words: tuple[bytes, ...]
     is_timed: bool
-    gone: set[str] = attrs.field(factory=set)
+    copied_jids: set[str] = attrs.field(factory=set)
     only_gone: bool = False
     _large: int = 0
     _unread: int = 0
 
     def note(self, raw: bytes) -> bool:
         """Count what cannot be searched. Return True: nothing is left out for its bytes, in which secrets are."""
-        self._large += bool(self.sought.texts) and len(raw) > SHOWN_BYTES
+        self._large += bool(self.terms.texts) and len(raw) > SHOWN_BYTES
         self._unread += raw[:1] not in b"{[ \t\r\n"
         return True
 
     def may_have_ended(self, record: bytes) -> bool:
         """Tell whether the record of an end may be of a job that matches."""
-        return bool(self.gone) or self._may_have(record.lower())
+        return bool(self.copied_jids) or self._may_have(record.lower())
 
     def is_job(self, look: JobView) -> bool:
         """Tell whether it is one of the jobs that are searched for."""
         if self.words and (shown := look.open_text) is not None and not self._may_have(shown):
             return False
         timed = _with_time(look) if self.is_timed else look
-        return timed.matches(self.sought.where) and all(timed.says(text) for text in self.sought.texts)
+        return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
 
     def is_end(self, end: End) -> bool:
         """Tell whether a job that matches ended so. `end` is as it may be shown."""
         one = end.ending
-        if one.jid in self.gone or self.only_gone:
-            return one.jid in self.gone
+        if one.jid in self.copied_jids or self.only_gone:
+            return one.jid in self.copied_jids
         said = {"jid": one.jid, "command": one.command, "target": one.target, "error": one.code, "at": end.at_s}
         words = [word.casefold() for word in (one.jid, one.command, one.code or "")]
-        texts = all(any(text.casefold() in word for word in words) for text in self.sought.texts)
-        return texts and all(condition.holds(said.get(condition.field)) for condition in self.sought.where)
+        texts = all(any(text.casefold() in word for word in words) for text in self.terms.texts)
+        return texts and all(condition.holds(said.get(condition.field)) for condition in self.terms.where)
 
     def _may_have(self, lower: bytes) -> bool:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
 
-    def passed_over(self) -> Iterator[str]:
+    def unsearched(self) -> Iterator[str]:
         """Yield what lies there and could not be searched."""
         if self._large:
             yield f"the arguments of {self._large} jobs that have more than {SHOWN_BYTES // 1024} KiB"
@@ -172,7 +172,7 @@ def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
 
 
 def _is_missing(walk: JobSearch, met: Match) -> bool:
-    copy = Copy("", met.look.raw)
+    copy = Copy("", met.view.raw)
     return walk.ask(lambda client: bool(dead_copies.missing(client, [copy])), instead=False)
 
 
@@ -181,7 +181,7 @@ def _has_others(client: Client) -> bool:
 
 
 def _hit(met: Match) -> SearchHit:
-    return SearchHit(met.kind, met.name, met.number, _with_time(met.look).entry())
+    return SearchHit(met.kind, met.name, met.number, _with_time(met.view).entry())
 
 
 def _with_time(look: JobView) -> JobView:

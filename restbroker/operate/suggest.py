@@ -11,7 +11,7 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.job.auth import reaches
 from restbroker.operate.names import require
-from restbroker.operate.versions import running
+from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import allowed_commands
 
@@ -40,7 +40,7 @@ def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestio
     found = []
     for target in config.targets:
         if not targets or target.name in targets:
-            catalogue = registry.catalogue_of(target, running(config, target))
+            catalogue = registry.catalogue_of(target, server_version_of(config, target))
             tokens = [token for token in config.tokens if reaches(token, target.name, target.queues)]
             text = registry.suggest(target, allowed_commands(tokens, catalogue))
             found.append(Suggestion(target.name, target.kind, text))

@@ -20,7 +20,7 @@ from restbroker.errors import StoreRefused
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
-from restbroker.operate.pace import Pace
+from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where
 from restbroker.store import paging
 from restbroker.store.client import Client
@@ -73,7 +73,7 @@ class Summary:
     """
 
     causes: tuple[Cause, ...]
-    meant: int
+    matching: int
     looked_at: int
     total: int
 
@@ -83,7 +83,7 @@ class Summary:
         jobs = 0
         for number, cause in enumerate(self.causes, start=1):
             jobs += cause.jobs
-            if jobs >= 0.95 * self.meant:
+            if jobs >= 0.95 * self.matching:
                 return self.causes[:number]
         return self.causes
 
@@ -108,7 +108,7 @@ class Summaries:
     """
 
     zset: SortedSet
-    known: ConfigContext
+    context: ConfigContext
     gives_way: bool = False
     where: Where = ()
     _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
@@ -141,7 +141,7 @@ class Summaries:
     def _was_changed(self, client: Client) -> bool:
         """Tell whether a person changed jobs of the set in their places since the last call, as far as can be seen."""
         try:
-            found = [*audit.entries(client, 1)] if self._noted is None else audit.behind(client, self._noted)
+            found = [*audit.entries(client, 1)] if self._noted is None else audit.entries_after(client, self._noted)
         except StoreRefused:
             # Its key is none of restbroker's: the causes can be told all the same.
             return False
@@ -151,7 +151,7 @@ class Summaries:
 
     def _read(self, client: Client, old: _Slice, deadline: float) -> Iterator[_Slice]:
         """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""
-        pace, part, last = Pace() if self.gives_way else None, _Slice(old.low, old.high, 0), inf
+        throttle, part, last = Throttle() if self.gives_way else None, _Slice(old.low, old.high, 0), inf
         for raw, score in self._members(client, old):
             # Jobs of one score stay together. To mask what is shown of a cause may take long.
             is_late = bool(part.jobs) and score < last and time.monotonic() >= deadline
@@ -161,10 +161,10 @@ class Summaries:
                 part = _Slice(old.low, last, _NOT_READ if is_late else 0)
             if is_late:
                 break
-            if pace is not None:
-                pace.step()
+            if throttle is not None:
+                throttle.step()
             part.jobs, last = part.jobs + 1, score
-            look = JobView(raw, score, self.known)
+            look = JobView(raw, score, self.context)
             if not self.where or look.matches(self.where):
                 part.meant += 1
                 _count(part.causes, look, self.zset)
@@ -181,10 +181,10 @@ class Summaries:
             place = piece.behind()
 
     def _summary(self, total: int) -> Summary:
-        pace, together = Pace() if self.gives_way else None, dict[str, Cause]()
+        throttle, together = Throttle() if self.gives_way else None, dict[str, Cause]()
         for part in self._slices:
-            if pace is not None:
-                pace.step()
+            if throttle is not None:
+                throttle.step()
             for name, cause in part.causes.items():
                 if name not in together and len(together) < _MOST_CAUSES:
                     together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf)
@@ -204,7 +204,7 @@ def _count(causes: dict[str, Cause], look: JobView, zset: SortedSet) -> None:
     if cause is None:
         if len(causes) >= _MOST_CAUSES:
             return
-        target, command, code = look.known.target(look.queue), look.shown_command, look.shown_code
+        target, command, code = look.context.target(look.queue), look.shown_command, look.shown_code
         cause = causes[group] = Cause(
             group, look.key, look.shown_jid, target=target, command=command, code=code, message=look.message
         )

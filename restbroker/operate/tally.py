@@ -110,7 +110,7 @@ class Tally:
     client: Client
     place: str
     action: Action
-    known: ConfigContext
+    context: ConfigContext
     where: str
     dry_run: bool
     progress: Progress = Progress(0)
@@ -173,7 +173,7 @@ class Tally:
         )
 
     def _hidden(self, jids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(hiding.mask_secrets(jid, self.known.secrets) for jid in jids)
+        return tuple(hiding.mask_secrets(jid, self.context.secrets) for jid in jids)
 
     def _note(self, state: State, jids: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
         so_far = self.progress

@@ -14,7 +14,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.overview import system_stats
-from restbroker.operate.queues import lasting
+from restbroker.operate.queues import pause_length
 from restbroker.store import pauses
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause
@@ -25,14 +25,14 @@ _LARGEST = 1e15
 
 @attrs.frozen
 class Target:
-    """A target over all its processes, which are `lanes` (rows as of `overview.system_stats`, without those that died).
+    """A target over all its processes; `per_process` has a row of `overview.system_stats` for each that lives.
 
     `state` (up, down, denied), `reason`, `hint` and `down_for_s` are of the worst of them, `down_in` says in how many
     it is not up; None: no process serves it, or none says. `pauses`: why it gets no jobs anywhere.
-    `concurrency`, `limit` (how many jobs it gets at once now), `at_work`, `ahead`, `in_hand`, `rate_per_s`, `delivered`
-    and `failed` (since each process' start) are sums. `p50_ms` to `p99_ms`, of the last minute, are those of the
-    process that fares worst. `rate_limit_per_s` and `max_in_flight` hold for all together. `limited`: what held a
-    process' last fetch back. `outcomes`: how many tries ended as which, where processes say.
+    `concurrency`, `limit` (how many jobs it gets at once now), `busy`, `ahead`, `in_progress`, `rate_per_s`,
+    `delivered` and `failed` (since each process' start) are sums. `p50_ms` to `p99_ms`, of the last minute, are those
+    of the process that fares worst. `rate_limit_per_s` and `max_in_flight` hold for all together. `limited`: what held
+    a process' last fetch back. `outcomes`: how many tries ended as which, where processes say.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Target:
     rate_limit_per_s: float | None
     max_in_flight: int | None
     limited: tuple[str, ...]
-    at_work: int
+    busy: int
     ahead: int
-    in_hand: int
+    in_progress: int
     rate_per_s: float
     p50_ms: float | None
     p95_ms: float | None
@@ -61,7 +61,7 @@ class Target:
     versions: tuple[str, ...]
     queues: tuple[str, ...]
     processes: tuple[str, ...]
-    lanes: tuple[Mapping[str, Json], ...] = attrs.field(repr=False)
+    per_process: tuple[Mapping[str, Json], ...] = attrs.field(repr=False)
 
 
 def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
@@ -69,10 +69,10 @@ def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
 
     Raise `StoreUnavailable`.
     """
-    return of_lanes(client, system_stats(client, ())["lanes"], wanted)
+    return merge_rows(client, system_stats(client, ())["targets"], wanted)
 
 
-def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
+def merge_rows(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
     """Return the targets of these rows, which `overview.system_stats` made. Raise `StoreUnavailable`."""
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
     for lane in lanes:
@@ -88,7 +88,9 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
 
     Jobs in progress still run. Raise `StoreUnavailable`: it may be paused; the same call again is right.
     """
-    audit.write(client, AuditEntry(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
+    audit.write(
+        client, AuditEntry(who=who, action="pause", place=f"target:{target}", where=pause_length(for_s), why=why)
+    )
     pauses.pause_target(client, target, who, why=why, for_s=for_s)
 
 
@@ -118,10 +120,10 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
         rate_limit_per_s=min(_numbers(bounds, "rate_per_s"), default=None),
         max_in_flight=min(map(int, _numbers(bounds, "in_flight")), default=None),
         limited=_words(lane["limited"] for lane in telling),
-        at_work=int(sum(_numbers(lanes, "at_work"))),
+        busy=int(sum(_numbers(lanes, "busy"))),
         ahead=int(sum(_numbers(lanes, "ahead"))),
         # Also what died in hand: it is about to go back.
-        in_hand=int(sum(_numbers(all_lanes, "in_hand"))),
+        in_progress=int(sum(_numbers(all_lanes, "in_progress"))),
         rate_per_s=sum(_numbers(telling, "rate_per_s")),
         p50_ms=max(_numbers(telling, "p50_ms"), default=None),
         p95_ms=max(_numbers(telling, "p95_ms"), default=None),
@@ -132,7 +134,7 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
         versions=_words(lane["server_version"] for lane in telling),
         queues=_words(queue for lane in lanes for queue in cast("list[Json]", lane["queues"])),
         processes=_words(lane["process"] for lane in lanes),
-        lanes=tuple(lanes),
+        per_process=tuple(lanes),
     )
 
 

@@ -19,7 +19,7 @@ from restbroker.store.client import Client
 
 
 @attrs.frozen
-class Waiting:
+class TokenCounts:
     """Jobs by the name of their token; None stands for an unknown one.
 
     `previous`: those with a secret that is replaced.
@@ -32,7 +32,7 @@ class Waiting:
     skipped: int
 
 
-def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> Waiting:
+def count_tokens(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> TokenCounts:
     """Count the tokens of the next `limit` jobs of each queue, of the retry set and of the schedule set.
 
     Of the sets only what goes to one of these queues counts. Raise `StoreUnavailable`.
@@ -49,7 +49,7 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
         sets.size(client, "retry"),
         sets.size(client, "schedule"),
     ]
-    return Waiting(jobs, previous, sum(max(size - limit, 0) for size in sizes))
+    return TokenCounts(jobs, previous, sum(max(size - limit, 0) for size in sizes))
 
 
 def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | None:

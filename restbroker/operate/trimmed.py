@@ -51,7 +51,7 @@ class DeadCopy:
 class Copies:
     """Some of the copies, newest first. `after` leads to those that follow; None: there are none."""
 
-    shown: tuple[DeadCopy, ...]
+    copies: tuple[DeadCopy, ...]
     after: str | None
 
 

@@ -12,7 +12,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 _QUICK_S: Final = 0.5
 
 
-def running(config: Config, target: Target) -> str | None:
+def server_version_of(config: Config, target: Target) -> str | None:
     """Return the version that a running process found; None if there is none, or Redis does not say it quickly."""
     # The store is slow to import, and of no use without a configuration.
     from restbroker.operate.connect import open_store

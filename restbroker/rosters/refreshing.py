@@ -19,7 +19,7 @@ from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
-from restbroker.operate.enqueue import Order, payload
+from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.servers import registry
 from restbroker.store import queues
 from restbroker.store.client import Client
@@ -92,12 +92,12 @@ class Refreshing:
 
         `wanted`: the caller will wait for its answer. Raise `ConfigError` while the token's file cannot be read.
         """
-        order = Order(REFRESH, {"users": list(users)}, self.queue, self.token, wanted=wanted)
+        order = JobRequest(REFRESH, {"users": list(users)}, self.queue, self.token, wants_reply=wanted)
         return payload(order, jid, now_s)
 
     def payloads(self, users: Iterable[str], now_s: float) -> Mapping[str, bytes]:
         """Return user → encoded job, for each user; raise `ConfigError` while the token's file cannot be read."""
         return {
-            user: payload(Order(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s)
+            user: payload(JobRequest(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s)
             for user in users
         }

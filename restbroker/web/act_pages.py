@@ -34,7 +34,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
 from restbroker.operate.inventory import Inventory
-from restbroker.operate.pace import Pace
+from restbroker.operate.throttle import Throttle
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.web.connection import AdminConnection
@@ -299,7 +299,7 @@ class ActPages:
 
         def work(client: Client) -> Progress:
             until_s = time.monotonic() + (_QUESTION_S if dry_run and asked.zset is not None else _SLICE_S)
-            progress, pace = Progress(0), Pace()
+            progress, throttle = Progress(0), Throttle()
             before = 0 if asked.rest is None else asked.rest.done
             action = asked.action(who, self.desk.known())
             if edit is not None:
@@ -309,7 +309,7 @@ class ActPages:
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
                     progress = so_far
-                    pace.step()
+                    throttle.step()
                     is_enough = rate is not None and progress.done - before >= rate * _SLICE_S
                     # What is left is nothing but to say so.
                     is_all = asked.zset is not None and not (progress.rest is not None and progress.rest.jobs)

@@ -33,7 +33,7 @@ class Causes:
             return None
         try:
             kept = self._kept.get(zset)
-            if kept is None or kept.known != known:
+            if kept is None or kept.context != known:
                 kept = self._kept[zset] = Summaries(zset, known, gives_way=True)
             return kept.now(client, seconds)
         finally:

@@ -82,7 +82,7 @@ def _clear(client: Client, deed: Action) -> None:
     The list of queues then shows the rest, with the same button.
     """
     until_s = time.monotonic() + _CLEAR_S
-    with closing(queues.clearing(client, deed.name, deed.who, deed.why)) as steps:
+    with closing(queues.clear_in_steps(client, deed.name, deed.who, deed.why)) as steps:
         for _ in steps:
             if time.monotonic() >= until_s:
                 return
@@ -93,7 +93,7 @@ def _in_hand(client: Client, deed: Action) -> str:
     one = next((process for process in found if process.name == deed.name), None)
     if one is None:
         raise UsageError("This process is gone.", "Reload the list of processes.")
-    return f"Its jobs in progress: {one.in_hand:,}."
+    return f"Its jobs in progress: {one.in_progress:,}."
 
 
 def _job_text(client: Client, deed: Action) -> str:

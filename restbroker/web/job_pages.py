@@ -133,7 +133,7 @@ class LookPages:
         kept = {"only": "missing"} if only else {}
         first = address("/copies", [], **kept)
         following = address("/copies", [], found.after, **kept) if found.after else None
-        shown = {"copies": found.shown, "only": only, "after": before, "first": first, "next": following}
+        shown = {"copies": found.copies, "only": only, "after": before, "first": first, "next": following}
         return self._page("dead", "Copies of dead jobs", 200, "copies", **shown)
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:

@@ -53,7 +53,7 @@ def glance(client: Client, served: Sequence[str], unready: str | None = None) ->
     seen = stats.overview(client, served, MOST_QUEUES)
     shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
     lanes = cast("list[Mapping[str, Json]]", shown["targets"])
-    merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.of_lanes(client, lanes)]
+    merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.merge_rows(client, lanes)]
     # Without its jobs nothing of a process comes from a producer.
     running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
     more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
@@ -61,7 +61,7 @@ def glance(client: Client, served: Sequence[str], unready: str | None = None) ->
 
 
 def _is_no_lane(attribute: "attrs.Attribute[object]", _value: object) -> bool:
-    return attribute.name != "lanes"
+    return attribute.name != "per_process"
 
 
 def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
@@ -112,7 +112,7 @@ def _from_record(works: Iterable[bytes], served: Sequence[str], shown: Callable[
 def _metrics(
     client: Client, seen: Overview, served: Sequence[str], in_delivery: InDelivery, unready: str | None
 ) -> dict[str, Json]:
-    shown = overview.system_stats_of(client, seen)
+    shown = overview.stats_from(client, seen)
     totals = shown["totals"]
     waiting = {queue.name: queue.size for queue in seen.queues}
     return {
@@ -125,8 +125,8 @@ def _metrics(
         "scheduled": totals["schedule"],
         "dead": totals["dead"],
         "queues": [*shown["queues"]],
-        "targets": [*shown["lanes"]],
-        "processes": _processes(shown["lanes"]),
+        "targets": [*shown["targets"]],
+        "processes": _processes(shown["targets"]),
         "sources": [*shown["sources"]],
         "unready": unready,
     }
@@ -175,8 +175,8 @@ def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:
         {
             "name": name,
             "targets": [lane["target"] for lane in own],
-            "in_hand": sum(cast("int", lane["in_hand"]) for lane in own),
-            "beat_age_s": own[0]["beat_age_s"],
+            "in_progress": sum(cast("int", lane["in_progress"]) for lane in own),
+            "heartbeat_age_s": own[0]["heartbeat_age_s"],
             "quiet": own[0]["quiet"],
         }
         for name, own in found.items()

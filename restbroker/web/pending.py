@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from restbroker.operate.edit import Edit
-from restbroker.operate.enqueue import serving_if_told
+from restbroker.operate.enqueue import serving_if_known
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection
 
@@ -67,5 +67,5 @@ def complete(edit: Edit, client: Client, desk: AdminConnection) -> Edit:
 
 def version_of(client: Client, queue: str) -> str | None:
     """Return the server's version as a running process of this queue reports it; None if it is not known."""
-    found = serving_if_told(client, queue)
+    found = serving_if_known(client, queue)
     return None if found is None else found.server_version

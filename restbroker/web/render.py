@@ -14,7 +14,7 @@ from markupsafe import Markup
 from restbroker import __version__
 from restbroker.console import causes
 from restbroker.operate.overview import state_text
-from restbroker.operate.pace import Pace, pace_items
+from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.web import assets, views, words
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.settings import Settings
@@ -22,10 +22,10 @@ from restbroker.web.watch import State
 
 _FOLDER = Path(__file__).parent / "templates"
 _TABLES = (
-    ("targets", "merged", "in_hand"),
-    ("lanes", "targets", "in_hand"),
+    ("targets", "merged", "in_progress"),
+    ("lanes", "targets", "in_progress"),
     ("queues", "queues", "size"),
-    ("processes", "running", "in_hand"),
+    ("processes", "running", "in_progress"),
     ("sources", "sources", "code"),
 )
 """Parts that are tables: their field in the figures, and the field by whose number the most important rows are chosen.
@@ -108,7 +108,7 @@ class Renderer:
 
     def paced_page(self, template: str, **values: object) -> str:
         """Return a whole page as `page` does, but with pauses, so that deliveries go on; call it in a thread."""
-        return "".join(pace_items(self._environment.get_template(template).generate(**values), Pace()))
+        return "".join(throttle_items(self._environment.get_template(template).generate(**values), Throttle()))
 
     def parts(self, name: str, state: State) -> dict[str, str]:
         """Return the parts of a live page, by their names; call it in a thread."""

@@ -63,7 +63,7 @@ class CauseTable:
     @property
     def without(self) -> int:
         """How many of the jobs that were read belong to none of the causes."""
-        return 0 if self.is_one else self.of.meant - sum(cause.jobs for cause in self.of.causes)
+        return 0 if self.is_one else self.of.matching - sum(cause.jobs for cause in self.of.causes)
 
 
 @attrs.frozen(eq=False)

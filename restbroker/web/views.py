@@ -76,10 +76,10 @@ def totals(state: State) -> Mapping[str, Json]:
     """Return the numbers at the top of the overview, by name."""
     figures = state.seen.figures if state.seen is not None else {}
     waiting = [size for row in rows(state, "queues") if isinstance(size := row.get("size"), int)]
-    in_hand = [number for row in rows(state, "targets") if isinstance(number := row.get("in_hand"), int)]
+    in_hand = [number for row in rows(state, "targets") if isinstance(number := row.get("in_progress"), int)]
     return {
         "waiting": sum(waiting),
-        "in_hand": sum(in_hand),
+        "in_progress": sum(in_hand),
         **{name: figures.get(name) for name in ("processed", "failed", "retries", "scheduled", "dead")},
     }
 
@@ -164,7 +164,7 @@ def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
             why = lane.get("reason") or "without a reason"
             text = f"Target {target} gets no jobs{_so_far(lane, waiting)}: {why}"
             yield Alarm(text, hint if isinstance(hint, str) else None, "targets")
-        age_s = lane.get("beat_age_s")
+        age_s = lane.get("heartbeat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
             yield Alarm(f"{lane.get('process')} has sent no heartbeat for {duration_text(age_s)}.", None, "processes")
 

@@ -204,7 +204,9 @@ class Watch:
         queues, targets = seen.figures.get("queues"), seen.figures.get("targets")
         retry = seen.figures.get("retries")
         self._backlog.append(
-            Backlog(seen.at_s, _sum(queues, "size"), retry if isinstance(retry, int) else 0, _sum(targets, "in_hand"))
+            Backlog(
+                seen.at_s, _sum(queues, "size"), retry if isinstance(retry, int) else 0, _sum(targets, "in_progress")
+            )
         )
 
 

@@ -211,7 +211,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
         "three": "finishing its jobs",
         "four": "up: Redis refuses to fetch or to settle jobs; see the log",
     }
-    shown = {row["target"]: row for row in json.loads(shell("stats", "--json").stdout)["lanes"]}
+    shown = {row["target"]: row for row in json.loads(shell("stats", "--json").stdout)["targets"]}
     assert shown["one"]["paused"] == {"operator": None}
     assert 500 < shown["two"]["paused"]["retry_after"] <= 600
     assert (shown["one"]["limit"], shown["three"]["finishing"]) == (7, True)

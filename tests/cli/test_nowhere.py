@@ -21,7 +21,7 @@ def test_it_says_where_it_looked_and_through_how_many_jobs(shell: Shell, store: 
     rows = dict(line.split("\t") for line in done.stdout.splitlines())
     assert done.returncode == 1
     assert rows["the dead set"] == "1"
-    assert rows["in the hands of 1 process"] == "0"
+    assert rows["in progress in 1 process"] == "0"
     assert rows["the retry set"] == rows["the schedule set"] == rows["copies of dead jobs"] == "0"
     assert rows["the queue rest"] == "2"
     assert "The job lost is in none of these: it was delivered" in done.stderr

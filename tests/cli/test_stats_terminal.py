@@ -71,7 +71,7 @@ def test_each_target_in_each_process_has_one_line_and_what_is_to_be_said_stands_
     limits.pause(store, "two", "operator", None)
     beat(store, 78, "old", at_work=None, rate_per_s=None, p99_ms=None, delivered=None, failed=None)
     header, *rows = below(lines(), "PROCESS")
-    assert header == ["PROCESS", "TARGET", "STATE", "AT WORK", "RATE", "P99", "DELIVERED", "FAILED", "BEAT"]
+    assert header == ["PROCESS", "TARGET", "STATE", "BUSY", "RATE", "P99", "DELIVERED", "FAILED", "HEARTBEAT"]
     figures = ["3/20 +17", "7.4/s", "41 ms", "4,280", "44"]
     told = {(row[0], row[1]): row[2:-1] for row in rows if row[0].startswith("node:")}
     assert told == {

@@ -100,7 +100,7 @@ def test_while_redis_is_away_each_line_says_so_and_the_next_looks_find_it_again(
         found = next(one for _ in range(20) if (one := block(blocks))[1][0] == "error")
         assert "cannot be reached" in found[1][1]
         told = next(seen for _ in range(20) if (seen := line(lines))["error"])
-        assert (told["totals"], told["queues"], told["lanes"], told["per_s"]) == (None, None, None, {})
+        assert (told["totals"], told["queues"], told["targets"], told["per_s"]) == (None, None, None, {})
         server.start()
         assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))
         assert next(True for _ in range(50) if line(lines)["totals"])

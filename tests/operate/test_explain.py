@@ -34,7 +34,7 @@ def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, con
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     story = explain(client, "j45", configured)
     (place,) = story.places
-    assert (place.kind, place.name, place.ahead, place.served) == ("queue", "rest", 45, None)
+    assert (place.kind, place.name, place.ahead, place.serving) == ("queue", "rest", 45, None)
     assert story.unseen == ()
 
 
@@ -67,8 +67,8 @@ def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_ou
         after: str | None = ""
         while after is not None:
             page = copies(client, configured, after, only_missing=only_missing, seconds=0)
-            assert len(page.shown) <= 1
-            found += [one.entry.jid for one in page.shown]
+            assert len(page.copies) <= 1
+            found += [one.entry.jid for one in page.copies]
             after = page.after
         assert found == [f"j{n}" for n in reversed(range(30))]
 
@@ -135,12 +135,12 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     serve(client, "ejabberd", 7, ["rest"], limited="paused")
     (place,) = explain(client, "j1", configured).places
     # Why, and for how long, is said by what is `paused`.
-    assert place.held_up == "it is paused."
+    assert place.hindrance == "it is paused."
     pauses.resume_queue(client, "rest")
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).places
     assert (place.pause, place.target_pauses, place.pause_texts) == (None, (), ())
-    assert place.held_up == "it is paused; `restbroker stats` says why and for how long."
+    assert place.hindrance == "it is paused; `restbroker stats` says why and for how long."
 
 
 def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(

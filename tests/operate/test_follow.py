@@ -50,7 +50,7 @@ def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
     end(client, "dropped", "CommandNotAllowed")
     jids = ("held", "waits", "put-off", "dead0", "dead1", "dead2", "again", "done", "dropped", "nowhere")
     found = became(client, configured, *jids)
-    assert (found.jobs, found.waiting, found.in_hand, found.done) == (10, 2, 1, 1)
+    assert (found.jobs, found.waiting, found.in_progress, found.done) == (10, 2, 1, 1)
     assert (found.dropped, found.gone, found.unknown, found.failed_jobs) == (1, 1, 0, 4)
     assert [(one.zset, one.code, one.jobs) for one in found.failed] == [
         ("dead", "BadArgument", 3),

@@ -24,10 +24,10 @@ def test_a_process_of_restbroker_is_shown_with_its_targets_and_its_jobs(client: 
     (one,) = processes.processes(client, {"t0ken"})
     assert (one.name, one.host, one.pid, one.tag) == ("node:7:xyz", "node", 7, "restbroker")
     assert (one.is_restbroker, one.has_record, one.targets, one.queues) == (True, True, ("t",), ("rest",))
-    assert (one.in_hand, one.concurrency, one.rss_kib, one.rtt_us, one.quiet) == (3, 5, 4096, 90, False)
+    assert (one.in_progress, one.concurrency, one.rss_kib, one.rtt_us, one.quiet) == (3, 5, 4096, 90, False)
     assert one.started_at_s == 1_700_000_000.5
-    assert one.beat_age_s is not None
-    assert one.beat_age_s < 5
+    assert one.heartbeat_age_s is not None
+    assert one.heartbeat_age_s < 5
     assert [(job.thread, job.queue, job.name, job.job.jid, job.job.at_s) for job in one.jobs] == [
         ("a", "rest", "Add", None, 1_700_000_050),
         ("b", "rest", "register", "j1", 1_700_000_100),
@@ -43,7 +43,7 @@ def test_rubys_processes_are_shown_too_and_nothing_of_their_arguments(client: Cl
     work |= {"c": {"queue": "q"}, "d": {"queue": "q", "payload": "{x", "run_at": "now"}, "e": {}}
     record(client, "web:9:ab", work, version="7.3.2", queues=["q", "q"])
     (one,) = processes.processes(client, {"t0ken"})
-    assert (one.is_restbroker, one.version, one.in_hand, one.queues) == (False, "7.3.2", 5, ("q",))
+    assert (one.is_restbroker, one.version, one.in_progress, one.queues) == (False, "7.3.2", 5, ("q",))
     assert [(job.name, job.job.command, job.job.at_s) for job in one.jobs] == [
         ("Mailer", None, 1_700_000_000),
         ("MailJob", None, 1_700_000_001),

@@ -68,7 +68,7 @@ def test_a_queue_is_cleared_in_batches_and_what_is_pushed_meanwhile_stays(
 ) -> None:
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
-    steps = queues.clearing(client, "rest", "ann")
+    steps = queues.clear_in_steps(client, "rest", "ann")
     assert next(steps) == ClearProgress(25, 10)
     stored.push(client, "rest", [job("later")])
     assert list(steps) == [ClearProgress(25, 20), ClearProgress(25, 25), ClearProgress(25, 25, ended=True)]
@@ -82,7 +82,7 @@ def test_a_clearing_that_is_stopped_is_written_down_as_such_and_the_same_call_ag
 ) -> None:
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
-    steps = queues.clearing(client, "rest", "ann")
+    steps = queues.clear_in_steps(client, "rest", "ann")
     next(steps)
     steps.close()
     interrupted = next(audit.entries(client, 1)).note

@@ -203,10 +203,10 @@ def test_with_conditions_only_the_jobs_for_which_all_hold_are_counted(
     for _ in range(2):
         found = summaries.now(client)
         assert causes(found) == [("register", "ServerError", 111)]
-        assert (found.meant, found.looked_at, found.total) == (111, 1501, 1501)
+        assert (found.matching, found.looked_at, found.total) == (111, 1501, 1501)
     assert [cause.jobs for cause in found.main] == [111]
     put("dead", NOW_S + 901, "j14l")
-    assert summaries.now(client).meant == 112
+    assert summaries.now(client).matching == 112
 
 
 def test_redis_is_asked_for_few_jobs_at_a_time(

@@ -17,12 +17,12 @@ def test_a_target_is_the_sum_of_its_processes_and_as_well_as_the_worst_of_them(c
     (one,) = targets.targets(client)
     assert (one.name, one.kind, one.state, one.down_in) == ("t", "ejabberd", "denied", 1)
     assert (one.reason, one.hint, one.down_for_s) == ("401", "Mend RestPass.", 4.5)
-    assert (one.concurrency, one.limit, one.at_work, one.ahead, one.rate_per_s) == (40, 40, 6, 8, 20.0)
+    assert (one.concurrency, one.limit, one.busy, one.ahead, one.rate_per_s) == (40, 40, 6, 8, 20.0)
     assert (one.rate_limit_per_s, one.max_in_flight, one.limited) == (50.0, 100, ("rate",))
     assert (one.p50_ms, one.p95_ms, one.p99_ms) == (50.0, None, 9.0)
     assert (one.delivered, one.failed, one.outcomes) == (200, 2, {"delivered": 107, "rejected": 1})
     assert (one.versions, one.queues, one.processes) == (("24.12",), ("rest", "slow"), ("node:7", "node:8"))
-    assert len(one.lanes) == 2
+    assert len(one.per_process) == 2
 
 
 def test_a_process_that_only_finishes_or_died_tells_nothing_of_the_target_but_its_jobs_count(client: Client) -> None:
@@ -34,7 +34,7 @@ def test_a_process_that_only_finishes_or_died_tells_nothing_of_the_target_but_it
     assert heartbeats.fence(client, "node:9:abc:t", 1)
     (one,) = targets.targets(client)
     assert (one.state, one.down_in, one.concurrency, one.delivered) == ("up", 0, 20, 100)
-    assert (one.at_work, one.in_hand, one.processes) == (6, 2, ("node:7", "node:8"))
+    assert (one.busy, one.in_progress, one.processes) == (6, 2, ("node:7", "node:8"))
 
 
 def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:

@@ -52,7 +52,7 @@ def test_what_is_still_on_its_way_when_the_time_is_up_is_told_as_such(citizen: C
     assert "1 job done, 1 on their way." in told
     assert "restbroker explain" in told
     became = json.loads(out)["became"]
-    assert (became["jobs"], became["in_hand"] + became["waiting"], became["unknown"]) == (2, 1, 0)
+    assert (became["jobs"], became["in_progress"] + became["waiting"], became["unknown"]) == (2, 1, 0)
 
 
 def test_what_another_program_took_is_told_as_such_and_not_as_done(citizen: Citizen) -> None:

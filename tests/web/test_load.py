@@ -310,7 +310,7 @@ async def test_a_search_beside_a_broker_may_rest_behind_every_job(
         def step(self) -> None:
             steps["searched"] += 1
 
-    monkeypatch.setattr(find, "Pace", Counting)
+    monkeypatch.setattr(find, "Throttle", Counting)
     for number in range(500):
         harness.client.command("ZADD", "dead", number, f'{{"class":"Add","jid":"j{number}","args":["safe",{{}},"t"]}}')
     async with site() as running:

@@ -39,11 +39,11 @@ def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
 
 def own_queues(seen: SystemStats, wanted: Collection[str]) -> frozenset[str]:
     """Return the queues that belong to restbroker: those of the configuration, and those that a process serves."""
-    return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["lanes"]))
+    return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["targets"]))
 
 
 def _of_targets(seen: SystemStats) -> Iterator[Problem]:
-    alive = [lane for lane in seen["lanes"] if not lane["dying"]]
+    alive = [lane for lane in seen["targets"] if not lane["dying"]]
     of_target = Counter(lane["target"] for lane in alive)
     shut = [lane for lane in alive if lane["state"] not in (None, "up")]
     same = Counter((lane["target"], lane["state"], lane["reason"]) for lane in shut)
@@ -68,12 +68,12 @@ def _is_grave(lane: Mapping[str, Json]) -> bool:
 
 
 def _of_processes(seen: SystemStats) -> Iterator[Problem]:
-    if not seen["lanes"]:
+    if not seen["targets"]:
         yield Problem(True, "No restbroker runs on this Redis")
     gone: Counter[str] = Counter()
     silent: dict[str, float] = {}
-    for lane in seen["lanes"]:
-        age_s, in_hand = lane["beat_age_s"], lane["in_hand"]
+    for lane in seen["targets"]:
+        age_s, in_hand = lane["heartbeat_age_s"], lane["in_progress"]
         if lane["dying"]:
             gone[lanes.name(lane)] += in_hand if isinstance(in_hand, int) else 0
         elif isinstance(age_s, float) and age_s >= SILENT_S:
@@ -86,7 +86,7 @@ def _of_processes(seen: SystemStats) -> Iterator[Problem]:
 
 def _of_pauses(seen: SystemStats) -> Iterator[Problem]:
     for target, reason in sorted(
-        {(lanes.text(lane["target"]), why) for lane in seen["lanes"] for why in _pauses(lane)}
+        {(lanes.text(lane["target"]), why) for lane in seen["targets"] for why in _pauses(lane)}
     ):
         yield Problem(False, f"{target} is paused: {reason}")
 
@@ -96,7 +96,7 @@ def _pauses(lane: Mapping[str, Json]) -> list[str]:
 
 
 def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
-    taken = {queue for lane in seen["lanes"] if not lane["dying"] and takes_jobs(lane) for queue in _queues_of(lane)}
+    taken = {queue for lane in seen["targets"] if not lane["dying"] and takes_jobs(lane) for queue in _queues_of(lane)}
     own = own_queues(seen, wanted)
     for queue in seen["queues"]:
         name, size, latency_s = str(queue["name"]), queue["size"], queue["latency_s"]

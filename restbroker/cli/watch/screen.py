@@ -36,7 +36,7 @@ _TARGETS = (
     Column("JOBS/S", numbers=True, leave=6),
     Column("P50", numbers=True, leave=3),
     Column("P99", numbers=True, leave=4),
-    Column("IN HAND", numbers=True, leave=5),
+    Column("IN PROGRESS", numbers=True, leave=5),
     Column("PROCESSES", numbers=True, leave=1),
     Column("WHY", leave=2, stretches=True),
 )
@@ -106,7 +106,7 @@ def _totals(seen: SystemStats, course: Trend, width: int) -> Text:
         per_s = course.per_s.get(name)
         rated = "" if per_s is None else f" (+{rate(per_s)}/s)"
         parts.append(Text(f"{name} {number(seen['totals'][name])}{rated}"))
-    in_hand = sum(value for lane in seen["lanes"] if isinstance(value := lane["in_hand"], int))
+    in_hand = sum(value for lane in seen["targets"] if isinstance(value := lane["in_progress"], int))
     return _join_fitting([*parts, Text(f"in progress {number(in_hand)}")], width)
 
 

@@ -33,7 +33,7 @@ class TargetRow:
 def target_rows(seen: SystemStats) -> list[TargetRow]:
     """Return each target that a living process serves, the worst first, then by name."""
     of_target: dict[str, list[Mapping[str, Json]]] = {}
-    for lane in seen["lanes"]:
+    for lane in seen["targets"]:
         if not lane["dying"] and lane["target"] is not None:
             of_target.setdefault(str(lane["target"]), []).append(lane)
     return sorted((_row(name, rows) for name, rows in of_target.items()), key=lambda row: (row.rank, row.name))
@@ -51,7 +51,7 @@ def _row(name: str, rows: Sequence[Mapping[str, Json]]) -> TargetRow:
         rate_per_s=sum(value for row in rows if (value := _number(row["rate_per_s"])) is not None),
         p50_ms=_most(rows, "p50_ms"),
         p99_ms=_most(rows, "p99_ms"),
-        in_hand=sum(int(value) for row in rows if (value := _number(row["in_hand"])) is not None),
+        in_hand=sum(int(value) for row in rows if (value := _number(row["in_progress"])) is not None),
         processes=len({lanes.name(row) for row in rows}),
         why=_why(worst),
     )

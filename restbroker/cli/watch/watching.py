@@ -111,7 +111,7 @@ def _wait(beat: _Beat) -> None:
 def _json(look: Sample) -> None:
     error: Json = None if look.error is None else {"message": look.error.message, "hint": look.error.cure}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
-    line |= dict.fromkeys(("totals", "queues", "lanes", "sources"))
+    line |= dict.fromkeys(("totals", "queues", "targets", "sources"))
     if look.seen is not None and look.error is None:
         line |= {"per_s": look.course.per_s, **look.seen}
     output.json_line(line)

@@ -50,14 +50,14 @@ def config() -> Config:
 
 
 async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_else(config: Config) -> None:
-    first, second = ConfigError("env.json is empty.", "Mend it."), ConfigError("X: is bad.", "Mend X.")
+    first, second = ConfigError("env.json is empty.", "Fix it."), ConfigError("X: is bad.", "Fix X.")
     desk = Desk(first)
     reloader = desk.reloader(config)
     assert [await reloader.may_start() for _ in range(3)] == [False] * 3
     (line,) = desk.lines()
     assert "code=StartRefused" in line
     assert "until the configuration is valid. env.json is empty." in line
-    assert 'hint="Mend it."' in line
+    assert 'hint="Fix it."' in line
     desk.next = second
     assert not await reloader.may_start()
     assert len(desk.lines()) == 1

@@ -13,7 +13,7 @@ from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.arguments import Submission
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
-from restbroker.operate.enqueue import Order, payload
+from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.servers import registry
 
 BATCH = "0123456789abcdef"
@@ -25,7 +25,7 @@ OTHER = Token("other", (Secret("other"),), allow=("kick_user",))
 
 
 def maker(*tokens: Token, **order: object) -> Maker:
-    common = Order("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
+    common = JobRequest("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
     return Maker(Checker(SPEC, {}, None), Tokens(tokens, SPEC, {}, None, "ejabberd", "rest"), common)
 
 
@@ -64,7 +64,7 @@ def test_for_a_token_that_demands_it_the_signature_covers_the_queue() -> None:
     token = attrs.evolve(SIGNED, queue_signed=True)
     arguments: dict[str, Json] = {"user": "a"}
     for queue in ("rest", "low"):
-        raw = payload(Order("register", arguments, queue, token), jid_of(BATCH, 1), 1.5)
+        raw = payload(JobRequest("register", arguments, queue, token), jid_of(BATCH, 1), 1.5)
         submission = Submission(Command("register", arguments), None, None)
         assert signing.sign("secret", "signed", 1, jid_of(BATCH, 1), submission, queue).encode() in raw
 

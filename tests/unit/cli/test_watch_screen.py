@@ -109,8 +109,8 @@ def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
             {"pauses": [pause("operator", None, "ann@web1", "it moves")]},
             "ejabberd is paused: operator by ann@web1 until resumed (it moves)",
         ),
-        ({"beat_age_s": 42.0}, "node:77 has sent no heartbeat for 42 s"),
-        ({"dying": True, "in_hand": 3}, "node:77 is gone; the 3 jobs it had in progress return to their queues"),
+        ({"heartbeat_age_s": 42.0}, "node:77 has sent no heartbeat for 42 s"),
+        ({"dying": True, "in_progress": 3}, "node:77 is gone; the 3 jobs it had in progress return to their queues"),
     ]
     for fields, text in rows:
         assert said(figures(lanes=[lane(**fields)])) == [text]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from restbroker.operate.migrate_job import Keep, Park, Plan, Retry, plan
+from restbroker.operate.migrate_job import Keep, Kill, Plan, Retry, plan
 
 NOW_S = 1_795_170_000.25
 # Measured on the original: keys sorted, dates as text, the queue with its namespace.
@@ -19,7 +19,7 @@ def planned(raw: bytes, namespace: str = "ns", queues: tuple[str, ...] = ("rest"
 
 
 def fields(one: Plan) -> dict[str, Any]:
-    assert isinstance(one, Retry | Park)
+    assert isinstance(one, Retry | Kill)
     value: dict[str, Any] = json.loads(one.payload)
     return value
 
@@ -95,7 +95,7 @@ def test_what_is_no_job_is_parked_whole_with_the_reason() -> None:
     ]
     for raw, code, words in rows:
         one = planned(raw)
-        assert isinstance(one, Park)
+        assert isinstance(one, Kill)
         parked = fields(one)
         assert (parked["args"], parked["error_class"], parked["queue"]) == ([raw.decode()], code, "rest")
         assert words in parked["error_message"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.operate.pace import Pace, pace_items
+from restbroker.operate.throttle import Throttle, throttle_items
 
 
 class Clock:
@@ -12,8 +12,8 @@ class Clock:
         self.worked_s = 0.0
         self.rests: list[float] = []
 
-    def pace(self) -> Pace:
-        return Pace(lambda: self.worked_s, self.rests.append)
+    def pace(self) -> Throttle:
+        return Throttle(lambda: self.worked_s, self.rests.append)
 
 
 def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
@@ -28,7 +28,7 @@ def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
 def test_what_is_paced_comes_whole_and_in_its_order_with_rests_between() -> None:
     clock = Clock()
     found = []
-    for item in pace_items(range(100), clock.pace()):
+    for item in throttle_items(range(100), clock.pace()):
         found.append(item)
         clock.worked_s += 0.001
     assert found == list(range(100))

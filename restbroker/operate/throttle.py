@@ -15,13 +15,13 @@ import attrs
 T = TypeVar("T")
 _WORK_S = 0.001
 _LONGEST_REST_S = 0.05
-_EACH = 16
+_ITEMS_PER_STEP = 16
 """Steps are made after so many items, since reading the clock takes a third of a microsecond."""
 
 
 @attrs.define(eq=False)
-class Pace:
-    """The pace of one piece of work, in one thread.
+class Throttle:
+    """Slows one piece of work in one thread down, so that others run.
 
     `worked_s` returns this thread's CPU time; `rest` lets others run.
     """
@@ -41,9 +41,9 @@ class Pace:
             self._rested_at_s = self.worked_s()
 
 
-def pace_items(items: Iterable[T], pace: Pace) -> Iterator[T]:
+def throttle_items(items: Iterable[T], throttle: Throttle) -> Iterator[T]:
     """Yield the same items, with a step after every few of them."""
     for number, item in enumerate(items, start=1):
         yield item
-        if number % _EACH == 0:
-            pace.step()
+        if number % _ITEMS_PER_STEP == 0:
+            throttle.step()
