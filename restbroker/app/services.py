@@ -79,11 +79,11 @@ def _site(
     def question() -> Question:
         now = current()
         if looks.of_all:
-            jobs = metrics_view.of_all(lambda: context_of(now))
+            jobs = metrics_view.in_all_processes(lambda: context_of(now))
         elif looks.pids is not None:
-            jobs = metrics_view.of_workers(looks.pids())
+            jobs = metrics_view.in_worker_processes(looks.pids())
         else:
-            jobs = metrics_view.here(looks.running(), show_bodies=now.show_bodies)
+            jobs = metrics_view.in_this_process(looks.running(), show_bodies=now.show_bodies)
         return partial(metrics_view.metrics, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
 
     def read() -> Callable[["Client"], Samples]:
@@ -91,7 +91,7 @@ def _site(
         return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets])
 
     def glance() -> Question:
-        return partial(metrics_view.glance, served=current().queues, unready=looks.view().unready)
+        return partial(metrics_view.live_metrics, served=current().queues, unready=looks.view().unready)
 
     config = current()
     settings = Settings(

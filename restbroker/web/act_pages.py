@@ -45,7 +45,10 @@ from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
 _QUESTION_S: Final = 6.0
-"""How many seconds a set is read before a person is asked; jobs beyond are not meant. Less than a turn (`desk`)."""
+"""How many seconds a set is read before a person is asked; jobs beyond are not meant.
+
+Less than `connection.TIMEOUT_S`.
+"""
 _PAUSE_S: Final = 0.5
 """Seconds between two slices, in which people can read how far it is and leave the page."""
 _VERBS: Final = frozenset(get_args(Verb))
@@ -119,7 +122,7 @@ class ActionForm:
         foreign_queues = self.foreign_queues or self.verb == "move"
         return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="")
 
-    def anew(self) -> "ActionForm":
+    def first_part(self) -> "ActionForm":
         """Return the form as a new action, which begins where this one was to continue."""
         return self if self.rest is None else attrs.evolve(self, rest=attrs.evolve(self.rest, done=0, run=""))
 
@@ -151,7 +154,7 @@ class ActionForm:
     def steps(
         self,
         client: Client,
-        desk: AdminConnection,
+        admin: AdminConnection,
         action: Action,
         meant: "act_waiting.WaitingSelection | _InSet | None",
         *,
@@ -163,10 +166,10 @@ class ActionForm:
         Call it in the connection's thread. `meant` has the jobs that `line` names; `rate` is in jobs a second. Raise
         `UsageError` if the action is refused.
         """
-        known = desk.known()
+        known = admin.context()
         if self.zset is None:
             assert isinstance(meant, act_waiting.WaitingSelection)  # noqa: S101 - `line` is of a queue
-            return act_waiting.perform(client, action, meant, config=desk.config(), known=known, dry_run=dry_run)
+            return act_waiting.perform(client, action, meant, config=admin.config(), known=known, dry_run=dry_run)
         wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         shown = meant.inventory if isinstance(meant, _InSet) else None
         chosen = Selection(self.names) if self.names else Selection((), wanted, self.rest, shown)
@@ -235,7 +238,7 @@ class ActPages:
     `edits`: changes that were typed. `lines`: the jobs that were there when the question about them was made.
     """
 
-    desk: AdminConnection
+    admin: AdminConnection
     shell: Shell
     edits: Pending[Edit] = attrs.field(factory=Pending)
     lines: Pending[act_waiting.WaitingSelection | _InSet] = attrs.field(factory=Pending)
@@ -257,10 +260,10 @@ class ActPages:
                 return self._result_page(*await self._slice(asked))
             except UsageError as error:
                 wrong = error
-        asked = asked.anew()
+        asked = asked.first_part()
         # Until it is confirmed others come, which nobody was asked about.
         if asked.zset is None:
-            waiting = await self.desk.ask(lambda client: asked.waiting(client, self.desk.known()))
+            waiting = await self.admin.ask(lambda client: asked.waiting(client, self.admin.context()))
             asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))
         progress = await self._do(asked.for_trial(), dry_run=True)
         if asked.zset is not None and progress.inventory is not None:
@@ -301,10 +304,10 @@ class ActPages:
             until_s = time.monotonic() + (_QUESTION_S if dry_run and asked.zset is not None else _SLICE_S)
             progress, throttle = Progress(0), Throttle()
             before = 0 if asked.rest is None else asked.rest.done
-            action = asked.action(who, self.desk.known())
+            action = asked.action(who, self.admin.context())
             if edit is not None:
-                action = attrs.evolve(action, edit=complete(edit, client, self.desk))
-            run = asked.steps(client, self.desk, action, meant, dry_run=dry_run, rate=rate)
+                action = attrs.evolve(action, edit=complete(edit, client, self.admin))
+            run = asked.steps(client, self.admin, action, meant, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -317,7 +320,7 @@ class ActPages:
                         break
             return progress
 
-        return await self.desk.ask(work)
+        return await self.admin.ask(work)
 
     def _question(self, asked: ActionForm, progress: Progress, wrong: UsageError | None) -> str:
         edit = self._edit(asked)
@@ -343,7 +346,7 @@ class ActPages:
         meant = self.lines.find(asked.line, asked.about)
         others = meant.others if progress.ended and isinstance(meant, _InSet) else None
         told = {**_progress_fields(asked, progress, edit), "past": past, "others": others}
-        return Response(self.shell.page("acted.html", title=title, **told))
+        return Response(self.shell.page("action-result.html", title=title, **told))
 
 
 def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
@@ -351,7 +354,7 @@ def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -
     foreign = {queue: jobs for queue, jobs in progress.foreign.items() if queue != _NO_QUEUE}
     return {
         "name": asked.name,
-        "asked": asked,
+        "form": asked,
         "progress": progress,
         "due_s": asked.due_s if asked.due_s > time.time() else None,
         "after_ms": math.ceil(max(_PAUSE_S, asked.due_s - time.time()) * 1000),

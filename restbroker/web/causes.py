@@ -17,9 +17,9 @@ from restbroker.store.keys import SortedSet
 
 @attrs.define(eq=False)
 class Causes:
-    """The causes of failed jobs, one object for a process; `known` may read files."""
+    """The causes of failed jobs, one object for a process; `context` may read files."""
 
-    known: Callable[[], ConfigContext]
+    context: Callable[[], ConfigContext]
     _kept: dict[SortedSet, Summaries] = attrs.field(factory=dict)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
@@ -28,7 +28,7 @@ class Causes:
 
         Raise `StoreUnavailable`, `StoreRefused`, or `ConfigError` if a secret's file cannot be read.
         """
-        known = self.known()
+        known = self.context()
         if not self._lock.acquire(blocking=wait):
             return None
         try:

@@ -19,36 +19,36 @@ from restbroker.store.connection import Connection
 from restbroker.web.causes import Causes
 
 T = TypeVar("T")
-TURN_S = 8.0
+TIMEOUT_S = 8.0
 
 
 @attrs.frozen(eq=False)
 class AdminConnection:
     """A connection to Redis for visitors' requests; `causes` serves live pages too.
 
-    `config` returns the configuration as it is now, `known` what it knows of jobs. Both may read files of secrets, so
+    `config` returns the configuration as it is now, `context` what it knows of jobs. Both may read files of secrets, so
     call them in the connection's thread.
     """
 
     connection: Connection
-    known: Callable[[], ConfigContext]
+    context: Callable[[], ConfigContext]
     config: Callable[[], Config]
     causes: Causes = attrs.field(init=False)
 
     @causes.default
     def _causes(self) -> Causes:
-        return Causes(self.known)
+        return Causes(self.context)
 
     def tokens(self) -> Tokens:
         """Return the tokens that admit jobs; call it in the connection's thread, since it may read files."""
         return Tokens(self.config().tokens)
 
     async def ask(self, question: Callable[[Client], T]) -> T:
-        """Return what `question` returns after running it in the connection's thread; wait at most `TURN_S` seconds.
+        """Return what `question` returns after running it in the connection's thread; wait at most `TIMEOUT_S` seconds.
 
         Raise what the question raises, and `StoreUnavailable` if other requests take too long.
         """
-        with trio.move_on_after(TURN_S):
+        with trio.move_on_after(TIMEOUT_S):
             try:
                 return await self.connection.call(question)
             except ConnectionEnded:  # since the last question; nothing of this one was done

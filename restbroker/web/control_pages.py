@@ -20,7 +20,7 @@ from restbroker.operate import processes, queues, targets, trimmed
 from restbroker.operate.names import exact
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
-from restbroker.web import words
+from restbroker.web import filters
 from restbroker.web.connection import AdminConnection
 from restbroker.web.shell import Shell
 
@@ -46,15 +46,15 @@ class Action:
     for_s: float | None = None
 
 
-def _nothing(_client: Client, _deed: Action) -> str:
+def _no_description(_client: Client, _action: Action) -> str:
     return ""
 
 
 @attrs.frozen
-class Step:
+class Control:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
-    `lasts`: it may end by itself after a time. `is_grave`: its button warns. `look` returns a text on what is
+    `lasts`: it may end by itself after a time. `is_grave`: its button warns. `describe` returns a text on what is
     concerned, or raises `UsageError` if there is nothing.
     """
 
@@ -62,185 +62,199 @@ class Step:
     label: str
     meaning: str
     act: Callable[[Client, Action], object]
-    look: Callable[[Client, Action], str] = _nothing
+    describe: Callable[[Client, Action], str] = _no_description
     lasts: bool = False
     is_grave: bool = False
 
 
-def _name_of(client: Client, deed: Action) -> str:
-    exact(client, deed.name)
+def _name_of(client: Client, action: Action) -> str:
+    exact(client, action.name)
     return ""
 
 
-def _waiting(client: Client, deed: Action) -> str:
-    return f"Jobs that wait in it: {queues.clear(client, deed.name, deed.who, dry_run=True):,}."
+def _waiting(client: Client, action: Action) -> str:
+    return f"Jobs that wait in it: {queues.clear(client, action.name, action.who, dry_run=True):,}."
 
 
-def _clear(client: Client, deed: Action) -> None:
+def _clear(client: Client, action: Action) -> None:
     """Delete as many waiting jobs as the visitor may wait for.
 
     The list of queues then shows the rest, with the same button.
     """
     until_s = time.monotonic() + _CLEAR_S
-    with closing(queues.clear_in_steps(client, deed.name, deed.who, deed.why)) as steps:
+    with closing(queues.clear_in_steps(client, action.name, action.who, action.why)) as steps:
         for _ in steps:
             if time.monotonic() >= until_s:
                 return
 
 
-def _in_hand(client: Client, deed: Action) -> str:
+def _jobs_in_progress(client: Client, action: Action) -> str:
     found = processes.processes(client, (), with_jobs=False)
-    one = next((process for process in found if process.name == deed.name), None)
+    one = next((process for process in found if process.name == action.name), None)
     if one is None:
         raise UsageError("This process is gone.", "Reload the list of processes.")
     return f"Its jobs in progress: {one.in_progress:,}."
 
 
-def _job_text(client: Client, deed: Action) -> str:
+def _job_text(client: Client, action: Action) -> str:
     # Ruby's know no such request.
-    asked = [one for one in processes.processes(client, ()) if one.name == deed.name and one.is_restbroker]
-    job = next((job for one in asked for job in one.jobs if job.thread == deed.thread), None)
+    asked = [one for one in processes.processes(client, ()) if one.name == action.name and one.is_restbroker]
+    job = next((job for one in asked for job in one.jobs if job.thread == action.thread), None)
     if job is None:
         raise UsageError("This job is no longer in progress.", "Reload the list of jobs in progress.")
     return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
 
 
-def _copy_text(client: Client, deed: Action) -> str:
-    return f"Its newest copy is of {words.moment(trimmed.newest(client, deed.name, _LOOK_S).at_s)}."
+def _copy_text(client: Client, action: Action) -> str:
+    return f"Its newest copy is of {filters.moment(trimmed.newest(client, action.name, _LOOK_S).at_s)}."
 
 
-STEPS: Final[Mapping[str, Step]] = {
-    "pause-queue": Step(
+CONTROLS: Final[Mapping[str, Control]] = {
+    "pause-queue": Control(
         "queues",
         "Pause the queue",
         "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
-        act=lambda client, deed: queues.pause(client, deed.name, deed.who, why=deed.why, for_s=deed.for_s),
-        look=_name_of,
+        act=lambda client, action: queues.pause(client, action.name, action.who, why=action.why, for_s=action.for_s),
+        describe=_name_of,
         lasts=True,
     ),
-    "resume-queue": Step(
+    "resume-queue": Control(
         "queues",
         "Resume the queue",
         "Every process takes its jobs again.",
-        act=lambda client, deed: queues.resume(client, deed.name, deed.who, deed.why),
-        look=_name_of,
+        act=lambda client, action: queues.resume(client, action.name, action.who, action.why),
+        describe=_name_of,
     ),
-    "clear-queue": Step(
+    "clear-queue": Control(
         "queues",
         "Clear the queue",
         "Deletes all jobs that wait in it, without a copy. Jobs in progress finish. With millions of jobs it "
         "stops after a few seconds and shows the rest, to be cleared again.",
         act=_clear,
-        look=_waiting,
+        describe=_waiting,
         is_grave=True,
     ),
-    "pause-target": Step(
+    "pause-target": Control(
         "targets",
         "Pause the target",
         "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.",
-        lambda client, deed: targets.pause(client, deed.name, deed.who, why=deed.why, for_s=deed.for_s),
+        lambda client, action: targets.pause(client, action.name, action.who, why=action.why, for_s=action.for_s),
         lasts=True,
     ),
-    "resume-target": Step(
+    "resume-target": Control(
         "targets",
         "Resume the target",
         "Its jobs are taken again, unless something else prevents it.",
-        lambda client, deed: targets.resume(client, deed.name, deed.who, deed.why),
+        lambda client, action: targets.resume(client, action.name, action.who, action.why),
     ),
-    "quiet-process": Step(
+    "quiet-process": Control(
         "processes",
         "Quiet the process",
         "It finishes its jobs in progress and takes no more until it is restarted.",
-        act=lambda client, deed: processes.quiet(client, deed.name, deed.who, deed.why),
-        look=_in_hand,
+        act=lambda client, action: processes.quiet(client, action.name, action.who, action.why),
+        describe=_jobs_in_progress,
         is_grave=True,
     ),
-    "stop-process": Step(
+    "stop-process": Control(
         "processes",
         "Stop the process",
         "It finishes its jobs in progress within its timeout and exits. A supervisor may restart it.",
-        act=lambda client, deed: processes.stop(client, deed.name, deed.who, deed.why),
-        look=_in_hand,
+        act=lambda client, action: processes.stop(client, action.name, action.who, action.why),
+        describe=_jobs_in_progress,
         is_grave=True,
     ),
-    "cancel-job": Step(
+    "cancel-job": Control(
         "in-hand",
         "Cancel the job",
         "Its delivery ends within some seconds, unless it is done before, and the job moves to the dead set as "
         "Cancelled. The server may have done it nevertheless.",
-        act=lambda client, deed: processes.cancel(client, deed.name, deed.thread, who=deed.who, why=deed.why),
-        look=_job_text,
+        act=lambda client, action: processes.cancel(client, action.name, action.thread, who=action.who, why=action.why),
+        describe=_job_text,
         is_grave=True,
     ),
-    "restore-job": Step(
+    "restore-job": Control(
         "copies",
         "Restore the job",
         "Puts the newest copy of this job back into the dead set; it does not run. It may have been retried or "
         "deleted since it died: look at its timeline before you retry it.",
-        act=lambda client, deed: trimmed.restore(client, deed.name, deed.who, why=deed.why, seconds=_LOOK_S),
-        look=_copy_text,
+        act=lambda client, action: trimmed.restore(client, action.name, action.who, why=action.why, seconds=_LOOK_S),
+        describe=_copy_text,
     ),
 }
 
 
 @attrs.frozen(eq=False)
-class SteerPages:
-    """The views for steps; `go` redirects the visitor to a page, `hurry` makes live pages read Redis again at once."""
+class ControlPages:
+    """The views of what can be done with queues, targets, processes and single jobs.
 
-    desk: AdminConnection
+    `redirect` leads the visitor to a page, `refresh_now` makes live pages read Redis again at once.
+    """
+
+    admin: AdminConnection
     shell: Shell
     refuse: Refuse
-    go: Callable[[str], Response]
-    hurry: Callable[[], None]
+    redirect: Callable[[str], Response]
+    refresh_now: Callable[[], None]
 
     async def ask(self) -> Response:
-        """Return the page that asks whether to do a step; refuse it if the pages are read-only.
+        """Return the page that asks whether to do it; refuse it if the pages are read-only.
 
-        Raise `UsageError` if the address names no step, or nothing that it concerns.
+        Raise `UsageError` if the address names no known action, or nothing that it concerns.
         """
         if self.shell.settings.is_read_only:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
         do = request.args.get("do", "")
-        step, deed = _read_form(do, request.args.get("name", ""), request.args.get("thread", ""))
-        return Response(await self._question(do, step, deed))
+        control, action = _read_form(do, request.args.get("name", ""), request.args.get("thread", ""))
+        return Response(await self._question(do, control, action))
 
     async def act(self) -> Response:
-        """Do the step that the confirmed form names, and redirect the visitor to the page that shows the result.
+        """Do what the confirmed form names, and redirect the visitor to the page that shows the result.
 
         Raise `UsageError` if the form cannot be read, or nothing is concerned any more.
         """
         form = await request.form
         do, name, thread = (form.get(field, "") for field in ("do", "name", "thread"))
-        step, deed = _read_form(do, unquote(name), unquote(thread))
+        control, action = _read_form(do, unquote(name), unquote(thread))
         why, length = form.get("why", "").strip()[:_WHY_LIMIT], form.get("for", "").strip()
-        deed = attrs.evolve(deed, who=self.shell.who(), why=why)
+        action = attrs.evolve(action, who=self.shell.who(), why=why)
         try:
-            for_s = seconds(length, _MOST_DAYS) if step.lasts and length else None
+            for_s = seconds(length, _MOST_DAYS) if control.lasts and length else None
         except BadValue:
             wrong = "This is not a duration: enter 30m, 2h or 1d, or leave it empty."
-            return Response(await self._question(do, step, deed, length=length, wrong=wrong), 400)
-        await self.desk.ask(partial(_act, step=step, deed=attrs.evolve(deed, for_s=for_s)))
-        self.hurry()
-        return self.go(f"/{step.page}")
+            return Response(await self._question(do, control, action, length=length, wrong=wrong), 400)
+        await self.admin.ask(partial(_act, control=control, action=attrs.evolve(action, for_s=for_s)))
+        self.refresh_now()
+        return self.redirect(f"/{control.page}")
 
-    async def _question(self, do: str, step: Step, deed: Action, length: str = "", wrong: str = "") -> str:
-        concerned = "" if step.look is _nothing else await self.desk.ask(partial(_summary, step=step, deed=deed))
-        values = {"do": do, "step": step, "deed": deed, "concerned": concerned, "length": length, "wrong": wrong}
-        return self.shell.page("steer.html", name=step.page, title=f"{step.label}?", **values)
+    async def _question(self, do: str, control: Control, action: Action, length: str = "", wrong: str = "") -> str:
+        concerned = (
+            ""
+            if control.describe is _no_description
+            else await self.admin.ask(partial(_summary, control=control, action=action))
+        )
+        values = {
+            "do": do,
+            "control": control,
+            "action": action,
+            "concerned": concerned,
+            "length": length,
+            "wrong": wrong,
+        }
+        return self.shell.page("control.html", name=control.page, title=f"{control.label}?", **values)
 
 
-def _act(client: Client, *, step: Step, deed: Action) -> None:
+def _act(client: Client, *, control: Control, action: Action) -> None:
     # It may be gone since it was asked for.
-    step.look(client, deed)
-    step.act(client, deed)
+    control.describe(client, action)
+    control.act(client, action)
 
 
-def _summary(client: Client, *, step: Step, deed: Action) -> str:
-    return step.look(client, deed)
+def _summary(client: Client, *, control: Control, action: Action) -> str:
+    return control.describe(client, action)
 
 
-def _read_form(do: str, name: str, thread: str) -> tuple[Step, Action]:
-    step = STEPS.get(do)
-    if step is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
+def _read_form(do: str, name: str, thread: str) -> tuple[Control, Action]:
+    control = CONTROLS.get(do)
+    if control is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
         raise UsageError("There is no action.", "Go back, and press a button.")
-    return step, Action(name, thread)
+    return control, Action(name, thread)

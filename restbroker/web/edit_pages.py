@@ -25,7 +25,7 @@ from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.find import Budget
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
-from restbroker.web import words
+from restbroker.web import filters
 from restbroker.web.act_pages import ActPages, action_form_of
 from restbroker.web.connection import AdminConnection
 from restbroker.web.pending import complete
@@ -101,7 +101,7 @@ class _EditSelection:
 class EditPages:
     """The views for edits; `refuse` makes an answer without a page, `acts` changes all jobs that match."""
 
-    desk: AdminConnection
+    admin: AdminConnection
     shell: Shell
     refuse: Refuse
     acts: ActPages
@@ -137,10 +137,10 @@ class EditPages:
             look = self._first(client, meant)
             if look is None:
                 raise UsageError("No job matches any longer.", "Reload the list.")
-            return _typed_for_all(look, form, Edit(tokens=self.desk.tokens()))
+            return _typed_for_all(look, form, Edit(tokens=self.admin.tokens()))
 
         try:
-            edit = await self.desk.ask(work)
+            edit = await self.admin.ask(work)
             asked = action_form_of(name, meant.form)
             return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
@@ -156,7 +156,7 @@ class EditPages:
             look = self._first(client, meant)
             return _Form(None) if look is None else self._form_like(look, typed, is_for_all=True)
 
-        shown = await self.desk.ask(work)
+        shown = await self.admin.ask(work)
         if shown.entry is None:
             return self.refuse(404, "NoJob", "No job matches.", "Reload the list.")
         name = meant.name
@@ -173,7 +173,7 @@ class EditPages:
         return Response(html, 200 if wrong is None else 400)
 
     def _first(self, client: Client, meant: "_EditSelection") -> JobView | None:
-        known, zset = self.desk.known(), SETS.get(meant.name)
+        known, zset = self.admin.context(), SETS.get(meant.name)
         wanted = where.read(meant.typed, time.time(), ahead=zset in ("retry", "schedule"), hidden=known.hidden)
         if zset is None:
             return find.first_waiting(client, meant.queue, wanted, known=known, budget=_BUDGET, keys=meant.keys)
@@ -183,7 +183,7 @@ class EditPages:
     async def _form(self, name: str, key: str, typed: Mapping[str, str], wrong: str | None = None) -> Response:
         if self.shell.settings.is_read_only:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
-        shown = await self.desk.ask(lambda client: self._looked_at(client, name, key, typed))
+        shown = await self.admin.ask(lambda client: self._looked_at(client, name, key, typed))
         if shown.entry is None:
             return self.refuse(404, "JobGone", "This job is gone or has changed.", "Reload the list.")
         html = await self.shell.page_of_jobs(
@@ -197,7 +197,7 @@ class EditPages:
 
     def _form_like(self, look: JobView, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
         wanted = typed.get("command", "").strip() or look.command or ""
-        known = self.desk.known()
+        known = self.admin.context()
         spec = known.spec(look.queue, wanted)
         entry = look.entry()
         fields = _fields(look, entry, () if spec is None else spec.arguments)
@@ -209,7 +209,7 @@ class EditPages:
         if not find.is_key(key):
             return None
         found = find.locate(client, SETS[name], key, _LOOK_S).member
-        return None if found is None else JobView(*found, self.desk.known())
+        return None if found is None else JobView(*found, self.admin.context())
 
     async def _try(self, name: str, key: str, form: MultiDict[str, str]) -> tuple[Edit, Progress]:
         """Return what was typed, and what it would change; raise `UsageError` if it is unusable or the job is gone."""
@@ -219,16 +219,16 @@ class EditPages:
             look = self._find(client, name, key)
             if look is None:
                 raise UsageError("The job is gone or has changed.", "Reload the list.")
-            edit = complete(_changes_of(look, form, Edit(tokens=self.desk.tokens())), client, self.desk)
+            edit = complete(_changes_of(look, form, Edit(tokens=self.admin.tokens())), client, self.admin)
             return edit, self._perform(
                 client, name, key, Action("edit", who, repeat_unsafe=True, edit=edit), dry_run=True
             )
 
-        return await self.desk.ask(work)
+        return await self.admin.ask(work)
 
     def _perform(self, client: Client, name: str, key: str, action: Action, *, dry_run: bool) -> Progress:
         steps = act.perform(
-            client, SETS[name], action, chosen=Selection((key,)), known=self.desk.known(), dry_run=dry_run
+            client, SETS[name], action, chosen=Selection((key,)), known=self.admin.context(), dry_run=dry_run
         )
         return [*steps][-1]
 
@@ -236,7 +236,7 @@ class EditPages:
         ((before, after),) = progress.previews
         token = self.acts.edits.keep(edit, f"{name}/{key}")
         html = self.shell.page(
-            "edit-asked.html",
+            "edit-confirm.html",
             name=name,
             key=key,
             title="Send the changed job?" if edit.retry else "Change it?",
@@ -256,14 +256,16 @@ class EditPages:
         wanted = Action("edit", self.shell.who(), why=why, repeat_unsafe=form.get("repeat_unsafe") == "yes")
 
         def work(client: Client) -> Progress:
-            action = attrs.evolve(wanted, edit=complete(waiting, client, self.desk))
+            action = attrs.evolve(wanted, edit=complete(waiting, client, self.admin))
             return self._perform(client, name, key, action, dry_run=False)
 
-        progress = await self.desk.ask(work)
+        progress = await self.admin.ask(work)
         if progress.refused:
             return await self._form(name, key, {}, " ".join(progress.refused))
         title = "Edit: done" if progress.done else "Edit: nothing was changed"
-        return Response(self.shell.page("edited.html", name=name, title=title, done=progress.done, run=progress.run))
+        return Response(
+            self.shell.page("edit-result.html", name=name, title=title, done=progress.done, run=progress.run)
+        )
 
 
 def _fields(look: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
@@ -334,7 +336,7 @@ def _hint(spec: ArgumentSpec) -> str:
 def _text(value: Json) -> str | None:
     """Return a value as the text of a field; None if a browser would not send it back unchanged."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST and "\n" not in text and words.plain(text) == text else None
+    return text if len(text) <= _LONGEST and "\n" not in text and filters.plain(text) == text else None
 
 
 def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:

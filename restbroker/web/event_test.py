@@ -38,7 +38,7 @@ class _Form:
 class EventTestPages:
     """The views for tests of event sources."""
 
-    desk: AdminConnection
+    admin: AdminConnection
     shell: Shell
     refuse: Refuse
     _running: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -63,13 +63,13 @@ class EventTestPages:
         note = audit.AuditEntry(who=self.shell.who(), action="test events", place=f"source:{form.source}")
         test = EventTest(Parties(form.sender, form.receiver), [form.target] if form.target else [], _WITHIN_S)
         async with self._running:
-            await self.desk.ask(partial(audit.write, note=note))
-            finding = await test_source(self.desk.ask, config, sources[form.source], test)
+            await self.admin.ask(partial(audit.write, note=note))
+            finding = await test_source(self.admin.ask, config, sources[form.source], test)
         return Response(self._page(config, form, finding))
 
     async def _config(self) -> Config:
         # It may read files.
-        return await trio.to_thread.run_sync(self.desk.config)
+        return await trio.to_thread.run_sync(self.admin.config)
 
     def _page(self, config: Config, form: _Form, finding: Finding | None) -> str:
         sources = config.events.sources if config.events is not None else ()

@@ -29,7 +29,7 @@ _RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 class FollowPages:
     """The view of one action."""
 
-    desk: AdminConnection
+    admin: AdminConnection
     shell: Shell
 
     async def action(self, name: str) -> Response:
@@ -48,13 +48,13 @@ class FollowPages:
                 client,
                 found.jids,
                 found.began_s,
-                known=self.desk.known(),
+                known=self.admin.context(),
                 bounds=_BOUNDS,
                 elsewhere=found.elsewhere,
-                keeps_ends=self.desk.config().history_s is not None,
+                keeps_ends=self.admin.config().history_s is not None,
             )
 
-        found, became = await self.desk.ask(question)
+        found, became = await self.admin.ask(question)
         goes_on = found is not None and not found.note.is_over and time.time() - found.noted_s < _SILENT_S
         lists = {zset: path for path, zset in SETS.items()}
         html = self.shell.page(

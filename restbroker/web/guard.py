@@ -18,7 +18,7 @@ from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web import health, hosts
-from restbroker.web.sessions import LIFE_S, Sessions, Tries, is_same
+from restbroker.web.sessions import LIFE_S, LoginAttempts, Sessions, is_same
 from restbroker.web.settings import Settings
 
 FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
@@ -39,16 +39,16 @@ class Guard:
     report: Report
     refuse: Refuse
     to_login: Callable[[], Response]
-    visits: Sessions = attrs.field(factory=lambda: Sessions(trio.current_time))
-    tries: Tries = attrs.field(factory=lambda: Tries(trio.current_time))
-    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    sessions: Sessions = attrs.field(factory=lambda: Sessions(trio.current_time))
+    tries: LoginAttempts = attrs.field(factory=lambda: LoginAttempts(trio.current_time))
+    _lock: trio.Lock = attrs.field(factory=trio.Lock)
     """One login is checked at a time: otherwise more could be tried at once than one after the other."""
     _password: bytes | None = attrs.field(default=None, repr=False)
     """A digest of the password as it was last read, at `_read_at_s`."""
     _read_at_s: float = float("-inf")
-    _told_at_s: float = float("-inf")
+    _reported_at_s: float = float("-inf")
 
-    async def before(self) -> Response | None:
+    async def before_request(self) -> Response | None:
         """Return the answer to send instead of the page; None lets the request pass."""
         g.visit = request.cookies.get(_COOKIE, "")
         g.new_visit = None
@@ -79,20 +79,20 @@ class Guard:
         """Return the mark for the forms of this answer; a visitor without a name gets one, as a cookie."""
         name: str = g.new_visit or g.visit
         if not name:
-            name = g.new_visit = self.visits.new()
-        return self.visits.mark(name)
+            name = g.new_visit = self.sessions.new()
+        return self.sessions.mark(name)
 
     def may_stay(self) -> Callable[[], bool]:
         """Return a function that tells whether the visitor may still see an answer that outlasts its request."""
         name: str = g.visit
-        return lambda: self.settings.login is None or self.visits.is_logged_in(name)
+        return lambda: self.settings.login is None or self.sessions.is_logged_in(name)
 
     async def log_in(self, user: str, password: str, *, visit: bool = True) -> str | None:
         """Log the visitor in and return None, or return why not, as a text for them.
 
         With `visit` the login lasts beyond this request, by a cookie. Wait until other logins have been checked.
         """
-        async with self._turn:
+        async with self._lock:
             if not self.tries.may_try(_address()):
                 self._tell()
                 return TOO_MANY
@@ -104,15 +104,15 @@ class Guard:
                 self.tries.note_failed(_address())
                 return "User or password is wrong."
         if visit:
-            g.new_visit = self.visits.log_in()
+            g.new_visit = self.sessions.log_in()
         return None
 
     def log_out(self) -> None:
         """End the visitor's login."""
-        self.visits.log_out(g.visit)
-        g.new_visit = self.visits.new()
+        self.sessions.log_out(g.visit)
+        g.new_visit = self.sessions.new()
 
-    async def after(self, response: Response) -> Response:
+    async def after_request(self, response: Response) -> Response:
         """Add the cookie that `mark`, `log_in` or `log_out` made to the response, and return it."""
         if g.get("new_visit"):
             response.set_cookie(
@@ -142,8 +142,8 @@ class Guard:
 
     def _tell(self) -> None:
         """Report, at most once a minute, that logins are not checked; who tried them is not known."""
-        if trio.current_time() - self._told_at_s >= _WAIT_S:
-            self._told_at_s = trio.current_time()
+        if trio.current_time() - self._reported_at_s >= _WAIT_S:
+            self._reported_at_s = trio.current_time()
             message = (
                 "There were so many wrong logins to the pages, /stats or /metrics that all are rejected for a while."
             )
@@ -157,11 +157,11 @@ class Guard:
         login = self.settings.login
         if login is None:
             return True
-        if self.visits.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
+        if self.sessions.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
             # Where it cannot be read nobody is logged out.
             with suppress(ConfigError):
                 await self._read(login)
-        return self.visits.is_logged_in(g.visit)
+        return self.sessions.is_logged_in(g.visit)
 
     async def _fits(self, user: str, password: str) -> bool:
         """Tell whether this is the configured login; raise `ConfigError` if its file cannot be read."""
@@ -183,7 +183,7 @@ class Guard:
             raise
         digest = sha256(wanted.encode()).digest()
         if self._password not in (None, digest):
-            self.visits.end_all()
+            self.sessions.end_all()
         self._password = digest
         return wanted
 
@@ -209,7 +209,7 @@ class Guard:
                 "Behind a reverse proxy, let it pass on name and port: proxy_set_header Host $http_host.",
             )
         mark = (await request.form).get("mark", "")
-        if not self.visits.is_marked(g.visit, mark):
+        if not self.sessions.is_marked(g.visit, mark):
             return self.refuse(
                 403, "StaleForm", "This form is too old, or not from restbroker.", "Load the page again."
             )

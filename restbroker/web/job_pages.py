@@ -36,7 +36,7 @@ _WORD_LIMIT: Final = 200
 
 
 @attrs.frozen
-class JobInProgress:
+class WorkRow:
     """A job in progress: since when (epoch seconds), and as which `thread` of which process."""
 
     at_s: float
@@ -49,38 +49,47 @@ class JobInProgress:
 
 
 @attrs.frozen(eq=False)
-class LookPages:
+class JobPages:
     """The views that only show."""
 
-    desk: AdminConnection
+    admin: AdminConnection
     shell: Shell
 
-    async def in_hand(self) -> Response:
+    async def in_progress(self) -> Response:
         """Return the page of the jobs that all processes have in progress, the longest first."""
         given = request.args.get("after", "")
         skip = int(given) if _SKIP.fullmatch(given) else 0
 
-        def question(client: Client) -> tuple[list[JobInProgress], int]:
-            secrets = self.desk.known().secrets
+        def question(client: Client) -> tuple[list[WorkRow], int]:
+            secrets = self.admin.context().secrets
             found = sorted(_jobs_in_progress(client), key=lambda one: one.at_s)
             # Ruby's processes hide nothing.
             return [_without(one, secrets) for one in found[skip : skip + PAGE]], len(found)
 
-        shown, total = await self.desk.ask(question)
+        shown, total = await self.admin.ask(question)
         more = str(skip + PAGE) if skip + PAGE < total else None
         following = address("/in-hand", [], more)
-        return self._page("in-hand", "In progress", jobs=shown, total=total, after=given, more=more, next=following)
+        return self._page(
+            "in-hand",
+            "In progress",
+            jobs=shown,
+            total=total,
+            after=given,
+            more=more,
+            next=following,
+            template="in-progress",
+        )
 
     async def find(self) -> Response:
         """Return the page of the jobs, in all sets and queues, that contain a text or match a condition."""
         typed, found, wrong = request.args.get("q", "").strip(), None, None
 
         def question(client: Client) -> SearchResult:
-            known = self.desk.known()
+            known = self.admin.context()
             return search(client, parse_search(conditions([typed]), time.time(), hidden=known.hidden), known, _FIND)
 
         try:
-            found = await self.desk.ask(question) if _word("q") else None
+            found = await self.admin.ask(question) if _word("q") else None
         except UsageError as error:
             wrong = of_form(error)
         sets = {zset: name for name, zset in SETS.items()}
@@ -92,14 +101,16 @@ class LookPages:
         jid = _word("jid")
         found: Timeline | None = None
         if jid:
-            found = await self.desk.ask(lambda client: explain(client, jid, self.desk.known(), _BOUNDS))
+            found = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
         title = f"Job {jid}" if jid else "Find a job"
         arguments = [] if found is None else [readable(place.entry) for place in found.places]
         sets = {zset: name for name, zset in SETS.items()}
         status = 404 if found is not None and not (found.places or found.ends) else 200
-        return self._page("job", title, status, jid=jid, story=found, arguments=arguments, sets=sets, template="story")
+        return self._page(
+            "job", title, status, jid=jid, timeline=found, arguments=arguments, sets=sets, template="timeline"
+        )
 
-    async def acts(self) -> Response:
+    async def audit_log(self) -> Response:
         """Return a page of the audit log, newest first; with a word, only of the entries that contain it."""
         word, before = _word("about"), _entry("after")
 
@@ -114,7 +125,7 @@ class LookPages:
                     break
             return shown, last
 
-        shown, last = await self.desk.ask(question)
+        shown, last = await self.admin.ask(question)
         about = {"about": word} if word else {}
         following = address("/audit", [], last, **about)
         first = address("/audit", [], **about)
@@ -127,9 +138,9 @@ class LookPages:
         before, only = _entry("after"), request.args.get("only") == "missing"
 
         def question(client: Client) -> Copies:
-            return trimmed.copies(client, self.desk.known(), before, only_missing=only)
+            return trimmed.copies(client, self.admin.context(), before, only_missing=only)
 
-        found = await self.desk.ask(question)
+        found = await self.admin.ask(question)
         kept = {"only": "missing"} if only else {}
         first = address("/copies", [], **kept)
         following = address("/copies", [], found.after, **kept) if found.after else None
@@ -140,9 +151,9 @@ class LookPages:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
 
 
-def _jobs_in_progress(client: Client) -> list[JobInProgress]:
+def _jobs_in_progress(client: Client) -> list[WorkRow]:
     return [
-        JobInProgress(
+        WorkRow(
             at_s=one.job.at_s,
             name=one.name or "",
             queue=one.queue,
@@ -156,7 +167,7 @@ def _jobs_in_progress(client: Client) -> list[JobInProgress]:
     ]
 
 
-def _without(one: JobInProgress, secrets: Spellings) -> JobInProgress:
+def _without(one: WorkRow, secrets: Spellings) -> WorkRow:
     jid = None if one.jid is None else hiding.mask_secrets(one.jid, secrets)
     return attrs.evolve(one, name=hiding.mask_secrets(one.name, secrets), jid=jid)
 

@@ -53,12 +53,12 @@ _NOTHING = RenderedPage(-1, {}, {})
 
 @attrs.define(eq=False)
 class Streams:
-    """All streams of an app; `render` is called once for each page and state, one at a time by `turn`."""
+    """All streams of an app; `render` is called once for each page and state, one at a time by `render_limiter`."""
 
     watch: Watch
     render: Render
-    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _shown: dict[str, RenderedPage] = attrs.field(factory=dict)
+    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _pages: dict[str, RenderedPage] = attrs.field(factory=dict)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -69,11 +69,11 @@ class Streams:
     async def current_page(self, page: str, state: State) -> RenderedPage:
         """Return a page that is at least as new as `state`; wait until it is rendered."""
         async with self._lock:
-            shown = self._shown.get(page, _NOTHING)
+            shown = self._pages.get(page, _NOTHING)
             if shown.number < state.number:
                 # Deliveries go on meanwhile.
-                parts = await trio.to_thread.run_sync(self.render, page, state, limiter=self.turn)
-                shown = self._shown[page] = shown.after(state.number, parts)
+                parts = await trio.to_thread.run_sync(self.render, page, state, limiter=self.render_limiter)
+                shown = self._pages[page] = shown.after(state.number, parts)
         return shown
 
 
@@ -114,7 +114,7 @@ class Stream(ResponseBody):
         if not self._is_let_in:
             raise StopAsyncIteration
         while (left_s := until_s - trio.current_time()) > 0:
-            state = await watch.later(self._known, left_s)
+            state = await watch.next_state(self._known, left_s)
             if self._known >= 0 and self._late_s:
                 with trio.move_on_after(self._late_s):
                     await watch.stopping.wait()

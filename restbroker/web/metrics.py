@@ -33,7 +33,7 @@ from restbroker.store.server import time_s
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value
 
-TURN_S: Final = 2.0
+TIMEOUT_S: Final = 2.0
 """How many seconds a request waits while others use Redis."""
 _SETS: Final = ("retry", "schedule", "dead")
 _REASONS: Final = ("operator", "denied", "retry_after")
@@ -63,7 +63,7 @@ def add_metrics(
 
 
 async def _redis_samples(connection: Connection, read: Callable[[Client], Samples]) -> Samples:
-    with suppress(RestbrokerError), trio.move_on_after(TURN_S):
+    with suppress(RestbrokerError), trio.move_on_after(TIMEOUT_S):
         try:
             return await connection.call(read)
         except ConnectionEnded:  # since the last request; Redis itself may be well

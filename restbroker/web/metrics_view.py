@@ -26,7 +26,7 @@ from restbroker.store.stats import Overview
 
 VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without."""
-InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
+JobsInProgress: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
 """Returns, for each of these queues, the list of its jobs in progress; in which processes, its maker decides."""
 MOST_QUEUES = 1000
 """The most queues that pages read besides those that are served, since they read again and again."""
@@ -35,7 +35,7 @@ _WHOLE_BYTES = 65_536
 
 
 def metrics(
-    client: Client, served: Sequence[str], in_delivery: InDelivery, unready: str | None = None
+    client: Client, served: Sequence[str], in_delivery: JobsInProgress, unready: str | None = None
 ) -> dict[str, Json]:
     """Return all figures; `served` are this process's queues, `unready` is why no jobs are taken now, as on /readyz.
 
@@ -44,7 +44,7 @@ def metrics(
     return _metrics(client, stats.overview(client, served), served, in_delivery=in_delivery, unready=unready)
 
 
-def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
+def live_metrics(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
     """Return what the live pages show: all figures without the jobs, and two lists.
 
     `merged` has each target over all processes, `running` every process, also those of Ruby. Raise `StoreUnavailable`
@@ -53,23 +53,23 @@ def glance(client: Client, served: Sequence[str], unready: str | None = None) ->
     seen = stats.overview(client, served, MOST_QUEUES)
     shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
     lanes = cast("list[Mapping[str, Json]]", shown["targets"])
-    merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.merge_rows(client, lanes)]
+    merged = [attrs.asdict(one, filter=_is_for_pages) for one in targets.merge_rows(client, lanes)]
     # Without its jobs nothing of a process comes from a producer.
     running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
     more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
     return shown | more
 
 
-def _is_no_lane(attribute: "attrs.Attribute[object]", _value: object) -> bool:
+def _is_for_pages(attribute: "attrs.Attribute[object]", _value: object) -> bool:
     return attribute.name != "per_process"
 
 
-def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
+def in_this_process(running: Sequence[Running], *, show_bodies: bool) -> JobsInProgress:
     """Return a function that lists what this process itself has in progress, from `running`."""
     return lambda _client, served: {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served}
 
 
-def of_workers(pids: Collection[int]) -> InDelivery:
+def in_worker_processes(pids: Collection[int]) -> JobsInProgress:
     """Return a function that lists the jobs in progress of these processes of this host.
 
     They are in the records for Sidekiq Web, which are up to five seconds old.
@@ -77,7 +77,7 @@ def of_workers(pids: Collection[int]) -> InDelivery:
     return lambda client, served: _from_record(processes.work_of(client, pids), served, lambda message: message)
 
 
-def of_all(known: Callable[[], ConfigContext]) -> InDelivery:
+def in_all_processes(known: Callable[[], ConfigContext]) -> JobsInProgress:
     """Return a function that lists the jobs in progress of all processes on the same Redis; `known` may read files.
 
     The jobs are masked here, since processes of Ruby, which may serve these queues too, mask nothing.
@@ -110,7 +110,7 @@ def _from_record(works: Iterable[bytes], served: Sequence[str], shown: Callable[
 
 
 def _metrics(
-    client: Client, seen: Overview, served: Sequence[str], in_delivery: InDelivery, unready: str | None
+    client: Client, seen: Overview, served: Sequence[str], in_delivery: JobsInProgress, unready: str | None
 ) -> dict[str, Json]:
     shown = overview.stats_from(client, seen)
     totals = shown["totals"]

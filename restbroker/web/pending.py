@@ -60,9 +60,9 @@ class Pending(Generic[T]):
         self._kept.pop(name, None)
 
 
-def complete(edit: Edit, client: Client, desk: AdminConnection) -> Edit:
+def complete(edit: Edit, client: Client, admin: AdminConnection) -> Edit:
     """Return the edit with the present tokens and server versions; call it in the connection's thread."""
-    return attrs.evolve(edit, tokens=desk.tokens(), version=lambda queue: version_of(client, queue))
+    return attrs.evolve(edit, tokens=admin.tokens(), version=lambda queue: version_of(client, queue))
 
 
 def version_of(client: Client, queue: str) -> str | None:

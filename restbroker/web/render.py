@@ -15,7 +15,7 @@ from restbroker import __version__
 from restbroker.console import causes
 from restbroker.operate.overview import state_text
 from restbroker.operate.throttle import Throttle, throttle_items
-from restbroker.web import assets, views, words
+from restbroker.web import assets, filters, views
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.settings import Settings
 from restbroker.web.watch import State
@@ -23,7 +23,7 @@ from restbroker.web.watch import State
 _FOLDER = Path(__file__).parent / "templates"
 _TABLES = (
     ("targets", "merged", "in_progress"),
-    ("lanes", "targets", "in_progress"),
+    ("worker_pools", "targets", "in_progress"),
     ("queues", "queues", "size"),
     ("processes", "running", "in_progress"),
     ("sources", "sources", "code"),
@@ -44,7 +44,7 @@ class Page:
 
 LIVE: Mapping[str, Page] = {
     "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues")),
-    "targets": Page("Targets", ("banner", "alarms", "targets", "lanes")),
+    "targets": Page("Targets", ("banner", "alarms", "targets", "worker_pools")),
     "queues": Page("Queues", ("banner", "alarms", "queues")),
     "processes": Page("Processes", ("banner", "alarms", "processes")),
     "sources": Page("Sources", ("banner", "alarms", "sources")),
@@ -70,20 +70,20 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
-            finalize=words.plain,
+            finalize=filters.plain,
         )
         navigation = [(name, page.title, "/" if name == "overview" else f"/{name}") for name, page in LIVE.items()]
         others = {**_BEFORE_SETS, **TITLES, **_BEHIND_SETS}
         navigation += [(name, title, f"/{name}") for name, title in others.items()]
         digests = {name: one.digest for name, one in assets.read_all().items()}
         for filter_ in (
-            words.number,
-            words.decimal,
-            words.duration,
-            words.milliseconds,
-            words.moment,
-            words.brief,
-            words.pause,
+            filters.number,
+            filters.decimal,
+            filters.duration,
+            filters.milliseconds,
+            filters.moment,
+            filters.brief,
+            filters.pause,
             state_text,
             causes.headline,
             causes.of_dead,
@@ -106,14 +106,14 @@ class Renderer:
         """Return a whole page, made of this template and these values."""
         return self._environment.get_template(template).render(**values)
 
-    def paced_page(self, template: str, **values: object) -> str:
+    def throttled_page(self, template: str, **values: object) -> str:
         """Return a whole page as `page` does, but with pauses, so that deliveries go on; call it in a thread."""
         return "".join(throttle_items(self._environment.get_template(template).generate(**values), Throttle()))
 
     def parts(self, name: str, state: State) -> dict[str, str]:
         """Return the parts of a live page, by their names; call it in a thread."""
         tables = {part: views.rows(state, field) for part, field, _ in _TABLES}
-        shown = {part: views.most(tables[part], number) for part, _, number in _TABLES}
+        shown = {part: views.top_rows(tables[part], number) for part, _, number in _TABLES}
         values: dict[str, object] = {
             "state": state,
             "page_name": name,
@@ -121,12 +121,12 @@ class Renderer:
             "totals": views.totals(state),
             "causes": views.causes(state),
             "servers": views.servers(state),
-            "hidden": views.hidden(state, tables, shown),
+            "hidden": views.hidden_counts(state, tables, shown),
             **shown,
         }
         if "charts" in LIVE[name].parts:
             values["charts"] = views.charts(state)
-        return {part: self.paced_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
+        return {part: self.throttled_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
 
     def live_page(self, name: str, rendered: Mapping[str, str], mark: str) -> str:
         """Return a whole live page around its rendered parts; `mark` is for its forms."""

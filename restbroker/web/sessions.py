@@ -63,12 +63,12 @@ class Sessions:
 class _Bucket:
     """How many tries were left at the time `at_s`."""
 
-    left: float
+    tokens: float
     at_s: float
 
 
 @attrs.define(eq=False)
-class Tries:
+class LoginAttempts:
     """Limits how often a wrong login may be tried, by address and by all together; right ones do not count."""
 
     now_s: Callable[[], float]
@@ -95,7 +95,7 @@ class Tries:
     def _tokens_left(self, bucket: _Bucket | None, most: int) -> float:
         if bucket is None:
             return most
-        return min(most, bucket.left + (self.now_s() - bucket.at_s) * most / self.refill_s)
+        return min(most, bucket.tokens + (self.now_s() - bucket.at_s) * most / self.refill_s)
 
 
 def is_same(given: str, wanted: str) -> bool:

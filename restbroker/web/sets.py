@@ -31,7 +31,7 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.queues import is_known
-from restbroker.web import words
+from restbroker.web import filters
 from restbroker.web.connection import AdminConnection
 from restbroker.web.render import TITLES
 from restbroker.web.shell import Shell
@@ -51,26 +51,26 @@ _EXAMPLE: Final = "For example: command = send_message, and in the next field: f
 class CauseTable:
     """The causes that a page shows: the `rows`, from all in `of`; `is_one`: only those that it filters by."""
 
-    of: Summary
+    summary: Summary
     rows: Sequence[Cause]
     is_one: bool = False
 
     @property
     def more(self) -> int:
         """How many causes have no row."""
-        return 0 if self.is_one else len(self.of.causes) - len(self.rows)
+        return 0 if self.is_one else len(self.summary.causes) - len(self.rows)
 
     @property
     def without(self) -> int:
         """How many of the jobs that were read belong to none of the causes."""
-        return 0 if self.is_one else self.of.matching - sum(cause.jobs for cause in self.of.causes)
+        return 0 if self.is_one else self.summary.matching - sum(cause.jobs for cause in self.summary.causes)
 
 
 @attrs.frozen(eq=False)
 class SetPages:
     """The views of sets and queues; `refuse` makes an answer without a page."""
 
-    desk: AdminConnection
+    admin: AdminConnection
     shell: Shell
     refuse: Refuse
 
@@ -85,15 +85,15 @@ class SetPages:
         causes: CauseTable | None = None
 
         def question(client: Client) -> tuple[Page, CauseTable | None]:
-            known = self.desk.known()
+            known = self.admin.context()
             wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
             page = find.page(client, zset, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
             return page, None if after or zset == "schedule" else self._causes(client, zset, wanted)
 
         try:
-            page, causes = await self.desk.ask(question)
+            page, causes = await self.admin.ask(question)
         except UsageError as error:
-            size = await self.desk.ask(lambda client: sets.size(client, zset))
+            size = await self.admin.ask(lambda client: sets.size(client, zset))
             page, wrong, status = Page((), None, 0, size), of_form(error), 400
         html = await self.shell.page_of_jobs(
             "set.html",
@@ -120,7 +120,7 @@ class SetPages:
 
         def question(client: Client) -> tuple[Entry | None, tuple[StoredEntry, ...]]:
             nonlocal refused
-            found = find.one(client, zset, key, known=self.desk.known(), seconds=2.0)
+            found = find.one(client, zset, key, known=self.admin.context(), seconds=2.0)
             acts: tuple[StoredEntry, ...] = ()
             try:
                 acts = () if found is None or not found.jid else acts_with(client, found.jid, _NOTES)
@@ -128,7 +128,7 @@ class SetPages:
                 refused = error
             return found, acts
 
-        entry, acts = await self.desk.ask(question)
+        entry, acts = await self.admin.ask(question)
         if entry is None:
             return self.refuse(
                 404,
@@ -158,7 +158,7 @@ class SetPages:
 
         def question(client: Client) -> Page | UsageError:
             nonlocal pause, is_served
-            known = self.desk.known()
+            known = self.admin.context()
             is_served = queue in known.targets
             pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
@@ -167,7 +167,7 @@ class SetPages:
 
         wrong: UsageError | None = None
         try:
-            page = await self.desk.ask(question)
+            page = await self.admin.ask(question)
         except UsageError as error:
             page, wrong = Page((), None, 0, 0), of_form(error)
         if isinstance(page, UsageError):
@@ -199,7 +199,7 @@ class SetPages:
         groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
         if wanted and not groups:
             return None
-        found = self.desk.causes.now(client, zset, _CAUSES_S)
+        found = self.admin.causes.now(client, zset, _CAUSES_S)
         if found is None:
             return None
         rows = [cause for cause in found.causes if not groups or cause.group in groups][:_MOST_CAUSES]
@@ -228,7 +228,7 @@ def conditions(given: list[str]) -> list[str]:
     if len(typed) > _MOST_CONDITIONS:
         raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
     # It would come back from the page as another one, for which other jobs may be meant.
-    if any("\n" in one or words.plain(one) != one for one in typed):
+    if any("\n" in one or filters.plain(one) != one for one in typed):
         raise UsageError("A condition contains an invisible character.", "Give * in its place.")
     return typed
 

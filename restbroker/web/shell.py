@@ -13,12 +13,12 @@ from restbroker.web.settings import Settings
 
 @attrs.frozen(eq=False)
 class Shell:
-    """Renders pages with the mark for the forms of this answer; by `turn`, one page of jobs at a time."""
+    """Renders pages with the mark for the forms of this answer; by `render_limiter`, one page of jobs at a time."""
 
     renderer: Renderer
     settings: Settings
     mark: Callable[[], str]
-    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     def page(self, template: str, **values: object) -> str:
         """Return the page, made of this template and these values."""
@@ -26,8 +26,8 @@ class Shell:
 
     async def page_of_jobs(self, template: str, **values: object) -> str:
         """Return the page after rendering it in a thread, since much text of producers has to be escaped and cut."""
-        work = partial(self.renderer.paced_page, template, mark=self.mark(), **values)
-        return await trio.to_thread.run_sync(work, limiter=self.turn)
+        work = partial(self.renderer.throttled_page, template, mark=self.mark(), **values)
+        return await trio.to_thread.run_sync(work, limiter=self.render_limiter)
 
     def who(self) -> str:
         """Return who does something, for the audit log: "USER@ADDRESS (web)"."""

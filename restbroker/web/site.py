@@ -20,13 +20,13 @@ from restbroker.telemetry.events import Report
 from restbroker.web import assets
 from restbroker.web.act_pages import ActPages
 from restbroker.web.connection import AdminConnection
-from restbroker.web.control_pages import SteerPages
+from restbroker.web.control_pages import ControlPages
 from restbroker.web.edit_pages import EditPages
 from restbroker.web.event_test import EventTestPages
 from restbroker.web.follow_page import FollowPages
 from restbroker.web.guard import Guard
 from restbroker.web.health import Health, add_health
-from restbroker.web.job_pages import LookPages
+from restbroker.web.job_pages import JobPages
 from restbroker.web.live import Stream, Streams
 from restbroker.web.render import LIVE, Renderer
 from restbroker.web.sets import SETS, SetPages
@@ -54,7 +54,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 def site_app(
     settings: Settings,
     watch: Watch,
-    desk: AdminConnection,
+    admin: AdminConnection,
     question: Callable[[], Question],
     report: Report,
     *,
@@ -65,10 +65,10 @@ def site_app(
     app = new_app(
         "stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
     )
-    app.before_request(site.guard.before)
-    app.after_request(site.guard.after)
+    app.before_request(site.guard.before_request)
+    app.after_request(site.guard.after_request)
     app.register_error_handler(RestbrokerError, site.error_page)
-    _add_sets(app, site, desk)
+    _add_sets(app, site, admin)
     for name in LIVE:
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
@@ -78,18 +78,18 @@ def site_app(
     app.add_url_rule("/logout", view_func=site.log_out, methods=["POST"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
     add_health(app, health, site.guard.may_see)
-    for connection in (watch.connection, desk.connection):
+    for connection in (watch.connection, admin.connection):
         app.after_serving(connection.aclose)
     app.asgi_app = _StripPrefix(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
     return app
 
 
-def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
+def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     """Add the pages of jobs, and of the actions on them, to the app."""
-    shell = Shell(site.renderer, site.settings, site.guard.mark, site.turn)
-    pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
-    edits = EditPages(desk, shell, site.refuse, acts)
-    steer = SteerPages(desk, shell, site.refuse, go=site.go, hurry=site.watch.hurry)
+    shell = Shell(site.renderer, site.settings, site.guard.mark, site.render_limiter)
+    pages, acts = SetPages(admin, shell, site.refuse), ActPages(admin, shell)
+    edits = EditPages(admin, shell, site.refuse, acts)
+    controls = ControlPages(admin, shell, site.refuse, redirect=site.redirect, refresh_now=site.watch.refresh_now)
     for name in SETS:
         app.add_url_rule(f"/{name}", name, partial(pages.list_jobs, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
@@ -99,20 +99,20 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
     for name in (*SETS, "queue"):
         app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask_all, name), methods=["GET"])
         app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act_all, name), methods=["POST"])
-    looks = LookPages(desk, shell)
+    job_pages = JobPages(admin, shell)
     app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
-    app.add_url_rule("/in-hand", view_func=looks.in_hand, methods=["GET"])
-    app.add_url_rule("/find", view_func=looks.find, methods=["GET"])
-    app.add_url_rule("/job", view_func=looks.timeline, methods=["GET"])
-    app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])
-    app.add_url_rule("/audit/<name>", "action", FollowPages(desk, shell).action, methods=["GET"])
-    app.add_url_rule("/copies", view_func=looks.copies, methods=["GET"])
-    tests = EventTestPages(desk, shell, site.refuse)
+    app.add_url_rule("/in-hand", view_func=job_pages.in_progress, methods=["GET"])
+    app.add_url_rule("/find", view_func=job_pages.find, methods=["GET"])
+    app.add_url_rule("/job", view_func=job_pages.timeline, methods=["GET"])
+    app.add_url_rule("/audit", view_func=job_pages.audit_log, methods=["GET"])
+    app.add_url_rule("/audit/<name>", "action", FollowPages(admin, shell).action, methods=["GET"])
+    app.add_url_rule("/copies", view_func=job_pages.copies, methods=["GET"])
+    tests = EventTestPages(admin, shell, site.refuse)
     app.add_url_rule("/test-events", "test-events", tests.ask, methods=["GET"])
     app.add_url_rule("/test-events", "test-events-act", tests.act, methods=["POST"])
-    app.add_url_rule("/steer", "steer", steer.ask, methods=["GET"])
-    app.add_url_rule("/steer", "steer-act", steer.act, methods=["POST"])
+    app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])
+    app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
 
 
 @attrs.frozen
@@ -130,20 +130,20 @@ class _StripPrefix:
 
 @attrs.define(eq=False)
 class _Site:
-    """The views of the app; by `turn`, only one thread at a time renders pages."""
+    """The views of the app; by `render_limiter`, only one thread at a time renders pages."""
 
     settings: Settings
     watch: Watch
     renderer: Renderer
     report: Report
     guard: Guard = attrs.field(init=False)
-    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _streams: Streams = attrs.field(init=False)
     _files: dict[str, assets.Asset] = attrs.field(factory=assets.read_all)
 
     def __attrs_post_init__(self) -> None:
         self.guard = Guard(self.settings, self.report, self.refuse, self._to_login)
-        self._streams = Streams(self.watch, self.renderer.parts, self.turn)
+        self._streams = Streams(self.watch, self.renderer.parts, self.render_limiter)
 
     def refuse(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
         """Return the answer that says why there is no page: as a page for people, as JSON for programs."""
@@ -162,7 +162,7 @@ class _Site:
         state = await self.watch.state_for()
         shown = await self._streams.current_page(name, state)
         html = self.renderer.live_page(name, shown.parts, self.guard.mark())
-        return Response(html, 200 if state.trouble is None else 503)
+        return Response(html, 200 if state.error is None else 503)
 
     async def live(self) -> Response:
         """Return the stream of a page's changes; refuse it if there is no such page, or too many streams are open."""
@@ -201,18 +201,18 @@ class _Site:
         why = await self.guard.log_in(form.get("user", ""), form.get("password", ""))
         if why is not None:
             return await self.login_page(why, 403, form.get("then"))
-        return self.go(_then(form.get("then")))
+        return self.redirect(_then(form.get("then")))
 
     async def log_out(self) -> Response:
         """End the visitor's login and redirect them."""
         self.guard.log_out()
-        return self.go("/login" if self.settings.login else "/")
+        return self.redirect("/login" if self.settings.login else "/")
 
     def _to_login(self) -> Response:
         path = request.full_path.rstrip("?")
-        return self.go(f"/login?then={_quote(path)}" if path != "/" else "/login")
+        return self.redirect(f"/login?then={_quote(path)}" if path != "/" else "/login")
 
-    def go(self, path: str) -> Response:
+    def redirect(self, path: str) -> Response:
         """Return a redirect to another page of ours."""
         return Response("", 303, {"Location": f"{self.settings.prefix}{path}"})
 

@@ -18,7 +18,7 @@ from restbroker.serving.app import failure, text_answer
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
-TURN_S = 2.0
+TIMEOUT_S = 2.0
 """How many seconds a request waits while others use Redis."""
 
 
@@ -40,7 +40,7 @@ def stats_view(connection: Connection, question: Callable[[], Question]) -> Call
             return json.dumps(figures(client), indent=2)
 
         try:
-            with trio.move_on_after(TURN_S):
+            with trio.move_on_after(TIMEOUT_S):
                 try:
                     return text_answer(await connection.call(body))
                 except ConnectionEnded:  # since the last request; Redis itself may be well

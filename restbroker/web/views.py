@@ -15,7 +15,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
 from restbroker.operate.overview import state_text
 from restbroker.operate.summary import Summary
-from restbroker.web import words
+from restbroker.web import filters
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.watch import State
 
@@ -46,11 +46,11 @@ class Server:
 
 def rows(state: State, name: str) -> Sequence[Row]:
     """Return the rows of a table of the figures; none if it is missing or no list."""
-    found = state.seen.figures.get(name) if state.seen is not None else None
+    found = state.snapshot.metrics.get(name) if state.snapshot is not None else None
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def most(found: Sequence[Row], field: str) -> Sequence[Row]:
+def top_rows(found: Sequence[Row], field: str) -> Sequence[Row]:
     """Return, of too many rows, those with the highest numbers in `field`, in their order.
 
     A row without a number there counts as the highest.
@@ -65,16 +65,18 @@ def most(found: Sequence[Row], field: str) -> Sequence[Row]:
     return [found[place] for place in sorted(nlargest(MOST_ROWS, range(len(found)), key=weight))]
 
 
-def hidden(state: State, tables: Mapping[str, Sequence[Row]], shown: Mapping[str, Sequence[Row]]) -> Mapping[str, int]:
+def hidden_counts(
+    state: State, tables: Mapping[str, Sequence[Row]], shown: Mapping[str, Sequence[Row]]
+) -> Mapping[str, int]:
     """Return how many rows of each table are not shown."""
-    unread = state.seen.figures.get("queues_unread") if state.seen is not None else None
+    unread = state.snapshot.metrics.get("queues_unread") if state.snapshot is not None else None
     found = {name: len(tables[name]) - len(kept) for name, kept in shown.items()}
     return {**found, "queues": found["queues"] + (unread if isinstance(unread, int) else 0)}
 
 
 def totals(state: State) -> Mapping[str, Json]:
     """Return the numbers at the top of the overview, by name."""
-    figures = state.seen.figures if state.seen is not None else {}
+    figures = state.snapshot.metrics if state.snapshot is not None else {}
     waiting = [size for row in rows(state, "queues") if isinstance(size := row.get("size"), int)]
     in_hand = [number for row in rows(state, "targets") if isinstance(number := row.get("in_progress"), int)]
     return {
@@ -86,7 +88,7 @@ def totals(state: State) -> Mapping[str, Json]:
 
 def causes(state: State) -> Summary | None:
     """Return the causes of the dead jobs; None if none are known."""
-    found = None if state.seen is None else state.seen.dead
+    found = None if state.snapshot is None else state.snapshot.dead
     return found if found is not None and found.causes else None
 
 
@@ -110,7 +112,7 @@ def servers(state: State) -> Mapping[str, Server]:
 
 def charts(state: State) -> list[Chart]:
     """Return the charts for throughput, failures, latency and backlog."""
-    minutes = () if state.seen is None else state.seen.minutes
+    minutes = () if state.snapshot is None else state.snapshot.minutes
     # The minute that has just begun would always look like a collapse.
     whole = minutes[:-1]
     over = f"The last {round(len(whole) / 60)} hours, by the minute"
@@ -140,16 +142,16 @@ def _backlog(state: State) -> Chart:
     series = [
         Series("waiting", "one", [one.waiting for one in known]),
         Series("for a retry", "two", [one.retry for one in known]),
-        Series("in progress", "three", [one.in_hand for one in known]),
+        Series("in progress", "three", [one.in_progress for one in known]),
     ]
     return chart("Backlog", "jobs", series, over)
 
 
 def _of_service(state: State) -> Iterator[Alarm]:
-    unready = state.seen.figures.get("unready") if state.seen is not None else None
+    unready = state.snapshot.metrics.get("unready") if state.snapshot is not None else None
     if isinstance(unready, str):
         yield Alarm(unready, "No jobs are taken meanwhile; they wait in Redis.")
-    elif state.seen is not None and not rows(state, "processes"):
+    elif state.snapshot is not None and not rows(state, "processes"):
         yield Alarm("No broker is running.", "Jobs wait in their queues. Start one: restbroker run.", "processes")
 
 
@@ -173,8 +175,8 @@ def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:
     """Return a text on how long a target has been down, and how many jobs wait for it; "" if neither is known."""
     down_for_s = lane.get("down_for_s")
     sizes = [size for queue in _words(lane, "queues") if isinstance(size := waiting.get(queue), int)]
-    told = [f"for {words.duration(down_for_s)}"] if words.is_number(down_for_s) and down_for_s else []
-    told += [f"{words.number(sum(sizes))} wait"] if sum(sizes) else []
+    told = [f"for {filters.duration(down_for_s)}"] if filters.is_number(down_for_s) and down_for_s else []
+    told += [f"{filters.number(sum(sizes))} wait"] if sum(sizes) else []
     return f" ({', '.join(told)})" if told else ""
 
 
@@ -196,10 +198,10 @@ def _of_sources(state: State) -> Iterator[Alarm]:
         if row.get("code"):
             troubled.setdefault((str(row.get("source")), str(row.get("code"))), []).append(row)
     for (source, code), those in troubled.items():
-        since_s = min(one for row in those if words.is_number(one := row.get("since_s")))
-        now_s = since_s if state.seen is None else state.seen.at_s
-        more = f"; the same applies to {words.number(len(those) - 1)} more" if len(those) > 1 else ""
-        text = f"Source {source}: {those[0].get('message')} ({code}, for {words.duration(now_s - since_s)}{more})"
+        since_s = min(one for row in those if filters.is_number(one := row.get("since_s")))
+        now_s = since_s if state.snapshot is None else state.snapshot.at_s
+        more = f"; the same applies to {filters.number(len(those) - 1)} more" if len(those) > 1 else ""
+        text = f"Source {source}: {those[0].get('message')} ({code}, for {filters.duration(now_s - since_s)}{more})"
         yield Alarm(text, str(those[0].get("hint")), "sources")
 
 
@@ -215,7 +217,7 @@ def _of_pauses(state: State) -> Iterator[Alarm]:
 def _of_pause(text: str, pause: Json, page: str) -> Alarm:
     """Return the alarm for a pause, with who, why and until when, as far as that is known."""
     about = pause if isinstance(pause, Mapping) else {}
-    told = words.pause(about)
+    told = filters.pause(about)
     if told and about.get("left_s") is None:
         told += ", until someone resumes it"
     # The server refused the login: nobody wanted that.

@@ -49,18 +49,18 @@ class Backlog:
     at_s: float
     waiting: int
     retry: int
-    in_hand: int
+    in_progress: int
 
 
 @attrs.frozen
 class Snapshot:
-    """What Redis held at one moment; for `figures` see `web.metrics_view`, for `minutes` see `operate.history`.
+    """What Redis held at one moment; for `metrics` see `web.metrics_view`, for `minutes` see `operate.history`.
 
     `dead` has the causes of dead jobs; None if there are none, or no visitor needs them.
     """
 
     at_s: float
-    figures: Mapping[str, Json]
+    metrics: Mapping[str, Json]
     minutes: Sequence[Minute]
     dead: Summary | None = None
 
@@ -70,8 +70,8 @@ class State:
     """The last snapshot that succeeded, and why the one after it did not; `number` counts the attempts."""
 
     number: int = 0
-    seen: Snapshot | None = None
-    trouble: RestbrokerError | None = None
+    snapshot: Snapshot | None = None
+    error: RestbrokerError | None = None
     backlog: Sequence[Backlog] = ()
 
 
@@ -93,32 +93,32 @@ class Watch:
     _looked_at_s: float = float("-inf")
     _visited_at_s: float = float("-inf")
     _took_s: float = 0.0
-    _hurries: int = 0
+    _refresh_requests: int = 0
     _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
     _history: History = attrs.field(factory=History)
-    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    _lock: trio.Lock = attrs.field(factory=trio.Lock)
     _next: trio.Event = attrs.field(factory=trio.Event)
-    _wanted: trio.Event = attrs.field(factory=trio.Event)
+    _wake: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Take a snapshot every ten seconds, every two while a page is followed, until cancelled."""
         task_status.started()
         while True:
-            self._wanted = trio.Event()
+            self._wake = trio.Event()
             await self._refresh()
             with trio.move_on_after(max(FOLLOWED_S if self.followers else IDLE_S, self._took_s * _REST)):
-                await self._wanted.wait()
+                await self._wake.wait()
 
     def stop(self) -> None:
         """End all that follows, so that a stop need not wait for it."""
         self.stopping.set()
         self._next.set()
 
-    def hurry(self) -> None:
+    def refresh_now(self) -> None:
         """Take a new snapshot at once, even if one is in progress, since a visitor has just changed something."""
-        self._hurries += 1
+        self._refresh_requests += 1
         self._looked_at_s = float("-inf")
-        self._wanted.set()
+        self._wake.set()
 
     async def state_for(self) -> State:
         """Return what is known to a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
@@ -127,11 +127,11 @@ class Watch:
         return self.state
 
     async def _refresh(self) -> None:
-        async with self._turn:
+        async with self._lock:
             if self.now_s() - self._looked_at_s >= max(FRESH_S, self._took_s * _REST):
                 await self._take_snapshot()
 
-    async def later(self, number: int, within_s: float) -> State:
+    async def next_state(self, number: int, within_s: float) -> State:
         """Return the state once it is newer than `number`, or as it is after `within_s` seconds or at a stop."""
         with trio.move_on_after(within_s):
             while self.state.number <= number and not self.stopping.is_set():
@@ -142,7 +142,7 @@ class Watch:
     def follow(self) -> Iterator[None]:
         """Make the watch take a snapshot every two seconds within the block."""
         self.followers += 1
-        self._wanted.set()
+        self._wake.set()
         try:
             yield
         finally:
@@ -161,7 +161,7 @@ class Watch:
             dead = self._dead(client) if is_visited and figures.get("dead") else None
             return Snapshot(at_s, figures, minutes, dead)
 
-        number, began_s, hurries = self.state.number + 1, self.now_s(), self._hurries
+        number, began_s, hurries = self.state.number + 1, self.now_s(), self._refresh_requests
         found = await self._ask(seen)
         if isinstance(found, Snapshot):
             self._took_s = self.now_s() - began_s
@@ -169,8 +169,8 @@ class Watch:
             self.state = State(number, found, None, tuple(self._backlog))
         else:
             self._took_s = 0.0
-            self.state = State(number, self.state.seen, found, tuple(self._backlog))
-        self._looked_at_s = self.now_s() if hurries == self._hurries else float("-inf")
+            self.state = State(number, self.state.snapshot, found, tuple(self._backlog))
+        self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
         self._next.set()
         self._next = trio.Event()
 
@@ -181,7 +181,7 @@ class Watch:
         with suppress(StoreRefused, ConfigError):
             if self.causes is not None:
                 found = self.causes.now(client, "dead", _CAUSES_S, wait=False)
-        return found or (self.state.seen.dead if self.state.seen is not None else None)
+        return found or (self.state.snapshot.dead if self.state.snapshot is not None else None)
 
     async def _ask(self, ask: Callable[[Client], Snapshot]) -> Snapshot | RestbrokerError:
         """Return the snapshot, or the error that prevented it."""
@@ -201,8 +201,8 @@ class Watch:
     def _remember(self, seen: Snapshot) -> None:
         if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
             return
-        queues, targets = seen.figures.get("queues"), seen.figures.get("targets")
-        retry = seen.figures.get("retries")
+        queues, targets = seen.metrics.get("queues"), seen.metrics.get("targets")
+        retry = seen.metrics.get("retries")
         self._backlog.append(
             Backlog(
                 seen.at_s, _sum(queues, "size"), retry if isinstance(retry, int) else 0, _sum(targets, "in_progress")

@@ -30,7 +30,7 @@ from restbroker.telemetry.events import BrokerStarted, Event
 from restbroker.web.connection import AdminConnection
 from restbroker.web.health import Health, health_app
 from restbroker.web.metrics import add_metrics, read_redis
-from restbroker.web.metrics_view import glance, here, metrics
+from restbroker.web.metrics_view import in_this_process, live_metrics, metrics
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
 from restbroker.web.stats import Question
@@ -127,11 +127,11 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
 
         def question() -> Question:
-            jobs = here(status.running(), show_bodies=False)
+            jobs = in_this_process(status.running(), show_bodies=False)
             return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
         def seen() -> Question:
-            return partial(glance, served=("rest",), unready=status.view().unready)
+            return partial(live_metrics, served=("rest",), unready=status.view().unready)
 
         desk = AdminConnection(
             Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: CONFIG

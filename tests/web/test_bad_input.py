@@ -251,7 +251,7 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
     harness.client.command("HSET", "restbroker:pauses:targets", "t2", b"\xff\xfe", "t3", "9 9 [1")
     harness.client.command("HSET", "restbroker:pauses:queues", "rest", b"1 2 {\xff")
     harness.client.command("SADD", "paused", "rest", HOSTILE)
-    running.watch.hurry()
+    running.watch.refresh_now()
     for path in LIVE:
         answer = await running.get(path)
         assert answer.status_code == 200, answer.text[:2000]
@@ -271,7 +271,7 @@ async def test_a_queue_that_is_no_list_and_a_count_that_is_no_number_are_told(ha
         shown = parse("/queues", (await running.get("/queues")).text)
         queue = await running.get("/queue?name=odd")
         harness.client.command("SET", "stat:failed", "--5")
-        running.watch.hurry()
+        running.watch.refresh_now()
         odd = await running.get("/")
         harness.client.command("SET", "stat:failed", "9" * 5000)
         figures = await running.get_stats()

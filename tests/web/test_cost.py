@@ -19,7 +19,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
 from restbroker.web.metrics import read_redis
-from restbroker.web.metrics_view import glance
+from restbroker.web.metrics_view import live_metrics
 from tests.operate.lanes import record, serve
 from tests.support.wait import NEVER_S
 
@@ -111,7 +111,7 @@ def test_a_look_takes_as_many_round_trips_for_a_hundred_targets_queues_and_proce
     client: Client, counted: Counted
 ) -> None:
     def look() -> None:
-        glance(client, ["q0"])
+        live_metrics(client, ["q0"])
         history.read(client, 1_700_000_000.0)
 
     history = History()
@@ -123,7 +123,7 @@ def test_a_look_takes_as_many_round_trips_for_a_hundred_targets_queues_and_proce
         record(client, f"node:{number + 1}:abc")
     hundred = trips(counted, look)
     assert one == hundred
-    assert len(glance(client, ["q0"])["targets"]) == 100  # type: ignore[arg-type]
+    assert len(live_metrics(client, ["q0"])["targets"]) == 100  # type: ignore[arg-type]
 
 
 def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(client: Client, counted: Counted) -> None:
@@ -141,8 +141,8 @@ def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(cli
 def test_a_look_asks_about_a_thousand_queues_at_most_and_those_that_are_served(client: Client) -> None:
     names = [f"q{number:04}" for number in range(3000)]
     client.command("SADD", "queues", *names)
-    ran = commands(client, lambda: glance(client, ["served"]))
-    found = glance(client, ["served"])
+    ran = commands(client, lambda: live_metrics(client, ["served"]))
+    found = live_metrics(client, ["served"])
     assert ran["llen"] == 1000
     assert found["queues_unread"] == 2001
     assert "served" in str(found["queues"])

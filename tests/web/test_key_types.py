@@ -15,7 +15,7 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import AdminConnection
 from restbroker.web.health import Health
-from restbroker.web.metrics_view import glance, here, metrics
+from restbroker.web.metrics_view import in_this_process, live_metrics, metrics
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
 from restbroker.web.stats import Question
@@ -42,7 +42,7 @@ class Alone:
 
     async def get(self, path: str) -> tuple[int, str]:
         """The status, and what is there to be read."""
-        self.watch.hurry()
+        self.watch.refresh_now()
         answer = await self.app.test_client().get(path, headers={"Host": "127.0.0.1", "Accept": "text/html"})
         body = await answer.get_data(as_text=True)
         return answer.status_code, body if path == "/stats" else parse(path, body).text
@@ -54,11 +54,11 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
     client, events = open_client(settings), list[Event]()
 
     def question() -> Question:
-        return lambda asked: metrics(asked, ("rest",), here((), show_bodies=False))
+        return lambda asked: metrics(asked, ("rest",), in_this_process((), show_bodies=False))
 
     desk = AdminConnection(Connection(open_client(settings)), lambda: ConfigContext({}), Config)
     connection = Connection(open_client(settings))
-    watch = Watch(connection, lambda: lambda asked: glance(asked, ("rest",)), events.append, desk.causes)
+    watch = Watch(connection, lambda: lambda asked: live_metrics(asked, ("rest",)), events.append, desk.causes)
     app = site_app(Settings("127.0.0.1"), watch, desk, question, events.append, health=Health(Status().view))
     yield Alone(app, watch, client, events)
     await watch.connection.aclose()

@@ -14,7 +14,7 @@ from restbroker.config.target import Basic
 from restbroker.telemetry.events import OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.web import guard
-from restbroker.web.sessions import Tries
+from restbroker.web.sessions import LoginAttempts
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.web.conftest import HTML, Open, Site
@@ -33,7 +33,7 @@ def password(tmp_path: Path) -> Path:
 @pytest.fixture
 def _no_try_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one does every twelve seconds, which a busy machine may need for a few."""
-    monkeypatch.setattr(guard, "Tries", lambda _now_s: Tries(lambda: 0.0))
+    monkeypatch.setattr(guard, "LoginAttempts", lambda _now_s: LoginAttempts(lambda: 0.0))
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ async def test_programs_log_in_with_each_request(site: Open) -> None:
 
 
 async def test_what_is_no_right_login_of_a_program_is_refused(site: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "Tries", lambda now_s: Tries(now_s, per_address=100))
+    monkeypatch.setattr(guard, "LoginAttempts", lambda now_s: LoginAttempts(now_s, per_address=100))
     wrong = (basic("ops", "wrong"), "Bearer wrong", "Basic ###", "Digest x", "Bearer", "Basic")
     async with site() as running:
         statuses = {given: (await running.get_stats(Authorization=given)).status_code for given in wrong}

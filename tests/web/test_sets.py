@@ -132,7 +132,7 @@ async def test_a_page_reads_causes_for_a_bounded_time_and_the_next_one_goes_on(
     async with site() as running:
         shown = [await page(running, "/dead") for _ in range(3)]
         await running.get("/")  # from now on somebody looks
-        running.watch.hurry()
+        running.watch.refresh_now()
         overview = await page(running, "/")
     looked_at = [int(found[1].replace(",", "")) for one in shown if (found := re.search(LOOKED_AT, one.text))]
     assert 0 < looked_at[0] < looked_at[1] < looked_at[2] < 20_000

@@ -14,7 +14,7 @@ from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.job import Job, read
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.transport.message import Request, Response
-from restbroker.web.metrics_view import here
+from restbroker.web.metrics_view import in_this_process
 from tests.broker.conftest import SPECS, Harness
 from tests.support.redis_server import RedisServer
 from tests.support.stack import little_room
@@ -170,7 +170,7 @@ def test_a_job_in_hand_that_cannot_be_shown_is_a_line_beside_the_others(redis_se
     jobs = [read(f'{{"args":["x",{args},"t"]}}'.encode(), "rest", "j") for args in (deep, '{"a":1}')]
     running = [Running(one, "rest", 5.0, "x", "t", ()) for one in jobs if isinstance(one, Job)]
     with closing(open_client(StoreSettings(redis_server.url))) as client, little_room(130):
-        found: Any = here(running, show_bodies=True)(client, ["rest"])["rest"]
+        found: Any = in_this_process(running, show_bodies=True)(client, ["rest"])["rest"]
     assert [one["message"] for one in found] == [
         "(not shown: it is nested too deeply)",
         {"args": ["x", {"a": 1}, "***"]},

@@ -87,8 +87,8 @@ async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_wh
 
     async def seen() -> Summary | None:
         number = watch.state.number
-        watch.hurry()
-        seen = (await watch.later(number, NEVER_S)).seen
+        watch.refresh_now()
+        seen = (await watch.next_state(number, NEVER_S)).snapshot
         assert seen is not None
         return seen.dead
 
@@ -119,7 +119,7 @@ async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_wh
 async def test_what_was_changed_while_a_look_was_under_way_is_looked_at_again(watch: Watch, stand: Stand) -> None:
     def changing(_client: Client) -> Mapping[str, Json]:
         if stand.looks == 1:
-            trio.from_thread.run_sync(watch.hurry)
+            trio.from_thread.run_sync(watch.refresh_now)
         return {}
 
     stand.asked = changing
@@ -134,7 +134,7 @@ async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(w
         raise OverflowError("a text of a stranger's")
 
     stand.asked = stumbling
-    trouble = (await watch.state_for()).trouble
+    trouble = (await watch.state_for()).error
     stand.asked = lambda _client: {"retries": 7}
     stand.clock_s += FRESH_S
     state = await watch.state_for()
@@ -145,6 +145,6 @@ async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(w
     assert "OverflowError" in told.message
     assert "cannot be shown" in trouble.message
     assert "stranger" not in told.message + trouble.message
-    assert state.trouble is None
-    assert state.seen is not None
-    assert state.seen.figures == {"retries": 7}
+    assert state.error is None
+    assert state.snapshot is not None
+    assert state.snapshot.metrics == {"retries": 7}

@@ -3,7 +3,7 @@
 
 import attrs
 
-from restbroker.web.sessions import LIFE_S, Sessions, Tries
+from restbroker.web.sessions import LIFE_S, LoginAttempts, Sessions
 
 
 @attrs.define
@@ -43,7 +43,7 @@ def test_a_mark_fits_its_visitor_and_this_process_only() -> None:
 
 def test_wrong_tries_of_one_address_leave_others_theirs() -> None:
     clock = Clock()
-    tries = Tries(clock)
+    tries = LoginAttempts(clock)
     for _ in range(5):
         assert tries.may_try("a")
         tries.note_failed("a")
@@ -57,7 +57,7 @@ def test_wrong_tries_of_one_address_leave_others_theirs() -> None:
 
 def test_many_addresses_together_have_no_more_than_thirty_tries_a_minute() -> None:
     clock = Clock()
-    tries = Tries(clock)
+    tries = LoginAttempts(clock)
     heard = 0
     for number in range(3000):
         if tries.may_try(f"a{number}"):
@@ -69,7 +69,7 @@ def test_many_addresses_together_have_no_more_than_thirty_tries_a_minute() -> No
 
 
 def test_memory_for_addresses_is_bounded() -> None:
-    tries = Tries(Clock(), in_total=10**9)
+    tries = LoginAttempts(Clock(), in_total=10**9)
     for number in range(5000):
         tries.note_failed(str(number))
     assert len(tries._addresses) == 1000

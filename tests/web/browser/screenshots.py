@@ -39,7 +39,7 @@ LIVE: Final = {"targets": "/targets", "queues": "/queues", "processes": "/proces
 LISTS: Final = {
     "retries": "/retries",
     "scheduled": "/scheduled",
-    "in-hand": "/in-hand",
+    "in-progress": "/in-hand",
     "audit": "/audit",
     "queue": f"/queue?name={LATER}",
     "copies": "/copies",

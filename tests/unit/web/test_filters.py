@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.web import words
-from restbroker.web.words import UNKNOWN
+from restbroker.web import filters
+from restbroker.web.filters import UNKNOWN
 
-NUMBERS = (words.number, words.decimal, words.duration, words.milliseconds, words.moment)
+NUMBERS = (filters.number, filters.decimal, filters.duration, filters.milliseconds, filters.moment)
 
 
 def test_what_is_no_number_that_can_be_shown_is_a_dash() -> None:
@@ -30,8 +30,8 @@ def test_what_is_no_number_that_can_be_shown_is_a_dash() -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert (words.number(12345), words.decimal(12.34), words.decimal(1234.5)) == ("12,345", "12.3", "1,234")
-    assert [words.duration(value) for value in (0, 0.25, 3.5, 720, 18_000, 259_200)] == [
+    assert (filters.number(12345), filters.decimal(12.34), filters.decimal(1234.5)) == ("12,345", "12.3", "1,234")
+    assert [filters.duration(value) for value in (0, 0.25, 3.5, 720, 18_000, 259_200)] == [
         "0 s",
         "250 ms",
         "3.5 s",
@@ -39,7 +39,7 @@ def test_numbers_are_short() -> None:
         "5 h",
         "3 d",
     ]
-    assert (words.milliseconds(1234), words.moment(1_700_000_000)) == ("1.2 s", "2023-11-14 22:13:20")
+    assert (filters.milliseconds(1234), filters.moment(1_700_000_000)) == ("1.2 s", "2023-11-14 22:13:20")
 
 
 @given(
@@ -50,8 +50,8 @@ def test_numbers_are_short() -> None:
     )
 )
 def test_whatever_is_there_has_some_words(value: Any) -> None:
-    told = [word(value) for word in (*NUMBERS, words.brief, words.pause)]
-    told += [str(words.plain(value))] if isinstance(value, str) else []
+    told = [word(value) for word in (*NUMBERS, filters.brief, filters.pause)]
+    told += [str(filters.plain(value))] if isinstance(value, str) else []
     for text in told:
         # A template puts all of them in so.
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800-\udfff]", str(words.plain(text)))
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800-\udfff]", str(filters.plain(text)))
