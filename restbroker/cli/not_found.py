@@ -23,11 +23,11 @@ def print_not_found(timeline: Timeline, found: NotFound) -> None:
 
 def _lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
     if timeline.unseen:
-        yield f"The job {timeline.jid} was not found in what was searched: it may be in the rest, or gone."
+        yield f"The job {timeline.jid} was not found. Not every place was searched to the end: it may still be in one."
     elif not timeline.refused:
         yield (
-            f'The job {timeline.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let'
-            " it vanish, or it was never pushed here."
+            f"The job {timeline.jid} is in none of these: it was delivered, it was deleted, it failed and its own"
+            ' "dead": false discarded it, or it was never pushed here.'
         )
     yield from (line for queue in found.unserved for line in _unserved_text(queue))
     if found.namespaces:

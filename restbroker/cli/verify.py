@@ -86,8 +86,8 @@ def _show(result: Result) -> None:
         output.row((f"requeued after {name}", *(f"{part} {value:g}" for part, value in times.items())))
     faults = ", ".join(f"{count} {name}" for name, count in result.faults.items()) or "none"
     output.say(f"Faults: {faults}. It took {duration_text(result.took_s)}; the same order again: --seed {result.seed}")
-    if result.parked_why:
-        why = ", ".join(f"{count} {name}" for name, count in result.parked_why.items())
+    if result.dead_by_code:
+        why = ", ".join(f"{count} {name}" for name, count in result.dead_by_code.items())
         output.say(f"Dead, as an operator would see them: {why}.")
     output.say(_outcome(result))
 

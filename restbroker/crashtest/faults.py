@@ -24,7 +24,7 @@ Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
 _KILLS_PER_OTHER = 3
 _KILLS_PER_FREEZE = 20
 _RESETS = 10
-_GIVEN_BACK_TIMEOUT_S = 60.0
+_REQUEUE_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 
 
@@ -48,7 +48,7 @@ class Breaker:
     """What breaks things, one after the other.
 
     `bound`: how many jobs may have run twice because of that; requests that were reset are not counted.
-    `given_back_s`: for each killed or frozen process that held jobs, the seconds until they were back.
+    `requeued_s`: for each killed or frozen process that held jobs, the seconds until they were back.
     """
 
     fleet: Fleet
@@ -59,7 +59,7 @@ class Breaker:
     processes: int
     bound: int = 0
     happened: Counter[Fault] = attrs.field(factory=Counter)
-    given_back_s: dict[Fault, list[float]] = attrs.field(factory=lambda: {"kill": [], "freeze": []})
+    requeued_s: dict[Fault, list[float]] = attrs.field(factory=lambda: {"kill": [], "freeze": []})
     _frozen: Broker | None = None
     _witness: Broker | None = None
     _thawed: trio.Event = attrs.field(factory=trio.Event)
@@ -98,7 +98,7 @@ class Breaker:
         since_s = time.monotonic()
         await victim.process.wait()
         await self.fleet.start()
-        await self._given_back("kill", identities, since_s)
+        await self._note_requeued("kill", identities, since_s)
 
     async def _freeze(self) -> None:
         """Suspend a process until another one has fenced it; others do its work meanwhile."""
@@ -112,9 +112,9 @@ class Breaker:
         self.nursery.start_soon(self._thaw, self._frozen, identities, time.monotonic())
 
     async def _thaw(self, frozen: Broker, identities: Sequence[str], since_s: float) -> None:
-        await self._given_back("freeze", identities, since_s)
+        await self._note_requeued("freeze", identities, since_s)
         frozen.process.send_signal(signal.SIGCONT)
-        await self.fleet.beating(frozen)
+        await self.fleet.wait_for_heartbeat(frozen)
         self._frozen = self._witness = None
         self._thawed.set()
 
@@ -129,14 +129,14 @@ class Breaker:
         A suspended process holds its jobs until it is fenced, 20 s later.
         """
         victim.process.send_signal(signal.SIGSTOP)
-        held = await self.store.call(scratch.in_hand, victim.process.pid)
+        held = await self.store.call(scratch.jobs_in_progress, victim.process.pid)
         self.bound += sum(map(len, held.values()))
         return [identity for identity, jobs in held.items() if jobs]
 
-    async def _given_back(self, fault: Fault, identities: Sequence[str], since_s: float) -> None:
+    async def _note_requeued(self, fault: Fault, identities: Sequence[str], since_s: float) -> None:
         if not identities:
             return
-        with trio.move_on_after(_GIVEN_BACK_TIMEOUT_S):
-            while not await self.store.call(scratch.is_given_back, identities):  # noqa: ASYNC110  Redis tells nobody
+        with trio.move_on_after(_REQUEUE_TIMEOUT_S):
+            while not await self.store.call(scratch.is_requeued, identities):  # noqa: ASYNC110  Redis tells nobody
                 await trio.sleep(_POLL_S)
-            self.given_back_s[fault].append(time.monotonic() - since_s)
+            self.requeued_s[fault].append(time.monotonic() - since_s)

@@ -82,13 +82,13 @@ class Fleet:
         log = self.folder / f"{self._started}.log"
         broker = Broker(await spawn(config, log, without_settings(os.environ)), wire, log)
         self.brokers.append(broker)
-        await self.beating(broker)
+        await self.wait_for_heartbeat(broker)
         return broker
 
-    async def beating(self, broker: Broker) -> None:
+    async def wait_for_heartbeat(self, broker: Broker) -> None:
         """Wait until it sends heartbeats; raise `RestbrokerError` if it ends or takes more than 30 s."""
         with trio.move_on_after(_START_TIMEOUT_S):
-            while not await self.store.call(scratch.beats_under, broker.process.pid):
+            while not await self.store.call(scratch.live_identities, broker.process.pid):
                 broker.require_alive()
                 await trio.sleep(_POLL_S)
             return

@@ -9,23 +9,25 @@ from restbroker.crashtest.verdict import Verdict
 from restbroker.job.json_types import Json
 
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
-"""The error classes with which a command that must not run twice may be parked here."""
+"""The error classes with which a command that must not run twice may die here."""
+_MEMBERS = {"dead": "parked"}
+"""Members of `--json` that keep an older name."""
 
 
 @attrs.frozen
 class Result:
     """What a run found. `bound`: how many jobs were in progress in what was broken, so how many may have run twice.
 
-    `unfinished` are still queued or in progress after nothing moved for a while; `parked_why` is {error class: jobs};
-    `given_back_s` are seconds until the jobs of a killed or frozen process were back in their queue.
+    `unfinished` are still queued or in progress after nothing moved for a while; `dead_by_code` is {error class: jobs};
+    `requeued_s` are seconds until the jobs of a killed or frozen process were back in their queue.
     """
 
     verdict: Verdict
     bound: int
     unfinished: int
-    parked_why: Mapping[str, int]
+    dead_by_code: Mapping[str, int]
     faults: Mapping[str, int]
-    given_back_s: Mapping[str, Sequence[float]]
+    requeued_s: Mapping[str, Sequence[float]]
     took_s: float
     seed: int
 
@@ -33,10 +35,10 @@ class Result:
     def is_kept(self) -> bool:
         """Whether every promise was kept: no job is lost, unexpected or unfinished, at most `bound` ran twice.
 
-        Nor may a job be parked, except a command that must not run twice and was not answered.
+        Nor may a job be dead, unless its command must not run twice and was not answered.
         """
         found = self.verdict
-        nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.parked_why) <= _UNANSWERED
+        nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.dead_by_code) <= _UNANSWERED
         return nothing_odd and found.duplicated <= self.bound
 
     @property
@@ -56,14 +58,14 @@ class Result:
             "bound": self.bound,
             "unexpected": found.unexpected,
             "recovered": found.recovered,
-            "parked": found.parked,
+            "dead": found.dead,
             "unfinished": self.unfinished,
         }
 
     def recovery(self) -> Mapping[str, Mapping[str, float]]:
-        """Return fault → count, min, median and max of the seconds until jobs were given back, for kills and freezes.
+        """Return fault → count, min, median and max of the seconds until jobs were requeued, for kills and freezes.
 
-        A fault after which no job had to be given back is left out.
+        A fault after which no job had to be requeued is left out.
         """
         return {
             name: {
@@ -72,7 +74,7 @@ class Result:
                 "median": round(statistics.median(times_s), 2),
                 "max": round(max(times_s), 2),
             }
-            for name, times_s in self.given_back_s.items()
+            for name, times_s in self.requeued_s.items()
             if times_s
         }
 
@@ -81,8 +83,8 @@ class Result:
         return {
             "kept": self.is_kept,
             "tested": self.is_tested,
-            **self.numbers(),
-            "parked_why": dict(self.parked_why),
+            **{_MEMBERS.get(name, name): number for name, number in self.numbers().items()},
+            "parked_why": dict(self.dead_by_code),
             "faults": dict(self.faults),
             "recovery_s": {name: dict(times) for name, times in self.recovery().items()},
             "took_s": round(self.took_s, 1),

@@ -61,13 +61,13 @@ def run(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
 
 async def _main(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
     store = Connection(open_client(settings, _TIMEOUT_S))
-    await store.call(scratch.refuse_unfit, wanted.jobs, len(payload(wanted.jobs, _new_token())))
+    await store.call(scratch.require_usable, wanted.jobs, len(payload(wanted.jobs, _new_token())))
     result = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-                result = await _Run(settings, wanted, tell, store=store, nursery=nursery).to_the_end()
+                result = await _Run(settings, wanted, tell, store=store, nursery=nursery).execute()
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -86,7 +86,7 @@ class _Run:
     acknowledged: list[str] = attrs.field(factory=list)
     pushed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def to_the_end(self) -> Result:
+    async def execute(self) -> Result:
         """Do everything but the removal, and return what was found."""
         began_s = time.monotonic()
         rng = random.Random(self.wanted.seed)  # noqa: S311 - it chooses what to break
@@ -164,15 +164,15 @@ class _Run:
 
     async def _verdict(self, breaker: Breaker, began_s: float) -> Result:
         places = await self.store.call(scratch.places)
-        parked = await self.store.call(scratch.dead_jobs)
+        dead = await self.store.call(scratch.dead_jobs)
         attempted = [job_id(number) for number in range(self.wanted.jobs)]
         return Result(
-            verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, parked=parked),
+            verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, dead=dead),
             bound=breaker.bound + breaker.stand_in.were_reset,
-            unfinished=len(set(places) - set(parked)),
-            parked_why=Counter(parked.values()),
+            unfinished=len(set(places) - set(dead)),
+            dead_by_code=Counter(dead.values()),
             faults={str(name): count for name, count in breaker.happened.items()},
-            given_back_s={str(name): times_s for name, times_s in breaker.given_back_s.items()},
+            requeued_s={str(name): times_s for name, times_s in breaker.requeued_s.items()},
             took_s=time.monotonic() - began_s,
             seed=self.wanted.seed,
         )

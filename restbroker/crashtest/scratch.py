@@ -30,7 +30,7 @@ def new_namespace() -> str:
     return f"{PREFIX}{secrets.token_hex(8)}"
 
 
-def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
+def require_usable(client: Client, jobs_count: int, payload_bytes: int) -> None:
     """Raise `UsageError` if Redis is unfit for a run: too old, a replica, part of a cluster, or short of memory.
 
     The run has `jobs_count` jobs of `payload_bytes` each. Raise `StoreUnavailable` if Redis does not answer.
@@ -52,26 +52,26 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
         )
 
 
-def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
+def jobs_in_progress(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
     """Return identity → ids of its jobs in progress, for all identities or those of the process `pid`."""
     known = sorted({*identities.live_identities(client), *identities.fenced_identities(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
     return {name: [_jid(job) for job in jobs.read_jobs(client, name).jobs.values()] for name in mine}
 
 
-def is_given_back(client: Client, fenced: Sequence[str]) -> bool:
+def is_requeued(client: Client, fenced: Sequence[str]) -> bool:
     """Tell whether none of these identities exists any more."""
     known = {*identities.live_identities(client), *identities.fenced_identities(client)}
     return known.isdisjoint(fenced)
 
 
-def beats_under(client: Client, pid: int) -> frozenset[str]:
+def live_identities(client: Client, pid: int) -> frozenset[str]:
     """Return the identities under which a process sends heartbeats; none while it starts or changes them."""
     return frozenset(name for name in identities.live_identities(client) if name.split(":")[-3] == str(pid))
 
 
 def count_unfinished(client: Client) -> int:
-    """Return how many jobs are neither finished nor parked, all counted in one moment."""
+    """Return how many jobs are neither finished nor dead, all counted in one moment."""
     keys = client.keys
     known = sorted({*identities.live_identities(client), *identities.fenced_identities(client)})
     counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
@@ -87,13 +87,13 @@ def places(client: Client) -> Counter[str]:
     found = Counter(_jid(raw(job)) for job in items(client.command("LRANGE", keys.queue(QUEUE), 0, -1)))
     for zset in ("retry", "schedule", "dead"):
         found.update(_jid(raw(job)) for job in items(client.command("ZRANGE", keys.sorted_set(zset), 0, -1)))
-    for held in in_hand(client).values():
+    for held in jobs_in_progress(client).values():
         found.update(held)
     return found
 
 
 def dead_jobs(client: Client) -> Mapping[str, str]:
-    """Return the ids of the parked jobs, each with the class of its error."""
+    """Return the ids of the dead jobs, each with the class of its error."""
     found = [json.loads(raw(job)) for job in items(client.command("ZRANGE", client.keys.sorted_set("dead"), 0, -1))]
     return {job["jid"]: job["error_class"] for job in found}
 

@@ -18,7 +18,7 @@ class Verdict:
 
     `attempted` were pushed, `acknowledged` of these by Redis; `ok` were done according to the server; `lost` were
     acknowledged and are neither done nor in Redis; `duplicated` ran or may have run more than once;
-    `unexpected` were done and never pushed; `recovered` were done though their push was not acknowledged; `parked` wait
+    `unexpected` were done and never pushed; `recovered` were done though their push was not acknowledged; `dead` wait
     in the dead set for an operator.
     """
 
@@ -29,7 +29,7 @@ class Verdict:
     duplicated: int
     unexpected: int
     recovered: int
-    parked: int
+    dead: int
 
 
 def verdict_of(
@@ -37,7 +37,7 @@ def verdict_of(
     acknowledged: Collection[str],
     statuses: Mapping[str, Sequence[int | None]],
     places: Mapping[str, int],
-    parked: Collection[str],
+    dead: Collection[str],
 ) -> Verdict:
     """Return the verdict on these jobs, which are all named by their ids.
 
@@ -55,5 +55,5 @@ def verdict_of(
         duplicated=len(twice),
         unexpected=len(done - pushed),
         recovered=len(done & (pushed - safe)),
-        parked=len(set(parked)),
+        dead=len(set(dead)),
     )

@@ -19,82 +19,87 @@ import trio
 from restbroker.config.values import duration_text
 from restbroker.demo.environment import PROGRAM, TOKEN, Environment, describe, open_environment
 from restbroker.demo.printer import Printer, open_printer
-from restbroker.demo.scenario import QUEUE, SCENES, Scenario
-from restbroker.demo.steps import STORY, stop
+from restbroker.demo.scenario import QUEUE, SCENARIOS, Scenario
+from restbroker.demo.steps import STEPS, stop
 from restbroker.errors import RestbrokerError
 
 
 def run(environ: Mapping[str, str], server: str = "ejabberd", *, stay: bool) -> int:
-    """Play the demo and return the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
+    """Run the demo and return the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
 
-    `server` is one of `SCENES`. Raise a group of `RestbrokerError` when a part does not start or a promise is not kept.
+    `server` is one of `SCENARIOS`. Raise a group of `RestbrokerError` when a part does not start or a promise is not
+    kept.
     """
-    return trio.run(partial(_main, SCENES[server], open_printer(environ), environ, stay=stay))
+    return trio.run(partial(_main, SCENARIOS[server], open_printer(environ), environ, stay=stay))
 
 
-async def _main(scene: Scenario, speaker: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
+async def _main(scenario: Scenario, printer: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
     finished = False
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
     ):
         async with trio.open_nursery() as nursery:
-            story = trio.CancelScope()
-            nursery.start_soon(_cancel_at_signals, signals, (story, nursery.cancel_scope), speaker)
-            async with open_environment(scene, speaker, environ, Path(folder)) as stage:
-                # Only what is in here ends at the first signal: the stage then ends the broker before its Redis.
-                with story:
-                    await _tell(stage, stay=stay)
+            scope = trio.CancelScope()
+            nursery.start_soon(_cancel_at_signals, signals, (scope, nursery.cancel_scope), printer)
+            async with open_environment(scenario, printer, environ, Path(folder)) as environment:
+                # Only what is in here ends at the first signal: the environment then ends the broker before its Redis.
+                with scope:
+                    await _run_steps(environment, stay=stay)
                     finished = True
                     if stay:
-                        await _stay(stage)
+                        await _keep_running(environment)
             nursery.cancel_scope.cancel()
     return 0 if finished else 128 + signal.SIGINT
 
 
-async def _tell(stage: Environment, *, stay: bool) -> None:
-    """Play the story; without `stay`, end the broker too, and print a summary."""
+async def _run_steps(environment: Environment, *, stay: bool) -> None:
+    """Run the steps; without `stay`, end the broker too, and print a summary."""
     began_s = time.monotonic()
-    for step in STORY:
-        await step(stage)
+    for step in STEPS:
+        await step(environment)
     if not stay:
-        await stop(stage)
+        await stop(environment)
     took_s = time.monotonic() - began_s
-    stage.voice.write(f"\nAll as promised: {stage.voice.kept} checks in {duration_text(took_s)}.")
+    environment.printer.write(f"\nAll as promised: {environment.printer.kept} checks in {duration_text(took_s)}.")
 
 
-async def _stay(stage: Environment) -> None:
+async def _keep_running(environment: Environment) -> None:
     """Print what can be tried, and show what arrives at the server, until cancelled."""
-    scene = stage.scene
+    scenario = environment.scenario
     lines = [
-        f"export RESTBROKER_CONFIG={shlex.quote(str(stage.config))}",
-        f"printf s3cret | {PROGRAM} enqueue {scene.create} {scene.user}=mary password=-",
-        f"{PROGRAM} enqueue --wait {scene.look} {scene.user}=mary",
+        f"export RESTBROKER_CONFIG={shlex.quote(str(environment.config))}",
+        f"printf s3cret | {PROGRAM} enqueue {scenario.create} {scenario.user}=mary password=-",
+        f"{PROGRAM} enqueue --wait {scenario.lookup} {scenario.user}=mary",
         f"{PROGRAM} stats",
         f"{PROGRAM} dead",
     ]
     client = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if client is not None:
-        job = json.dumps({"args": [scene.ping, {}, TOKEN], "retry": True})
-        lines.append(f"{Path(client).name} -p {stage.redis_port} lpush queue:{QUEUE} {shlex.quote(job)}")
+        job = json.dumps({"args": [scenario.ping, {}, TOKEN], "retry": True})
+        lines.append(f"{Path(client).name} -p {environment.redis_port} lpush queue:{QUEUE} {shlex.quote(job)}")
     shown = "\n".join(f"  {line}" for line in lines)
-    stage.voice.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:")
-    seen = len(stage.stand_in.arrivals)
+    environment.printer.write(
+        f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:"
+    )
+    seen = len(environment.stand_in.requests)
     while True:
-        for arrival in stage.stand_in.arrivals[seen:]:
-            stage.voice.show(describe(arrival))
+        for request in environment.stand_in.requests[seen:]:
+            environment.printer.show(describe(request))
             seen += 1
-        if stage.broker.poll() is not None:
-            raise RestbrokerError(f"The broker ended unexpectedly, with {stage.broker.returncode}.", f"See {stage.log}")
+        if environment.broker.poll() is not None:
+            raise RestbrokerError(
+                f"The broker ended unexpectedly, with {environment.broker.returncode}.", f"See {environment.log}"
+            )
         await trio.sleep(0.1)
 
 
 async def _cancel_at_signals(
-    signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], speaker: Printer
+    signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], printer: Printer
 ) -> None:
     """Cancel one more scope at each signal."""
     remaining = list(scopes)
     async for _ in signals:
-        speaker.write("\nStopping.")
+        printer.write("\nStopping.")
         if remaining:
             remaining.pop(0).cancel()

@@ -1,6 +1,6 @@
 """Everything that the demo runs: Redis, the stand-in server, a real broker, and ways to use and observe them.
 
-`demo.demo` sets it up, `demo.steps` plays on it. Always holds: the broker is a child process as users run it, sees none
+`demo.demo` sets it up, `demo.steps` use it. Always holds: the broker is a child process as users run it, sees none
 of the user's RESTBROKER_* settings, and is ended before the Redis that holds its jobs.
 """
 
@@ -50,8 +50,8 @@ PROGRAM: Final = _program()
 class Environment:
     """The parts of a running demo. `broker` is the child process, `log` what it prints."""
 
-    scene: Scenario
-    voice: Printer
+    scenario: Scenario
+    printer: Printer
     environ: Mapping[str, str]
     config: Path
     redis_port: int
@@ -96,8 +96,8 @@ class Environment:
             if until(stdout) or trio.current_time() > deadline_s:
                 break
             await trio.sleep(0.2)
-        self.voice.show(f"$ {PROGRAM} " + " ".join(arguments))
-        self.voice.show(stdout + done.stderr.decode())
+        self.printer.show(f"$ {PROGRAM} " + " ".join(arguments))
+        self.printer.show(stdout + done.stderr.decode())
         return done.returncode, stdout
 
     async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 30.0) -> None:
@@ -120,38 +120,38 @@ class Environment:
             f"{why}, so this could not be confirmed: {promise}.\nThe broker's last lines:\n{last_words(self.log)}"
         )
 
-    async def next_arrival(self, command: str, since: int) -> ReceivedCommand:
+    async def next_request(self, command: str, since: int) -> ReceivedCommand:
         """Wait for a request for this command after the first `since` requests, show it and return it."""
 
         def found() -> list[ReceivedCommand]:
-            return [arrival for arrival in self.stand_in.arrivals[since:] if arrival.command == command]
+            return [request for request in self.stand_in.requests[since:] if request.command == command]
 
         await self.until(lambda: bool(found()), f"the server is asked to {command}")
-        self.voice.show(f"→ the server got  {describe(found()[0])}")
+        self.printer.show(f"→ the server got  {describe(found()[0])}")
         return found()[0]
 
-    def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
+    def check(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
         """Print that a promise was kept; raise `RestbrokerError` if it was not."""
         if not kept:
             raise RestbrokerError(
                 f"This promise was not kept: {text}.\nThe broker's last lines:\n{last_words(self.log)}"
             )
-        self.voice.good(text)
+        self.printer.confirm(text)
 
 
-def describe(arrival: ReceivedCommand) -> str:
+def describe(request: ReceivedCommand) -> str:
     """Return one request in a line, its password masked."""
-    shown = {name: "…" if name == "password" else value for name, value in arrival.arguments.items()}
-    return f"{arrival.request} {json.dumps(shown, ensure_ascii=False)}  and answered {arrival.status}"
+    shown = {name: "…" if name == "password" else value for name, value in request.arguments.items()}
+    return f"{request.request} {json.dumps(shown, ensure_ascii=False)}  and answered {request.status}"
 
 
 @asynccontextmanager
 async def open_environment(
-    scene: Scenario, voice: Printer, environ: Mapping[str, str], folder: Path
+    scenario: Scenario, printer: Printer, environ: Mapping[str, str], folder: Path
 ) -> AsyncIterator[Environment]:
     """Start every part in `folder` for the block, and end it again; raise `RestbrokerError` if one does not start."""
     password = secrets.token_hex(8)
-    stand_in = scene.stand_in(scene.login, password)
+    stand_in = scenario.stand_in(scenario.login, password)
     server = Server(stand_in.handle)
     binary = redis.find_server(environ)
     async with trio.open_nursery() as nursery:
@@ -159,18 +159,18 @@ async def open_environment(
         await nursery.start(server.run)
         config = folder / "env.json"
         config.write_text(
-            json.dumps(_config(redis_port, scene.settings(server.port, scene.login, password)), indent=2) + "\n"
+            json.dumps(_config(redis_port, scenario.settings(server.port, scenario.login, password)), indent=2) + "\n"
         )
         config.chmod(0o600)
         own = {**without_settings(environ), "RESTBROKER_CONFIG": str(config)}
         log = folder / "broker.log"
         async with aclosing(redis.connection(redis_port)) as store, _running(config, log, own) as broker:
-            voice.write(f"Redis     {binary} on port {redis_port}")
-            voice.write(f"{scene.name:<10}a stand-in on port {server.port}")
-            voice.write(f"broker    {PROGRAM} run --config {config}")
+            printer.write(f"Redis     {binary} on port {redis_port}")
+            printer.write(f"{scenario.name:<10}a stand-in on port {server.port}")
+            printer.write(f"broker    {PROGRAM} run --config {config}")
             yield Environment(
-                scene,
-                voice,
+                scenario,
+                printer,
                 own,
                 config=config,
                 redis_port=redis_port,

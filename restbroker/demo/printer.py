@@ -1,4 +1,4 @@
-"""How the demo speaks: short indented lines, coloured on a terminal, plain in a pipe. Used by every file of this room.
+"""How the demo prints: short indented lines, coloured on a terminal, plain in a pipe. Used by every file of this room.
 
 Always holds: with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape sequence is written.
 """
@@ -31,7 +31,7 @@ class Printer:
         for line in text.splitlines():
             self.write(f"   {self._in(_DIM, line.expandtabs(14))}")
 
-    def good(self, text: str) -> None:
+    def confirm(self, text: str) -> None:
         """Print what was promised and has been checked, and count it."""
         self.kept += 1
         self.write(f"   {self._in(_GREEN, 'ok')} {text}")

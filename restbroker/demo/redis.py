@@ -24,7 +24,7 @@ from restbroker.store.connection import Connection
 VARIABLE = "RESTBROKER_REDIS_SERVER"
 _START_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 10.0
-"""Seconds for an answer of Redis, longer than the story waits for a reply."""
+"""Seconds for an answer of Redis, longer than the demo waits for a reply."""
 
 
 def find_server(environ: Mapping[str, str]) -> Path:

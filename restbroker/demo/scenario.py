@@ -1,7 +1,7 @@
-"""What the demo's story says of each server: which stand-in there is, and which commands its jobs are.
+"""What the demo needs to know of each server: which stand-in there is, and which commands its jobs are.
 
-`demo.demo` takes one, `demo.environment` sets it up, `demo.steps` speaks by it. Always holds: all that differs between
-servers is here; the story itself knows none.
+`demo.demo` takes one, `demo.environment` sets it up, `demo.steps` use it. Always holds: all that differs between
+servers is here; the steps name none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,10 @@ PASSWORD: Final = "s3cret"  # noqa: S105 - of accounts that live for the length 
 
 
 class StandIn(Protocol):
-    """A server as the story needs it."""
+    """A server as the steps need it."""
 
     @property
-    def arrivals(self) -> list[ReceivedCommand]:
+    def requests(self) -> list[ReceivedCommand]:
         """The requests that came, the first one first."""
 
     @property
@@ -38,11 +38,11 @@ class StandIn(Protocol):
 
 @attrs.frozen
 class Message:
-    """A message that is sent: the command, its arguments as pairs, and what the reply to the job says (`told`)."""
+    """A message that is sent: the command, its arguments as pairs, and what the reply to the job says (`reply`)."""
 
     command: str
     pairs: Sequence[tuple[str, str]]
-    told: str
+    reply: str
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class Scenario:
     """What differs between servers. `stand_in` makes the server of a user and password.
 
     `settings` returns the settings of env.json that name it, for its port and login. `create` makes an account, whose
-    name is the argument `user`, and is answered with `created`; `look` checks for one, `count` returns the number of
+    name is the argument `user`, and is answered with `created`; `lookup` checks for one, `count` returns the number of
     users online. `filled`: the arguments that the broker fills in.
     """
 
@@ -63,7 +63,7 @@ class Scenario:
     user: str
     filled: Mapping[str, Json]
     message: Message
-    look: str
+    lookup: str
     count: str
     ping: str
     """A command without arguments, for users to push."""
@@ -100,7 +100,7 @@ def _openfire_settings(port: int, user: str, password: str) -> dict[str, Json]:
     }
 
 
-SCENES: Final[Mapping[str, Scenario]] = MappingProxyType(
+SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
     {
         "ejabberd": Scenario(
             "ejabberd",
@@ -120,9 +120,9 @@ SCENES: Final[Mapping[str, Scenario]] = MappingProxyType(
                     ("subject", ""),
                     ("body", "Hi"),
                 ),
-                told="0",
+                reply="0",
             ),
-            look="check_account",
+            lookup="check_account",
             count="connected_users_number",
             ping="status",
         ),
@@ -135,8 +135,8 @@ SCENES: Final[Mapping[str, Scenario]] = MappingProxyType(
             created=201,
             user="username",
             filled={},
-            message=Message("broadcast_message", (("body", "Hi"),), told=""),
-            look="get_user",
+            message=Message("broadcast_message", (("body", "Hi"),), reply=""),
+            lookup="get_user",
             count="session_statistics",
             ping="session_statistics",
         ),

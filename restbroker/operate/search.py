@@ -86,7 +86,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     # How those ended whose copies were found, in any case.
     ends = () if about and not copies else tuple(walk.ends())
     if about:
-        walk.unseen.append(f"finished jobs, which is kept without {', '.join(sorted(map(_plainly, about)))}")
+        walk.unseen.append(f"finished jobs, whose records do not contain {', '.join(sorted(map(_plainly, about)))}")
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("jobs in progress of Ruby's processes")
     return SearchResult(
@@ -161,7 +161,7 @@ def _word_of(condition: Condition) -> Iterator[str]:
 
 
 def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
-    """Return copies of dead jobs that are nowhere else any more."""
+    """Return the copies of dead jobs that were not found in any other place."""
     found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
     # A job that died several times has a copy of each time: the newest tells most.
     newest: dict[str, SearchHit] = {}

@@ -34,17 +34,17 @@ class Ejabberd:
     online: int = 3
     """The answer to `connected_users_number`."""
     accounts: dict[tuple[str, str], str] = attrs.field(factory=dict)
-    arrivals: list[ReceivedCommand] = attrs.field(factory=list)
+    requests: list[ReceivedCommand] = attrs.field(factory=list)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer a request at once."""
         await exchange.answer(*self.execute(exchange))
 
     def execute(self, exchange: Exchange) -> Answer:
-        """Do what the request says, note it in `arrivals`, and return status and value of the answer."""
+        """Do what the request says, note it in `requests`, and return status and value of the answer."""
         arguments = json.loads(exchange.body)
         status, value = self._execute(exchange.command, exchange.headers.get("authorization", ""), arguments)
-        self.arrivals.append(ReceivedCommand(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))
+        self.requests.append(ReceivedCommand(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))
         return status, value
 
     def _execute(self, command: str, authorization: str, arguments: Mapping[str, Any]) -> Answer:

@@ -38,7 +38,7 @@ class Openfire:
     online: int = 3
     """The number of sessions."""
     accounts: dict[str, Arguments] = attrs.field(factory=dict)
-    arrivals: list[ReceivedCommand] = attrs.field(factory=list)
+    requests: list[ReceivedCommand] = attrs.field(factory=list)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer a request at once."""
@@ -63,7 +63,7 @@ class Openfire:
         except (ValueError, ET.ParseError):
             return 500, None
         status, value = route.run(self, arguments)
-        self.arrivals.append(ReceivedCommand(route.command, arguments, status, f"{exchange.method} {exchange.path}"))
+        self.requests.append(ReceivedCommand(route.command, arguments, status, f"{exchange.method} {exchange.path}"))
         return status, value
 
 

@@ -37,7 +37,7 @@ from restbroker.web.render import TITLES
 from restbroker.web.shell import Shell
 
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
-WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Given up"}
+WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Died"}
 PAGE: Final = 50
 _BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10

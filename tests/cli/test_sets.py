@@ -362,7 +362,7 @@ def test_jobs_are_found_wherever_they_are_in_lines_and_in_json(shell: Shell, sto
     shown = json.loads(shell("find", "user=bob", "--json").stdout)
     assert [(one["kind"], one["job"]["jid"]) for one in shown["found"]] == [("dead", "bob")]
     assert (shown["ended"], shown["looked_at"]["the retry set"]) == ([], 1)
-    assert shown["unseen"] == ["finished jobs, which is kept without user"]
+    assert shown["unseen"] == ["finished jobs, whose records do not contain user"]
 
 
 def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shell: Shell, store: Client) -> None:

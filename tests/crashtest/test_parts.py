@@ -66,13 +66,13 @@ def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
         "maybe twice": [None, 200],
         "unacknowledged": [200],
         "never pushed": [200],
-        "parked": [None],
+        "dead": [None],
     }
-    attempted = ["done", "twice", "maybe twice", "unacknowledged", "parked", "queued", "gone"]
+    attempted = ["done", "twice", "maybe twice", "unacknowledged", "dead", "queued", "gone"]
     acknowledged = [job for job in attempted if job != "unacknowledged"]
-    verdict = verdict_of(attempted, acknowledged, statuses, {"queued": 1, "parked": 1}, ["parked"])
+    verdict = verdict_of(attempted, acknowledged, statuses, {"queued": 1, "dead": 1}, ["dead"])
     assert verdict == Verdict(
-        attempted=7, acknowledged=6, ok=4, lost=1, duplicated=2, unexpected=1, recovered=1, parked=1
+        attempted=7, acknowledged=6, ok=4, lost=1, duplicated=2, unexpected=1, recovered=1, dead=1
     )
 
 

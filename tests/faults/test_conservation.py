@@ -96,8 +96,8 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     }
     verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
-    tell(f"{verdict}\nin progress at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
+    tell(f"{verdict}\nin progress at each fault: {in_hand}, together {sum(in_hand)}; dead: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
-    assert verdict.ok + verdict.parked >= JOBS
+    assert verdict.ok + verdict.dead >= JOBS
     assert verdict.duplicated <= sum(in_hand)
     assert set(why) <= {"send_message Uncertain", "send_message ConnectionLost", "send_message TimedOut"}
