@@ -27,7 +27,7 @@ def main() -> None:
     from restbroker.console import output
 
     try:
-        with output.whole():
+        with output.require_written():
             from restbroker.cli.app import command_line
 
             command_line().main(prog_name="restbroker")

@@ -7,7 +7,7 @@ from itertools import islice
 import typer
 
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption, LimitOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json

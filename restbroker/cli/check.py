@@ -11,8 +11,8 @@ import typer
 
 from restbroker.config.core import LoadedConfig
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_with_notices
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_with_notices
 from restbroker.console.options import JsonOption
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError

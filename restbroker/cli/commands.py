@@ -13,9 +13,9 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
-from restbroker.console.order import Signatures, knows
+from restbroker.console.order import Signatures, has_command
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
@@ -148,7 +148,7 @@ def _of_server(
             raise
         return newest, registry.candidates(newest, None)
     fitting = [one for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
-    able = (one for one in fitting if command is None or knows(one, command))
+    able = (one for one in fitting if command is None or has_command(one, command))
     target = next(able, None) or next(iter(fitting), None)
     if target is not None:
         return target.kind, registry.candidates_of(target, server_version_of(settings, target))

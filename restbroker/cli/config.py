@@ -17,8 +17,8 @@ from restbroker.config.mask import mask
 from restbroker.config.schema import schema as described
 from restbroker.config.setup import REDIS
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_with_notices, print_notices
 from restbroker.console.lists import Verbs
+from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
 from restbroker.console.options import JsonOption, YesOption
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
@@ -97,7 +97,7 @@ def init(
         stats=stats,
     )
     ask = sys.stdin.isatty() and not yes
-    if ask or not given.is_nothing:
+    if ask or not given.is_empty:
         make(path, given, ask=ask)
         return
     write_new(path, reference.sample_text(secrets.token_urlsafe(24)))

@@ -52,7 +52,7 @@ class InitOptions:
     stats: bool | None = None
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether no option was used."""
         return all(value is None for value in attrs.astuple(self, recurse=False))
 
@@ -66,20 +66,20 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     require_folder(path)
     _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
     kinds = registry.kinds()
-    _require_right(given)
-    answers = _ask(given, kinds) if ask else _by_default(given, kinds)
+    _require_valid(given)
+    answers = _ask(given, kinds) if ask else _default_answers(given, kinds)
     try:
         planned = setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES))
     except BadUrl as bad:
         raise UsageError(str(bad), "Nothing was written.") from bad
     _write(path, planned)
     code = _offer_test(path) if ask else Exit.OK
-    _tell_next(path, answers)
+    _print_next_steps(path, answers)
     if code is not Exit.OK:
         raise typer.Exit(code)
 
 
-def _require_right(given: InitOptions) -> None:
+def _require_valid(given: InitOptions) -> None:
     """Raise `UsageError` for an option that is wrong by itself, before the first question."""
     for value, read in (
         (given.url, config_answers.url),
@@ -96,7 +96,7 @@ def _require_right(given: InitOptions) -> None:
         )
 
 
-def _by_default(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
+def _default_answers(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     kind = config_answers.kind(given.server or FLAT, kinds)
     login = config_answers.login(given.login, kinds[kind]) if given.login else None
     password = _piped_password() if str(given.password_file) == "-" else None
@@ -139,12 +139,12 @@ def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     redis = ask(given.redis, "Redis", REDIS, config_answers.redis)
     form = f"The login{_form(members)}; empty: none"
     login = given.login if given.token_file is None else ""
-    login = ask(login, form, "", _if_any(lambda text: config_answers.login(text, members)))
+    login = ask(login, form, "", _optional(lambda text: config_answers.login(text, members)))
     password = None if not login or _file_of(given, None) is not None else _password(login)
     domain = given.domain or _domain_of(login)
     if domain is None:
         form = "The virtual host of the jobs (empty: each job names it)"
-        domain = ask(None, form, "", _if_any(config_answers.domain))
+        domain = ask(None, form, "", _optional(config_answers.domain))
     queue = ask(given.queue, "The queue that producers push to", _QUEUE, config_answers.queue)
     user, file = _name_of(login or None, members), _file_of(given, password)
     stats = bool(given.stats)
@@ -193,7 +193,7 @@ def _password(login: str) -> str:
     return _answer(f"   The password of {login} (not shown)", config_answers.password, hide_input=True)
 
 
-def _if_any(read: _Read) -> _Read:
+def _optional(read: _Read) -> _Read:
     """Return a reader that also accepts an empty answer."""
     return lambda text: read(text) if text else text
 
@@ -259,7 +259,7 @@ def _offer_test(path: Path) -> Exit:
     return report(path, as_json=False)
 
 
-def _tell_next(path: Path, answers: Answers) -> None:
+def _print_next_steps(path: Path, answers: Answers) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
     output.say(

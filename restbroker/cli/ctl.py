@@ -17,7 +17,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
@@ -139,8 +139,8 @@ class _Exchange:
         answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s)
         printed = self.manner.write(self.catalogue, asked, answer.answered)
         if printed is None:
-            ctl_wait.refuse(answer)
-        ctl_wait.take_back(self.client, answer)
+            ctl_wait.print_refusal(answer)
+        ctl_wait.remove_refused(self.client, answer)
         return printed
 
     def order(self, asked: CtlCommand) -> JobRequest:
@@ -161,14 +161,14 @@ def _tell_state(way: _Exchange, found: Serving | None, word: str, timeout_s: flo
         output.say(f"It is not known whether {way.place.name} runs: {why}")
         raise typer.Exit(_DOWN)
     wait_s = _STATE_S if is_status else timeout_s
-    answer = ctl_wait.perhaps(way.client, way.order(asked), wait_s)
+    answer = ctl_wait.try_answer(way.client, way.order(asked), wait_s)
     if answer is None:
         if is_status:
             output.say(f"{way.place.name} did not answer in {duration_text(_STATE_S)}.")
         raise typer.Exit(_DOWN if is_status else 1)
     printed = way.manner.write(way.catalogue, asked, answer.answered)
     if printed is None:
-        ctl_wait.refuse(answer)
+        ctl_wait.print_refusal(answer)
     _end(printed if is_status else CtlOutput(code=printed.code))
 
 
@@ -194,7 +194,7 @@ def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[
         if not named:
             raise UsageError(f"There is no target {name!r} with a ctl program.", f"These are configured: {names}.")
         return named[0]
-    knows = [pair for pair in able if words and _knows(pair[0], words[0])]
+    knows = [pair for pair in able if words and _has_command(pair[0], words[0])]
     flat = [pair for pair in able if pair[0].name == registry.KINDS[0]]
     chosen = knows if len(knows) == 1 else flat or (able if len(able) == 1 else [])
     if not chosen:
@@ -202,7 +202,7 @@ def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[
     return chosen[0]
 
 
-def _knows(target: Target, word: str) -> bool:
+def _has_command(target: Target, word: str) -> bool:
     catalogue = registry.catalogue_of(target, None)
     if catalogue.is_dotted:
         return any(name.startswith(f"{word}.") for name in catalogue.commands)

@@ -66,14 +66,14 @@ def answer(client: Client, order: JobRequest, found: Serving | None, timeout_s: 
     return Answer(jid, read_reply(details), details)
 
 
-def perhaps(client: Client, order: JobRequest, timeout_s: float | None) -> Answer | None:
+def try_answer(client: Client, order: JobRequest, timeout_s: float | None) -> Answer | None:
     """Push a harmless job and return its end; None if it does not come within `timeout_s` (None: no limit)."""
     jid = _push(client, order)
     details = _wait(client, order.queue, jid, timeout_s, told=True)
     return None if details is None else Answer(jid, read_reply(details), details)
 
 
-def refuse(answer: Answer) -> NoReturn:
+def print_refusal(answer: Answer) -> NoReturn:
     """Print why a job was not done, for a reason that the other program does not have; end the command with 1 or 4."""
     error = answer.details.get("error")
     if isinstance(error, Mapping):
@@ -84,12 +84,12 @@ def refuse(answer: Answer) -> NoReturn:
     raise typer.Exit(no(answer.answered.outcome, answer.answered.code))
 
 
-def take_back(client: Client, answer: Answer) -> None:
+def remove_refused(client: Client, answer: Answer) -> None:
     """Remove the job of a refusal from the dead set, since the person learns of it now."""
     if answer.answered.is_done or answer.answered.outcome in _KEPT:
         return
     try:
-        ctl.take_back(client, answer.jid)
+        ctl.remove_refused(client, answer.jid)
     except (StoreUnavailable, StoreRefused) as error:
         output.say(f"note: the job {answer.jid} stays in the dead set: {error.message}")
 

@@ -9,12 +9,12 @@ import typer
 
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
-from restbroker.cli.selection import within
+from restbroker.cli.selection import all_conditions
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.config.core import Config
 from restbroker.console import completion, jobs, output
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     GroupOption,
     JsonOption,
@@ -82,7 +82,7 @@ def dead(
         listing(
             settings,
             "dead",
-            where=within(where, "dead", (since, until), ages=(older_than, newer_than), group=group),
+            where=all_conditions(where, "dead", (since, until), ages=(older_than, newer_than), group=group),
             limit=limit,
             after=None,
             as_json=json,

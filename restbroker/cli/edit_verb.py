@@ -11,10 +11,10 @@ import attrs
 import typer
 
 from restbroker.cli import selection
-from restbroker.cli.selection import within
+from restbroker.cli.selection import all_conditions
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion, output, panels
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
@@ -120,14 +120,14 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         Changes are checked like a new job. A job that its producer signed cannot be edited. With --retry --wait
         it reports the results, and exits with 0: all done; 1: none; 6: timeout; 7: some.
         """
-        from restbroker.cli.acting import Action, ActOptions, act
+        from restbroker.cli.actions import Action, ActOptions, act
         from restbroker.operate.context import context_of
 
         settings = load_quietly(config)
         knows = context_of(settings)
-        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
-        jids, typed = _apart(words or (), is_named=not meant and not everything)
-        chosen = selection.selected(jids, meant, everything=everything, zset=zset, known=knows)
+        meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        jids, typed = _split_words(words or (), is_named=not meant and not everything)
+        chosen = selection.selection_of(jids, meant, everything=everything, zset=zset, known=knows)
         change = attrs.evolve(
             edit_of(settings, typed, unset, rename=rename, command=command, any_command=any_command),
             queue=queue,
@@ -176,11 +176,11 @@ def _read_rename(typed: str) -> tuple[str, str]:
     return old, new
 
 
-def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.TypedArguments]:
+def _split_words(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.TypedArguments]:
     """Return the job's id, if one is to be named, and the arguments; raise `UsageError` if the words do not fit."""
     if not is_named:
         return [], arguments.read(words)
-    if not words or arguments.is_named(words[0]):
+    if not words or arguments.is_assignment(words[0]):
         raise UsageError(
             "Name the jobs in exactly one way.",
             "Give a job id before the arguments, or --where CONDITION, --group ID, or --all.",

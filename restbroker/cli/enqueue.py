@@ -18,8 +18,8 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit, no
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption, TimeoutOption
 from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s
@@ -221,14 +221,14 @@ def enqueue(
     typed = arguments.read(given)
     goes_to = queue or place.queues[0]
 
-    def made(found: Serving | None) -> JobRequest:
+    def make(found: Serving | None) -> JobRequest:
         version = None if found is None else found.server_version
         signatures = signatures_of(place, version, command, any_command=any_command)
         spec, values = fit_arguments(signatures, typed, place.default_host, any_command=any_command)
         token = token_of(settings.tokens, place, goes_to, spec=spec, command=Command(command, values))
         return order(command, values, goes_to, token)
 
-    _push(settings, (goes_to, place.name), made, timeout_s=wait_s, as_json=json)
+    _push(settings, (goes_to, place.name), make, timeout_s=wait_s, as_json=json)
 
 
 def _require_one_job(options: Mapping[str, object]) -> None:
@@ -249,7 +249,7 @@ def _rate(text: str | None) -> float | None:
 
 
 def _push(
-    settings: Config, place: Place, made: Callable[[Serving | None], JobRequest], *, timeout_s: float, as_json: bool
+    settings: Config, place: Place, make: Callable[[Serving | None], JobRequest], *, timeout_s: float, as_json: bool
 ) -> None:
     jid, (queue, _) = os.urandom(12).hex(), place
     with open_store(settings) as client:
@@ -257,9 +257,9 @@ def _push(
         try:
             found = serving_if_known(client, queue)
         except StoreUnavailable:
-            made(None)  # a mistake in the command line is one without Redis, too
+            make(None)  # a mistake in the command line is one without Redis, too
             raise
-        order = made(found)
+        order = make(found)
         if found is None:
             output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
         elif found.quiet:
@@ -267,22 +267,22 @@ def _push(
         if order.at_s is None and (paused := pause_of(client, *place)) is not None:
             output.say(f"note: {paused.told} The job will wait: {paused.onward}")
         push(client, order, jid, time.time())
-        with _surely_told(jid):
+        with _require_report(jid):
             if not order.wants_reply:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
                 return
             told = found is not None and found.quiet
-            _tell(_answer(client, place, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
+            _print_answer(_answer(client, place, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
 
 
 @contextmanager
-def _surely_told(jid: str) -> Iterator[None]:
+def _require_report(jid: str) -> Iterator[None]:
     """Make sure that the person learns in the block that the job was pushed, even if stdout cannot be written.
 
     Seeing only a full disk, they would push it again. End the command with 6 then.
     """
     try:
-        with output.whole():
+        with output.require_written():
             yield
     except OutputLost as error:
         output.say(f"The job {jid} was queued, do not push it again. {error.message}")
@@ -336,7 +336,7 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool)
             return None
 
 
-def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
+def _print_answer(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
     """Print the answer, or everything that is known of it, and end with its exit code."""
     error = details.get("error")
     if as_json:

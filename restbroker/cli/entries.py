@@ -53,7 +53,7 @@ def fields(entry: Entry) -> dict[str, Json]:
     }
 
 
-def whole(entry: Entry) -> dict[str, Json]:
+def all_fields(entry: Entry) -> dict[str, Json]:
     """Return a job's fields for programs, with its last tries and its size."""
     return {**fields(entry), "history": [dict(one) for one in entry.history], "size_bytes": entry.size_bytes}
 
@@ -79,10 +79,10 @@ def properties(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "tried", "never" if not entry.attempts else "once" if entry.attempts == 1 else f"{entry.attempts} times"
     if entry.may_have_run:
         yield "may have run", "yes; " + ("safe to repeat" if entry.repeat_safe else "not known to be safe to repeat")
-    yield from (("try", line) for line in tries(entry.history))
+    yield from (("try", line) for line in try_lines(entry.history))
 
 
-def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
+def try_lines(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
     """Yield a line for each of the last tries."""
     for one in history:
         at, status = one.get("at"), one.get("status")

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
@@ -81,7 +81,7 @@ def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
         else:
             output.row([utc(seen.at_s), *(word or "-" for word in words.values())])
     # Whoever reads a pipe wants to see it now.
-    with output.whole():
+    with output.require_written():
         pass
 
 

@@ -13,8 +13,8 @@ import typer
 from restbroker.cli import entries
 from restbroker.cli.not_found import print_not_found
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JobsOption, JsonOption, SecondsOption
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
@@ -156,7 +156,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
             "serving": None if place.serving is None else attrs.asdict(place.serving),
             "pause": None if place.pause is None else attrs.asdict(place.pause),
             "target_pauses": [attrs.asdict(pause) for pause in place.target_pauses],
-            "job": entries.whole(place.entry),
+            "job": entries.all_fields(place.entry),
         }
         for place in timeline.places
     ]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import typer
 
 from restbroker.cli import selection
-from restbroker.cli.selection import within
+from restbroker.cli.selection import all_conditions
 from restbroker.console import output
 from restbroker.console.causes import headline, hint, share
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     GroupOption,
     JsonOption,
@@ -61,7 +61,7 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
         settings = load_quietly(config)
         knows = context_of(settings)
-        typed = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        typed = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         meant = selection.conditions(typed, zset, knows)
         with open_store(settings) as client:
             found = Summaries(zset, knows, where=meant).now(client, _SECONDS)

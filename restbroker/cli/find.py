@@ -13,8 +13,8 @@ import typer
 
 from restbroker.cli import entries
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JobsOption, JsonOption, LimitOption, SecondsOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
@@ -63,13 +63,13 @@ def find(
     else:
         for row in _rows(found):
             output.row(cell or "-" for cell in row)
-    _tell(found)
+    _print_summary(found)
     if not (found.hits or found.ends):
         raise typer.Exit(Exit.FAILED)
 
 
-def _tell(found: SearchResult) -> None:
-    looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _most(found.looked_at)) or "nothing"
+def _print_summary(found: SearchResult) -> None:
+    looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _largest(found.looked_at)) or "nothing"
     output.say(f"{output.jobs(found.jobs)} found. Looked at {looked_at}.")
     for refused in found.refused:
         output.say(f"note: {refused}")
@@ -82,7 +82,7 @@ def _tell(found: SearchResult) -> None:
         output.say("--jobs, --seconds and --limit extend the search.")
 
 
-def _most(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
+def _largest(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
     """Return, of too many places, those with the most jobs, and one row that sums up the others."""
     found = sorted(looked_at.items(), key=lambda one: -one[1])
     rest = found[_MOST_LINES:]

@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.output import data
 from restbroker.errors import ConfigError
 

@@ -7,8 +7,8 @@ import attrs
 import typer
 
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import DryRunOption, JsonOption, YesOption
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
@@ -50,13 +50,13 @@ def migrate(
     with open_store(settings) as client:
         require_supported(client)
         where = operate_migrate.sources(client, settings.queues, process_id or [])
-        _tell_left_out(where)
-        _mind(operate_migrate.watch(client, where, WATCH_S), only_warn=dry_run or force)
+        _print_unclear(where)
+        _require_stopped(operate_migrate.watch(client, where, WATCH_S), only_warn=dry_run or force)
         seen = operate_migrate.preview(client, where)
         if dry_run or not seen.moving:
             _show(seen, dry_run=dry_run, as_json=json)
             output.say(f"{output.jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
-            _tell_staying(seen)
+            _print_unmoved(seen)
             return
         if not yes:
             _ask(seen, as_json=json)
@@ -65,14 +65,14 @@ def migrate(
     _conclude(moved)
 
 
-def _tell_left_out(where: Sources) -> None:
+def _print_unclear(where: Sources) -> None:
     for key in where.unclear:
         output.say(f"note: {key} is left alone: it may belong to another queue. If it does not, give its --process-id.")
     if not where.complete:
         output.say("note: Redis has too many keys to look at all of them; give each --process-id of the original.")
 
 
-def _mind(watched: OriginalSigns, *, only_warn: bool) -> None:
+def _require_stopped(watched: OriginalSigns, *, only_warn: bool) -> None:
     """Raise `RestbrokerError` if the original may still run, or print a warning with `only_warn`."""
     if watched.blind:
         output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
@@ -109,7 +109,7 @@ def _move(client: Client, where: Sources) -> Takeover:
         raise
 
 
-def _tell_staying(takeover: Takeover) -> None:
+def _print_unmoved(takeover: Takeover) -> None:
     staying = {part.queue for part in takeover.parts if part.goes_to == "stays"}
     if staying:
         listed = ", ".join(sorted(str(queue) for queue in staying))
@@ -119,7 +119,7 @@ def _tell_staying(takeover: Takeover) -> None:
 def _conclude(moved: Takeover) -> None:
     """Print how it went; end with `PARTLY` or `FAILED` if jobs stay where they should not."""
     output.say(f"{output.jobs(moved.moving)} moved.")
-    _tell_staying(moved)
+    _print_unmoved(moved)
     for why, number in moved.refused:
         output.say(f"{output.jobs(number)} stay where they are, since Redis refused: {why}")
     if moved.refused:

@@ -9,12 +9,12 @@ import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console import completion, control_text, output
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import DryRunOption, JsonOption, WhyOption, YesOption
 from restbroker.console.times import utc
 from restbroker.console.who import who
@@ -34,7 +34,7 @@ ProcessNames = Annotated[
     list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.", autocompletion=completion.processes)
 ]
 _SHOWN_JOBS = 20
-_OBEYS_S = 12.0
+_CANCEL_TIMEOUT_S = 12.0
 _LOOK_S = 0.5
 
 
@@ -122,7 +122,7 @@ def cancel(
     settings = load_quietly(config)
     with open_store(settings) as client:
         secrets = tokens(settings)
-        found = _in_hand(client, jid, secrets)
+        found = _find_work(client, jid, secrets)
         if not found:
             raise UsageError(
                 f"No process of restbroker has a job {jid} in progress, by their records of the last seconds.",
@@ -143,15 +143,15 @@ def cancel(
 
 def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
     """Wait until no process shows the job any more, at most as long as two records take; tell whether that is so."""
-    deadline_s = time.monotonic() + _OBEYS_S
+    deadline_s = time.monotonic() + _CANCEL_TIMEOUT_S
     while time.monotonic() < deadline_s:
-        if not _in_hand(client, jid, secrets):
+        if not _find_work(client, jid, secrets):
             return True
         time.sleep(_LOOK_S)
     return False
 
 
-def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, Work]]:
+def _find_work(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, Work]]:
     """Return each process of restbroker that shows this job, and the job as it shows it."""
     found = operate_processes.processes(client, secrets)
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
@@ -201,8 +201,8 @@ def _properties(one: Process) -> Iterator[Sequence[str]]:
     heard = "" if one.heartbeat_age_s is None else f", last heartbeat {duration_text(one.heartbeat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
     if one.targets:
-        yield "targets", steering.join_names(one.targets)
-    yield "queues", steering.join_names(one.queues)
+        yield "targets", control_text.join_names(one.targets)
+    yield "queues", control_text.join_names(one.queues)
     yield "in progress", f"{one.in_progress} of {one.concurrency}" if one.concurrency else str(one.in_progress)
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
     yield "started", _time(one.started_at_s)
@@ -229,9 +229,9 @@ def _row(one: Process) -> tuple[str, ...]:
         one.state,
         str(one.in_progress),
         str(one.concurrency),
-        steering.number(one.rss_kib),
+        control_text.number(one.rss_kib),
         _time(one.started_at_s),
-        steering.number(one.heartbeat_age_s),
-        steering.join_names(one.targets),
-        steering.join_names(one.queues),
+        control_text.number(one.heartbeat_age_s),
+        control_text.join_names(one.targets),
+        control_text.join_names(one.queues),
     )

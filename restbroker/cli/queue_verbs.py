@@ -22,7 +22,7 @@ from restbroker.cli.edit_verb import (
 )
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
@@ -180,13 +180,13 @@ class _Selection:
 
 
 def _act(settings: Config, meant: _Selection, action: Action, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from restbroker.cli.acting import ActOptions, Operation, ask_for, ask_for_edit, carry_out
+    from restbroker.cli.actions import ActOptions, Operation, ask_for, ask_for_edit, carry_out
     from restbroker.operate import act_waiting, queues
     from restbroker.operate.context import context_of
     from restbroker.operate.names import require
 
     knows = context_of(settings)
-    typed = selection.within(meant.where, "dead", (meant.since, None), (meant.older_than, None))
+    typed = selection.all_conditions(meant.where, "dead", (meant.since, None), (meant.older_than, None))
     where = selection.conditions(typed, "dead", knows)
     if bool(where) == meant.everything:
         raise UsageError(

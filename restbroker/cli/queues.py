@@ -12,11 +12,11 @@ import typer
 from restbroker.cli import entries, queue_verbs, selection
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import output, panels, steering
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console import control_text, output, panels
 from restbroker.console.confirmation import confirm
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     DryRunOption,
     ForOption,
@@ -124,15 +124,15 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Pause a queue: no process takes jobs from it. Jobs in progress finish. A new pause replaces the previous one."""
-    settings, for_s = load_quietly(config), steering.duration_s(for_)
+    settings, for_s = load_quietly(config), control_text.duration_s(for_)
     with open_store(settings) as client:
         before = _require_queue(client, settings, name).pause
         if not dry_run:
             operate_queues.pause(client, name, who(), why=why, for_s=for_s)
     done = "would be" if dry_run else "is"
-    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in progress finish."
+    words = f"{name} {done} paused {control_text.for_how_long(for_s)}; jobs in progress finish."
     fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}
-    steering.report(words, fields, as_json=json, dry_run=dry_run)
+    control_text.report(words, fields, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -151,7 +151,7 @@ def resume(
             was = operate_queues.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"{name} was not paused."
-    steering.report(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
+    control_text.report(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -207,25 +207,27 @@ def _require_queue(client: Client, settings: Config, name: str) -> Queue:
 
 def _display(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for people."""
-    state = "open" if one.pause is None else f"paused {steering.pause_text(one.pause)}"
+    state = "open" if one.pause is None else f"paused {control_text.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is not a list" if one.size is None else str(one.size)
-    return one.name, size, latency, state, steering.join_names(one.targets), steering.join_names(one.processes)
+    return one.name, size, latency, state, control_text.join_names(one.targets), control_text.join_names(one.processes)
 
 
 def _row(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for programs."""
     pause = one.pause
     state = "no list" if one.size is None else "open" if pause is None else "paused"
-    about = ("-", "-", "-") if pause is None else (pause.who or "-", steering.number(pause.left_s), pause.why or "-")
-    size = steering.number(one.size)
-    served = steering.join_names(one.targets), steering.join_names(one.processes)
-    return one.name, size, steering.number(one.latency_s), state, *about, *served
+    about = (
+        ("-", "-", "-") if pause is None else (pause.who or "-", control_text.number(pause.left_s), pause.why or "-")
+    )
+    size = control_text.number(one.size)
+    served = control_text.join_names(one.targets), control_text.join_names(one.processes)
+    return one.name, size, control_text.number(one.latency_s), state, *about, *served
 
 
 def _cells(found: Iterable[WaitingJob]) -> Iterator[tuple[str, ...]]:
     for one in found:
-        waited = steering.number(one.waited_s)
+        waited = control_text.number(one.waited_s)
         if sys.stdout.isatty() and one.waited_s is not None:
             waited = duration_text(one.waited_s)
         yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"

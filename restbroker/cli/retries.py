@@ -7,11 +7,11 @@ import typer
 
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
-from restbroker.cli.selection import within
+from restbroker.cli.selection import all_conditions
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.console import jobs
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     GroupOption,
     JsonOption,
@@ -53,7 +53,7 @@ def retries(
         listing(
             settings,
             "retry",
-            where=within(where, "retry", (since, until), ages=(older_than, newer_than), group=group),
+            where=all_conditions(where, "retry", (since, until), ages=(older_than, newer_than), group=group),
             limit=limit,
             after=None,
             as_json=json,

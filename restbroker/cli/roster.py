@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from restbroker.config.core import LoadedConfig
-from restbroker.console.configured import ConfigOption, load_with_notices, print_notices
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
 from restbroker.errors import ConfigError
 from restbroker.rosters.command import app
 

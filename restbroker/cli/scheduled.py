@@ -6,11 +6,11 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli.edit_verb import add_edit
-from restbroker.cli.selection import within
+from restbroker.cli.selection import all_conditions
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.console import jobs
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     JsonOption,
     LimitOption,
@@ -49,7 +49,7 @@ def scheduled(
         listing(
             settings,
             "schedule",
-            where=within(where, "schedule", (since, until), (older_than, newer_than)),
+            where=all_conditions(where, "schedule", (since, until), (older_than, newer_than)),
             limit=limit,
             after=None,
             as_json=json,

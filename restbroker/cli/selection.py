@@ -20,7 +20,7 @@ _GROUP: Final = re.compile("[0-9a-f]{10}", re.ASCII)
 _TIMES: Final[Mapping[SortedSet, str]] = {"dead": "at", "retry": "failed_at", "schedule": "at"}
 
 
-def within(
+def all_conditions(
     typed: Sequence[str] | None,
     zset: SortedSet,
     bounds: tuple[str | None, str | None],
@@ -33,7 +33,7 @@ def within(
     dead job is when it died, that of a retry when it first failed, and that of a scheduled one when it is due: it has
     no age. Raise `UsageError` for an unusable option.
     """
-    found = [*(typed or ()), *_of_group(group or (), zset)]
+    found = [*(typed or ()), *_group_condition(group or (), zset)]
     if not any((*bounds, *ages)):
         return found
     from restbroker.operate import where as rule
@@ -61,7 +61,7 @@ def within(
     return found
 
 
-def _of_group(groups: Sequence[str], zset: SortedSet) -> Sequence[str]:
+def _group_condition(groups: Sequence[str], zset: SortedSet) -> Sequence[str]:
     if not groups:
         return ()
     if zset == "schedule":
@@ -81,7 +81,7 @@ def conditions(typed: Sequence[str] | None, zset: SortedSet, known: "ConfigConte
     return rule.read(typed or (), time.time(), ahead=zset != "dead", hidden=known.hidden)
 
 
-def selected(
+def selection_of(
     jids: Sequence[str] | None,
     typed: Sequence[str] | None,
     *,

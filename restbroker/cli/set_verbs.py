@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from restbroker.cli import selection
-from restbroker.cli.selection import within
+from restbroker.cli.selection import all_conditions
 from restbroker.config.core import Config
 from restbroker.console import completion, output, panels
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
@@ -40,7 +40,7 @@ from restbroker.operate.connect import open_store
 from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
-    from restbroker.cli.acting import Action, ActOptions
+    from restbroker.cli.actions import Action, ActOptions
     from restbroker.operate.entry import Entry
 
 InOption = Annotated[
@@ -126,7 +126,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         listing(
             settings,
             zset,
-            where=within(where, zset, (since, until), ages=(older_than, newer_than), group=group),
+            where=all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group),
             limit=limit,
             after=after,
             as_json=json,
@@ -145,7 +145,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         if entry is None:
             raise _not_found(zset, jid)
         if json:
-            output.as_json(entries.whole(entry))
+            output.as_json(entries.all_fields(entry))
         else:
             output.table(("", ""), list(entries.properties(entry)))
 
@@ -176,12 +176,12 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
 
         With --wait it reports the results, and exits with 0: all done; 1: none; 6: timeout; 7: some.
         """
-        from restbroker.cli.acting import Action, ActOptions
+        from restbroker.cli.actions import Action, ActOptions
 
         wait_s = duration_s("--timeout", timeout) if wait else None
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
-        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
@@ -204,11 +204,11 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Delete jobs: they never run. A copy of a dead job stays, with its arguments; `dead --trimmed` lists it."""
-        from restbroker.cli.acting import Action, ActOptions
+        from restbroker.cli.actions import Action, ActOptions
 
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
-        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
@@ -231,11 +231,11 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Move jobs into the dead set. They run only if someone retries them."""
-        from restbroker.cli.acting import Action, ActOptions
+        from restbroker.cli.actions import Action, ActOptions
 
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
-        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
@@ -262,7 +262,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Give jobs another time to run. Dead ones move to the retries."""
-        from restbroker.cli.acting import Action, ActOptions
+        from restbroker.cli.actions import Action, ActOptions
 
         moment_s = at_s(delay, at)
         if moment_s is None:
@@ -271,7 +271,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
             "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
         )
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
@@ -299,7 +299,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Give jobs another queue. They stay in the set, and go to that queue when they are retried or due."""
-        from restbroker.cli.acting import Action, ActOptions
+        from restbroker.cli.actions import Action, ActOptions
 
         settings = load_quietly(config)
         if queue not in settings.queues and not foreign_queues:
@@ -315,7 +315,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
             zset,
             action,
             jids=jids,
-            where=within(where, zset, (since, until), ages=(older_than, newer_than), group=group),
+            where=all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group),
             everything=everything,
             how=how,
         )
@@ -331,11 +331,11 @@ def _act(
     everything: bool,
     how: "ActOptions",
 ) -> None:
-    from restbroker.cli.acting import act
+    from restbroker.cli.actions import act
     from restbroker.operate.context import context_of
 
     knows = context_of(settings)
-    chosen = selection.selected(jids, where, everything=everything, zset=zset, known=knows)
+    chosen = selection.selection_of(jids, where, everything=everything, zset=zset, known=knows)
     act(settings, zset, action, chosen=chosen, known=knows, how=how)
 
 

@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json

@@ -6,11 +6,11 @@ from typing import Annotated, cast
 
 import typer
 
-from restbroker.cli import lanes
-from restbroker.cli.lanes import text
+from restbroker.cli import target_text
+from restbroker.cli.target_text import text
 from restbroker.config.core import Config
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
 from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
@@ -66,8 +66,8 @@ def stats(
 
 
 def _watch(settings: Config, every_s: float, *, as_json: bool) -> None:
+    from restbroker.cli.watch.loop import watch
     from restbroker.cli.watch.sampler import TIMEOUT_S
-    from restbroker.cli.watch.watching import watch
 
     with open_store(settings, TIMEOUT_S) as client:
         watch(client, settings.queues, every_s, _rows, as_json=as_json)
@@ -126,7 +126,7 @@ def _queue_state(row: Mapping[str, Json]) -> str:
     pause = row["pause"]
     if not isinstance(pause, dict):
         return "paused" if row["paused"] else "open"
-    about = lanes.about(pause)
+    about = target_text.about(pause)
     return f"paused: {about}" if about else "paused"
 
 
@@ -157,7 +157,7 @@ def _since_s(row: Mapping[str, Json]) -> float:
 def _process(row: Mapping[str, Json]) -> Sequence[str]:
     return (
         "process",
-        lanes.name(row),
+        target_text.name(row),
         text(row["target"]),
         _state(row),
         f"{text(row['in_progress'])}/{text(row['concurrency'])}",
@@ -172,10 +172,10 @@ def _process(row: Mapping[str, Json]) -> Sequence[str]:
 
 
 def _state(row: Mapping[str, Json]) -> str:
-    state = lanes.state(row)
+    state = target_text.state(row)
     if row["dying"]:
         return state
     reasons = [] if row["reason"] is None else [text(row["reason"])]
-    reasons += [f"paused: {one}" for one in lanes.pauses(row)]
-    reasons += lanes.fetch_limits(row)
+    reasons += [f"paused: {one}" for one in target_text.pauses(row)]
+    reasons += target_text.fetch_limits(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from restbroker.cli import lanes
-from restbroker.cli.lanes import text
+from restbroker.cli import target_text
+from restbroker.cli.target_text import text
+from restbroker.cli.watch.formats import number, rate
 from restbroker.cli.watch.problems import SILENT_S, problems
 from restbroker.cli.watch.table import Column, Row, table
-from restbroker.cli.watch.words import number, rate
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import causes, output
@@ -99,10 +99,10 @@ def _draw(found: "Summary") -> None:
 def _cells(row: Mapping[str, Json]) -> Sequence[str]:
     per_s, age_s = row["rate_per_s"], row["heartbeat_age_s"]
     return (
-        lanes.name(row),
+        target_text.name(row),
         text(row["target"]),
         _state(row),
-        _at_work(row),
+        _busy(row),
         f"{rate(per_s)}/s" if isinstance(per_s, int | float) else "-",
         milliseconds(row["p99_ms"]),
         _count(row["delivered"]),
@@ -117,11 +117,11 @@ def _state(row: Mapping[str, Json]) -> str:
         return "gone"
     if row["finishing"] is True:
         return "finishing"
-    state = lanes.state(row)
+    state = target_text.state(row)
     return "paused" if state == "up" and row["pauses"] else state
 
 
-def _at_work(row: Mapping[str, Json]) -> str:
+def _busy(row: Mapping[str, Json]) -> str:
     if row["busy"] is None:
         return f"{text(row['in_progress'])} in progress"
     ahead = row["ahead"]
@@ -143,11 +143,11 @@ def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
 
 def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
     if row["dying"] or row["finishing"] is True:
-        yield lanes.state(row)
+        yield target_text.state(row)
     elif isinstance(age_s := row["heartbeat_age_s"], int | float) and age_s >= SILENT_S:
         yield f"no heartbeat for {duration_text(age_s)}"
     reason, hint = row["reason"], row["hint"]
     if reason is not None or hint is not None:
-        yield " ".join(text(part) for part in (f"{lanes.state(row)}:", reason, hint) if part is not None)
-    yield from (f"paused {one}" for one in lanes.pauses(row))
-    yield from lanes.concurrency_limits(row)
+        yield " ".join(text(part) for part in (f"{target_text.state(row)}:", reason, hint) if part is not None)
+    yield from (f"paused {one}" for one in target_text.pauses(row))
+    yield from target_text.concurrency_limits(row)

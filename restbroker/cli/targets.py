@@ -9,10 +9,10 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console import completion, control_text, output
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
 from restbroker.console.times import milliseconds
 from restbroker.console.who import who
@@ -71,15 +71,15 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Pause a target: no process takes jobs for it. Jobs in progress finish. A new pause replaces the previous one."""
-    settings, for_s = load_quietly(config), steering.duration_s(for_)
+    settings, for_s = load_quietly(config), control_text.duration_s(for_)
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
             operate_targets.pause(client, name, who(), why=why, for_s=for_s)
     done = "would be" if dry_run else "is"
-    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in progress finish."
+    words = f"{name} {done} paused {control_text.for_how_long(for_s)}; jobs in progress finish."
     fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}
-    steering.report(words, fields, as_json=json, dry_run=dry_run)
+    control_text.report(words, fields, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -98,7 +98,7 @@ def resume(
             was = operate_targets.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"No one had paused {name}."
-    steering.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
+    control_text.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -158,7 +158,7 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     if one.hint is not None:
         yield "hint", one.hint
     for pause_ in one.pauses:
-        yield "paused", steering.pause_text(pause_)
+        yield "paused", control_text.pause_text(pause_)
     yield "at work", f"{one.busy} of {one.concurrency}, {one.ahead} ahead, {one.in_progress} in progress"
     yield "limits", "; ".join(_limits(one)) or "-"
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
@@ -166,8 +166,8 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     yield "rate", f"{one.rate_per_s:.1f} jobs/s, {latencies}"
     others = [f"{name} {count}" for name, count in one.outcomes.items() if name != "delivered" and count]
     yield "done", ", ".join((f"{one.delivered} delivered, {one.failed} failed", *others))
-    yield "queues", steering.join_names(one.queues)
-    yield "processes", steering.join_names(one.processes)
+    yield "queues", control_text.join_names(one.queues)
+    yield "processes", control_text.join_names(one.processes)
 
 
 def _state(one: Target) -> str:
@@ -196,16 +196,16 @@ def _row(one: Target) -> tuple[str, ...]:
     return (
         one.name,
         one.state or "-",
-        steering.join_names(tuple(pause_.reason for pause_ in one.pauses)),
+        control_text.join_names(tuple(pause_.reason for pause_ in one.pauses)),
         str(one.busy),
         str(one.limit),
         str(one.in_progress),
-        steering.number(float(one.rate_per_s)),
-        *(steering.number(value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
+        control_text.number(float(one.rate_per_s)),
+        *(control_text.number(value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
         str(one.delivered),
         str(one.failed),
-        steering.join_names(one.versions),
-        steering.join_names(one.queues),
-        steering.join_names(one.processes),
+        control_text.join_names(one.versions),
+        control_text.join_names(one.queues),
+        control_text.join_names(one.processes),
         one.reason or "-",
     )

@@ -15,8 +15,8 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JobsOption, JsonOption
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json

@@ -11,8 +11,8 @@ import typer
 from restbroker.config.urls import BadUrl, redis_address
 from restbroker.config.values import duration_text
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
 from restbroker.crashtest.result import Result
 from restbroker.errors import UsageError

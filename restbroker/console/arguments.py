@@ -53,7 +53,7 @@ def read(words: Sequence[str]) -> TypedArguments:
     return TypedArguments(values, frozenset(in_the_open))
 
 
-def is_named(word: str) -> bool:
+def is_assignment(word: str) -> bool:
     """Tell whether this word of a command line is an argument, such as `user=richard`."""
     return _PAIR.fullmatch(word) is not None
 

@@ -21,7 +21,7 @@ from restbroker.console.output import one_line
 from restbroker.servers import registry
 
 if TYPE_CHECKING:
-    from restbroker.console.configured import Section
+    from restbroker.console.load_config import Section
 
 _MOST: Final = 100
 _REDIS_S: Final = 1.0
@@ -73,7 +73,7 @@ def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 -
 
     The option `--config` may stand behind the verb or before it.
     """
-    from restbroker.console.configured import load_quietly
+    from restbroker.console.load_config import load_quietly
 
     named: list[Path] = []
     at: Any = ctx

@@ -19,9 +19,9 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
         """Parse the words as click does, after moving the command's name before its options."""
-        return super().parse_args(ctx, self.with_name_first(ctx, args))
+        return super().parse_args(ctx, self.move_name_first(ctx, args))
 
-    def with_name_first(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
+    def move_name_first(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
         """Return the words with the command's name in front; unchanged if no name stands behind options alone."""
         if not args or not args[0].startswith("-") or args[0] in self._own_options(ctx):
             return args

@@ -44,7 +44,7 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     if len(serves) == 1 or len(targets) == 1:
         return [*serves, *targets][0]
     word = command.partition("/")[0]
-    able = [target for target in targets if knows(target, command)]
+    able = [target for target in targets if has_command(target, command)]
     flat = [target for target in targets if target.name == registry.KINDS[0]]
     chosen = able if len(able) == 1 else flat
     if not chosen:
@@ -58,11 +58,11 @@ def join_command_words(targets: Sequence[Target], command: str, words: Sequence[
     Raise `UsageError` if two words are similar to such a name.
     """
     first = words[0] if words else ""
-    if " " not in command and (not first or arguments.is_named(first)):
+    if " " not in command and (not first or arguments.is_assignment(first)):
         return command, words  # most often; and no catalogue is loaded to find that out
     written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
     dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
-    if any(knows(target, written) for target in dotted):
+    if any(has_command(target, written) for target in dotted):
         return written, left
     known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
     if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
@@ -70,7 +70,7 @@ def join_command_words(targets: Sequence[Target], command: str, words: Sequence[
     return command, words
 
 
-def knows(target: Target, command: str) -> bool:
+def has_command(target: Target, command: str) -> bool:
     """Tell whether a version that the target's server may have has the command."""
     catalogues = registry.candidates_of(target, None, command)
     return any(catalogue.name_in(command) in catalogue.commands for catalogue in catalogues)

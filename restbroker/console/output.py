@@ -98,7 +98,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 @contextmanager
-def whole() -> Iterator[None]:
+def require_written() -> Iterator[None]:
     """Write out what was printed in the block when it ends; raise `OutputLost` and print no more if that fails."""
     try:
         try:

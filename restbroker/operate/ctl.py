@@ -15,7 +15,7 @@ _NEWEST: Final = 100
 """The job was parked a moment ago; it is searched for among so many of the newest."""
 
 
-def take_back(client: Client, jid: str) -> bool:
+def remove_refused(client: Client, jid: str) -> bool:
     """Remove a job that was just parked from the dead set: the caller has its refusal.
 
     Return False if it was not found.

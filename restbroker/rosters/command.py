@@ -14,11 +14,11 @@ import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption
+from restbroker.console import completion, control_text, output
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
+from restbroker.console.load_config import ConfigOption
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
@@ -109,7 +109,8 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
     elif found.known.is_there:
         ordered = sorted(found.contacts.items())
         output.table(
-            ("JID", "NAME", "GROUPS"), ((jid, one.name or "-", steering.join_names(one.groups)) for jid, one in ordered)
+            ("JID", "NAME", "GROUPS"),
+            ((jid, one.name or "-", control_text.join_names(one.groups)) for jid, one in ordered),
         )
     for bad in found.bad:
         output.say(f"Not served: {bad}")
@@ -334,7 +335,7 @@ def _as_stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
 
 def _cells(one: UserState) -> tuple[str, ...]:
     numbers = str(one.contacts), str(one.version), str(one.size_bytes)
-    waiting = steering.number(one.dirty_s)
+    waiting = control_text.number(one.dirty_s)
     if sys.stdout.isatty() and one.dirty_s is not None:
         waiting = duration_text(one.dirty_s)
     return one.user, *numbers, _state(one), waiting

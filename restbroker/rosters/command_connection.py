@@ -12,7 +12,7 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.console import completion, output
-from restbroker.console.configured import load_quietly
+from restbroker.console.load_config import load_quietly
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store

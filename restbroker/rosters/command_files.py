@@ -16,9 +16,9 @@ import typer
 
 from restbroker.config.target import Target
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
+from restbroker.console.load_config import ConfigOption
 from restbroker.console.options import DryRunOption, JsonOption, YesOption
 from restbroker.console.private_file import write_pieces
 from restbroker.errors import RestbrokerError, UsageError

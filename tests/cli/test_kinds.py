@@ -401,7 +401,7 @@ def test_a_configuration_of_our_kinds_is_loaded_without_a_look_at_what_is_instal
     _write(tmp_path, {"Token": "x", "Targets": targets})
     script = (
         "import sys; from restbroker.servers import registry\n"
-        "from restbroker.console.configured import load_with_notices\n"
+        "from restbroker.console.load_config import load_with_notices\n"
         "config = load_with_notices(None).config\n"
         "for target in config.targets: registry.catalogue_of(target, None)\n"
         "print([target.kind for target in config.targets], 'importlib.metadata' in sys.modules)"

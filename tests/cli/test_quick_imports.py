@@ -19,7 +19,7 @@ SLOW = {
     *("pydantic", "trio", "httpx", "quart", "hypercorn", "prometheus_client", "rich", "click"),
 }
 # What changes jobs, for commands that show them.
-ACTING = {"restbroker.operate.act", "restbroker.cli.acting"}
+ACTING = {"restbroker.operate.act", "restbroker.cli.actions"}
 SCRIPT = """
 import atexit, sys
 atexit.register(lambda: open("loaded", "w").write(" ".join(sys.modules)))

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
-from restbroker.cli import lanes
-from restbroker.cli.watch.words import jobs, waiting
+from restbroker.cli import target_text
+from restbroker.cli.watch.formats import jobs, waiting
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
@@ -52,15 +52,17 @@ def _of_targets(seen: SystemStats) -> Iterator[Problem]:
         part = "" if number == of_target[target] else f" in {number} of {of_target[target]} processes"
         hint = next((lane["hint"] for lane in shut if (lane["target"], lane["state"]) == (target, state)), None)
         why = "" if reason is None else f": {reason}"
-        does = "refuses the login" if state == "denied" else f"is {lanes.text(state)}"
+        does = "refuses the login" if state == "denied" else f"is {target_text.text(state)}"
         yield Problem(
             True,
-            f"{lanes.text(target)} {does}{part}{why}",
+            f"{target_text.text(target)} {does}{part}{why}",
             None if hint is None else str(hint),
         )
-    held = Counter((lane["target"], words) for lane in alive for words in lanes.fetch_limits(lane) if _is_grave(lane))
+    held = Counter(
+        (lane["target"], words) for lane in alive for words in target_text.fetch_limits(lane) if _is_grave(lane)
+    )
     for target, words in held:
-        yield Problem(True, f"{lanes.text(target)}: {words}")
+        yield Problem(True, f"{target_text.text(target)}: {words}")
 
 
 def _is_grave(lane: Mapping[str, Json]) -> bool:
@@ -75,9 +77,9 @@ def _of_processes(seen: SystemStats) -> Iterator[Problem]:
     for lane in seen["targets"]:
         age_s, in_hand = lane["heartbeat_age_s"], lane["in_progress"]
         if lane["dying"]:
-            gone[lanes.name(lane)] += in_hand if isinstance(in_hand, int) else 0
+            gone[target_text.name(lane)] += in_hand if isinstance(in_hand, int) else 0
         elif isinstance(age_s, float) and age_s >= SILENT_S:
-            silent[lanes.name(lane)] = age_s
+            silent[target_text.name(lane)] = age_s
     for name, age_s in silent.items():
         yield Problem(True, f"{name} has sent no heartbeat for {duration_text(age_s)}")
     for name, in_hand in gone.items():
@@ -86,13 +88,13 @@ def _of_processes(seen: SystemStats) -> Iterator[Problem]:
 
 def _of_pauses(seen: SystemStats) -> Iterator[Problem]:
     for target, reason in sorted(
-        {(lanes.text(lane["target"]), why) for lane in seen["targets"] for why in _pauses(lane)}
+        {(target_text.text(lane["target"]), why) for lane in seen["targets"] for why in _pauses(lane)}
     ):
         yield Problem(False, f"{target} is paused: {reason}")
 
 
 def _pauses(lane: Mapping[str, Json]) -> list[str]:
-    return [] if lane["dying"] else list(lanes.pauses(lane))
+    return [] if lane["dying"] else list(target_text.pauses(lane))
 
 
 def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
@@ -122,7 +124,7 @@ def _of_sources(seen: SystemStats) -> Iterator[Problem]:
 
 def _about(queue: Mapping[str, Json]) -> str:
     pause = queue["pause"]
-    about = lanes.about(pause) if isinstance(pause, dict) else ""
+    about = target_text.about(pause) if isinstance(pause, dict) else ""
     return f" {about}" if about else ""
 
 

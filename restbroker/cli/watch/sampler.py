@@ -27,7 +27,7 @@ class Sample:
 
     server: str
     seen: SystemStats | None
-    course: Trend
+    trend: Trend
     error: RestbrokerError | None
     age_s: float
 

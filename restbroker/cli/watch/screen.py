@@ -12,11 +12,11 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from restbroker import __version__
+from restbroker.cli.watch.formats import chart, number, rate
 from restbroker.cli.watch.problems import LONG_WAIT_S, Problem, own_queues, problems
 from restbroker.cli.watch.table import Column, Row, more, table, truncate
 from restbroker.cli.watch.targets import target_rows
 from restbroker.cli.watch.trend import Trend
-from restbroker.cli.watch.words import chart, number, rate
 from restbroker.config.values import duration_text
 from restbroker.console.output import one_line
 from restbroker.console.times import milliseconds
@@ -61,7 +61,7 @@ class View:
     clock: str
     every: str
     seen: SystemStats | None
-    course: Trend
+    trend: Trend
     wanted: Collection[str]
     error: RestbrokerError | None = None
     age_s: float = 0.0
@@ -75,9 +75,9 @@ def screen(view: View, width: int, height: int) -> list[Text]:
     if seen is None:
         return [*lines, *gap, *_problem_lines(view, (), width, height - len(lines))][:height]
     found = problems(seen, view.wanted)
-    figures = [_totals(seen, view.course, width), _sets(seen, view.course, width)]
+    figures = [_totals(seen, view.trend, width), _sets(seen, view.trend, width)]
     warned = [*gap, *_problem_lines(view, found, width, max(1, (height - 3) // 3))]
-    charts = [*gap, *_charts(view.course, width)] if height >= _FOR_CHARTS else []
+    charts = [*gap, *_charts(view.trend, width)] if height >= _FOR_CHARTS else []
     room = height - 3 - len(warned) - len(charts)
     lists = _lists(seen, view.wanted, width, room=room, gap=gap)
     if view.error is not None:
@@ -100,25 +100,25 @@ def _head(view: View, width: int) -> Text:
     return Text(f"{truncate(left, room)}  {view.clock}", "bold")
 
 
-def _totals(seen: SystemStats, course: Trend, width: int) -> Text:
+def _totals(seen: SystemStats, trend: Trend, width: int) -> Text:
     parts = []
     for name in ("processed", "failed"):
-        per_s = course.per_s.get(name)
+        per_s = trend.per_s.get(name)
         rated = "" if per_s is None else f" (+{rate(per_s)}/s)"
         parts.append(Text(f"{name} {number(seen['totals'][name])}{rated}"))
     in_hand = sum(value for lane in seen["targets"] if isinstance(value := lane["in_progress"], int))
     return _join_fitting([*parts, Text(f"in progress {number(in_hand)}")], width)
 
 
-def _sets(seen: SystemStats, course: Trend, width: int) -> Text:
+def _sets(seen: SystemStats, trend: Trend, width: int) -> Text:
     parts = []
     for name, word in _SETS.items():
-        change = course.changes.get(name, 0)
+        change = trend.changes.get(name, 0)
         told = f" ({change:+,})" if change else ""
         parts.append(
             Text(f"{word} {number(seen['totals'][name])}{told}", _ODD if name == "dead" and change > 0 else "")
         )
-    return _join_fitting([*parts, Text(f"watched for {duration_text(course.lasted_s)}")], width)
+    return _join_fitting([*parts, Text(f"watched for {duration_text(trend.lasted_s)}")], width)
 
 
 def _join_fitting(parts: Sequence[Text], width: int) -> Text:
@@ -164,10 +164,10 @@ def _style(one: Problem) -> str:
     return f"bold {_BAD}" if one.grave else _ODD
 
 
-def _charts(course: Trend, width: int) -> Iterator[Text]:
-    per_s = course.per_s.get("processed")
-    yield _chart("jobs/s", "-" if per_s is None else rate(per_s), course.throughput, say=rate, width=width)
-    yield _chart("backlog", number(course.backlog_now), course.backlog, say=lambda most: number(int(most)), width=width)
+def _charts(trend: Trend, width: int) -> Iterator[Text]:
+    per_s = trend.per_s.get("processed")
+    yield _chart("jobs/s", "-" if per_s is None else rate(per_s), trend.throughput, say=rate, width=width)
+    yield _chart("backlog", number(trend.backlog_now), trend.backlog, say=lambda most: number(int(most)), width=width)
 
 
 def _chart(label: str, value: str, values: Sequence[float], say: Callable[[float], str], width: int) -> Text:
@@ -205,7 +205,7 @@ def _target_rows(seen: SystemStats) -> list[Row]:
                 rate(row.rate_per_s),
                 milliseconds(row.p50_ms),
                 milliseconds(row.p99_ms),
-                number(row.in_hand),
+                number(row.in_progress),
                 number(row.processes),
                 row.why,
             ),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from restbroker.cli import lanes
+from restbroker.cli import target_text
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats, state_text
 
@@ -25,7 +25,7 @@ class TargetRow:
     rate_per_s: float
     p50_ms: float | None
     p99_ms: float | None
-    in_hand: int
+    in_progress: int
     processes: int
     why: str
 
@@ -49,11 +49,11 @@ def _row(name: str, rows: Sequence[Mapping[str, Json]]) -> TargetRow:
         state=state if number == len(rows) else f"{state} {number}/{len(rows)}",
         rank=_rank(state),
         rate_per_s=sum(value for row in rows if (value := _number(row["rate_per_s"])) is not None),
-        p50_ms=_most(rows, "p50_ms"),
-        p99_ms=_most(rows, "p99_ms"),
-        in_hand=sum(int(value) for row in rows if (value := _number(row["in_progress"])) is not None),
-        processes=len({lanes.name(row) for row in rows}),
-        why=_why(worst),
+        p50_ms=_highest(rows, "p50_ms"),
+        p99_ms=_highest(rows, "p99_ms"),
+        in_progress=sum(int(value) for row in rows if (value := _number(row["in_progress"])) is not None),
+        processes=len({target_text.name(row) for row in rows}),
+        why=_reason_text(worst),
     )
 
 
@@ -74,12 +74,12 @@ def _state(row: Mapping[str, Json]) -> str:
     return "unknown" if row["state"] is None else str(row["state"])
 
 
-def _why(row: Mapping[str, Json]) -> str:
+def _reason_text(row: Mapping[str, Json]) -> str:
     reasons = [] if row["reason"] is None else [str(row["reason"])]
-    return "; ".join([*reasons, *lanes.pauses(row), *lanes.concurrency_limits(row)])
+    return "; ".join([*reasons, *target_text.pauses(row), *target_text.concurrency_limits(row)])
 
 
-def _most(rows: Sequence[Mapping[str, Json]], name: str) -> float | None:
+def _highest(rows: Sequence[Mapping[str, Json]], name: str) -> float | None:
     return max((value for row in rows if (value := _number(row[name])) is not None), default=None)
 
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.cli.watch.formats import chart
 from restbroker.cli.watch.trend import TrendHistory
-from restbroker.cli.watch.words import chart
 from tests.support.figures import figures, queue
 
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import attrs
 import typer
 
-from restbroker.cli import entries, following
+from restbroker.cli import action_result, entries
 from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.confirmation import confirm
@@ -76,7 +76,7 @@ def act(
     """
     with open_store(settings) as client:
 
-        def doing(meant: Selection) -> Operation:
+        def operation(meant: Selection) -> Operation:
             def run(dry_run: bool) -> Iterator[Progress]:
                 rate = None if dry_run else how.rate_per_s
                 return perform(client, zset, action, chosen=meant, known=known, dry_run=dry_run, rate_per_s=rate)
@@ -85,64 +85,66 @@ def act(
 
         def became(last: Progress, jids: Sequence[str]) -> ActionResult:
             keeps_ends = settings.history_s is not None
-            return following.wait(client, jids, last, known=known, timeout_s=how.wait_s or 0.0, keeps_ends=keeps_ends)
+            return action_result.wait(
+                client, jids, last, known=known, timeout_s=how.wait_s or 0.0, keeps_ends=keeps_ends
+            )
 
         follow = None if how.wait_s is None else became
         if how.dry_run:
-            carry_out(doing(chosen), how, lambda: None)
+            carry_out(operation(chosen), how, lambda: None)
             return
-        shown = _confirm(client, zset, doing(chosen), chosen=chosen, how=how)
-        last, jids = _done(doing(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
+        shown = _confirm(client, zset, operation(chosen), chosen=chosen, how=how)
+        last, jids = _perform(operation(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
         _conclude(last, jids, action, how=how, follow=follow)
 
 
-def carry_out(doing: Operation, how: ActOptions, ask: Callable[[], object]) -> None:
+def carry_out(operation: Operation, how: ActOptions, ask: Callable[[], object]) -> None:
     """Do an operation, or with `dry_run` show what it would do; call `ask` first unless the answer was given (`yes`).
 
     End the command with FAILED if nothing could be done, with PARTLY if not everything.
     """
     if how.dry_run:
-        _tell_plan(_last(doing, dry_run=True)[0], doing, as_json=how.as_json)
+        _print_plan(_run(operation, dry_run=True)[0], operation, as_json=how.as_json)
         return
     if not how.yes:
         ask()
-    last, jids = _done(doing)
-    _conclude(last, jids, doing.action, how=how, follow=None)
+    last, jids = _perform(operation)
+    _conclude(last, jids, operation.action, how=how, follow=None)
 
 
-def ask_for(doing: Operation) -> Progress:
+def ask_for(operation: Operation) -> Progress:
     """Show what would be done, ask whether to do it, and return what would be done; end the command without a yes."""
-    seen, _ = _last(doing, dry_run=True)
+    seen, _ = _run(operation, dry_run=True)
     if sys.stdin.isatty():
         entries.print_entries(seen.examples)
-        _tell_refused(seen)
-    confirm(f"{doing.action.verb.capitalize()} {output.jobs(seen.done)} of {doing.place}{_led_away(seen)}?")
+        _print_refusals(seen)
+    confirm(f"{operation.action.verb.capitalize()} {output.jobs(seen.done)} of {operation.place}{_foreign_text(seen)}?")
     return seen
 
 
-def _done(doing: Operation) -> tuple[Progress, Sequence[str]]:
+def _perform(operation: Operation) -> tuple[Progress, Sequence[str]]:
     try:
-        return _last(doing, dry_run=False)
+        return _run(operation, dry_run=False)
     except RestbrokerError:
         output.say("What was done until then stays done. Run the same command again for the rest.")
         raise
 
 
-def _last(doing: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
+def _run(operation: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
     """Return how far it came in the end, with all jobs that went elsewhere, and the ids of the first jobs done.
 
     On a terminal it prints the progress meanwhile, and, when it is stopped, how far it came.
     """
-    action, step = doing.action, Progress(0)
+    action, step = operation.action, Progress(0)
     jids: list[str] = []
     elsewhere: list[str] = []
     told_at = time.monotonic()
-    running = doing.run(dry_run)
+    running = operation.run(dry_run)
     with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
         try:
             for step in running:
-                jids += step.jids[: following.MOST - len(jids)]
-                elsewhere += step.elsewhere[: following.MOST - len(elsewhere)]
+                jids += step.jids[: action_result.MOST - len(jids)]
+                elsewhere += step.elsewhere[: action_result.MOST - len(elsewhere)]
                 if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
                     output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
@@ -153,12 +155,14 @@ def _last(doing: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
     return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 
 
-def _confirm(client: Client, zset: SortedSet, doing: Operation, chosen: Selection, how: ActOptions) -> Inventory | None:
+def _confirm(
+    client: Client, zset: SortedSet, operation: Operation, chosen: Selection, how: ActOptions
+) -> Inventory | None:
     """Ask if the action is risky; return the jobs of the set that the question was about, None without a question."""
-    action = doing.action
+    action = operation.action
     if action.edit is not None:
-        return None if how.yes and not chosen.names else ask_for_edit(doing, how).inventory
-    # To bring back what is named costs nothing that cannot be mended; to throw away, or many at once, may.
+        return None if how.yes and not chosen.names else ask_for_edit(operation, how).inventory
+    # To bring back what is named costs nothing that cannot be undone; to throw away, or many at once, may.
     is_grave = action.verb in ("delete", "kill") or not chosen.names
     if how.yes or not (is_grave or action.foreign_queues):
         return None
@@ -167,14 +171,14 @@ def _confirm(client: Client, zset: SortedSet, doing: Operation, chosen: Selectio
         shown = inventory(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of the {zset} set?")
         return shown
-    if not is_grave and not _last(doing, dry_run=True)[0].foreign:
+    if not is_grave and not _run(operation, dry_run=True)[0].foreign:
         return None
-    return ask_for(doing).inventory
+    return ask_for(operation).inventory
 
 
-def ask_for_edit(doing: Operation, how: ActOptions) -> Progress:
+def ask_for_edit(operation: Operation, how: ActOptions) -> Progress:
     """Show what an edit would change, ask whether to do it, and return that; end the command if it changes nothing."""
-    action, (seen, _) = doing.action, _last(doing, dry_run=True)
+    action, (seen, _) = operation.action, _run(operation, dry_run=True)
     if not seen.done:
         _conclude(seen, (), action, how=how, follow=None)
         raise typer.Exit(Exit.OK)
@@ -182,10 +186,10 @@ def ask_for_edit(doing: Operation, how: ActOptions) -> Progress:
         output.say(line)
     if seen.done > len(seen.previews):
         output.say(f"… and {output.jobs(seen.done - len(seen.previews))} more.")
-    _tell_refused(seen)
+    _print_refusals(seen)
     _warn(seen, action)
     sent = " and send" if action.edit is not None and action.edit.retry else ""
-    confirm(f"Edit{sent} {output.jobs(seen.done)} of {doing.place}?", yes=how.yes)
+    confirm(f"Edit{sent} {output.jobs(seen.done)} of {operation.place}?", yes=how.yes)
     return seen
 
 
@@ -214,15 +218,15 @@ def _past_tense(action: Action) -> str:
     return "edited and sent" if action.edit is not None and action.edit.retry else _DONE[action.verb]
 
 
-def _led_away(seen: Progress) -> str:
+def _foreign_text(seen: Progress) -> str:
     if not seen.foreign or FOREIGN.why in seen.refused:
         return ""
     count = sum(seen.foreign.values())
     return f", {count} of them to queues that this configuration does not serve: {counts_text(seen.foreign)}"
 
 
-def _tell_plan(seen: Progress, doing: Operation, *, as_json: bool) -> None:
-    action = doing.action
+def _print_plan(seen: Progress, operation: Operation, *, as_json: bool) -> None:
+    action = operation.action
     if as_json:
         output.as_json({"dry_run": True, **_as_json(seen, action)})
     elif action.edit is not None:
@@ -232,27 +236,27 @@ def _tell_plan(seen: Progress, doing: Operation, *, as_json: bool) -> None:
         entries.write(seen.examples, as_json=False)
     above = len(seen.examples if action.edit is None else seen.previews)
     more = f", the first {above} of them above" if seen.done > above > 0 else ""
-    would = f"{output.jobs(seen.done)} of {seen.total} in {doing.place} would be {_past_tense(action)}"
-    output.say(f"{would}{more}{_led_away(seen)}.")
-    _tell_refused(seen)
+    would = f"{output.jobs(seen.done)} of {seen.total} in {operation.place} would be {_past_tense(action)}"
+    output.say(f"{would}{more}{_foreign_text(seen)}.")
+    _print_refusals(seen)
     _warn(seen, action)
     if (code := _code(seen, action)) is not Exit.OK:
         raise typer.Exit(code)
 
 
 def _conclude(last: Progress, jids: Sequence[str], action: Action, how: ActOptions, follow: Follow | None) -> None:
-    output.say(f"{output.jobs(last.done)} {_past_tense(action)}{_led_away(last)}.")
-    _tell_refused(last)
+    output.say(f"{output.jobs(last.done)} {_past_tense(action)}{_foreign_text(last)}.")
+    _print_refusals(last)
     became = None
     if follow is not None and jids:
         if last.done > len(jids):
             output.say(f"note: the first {output.jobs(len(jids))} of them are followed.")
         became = follow(last, jids)
-        following.tell(became, how.wait_s or 0.0)
+        action_result.print_result(became, how.wait_s or 0.0)
     if how.as_json:
-        followed = {} if became is None else {"became": following.fields(became)}
+        followed = {} if became is None else {"became": action_result.fields(became)}
         output.as_json({"dry_run": False, **_as_json(last, action), **followed})
-    code = Exit.OK if became is None else following.exit_code(became)
+    code = Exit.OK if became is None else action_result.exit_code(became)
     code = _code(last, action) if code is Exit.OK else code
     if code is not Exit.OK:
         raise typer.Exit(code)
@@ -265,7 +269,7 @@ def _code(last: Progress, action: Action) -> Exit:
     return Exit.OK
 
 
-def _tell_refused(seen: Progress) -> None:
+def _print_refusals(seen: Progress) -> None:
     for why, count in seen.refused.items():
         output.say(f"{output.jobs(count)} left: {why}")
         if why == FOREIGN.why:

@@ -51,20 +51,20 @@ def wait(
         left_s = deadline - time.monotonic()
         if became.is_over:
             return became
-        for why in _held_up(client, became, known):
+        for why in _hindrances(client, became, known):
             if why not in reasons:
                 output.say(f"note: {why}")
             reasons.add(why)
         if left_s <= 0:
             return became
-        if sys.stderr.isatty() and (words := _so_far(became)) != told:
+        if sys.stderr.isatty() and (words := _progress_text(became)) != told:
             output.say(f"… {words}")
             told = words
         time.sleep(min(pause_s, left_s))
         pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
 
 
-def _held_up(client: Client, became: ActionResult, known: ConfigContext) -> Iterator[str]:
+def _hindrances(client: Client, became: ActionResult, known: ConfigContext) -> Iterator[str]:
     """Yield why jobs that wait are not taken, as far as it is known."""
     for queue in became.queues:
         target = known.targets.get(queue)
@@ -72,9 +72,9 @@ def _held_up(client: Client, became: ActionResult, known: ConfigContext) -> Iter
             yield why
 
 
-def tell(became: ActionResult, timeout_s: float) -> None:
+def print_result(became: ActionResult, timeout_s: float) -> None:
     """Print what became of the jobs."""
-    output.say(f"{_so_far(became)}.")
+    output.say(f"{_progress_text(became)}.")
     for one in became.failed:
         name, group = _LISTS[one.zset], f" --group {one.group}" if one.group is not None else ""
         output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
@@ -123,7 +123,7 @@ def fields(became: ActionResult) -> dict[str, Json]:
     return {**told, "failed": failed, "unseen": list(became.unseen), "refused": list(became.refused)}
 
 
-def _so_far(became: ActionResult) -> str:
+def _progress_text(became: ActionResult) -> str:
     return ", ".join(_parts(became))
 
 

@@ -44,8 +44,8 @@ def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *
 
 
 @attrs.define
-class _Beat:
-    """When the next read is due: never twice for one beat, and late ones are left out."""
+class _Schedule:
+    """When the next read is due: never twice for one moment, and late ones are left out."""
 
     every_s: float
     _start_s: float = attrs.field(factory=time.monotonic)
@@ -63,7 +63,7 @@ def _screen(looks: Sampler, every_s: float) -> None:
     from restbroker.cli.watch import terminal  # with rich, which no pipe needs
     from restbroker.cli.watch.screen import View, screen
 
-    beat = _Beat(every_s)
+    schedule = _Schedule(every_s)
     look: Sample | None = None
     event: terminal.Event | None = None
     while event is not terminal.Event.QUIT:
@@ -72,8 +72,8 @@ def _screen(looks: Sampler, every_s: float) -> None:
         with terminal.alternate_screen() as place:
             event = None
             while event not in (terminal.Event.SUSPEND, terminal.Event.QUIT):
-                if look is None or beat.left_s() <= 0:
-                    beat.next()
+                if look is None or schedule.left_s() <= 0:
+                    schedule.next()
                     look = looks.sample()
                 clock = f"{datetime.now().astimezone():%H:%M:%S}"
                 view = View(
@@ -81,31 +81,31 @@ def _screen(looks: Sampler, every_s: float) -> None:
                     clock=clock,
                     every=duration_text(every_s),
                     seen=look.seen,
-                    course=look.course,
+                    trend=look.trend,
                     wanted=looks.wanted,
                     error=look.error,
                     age_s=look.age_s,
                 )
                 place.show(screen(view, *place.size))
-                event = place.wait(beat.left_s())
+                event = place.wait(schedule.left_s())
 
 
 def _print(looks: Sampler, every_s: float, write: Callable[[Sample], None]) -> None:
-    beat = _Beat(every_s)
+    schedule = _Schedule(every_s)
     while True:
-        beat.next()
+        schedule.next()
         write(looks.sample())
-        with output.whole():
+        with output.require_written():
             pass
-        _wait(beat)
+        _wait(schedule)
 
 
-def _wait(beat: _Beat) -> None:
+def _wait(schedule: _Schedule) -> None:
     """Wait until the next read is due, or the reader of a pipe went away, which the next line then finds."""
     reader = select.poll()
     # Errors are always told of. A file has none, and is ready at once.
     reader.register(sys.stdout.fileno(), 0)
-    reader.poll(max(beat.left_s(), 0.0) * 1000)
+    reader.poll(max(schedule.left_s(), 0.0) * 1000)
 
 
 def _json(look: Sample) -> None:
@@ -113,7 +113,7 @@ def _json(look: Sample) -> None:
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("totals", "queues", "targets", "sources"))
     if look.seen is not None and look.error is None:
-        line |= {"per_s": look.course.per_s, **look.seen}
+        line |= {"per_s": look.trend.per_s, **look.seen}
     output.json_line(line)
 
 
@@ -122,7 +122,7 @@ def _block(look: Sample, rows: Rows) -> None:
     if look.error is not None:
         output.row(("error", look.error.message))
     elif look.seen is not None:
-        for name, per_s in look.course.per_s.items():
+        for name, per_s in look.trend.per_s.items():
             output.row(("rate", name, f"{per_s:.1f}"))
         for row in rows(look.seen):
             output.row(row)
