@@ -13,10 +13,16 @@ from functools import partial
 import attrs
 import trio
 
-from restbroker.app.events import event_services, sent_by
+from restbroker.app.events import event_services, own_events
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reloader
-from restbroker.app.roster_service import RosterService, beside, refreshing_of, roster_service, with_brokers
+from restbroker.app.roster_service import (
+    RosterService,
+    is_served_with_brokers,
+    merge_samples,
+    refresh_target_of,
+    roster_service,
+)
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import ProcessView, web_services
@@ -102,7 +108,7 @@ async def _main(
         systemd if line is None else [WorkerChannel(line, plan.status.view, control, report=report, samples=sent)]
     )
 
-    def plan_anew(new: Config) -> BrokerPlan:
+    def replan(new: Config) -> BrokerPlan:
         targets = _targets(new, report, counters, open_connection=plan.open_connection, open_control=plan.open_control)
         return attrs.evolve(plan, targets=targets, shutdown_timeout_s=new.shutdown_timeout_s)
 
@@ -112,7 +118,7 @@ async def _main(
     reloader = Reloader(
         config,
         load,
-        plan_anew,
+        replan,
         apply=apply,
         report=report,
         supervisors=supervisors,
@@ -120,9 +126,9 @@ async def _main(
         alone=line is None,
     )
     rosters = RosterService()
-    if line is None and with_brokers(config):
-        rosters = roster_service(config.roster, plan.open_control, report, refreshing_of(config))
-    looks = ProcessView(plan.status.view, plan.status.running, samples=beside(samples, rosters.samples))
+    if line is None and is_served_with_brokers(config):
+        rosters = roster_service(config.roster, plan.open_control, report, refresh_target_of(config))
+    looks = ProcessView(plan.status.view, plan.status.running, samples=merge_samples(samples, rosters.samples))
     web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of
         web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
@@ -183,7 +189,7 @@ def _targets(
     fast_jobs = None if os.environ.get("RESTBROKER_FAST") == "0" else counters.fast_jobs
 
     def ports(target: Target, transport: Transport) -> Ports:
-        rosters, sent = rosters_of(config, target, open_connection), sent_by(config.events, open_control, report)
+        rosters, sent = rosters_of(config, target, open_connection), own_events(config.events, open_control, report)
         logins = logins_of(target, open_connection)
         return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
 

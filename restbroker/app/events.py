@@ -42,8 +42,8 @@ def event_services(
     readers: list[Reader] = []
     for source in events.sources:
         if source.path is None:
-            ways = attrs.evolve(_ways(source, deliverer, open_connection, report), states=states.of(source))
-            readers.append(registry.open_reader(source, ways))
+            ports = attrs.evolve(_reader_ports(source, deliverer, open_connection, report), states=states.of(source))
+            readers.append(registry.open_reader(source, ports))
     servers = [_server(events, bind, deliverer, report) for bind in events.webhook_sources]
     return (Receiver(deliverer, servers, [states, *readers] if readers else []),)
 
@@ -69,14 +69,14 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
     )
 
 
-def _ways(
-    source: EventSource, inlet: "Intake", open_connection: "Callable[[], Connection]", report: Report
+def _reader_ports(
+    source: EventSource, intake: "Intake", open_connection: "Callable[[], Connection]", report: Report
 ) -> "ReaderPorts":
     """Return what the source's reader may use; for a source that names a target, its users' logins too."""
     from restbroker.servers.event_contract import ReaderPorts
 
     if source.target is None:
-        return ReaderPorts(inlet, report)
+        return ReaderPorts(intake, report)
     from restbroker.events.leases import LeasesInRedis
     from restbroker.servers import registry
     from restbroker.servers.contract import Ports
@@ -85,10 +85,12 @@ def _ways(
 
     http, book = open_transport(source.target), logins_of(source.target, open_connection)
     logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
-    return ReaderPorts(inlet, report, LeasesInRedis(source.name, open_connection), logins=logins, http=http)
+    return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection), logins=logins, http=http)
 
 
-def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "OwnEvents | None":
+def own_events(
+    events: Events | None, open_connection: "Callable[[], Connection]", report: Report
+) -> "OwnEvents | None":
     """Return what keeps sent messages from coming back as events; None if no source has the key `DropOwn`."""
     if events is None:
         return None
@@ -97,7 +99,7 @@ def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", 
     return own_of(events, open_connection, report)
 
 
-def events_here(config: Config, report: Report) -> tuple[Service, ...]:
+def local_event_services(config: Config, report: Report) -> tuple[Service, ...]:
     """Return the services that take in events in a process that delivers nothing; none without the section `Events`.
 
     With sentinels, the service that finds the Redis master is among them.

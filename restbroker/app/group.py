@@ -12,9 +12,9 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.app.events import events_here
-from restbroker.app.reading import ReloadObserver, read, warnings_of
-from restbroker.app.roster_service import RosterService, beside, served_here, with_brokers
+from restbroker.app.events import local_event_services
+from restbroker.app.reload_config import ReloadObserver, read, warnings_of
+from restbroker.app.roster_service import RosterService, is_served_with_brokers, local_roster_service, merge_samples
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import ProcessView, site_services, web_services
 from restbroker.app.summaries import Summaries
@@ -60,11 +60,11 @@ async def _main(config: Config, load: Callable[[], LoadedConfig], command: Seque
     def current() -> Config:
         return reloader.config
 
-    rosters = served_here(config, log) if with_brokers(config) else RosterService()
-    all_samples = beside(samples, rosters.samples)
+    rosters = local_roster_service(config, log) if is_served_with_brokers(config) else RosterService()
+    all_samples = merge_samples(samples, rosters.samples)
     looks = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
     services: list[Service] = [Summaries(log), *rosters.services, *web_services(current, None, looks, log), *systemd]
-    services += events_here(config, report)
+    services += local_event_services(config, report)
     if config.stats:
         services += site_services(current, looks, log)
     log(GroupStarted(os.getpid(), __version__, config.processes))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from restbroker.app.reading import AT_START, OTHER_REDIS, ReloadObserver, read, warnings_of
+from restbroker.app.reload_config import AT_START, OTHER_REDIS, ReloadObserver, read, warnings_of
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.core import Config, LoadedConfig

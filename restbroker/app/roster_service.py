@@ -19,7 +19,7 @@ from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
-    from restbroker.rosters.refreshing import Refreshing
+    from restbroker.rosters.refresh_target import RefreshTarget
     from restbroker.store.client import Client
     from restbroker.store.connection import Connection
 
@@ -36,7 +36,7 @@ def roster_service(
     config: Roster | None,
     open_connection: "Callable[[], Connection]",
     report: Report,
-    refreshing: "Refreshing | None" = None,
+    refreshing: "RefreshTarget | None" = None,
 ) -> RosterService:
     """Return the roster service; an empty one without the section `Roster`.
 
@@ -79,40 +79,40 @@ def roster_service(
     return RosterService((*keeper, reader, server), made.samples)
 
 
-def served_here(config: Config, report: Report) -> RosterService:
+def local_roster_service(config: Config, report: Report) -> RosterService:
     """Return the roster service of a process that delivers nothing.
 
     With sentinels, the service that finds the Redis master is among its services.
     """
     watch, open_connection = own_redis(config)
-    found = roster_service(config.roster, open_connection, report, refreshing_of(config))
+    found = roster_service(config.roster, open_connection, report, refresh_target_of(config))
     return attrs.evolve(found, services=(*watch, *found.services))
 
 
-def refreshing_of(config: Config) -> "Refreshing | None":
+def refresh_target_of(config: Config) -> "RefreshTarget | None":
     """Return the target that refreshes rosters, with its token; None without the section `Roster` or such a target.
 
     None also if no token allows a refresh, which brokers report.
     """
     if config.roster is None:
         return None
-    from restbroker.rosters.refreshing import Refreshing
+    from restbroker.rosters.refresh_target import RefreshTarget
 
     try:
-        return Refreshing.of(config)
+        return RefreshTarget.from_config(config)
     except ConfigError:
         return None
 
 
-def _refresh(refreshing: "Refreshing", client: "Client", users: Sequence[str]) -> None:
+def _refresh(refreshing: "RefreshTarget", client: "Client", users: Sequence[str]) -> None:
     refreshing.push(client, users)
 
 
-def with_brokers(config: Config) -> bool:
+def is_served_with_brokers(config: Config) -> bool:
     """Tell whether `restbroker run` serves rosters too."""
     return config.roster is not None and config.roster.served
 
 
-def beside(own: Callable[[], Samples], more: Callable[[], Samples]) -> Callable[[], Samples]:
+def merge_samples(own: Callable[[], Samples], more: Callable[[], Samples]) -> Callable[[], Samples]:
     """Return a function that merges the values of both."""
     return lambda: {**own(), **more()}

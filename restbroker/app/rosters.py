@@ -19,7 +19,7 @@ from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.rosters import store as rosters
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.store import RefreshJobs
 from restbroker.servers.contract import Claim
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
@@ -48,8 +48,8 @@ class RostersInRedis:
     """
 
     _open: Callable[[], Connection]
-    _changed: Refreshing | None
-    _marked: Refreshing | None
+    _changed: RefreshTarget | None
+    _marked: RefreshTarget | None
     _prefix: str = ""
     _connection: Connection | None = None
 
@@ -60,19 +60,19 @@ class RostersInRedis:
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make all of these changes or none, with their refresh jobs; return the new versions, or why not."""
-        return await self._insist(lambda redis: redis.call(_change, tuple(changes), self._changed))
+        return await self._retry(lambda redis: redis.call(_change, tuple(changes), self._changed))
 
     async def mark(self, users: Sequence[str]) -> bool:
         """Mark these users for a refresh, changed or not; return False if no target refreshes."""
         marked = self._marked
         if marked is None:
             return False
-        await self._insist(lambda redis: redis.call(_mark, tuple(users), marked, self._prefix))
+        await self._retry(lambda redis: redis.call(_mark, tuple(users), marked, self._prefix))
         return True
 
     async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
         """Return the contacts of each user as they are stored."""
-        return await self._insist(lambda redis: redis.call(rosters.read, tuple(users)))
+        return await self._retry(lambda redis: redis.call(rosters.read, tuple(users)))
 
     async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
         """Begin the refreshes of those who are due and not refreshed elsewhere, for `lease_s` at most.
@@ -112,9 +112,9 @@ class RostersInRedis:
         return self._connection
 
     async def _run(self, call: Callable[[Keys], ScriptCall]) -> Reply:
-        return await self._insist(lambda redis: redis.run(call(redis.keys)))
+        return await self._retry(lambda redis: redis.run(call(redis.keys)))
 
-    async def _insist(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _retry(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
@@ -131,30 +131,30 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
     """
     if target.kind != KIND:
         return None
-    home = Refreshing.of(config)
+    home = RefreshTarget.from_config(config)
     if home is not None and target.name == home.target.name:
         return RostersInRedis(open_connection, home, home)
     if target.is_local:
         return RostersInRedis(open_connection, home, home)
-    own = Refreshing.at(target, config.tokens)
+    own = RefreshTarget.with_token(target, config.tokens)
     return RostersInRedis(open_connection, home, own, f"{target.name}/")
 
 
 def _change(
-    client: Client, changes: Sequence[Change], refreshing: Refreshing | None
+    client: Client, changes: Sequence[Change], refreshing: RefreshTarget | None
 ) -> RosterVersions | RosterUnchanged:
     """Make these changes with their refresh jobs; call it in a thread, since it may read a token's file."""
     wanted = None if refreshing is None else _refresh_jobs(refreshing, [change.user for change in changes])
     return rosters.change(client, changes, wanted)
 
 
-def _mark(client: Client, users: Sequence[str], refreshing: Refreshing, prefix: str) -> None:
+def _mark(client: Client, users: Sequence[str], refreshing: RefreshTarget, prefix: str) -> None:
     wanted = _refresh_jobs(refreshing, users)
     named = {prefix + user: payload for user, payload in wanted.payloads.items()}
     rosters.mark(client, tuple(named), attrs.evolve(wanted, payloads=named))
 
 
-def _refresh_jobs(refreshing: Refreshing, users: Sequence[str]) -> RefreshJobs:
+def _refresh_jobs(refreshing: RefreshTarget, users: Sequence[str]) -> RefreshJobs:
     try:
         return RefreshJobs(refreshing.queue, refreshing.payloads(users, time.time()))
     except ConfigError as error:

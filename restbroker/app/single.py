@@ -13,8 +13,8 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.app.reading import OTHER_REDIS, ReloadObserver, read, warnings_of
-from restbroker.app.roster_service import beside, served_here
+from restbroker.app.reload_config import OTHER_REDIS, ReloadObserver, read, warnings_of
+from restbroker.app.roster_service import local_roster_service, merge_samples
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import ProcessView, site_services
 from restbroker.app.summaries import Summaries
@@ -53,10 +53,10 @@ def _pages(current: Callable[[], Config], log: LogSink) -> list[Service]:
 
 
 def _rosters(current: Callable[[], Config], log: LogSink, *, stats: bool) -> list[Service]:
-    found = served_here(current(), log)
+    found = local_roster_service(current(), log)
     if not stats:
         return [*found.services]
-    looks = ProcessView(lambda: _VIEW, of_all=True, samples=beside(_samples, found.samples))
+    looks = ProcessView(lambda: _VIEW, of_all=True, samples=merge_samples(_samples, found.samples))
     return [*found.services, *site_services(current, looks, log)]
 
 

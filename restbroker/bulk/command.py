@@ -15,15 +15,15 @@ from restbroker.bulk import files as bulk_files
 from restbroker.bulk.command_batch import (
     Batch,
     BatchOptions,
+    keeps_failed_rows,
     makers_of,
     reader_of,
-    require_right,
+    require_valid,
     rows_text,
-    wants_failed,
 )
 from restbroker.bulk.command_input import open_input
 from restbroker.bulk.command_show import Rejects, Summary
-from restbroker.bulk.push import last_known
+from restbroker.bulk.push import read_last_record
 from restbroker.bulk.read import BadFile, Table
 from restbroker.config.core import Config
 from restbroker.console import arguments, output
@@ -32,7 +32,7 @@ from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, U
 from restbroker.operate.connect import open_store
 
 
-class Interrupted(BaseException):
+class SignalReceived(BaseException):
     """A signal came; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
@@ -40,39 +40,39 @@ class Interrupted(BaseException):
         self.number = number
 
 
-def run(settings: Config, asked: BatchOptions) -> NoReturn:
+def run(settings: Config, options: BatchOptions) -> NoReturn:
     """Push the rows and exit. Raise `UsageError`.
 
     It exits with 0: all rows are pushed, and with --wait done; 7: not all; 1: none; 6: no answer.
     """
-    if asked.order.reply_id is not None:
+    if options.order.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
-    typed = arguments.read(asked.words)
-    with _stoppable(), open_input(asked.file, asked.state, twice=wants_failed(asked)) as found:
+    typed = arguments.read(options.words)
+    with _raise_on_signals(), open_input(options.file, options.state, twice=keeps_failed_rows(options)) as found:
         try:
             table = bulk_files.open_table(found.source)
         except BadFile as error:
             raise UsageError(f"{found.name} {error.why}.", error.cure) from None
-        if asked.dry_run:
-            summary = _dry_run(settings, asked, typed, table)
+        if options.dry_run:
+            summary = _dry_run(settings, options, typed, table)
         else:
             with open_store(settings) as client:
-                batch = Batch(settings, asked, typed, client=client, found=found, table=table)
+                batch = Batch(settings, options, typed, client=client, found=found, table=table)
                 try:
                     summary = batch.run()
-                except (Interrupted, StoreUnavailable, StoreRefused) as error:
-                    _tell_how_to_go_on(batch, error)
-    summary.show(as_json=asked.as_json)
+                except (SignalReceived, StoreUnavailable, StoreRefused) as error:
+                    _print_resume_hint(batch, error)
+    summary.show(as_json=options.as_json)
     raise typer.Exit(summary.code())
 
 
-def _dry_run(settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, table: Table) -> Summary:
+def _dry_run(settings: Config, options: BatchOptions, typed: arguments.TypedArguments, table: Table) -> Summary:
     """Read and check all rows. The server's version is taken from Redis, if it says it within a second."""
     with open_store(settings, 1.0) as client:
-        makers = makers_of(settings, asked, typed, client=client, order=asked.order)
-        require_right(makers, asked, table)
+        makers = makers_of(settings, options, typed, client=client, order=options.order)
+        require_valid(makers, options, table)
         rejects = Rejects(table, None)
-        reader = reader_of(makers, asked, table, rejects=rejects, batch="0" * 16)
+        reader = reader_of(makers, options, table, rejects=rejects, batch="0" * 16)
         with closing(rejects):
             for _ in reader.chunks():
                 pass
@@ -80,11 +80,11 @@ def _dry_run(settings: Config, asked: BatchOptions, typed: arguments.TypedArgume
     return Summary("", rows, reader.good, rejected=reader.bad, rejects=None, dry_run=True)
 
 
-def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> NoReturn:
+def _print_resume_hint(batch: Batch, error: SignalReceived | RestbrokerError) -> NoReturn:
     state = batch.state
     if isinstance(error, RestbrokerError):
         output.say(f"restbroker: {error}")
-    known = None if state is None else last_known(batch.client, state.batch)
+    known = None if state is None else read_last_record(batch.client, state.batch)
     if state is None:
         output.say("No row was pushed.")
     else:
@@ -94,27 +94,27 @@ def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> No
             output.say(f"{pushed}, the last is row {last}. Without --state, standard input cannot be resumed: feed"
                        " only the rows after that one.")  # fmt: skip
         else:
-            same = "The same command without --again" if batch.asked.again else "The same command"
+            same = "The same command without --again" if batch.options.again else "The same command"
             output.say(f"{pushed}. {same} continues, and pushes none of them again.")
-    if isinstance(error, Interrupted):
+    if isinstance(error, SignalReceived):
         raise typer.Exit(128 + error.number) from None
     raise typer.Exit(Exit.STORE if isinstance(error, StoreUnavailable) else Exit.FAILED) from None
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM raise `Interrupted` in the block, once."""
+def _raise_on_signals() -> Iterator[None]:
+    """Make Ctrl-C and SIGTERM raise `SignalReceived` in the block, once."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop(number: int, _frame: object) -> None:
         for one in numbers:
             signal.signal(one, signal.SIG_IGN if one == number else signal.SIG_DFL)
-        raise Interrupted(number)
+        raise SignalReceived(number)
 
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
-    except Interrupted as stopped:
+    except SignalReceived as stopped:
         raise typer.Exit(128 + stopped.number) from None
     finally:
         for number, handler in before.items():

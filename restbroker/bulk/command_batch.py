@@ -27,7 +27,7 @@ from restbroker.bulk.command_show import (
     ProgressDisplay,
     Rejects,
     Summary,
-    foreign,
+    existing_file_error,
     progress_display,
 )
 from restbroker.bulk.push_jobs import COMMAND_KEY
@@ -43,8 +43,8 @@ from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Client
 
 _SAVE_EVERY_S: Final = 1.0
-_HEAR_EVERY_S: Final = 0.1
-_LONGEST_NAP_S: Final = 0.5
+_COUNT_EVERY_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 0.5
 _LOOK_UP: Final = 500
 _FAILED_KEPT: Final = "failed"
 """The note that the rows whose jobs failed are in the rejects file."""
@@ -77,7 +77,7 @@ class Batch:
     """One batch in the course of being pushed. `state`: which batch it is, once that is known."""
 
     settings: Config
-    asked: BatchOptions
+    options: BatchOptions
     typed: arguments.TypedArguments
     client: Client
     found: Input
@@ -87,25 +87,25 @@ class Batch:
     begun: bool = False
     failures: Failures = attrs.field(factory=Failures)
     _saved_s: float = 0.0
-    _heard_s: float = 0.0
+    _counted_s: float = 0.0
 
     @property
     def waits(self) -> bool:
         """Whether answers are counted."""
-        return self.asked.order.wants_reply
+        return self.options.order.wants_reply
 
     def run(self) -> Summary:
         """Push what is left of the batch, and wait for the answers if the options say so; return how it ended."""
-        makers = makers_of(self.settings, self.asked, self.typed, client=self.client, order=self.asked.order)
-        require_right(makers, self.asked, self.table)
+        makers = makers_of(self.settings, self.options, self.typed, client=self.client, order=self.options.order)
+        require_valid(makers, self.options, self.table)
         state, known = self._begin()
         self.state, self.known = state, known
         if known.row or state.is_complete:
-            self._tell_begun(state, known)
+            self._print_start(state, known)
         wanted = known.notes.get("wait") == "1"
         makers.reorder(attrs.evolve(makers.order, wants_reply=wanted, reply_to=bulk.reply_to(state.batch)))
         rejects = self._rejects()
-        reader = reader_of(makers, self.asked, self.table, rejects=rejects, batch=state.batch)
+        reader = reader_of(makers, self.options, self.table, rejects=rejects, batch=state.batch)
         reader.skipped, reader.keeps_texts = known.row, self.found.digest is None
         with closing(rejects), progress_display(waits=self.waits) as shown:
             self._push(reader, shown)
@@ -114,7 +114,7 @@ class Batch:
             self._reject_failed(rejects, known)
         done = known.done if self.waits else None
         rows = reader.good + reader.bad
-        kept = self.asked.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
+        kept = self.options.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
         return Summary(
             state.batch,
             rows,
@@ -129,7 +129,7 @@ class Batch:
     def _begin(self) -> tuple[State, bulk.BatchRecord]:
         tokens = self.settings.tokens
         secret = tokens[0].secrets[0].reveal() if tokens else ""
-        state = batch_of(self.found, _what(self.asked, self.typed), secret, again=self.asked.again)
+        state = batch_of(self.found, _request_text(self.options, self.typed), secret, again=self.options.again)
         known = bulk.read_batch(self.client, state.batch)
         if known is None and state.row:
             raise UsageError(
@@ -140,7 +140,10 @@ class Batch:
         self.begun = known is not None
         wait = "1" if self.waits else "0"
         if known is None or "wait" not in known.notes:
-            notes = {"wait": wait, "rejects": "" if self.asked.rejects is None else str(self.asked.rejects.resolve())}
+            notes = {
+                "wait": wait,
+                "rejects": "" if self.options.rejects is None else str(self.options.rejects.resolve()),
+            }
             bulk.write_notes(self.client, state.batch, notes)
             known = attrs.evolve(known or bulk.BatchRecord(), notes=notes)
         if self.waits and known.notes["wait"] != "1":
@@ -150,7 +153,7 @@ class Batch:
         save(self.found, attrs.evolve(state, row=known.row))
         return state, known
 
-    def _tell_begun(self, state: State, known: bulk.BatchRecord) -> None:
+    def _print_start(self, state: State, known: bulk.BatchRecord) -> None:
         before = f"{rows_text(known.pushed)} were pushed before (batch {state.batch})"
         if known.notes.get("complete") == "1":
             output.say(f"{before}, which is all of them. --again pushes them again.")
@@ -159,10 +162,10 @@ class Batch:
 
     def _rejects(self) -> Rejects:
         """Return where bad rows go. The file of a finished batch is left alone: a person may be correcting it."""
-        path, notes = self.asked.rejects, self.known.notes
+        path, notes = self.options.rejects, self.known.notes
         is_own = self.begun and path is not None and notes.get("rejects") == str(path.resolve())
-        if path is not None and wants_failed(self.asked) and path.exists() and not is_own:
-            raise foreign(path)  # not only once all has been pushed and waited for
+        if path is not None and keeps_failed_rows(self.options) and path.exists() and not is_own:
+            raise existing_file_error(path)  # not only once all has been pushed and waited for
         is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
         return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
 
@@ -172,14 +175,14 @@ class Batch:
         for chunk in reader.chunks():
             digest.update("".join(chunk.texts).encode("utf-8", "surrogateescape"))
             if chunk.last > before:
-                if self.asked.rate is not None:
-                    time.sleep(max(0.0, began_s + sent / self.asked.rate - time.monotonic()))
-                push.push(self.client, reader.batch, chunk, before=before, at_s=self.asked.order.at_s)
+                if self.options.rate is not None:
+                    time.sleep(max(0.0, began_s + sent / self.options.rate - time.monotonic()))
+                push.push(self.client, reader.batch, chunk, before=before, at_s=self.options.order.at_s)
                 before, sent = chunk.last, sent + chunk.rows
-            self._remember(chunk.last, digest.hexdigest())
-            self._hear(reader, shown)
+            self._save_state(chunk.last, digest.hexdigest())
+            self._count_replies(reader, shown)
 
-    def _remember(self, row: int, rows: str, *, at_once: bool = False) -> None:
+    def _save_state(self, row: int, rows: str, *, at_once: bool = False) -> None:
         """Write the state file now and then."""
         state = self.state
         assert state is not None  # noqa: S101 - it has begun
@@ -199,56 +202,56 @@ class Batch:
         self.state = attrs.evolve(self.state, row=self.known.row, is_complete=True)
         save(self.found, self.state)
 
-    def _hear(self, reader: push.Reader, shown: ProgressDisplay, *, is_read: bool = False) -> int:
+    def _count_replies(self, reader: push.Reader, shown: ProgressDisplay, *, is_read: bool = False) -> int:
         """Count answers that have come, and show how far it is; return how many came."""
-        heard = 0
+        replies = 0
         now_s = time.monotonic()
         # Of a row that was pushed before and is not read yet nobody knows the line.
-        is_due = reader.last >= self.known.row and now_s - self._heard_s >= _HEAR_EVERY_S
+        is_due = reader.last >= self.known.row and now_s - self._counted_s >= _COUNT_EVERY_S
         if self.waits and (is_read or is_due):
-            self._heard_s = now_s
+            self._counted_s = now_s
             while True:
-                count, ended = push.hear(self.client, reader.batch)
-                self.failures.tell(ended, reader.line_of)
-                heard += count
+                count, ended = push.read_replies(self.client, reader.batch)
+                self.failures.report(ended, reader.line_of)
+                replies += count
                 if not count:
                     break
             self.known = bulk.read_batch(self.client, reader.batch) or self.known
-        share = self.found.done() / self.found.size if self.found.size else None
-        answered = self.known.answered if self.waits else None
+        share = self.found.bytes_read() / self.found.size if self.found.size else None
+        answered = self.known.ended_rows if self.waits else None
         shown.show(InputProgress(reader.good + reader.bad, share, answered, pushed=self.known.pushed, is_read=is_read))
-        return heard
+        return replies
 
     def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> bulk.BatchRecord:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
-        heard_s, nap_s = time.monotonic(), 0.02
+        counted_s, pause_s = time.monotonic(), 0.02
         while self.waits:
-            if self._hear(reader, shown, is_read=True):
-                heard_s, nap_s = time.monotonic(), 0.02
-            if self.known.answered >= self.known.pushed:
+            if self._count_replies(reader, shown, is_read=True):
+                counted_s, pause_s = time.monotonic(), 0.02
+            if self.known.ended_rows >= self.known.pushed:
                 break
-            if time.monotonic() - heard_s >= self.asked.timeout_s:
-                left = self.known.pushed - self.known.answered
+            if time.monotonic() - counted_s >= self.options.timeout_s:
+                left = self.known.pushed - self.known.ended_rows
                 onward = "" if self.found.state is None else " The same command continues to wait."
                 output.say(
-                    f"No answer for {duration_text(self.asked.timeout_s)}; {rows_text(left)} not done yet.{onward}"
+                    f"No answer for {duration_text(self.options.timeout_s)}; {rows_text(left)} not done yet.{onward}"
                 )
                 break
-            time.sleep(nap_s)
-            nap_s = min(nap_s * 1.5, _LONGEST_NAP_S)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
         return self.known
 
     def _reject_failed(self, rejects: Rejects, known: bulk.BatchRecord) -> None:
         """Put the rows whose jobs failed among the rejects, once all have ended; not those that may have run."""
-        if not wants_failed(self.asked) or not sum(known.failed.values()):
+        if not keeps_failed_rows(self.options) or not sum(known.failed.values()):
             return
         assert self.state is not None  # noqa: S101 - it has begun
-        if known.answered < known.pushed:
-            output.say(f"Failed rows are written to {self.asked.rejects} once all have ended.")
+        if known.ended_rows < known.pushed:
+            output.say(f"Failed rows are written to {self.options.rejects} once all have ended.")
             return
         if rejects.is_finished and known.notes.get(_FAILED_KEPT):
             return
-        with self.found.again() as source:
+        with self.found.reopen() as source:
             if source is None:
                 output.say(f"{self.found.name} has changed meanwhile, so its failed rows are not among the rejects.")
                 return
@@ -267,40 +270,46 @@ class Batch:
                     yield Bad(row.number, row.line, f"{code}: {said}", row.text)
 
 
-def wants_failed(asked: BatchOptions) -> bool:
+def keeps_failed_rows(options: BatchOptions) -> bool:
     """Tell whether rows whose jobs fail are among the rejects."""
-    return asked.rejects is not None and asked.order.wants_reply and not asked.dry_run
+    return options.rejects is not None and options.order.wants_reply and not options.dry_run
 
 
 def makers_of(
-    settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, client: Client, order: JobRequest
+    settings: Config, options: BatchOptions, typed: arguments.TypedArguments, client: Client, order: JobRequest
 ) -> Makers:
     """Return what makes jobs of each command that a row may name."""
     return Makers(
-        settings, asked.target, asked.queue, typed=typed, any_command=asked.any_command, order=order, client=client
+        settings,
+        options.target,
+        options.queue,
+        typed=typed,
+        any_command=options.any_command,
+        order=order,
+        client=client,
     )
 
 
-def reader_of(makers: Makers, asked: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
+def reader_of(makers: Makers, options: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
     """Return what reads the rows."""
-    command = None if asked.command == EACH_ITS_OWN else asked.command
+    command = None if options.command == EACH_ITS_OWN else options.command
     return push.Reader(
-        batch, table.rows, makers, command=command, are_cells=table.form == "csv", reject=rejects, rate=asked.rate
+        batch, table.rows, makers, command=command, are_cells=table.form == "csv", reject=rejects, rate=options.rate
     )
 
 
-def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
+def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
     """Raise `UsageError` if the command or the table's columns leave no valid row.
 
     End the command with 4 if no token allows it.
     """
     columns = [name for name in table.columns if name != ERROR]
-    if asked.command == EACH_ITS_OWN:
+    if options.command == EACH_ITS_OWN:
         if table.form == "csv" and COMMAND_KEY not in columns:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")
         return
-    maker = makers(asked.command)
-    reasons = maker.tokens.refusals(asked.command)
+    maker = makers(options.command)
+    reasons = maker.tokens.refusals(options.command)
     if reasons:
         output.say("Nothing was queued.")
         for reason in reasons:
@@ -308,15 +317,15 @@ def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.form == "csv" else None
     if wrong is not None:
-        version = makers.version(asked.command)
+        version = makers.version(options.command)
         cure = f"As {version} takes it; ServerVersion names another (of a target in Targets: in its Options)."
         raise UsageError(f"No row can be valid: {wrong}", cure)
 
 
-def _what(asked: BatchOptions, typed: arguments.TypedArguments) -> str:
+def _request_text(options: BatchOptions, typed: arguments.TypedArguments) -> str:
     """Return a text that names what is to be done with the input; equal for equal commands and options."""
     const: Json = dict(typed.values)
-    return json.dumps([asked.command, const, asked.target, asked.queue], sort_keys=True)
+    return json.dumps([options.command, const, options.target, options.queue], sort_keys=True)
 
 
 def rows_text(count: int) -> str:

@@ -47,7 +47,7 @@ class Input:
     copy: IO[str] | None = None
 
     @contextmanager
-    def again(self) -> Iterator[Source | None]:
+    def reopen(self) -> Iterator[Source | None]:
         """Yield the same input from its beginning, which ends the first reading; None if the file was changed."""
         if self.copy is not None:
             self.copy.seek(0)
@@ -61,13 +61,13 @@ class Input:
         yield source
         source.detach()
 
-    def done(self) -> int:
+    def bytes_read(self) -> int:
         """Return how many bytes of it have been read; 0 if it can be read once only."""
         return self.raw.tell() if self.digest is not None else 0
 
 
 @attrs.frozen(eq=False)
-class _Copying:
+class _CopyingSource:
     """Keeps a copy of what is read."""
 
     source: Source
@@ -87,7 +87,7 @@ def _as_text(raw: io.BufferedReader) -> io.TextIOWrapper:
 
 @contextmanager
 def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[Input]:
-    """Yield the input; `twice`: it will be read again (`Input.again`). Raise `UsageError` if it cannot be read."""
+    """Yield the input; `twice`: it will be read again (`Input.reopen`). Raise `UsageError` if it cannot be read."""
     name = "standard input" if str(file) == STDIN else str(file)
     try:
         with open(0 if str(file) == STDIN else file, "rb", closefd=str(file) != STDIN) as raw:
@@ -102,7 +102,9 @@ def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterat
             else:
                 # Nobody else can open it, and it is gone with this process.
                 with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="") as copy:
-                    yield Input(name, _Copying(source, copy), raw, digest=digest, size=size, state=state, copy=copy)
+                    yield Input(
+                        name, _CopyingSource(source, copy), raw, digest=digest, size=size, state=state, copy=copy
+                    )
             source.detach()
     except OSError as error:
         if error.filename is None and str(file) == STDIN and error.errno != errno.EBADF:

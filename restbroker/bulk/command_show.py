@@ -44,7 +44,7 @@ class ProgressDisplay(Protocol):
 
 
 @attrs.define(eq=False)
-class Lines:
+class LineProgress:
     """A line now and then, where there is no terminal."""
 
     told_s: float = attrs.Factory(time.monotonic)
@@ -64,7 +64,7 @@ class Lines:
 def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
     """Yield a bar on a terminal; lines elsewhere."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield LineProgress()
         return
     from rich.console import Console  # slow to import, and of no use in a pipe
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -108,13 +108,13 @@ class Rejects:
         if self.is_finished:
             return
         if self.path is None:
-            self._tell(bad)
+            self._print(bad)
             return
         try:
             file = self._file or self._open(self.path)
             file.write(bulk_files.reject_text(self.table, bad))
         except OSError as error:
-            raise _unwritten(self.path, error) from None
+            raise _write_error(self.path, error) from None
 
     def add(self, failed: Iterable[Bad]) -> None:
         """Append rows that were pushed and failed: all of them or, with `UsageError`, none."""
@@ -132,7 +132,7 @@ class Rejects:
                     os.ftruncate(raw.fileno(), begins)
                     raise
         except OSError as error:
-            raise _unwritten(self.path, error) from None
+            raise _write_error(self.path, error) from None
 
     def close(self) -> None:
         """Close the file at the end of the input, or of the command."""
@@ -148,7 +148,7 @@ class Rejects:
             self._file.write(self.table.opening)
         return self._file
 
-    def _tell(self, bad: Bad) -> None:
+    def _print(self, bad: Bad) -> None:
         if not bad.more and self.count <= _MOST_TOLD:
             output.say(f"line {bad.line}: {bad.why}")
         elif not bad.more and self.count == _MOST_TOLD + 1:
@@ -160,14 +160,14 @@ def _write(raw: IO[bytes], text: bytes) -> None:
         text = text[raw.write(text) :]
 
 
-def _unwritten(path: Path, error: OSError) -> UsageError:
+def _write_error(path: Path, error: OSError) -> UsageError:
     if isinstance(error, FileExistsError):
-        return foreign(path)
+        return existing_file_error(path)
     message = f"The rejects cannot be written to {path}: {error.strerror}."
     return UsageError(message, "Free some space there; the same command then continues.")
 
 
-def foreign(path: Path) -> UsageError:
+def existing_file_error(path: Path) -> UsageError:
     """Return why a rejects file that this batch did not write is left alone."""
     return UsageError(f"{path} exists already.", "Name another file for the rejects, or remove it.")
 
@@ -179,7 +179,7 @@ class Failures:
     told: int = 0
     messages: dict[int, str] = attrs.field(factory=dict)
 
-    def tell(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
+    def report(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
         """Show some of them; all are counted elsewhere."""
         for one in ended:
             self.told += 1
@@ -210,19 +210,19 @@ class Summary:
     dry_run: bool = False
 
     @property
-    def unanswered(self) -> int:
+    def pending(self) -> int:
         """How many rows have no answer yet."""
-        return 0 if self.done is None else max(self.pushed - self.done - self._not_done, 0)
+        return 0 if self.done is None else max(self.pushed - self.done - self._failures, 0)
 
     @property
-    def _not_done(self) -> int:
+    def _failures(self) -> int:
         return sum(self.failed.values()) + sum(self.uncertain.values())
 
     def code(self) -> Exit:
         """Return the exit code."""
-        if self.unanswered:
+        if self.pending:
             return Exit.WAITING
-        bad = self.rejected + self._not_done
+        bad = self.rejected + self._failures
         if not bad:
             return Exit.OK
         good = self.pushed if self.done is None else self.done
@@ -236,7 +236,7 @@ class Summary:
                 "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
             if self.done is not None:
                 told |= {"done": self.done, "failed": dict(self.failed), "may_have_run": dict(self.uncertain),
-                         "unanswered": self.unanswered}  # fmt: skip
+                         "unanswered": self.pending}  # fmt: skip
             output.as_json(told)
             return
         verb = "good" if self.dry_run else "pushed"
@@ -245,7 +245,7 @@ class Summary:
             rows.append(("done", self.done))
             rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(self.failed.items())]
             rows += [(f"{code} (may have run)", count) for code, count in sorted(self.uncertain.items())]
-            rows += [("unanswered", self.unanswered)] if self.unanswered else []
+            rows += [("unanswered", self.pending)] if self.pending else []
         output.table(("", ""), [(name, str(count)) for name, count in rows])
         if kept is not None:
             which = "that failed or were rejected" if self.failed else "that were rejected"

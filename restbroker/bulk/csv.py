@@ -51,7 +51,7 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
         header = next(csv.reader([first], delimiter=separator, strict=True), [])
     except csv.Error as error:
         raise BadFile(f"has a first line that is not CSV ({error})", "The first line names the columns.") from None
-    if wrong := _wrong_in(header):
+    if wrong := _header_problem(header):
         raise BadFile(wrong, "The first line names the columns, e.g. user,host,password.")
     errors = header.index(ERROR) if ERROR in header else None
     row = _Form(separator, tuple(header), errors)
@@ -65,7 +65,7 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
 def guarded_row(text: str, separator: str) -> str:
     """Return the row's text with its cells guarded (`job.cells`); what is no proper row stays as it is."""
     form = _Form(separator, (), None)
-    if form.proper().fullmatch(text) is None:
+    if form.row_pattern().fullmatch(text) is None:
         return text
     mark = re.escape(separator)
     return re.sub(f"({_CELL.format(mark)})({mark}|\r?\n|\r|\\Z)", lambda found: _guard(found[1]) + found[2], text)
@@ -75,7 +75,7 @@ def _guard(cell: str) -> str:
     return f'"{guard(cell[1:])}' if cell.startswith('"') else guard(cell)
 
 
-def _wrong_in(header: list[str]) -> str | None:
+def _header_problem(header: list[str]) -> str | None:
     if any("\ud800" <= c <= "\udfff" for name in header for c in name):
         return "is not UTF-8 in its first line"
     if "" in header:
@@ -116,11 +116,11 @@ class _Form:
         csv.writer(written, delimiter=self.separator, lineterminator="\n").writerow(kept)
         return written.getvalue()
 
-    def without_first(self, piece: str) -> str:
+    def without_first_cell(self, piece: str) -> str:
         """Return a later line of such a row without the empty cell that a rejects file has there."""
         return piece.removeprefix(self.separator) if self.errors == 0 else piece
 
-    def proper(self) -> re.Pattern[str]:
+    def row_pattern(self) -> re.Pattern[str]:
         """Return the pattern of a row whose quotation marks are as they should be."""
         mark = re.escape(self.separator)
         cell = _CELL.format(mark)
@@ -130,7 +130,7 @@ class _Form:
 def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
     csv.field_size_limit(2 * LONGEST)
     rows = csv.reader(lines, delimiter=form.separator, strict=True)
-    proper, header, errors = form.proper(), form.header, form.errors
+    proper, header, errors = form.row_pattern(), form.header, form.errors
     number, width, taken = 0, len(header), lines.taken
     while True:
         lines.begin()
@@ -139,7 +139,7 @@ def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
             cells = next(rows, None)
         except TooLong:
             number += 1
-            yield from too_long(number, lines, form.without_error, form.without_first)
+            yield from too_long(number, lines, form.without_error, form.without_first_cell)
             continue
         except csv.Error as error:
             why, cells = UNCLOSED if "unexpected end" in str(error) else ODD_MARK, []

@@ -50,7 +50,7 @@ def reject_text(table: Table, bad: Bad) -> str:
             text = bulk_csv.guarded_row(text, table.separator)
         return f'"{cell}"{table.separator}{text}'
     document = rubyjson.object_of(text.encode("utf-8", "surrogateescape"))
-    if not document or bulk_ndjson.stands_twice(text):  # What cannot be read, or would lose something.
+    if not document or bulk_ndjson.has_duplicate_name(text):  # What cannot be read, or would lose something.
         return f"{json.dumps({ERROR: why}, ensure_ascii=False)}\n{text}"
     document.pop(ERROR, None)
     return rubyjson.dumps({**document, ERROR: why}).decode() + "\n"

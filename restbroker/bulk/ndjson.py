@@ -47,7 +47,7 @@ def _member_of(text: str) -> dict[str, Json] | str:
     if not isinstance(value, dict):
         return f"{kind_of(value)}, not an object."
     # Each name has a colon behind it, so only where there are more of these can one stand twice.
-    if text.count('":') + text.count('" :') > len(value) and stands_twice(text):
+    if text.count('":') + text.count('" :') > len(value) and has_duplicate_name(text):
         return "an object has a name twice."
     if ERROR in value:
         del value[ERROR]
@@ -55,7 +55,7 @@ def _member_of(text: str) -> dict[str, Json] | str:
     return value or "an empty object."
 
 
-def stands_twice(text: str) -> bool:
+def has_duplicate_name(text: str) -> bool:
     """Tell whether some object in this JSON names a member twice; also True for what is not JSON."""
     try:
         json.loads(text, object_pairs_hook=_require_once)

@@ -177,17 +177,17 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
         raise StoreRefused(message, "Run only one of the two.")
 
 
-def hear(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
+def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
     """Count answers that have come; return how many these were, and which rows were not done.
 
     Raise the store's errors.
     """
-    heard = bulk.answers(client, batch, _ANSWERS)
-    if not heard:
+    replies = bulk.answers(client, batch, _ANSWERS)
+    if not replies:
         return 0, []
     codes: list[tuple[int, str]] = []
     ended: list[FailedRow] = []
-    for raw in heard:
+    for raw in replies:
         details = rubyjson.object_of(raw) or {}
         row = row_of(batch, details.get("jid"))
         if row is None:
@@ -196,7 +196,7 @@ def hear(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
         codes.append((row, f"{bulk.MAY_HAVE_RUN}{one.code}" if one.may_have_run else one.code))
         if one.code:
             ended.append(one)
-    return (len(heard), ended) if bulk.count(client, batch, heard, codes) else (0, [])
+    return (len(replies), ended) if bulk.count(client, batch, replies, codes) else (0, [])
 
 
 def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
@@ -214,7 +214,7 @@ def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
     )
 
 
-def last_known(client: Client, batch: str) -> bulk.BatchRecord | None:
+def read_last_record(client: Client, batch: str) -> bulk.BatchRecord | None:
     """Return what Redis knows of the batch after the error that ended it; None if that cannot be read now."""
     with suppress(RestbrokerError):
         return bulk.read_batch(client, batch) or bulk.BatchRecord()

@@ -36,7 +36,7 @@ class BatchRecord:
     notes: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
-    def answered(self) -> int:
+    def ended_rows(self) -> int:
         """How many rows have ended."""
         return self.done + sum(self.failed.values()) + sum(self.uncertain.values())
 
@@ -99,7 +99,7 @@ def answers(client: Client, batch: str, most: int) -> list[bytes]:
     return [raw(answer) for answer in reversed(found)]
 
 
-def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
+def count(client: Client, batch: str, replies: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
     """Count rows by their codes, and take away the answers that said so. Return False if another process did.
 
     A code is "" for done, and has `MAY_HAVE_RUN` before it for a row that may have run.
@@ -107,7 +107,7 @@ def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tu
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
     flat = [word for row, code in codes for word in (row, code)]
-    return client.run("bulk_hear", names, [heard[0], len(heard), REMEMBERED_S, *flat]) == 1
+    return client.run("bulk_hear", names, [replies[0], len(replies), REMEMBERED_S, *flat]) == 1
 
 
 def reply_to(batch: str) -> str:

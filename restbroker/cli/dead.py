@@ -96,7 +96,7 @@ def dead(
 
 
 def _restore(settings: Config, jid: str, why: str) -> None:
-    from restbroker.operate.trimmed import restore
+    from restbroker.operate.dead_copies import restore
 
     with open_store(settings) as client:
         restore(client, jid, who(), why)
@@ -105,7 +105,7 @@ def _restore(settings: Config, jid: str, why: str) -> None:
 
 
 def _show_trimmed(settings: Config, limit: int, *, as_json: bool) -> None:
-    from restbroker.operate.trimmed import trimmed_jobs
+    from restbroker.operate.dead_copies import trimmed_jobs
 
     with open_store(settings) as client:
         found = trimmed_jobs(client, limit, jobs.tokens(settings))

@@ -51,7 +51,7 @@ def carry_out(
     return [outcomes[number] for number in range(len(looks))]
 
 
-def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+def foreign_queues_of(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
     """Yield the unserved queues of the jobs that were led there, or were left because they would be.
 
     Unserved are the queues that no target of this configuration serves. A token that a producer put into a queue's name
@@ -63,7 +63,7 @@ def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Acti
             yield hiding.mask_secrets(queue, look.context.secrets)
 
 
-def why_left(outcome: Outcome) -> str | None:
+def reason_left(outcome: Outcome) -> str | None:
     """Return why a job stays where it is; "": it is where it should be. None: it does not stay there."""
     match outcome:
         case Refusal(why):

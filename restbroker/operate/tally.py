@@ -16,7 +16,7 @@ import attrs
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import hiding
 from restbroker.operate import audit
-from restbroker.operate.act_batch import Outcome, led_away, why_left
+from restbroker.operate.act_batch import Outcome, foreign_queues_of, reason_left
 from restbroker.operate.act_job import Action, foreign_queue
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
@@ -143,9 +143,9 @@ class Tally:
         """Count what became of these jobs, and write how far it came. `looked_at`: so many were read for them."""
         so_far = self.progress
         done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
-        reasons = [why for outcome in outcomes if (why := why_left(outcome)) is not None]
+        reasons = [why for outcome in outcomes if (why := reason_left(outcome)) is not None]
         self.refused.update(why for why in reasons if why)
-        self._foreign.update(led_away(looks, outcomes, self.action))
+        self._foreign.update(foreign_queues_of(looks, outcomes, self.action))
         shown = [look.entry() for look in looks[: EXAMPLES - len(so_far.examples)]]
         self.just_done = len(done)
         self.progress = attrs.evolve(

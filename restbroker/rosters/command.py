@@ -37,9 +37,9 @@ from restbroker.rosters.command_connection import (
     RosterConnection,
     WaitNotice,
     count_text,
+    note_missing_refresh_target,
     open_rosters,
-    require_refreshing,
-    tell_if_nobody_refreshes,
+    require_refresh_target,
     usage_errors,
     users,
 )
@@ -84,9 +84,9 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
     The state says whether Prosody still has to learn of a change.
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
-    with open_rosters(config, only_looks=True) as desk:
-        found = list(islice(operate.list_users(desk.writer.client), limit))
-        total, dirty = operate.counts(desk.writer.client)
+    with open_rosters(config, only_looks=True) as connection:
+        found = list(islice(operate.list_users(connection.writer.client), limit))
+        total, dirty = operate.counts(connection.writer.client)
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     else:
@@ -102,8 +102,8 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
 
     In a pipe each line is: JID, name, groups with commas between them.
     """
-    with open_rosters(config, only_looks=True) as desk, usage_errors():
-        found = operate.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
+    with open_rosters(config, only_looks=True) as connection, usage_errors():
+        found = operate.show(connection.writer.client, read_user(user, connection.domain), connection.domain)
     if json:
         output.as_json(as_json(found.contacts))
     elif found.known.is_there:
@@ -141,22 +141,22 @@ def set_roster(
     """Replace a user's whole roster."""
     with usage_errors():
         contacts = _read(file)
-    with open_rosters(config) as desk, usage_errors():
-        change = Change(read_user(user, desk.domain), _as_stored(contacts), whole=True)
-        require_writable(contacts, change.user, desk.domain)
+    with open_rosters(config) as connection, usage_errors():
+        change = Change(read_user(user, connection.domain), _as_stored(contacts), whole=True)
+        require_writable(contacts, change.user, connection.domain)
         if dry_run:
-            before = set(operate.show(desk.writer.client, change.user, desk.domain).contacts)
+            before = set(operate.show(connection.writer.client, change.user, connection.domain).contacts)
             gone, new = len(before - set(contacts)), len(set(contacts) - before)
             output.say(f"{change.user} would have {count_text(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
-        _change(desk, "set roster", change)
+        _change(connection, "set roster", change)
 
 
 @app.command()
 def add(user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None) -> None:
     """Add or replace a contact."""
-    with open_rosters(config) as desk, usage_errors():
-        _change(desk, "add contact", Change(read_user(user, desk.domain), _contact(jid, name, group)))
+    with open_rosters(config) as connection, usage_errors():
+        _change(connection, "add contact", Change(read_user(user, connection.domain), _contact(jid, name, group)))
 
 
 @app.command()
@@ -166,9 +166,9 @@ def remove(
     config: ConfigOption = None,
 ) -> None:
     """Remove contacts; missing ones count as removed."""
-    with open_rosters(config) as desk, usage_errors():
+    with open_rosters(config) as connection, usage_errors():
         drop = tuple(dict.fromkeys(map(read_jid, jids)))
-        _change(desk, "remove contact", Change(read_user(user, desk.domain), drop=drop))
+        _change(connection, "remove contact", Change(read_user(user, connection.domain), drop=drop))
 
 
 @app.command()
@@ -179,9 +179,9 @@ def rename(
 
     Clients learn of it at their next login: a refresh only tells them of new and removed contacts.
     """
-    with open_rosters(config) as desk, usage_errors():
-        user = read_user(user, desk.domain)
-        _change(desk, "rename contact", Change(user, _contact(jid, name, group), needs="present"))
+    with open_rosters(config) as connection, usage_errors():
+        user = read_user(user, connection.domain)
+        _change(connection, "rename contact", Change(user, _contact(jid, name, group), needs="present"))
 
 
 @app.command()
@@ -197,21 +197,21 @@ def befriend(
 
     An existing contact keeps name and groups unless you give new ones.
     """
-    with open_rosters(config) as desk, usage_errors():
+    with open_rosters(config) as connection, usage_errors():
         changes = [
-            _befriend_change(desk, a, b, name=name_of_b, groups=group),
-            _befriend_change(desk, b, a, name=name_of_a, groups=group),
+            _befriend_change(connection, a, b, name=name_of_b, groups=group),
+            _befriend_change(connection, b, a, name=name_of_a, groups=group),
         ]
         _require_two(changes)
-        _change(desk, "befriend", *changes)
+        _change(connection, "befriend", *changes)
 
 
 @app.command()
 def delete(user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: DryRunOption = False) -> None:
     """Delete a user's roster completely, so that they count as having none."""
-    with open_rosters(config) as desk, usage_errors():
-        user = read_user(user, desk.domain)
-        found = operate.show(desk.writer.client, user, desk.domain).known
+    with open_rosters(config) as connection, usage_errors():
+        user = read_user(user, connection.domain)
+        found = operate.show(connection.writer.client, user, connection.domain).known
         if not found.is_there:
             output.say(f"{user} has no roster.")
             return
@@ -219,7 +219,7 @@ def delete(user: User, config: ConfigOption = None, yes: YesOption = False, dry_
             output.say(f"The roster of {user} with {count_text(found.contacts, 'contact')} would be deleted.")
             return
         confirm(f"Delete the roster of {user} with {count_text(found.contacts, 'contact')}?", yes=yes)
-        _change(desk, "delete roster", Change(user, forget=True))
+        _change(connection, "delete roster", Change(user, forget=True))
 
 
 @app.command()
@@ -241,24 +241,24 @@ def refresh(
         wrong = "Users are named, and --all is given." if every else "No user is given."
         raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
     timeout_s = duration_s("--timeout", timeout)
-    with open_rosters(config) as desk, usage_errors():
-        client = desk.writer.client
-        named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(
+    with open_rosters(config) as connection, usage_errors():
+        client = connection.writer.client
+        named = list(dict.fromkeys(read_user(user, connection.domain) for user in users or ())) or sorted(
             operate.users(client)
         )
         if not dry_run:
-            require_refreshing(desk)
-            tell = WaitNotice(desk.writer)
+            require_refresh_target(connection)
+            tell = WaitNotice(connection.writer)
             tell()
-            jids = desk.writer.refresh(named, wanted=wait)
+            jids = connection.writer.refresh(named, wanted=wait)
             if wait:
                 without = [] if every else operate.without_roster(client, named)
-                _conclude(operate.refreshed(client, jids, timeout_s, tell), without, timeout_s)
+                _conclude(operate.wait_for_refreshes(client, jids, timeout_s, tell), without, timeout_s)
                 return
     output.say(f"{count_text(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
 
 
-def _conclude(found: operate.Refreshed, without: Sequence[str], timeout_s: float) -> None:
+def _conclude(found: operate.RefreshResult, without: Sequence[str], timeout_s: float) -> None:
     """Print what became of refreshes, and exit with its code unless all succeeded. `without`: who has no roster."""
     failed = f", {found.failed} failed" if found.failed else ""
     # Its answer counts users who are offline or unknown, too.
@@ -282,13 +282,13 @@ app.command("import")(import_)
 app.command("export")(export)
 
 
-def _change(desk: RosterConnection, verb: str, *changes: Change) -> None:
+def _change(connection: RosterConnection, verb: str, *changes: Change) -> None:
     for one in changes:
-        require_writable(one.put, one.user, desk.domain)
-    versions = desk.writer.change(verb, changes)
+        require_writable(one.put, one.user, connection.domain)
+    versions = connection.writer.change(verb, changes)
     for user, version in versions.items():
         output.say(f"{user}: version {version}." if version else f"{user} has no roster any more.")
-    tell_if_nobody_refreshes(desk)
+    note_missing_refresh_target(connection)
 
 
 def _read(file: Path) -> Mapping[str, Contact]:
@@ -318,10 +318,10 @@ def _contact(jid: str, name: str | None, groups: Sequence[str] | None) -> dict[s
 
 
 def _befriend_change(
-    desk: RosterConnection, user: str, other: str, name: str | None, groups: Sequence[str] | None
+    connection: RosterConnection, user: str, other: str, name: str | None, groups: Sequence[str] | None
 ) -> Change:
-    contact = _contact(address(other, desk.domain), name, groups)
-    return Change(read_user(user, desk.domain), contact, needs="" if name or groups else "keep")
+    contact = _contact(address(other, connection.domain), name, groups)
+    return Change(read_user(user, connection.domain), contact, needs="" if name or groups else "keep")
 
 
 def _require_two(changes: Sequence[Change]) -> None:

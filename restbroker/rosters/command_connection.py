@@ -19,7 +19,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import why_waiting
 from restbroker.rosters import operate
 from restbroker.rosters.operate import Writer
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import BadRoster
 
 _MOST_OFFERED: Final = 100
@@ -50,7 +50,7 @@ def open_rosters(path: Path | None, *, only_looks: bool = False) -> Iterator[Ros
     `path`: the configuration file; None: the default one. Raise `ConfigError` if it cannot be used.
     """
     settings = load_quietly(path, "Roster")
-    refreshing = None if only_looks else Refreshing.of(settings)
+    refreshing = None if only_looks else RefreshTarget.from_config(settings)
     domain = None if settings.roster is None else settings.roster.domain
     if domain is None:
         domain = next((target.default_host for target in settings.targets if target.kind == KIND), None)
@@ -67,12 +67,12 @@ def usage_errors() -> Iterator[None]:
         raise UsageError(f"{error.entry} {error.why}.", error.cure or None) from None
 
 
-def tell_if_nobody_refreshes(desk: RosterConnection) -> None:
+def note_missing_refresh_target(connection: RosterConnection) -> None:
     """Print a note if no target tells Prosody of the change; call it once for a command that changed something."""
-    if desk.writer.refreshing is not None:
+    if connection.writer.refreshing is not None:
         return
-    if unnamed := desk.unnamed_target:
-        output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_it(unnamed)}")
+    if unnamed := connection.unnamed_target:
+        output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_hint(unnamed)}")
         return
     output.say("note: no target tells Prosody of it (Kind prosody-roster): clients see it at their next login.")
 
@@ -93,13 +93,13 @@ class WaitNotice:
             self._said = why
 
 
-def require_refreshing(desk: RosterConnection) -> None:
+def require_refresh_target(connection: RosterConnection) -> None:
     """Raise `UsageError` if a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
-    if desk.writer.refreshing is None and (unnamed := desk.unnamed_target):
-        raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_it(unnamed))
+    if connection.writer.refreshing is None and (unnamed := connection.unnamed_target):
+        raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_hint(unnamed))
 
 
-def _name_it(target: str) -> str:
+def _name_hint(target: str) -> str:
     return f'Add "Target": "{target}" to it.'
 
 

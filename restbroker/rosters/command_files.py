@@ -27,8 +27,8 @@ from restbroker.rosters import operate
 from restbroker.rosters.command_connection import (
     RosterConnection,
     count_text,
+    note_missing_refresh_target,
     open_rosters,
-    tell_if_nobody_refreshes,
     usage_errors,
     users,
 )
@@ -93,23 +93,23 @@ def import_(
         raise UsageError("--user is for --from-target.", "Leave it out.")
     if file is not None and one_sided:
         raise UsageError("--one-sided is for --from-target and --from-prosody.", "Leave it out.")
-    with open_rosters(config) as desk:
+    with open_rosters(config) as connection:
         if file is not None:
-            found = _of_file(file, _format(file, format_), desk)
+            found = _of_file(file, _format(file, format_), connection)
         elif from_prosody is not None:
-            found = _of_prosody(from_prosody, desk, one_sided=one_sided)
+            found = _of_prosody(from_prosody, connection, one_sided=one_sided)
         else:
-            found = _of_target(desk, _target(desk, from_target), user or [], one_sided=one_sided)
-        _tell_refused(found.refused)
+            found = _of_target(connection, _target(connection, from_target), user or [], one_sided=one_sided)
+        _print_refused(found.refused)
         source = from_target or str(from_prosody or file)
         if dry_run:
-            changed = operate.changing(desk.writer.client, found.rosters, add=add)
+            changed = operate.count_changed(connection.writer.client, found.rosters, add=add)
             done = ImportProgress(len(found.rosters), changed=changed)
         else:
-            done = _import(desk, found.rosters, source, add=add, yes=yes)
+            done = _import(connection, found.rosters, source, add=add, yes=yes)
     _conclude(found, done, dry_run=dry_run, as_json=json)
     if not dry_run and done.changed:
-        tell_if_nobody_refreshes(desk)
+        note_missing_refresh_target(connection)
     refused = len(found.refused) + len(done.refused)
     if refused:
         raise typer.Exit(Exit.PARTLY if found.rosters else Exit.FAILED)
@@ -131,9 +131,9 @@ def export(
     one.
     """
     form = _format(file, format_)
-    with open_rosters(config, only_looks=True) as desk, usage_errors():
-        named = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
-        absent = operate.absent(desk.writer.client, named)
+    with open_rosters(config, only_looks=True) as connection, usage_errors():
+        named = list(dict.fromkeys(read_user(name, connection.domain) for name in user or ()))
+        absent = operate.absent(connection.writer.client, named)
         for name in absent:
             output.say(f"{name} has no roster.")
         only = [name for name in named if name not in absent]
@@ -141,7 +141,8 @@ def export(
             raise typer.Exit(Exit.FAILED)
         count = _Count()
         pieces = roster_files.write(
-            form, count.passing(operate.export_rosters(desk.writer.client, desk.domain, only, _tell_left_out))
+            form,
+            count.count_each(operate.export_rosters(connection.writer.client, connection.domain, only, _print_omitted)),
         )
         if str(file) == "-":
             output.pieces(pieces)
@@ -165,7 +166,7 @@ class _Count:
     users: int = 0
     contacts: int = 0
 
-    def passing(
+    def count_each(
         self, rosters: Iterable[tuple[str, Mapping[str, Contact]]]
     ) -> Iterator[tuple[str, Mapping[str, Contact]]]:
         for user, roster in rosters:
@@ -184,94 +185,96 @@ def _format(file: Path, given: str | None) -> Format:
     raise UsageError(message, f"Add --format with one of {', '.join(get_args(Format))}.")
 
 
-def _of_file(file: Path, form: Format, desk: RosterConnection) -> FileContents:
+def _of_file(file: Path, form: Format, connection: RosterConnection) -> FileContents:
     try:
-        return roster_files.read(read_file(file), form, desk.domain)
+        return roster_files.read(read_file(file), form, connection.domain)
     except BadFile as error:
         line = "" if error.line is None else f", line {error.line}"
         raise UsageError(f"{file}{line} {error.why}.", error.cure or None) from None
 
 
-def _target(desk: RosterConnection, name: str | None) -> Target:
-    targets = {target.name: target for target in desk.settings.targets if target.kind == "ejabberd"}
+def _target(connection: RosterConnection, name: str | None) -> Target:
+    targets = {target.name: target for target in connection.settings.targets if target.kind == "ejabberd"}
     if name not in targets:
         known = ", ".join(targets) or "none"
-        kind = next((target.kind for target in desk.settings.targets if target.name == name), None)
+        kind = next((target.kind for target in connection.settings.targets if target.name == name), None)
         why = f"There is no target {name}." if kind is None else f"The target {name} is of kind {kind}."
         cure = f"These are: {known}. --from-prosody reads what Prosody keeps itself."
         raise UsageError(f"{why} Rosters can only be read from targets of kind ejabberd.", cure)
     return targets[name]
 
 
-def _of_target(desk: RosterConnection, target: Target, users: list[str], *, one_sided: bool) -> FileContents:
+def _of_target(connection: RosterConnection, target: Target, users: list[str], *, one_sided: bool) -> FileContents:
     # It loads Trio, which takes 100 ms.
     from restbroker.rosters import source as roster_source
 
-    host = desk.domain or target.default_host
+    host = connection.domain or target.default_host
     if host is None:
         raise UsageError("The domain of these users is unknown.", "Set Domain in Roster, or in the target.")
     with usage_errors():
         named = [read_user(user, host) for user in users]
     try:
-        found = roster_source.fetch(target, host, named, one_sided=one_sided, tell=_Pace("asked for").tell)
-    except (roster_source.Unreachable, roster_source.Refusing) as error:
+        found = roster_source.fetch(
+            target, host, named, one_sided=one_sided, tell=_ProgressReport("asked for").print_progress
+        )
+    except (roster_source.ServerUnreachable, roster_source.ServerRefusal) as error:
         output.say_error(error)
-        is_gone = isinstance(error, roster_source.Unreachable)
+        is_gone = isinstance(error, roster_source.ServerUnreachable)
         raise typer.Exit(Exit.TARGET if is_gone else Exit.REFUSED) from None
-    _tell_one_sided(found.left_out)
+    _print_one_sided(found.left_out)
     return found.found
 
 
-def _of_prosody(folder: Path, desk: RosterConnection, *, one_sided: bool) -> FileContents:
+def _of_prosody(folder: Path, connection: RosterConnection, *, one_sided: bool) -> FileContents:
     from restbroker.rosters import prosody_files  # of no use to others
 
     try:
-        imported = prosody_files.read(folder, desk.domain, one_sided=one_sided)
+        imported = prosody_files.read(folder, connection.domain, one_sided=one_sided)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
-    _tell_one_sided(imported.left_out)
+    _print_one_sided(imported.left_out)
     return imported.found
 
 
-def _tell_one_sided(left_out: int) -> None:
+def _print_one_sided(left_out: int) -> None:
     if left_out:
         contacts = count_text(left_out, "contact")
         output.say(f"{contacts} left out, whose subscription is not both; --one-sided includes them.")
 
 
 @attrs.define
-class _Pace:
+class _ProgressReport:
     """A progress report for a terminal, written now and then."""
 
     what: str
     told_s: float = attrs.field(factory=time.monotonic)
 
-    def tell(self, done: int, total: int) -> None:
+    def print_progress(self, done: int, total: int) -> None:
         if sys.stderr.isatty() and time.monotonic() >= self.told_s + _TELL_EVERY_S:
             self.told_s = time.monotonic()
             output.say(f"… {done} of {count_text(total, 'user')} {self.what}")
 
 
 def _import(
-    desk: RosterConnection, rosters: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool
+    connection: RosterConnection, rosters: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool
 ) -> ImportProgress:
     if not rosters:
         return ImportProgress(0)
-    replaced = 0 if add else operate.count_replaced(desk.writer.client, list(rosters))
+    replaced = 0 if add else operate.count_replaced(connection.writer.client, list(rosters))
     if replaced:
         confirm(f"Replace the rosters of {count_text(replaced, 'user')}?", yes=yes)
-    so_far, pace = ImportProgress(len(rosters)), _Pace("written")
-    with closing(operate.importing(desk.writer, rosters, add=add, source=source)) as steps:
+    so_far, report = ImportProgress(len(rosters)), _ProgressReport("written")
+    with closing(operate.import_rosters(connection.writer, rosters, add=add, source=source)) as steps:
         try:
             for so_far in steps:
-                pace.tell(so_far.done, so_far.total)
+                report.print_progress(so_far.done, so_far.total)
         except (KeyboardInterrupt, RestbrokerError):
             output.say(f"{count_text(so_far.done, 'roster')} written. Run the same command again for the rest.")
             raise
     return so_far
 
 
-def _tell_refused(refused: Iterable[RefusedRoster]) -> None:
+def _print_refused(refused: Iterable[RefusedRoster]) -> None:
     listed = list(refused)
     for one in listed[:_MOST_TOLD]:
         place = "" if one.line is None else f"line {one.line}: "
@@ -281,7 +284,7 @@ def _tell_refused(refused: Iterable[RefusedRoster]) -> None:
         output.say(f"… and {len(listed) - _MOST_TOLD} more.")
 
 
-def _tell_left_out(user: str, bad: BadRoster) -> None:
+def _print_omitted(user: str, bad: BadRoster) -> None:
     output.say(f"Left out of {user}'s: {bad}")
 
 

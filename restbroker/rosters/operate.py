@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.rosters import store
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
 from restbroker.rosters.store import RefreshJobs, UserState
 from restbroker.servers.roster_change import Change, RosterUnchanged, RosterVersions
@@ -52,7 +52,7 @@ class ImportProgress:
 
 
 @attrs.frozen
-class Refreshed:
+class RefreshResult:
     """What became of refreshes: users `done`, users who `failed` and are tried again alone, jobs still `waiting`.
 
     `errors` has the reasons of jobs that failed as a whole.
@@ -70,7 +70,7 @@ class Writer:
 
     client: Client
     who: str
-    refreshing: Refreshing | None
+    refreshing: RefreshTarget | None
 
     def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
         """Make all of these changes or none, with an entry in the audit log, and return user → new version.
@@ -82,13 +82,13 @@ class Writer:
             audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_place(one.user)))
         done = self.write(changes)
         if isinstance(done, RosterUnchanged):
-            raise UsageError(f"{_why_not(done)} Nothing was changed.", _cure(done))
+            raise UsageError(f"{_reason_text(done)} Nothing was changed.", _cure(done))
         return done.versions
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
         """Push few jobs by which Prosody refreshes these users, and return the jobs' ids.
 
-        `wanted`: `refreshed` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
+        `wanted`: `wait_for_refreshes` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
         """
         if self.refreshing is None:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
@@ -107,12 +107,14 @@ class Writer:
         return RefreshJobs(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
 
 
-def refreshed(client: Client, jids: Sequence[str], timeout_s: float, late: Callable[[], None]) -> Refreshed:
+def wait_for_refreshes(
+    client: Client, jids: Sequence[str], timeout_s: float, late: Callable[[], None]
+) -> RefreshResult:
     """Wait up to `timeout_s` seconds in all for the jobs that `Writer.refresh` pushed, and return what became of them.
 
     Call `late` if one takes long. Raise `StoreUnavailable` if Redis does not answer.
     """
-    deadline_s, so_far = time.monotonic() + timeout_s, Refreshed()
+    deadline_s, so_far = time.monotonic() + timeout_s, RefreshResult()
     for jid in jids:
         left_s = max(0.0, deadline_s - time.monotonic())
         told = enqueue.wait(client, jid, min(left_s, _PATIENCE_S))
@@ -195,8 +197,8 @@ def count_replaced(client: Client, names: Sequence[str]) -> int:
     return sum(one.contacts > 0 for one in store.user_states(client, names))
 
 
-def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
-    """Return how many users' rosters an import of these would change now; `add` as for `importing`."""
+def count_changed(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
+    """Return how many users' rosters an import of these would change now; `add` as for `import_rosters`."""
     count = 0
     for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
         for known, stored in zip(store.user_states(client, some), store.read(client, some), strict=True):
@@ -206,7 +208,7 @@ def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, ad
     return count
 
 
-def importing(
+def import_rosters(
     writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
 ) -> Generator[ImportProgress, None, None]:
     """Write rosters, each user's as a whole or not at all; yield after each batch how far it came.
@@ -250,7 +252,7 @@ def _import(
     versions = {
         user: version for one in results if isinstance(one, RosterVersions) for user, version in one.versions.items()
     }
-    refused = tuple((one.user, _why_not(one)) for one in results if isinstance(one, RosterUnchanged))
+    refused = tuple((one.user, _reason_text(one)) for one in results if isinstance(one, RosterUnchanged))
     return attrs.evolve(
         so_far,
         done=so_far.done + len(versions),
@@ -272,7 +274,7 @@ def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterato
         yield batch
 
 
-def _why_not(refused: RosterUnchanged) -> str:
+def _reason_text(refused: RosterUnchanged) -> str:
     match refused.why:
         case "ABSENT":
             return f"{refused.user} has no contact {refused.jid}."

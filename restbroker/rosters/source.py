@@ -36,11 +36,11 @@ Tell: TypeAlias = Callable[[int, int], None]
 _AT_ONCE: Final = 20
 
 
-class Unreachable(RestbrokerError):
+class ServerUnreachable(RestbrokerError):
     """The server did not answer; nothing was written."""
 
 
-class Refusing(RestbrokerError):
+class ServerRefusal(RestbrokerError):
     """The server refuses the login or the command; nothing was written."""
 
 
@@ -53,7 +53,7 @@ class FetchedRosters:
 
 
 @attrs.define
-class _Fetching:
+class _RosterFetch:
     connector: Connector
     link: DirectLink
     host: str
@@ -64,17 +64,17 @@ class _Fetching:
     left_out: int = 0
 
     async def ask(self, command: str, **arguments: Json) -> Json:
-        """Send the command and return its answer; raise `Unreachable`, `Refusing` or `RestbrokerError`."""
+        """Send the command and return its answer; raise `ServerUnreachable`, `ServerRefusal` or `RestbrokerError`."""
         call = Call(Command(command, {**arguments, "host": self.host}), timeout_s=self.timeout_s)
         try:
             outcome = await self.connector.deliver(call, self.link)
         except (NotSent, MaybeSent) as error:
-            raise Unreachable(error.message, "`restbroker check` tests the target.") from error
+            raise ServerUnreachable(error.message, "`restbroker check` tests the target.") from error
         match outcome:
             case Delivered(body=body):
                 return body
             case Denied(reason=reason):
-                raise Refusing(f"{command}: {reason.message}", reason.cure)
+                raise ServerRefusal(f"{command}: {reason.message}", reason.cure)
             case other:
                 raise RestbrokerError(f"{command}: {other.reason.message}", other.reason.cure)
 
@@ -86,7 +86,7 @@ class _Fetching:
             raise RestbrokerError(message, "Name users with --user, some thousands at a time.")
         return [user for user in found if isinstance(user, str)]
 
-    async def take(self, name: str) -> None:
+    async def fetch_roster(self, name: str) -> None:
         """Fetch one user's roster, or note why it is refused; raise as `ask`."""
         answer = await self.ask("get_roster", user=name)
         # Who does not exist has no contacts either (measured on 23.01 and 24.12), and a typing error is no roster.
@@ -107,8 +107,8 @@ class _Fetching:
 def fetch(target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: Tell) -> FetchedRosters:
     """Return the rosters of these users of `host`, or of all accounts if `users` is empty.
 
-    `tell` is called with the numbers of users done and of all. Raise `Unreachable`, `Refusing`, or `RestbrokerError` if
-    the server says no in another way.
+    `tell` is called with the numbers of users done and of all. Raise `ServerUnreachable`,
+    `ServerRefusal`, or `RestbrokerError` if the server says no in another way.
     """
     return trio.run(_fetch, target, host, users, one_sided, tell)
 
@@ -144,7 +144,7 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time))
-        fetching = _Fetching(connector, DirectLink(http), host, timeout_s=target.timeout_s, one_sided=one_sided)
+        fetching = _RosterFetch(connector, DirectLink(http), host, timeout_s=target.timeout_s, one_sided=one_sided)
         names = list(users) or await fetching.users()
         await _each(fetching, names, min(_AT_ONCE, target.concurrency), tell)
     finally:
@@ -154,13 +154,13 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
     return FetchedRosters(FileContents(ordered, tuple(fetching.refused)), fetching.left_out)
 
 
-async def _each(fetching: _Fetching, names: Sequence[str], at_once: int, tell: Tell) -> None:
+async def _each(fetching: _RosterFetch, names: Sequence[str], at_once: int, tell: Tell) -> None:
     ahead, done = iter(names), 0
 
     async def work() -> None:
         nonlocal done
         for name in ahead:
-            await fetching.take(name)
+            await fetching.fetch_roster(name)
             done += 1
             tell(done, len(names))
 

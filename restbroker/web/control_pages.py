@@ -16,7 +16,7 @@ from quart import Response, request
 
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
-from restbroker.operate import processes, queues, targets, trimmed
+from restbroker.operate import dead_copies, processes, queues, targets
 from restbroker.operate.names import exact
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
@@ -106,7 +106,7 @@ def _job_text(client: Client, action: Action) -> str:
 
 
 def _copy_text(client: Client, action: Action) -> str:
-    return f"Its newest copy is of {filters.moment(trimmed.newest(client, action.name, _LOOK_S).at_s)}."
+    return f"Its newest copy is of {filters.moment(dead_copies.newest(client, action.name, _LOOK_S).at_s)}."
 
 
 CONTROLS: Final[Mapping[str, Control]] = {
@@ -177,7 +177,9 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "Restore the job",
         "Puts the newest copy of this job back into the dead set; it does not run. It may have been retried or "
         "deleted since it died: look at its timeline before you retry it.",
-        act=lambda client, action: trimmed.restore(client, action.name, action.who, why=action.why, seconds=_LOOK_S),
+        act=lambda client, action: dead_copies.restore(
+            client, action.name, action.who, why=action.why, seconds=_LOOK_S
+        ),
         describe=_copy_text,
     ),
 }

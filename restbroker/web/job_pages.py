@@ -14,12 +14,12 @@ from quart import Response, request
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.hiding import Spellings
-from restbroker.operate import audit, processes, trimmed
+from restbroker.operate import audit, dead_copies, processes
 from restbroker.operate.audit import StoredEntry
+from restbroker.operate.dead_copies import Copies
 from restbroker.operate.explain import Timeline, explain
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.search import SearchResult, search
-from restbroker.operate.trimmed import Copies
 from restbroker.operate.where import parse_search
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection
@@ -138,7 +138,7 @@ class JobPages:
         before, only = _entry("after"), request.args.get("only") == "missing"
 
         def question(client: Client) -> Copies:
-            return trimmed.copies(client, self.admin.context(), before, only_missing=only)
+            return dead_copies.copies(client, self.admin.context(), before, only_missing=only)
 
         found = await self.admin.ask(question)
         kept = {"only": "missing"} if only else {}

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import attrs
 import redis
-
 from restbroker.console.configured import load_quietly
+
 from restbroker.rosters import operate
 from restbroker.rosters.operate import Writer
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.rosters.store import change
 from restbroker.servers.roster_change import Change
@@ -103,7 +103,7 @@ class Bench:
         connection.close()
         pushed_s = time.monotonic()
         jids = writer.refresh(self.users, wanted=True)
-        assert operate.refreshed(writer.client, jids, PATIENCE_S, late=lambda: None).done == len(self.users)
+        assert operate.wait_for_refreshes(writer.client, jids, PATIENCE_S, late=lambda: None).done == len(self.users)
         called_s = time.monotonic()
         assert not run(["roster", "refresh", "--all", "--wait", "--config", config]).returncode
         return pushed_s - begun_s, called_s - pushed_s, time.monotonic() - called_s
@@ -167,7 +167,7 @@ def _write(url: str, users: Sequence[str]) -> None:
 
 
 def _compare(bench: Bench, config: str, url: str) -> None:
-    refreshing = Refreshing.of(load_quietly(Path(config), "Roster"))
+    refreshing = RefreshTarget.from_config(load_quietly(Path(config), "Roster"))
     with contextlib.closing(open_client(StoreSettings(url))) as client:
         writer = Writer(client, "bench", refreshing)
         rounds = [bench.offline_round(writer, config) for _ in range(ROUNDS)]

@@ -25,6 +25,7 @@ TAKE_ANY_NUMBER = frozenset(
         "_call_until_answered",
         "_each",
         "_insist",
+        "_retry",
         "ask",
         "call",
         "choice",

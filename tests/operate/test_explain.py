@@ -4,9 +4,9 @@ import json
 
 from restbroker.operate.act import Action, Selection, perform
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.dead_copies import copies
 from restbroker.operate.explain import explain
 from restbroker.operate.job_search import SearchLimits
-from restbroker.operate.trimmed import copies
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd

@@ -11,7 +11,7 @@ import trio
 
 from restbroker.app.roster_service import RosterService, roster_service
 from restbroker.config.roster import Roster
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.serving.runner import Server
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -62,7 +62,9 @@ def serve() -> Serve:
     """Serves from this Redis; members of `Roster` may be given."""
 
     @asynccontextmanager
-    async def opened(server: RedisServer, refreshing: Refreshing | None = None, **members: Any) -> AsyncIterator[Site]:
+    async def opened(
+        server: RedisServer, refreshing: RefreshTarget | None = None, **members: Any
+    ) -> AsyncIterator[Site]:
         events: list[Event] = []
         config = attrs.evolve(Roster(("127.0.0.1", 0), "/roster/{user}", domain="example.org"), **members)
 

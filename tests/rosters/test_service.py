@@ -16,11 +16,11 @@ from restbroker.config.load import load
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact
+from restbroker.rosters.service.batch_read import PreparedRoster, Stored, choose_users, prepare_rosters
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import BOUND_S, MOST, Reader
-from restbroker.rosters.service.reading import PreparedRoster, Stored, choose_users, prepare_rosters
 from restbroker.servers import registry
 from restbroker.serving.plain import Request
 from restbroker.store import queues
@@ -407,11 +407,11 @@ async def test_a_copy_that_is_too_old_is_given_to_nobody(serve: Serve, make_redi
         assert (await site.ask(b"/roster/john"))[0] == 503
 
 
-def refreshing(directory: Path) -> Refreshing:
+def refreshing(directory: Path) -> RefreshTarget:
     target = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:1", "Domain": "example.org", "Queues": ["rosters"]}
     file = directory / "env.json"
     file.write_text(json.dumps({"Token": "t", "Targets": {"rosters": target}}))
-    found = Refreshing.of(load(file, {}, {}, registry.kinds()).config)
+    found = RefreshTarget.from_config(load(file, {}, {}, registry.kinds()).config)
     assert found is not None
     return found
 

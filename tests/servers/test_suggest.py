@@ -148,7 +148,7 @@ def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
     assert text is not None
     server = Prosody(folder, HOST, target.url.port, included=text)
     host = {"Host": HOST}
-    question = request.question(attrs.evolve(target, url=attrs.evolve(target.url, path="/roster_admin")))
+    question = request.probe_request(attrs.evolve(target, url=attrs.evolve(target.url, path="/roster_admin")))
     try:
         server.start().register("john")
         own = {**host, "Authorization": server.authorization("john"), "Content-Type": "application/json"}

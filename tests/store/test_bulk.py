@@ -77,13 +77,13 @@ def test_an_answer_counts_once_and_a_later_one_takes_its_place(client: Client, s
     assert rest == [answer(7, "NotFound")]
     assert bulk.count(client, BATCH, rest, [(7, "NotFound")])
     found = known(client)
-    assert (found.done, found.failed, found.answered) == (1, {"NotFound": 2}, 3)
+    assert (found.done, found.failed, found.ended_rows) == (1, {"NotFound": 2}, 3)
     # A person retried the jobs: one is done now, one fails otherwise, and one that was done is told again.
     put(server, answer(2), answer(7, "Refused"), answer(1, "AlreadyExists"))
     heard = bulk.answers(client, BATCH, 500)
     assert bulk.count(client, BATCH, heard, [(2, ""), (7, "Refused"), (1, "AlreadyExists")])
     found = known(client)
-    assert (found.done, found.failed, found.answered) == (2, {"Refused": 1}, 3)
+    assert (found.done, found.failed, found.ended_rows) == (2, {"Refused": 1}, 3)
     assert server.raw.hgetall(f"ns:restbroker:bulk:failed:{BATCH}") == {b"7": b"Refused"}
     assert server.raw.exists(f"ns:{bulk.reply_to(BATCH)}") == 0
 

@@ -4,7 +4,7 @@ Always holds: no user is refreshed, and nothing is changed.
 """
 
 from restbroker.config.target import Target
-from restbroker.rosters.refresh import judge, request
+from restbroker.rosters.refresh import classify, request
 from restbroker.servers.api.checks import open_client
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -23,7 +23,7 @@ async def check(target: Target) -> list[Finding]:
 async def _answer(target: Target) -> Finding:
     try:
         async with open_client(target) as http:
-            probe = judge.read_probe(await http.send(request.question(target)))
+            probe = classify.read_probe(await http.send(request.probe_request(target)))
     except (NotSent, MaybeSent) as error:
         cure = "Check that Prosody runs with mod_http, and the target's URL."
         return Finding(
@@ -31,7 +31,7 @@ async def _answer(target: Target) -> Finding:
         )
     message = f"{target.url}: {probe.detail}"
     if probe.denied:
-        code = judge.MISSING.code if probe.detail == judge.MISSING.message else "LoginRefused"
+        code = classify.MISSING.code if probe.detail == classify.MISSING.message else "LoginRefused"
         return Finding("problem", target.name, code, message=message, why=_WAIT, cure=probe.cure, cause="refused")
     if not probe.ok:
         return Finding("problem", target.name, "Unwell", message=message, why=_WAIT, cure=probe.cure, cause="target")

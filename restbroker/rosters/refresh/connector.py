@@ -2,7 +2,7 @@
 
 `app` opens it through the registry. Always holds: a command that changes a roster sends Prosody nothing, and says
 nothing of its health; of a refresh of several users only those who fail get jobs of their own, in which they are
-retried, parked and shown by themselves.
+retried, dead and shown by themselves.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
-from restbroker.rosters.refresh import catalogue, judge, request, requests
+from restbroker.rosters.refresh import catalogue, classify, request, requests
 from restbroker.rosters.refresh.options import Options
-from restbroker.rosters.refresh.posts import RefreshPosts
 from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.requests import Refresh, Show, Write
+from restbroker.rosters.refresh.sender import RefreshSender
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
 from restbroker.servers.contract import Connector, Link, Ports, Rosters
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 
 _COUNTS_S: Final = 1.0
 """Seconds for which the result of a probe that was denied is used again, as many jobs may ask for one."""
-_LANDING_S: Final = 5.0
-"""Seconds before the end of its claim at which a flight is given up."""
-_NOBODY_REFRESHES: Final = Reason(
+_MARGIN_S: Final = 5.0
+"""Seconds before the end of its claim at which a request is cancelled."""
+_NO_REFRESH_TARGET: Final = Reason(
     "NoRefreshTarget",
     "No target refreshes rosters: this one has WritesOnly.",
     "Configure a target of this kind without WritesOnly, and name it in Roster.Target.",
@@ -47,7 +47,7 @@ class RosterConnector:
     _refresher: Refresher
     _found: Probe | None = None
     _found_at_s: float = float("-inf")
-    _asking: trio.Lock = attrs.field(factory=trio.Lock)
+    _probe_lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -59,16 +59,16 @@ class RosterConnector:
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:  # noqa: ARG002  many share a request
-        """Refresh, change or show rosters, and return the outcome; raise `NotSent` or `MaybeSent` as a flight does.
+        """Refresh, change or show rosters, and return the outcome; raise `NotSent` or `MaybeSent` as the request does.
 
-        Raise `NotYet` for a refresh whose turn does not come soon; others wait for their turn and their flight. `link`
+        Raise `NotYet` for a refresh whose turn does not come soon; others wait for their turn and their request. `link`
         is not used: many jobs share a request.
         """
-        wish = requests.read(call.command, self._target.default_host)
-        if isinstance(wish, Reason):
-            return Rejected(wish)
+        request_ = requests.read(call.command, self._target.default_host)
+        if isinstance(request_, Reason):
+            return Rejected(request_)
         try:
-            return await self._do(wish, call.attempt)
+            return await self._do(request_, call.attempt)
         except StoreRefused as error:
             return Deferred(Reason("RosterRefused", error.message, error.cure))
 
@@ -79,51 +79,53 @@ class RosterConnector:
         """
         if self._target.is_local:
             return _NEEDS_NOTHING
-        async with self._asking:
+        async with self._probe_lock:
             found = self._found
             if found is None or not found.denied or trio.current_time() - self._found_at_s >= _COUNTS_S:
-                found = judge.read_probe(await link.ask(request.question(self._target)))
+                found = classify.read_probe(await link.ask(request.probe_request(self._target)))
                 self._found, self._found_at_s = found, trio.current_time()
             return found
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Fly the refreshes until cancelled, then close the connection to Redis."""
+        """Send the refreshes until cancelled, then close the connection to Redis."""
         try:
             await self._refresher.run(task_status=task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await self._rosters.aclose()
 
-    async def _do(self, wish: requests.Wish, attempt: int) -> Outcome:
-        match wish:
+    async def _do(self, request_: requests.RosterRequest, attempt: int) -> Outcome:
+        match request_:
             case Refresh((user,)) if not self._target.is_local:
                 return await self._refresher.refresh(user, attempt)
             case Refresh(users) if not self._target.is_local:
                 return await self._refresh_together(users)
             case Refresh(users):
-                return _done({"users": len(users)}) if await self._rosters.mark(users) else Rejected(_NOBODY_REFRESHES)
+                return (
+                    _success({"users": len(users)}) if await self._rosters.mark(users) else Rejected(_NO_REFRESH_TARGET)
+                )
             case Show(user, domain):
                 (stored,) = await self._rosters.read([user])
-                return _done(as_json(roster_of(stored, user, domain)[0]))
+                return _success(as_json(roster_of(stored, user, domain)[0]))
             case Write(changes):
                 return await self._change(changes)
             case _:
-                assert_never(wish)
+                assert_never(request_)
 
     async def _refresh_together(self, users: tuple[str, ...]) -> Outcome:
-        outcomes = await self._refresher.wanted_together(users)
+        outcomes = await self._refresher.refresh_all(users)
         for outcome in outcomes.values():
             if isinstance(outcome, Denied) or (isinstance(outcome, Deferred) and outcome.pause_target):
                 return outcome  # it is Prosody's trouble, and nobody's own
         failed = [user for user, outcome in outcomes.items() if not isinstance(outcome, Delivered)]
         if failed:
             await self._rosters.mark(failed)
-        return _done({"users": len(users), "failed": len(failed)})
+        return _success({"users": len(users), "failed": len(failed)})
 
     async def _change(self, changes: tuple[Change, ...]) -> Outcome:
         match await self._rosters.change(changes):
             case RosterVersions(versions):
-                return _done({"versions": dict(versions)})
+                return _success({"versions": dict(versions)})
             case RosterUnchanged(user, "ABSENT", jid):
                 # The job that adds it may be on its way: jobs of one queue are done side by side.
                 message = f"{user} has no contact {jid} to rename."
@@ -135,7 +137,7 @@ class RosterConnector:
                 assert_never(other)
 
 
-def _done(body: dict[str, Json]) -> Delivered:
+def _success(body: dict[str, Json]) -> Delivered:
     return Delivered(orjson.dumps(body).decode(), body, 200, by_us=True)
 
 
@@ -149,8 +151,8 @@ def open_connector(target: Target, ports: Ports) -> Connector:
         raise ConfigError(f"The target {target.name} needs rosters in Redis.", "Please report this.")
     options = target.options_as(Options)
     now_s: Callable[[], float] = ports.now_s
-    flights = RefreshPosts(target, http, now_s, rosters.lease_s - _LANDING_S)
+    sender = RefreshSender(target, http, now_s, rosters.lease_s - _MARGIN_S)
     pace = RefreshDelay(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
     most = max(target.concurrency, options.batch_size)
-    refresher = Refresher(rosters, flights.fly, options.batch_size, most=most, pace=pace)
+    refresher = Refresher(rosters, sender.send, options.batch_size, most=most, pace=pace)
     return RosterConnector(target, rosters, refresher)

@@ -1,10 +1,10 @@
-"""Gathers the users whose refresh jobs wait, and has them flown in batches when it is their turn.
+"""Gathers the users whose refresh jobs wait, and has them refreshed in batches when it is their turn.
 
-The connector runs one per target and calls `refresh` for a job of one user, `wanted_together` for a job of many. Redis
-decides whose turn it is: a user who was changed a moment ago waits until the changes calm down, and one in flight
-elsewhere until that has landed. A job of one user waits for the calm without a worker (`NotYet`). Always holds: no user
-has two flights at once, since a slow old answer would undo a fast new one; a flight begins after each of its jobs was
-there, so that what they were pushed for is in it; a job that is cancelled takes no flight with it.
+The connector runs one per target and calls `refresh` for a job of one user, `refresh_all` for a job of many. Redis
+decides whose turn it is: a user who was changed a moment ago waits until the changes calm down, and one whose refresh
+is in progress elsewhere until that has ended. A job of one user waits for the calm without a worker (`NotYet`). Always
+holds: no user has two refreshes in progress, since a slow old answer would undo a fast new one; a refresh begins after
+each of its jobs was there, so that what they were pushed for is in it; a job that is cancelled ends no refresh.
 """
 
 import math
@@ -17,13 +17,13 @@ import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
-from restbroker.rosters.refresh.posts import Result
+from restbroker.rosters.refresh.sender import Result
 from restbroker.servers.contract import Claim, NotYet, Rosters
 from restbroker.servers.roster_change import RefreshDelay
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01
-"""Seconds for which jobs gather for the same call of Redis and the same flight."""
+"""Seconds for which jobs gather for the same call of Redis and the same batch."""
 _SOON_TRIES: Final = 3
 """How many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
 _SHORT_S: Final = 0.05
@@ -69,35 +69,35 @@ class _User:
 
 @attrs.define(eq=False)
 class Refresher:
-    """The queue of users to refresh. `_fly` refreshes users and returns a result for each.
+    """The queue of users to refresh. `_send` refreshes users and returns a result for each.
 
-    `_most`: how many users may be in flight at once, which is the burst that the roster service sees. At least the
-    debounce of `_pace` is between the beginnings of two flights of a user: producers may push refreshes themselves,
+    `_most`: how many users may be in progress at once, which is the burst that the roster service sees. At least the
+    debounce of `_pace` is between the beginnings of two refreshes of a user: producers may push refreshes themselves,
     which no mark in Redis gathers.
     """
 
     _rosters: Rosters
-    _fly: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
+    _send: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
     _batch_size: int
     _most: int
     _pace: RefreshDelay
     _wanted: dict[str, _User] = attrs.field(factory=dict)
-    _flying: set[str] = attrs.field(factory=set)
+    _in_progress: set[str] = attrs.field(factory=set)
     _began_s: dict[str, float] = attrs.field(factory=dict)
-    """When the latest flight of a user began, as long as that keeps the next one waiting."""
+    """When the latest refresh of a user began, as long as that keeps the next one waiting."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def refresh(self, user: str, attempt: int = 1) -> Outcome:
-        """Wait for a flight of this user that begins after now; return its outcome, or raise `NotSent` or `MaybeSent`.
+        """Wait for a refresh of this user that begins after now; return its outcome, or raise `NotSent` or `MaybeSent`.
 
-        Raise `NotYet` if the user's turn does not come soon. When cancelled, the flight goes on for other jobs.
+        Raise `NotYet` if the user's turn does not come soon. When cancelled, the refresh goes on for other jobs.
         """
         wait_s = self._began_s.get(user, -math.inf) + self._spacing_s - trio.current_time()
         if wait_s > _SHORT_S:
             raise NotYet(wait_s)
         return (await self._outcomes([user], _Job(attempt)))[user]
 
-    async def wanted_together(self, users: Sequence[str]) -> Mapping[str, Outcome]:
+    async def refresh_all(self, users: Sequence[str]) -> Mapping[str, Outcome]:
         """Wait as `refresh` does for all of these users, and return user → outcome; raise `NotSent` or `MaybeSent`.
 
         There is no task for each user, as there may be thousands.
@@ -108,7 +108,7 @@ class Refresher:
         parts, now_s = {user: _Part(job) for user in users}, trio.current_time()
         job.left = len(parts)
         for user, part in parts.items():
-            self._keep(user, [part], now_s)
+            self._enqueue(user, [part], now_s)
         self._changed.set()
         try:
             await job.done.wait()
@@ -119,33 +119,33 @@ class Refresher:
         return {user: _outcome(part.result or _ENDED) for user, part in parts.items()}
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Fly until cancelled; what is in flight then is cut off, and its jobs go back to their queue."""
-        async with trio.open_nursery() as flights:
+        """Refresh until cancelled; what is in progress then is cut off, and its jobs go back to their queue."""
+        async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                due = await self._until_due()
+                due = await self._wait_until_due()
                 if len(due) < self._room:
                     await trio.sleep(_GATHER_S)
                     due = self._due()
-                await self._take_off(due, flights)
+                await self._start_batches(due, nursery)
 
     @property
     def _room(self) -> int:
-        """How many more users may fly."""
-        return self._most - len(self._flying)
+        """How many more users may be refreshed at once."""
+        return self._most - len(self._in_progress)
 
     def _due(self) -> list[str]:
-        """Return the users who may be claimed now, no more than may fly."""
+        """Return the users who may be claimed now, no more than may be refreshed at once."""
         now_s = trio.current_time()
         self._forget_spaced(now_s - self._spacing_s)
         all_due = (
             user
             for user, one in self._wanted.items()
-            if one.due_s <= now_s and user not in self._began_s and user not in self._flying
+            if one.due_s <= now_s and user not in self._began_s and user not in self._in_progress
         )
         return list(islice(all_due, self._room))
 
-    async def _until_due(self) -> list[str]:
+    async def _wait_until_due(self) -> list[str]:
         """Wait until a user may be claimed, and return what `_due` does."""
         while True:
             self._changed = trio.Event()
@@ -155,8 +155,8 @@ class Refresher:
             with trio.move_on_at(due_s):
                 await self._changed.wait()
 
-    async def _take_off(self, due: Sequence[str], flights: trio.Nursery) -> None:
-        # A job that comes while Redis is asked waits for the next flight: it may stand for a change, and a mark, that
+    async def _start_batches(self, due: Sequence[str], nursery: trio.Nursery) -> None:
+        # A job that comes while Redis is asked waits for the next batch: it may stand for a change, and a mark, that
         # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
         asked = {user: self._wanted.pop(user).parts for user in due}
         try:
@@ -170,27 +170,27 @@ class Refresher:
         now_s = trio.current_time()
         for user, wait_s in claimed.wait_s.items():
             if left := _still_there(asked[user], wait_s):
-                self._keep(user, left, now_s, wait_s)
+                self._enqueue(user, left, now_s, wait_s)
         for batch in self._batches({user: asked[user] for user in claimed.users}):
-            self._flying.update(batch)
+            self._in_progress.update(batch)
             self._began_s.update(dict.fromkeys(batch, now_s))
-            flights.start_soon(self._flight, claimed.holder, batch)
+            nursery.start_soon(self._run_batch, claimed.holder, batch)
 
-    async def _flight(self, holder: str, batch: Mapping[str, Sequence[_Part]]) -> None:
+    async def _run_batch(self, holder: str, batch: Mapping[str, Sequence[_Part]]) -> None:
         users, results = tuple(batch), dict[str, Result]()
         try:
-            results.update(await self._fly(users))
+            results.update(await self._send(users))
         finally:
-            again = {user for user in users if _comes_again(results.get(user, _ENDED), batch[user])}
+            again = {user for user in users if _is_retried(results.get(user, _ENDED), batch[user])}
             with trio.CancelScope(shield=True):
                 await self._rosters.end_refreshes(holder, [user for user in users if user not in again], tuple(again))
-            self._flying.difference_update(users)
+            self._in_progress.difference_update(users)
             for user, parts in batch.items():
                 _end({user: parts}, results.get(user, _ENDED))
             self._changed.set()
 
     def _batches(self, asked: Mapping[str, Sequence[_Part]]) -> Iterator[Mapping[str, Sequence[_Part]]]:
-        """Yield the users of each flight; those who failed before fly alone.
+        """Yield the users of each batch; those who failed before are alone in theirs.
 
         They may hold up others again, each time for two time-outs.
         """
@@ -205,12 +205,12 @@ class Refresher:
         return self._pace.debounce_ms / 1000
 
     def _forget_spaced(self, until_s: float) -> None:
-        """Forget the flights that began at `until_s` or before: the oldest are first."""
+        """Forget the refreshes that began at `until_s` or before: the oldest are first."""
         began_s = self._began_s
         for user in tuple(takewhile(lambda user: began_s[user] <= until_s, began_s)):
             del began_s[user]
 
-    def _keep(self, user: str, parts: list[_Part], now_s: float, wait_s: float = 0.0) -> None:
+    def _enqueue(self, user: str, parts: list[_Part], now_s: float, wait_s: float = 0.0) -> None:
         one = self._wanted.get(user)
         if one is None:
             self._wanted[user] = _User(now_s + wait_s, parts)
@@ -220,8 +220,8 @@ class Refresher:
             one.due_s = max(one.due_s, now_s + wait_s)
 
     def _due_s(self, user: str) -> float:
-        """Return when to claim a waiting user; infinity while the user is in flight."""
-        if user in self._flying:
+        """Return when to claim a waiting user; infinity while a refresh is in progress."""
+        if user in self._in_progress:
             return math.inf
         return max(self._wanted[user].due_s, self._began_s.get(user, -math.inf) + self._spacing_s)
 
@@ -243,7 +243,7 @@ def _still_there(parts: Sequence[_Part], wait_s: float) -> list[_Part]:
     return [part for part in parts if part.result is None and not part.is_gone]
 
 
-def _comes_again(result: Result, parts: Sequence[_Part]) -> bool:
+def _is_retried(result: Result, parts: Sequence[_Part]) -> bool:
     """Tell whether a job of one of these is soon delivered again, so that a change until then is in it."""
     match result:
         case Delivered() | Rejected():
@@ -259,7 +259,7 @@ def _comes_soon(job: _Job) -> bool:
 
 
 def _outcome(result: Result | NotYet) -> Outcome:
-    """Return the outcome, or raise what is for the broker to judge, as a new exception for each caller."""
+    """Return the outcome, or raise what the broker is to classify, as a new exception for each caller."""
     match result:
         case NotYet() as turn:
             raise NotYet(turn.wait_s)

@@ -1,4 +1,4 @@
-"""The requests to mod_http_roster_admin. Pure; the flights and the check make them.
+"""The requests to mod_http_roster_admin. Pure; the sender and the check make them.
 
 Always holds: one user is sent as a list of one, whose errors are counted; `GET /refresh/USER` has a verdict and nothing
 else, which may contradict that count. A list of users is never empty, since Prosody never answers an empty one
@@ -19,7 +19,7 @@ from restbroker.transport.message import Request
 _ANSWER_LIMIT_BYTES: Final = 65_536
 
 
-def together(target: Target, users: Sequence[str]) -> Request:
+def refresh_request(target: Target, users: Sequence[str]) -> Request:
     """Return one request that refreshes all of these users, at least one.
 
     Raise `NotSent` if the login cannot be read, and ValueError for no users.
@@ -30,7 +30,7 @@ def together(target: Target, users: Sequence[str]) -> Request:
     return _request(target, "POST", "/refresh", headers=headers, body=orjson.dumps(list(users)))
 
 
-def question(target: Target) -> Request:
+def probe_request(target: Target) -> Request:
     """Return a request that shows whether the module is there; raise `NotSent` if the login cannot be read.
 
     The module answers it with a redirect, and does nothing.

@@ -55,10 +55,10 @@ class Write:
     changes: tuple[Change, ...]
 
 
-Wish: TypeAlias = Refresh | Show | Write
+RosterRequest: TypeAlias = Refresh | Show | Write
 
 
-def read(command: Command, domain: str | None) -> Wish | Reason:
+def read(command: Command, domain: str | None) -> RosterRequest | Reason:
     """Return what the command is to do with users of `domain` (None: of any), or the reason why it cannot be done."""
     spec = _COMMANDS.get(command.endpoint)
     if spec is None:
@@ -75,7 +75,7 @@ def read(command: Command, domain: str | None) -> Wish | Reason:
         return Reason("BadRoster", f"{bad.entry} {bad.why}.", bad.cure or "Correct it, and push the job again.")
 
 
-def _read(name: str, given: Mapping[str, Json], domain: str | None) -> Wish:
+def _read(name: str, given: Mapping[str, Json], domain: str | None) -> RosterRequest:
     match name:
         case catalogue.REFRESH:
             return Refresh(_users(given, domain))

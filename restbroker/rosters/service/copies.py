@@ -81,13 +81,13 @@ class Copies:
         """Return users with their copies, those that were read first in front."""
         return tuple(self._copies.items())
 
-    def give(self, user: str, read_s: float) -> None:
+    def note_stale(self, user: str, read_s: float) -> None:
         """Note that the user got a copy that was read then."""
         self.given[user] = StaleAnswer(read_s)
         self.has_given.set()
         self.is_given.set()
 
-    def end_given(self, refreshed: Mapping[str, StaleAnswer]) -> None:
+    def forget_stale(self, refreshed: Mapping[str, StaleAnswer]) -> None:
         """Forget these, unless another copy was given to the user meanwhile."""
         for user, given in refreshed.items():
             if self.given[user] is given:

@@ -3,7 +3,7 @@
 Who got a copy is appended at once, also if the process is killed then: they are refreshed when Redis is back.
 
 `app.roster_service` makes it where `CopiesFile` is set. Always holds: only its owner can read the file, and it is
-whole, or written anew as soon as that works; a file that cannot be read or written is reported, and serving goes on
+whole, or rewritten as soon as that works; a file that cannot be read or written is reported, and serving goes on
 without it, and without a line that is damaged; a copy is never younger in the
 file than it was in memory, even if a clock is set.
 """
@@ -30,9 +30,9 @@ _CURE: Final = "Check CopiesFile of Roster: the folder, its rights and its free 
 
 @attrs.define(eq=False)
 class CopiesFile:
-    """The file of the copies. `pause_s`: how often it is written anew at most, if there are new copies, in seconds.
+    """The file of the copies. `pause_s`: how often it is rewritten at most, if there are new copies, in seconds.
 
-    It is also written anew at the end.
+    It is also rewritten at the end.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class CopiesFile:
     _is_ours: bool = False
     """Whether what is there may be appended to."""
     _is_torn: bool = False
-    """Whether an append may have left half a line, so that the file is to be written anew."""
+    """Whether an append may have left half a line, so that the file is to be rewritten."""
     _noted: frozenset[str] = frozenset()
     """The users in it who got a copy."""
     _writing: trio.Lock = attrs.field(factory=trio.Lock)
@@ -55,7 +55,7 @@ class CopiesFile:
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._note_given)
+                nursery.start_soon(self._note_stale)
                 while True:
                     await trio.sleep(self.pause_s)
                     await self._save()
@@ -78,12 +78,12 @@ class CopiesFile:
         for user, body, read_at in found:
             read_s = now_s - max(0.0, now_at - read_at)
             if body is None:
-                self.copies.give(user, read_s)
+                self.copies.note_stale(user, read_s)
             else:
                 self.copies.keep(user, Copy(body, read_s))
         self._written, self._noted, self._is_ours = self.copies.changes, frozenset(self.copies.given), is_whole
 
-    async def _note_given(self) -> None:
+    async def _note_stale(self) -> None:
         while True:
             await self.copies.is_given.wait()
             self.copies.is_given = trio.Event()
@@ -95,7 +95,7 @@ class CopiesFile:
         async with self._writing:
             new = {user: given for user, given in self.copies.given.items() if user not in self._noted}
             try:
-                await trio.to_thread.run_sync(_append, self.path, list(_given_lines(new, _offset_s())))
+                await trio.to_thread.run_sync(_append, self.path, list(_stale_lines(new, _offset_s())))
             except OSError:
                 # A part of it may be there: what is appended behind half a line would be lost with it.
                 self._is_ours, self._is_torn = False, True
@@ -108,7 +108,7 @@ class CopiesFile:
             changes, given = self.copies.changes, dict(self.copies.given)
             if changes == self._written and not (always or self._is_torn):
                 return
-            pieces = chain(_lines(self.copies.all(), _offset_s()), _given_lines(given, _offset_s()))
+            pieces = chain(_lines(self.copies.all(), _offset_s()), _stale_lines(given, _offset_s()))
             try:
                 await trio.to_thread.run_sync(private_file.replace, self.path, pieces)
             except OSError as error:
@@ -135,7 +135,7 @@ def _append(path: Path, lines: Iterable[bytes]) -> None:
         file.writelines(lines)
 
 
-def _given_lines(given: Mapping[str, StaleAnswer], offset_s: float) -> Iterator[bytes]:
+def _stale_lines(given: Mapping[str, StaleAnswer], offset_s: float) -> Iterator[bytes]:
     for user, one in given.items():
         yield _row(user, round(one.read_s + offset_s, 3))
 

@@ -18,8 +18,8 @@ import trio
 
 from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.rosters.service.batch_read import PreparedRoster, Stored, choose_users, prepare_rosters, read
 from restbroker.rosters.service.copies import Copies, Copy
-from restbroker.rosters.service.reading import PreparedRoster, Stored, choose_users, prepare_rosters, read
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import OperatorWarning, Report
@@ -37,7 +37,7 @@ _STOPPING: Final = StoreUnavailable("Rosters are no longer served: the process i
 
 
 @attrs.frozen
-class Served:
+class ServedRoster:
     """A roster as JSON. `age_s`: for how many seconds it may have been outdated; None: it was just read."""
 
     body: bytes
@@ -89,7 +89,7 @@ class Reader:
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
-                nursery.start_soon(self._refresh_given)
+                nursery.start_soon(self._refresh_stale)
                 while True:
                     await self._wake.wait()
                     self._wake = trio.Event()
@@ -99,27 +99,27 @@ class Reader:
             self.stop()
             await self.connection.aclose()
 
-    async def roster(self, user: str) -> Served:
+    async def roster(self, user: str) -> ServedRoster:
         """Wait for the user's roster and return it, or an older copy if Redis does not answer.
 
         Raise `RestbrokerError` if it cannot be read, and there is no copy. Cancelling it only ends the wait.
         """
         asked_s = trio.current_time()
         try:
-            return Served(await self._now(user))
+            return ServedRoster(await self._read_roster(user))
         except StoreUnavailable:
             now_s = trio.current_time()
             copy = None if self._is_stopping else self.copies.of(user, now_s)
             if copy is None:
                 raise
         if copy.read_s >= asked_s:  # for another who asked meanwhile
-            return Served(copy.body)
+            return ServedRoster(copy.body)
         self.stale += 1
         if self.refresh is not None:
-            self.copies.give(user, copy.read_s)
-        return Served(copy.body, now_s - copy.read_s)
+            self.copies.note_stale(user, copy.read_s)
+        return ServedRoster(copy.body, now_s - copy.read_s)
 
-    async def _now(self, user: str) -> bytes:
+    async def _read_roster(self, user: str) -> bytes:
         if self._is_stopping:
             raise _STOPPING
         wanted = self._wanted.setdefault(user, _PendingRead())
@@ -185,10 +185,10 @@ class Reader:
             except ConnectionEnded:  # since the last time; Redis itself may be well
                 found = await self.connection.call(read, users)
         except RestbrokerError as error:
-            return dict.fromkeys(users, self._away(error))
+            return dict.fromkeys(users, self._report_outage(error))
         # Others write to Redis too. Whatever is stumbled over there, a broker must not end for it.
         except Exception as error:  # noqa: BLE001
-            return dict.fromkeys(users, _broken(error))
+            return dict.fromkeys(users, _failure(error))
         self._is_away = False
         self._heard_s = trio.current_time()
         return found
@@ -200,7 +200,7 @@ class Reader:
             try:
                 found += await trio.to_thread.run_sync(prepare_rosters, given, self.domain, limiter=self._writing)
             except Exception as error:  # noqa: BLE001  as above
-                found = [_broken(error)] * len(users)
+                found = [_failure(error)] * len(users)
             for user, one in zip(users, found, strict=True):
                 if isinstance(one, PreparedRoster):
                     self.copies.keep(user, Copy(one.body, read_s))
@@ -219,7 +219,7 @@ class Reader:
             one.end(answer)
         self._tell(user, answer)
 
-    def _away(self, error: RestbrokerError) -> RestbrokerError:
+    def _report_outage(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:
             self._is_away = True
             kept = f"; users with a copy in memory ({len(self.copies)}) get that" if len(self.copies) else ""
@@ -227,7 +227,7 @@ class Reader:
             self.report(OperatorWarning("RostersUnread", what, error.cure))
         return error
 
-    async def _refresh_given(self) -> None:
+    async def _refresh_stale(self) -> None:
         """Push refreshes of all users who got an older copy, as soon as Redis takes the jobs.
 
         A job that is pushed twice, as its answer was lost, does no harm.
@@ -240,7 +240,7 @@ class Reader:
                 await self.connection.call(self.refresh, tuple(given))
             except RestbrokerError:
                 continue
-            self.copies.end_given(given)
+            self.copies.forget_stale(given)
             ago = duration_text(trio.current_time() - min(one.read_s for one in given.values()))
             what = f"Users who got older rosters: {len(given)}, read up to {ago} ago. They are refreshed now."
             self.report(OperatorWarning("OlderRosters", what, None))
@@ -260,7 +260,7 @@ class Reader:
         self.report(OperatorWarning("RosterUnreadable", message, cure))
 
 
-def _broken(error: Exception) -> RestbrokerError:
+def _failure(error: Exception) -> RestbrokerError:
     return StoreRefused(f"Reading it failed with {type(error).__name__}.", "Please report this.")
 
 

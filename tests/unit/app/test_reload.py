@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.app import reading
+from restbroker.app import reload_config
 from restbroker.app.build import plan_of
 from restbroker.app.reload import Reloader
 from restbroker.broker.plan import BrokerPlan
@@ -181,7 +181,7 @@ def hung(config: Config) -> Iterator[Callable[[], LoadedConfig]]:
 async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_counts_for_nothing(
     config: Config, hung: Callable[[], LoadedConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_LOAD_S", 0.05)
+    monkeypatch.setattr(reload_config, "_LOAD_S", 0.05)
     desk = Desk(config)
     reloader = attrs.evolve(desk.reloader(config), load=hung)
     with trio.fail_after(60):

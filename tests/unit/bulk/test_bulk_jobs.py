@@ -43,7 +43,7 @@ JSON = st.recursive(
         {},
         optional={
             "retry": st.sampled_from([True, False, 3]),
-            "wanted": st.just(True),
+            "wants_reply": st.just(True),
             "ok_if_exists": st.just(True),
             "at_s": st.just(4e9 + 0.5),
             "reply_to": st.just("restbroker:reply:bulk-x"),

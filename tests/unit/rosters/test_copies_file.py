@@ -72,12 +72,12 @@ async def test_a_line_that_a_full_device_tore_is_written_anew_once_there_is_spac
         await nursery.start(CopiesFile(path, copies, told.append, pause_s=0.01).run)
         await until_async(path.exists, "it is written")
         device.is_full = True
-        copies.give("john", trio.current_time())
+        copies.note_stale("john", trio.current_time())
         await until_async(lambda: device.failed >= 2, "half a line is there, and the file cannot be replaced")
         assert not path.read_bytes().endswith(b"\n")
         device.is_full = False
         await until_async(lambda: path.read_bytes().count(b"\n") == 3, "it is whole again")
-        copies.give("mary", trio.current_time())
+        copies.note_stale("mary", trio.current_time())
         await until_async(lambda: path.read_bytes().count(b"\n") == 4, "she got a copy")
         nursery.cancel_scope.cancel()
     assert len(told) == 1

@@ -1,4 +1,4 @@
-"""What the answers of mod_http_roster_admin mean. Pure; called by the flights, the probe and the check.
+"""What the answers of mod_http_roster_admin mean. Pure; called by the sender, the probe and the check.
 
 Always holds: what an answer says of several users is never taken for one of them; nothing of an answer's own words is
 shown but its status, since a proxy may have made it.
@@ -26,23 +26,23 @@ _REFUSED: Final = frozenset({401, 403})
 _BUSY_S: Final = 5.0
 
 
-def several(response: Response, now_s: float) -> Outcome | None:
+def batch_outcome(response: Response, now_s: float) -> Outcome | None:
     """Return the outcome for all users of one request; None: it differs, so each must be refreshed alone."""
     if response.status == 200:
-        verdict = _verdict(response)
-        if verdict is None:
-            return _foreign(response)
-        return _done(response) if verdict else None
+        succeeded = _has_succeeded(response)
+        if succeeded is None:
+            return _not_the_module(response)
+        return _success(response) if succeeded else None
     return None if response.status == 500 else _refusal(response, now_s)
 
 
-def one(user: str, response: Response, now_s: float) -> Outcome:
+def user_outcome(user: str, response: Response, now_s: float) -> Outcome:
     """Return the outcome for the only user of a request."""
     if response.status == 200:
-        verdict = _verdict(response)
-        if verdict is None:
-            return _foreign(response)
-        return _done(response) if verdict else Deferred(_failure(user))
+        succeeded = _has_succeeded(response)
+        if succeeded is None:
+            return _not_the_module(response)
+        return _success(response) if succeeded else Deferred(_failure(user))
     if response.status == 500:
         message = f"Prosody could not read the request to refresh {user} (status 500)."
         return Rejected(Reason("RefreshRefused", message, "This should not happen: see Prosody's log.", 500))
@@ -60,7 +60,7 @@ def no_answer(user: str, timeout_s: float) -> Outcome:
 
 
 def read_probe(response: Response) -> Probe:
-    """Return how Prosody is, by its answer to `request.question`.
+    """Return how Prosody is, by its answer to `request.probe_request`.
 
     `denied`: it has no such module (404), or the login is refused. A 5xx or 429 means that it does not work now.
     """
@@ -76,7 +76,7 @@ def read_probe(response: Response) -> Probe:
     return Probe(ok=True, denied=False, version=None, detail=f"The roster module answers (status {status}).")
 
 
-def _verdict(response: Response) -> bool | None:
+def _has_succeeded(response: Response) -> bool | None:
     """Tell whether all that was requested succeeded; None: this is no answer of the module."""
     try:
         body: Json = orjson.loads(response.body)
@@ -88,7 +88,7 @@ def _verdict(response: Response) -> bool | None:
     return not body.get("errors") and body.get("status", "ok") == "ok"
 
 
-def _done(response: Response) -> Delivered:
+def _success(response: Response) -> Delivered:
     text = response.body.decode("utf-8", "replace")
     return Delivered(text, orjson.loads(response.body), response.status)
 
@@ -98,7 +98,7 @@ def _failure(user: str) -> Reason:
     return Reason("RefreshFailed", message, "Check the roster service's answer for that user, and its log.", 200)
 
 
-def _foreign(response: Response) -> Outcome:
+def _not_the_module(response: Response) -> Outcome:
     message = "Something else than the roster module answered: its answer has neither errors nor status."
     cure = "Check the target's URL: it is http://HOST:5280/roster_admin unless Prosody's http_paths say otherwise."
     return Deferred(Reason("NotTheModule", message, cure, response.status), pause_target=True)

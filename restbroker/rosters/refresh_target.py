@@ -25,19 +25,19 @@ from restbroker.store import queues
 from restbroker.store.client import Client
 
 REFRESH: Final = "refresh"
-_TOGETHER: Final = 500
+_USERS_PER_JOB: Final = 500
 """The most users in one job, so that several processes share the work."""
 
 
 @attrs.frozen
-class Refreshing:
+class RefreshTarget:
     """A target whose jobs refresh rosters, and the token of these jobs."""
 
     target: Target
     token: Token
 
     @classmethod
-    def of(cls, config: Config) -> Self | None:
+    def from_config(cls, config: Config) -> Self | None:
         """Return the target that learns of changed rosters, with its token; None if there is none.
 
         It is `Roster.Target`, or, without `Roster`, the first that can. Raise `ConfigError` if no token allows it.
@@ -45,15 +45,15 @@ class Refreshing:
         can = [target for target in config.targets if target.kind == KIND and not target.is_local]
         if config.roster is not None:
             can = [target for target in can if target.name == config.roster.target]
-        return cls.at(can[0], config.tokens) if can else None
+        return cls.with_token(can[0], config.tokens) if can else None
 
     @classmethod
-    def at(cls, target: Target, tokens: Sequence[Token]) -> Self:
+    def with_token(cls, target: Target, tokens: Sequence[Token]) -> Self:
         """Return this target with its token; raise `ConfigError` if no token allows it."""
         catalogue = registry.catalogue_of(target, None)
         command = Command(REFRESH, {"users": ["john"]})
         dangers = catalogue.dangerous_in(REFRESH)
-        wish = AccessRequest(
+        request = AccessRequest(
             command,
             catalogue.commands[REFRESH],
             dangers,
@@ -61,7 +61,7 @@ class Refreshing:
             target=target.name,
             queue=target.queues[0],
         )
-        token = next((token for token in tokens if refusal(token, wish) is None), None)
+        token = next((token for token in tokens if refusal(token, request) is None), None)
         if token is None:
             raise ConfigError(
                 f"No token allows the command refresh, which restbroker pushes to {target.name} when a roster changes.",
@@ -77,17 +77,17 @@ class Refreshing:
     def push(self, client: Client, users: Sequence[str], *, wanted: bool = False) -> list[str]:
         """Push few jobs that refresh all of these users, and return the jobs' ids.
 
-        `wanted`: the caller will wait for their answers. Raise as `together`, and `StoreUnavailable`: then they
+        `wanted`: the caller will wait for their answers. Raise as `batch_payload`, and `StoreUnavailable`: then they
         may have been pushed.
         """
-        pieces = [users[start : start + _TOGETHER] for start in range(0, len(users), _TOGETHER)]
+        pieces = [users[start : start + _USERS_PER_JOB] for start in range(0, len(users), _USERS_PER_JOB)]
         jobs = {secrets.token_hex(12): piece for piece in pieces}
         now_s = time.time()
-        payloads = [self.together(piece, jid, now_s, wanted=wanted) for jid, piece in jobs.items()]
+        payloads = [self.batch_payload(piece, jid, now_s, wanted=wanted) for jid, piece in jobs.items()]
         queues.push(client, self.queue, payloads)
         return list(jobs)
 
-    def together(self, users: Sequence[str], jid: str, now_s: float, *, wanted: bool) -> bytes:
+    def batch_payload(self, users: Sequence[str], jid: str, now_s: float, *, wanted: bool) -> bytes:
         """Return one encoded job that refreshes all of these users, with the id `jid`.
 
         `wanted`: the caller will wait for its answer. Raise `ConfigError` while the token's file cannot be read.

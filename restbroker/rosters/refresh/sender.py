@@ -1,6 +1,6 @@
-"""One flight: the refresh of some users, sent together, then user by user where the common answer is not clear.
+"""One batch: the refresh of some users, sent together, then user by user where the common answer is not clear.
 
-The refresher calls `fly`. Always holds: every user gets a result; one user whose roster Prosody chokes on costs the
+The refresher calls `send`. Always holds: every user gets a result; one user whose roster Prosody chokes on costs the
 others one more request; a Prosody that answers nothing at all is distinguished from one that does not answer for one
 user.
 """
@@ -14,7 +14,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.job.outcome import Deferred, Outcome, Reason
-from restbroker.rosters.refresh import judge, request
+from restbroker.rosters.refresh import classify, request
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 
@@ -25,15 +25,15 @@ _BUG: Final = Reason("Bug", "restbroker failed on a refresh.", "Please report th
 
 
 @attrs.frozen
-class RefreshPosts:
-    """The sender of flights. `_http` is the way to Prosody; a flight takes at most `_longest_s` seconds in all."""
+class RefreshSender:
+    """The sender of refreshes. `_http` is the way to Prosody; a batch takes at most `_longest_s` seconds in all."""
 
     _target: Target
     _http: Transport
     _now_s: Callable[[], float]
     _longest_s: float
 
-    async def fly(self, users: Sequence[str]) -> Mapping[str, Result]:
+    async def send(self, users: Sequence[str]) -> Mapping[str, Result]:
         """Refresh these users, at least one, and return each one's result; never raise for what Prosody does.
 
         Safe to cancel; Prosody may then have refreshed them or not.
@@ -42,48 +42,48 @@ class RefreshPosts:
         results: dict[str, Result] = dict.fromkeys(users, hung)
         with trio.move_on_after(self._longest_s):
             try:
-                await self._fly(users, results)
+                await self._send(users, results)
             except NotSent as problem:
                 results.update(dict.fromkeys(users, problem))
-            except Exception as error:  # noqa: BLE001 - whatever it is: others fly on; its text may hold secrets
+            except Exception as error:  # noqa: BLE001 - whatever it is: others go on; its text may hold secrets
                 what = attrs.evolve(_BUG, message=f"restbroker failed with {type(error).__name__} on a refresh.")
                 results.update(dict.fromkeys(users, Deferred(what, max_attempts=3)))
         return results
 
-    async def _fly(self, users: Sequence[str], results: dict[str, Result]) -> None:
+    async def _send(self, users: Sequence[str], results: dict[str, Result]) -> None:
         try:
-            response = await self._http.send(request.together(self._target, users))
+            response = await self._http.send(request.refresh_request(self._target, users))
         except MaybeSent as silence:
             # One bad roster leaves the whole request without an answer, and so does a Prosody that hangs.
-            if not await self._answers():
+            if not await self._is_answering():
                 results.update(dict.fromkeys(users, silence))
                 return
         else:
             if len(users) == 1:
-                results[users[0]] = judge.one(users[0], response, self._now_s())
+                results[users[0]] = classify.user_outcome(users[0], response, self._now_s())
                 return
-            outcome = judge.several(response, self._now_s())
+            outcome = classify.batch_outcome(response, self._now_s())
             if outcome is not None:
                 results.update(dict.fromkeys(users, outcome))
                 return
         async with trio.open_nursery() as singles:
             for user in users:
-                singles.start_soon(self._alone, user, results)
+                singles.start_soon(self._send_single, user, results)
 
-    async def _alone(self, user: str, results: dict[str, Result]) -> None:
+    async def _send_single(self, user: str, results: dict[str, Result]) -> None:
         try:
-            response = await self._http.send(request.together(self._target, [user]))
+            response = await self._http.send(request.refresh_request(self._target, [user]))
         except NotSent as problem:
             results[user] = problem
         except MaybeSent:
-            results[user] = judge.no_answer(user, self._target.timeout_s)
+            results[user] = classify.no_answer(user, self._target.timeout_s)
         else:
-            results[user] = judge.one(user, response, self._now_s())
+            results[user] = classify.user_outcome(user, response, self._now_s())
 
-    async def _answers(self) -> bool:
+    async def _is_answering(self) -> bool:
         """Tell whether Prosody answers a harmless request; raise `NotSent` if it cannot be sent."""
         try:
-            await self._http.send(request.question(self._target))
+            await self._http.send(request.probe_request(self._target))
         except MaybeSent:
             return False
         return True

@@ -4,13 +4,13 @@ from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.rosters.refresh import catalogue, requests
-from restbroker.rosters.refresh.requests import Refresh, Show, Wish, Write
+from restbroker.rosters.refresh.requests import Refresh, RosterRequest, Show, Write
 from restbroker.servers.roster_change import Change
 
 DOMAIN = "example.org"
 
 
-def wish(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Wish:
+def wish(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> RosterRequest:
     found = requests.read(Command(command, arguments), domain)
     assert not isinstance(found, Reason), found
     return found

@@ -12,7 +12,7 @@ from restbroker.errors import ConfigError
 from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.command import Command
-from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.servers import registry
 
 SECRET = "a secret of at least 16 letters"
@@ -31,7 +31,7 @@ def configured(directory: Path, **keys: Any) -> Config:
 
 
 def chosen(config: Config) -> str | None:
-    found = Refreshing.of(config)
+    found = RefreshTarget.from_config(config)
     return None if found is None else found.target.name
 
 
@@ -51,7 +51,7 @@ def test_each_user_gets_a_whole_job_of_his_own_with_the_first_token_that_may(tmp
         "abroad": {"Secret": "b", "Hosts": ["example.net"]},
         "here": {"Secret": "c", "Hosts": ["example.org"]},
     }
-    found = Refreshing.of(configured(tmp_path, Token=None, Tokens=tokens))
+    found = RefreshTarget.from_config(configured(tmp_path, Token=None, Tokens=tokens))
     assert found is not None
     jobs = {user: json.loads(raw) for user, raw in found.payloads(["john", "aaron"], 1e9).items()}
     assert jobs.keys() == {"john", "aaron"}
@@ -62,7 +62,9 @@ def test_each_user_gets_a_whole_job_of_his_own_with_the_first_token_that_may(tmp
 
 
 def test_a_job_of_a_token_that_signs_is_signed(tmp_path: Path) -> None:
-    found = Refreshing.of(configured(tmp_path, Token=None, Tokens={"app": {"Secret": SECRET, "Signed": True}}))
+    found = RefreshTarget.from_config(
+        configured(tmp_path, Token=None, Tokens={"app": {"Secret": SECRET, "Signed": True}})
+    )
     assert found is not None
     job = json.loads(found.payloads(["john"], 1e9)["john"])
     submission = Submission(Command("refresh", {"users": ["john"]}), None, None)
@@ -73,4 +75,4 @@ def test_a_job_of_a_token_that_signs_is_signed(tmp_path: Path) -> None:
 def test_where_no_token_allows_a_refresh_that_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
     config = configured(tmp_path, Token=None, Tokens={"app": {"Secret": "s", "Allow": ["get_*"]}})
     with pytest.raises(ConfigError, match="No token allows the command refresh"):
-        Refreshing.of(config)
+        RefreshTarget.from_config(config)
