@@ -106,7 +106,7 @@ class Makers:
         elif found.quiet:
             output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the jobs will wait.")
         if paused is not None:
-            output.say(f"note: {paused.told} The jobs will wait: {paused.onward}")
+            output.say(f"note: {paused.text} The jobs will wait: {paused.resume_command}")
         return None if found is None else found.server_version
 
 

@@ -136,7 +136,7 @@ def _findings(config: ConfigOption, look: Callable[[LoadedConfig], Sequence[Find
     try:
         return (look or operate_check.check)(load_with_notices(config))
     except ConfigError as error:
-        return [operate_check.unloadable(error)]
+        return [operate_check.config_finding(error)]
 
 
 def _fields(finding: Finding) -> dict[str, str | None]:

@@ -265,7 +265,7 @@ def _push(
         elif found.quiet:
             output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
         if order.at_s is None and (paused := pause_of(client, *place)) is not None:
-            output.say(f"note: {paused.told} The job will wait: {paused.onward}")
+            output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
         push(client, order, jid, time.time())
         with _require_report(jid):
             if not order.wants_reply:

@@ -53,9 +53,13 @@ def migrate(
         _print_unclear(where)
         _require_stopped(operate_migrate.watch(client, where, WATCH_S), only_warn=dry_run or force)
         seen = operate_migrate.preview(client, where)
-        if dry_run or not seen.moving:
+        if dry_run or not seen.jobs_to_move:
             _show(seen, dry_run=dry_run, as_json=json)
-            output.say(f"{output.jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
+            output.say(
+                f"{output.jobs(seen.jobs_to_move)} would be moved."
+                if seen.jobs_to_move
+                else "There is nothing to move."
+            )
             _print_unmoved(seen)
             return
         if not yes:
@@ -91,12 +95,12 @@ def _ask(seen: Takeover, *, as_json: bool) -> None:
     """Ask on a terminal whether to move; end the command without a yes. Raise `UsageError` without a terminal."""
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{output.jobs(seen.moving)} would be moved, and there is no one to ask.",
+            f"{output.jobs(seen.jobs_to_move)} would be moved, and there is no one to ask.",
             "Add --yes to move them, or --dry-run to see them.",
         )
     if sys.stdout.isatty() and not as_json:
         _show(seen, dry_run=True, as_json=False)
-    if not typer.confirm(f"Move {output.jobs(seen.moving)}?", err=True):
+    if not typer.confirm(f"Move {output.jobs(seen.jobs_to_move)}?", err=True):
         output.say("Nothing was moved.")
         raise typer.Exit(Exit.FAILED)
 
@@ -118,20 +122,20 @@ def _print_unmoved(takeover: Takeover) -> None:
 
 def _conclude(moved: Takeover) -> None:
     """Print how it went; end with `PARTLY` or `FAILED` if jobs stay where they should not."""
-    output.say(f"{output.jobs(moved.moving)} moved.")
+    output.say(f"{output.jobs(moved.jobs_to_move)} moved.")
     _print_unmoved(moved)
     for why, number in moved.refused:
         output.say(f"{output.jobs(number)} stay where they are, since Redis refused: {why}")
     if moved.refused:
         output.say("Fix that, then run the command again: it moves the rest.")
-        raise typer.Exit(Exit.PARTLY if moved.moving else Exit.FAILED)
+        raise typer.Exit(Exit.PARTLY if moved.jobs_to_move else Exit.FAILED)
 
 
 def _show(takeover: Takeover, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         parts: list[Json] = [attrs.asdict(part) for part in takeover.parts]
         refused: list[Json] = [{"reason": why, "jobs": number} for why, number in takeover.refused]
-        output.as_json({"dry_run": dry_run, "jobs": takeover.moving, "parts": parts, "refused": refused})
+        output.as_json({"dry_run": dry_run, "jobs": takeover.jobs_to_move, "parts": parts, "refused": refused})
     elif takeover.parts:
         output.table(
             _HEADER, [["-" if cell is None else cell for cell in attrs.astuple(part)] for part in takeover.parts]

@@ -46,7 +46,7 @@ def all_conditions(
             )
         if value is not None:
             op: Literal["<", ">"] = ">" if option == "--since" else "<"
-            found.append(rule.bound(field, op, value.strip(), now_s, ahead=zset != "dead"))
+            found.append(rule.time_condition(field, op, value.strip(), now_s, ahead=zset != "dead"))
     for option, value in zip(("--older-than", "--newer-than"), ages, strict=True):
         if value is not None and zset == "schedule":
             raise UsageError(
@@ -54,7 +54,7 @@ def all_conditions(
                 "Due within two hours: --until 2h; later: --since 2h; or a date: --where 'at < 2026-11-20T08:00'.",
             )
         if value is not None:
-            condition = rule.older(field, value.strip(), now_s, is_older=option == "--older-than")
+            condition = rule.age_condition(field, value.strip(), now_s, is_older=option == "--older-than")
             if condition is None:
                 raise UsageError(f"{option} takes a duration; {value!r} is none.", f"For example: {option} 2h")
             found.append(condition)

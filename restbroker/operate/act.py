@@ -14,7 +14,7 @@ import attrs
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome, carry_out
-from restbroker.operate.act_job import VERBS, Action, Refusal, Verb, is_there, plan, require_sense
+from restbroker.operate.act_job import VERBS, Action, Refusal, Verb, is_moved_already, plan, require_sense
 from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
@@ -180,7 +180,7 @@ class _Run:
         """Return how many of those that are `there` were checked, and which of them are to be done: at most `batch`."""
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
-            if not is_there(looks[n], self.tally.action) and looks[n].matches(where):
+            if not is_moved_already(looks[n], self.tally.action) and looks[n].matches(where):
                 matched.append(n)
             if len(matched) == batch:
                 return count, matched

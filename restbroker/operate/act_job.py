@@ -36,7 +36,7 @@ class Action:
     """What is to be done, and who does it.
 
     `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry` runs a job now.
-    `reschedule` sets another time; a parked job then waits in the retry set. `why` is written down, and into a job that
+    `reschedule` sets another time; a dead job then waits in the retry set. `why` is written down, and into a job that
     is killed. `repeat_unsafe`: also do it to jobs that may have run and are not safe to repeat. `foreign_queues`: also
     do it where it leads to a queue that this configuration does not serve.
     """
@@ -156,7 +156,7 @@ def _refusal(look: JobView, action: Action) -> Refusal | None:
 
 def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
     """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
-    again = _after_decision(fields, look) if zset == "schedule" else _counted_back(_after_decision(fields, look), look)
+    again = _reset_fields(fields, look) if zset == "schedule" else _lower_retry_count(_reset_fields(fields, look), look)
     again.pop("at", None)
     again["enqueued_at"] = fractional(now_s)
     return Placement(look.raw, queue=look.queue, new=rubyjson.dumps(again))
@@ -164,8 +164,8 @@ def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: fl
 
 def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placement | Refusal:
     moment_s = retry.stamp(now_s, unique)
-    dead = repair(_after_decision(fields, look), look.queue or "default")
-    said = words_of_kill(action)
+    dead = repair(_reset_fields(fields, look), look.queue or "default")
+    said = kill_text(action)
     if not isinstance(dead.get("error_class"), str):
         dead |= {"error_class": "Killed", "error_message": said[: retry.ERROR_MESSAGE_LIMIT]}
     if not isinstance(dead.get("failed_at"), float):
@@ -175,7 +175,7 @@ def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: floa
     return Placement(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
 
 
-def words_of_kill(action: Action) -> str:
+def kill_text(action: Action) -> str:
     """Return why a job is dead that a person killed, as a sentence."""
     return f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
 
@@ -190,12 +190,12 @@ def _reschedule(
     refusal = _refusal(look, action)
     if refusal is not None:
         return refusal
-    again = repair(_counted_back(_after_decision(fields, look), look), look.queue or "default")
+    again = repair(_lower_retry_count(_reset_fields(fields, look), look), look.queue or "default")
     return Placement(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
 def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Refusal:
-    if is_there(look, action):
+    if is_moved_already(look, action):
         return Refusal("")
     if (bound := _bound(look, fields, action)) is not None:
         return bound
@@ -253,7 +253,7 @@ def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Refusal
 
     It cannot if its signature covers another queue, or if what is hidden of it would be shown there.
     """
-    if _is_shown_there(look, fields, action):
+    if _reveals_value(look, fields, action):
         return SHOWN_THERE
     if signing.queue_bound_signature(fields) is None:
         return None
@@ -266,7 +266,7 @@ def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Refusal
     return Refusal(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
 
 
-def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -> bool:
+def _reveals_value(look: JobView, fields: Mapping[str, Json], action: Action) -> bool:
     """Tell whether the new queue's target would show a value that the target of its present queue hides."""
     specs = [look.context.spec(queue, look.command) for queue in (look.queue, action.queue)]
     if specs[0] == specs[1]:
@@ -276,7 +276,7 @@ def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -
     return not keeps_hidden(was, now)
 
 
-def is_there(look: JobView, action: Action) -> bool:
+def is_moved_already(look: JobView, action: Action) -> bool:
     """Tell whether a move has nothing to do, since the job, which stays in its set, names the new queue already."""
     fields = look.fields
     if action.verb != "move" or fields is None or not look.is_job:
@@ -284,7 +284,7 @@ def is_there(look: JobView, action: Action) -> bool:
     return "queue" in fields and look.queue == action.queue
 
 
-def _after_decision(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
+def _reset_fields(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
     """Return the fields after a person's decision, with a job id.
 
     The count of how often it may have run restarts, but the fact that it may have run is kept.
@@ -299,7 +299,7 @@ def _with_jid(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
     return fields if look.jid is not None else {**fields, "jid": look.jid_then}
 
 
-def _counted_back(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
+def _lower_retry_count(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
     """Lower the retry count by one, since a retry that a person orders costs no try."""
     if look.count is not None:
         fields["retry_count"] = max(look.count - 1, -1)

@@ -25,7 +25,7 @@ from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome
-from restbroker.operate.act_job import UNCHANGED, Action, Refusal, Verb, plan_waiting, words_of_kill
+from restbroker.operate.act_job import UNCHANGED, Action, Refusal, Verb, kill_text, plan_waiting
 from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
@@ -184,14 +184,14 @@ class _Run:
             if piece is None:
                 self.tally.miss(unseen=rank + 1)
                 break
-            self._miss(rank - piece.rank, len(found))
+            self._count_missed(rank - piece.rank, len(found))
             if self._is_enough(found):
                 break
             pieces, looked_at = pieces + 1, 0
             for rank, raw in piece.with_ranks:
                 looked_at += 1
                 look = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
-                if self._is_meant(look):
+                if self._is_selected(look):
                     found.append((rank, look))
                 if len(found) == MOST_TAKEN or self._is_enough(found):
                     break
@@ -205,7 +205,7 @@ class _Run:
         if found:
             yield self._act_on(found)
 
-    def _miss(self, jobs: int, pending: int) -> None:
+    def _count_missed(self, jobs: int, pending: int) -> None:
         """Count jobs that others took before they were read: without conditions they were meant, up to the limit."""
         if self.selection.where or self.selection.keys is not None:
             self.tally.miss(unseen=jobs)
@@ -222,7 +222,7 @@ class _Run:
     def _is_enough(self, found: Sequence[tuple[int, JobView]]) -> bool:
         return self.selection.limit is not None and self.tally.progress.matched + len(found) >= self.selection.limit
 
-    def _is_meant(self, look: JobView) -> bool:
+    def _is_selected(self, look: JobView) -> bool:
         if self.selection.keys is None:
             return look.matches(self.selection.where)
         key = look.key
@@ -250,7 +250,7 @@ class _Run:
         self._remember(
             [look.raw for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         )
-        outcomes = [self._once(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
+        outcomes = [self._outcome_of(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
         for look, one, outcome in zip(looks, planned, outcomes, strict=True):
             if isinstance(one, TakeRequest) and one.stays and isinstance(outcome, Applied):
                 new = find.view_of_waiting(one.placement.new or b"", self.selection.queue, self.tally.context)
@@ -258,7 +258,7 @@ class _Run:
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
 
-    def _once(self, look: JobView, outcome: Outcome) -> Outcome:
+    def _outcome_of(self, look: JobView, outcome: Outcome) -> Outcome:
         """Return what became of a job; nothing is said of one that was read twice and taken once."""
         return Refusal("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
 
@@ -278,12 +278,12 @@ class _Run:
             return Refusal("") if placing == UNCHANGED else _EDITED_SINCE
         if isinstance(placing, Refusal):
             return placing
-        if action.verb == "move" and (refused := self._refused_there(look)) is not None:
+        if action.verb == "move" and (refused := self._token_refusal(look)) is not None:
             return refused
         answers = self._answers(look, rank, now_s) if action.verb == "kill" else ()
         return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
 
-    def _refused_there(self, look: JobView) -> Refusal | None:
+    def _token_refusal(self, look: JobView) -> Refusal | None:
         """Return why a broker would refuse the job's token there; None if it would not, or if the token is unknown."""
         action = self.tally.action
         target = self.tally.context.target(action.queue)
@@ -300,7 +300,7 @@ class _Run:
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
         killed = OrphanedJob("killed", f"{look.key}-{rank}", self.selection.queue, raw=look.raw, responses=responses)
-        reason = Reason("Killed", words_of_kill(self.tally.action), "Someone decided this; ask them.")
+        reason = Reason("Killed", kill_text(self.tally.action), "Someone decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)
 
     def _within_dead_limit(self, planned: Sequence[TakeRequest | Refusal]) -> list[TakeRequest | Refusal]:

@@ -52,7 +52,7 @@ def check(loaded: LoadedConfig) -> list[Finding]:
     ]
 
 
-def unloadable(error: ConfigError) -> Finding:
+def config_finding(error: ConfigError) -> Finding:
     """Return the finding that ends the check: without a configuration there is nothing to check."""
     return Finding(
         "problem",
@@ -89,7 +89,7 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
                     "problem", target.name, bug.code, message=bug.message, why="Its state is unknown.", cure=bug.cure
                 )
             ]
-        found[target.name] = [_in_words_of(target, finding) for finding in seen]
+        found[target.name] = [_with_keys_of(target, finding) for finding in seen]
 
     async with trio.open_nursery() as nursery:
         for target in targets:
@@ -97,7 +97,7 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
     return [finding for findings in found.values() for finding in findings]
 
 
-def _in_words_of(target: Target, finding: Finding) -> Finding:
+def _with_keys_of(target: Target, finding: Finding) -> Finding:
     """Return the finding with the keys as they are for a target of `Targets`.
 
     The flat keys are only those of the first kind's own target.

@@ -87,17 +87,17 @@ def _pause(name: str, pause: Pause) -> Finding:
 
 
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
-    """Yield whether parked jobs are safe in the dead set.
+    """Yield whether dead jobs are safe in the dead set.
 
     `ruby`: a Sidekiq process uses this database, and trims it.
     """
-    parked, limit = size(client, "dead"), config.dead_limit
-    if limit and parked >= limit:
+    dead, limit = size(client, "dead"), config.dead_limit
+    if limit and dead >= limit:
         yield Finding(
             "problem",
             "redis",
             "DeadSetFull",
-            message=f"{parked} jobs are in the dead set, and DeadLimit is {limit}.",
+            message=f"{dead} jobs are in the dead set, and DeadLimit is {limit}.",
             why="No job is taken, so that no failed job is overlooked.",
             cure="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
         )

@@ -97,7 +97,7 @@ def _offset_s(client: Client) -> float:
     return min(0.0, redis_s - before_s) if redis_s < after_s else redis_s - after_s
 
 
-def _that_fit(target: Target) -> Iterator[str]:
+def _matching_patterns(target: Target) -> Iterator[str]:
     """Yield the patterns of `AtMostOnce` that a command may fit."""
     catalogue = registry.catalogue_of(target, None)
     for pattern in target.at_most_once:
@@ -107,7 +107,7 @@ def _that_fit(target: Target) -> Iterator[str]:
 
 def _at_most_once(config: Config, facts: ServerInfo) -> Iterator[Finding]:
     saved = facts.aof_enabled and facts.appendfsync == "always"
-    names = ", ".join(sorted({name for target in config.targets for name in _that_fit(target)}))
+    names = ", ".join(sorted({name for target in config.targets for name in _matching_patterns(target)}))
     if names and not saved:
         yield Finding(
             "note",

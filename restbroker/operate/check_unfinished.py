@@ -23,7 +23,9 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
     """Yield the jobs in progress of processes that are gone. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
     living = any(not is_dead(lane) for lane in seen.identities)
-    yield from (_left_by(lane, living=living) for lane in seen.identities if lane.in_progress and is_dead(lane))
+    yield from (
+        _unfinished_finding(lane, living=living) for lane in seen.identities if lane.in_progress and is_dead(lane)
+    )
     dead = survey.orphans(client, {lane.identity for lane in seen.identities})
     yield from (_orphan(client, one) for one in dead)
 
@@ -52,7 +54,7 @@ def is_dead(lane: IdentityView) -> bool:
     return lane.is_fenced or lane.age_s is None or lane.age_s > SILENT_S
 
 
-def _left_by(lane: IdentityView, *, living: bool) -> Finding:
+def _unfinished_finding(lane: IdentityView, *, living: bool) -> Finding:
     jobs = "1 job is" if lane.in_progress == 1 else f"{lane.in_progress} jobs are"
     message = f"{jobs} in progress of {lane.identity}, which is gone."
     if living:

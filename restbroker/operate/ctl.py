@@ -12,11 +12,11 @@ from restbroker.store.codes import Applied
 from restbroker.store.sets import Placement
 
 _NEWEST: Final = 100
-"""The job was parked a moment ago; it is searched for among so many of the newest."""
+"""The job died a moment ago; it is searched for among so many of the newest."""
 
 
 def remove_refused(client: Client, jid: str) -> bool:
-    """Remove a job that was just parked from the dead set: the caller has its refusal.
+    """Remove a job that just died from the dead set: the caller has its refusal.
 
     Return False if it was not found.
 

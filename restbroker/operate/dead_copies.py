@@ -1,4 +1,4 @@
-"""Parked jobs that are no longer in the dead set: finding them among the copies, and putting one back.
+"""Dead jobs that are no longer in the dead set: finding them among the copies, and putting one back.
 
 Called by `restbroker dead` and the pages. Always holds: reads page by page, shows no token, and puts a job back where
 it is seen, not where it is run, and never beside itself.
@@ -31,16 +31,16 @@ _PAGES: Final = 50
 
 
 def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[StoredJob]:
-    """Return at most `limit` parked jobs that the dead set has no more, newest first; none of `secrets` is shown.
+    """Return at most `limit` dead jobs that have left the dead set, newest first; none of `secrets` is shown.
 
     Raise `StoreUnavailable`.
     """
-    return [display_job(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
+    return [display_job(copy.payload, copy.at_s, secrets) for copy in islice(_missing_copies(client), limit)]
 
 
 @attrs.frozen
 class DeadCopy:
-    """A copy of a parked job. `name` is its place among the copies; `is_there`: the dead set has just these bytes."""
+    """A copy of a dead job. `name` is its place among the copies; `is_there`: the dead set has just these bytes."""
 
     name: str
     entry: Entry
@@ -96,14 +96,14 @@ def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
         )
     found = None if _is_in(client, "dead", jid, until_s) else _copy_of(client, jid, until_s)
     if found is None:
-        raise _nothing(jid)
+        raise _no_copy(jid)
     return found
 
 
 def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
     """Put the newest copy of a job back into the dead set, and write to the audit log who did.
 
-    It says that it may have run: it may have been retried and delivered since it was parked. Raise the errors of
+    It says that it may have run: it may have been retried and delivered since it died. Raise the errors of
     `newest`; `StoreUnavailable` if it may be back all the same.
     """
     found = newest(client, jid, seconds)
@@ -112,13 +112,13 @@ def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 
     if fields is not None:
         found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))
     if not dead_copies.restore(client, found):
-        raise _nothing(jid)
+        raise _no_copy(jid)
 
 
 def _is_in(client: Client, zset: SortedSet, jid: str, until_s: float) -> bool:
     located = find.of_jid(client, zset, jid, until_s - time.monotonic())
     if not located.complete:
-        raise _too_late(jid, f"the {zset} set")
+        raise _too_little_time(jid, f"the {zset} set")
     return located.member is not None
 
 
@@ -129,29 +129,29 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
             if _jid(copy.payload) == jid:
                 return copy
         if time.monotonic() >= until_s:
-            raise _too_late(jid, "the copies")
+            raise _too_little_time(jid, "the copies")
         page = dead_copies.newest(client, PAGE, before=page[-1].entry)
     return None
 
 
-def _nothing(jid: str) -> UsageError:
+def _no_copy(jid: str) -> UsageError:
     return UsageError(
         f"There is no copy of the job {jid}, or it is in the dead set already.",
         "`restbroker dead --trimmed` lists the copies.",
     )
 
 
-def _too_late(jid: str, where: str) -> UsageError:
+def _too_little_time(jid: str, where: str) -> UsageError:
     return UsageError(
         f"The time was too short to search all of {where} for the job {jid}; nothing was done.",
         "Try again when Redis is less busy; `restbroker dead --restore` searches longer than the pages do.",
     )
 
 
-def _missing(client: Client) -> Iterator[Copy]:
+def _missing_copies(client: Client) -> Iterator[Copy]:
     """Yield the newest copy of each job that the dead set does not have, newest first.
 
-    A job that was retried and parked again is there with other bytes than its older copies have.
+    A job that was retried and died again is there with other bytes than its older copies have.
     """
     known: set[str] | None = None
     page = dead_copies.newest(client, PAGE)

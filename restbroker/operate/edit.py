@@ -72,7 +72,7 @@ class Edit:
         words += [f"queue {self.queue}"] if self.queue else []
         return ", ".join([*words, *(["retry"] if self.retry else [])])
 
-    def left_of(self, given: Mapping[str, Json]) -> dict[str, Json] | str:
+    def remaining_arguments(self, given: Mapping[str, Json]) -> dict[str, Json] | str:
         """Return what stays of these arguments, by their new names; or why they cannot have them."""
         left: dict[str, Json] = {}
         for name, value in given.items():
@@ -208,7 +208,7 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
     name = endpoint.check(edit.command or was.endpoint)
     if isinstance(name, Reason):
         return _reason_text(name)
-    left = edit.left_of(was.arguments)
+    left = edit.remaining_arguments(was.arguments)
     if isinstance(left, str):
         return left
     is_same = name == was.endpoint and goes_to.name == target.name

@@ -183,15 +183,15 @@ def serving_if_known(client: Client, queue: str) -> Serving | None:
 class PauseNotice:
     """A person's pause of the queue or target of this name. `what` is "queue" or "target".
 
-    `told` says in a sentence by whom and why.
+    `text` says in a sentence by whom and why.
     """
 
     what: str
     name: str
-    told: str
+    text: str
 
     @property
-    def onward(self) -> str:
+    def resume_command(self) -> str:
         """The command that ends the pause."""
         import shlex
 
@@ -220,7 +220,7 @@ def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
     """
     paused = None if target is None else pause_of(client, queue, target)
     if paused is not None:
-        return f"{paused.told} Resume it: `{paused.onward}`."
+        return f"{paused.text} Resume it: `{paused.resume_command}`."
     found = serving_if_known(client, queue)
     if found is None:
         return None if target is None else f"No running process serves the queue {queue}; its jobs wait for one."

@@ -45,7 +45,7 @@ _RAN: Final = ("uncertain", "delivered")
 class Entry:
     """One job as it may be shown. Times are epoch seconds; None where the job does not say.
 
-    `key` names it again, in its set, and reveals nothing of it. `at_s`: when it was parked, is due, or was pushed.
+    `key` names it again, in its set, and reveals nothing of it. `at_s`: when it died, is due, or was pushed.
     `attempts`: how often it was tried. `arguments`: an object by name, or what is there instead; secrets are masked.
     `history`: the last tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: these bytes are no
     job, or one that was wrapped since it could not be read. `target`: None if none of the configuration serves the

@@ -32,7 +32,7 @@ _LARGEST: Final = 10**15
 class Location:
     """Where a job is. `name`: of the queue, or of the process that has it in progress.
 
-    `entry.at_s`: when it is due, or was parked. `ahead`: so many jobs are taken before it. `since_s`: when its process
+    `entry.at_s`: when it is due, or died. `ahead`: so many jobs are taken before it. `since_s`: when its process
     took it up (epoch seconds), if it says so. `served`: what is known of a process that serves its queue; None if no
     process does, or if it is in no queue. `pause`, `target_pauses`: why no jobs are taken for its queue and its target.
     """
@@ -65,7 +65,7 @@ class Timeline:
     """What was found. `places` has more than one if a job was pushed twice, or moved during the search.
 
     `acts`: what people did with it, newest first. `unseen`: where the search did not reach the end. `ends`: how it
-    ended, where that is kept and it is nowhere, or parked (a copy of what was delivered can be put back); newest first.
+    ended, where that is kept and it is nowhere, or dead (a copy of what was delivered can be put back); newest first.
     `refused`: what Redis did not let be read, and what to do.
     """
 

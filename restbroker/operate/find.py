@@ -79,7 +79,7 @@ def page(
 ) -> Page:
     """Return at most `limit` jobs that match all conditions, behind the place `after` of an earlier page.
 
-    Parked jobs come newest first, the others next due first. Raise `UsageError` for an `after` that is none,
+    Dead jobs come newest first, the others next due first. Raise `UsageError` for an `after` that is none,
     `StoreUnavailable`, `StoreRefused`.
     """
     allowed = budget or Budget()

@@ -178,10 +178,10 @@ def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: fr
 def _last_matches(walk: JobSearch, since_s: float) -> dict[str, Match]:
     """Return where each was met last, in the order in which a job goes: one that moves is met at its next place."""
     found = chain(walk.waiting(), walk.in_progress(), walk.sorted_sets())
-    return {one.view.jid or "": one for one in found if not _is_anothers(one, since_s)}
+    return {one.view.jid or "": one for one in found if not _is_of_other_job(one, since_s)}
 
 
-def _is_anothers(met: Match, since_s: float) -> bool:
+def _is_of_other_job(met: Match, since_s: float) -> bool:
     """Tell whether it was pushed and failed before these jobs were sent, so that it only has the jid of one of them."""
     if met.kind not in ("retry", "dead"):
         return False

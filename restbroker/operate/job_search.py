@@ -117,7 +117,7 @@ class JobSearch:
         return max(0.0, self._deadline - time.monotonic())
 
     def sorted_sets(self) -> Iterator[Match]:
-        """Yield matches in Sidekiq's sorted sets: parked jobs newest first, the others next due first."""
+        """Yield matches in Sidekiq's sorted sets: dead jobs newest first, the others next due first."""
         for zset in SETS:
             yield from self._matches(zset, zset, f"the {zset} set", most=self.bounds.jobs, pieces=self._members(zset))
 
@@ -151,7 +151,7 @@ class JobSearch:
     def copies(self) -> Iterator[Match]:
         """Yield matching copies of dead jobs, newest first, wherever the jobs are now, however many are found."""
         most = self.bounds.copies
-        found = self._through("copies of dead jobs", most, self._copies(), self._if_wanted, hits=most)
+        found = self._through("copies of dead jobs", most, self._copies(), self._match_or_none, hits=most)
         return (Match("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
@@ -196,7 +196,7 @@ class JobSearch:
     def _matches(
         self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]
     ) -> Iterator[Match]:
-        found = self._through(what, most, pieces, self._if_wanted)
+        found = self._through(what, most, pieces, self._match_or_none)
         return (Match(kind, name, look, number) for number, look in self.readable(found))
 
     def _through(
@@ -227,7 +227,7 @@ class JobSearch:
             self._throttle.step()
         return seen >= most or time.monotonic() >= self._deadline
 
-    def _if_wanted(self, look: JobView) -> JobView | None:
+    def _match_or_none(self, look: JobView) -> JobView | None:
         return look if self.query.may_be_in(look.raw) and self.query.is_job(look) else None
 
     def _end(self, entry: history.Entry) -> End | None:
@@ -257,7 +257,7 @@ class JobSearch:
         return self.ask(lambda client: identities.read(client, identity), None)
 
     def _in_progress(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[JobView]]:
-        """Yield what a lane has in progress, with the queue that each came from, which it need not name."""
+        """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
             yield [JobView(raw, 0.0, self.context, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
 

@@ -1,4 +1,4 @@
-"""What waits in Sidekiq's sets, as an operator may see it: parked jobs, and those that wait for their next try.
+"""What waits in Sidekiq's sets, as an operator may see it: dead jobs, and those that wait for their next try.
 
 Called by `restbroker dead` and `restbroker retries`, and by `trimmed` and `tokens`, which read the same way. Always
 holds: reads page by page and never the whole set, changes nothing, and shows neither arguments nor a token.
@@ -20,7 +20,7 @@ _WORD_LIMIT = 120
 
 @attrs.frozen
 class StoredJob:
-    """One job. `at_s` (epoch seconds): when it was parked, or when it is due. Texts are None where it has none."""
+    """One job. `at_s` (epoch seconds): when it died, or when it is due. Texts are None where it has none."""
 
     at_s: float
     jid: str | None
@@ -30,7 +30,7 @@ class StoredJob:
 
 
 def list_jobs(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]) -> Iterator[StoredJob]:
-    """Yield at most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
+    """Yield at most `limit` jobs, dead ones newest first, the others next due first; none of `secrets` is shown.
 
     Raise `StoreUnavailable`.
     """

@@ -1,7 +1,7 @@
 """Takes over what the Go original left in Redis: the jobs that it had in progress, and those that it would try again.
 
 Called by `restbroker migrate`. Always holds: jobs of other queues than the configured ones stay where they are; what
-cannot be read is parked or left to the broker to park, never dropped; doing it again moves the rest and nothing twice.
+cannot be read becomes dead or is left to the broker, never dropped; doing it again moves the rest and nothing twice.
 """
 
 import time
@@ -48,7 +48,7 @@ class Part:
     """Some jobs with one way to go. `queue` is None if nothing names it; `source` is the key that they are in.
 
     `repaired` must be changed so that Sidekiq and its web pages can read them. `unreadable` are no jobs: those in
-    progress go back byte for byte, and the broker parks them; those of the retry set are parked at once.
+    progress go back byte for byte, and the broker makes them dead; those of the retry set become dead at once.
     """
 
     source: str
@@ -67,7 +67,7 @@ class Takeover:
     refused: tuple[tuple[str, int], ...] = ()
 
     @property
-    def moving(self) -> int:
+    def jobs_to_move(self) -> int:
         """How many jobs are moved."""
         return sum(part.jobs for part in self.parts if part.goes_to != "stays")
 
@@ -104,7 +104,7 @@ class _Tally:
         self.jobs[place] += 1
 
     def takeover(self) -> Takeover:
-        """Return the whole: jobs in progress, then what goes to be retried, what is parked, and what stays."""
+        """Return the whole: jobs in progress, then what goes to be retried, what becomes dead, and what stays."""
         places = sorted(self.jobs, key=lambda place: (_DESTINATIONS.index(place[2]), place[0], place[1] or ""))
         parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
         return Takeover(tuple(parts), tuple(self.refused.items()))

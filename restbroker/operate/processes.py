@@ -120,12 +120,12 @@ def stop(client: Client, process: str, who: str, why: str = "") -> None:
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
     """Order a process of restbroker to end the delivery of the job that it shows as `thread` (`Work`).
 
-    It obeys within five seconds. The job is parked as `Cancelled`, with whether it may have run; if it ends by itself
+    It obeys within five seconds. The job dies as `Cancelled`, with whether it may have run; if it ends by itself
     before, it is settled as ever. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
     """
     found = next((one for one in stored.read_all(client) if one.name == process), None)
     if found is None:
-        raise _gone(process)
+        raise _no_process(process)
     if not _is_own(found.info):
         raise RestbrokerError(
             f"The process {process} is not restbroker's: it cannot cancel a job.",
@@ -147,10 +147,10 @@ def _ask(client: Client, process: str, request: Request, who: str, why: str) -> 
 
 def _require(client: Client, process: str) -> None:
     if not stored.is_there(client, process):
-        raise _gone(process)
+        raise _no_process(process)
 
 
-def _gone(process: str) -> RestbrokerError:
+def _no_process(process: str) -> RestbrokerError:
     return RestbrokerError(f"There is no process {process} any more.", "`restbroker processes` lists them.")
 
 

@@ -35,7 +35,7 @@ _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 class SearchHit:
     """A job, and where it is. `name`: of the queue or set, or of the process that has it in progress.
 
-    `number`: so many come before it there. `entry.at_s`: when it is due, was parked or was pushed.
+    `number`: so many come before it there. `entry.at_s`: when it is due, died or was pushed.
     """
 
     kind: Kind
@@ -78,7 +78,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"anything after the first {_MOST} jobs found")
-    copies = _gone(walk, {hit.entry.jid for hit in hits})
+    copies = _missing_copies(walk, {hit.entry.jid for hit in hits})
     hits += copies
     asked.copied_jids |= {hit.entry.jid for hit in copies if hit.entry.jid is not None}
     about = {one.field for one in sought.where} - set(_OF_ENDS)
@@ -86,7 +86,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     # How those ended whose copies were found, in any case.
     ends = () if about and not copies else tuple(walk.ends())
     if about:
-        walk.unseen.append(f"finished jobs, whose records do not contain {', '.join(sorted(map(_plainly, about)))}")
+        walk.unseen.append(f"finished jobs, whose records do not contain {', '.join(sorted(map(_plain_name, about)))}")
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("jobs in progress of Ruby's processes")
     return SearchResult(
@@ -117,11 +117,11 @@ class _Query:
 
     def may_have_ended(self, record: bytes) -> bool:
         """Tell whether the record of an end may be of a job that matches."""
-        return bool(self.copied_jids) or self._may_have(record.lower())
+        return bool(self.copied_jids) or self._may_match(record.lower())
 
     def is_job(self, look: JobView) -> bool:
         """Tell whether it is one of the jobs that are searched for."""
-        if self.words and (shown := look.open_text) is not None and not self._may_have(shown):
+        if self.words and (shown := look.open_text) is not None and not self._may_match(shown):
             return False
         timed = _with_time(look) if self.is_timed else look
         return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
@@ -136,7 +136,7 @@ class _Query:
         texts = all(any(text.casefold() in word for word in words) for text in self.terms.texts)
         return texts and all(condition.holds(said.get(condition.field)) for condition in self.terms.where)
 
-    def _may_have(self, lower: bytes) -> bool:
+    def _may_match(self, lower: bytes) -> bool:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
 
     def unsearched(self) -> Iterator[str]:
@@ -160,7 +160,7 @@ def _word_of(condition: Condition) -> Iterator[str]:
         yield condition.value
 
 
-def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
+def _missing_copies(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
     """Return the copies of dead jobs that were not found in any other place."""
     found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
     # A job that died several times has a copy of each time: the newest tells most.
@@ -188,5 +188,5 @@ def _with_time(look: JobView) -> JobView:
     return look if look.score else look.since_pushed
 
 
-def _plainly(field: str) -> str:
+def _plain_name(field: str) -> str:
     return field.removeprefix(where.ARGUMENT)

@@ -62,7 +62,7 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
 
 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
-    """Yield each job with its queue. What is no job is left out: it would be parked with any token."""
+    """Yield each job with its queue. What is no job is left out: it would die with any token."""
     for queue in served:
         skip = 0
         while skip < limit and (page := queues.peek(client, queue, skip, min(PAGE, limit - skip))):

@@ -6,8 +6,8 @@ masked satisfies no condition.
 
 Times: an ISO date or time (UTC where no zone is named), `today` or `yesterday`. A day stands for its beginning with `<`
 and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused: `failed_at < 2m`
-is true of what is older than two minutes, and is read as the opposite; `older` and `bound` make conditions of spans. In
-texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
+is true of what is older than two minutes, and is read as the opposite; `age_condition` and `time_condition` make
+conditions of spans. In texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
 """
 
 import math
@@ -181,7 +181,7 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
     return SearchTerms(texts, read(conditions, now_s, hidden=hidden))
 
 
-def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
+def time_condition(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
     """Return a condition on a time, for an option that says before or after which: `value` may be a span here.
 
     A span means so long ago, or with `ahead` for `at` from now on; a sign decides. Raise `UsageError`.
@@ -190,12 +190,12 @@ def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead:
     return with_fixed_time(Condition(field, op, span, f"{field} {op} {value}"))
 
 
-def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
+def age_condition(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
     """Return a condition on a time that lies longer ago than a span, or less long; None if `length` is no span."""
     found = _SPAN.fullmatch(length)
     if found is None or found[1]:
         return None
-    return bound(field, "<" if is_older else ">", length, now_s)
+    return time_condition(field, "<" if is_older else ">", length, now_s)
 
 
 def with_fixed_time(condition: Condition) -> str:
@@ -264,7 +264,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
             raise UsageError(f"{field} is a time, which contains no text: use = != < or >.", EXAMPLE)
         span = _time(field, value, now_s, ahead=ahead)
         if _SPAN.fullmatch(value) is not None:
-            raise _two_ways(field, op, value, span=span, now_s=now_s)
+            raise _ambiguous_span(field, op, value, span=span, now_s=now_s)
         return span
     if field in TEXTS:
         if op in ("<", ">"):
@@ -288,7 +288,7 @@ def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
     return span
 
 
-def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
+def _ambiguous_span(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
     """Return why a span is refused, with what may have been meant instead."""
     whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
     before, after = (with_fixed_time(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)

@@ -187,9 +187,9 @@ def test_what_redis_refuses_stays_and_ends_with_7(run_migrate: Migrate, leftover
 def test_equal_jobs_in_the_retry_set_do_not_become_one(store: Client, raw: Any) -> None:
     raw.zadd("ns:goretry", {failed("r0"): 1})
     where = migrate.sources(store, ["rest"], [])
-    assert migrate.move(store, where).moving == 1
+    assert migrate.move(store, where).jobs_to_move == 1
     raw.zadd("ns:goretry", {failed("r0"): 1})
-    assert migrate.move(store, where).moving == 1
+    assert migrate.move(store, where).jobs_to_move == 1
     assert [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]] == ["r0", "r0"]
 
 
@@ -198,7 +198,7 @@ def test_more_than_a_page_moves_while_foreign_jobs_lie_between(store: Client, ra
     theirs = {failed(f"f{number}", "ns:other"): number for number in range(1, 200, 2)}
     raw.zadd("ns:goretry", {**ours, **theirs})
     report = migrate.move(store, migrate.sources(store, ["rest"], []))
-    assert (report.moving, raw.zcard("ns:retry"), raw.zcard("ns:goretry")) == (100, 100, 100)
+    assert (report.jobs_to_move, raw.zcard("ns:retry"), raw.zcard("ns:goretry")) == (100, 100, 100)
 
 
 @pytest.mark.parametrize("nth", range(1, 6))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate.where import FIELDS, TIMES, bound, older, read, with_fixed_time
+from restbroker.operate.where import FIELDS, TIMES, age_condition, read, time_condition, with_fixed_time
 from tests.support.rows import rows
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -75,22 +75,22 @@ def test_times_are_dates_and_words(typed: str, ago_s: float, expected: bool) -> 
 
 
 def test_a_bound_may_be_a_span_which_is_ahead_for_what_is_still_due_unless_a_sign_says_otherwise() -> None:
-    assert bound("at", "<", "2h", NOW_S, ahead=True) == "at < 2026-11-20T14:00:00Z"
-    assert bound("at", ">", "-2h", NOW_S, ahead=True) == "at > 2026-11-20T10:00:00Z"
-    assert bound("at", ">", "2h", NOW_S) == "at > 2026-11-20T10:00:00Z"
-    assert bound("failed_at", ">", "2h", NOW_S, ahead=True) == "failed_at > 2026-11-20T10:00:00Z", "it is past"
-    assert bound("at", "<", "yesterday", NOW_S) == "at < 2026-11-19"
+    assert time_condition("at", "<", "2h", NOW_S, ahead=True) == "at < 2026-11-20T14:00:00Z"
+    assert time_condition("at", ">", "-2h", NOW_S, ahead=True) == "at > 2026-11-20T10:00:00Z"
+    assert time_condition("at", ">", "2h", NOW_S) == "at > 2026-11-20T10:00:00Z"
+    assert time_condition("failed_at", ">", "2h", NOW_S, ahead=True) == "failed_at > 2026-11-20T10:00:00Z", "it is past"
+    assert time_condition("at", "<", "yesterday", NOW_S) == "at < 2026-11-19"
 
 
 @rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30")])
 def test_what_is_older_or_newer_than_a_span_is_said_with_a_date(length: str, found: str) -> None:
-    assert older("at", length, NOW_S, is_older=True) == f"at < 2026-11-20T{found}Z"
-    assert older("at", length, NOW_S, is_older=False) == f"at > 2026-11-20T{found}Z"
+    assert age_condition("at", length, NOW_S, is_older=True) == f"at < 2026-11-20T{found}Z"
+    assert age_condition("at", length, NOW_S, is_older=False) == f"at > 2026-11-20T{found}Z"
 
 
 @rows("length", ["-2m", "+2m", "yesterday", "2026-11-20", "2", ""])
 def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
-    assert older("at", length, NOW_S, is_older=True) is None
+    assert age_condition("at", length, NOW_S, is_older=True) is None
 
 
 @rows(
@@ -221,7 +221,7 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
 def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert with_fixed_time(condition) == typed
-    assert bound("at", "<", "999999999w", NOW_S) == "at < 999999999w"
+    assert time_condition("at", "<", "999999999w", NOW_S) == "at < 999999999w"
 
 
 def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
