@@ -1,6 +1,6 @@
 """One target in one process, in words; used by `restbroker stats` and its live screen.
 
-`row` is one of the `lanes` of `SystemStats`. Always holds: what a process did not report is a dash, never an error.
+`row` is one of the `targets` of `SystemStats`. Always holds: what a process did not report is a dash, never an error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

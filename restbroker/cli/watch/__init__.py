@@ -1,5 +1,5 @@
 """`restbroker stats --watch`: repeat the figures, as one screen, as blocks of lines, or as lines of JSON.
 
 `trend`, `problems`, `targets`, `table` and `screen` are pure; `sampler` reads Redis, `terminal` controls the terminal,
-and `watching` has the three loops.
+and `loop` has the three loops.
 """

@@ -1,4 +1,4 @@
-"""Read the figures from Redis repeatedly; used by `watching`.
+"""Read the figures from Redis repeatedly; used by `loop`.
 
 Always holds: that Redis is away is reported, never raised; the next read connects again by itself.
 """

@@ -1,6 +1,6 @@
 """The terminal while the live screen has it: its alternate screen, keys, and the signals that concern it.
 
-Used by `watching`. Always holds: when it ends for any reason (a key, a signal, an error), the terminal is as before.
+Used by `loop`. Always holds: when it ends for any reason (a key, a signal, an error), the terminal is as before.
 """
 
 import os

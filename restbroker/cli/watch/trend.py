@@ -1,6 +1,6 @@
 """What the figures did since the watch began: rates, changes, and the data of the two small charts.
 
-Used by `watching` and `screen`. Always holds: memory is bounded however long it runs, and the charts span all of that
+Used by `loop` and `screen`. Always holds: memory is bounded however long it runs, and the charts span all of that
 time: when there are too many spans, every two become one.
 """
 
