@@ -17,7 +17,7 @@ import attrs
 import trio
 
 _HEAD: Final = b"\r\n\r\n"
-_LATE_S: Final = 1.5
+_LATE_S: Final = 5.0
 """Longer than a request may take in these tests."""
 _LATE_SHARE: Final = 0.1
 """Of what is late: each takes a second."""

@@ -218,7 +218,7 @@ class Paths:
             "Auth": {"Basic": {"User": "admin@example.org", "Pass": "secret"}},
             "Queues": ["q"],
             "Domain": "example.net",
-            "RequestTimeout": "1s",
+            "RequestTimeout": "4s",
             "Slots": {"kick_user": 2},
         }
         document = {
