@@ -42,10 +42,12 @@ http {{
     location /api/ {{ return 200 '0'; }}
     location /slow/ {{ echo_read_request_body; echo_sleep {slow_s}; echo -n 0; }}
     location /flaky/ {{
-      access_log {directory}/failed.log dot if=$fails;
-      if ($fails) {{ return 500; }}
+      error_page 418 =500 @failed;
+      if ($fails) {{ return 418; }}
       return 200 '0';
     }}
+    # Not "return 500": nginx closes the connection behind that, and the reconnects would be measured too.
+    location @failed {{ access_log {directory}/failed.log dot; return 200 '0'; }}
     location /count {{ stub_status; }}
   }}
 }}
