@@ -340,7 +340,7 @@ def _masks_nothing(lib: Path) -> None:
     text = connector.read_text()
     refused = "return Rejected(Reason('No', response.body.decode(), response.body.decode()), response.body.decode())"
     text = text.replace("    answer = read_for(", f"    {refused}\n    answer = read_for(")
-    denied = "return denied(response.body.decode(), response.body.decode(), response.body.decode())"
+    denied = "return target_denied(response.body.decode(), response.body.decode(), response.body.decode())"
     text = text.replace("    answer = read(_FORM", f"    {denied}\n    answer = read(_FORM")
     connector.write_text(text.replace("import Outcome, Probe, Rejected", "import Outcome, Probe, Reason, Rejected"))
 
