@@ -21,8 +21,8 @@ from pathlib import Path
 
 import attrs
 import redis
-from restbroker.console.configured import load_quietly
 
+from restbroker.console.load_config import load_quietly
 from restbroker.rosters import operate
 from restbroker.rosters.operate import Writer
 from restbroker.rosters.refresh_target import RefreshTarget
