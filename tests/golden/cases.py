@@ -219,8 +219,6 @@ def _openfire_rest() -> Kind:
         *("UserNotFoundException", "RoomNotFoundException", "IllegalArgumentException", "NotFoundException"),
     )
     xml = b"<?xml version='1.0'?><error><exception>%s</exception><message>m</message><resource>r</resource></error>"
-    bulk: Json = {"success": {"results": []}, "failure": {"results": [{"roomName": "a", "message": "no"}]}, "other": {}}
-    part: Json = {"success": {"results": [{"roomName": "b"}]}, "failure": {"results": [{"roomName": "a"}]}, "other": {}}
     return Kind(
         "openfire-rest",
         {
@@ -238,11 +236,6 @@ def _openfire_rest() -> Kind:
             Asked("removes", "delete_user", {"username": "ann"}),
             Asked("renames", "update_user", {"username": "ann", "newUsername": "anna"}),
             Asked("sets what is newer", "set_vcard", {"username": "ann", "vcard": "<vCard xmlns='vcard-temp'/>"}),
-            Asked(
-                "several",
-                "create_rooms_bulk",
-                {"chatRooms": [{"roomName": "a", "naturalName": "A", "description": "d"}]},
-            ),
         ),
         (
             *_of_all(),
@@ -251,8 +244,6 @@ def _openfire_rest() -> Kind:
                 Body(f"XML of {name}", xml % name.encode(), {"content-type": "application/xml"})
                 for name in ("UserAlreadyExistsException", "UserNotFoundException")
             ),
-            _json("all failed", bulk),
-            _json("some failed", part),
         ),
         {},
         remembers=False,

@@ -58,15 +58,17 @@ OTHERS: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
 }
 """Targets with options that change requests or commands: their kind, and what is otherwise."""
 _GROUP: Final = b'{"name":"a text","admins":["ann@example.org"],"members":[],"shared":true}'
-_ASKED: Final = {
-    "/groups/": (200, _GROUP),
-    "/chatrooms/": (404, b'{"exception":"RoomNotFoundException","message":"m","resource":"r"}'),
-}
+_NO_ROOM: Final = b'{"exception":"RoomNotFoundException","message":"m","resource":"r"}'
+_ASKED: Final = {"/groups/": (200, _GROUP), "/chatrooms/": (404, _NO_ROOM)}
 _WELL: Final[Mapping[str, Mapping[str, tuple[int, bytes]]]] = {
     "openfire-rest": {"/statistics/sessions": (200, b'{"localSessions":1}'), **_ASKED},
     "openfire-rest-json-1.2": {"/statistics/sessions": (200, b'{"localSessions":"1"}'), **_ASKED},
 }
 """What is answered to questions, beside what `cases` has."""
+_BEFORE: Final[Mapping[tuple[str, str], Mapping[str, tuple[int, bytes]]]] = {
+    ("openfire-chat", "create_room"): {"/rooms/": (404, _NO_ROOM)},
+}
+"""What is answered to the questions of one command of a kind."""
 _USUAL: Final[Mapping[Place | None, str]] = {"host": "example.org", "name": "ann", "jid": "ann@example.org"}
 _MOST_TRIES: Final = 500
 _NAMED: Final = re.compile(r'(?:argument "|in )([^"\[. ]+)')
@@ -213,7 +215,7 @@ class _Bench:
         return values
 
     async def _fate(self, name: str, arguments: Mapping[str, Json]) -> str:
-        server = _Server(self.kind.well)
+        server = _Server({**self.kind.well, **_BEFORE.get((self.kind.name, name), {})})
         call = Call(Command(name, arguments), identity="a" * 24)
         try:
             outcome = await delivered(self._open(server), call, server, works=self.kind.works)

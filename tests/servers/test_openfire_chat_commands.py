@@ -11,6 +11,7 @@ import attrs
 from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from tests.servers.openfire_sides import sides_of
+from tests.support.openfire_chat.answers import named
 from tests.support.player import Exchange, Player, recorded
 from tests.support.redis_server import RedisServer
 
@@ -22,10 +23,13 @@ def beside() -> list[Exchange]:
     """What is asked before some commands: who logs in, whether a name has a stream, and whether the room is there."""
     (rights,) = [one for one in RECORDED if one.path.endswith("/admin/restbroker")]
     (room,) = [one for one in RECORDED if one.command == "chat_get_room"]
+    looked = f"{room.path}?servicename=conference"
     return [
         rights,
         Exchange("GET", "/sse/juliet", 404, answer_headers={"Content-Type": "text/html"}),
-        attrs.evolve(room, path=f"{room.path}?servicename=conference"),
+        # Before it is created, and from then on.
+        attrs.evolve(named("no such room"), path=looked),
+        attrs.evolve(room, path=looked),
     ]
 
 

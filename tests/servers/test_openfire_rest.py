@@ -146,7 +146,7 @@ async def test_who_is_added_to_a_group_that_is_not_there_is_told_of_by_a_plugin_
 
 
 async def test_of_rooms_that_are_created_together_one_that_cannot_be_made_has_all_fail(tmp_path: Path) -> None:
-    with Player(named("1.10.2", "rooms", "rooms with a bad owner")) as server:
+    with Player([no_room("1.10.2", "lobby"), *named("1.10.2", "rooms", "rooms with a bad owner")]) as server:
         async with opened(tmp_path, server.url) as side:
             done = await side.done("create_rooms_bulk", {"chatRooms": [LOBBY]})
             failed = await side.call("create_rooms_bulk", {"chatRooms": [{**LOBBY, "owners": ["nobody"]}]})

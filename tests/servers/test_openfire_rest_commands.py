@@ -25,7 +25,7 @@ def exchanges() -> Iterator[Exchange]:
         method, path = line.split(" ", 1)
         headers = {"Content-Type": "application/xml"} if body else {}
         yield Exchange(method, REST + path, 200, headers=headers, body=body or None, assumed="it is not looked at")
-    yield no_room("1.3.10", "new")
+    yield from (no_room("1.3.10", name) for name in ("new", "lobby"))
     whole, *_ = recorded("openfire-rest/1.12/group")
     group = {**json.loads(whole.answer), "name": "My Group", "admins": [], "members": ["bob@example.org"]}
     yield attrs.evolve(whole, path=f"{REST}/groups/My%20Group", answer=json.dumps(group))

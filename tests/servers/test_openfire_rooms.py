@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from tests.servers.openfire_sides import Open, sides_of
-from tests.servers.sides import Side
+from tests.servers.sides import Side, in_short
 from tests.support.link import Direct
 from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
@@ -80,6 +80,11 @@ def sent(chat: Openfire, method: str) -> int:
     return sum(one.method == method and "/chat/ofchat" in one.path and "/rooms/" in one.path for one in chat.requests)
 
 
+def creations(chat: Openfire) -> int:
+    """How often a room was created, or would have been reset."""
+    return sum(one.method == "POST" and one.path.endswith("/chatrooms") for one in chat.requests)
+
+
 def says(body: str) -> Mapping[str, Json]:
     """A post of this."""
     return {**IN, "body": body}
@@ -133,8 +138,7 @@ async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Op
         ("update_room", {**ROOM, "membersOnly": True}),
         ("update_room", {**ROOM, "outcasts": ["juliet", "Romeo@Example.org"]}),
         ("update_room", {**ROOM, "outcastGroups": ["montagues"]}),
-        ("create_room", {**ROOM, "membersOnly": True}),
-        ("create_room", {**ROOM, "outcasts": "romeo"}),
+        ("update_room", {**ROOM, "outcasts": "romeo"}),
     ],
 )
 async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
@@ -327,7 +331,6 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
     [
         ("add_room_outcast", NURSE),
         ("update_room", {**ROOM, "outcasts": ["romeo"]}),
-        ("create_room", {**ROOM, "outcasts": ["romeo"]}),
         ("delete_room", {"roomName": "balcony"}),
         ("update_room", {**ROOM, "membersOnly": True}),
         ("delete_room_member", NURSE),
@@ -342,7 +345,7 @@ async def test_where_rooms_are_not_joined_by_themselves_whom_a_job_may_have_had_
         await one.done("create_room", ROOM)
         await one.done("join_room", IN)
         await other.done(command, how)
-        await other.done("create_room", ROOM)
+        await other.done("update_room", ROOM)
         assert_refused(await one.call("post_to_room", says("out")), "NotInRoom", "join_room")
         await other.done("join_room", IN)
         await one.done("post_to_room", says("in"))
@@ -423,9 +426,74 @@ async def test_a_room_that_a_job_makes_or_sets_can_be_joined_unless_it_is_to_tel
     anew(chat, redis_server)
     plain = {name: value for name, value in ROOM.items() if name != "broadcastPresenceRoles"}
     async with sides() as (side,):
-        await side.done("create_room", plain)
         await side.done(command, plain)
         await side.done("join_room", IN)
         await side.done("leave_room", IN)
         await side.done("update_room", {**plain, "broadcastPresenceRoles": []})
         assert_refused(await side.call("join_room", IN), "JoinRefused", "broadcastPresenceRoles")
+
+
+async def test_a_room_that_exists_is_created_by_no_job_and_stays_as_it_is(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", {**ROOM, "membersOnly": True, "members": ["juliet"]})
+        other = {**ROOM, "roomName": "Balcony@Conference.example.org"}
+        assert_refused(await side.call("create_room", other), "AlreadyExists", "update_room")
+        known = [await side.done("create_room", ROOM, **how) for how in ({"ok_if_exists": True}, {"maybe_run": True})]
+    assert [one.note for one in known] == ["already done", "already exists after a retry"]
+    assert chat.state.rooms["balcony"].members == {"juliet"}
+    assert creations(chat) == 1
+
+
+@rows(("kind", "code"), [(Kind.EMPTY, "ServerError"), (Kind.REDIRECT, "Redirected"), (Kind.DENIED, "LoginRefused")])
+async def test_a_room_is_created_only_if_the_server_says_that_it_is_not_there(
+    chat: Openfire, sides: Open, redis_server: RedisServer, kind: Kind, code: str
+) -> None:
+    anew(chat, redis_server)
+    chat.faults.add(kind, "GET */chat/rooms/*")
+    async with sides() as (side,):
+        outcome = await side.call("create_room", ROOM)
+    assert isinstance(outcome, Deferred | Denied), outcome
+    assert (outcome.reason.code, getattr(outcome, "maybe_run", False)) == (code, False)
+    assert creations(chat) == 0
+
+
+async def test_a_500_for_a_service_that_is_not_there_yet_is_told_from_a_server_that_is_unwell(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
+        await side.done("create_room", {**ROOM, "servicename": "garden"})
+        chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*", times=2)
+        assert isinstance(await side.call("create_room", {**ROOM, "servicename": "park"}), Deferred)
+    assert creations(chat) == 1
+
+
+@rows(("is_made", "expected"), [(True, "Rejected ServerError"), (False, "Deferred ServerError")])
+async def test_a_room_that_a_500_may_have_left_half_made_never_counts_as_created(
+    chat: Openfire, sides: Open, redis_server: RedisServer, is_made: bool, expected: str
+) -> None:
+    anew(chat, redis_server)
+    chat.faults.add(Kind.EMPTY, "POST */chatrooms")
+
+    async def make() -> None:
+        if is_made and creations(chat):
+            chat.state.open_room("balcony")
+
+    async with sides() as (side,):
+        outcome = await Side(side.connector, Then(side.link.http, make)).call("create_room", ROOM, ok_if_exists=True)
+    assert in_short(outcome) == expected
+    assert not getattr(outcome, "maybe_run", False)
+
+
+async def test_of_two_jobs_of_one_process_that_create_one_room_the_second_finds_it(chat: Openfire, sides: Open) -> None:
+    chat.faults.add(Kind.DELAY, "POST */chatrooms", delay_s=0.2)
+    outcomes: list[Outcome] = []
+
+    async def create(side: Side, **more: Json) -> None:
+        outcomes.append(await side.call("create_room", {**ROOM, **more}))
+
+    async with sides() as (side,), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(create, side, membersOnly=True))
+        nursery.start_soon(partial(create, side, roomName="BALCONY"))
+    assert sorted(type(one).__name__ for one in outcomes) == ["Delivered", "Rejected"]
+    assert creations(chat) == 1

@@ -134,10 +134,14 @@ def check_room(given: Mapping[str, Json]) -> None:
 def _rooms(name: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, list):
         return value
-    return [_room(f"{name}[{index}]", one, host) for index, one in enumerate(value)]
+    rooms = [_room(f"{name}[{index}]", one, host) for index, one in enumerate(value)]
+    if len({str(room["roomName"]).casefold() for room in rooms}) < len(rooms):
+        # The plugin would reset the first one with the second.
+        raise InvalidArguments(f'two rooms in "{name}" have the same roomName')
+    return rooms
 
 
-def _room(place: str, value: Json, host: str | None) -> Json:
+def _room(place: str, value: Json, host: str | None) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise wrong_value(place, value, ROOMS)
     try:

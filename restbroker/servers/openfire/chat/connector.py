@@ -21,6 +21,7 @@ from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports
 from restbroker.servers.openfire.chat import catalogue
+from restbroker.servers.openfire.chat.creation import CREATE, Creation
 from restbroker.servers.openfire.chat.entry import FROM, Entry
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, as_unsent, shared_logins
@@ -44,13 +45,14 @@ An earlier try may have deleted the user, or this one may have before it failed.
 class ChatConnector:
     """The connector of one target, as `servers.contract.Connector` describes it.
 
-    `_logins` and `_rooms` are None where no job is delivered.
+    `_logins`, `_rooms` and `_creation` are None where no job is delivered.
     """
 
     _target: Target
     _now_s: Callable[[], float]
     _logins: SharedLogins | None
     _rooms: Rooms | None
+    _creation: Creation | None = None
 
     @property
     def catalogue(self) -> Catalogue:
@@ -123,6 +125,8 @@ class ChatConnector:
     async def _without_stream(
         self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link
     ) -> Outcome:
+        if entry.name == CREATE and self._creation is not None:
+            return await self._creation.do(call, entry, spec, asked=asked, link=link)
         name, request = _session_user(entry, asked), asked.of("")
         if entry.effect in ("expels", "sets_room"):
             response = await self._require_rooms().expel(entry, asked, link)
@@ -276,4 +280,6 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     if ports.logins is None or ports.http is None:
         return ChatConnector(target, ports.now_s, None, None)
     logins = shared_logins(target, ports)
-    return ChatConnector(target, ports.now_s, logins, Rooms(target, ports.logins, logins, ports.now_s))
+    rooms = Rooms(target, ports.logins, logins, ports.now_s)
+    creation = Creation(target, rooms, ports.now_s)
+    return ChatConnector(target, ports.now_s, logins=logins, rooms=rooms, creation=creation)

@@ -34,7 +34,7 @@ _TEXT: Final = "text/plain; charset=UTF-8"
 _PLUGIN: Final = "/restapi/v1"
 _PROBE: Final = f"{_PLUGIN}/system/statistics/sessions"
 _JOIN: Final = "join_room"
-_LOOK_AT_ROOM: Final = "chat_get_room"
+LOOK_AT_ROOM: Final = "chat_get_room"
 
 
 @attrs.frozen
@@ -85,10 +85,14 @@ def named_room(asked: ChatRequest) -> str:
     return f"{asked.arguments['roomName']}@{service}"
 
 
-def room_question(call: Call, asked: ChatRequest, target: Target) -> Request:
-    """Return the request that asks whether the command's room is there; every account may ask. Raise `ConfigError`."""
-    name, _, service = room_of(asked).rpartition("@")
-    return _make(call, _entry_of(target, _LOOK_AT_ROOM), target, {"roomName": name, "servicename": service}).of("")
+def room_question(call: Call, asked: ChatRequest, target: Target, service: str | None = None) -> Request:
+    """Return the request that asks whether the command's room is there; every account may ask. Raise `ConfigError`.
+
+    `service`: where to look, None for the room's own service.
+    """
+    name, _, own = room_of(asked).rpartition("@")
+    given = {"roomName": name, "servicename": service or own}
+    return _make(call, _entry_of(target, LOOK_AT_ROOM), target, given).of("")
 
 
 def question(target: Target) -> Request:

@@ -12,10 +12,11 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.entity_writer import Dialect
+from restbroker.servers.openfire.new_rooms import RoomTurns
 from restbroker.servers.openfire.rest import catalogue, groups, health, rooms
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, classify
@@ -49,6 +50,7 @@ class OpenfireConnector:
     _session: str | None = None
     """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
+    _turns: RoomTurns = attrs.field(factory=RoomTurns)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """Return the command of this name; None if there is none, and a job with it is rejected."""
@@ -72,20 +74,11 @@ class OpenfireConnector:
             if not isinstance(whole, Call):
                 return whole
             request = self._request(whole, entry)
-        if (
-            isinstance(request, Request)
-            and rooms.needs_lookup(call)
-            and (there := await self._look_for_room(call, link))
-        ):
-            return there
         if isinstance(request, Rejected):
             return request
-        response = await link.send(request)
-        self._remember(response)
-        outcome = classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
-        if response.status == 500 and isinstance(outcome, Deferred) and rooms.needs_lookup(call):
-            return await self._judge_creation(call, outcome, link)
-        return outcome
+        if rooms.needs_lookup(call):
+            return await self._create(call, entry, link)
+        return await self._send(call, entry, request, link)
 
     async def probe(self, link: Link) -> Probe:
         """Ask whether the server is ready (if it can tell), for the number of sessions, and for its version.
@@ -123,21 +116,54 @@ class OpenfireConnector:
         response, spec = await self._ask(groups.question(call), link)
         return groups.complete(call, spec, response, self._now_s())
 
-    async def _look_for_room(self, call: Call, link: Link) -> Outcome | None:
-        """Ask for the room that this call creates; return the call's outcome if it must not be sent, else None."""
-        response, spec = await self._ask(rooms.question(call), link)
-        outcome = rooms.outcome_of(call, spec, response, self._now_s())
-        if response.status == 500 and (other := rooms.well_question(call)) is not None:
+    async def _send(self, call: Call, entry: Entry, request: Request, link: Link) -> Outcome:
+        response = await link.send(request)
+        self._remember(response)
+        return classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
+
+    async def _create(self, call: Call, entry: Entry, link: Link) -> Outcome:
+        """Create those rooms of this call that are not there; return its outcome, also if nothing was sent."""
+        each = rooms.each(call)
+        async with self._turns.hold({rooms.key_of(one) for one in each}):
+            kept, outcome = [], None
+            for one in each:
+                outcome = await self._look_for_room(one, link, in_bulk=one is not call)
+                if outcome is not None and not isinstance(outcome, Delivered):
+                    return outcome
+                kept.append(outcome is None)
+            if outcome is not None and not any(kept):
+                return outcome
+            missing = rooms.only(call, kept)
+            request = self._request(missing, entry)
+            if isinstance(request, Rejected):
+                return request
+            outcome = await self._send(missing, entry, request, link)
+            if isinstance(outcome, Deferred) and outcome.reason.status == 500:
+                return await self._judge_creation(missing, outcome, link)
+            return rooms.with_existing(outcome, kept)
+
+    async def _look_for_room(self, one: Call, link: Link, *, in_bulk: bool) -> Outcome | None:
+        """Ask for the room that one call creates; return the call's outcome if it must not be sent, else None."""
+        response, spec = await self._ask(rooms.question(one), link)
+        outcome = rooms.outcome_of(one, spec, response, self._now_s(), in_bulk=in_bulk)
+        if response.status == 500 and (other := rooms.well_question(one)) is not None:
             response, spec = await self._ask(other, link)
-            return None if rooms.service_is_missing(call, spec, response, self._now_s()) else outcome
+            return None if rooms.service_is_missing(one, spec, response, self._now_s()) else outcome
         return outcome
 
     async def _judge_creation(self, call: Call, failed: Deferred, link: Link) -> Outcome:
-        """Ask whether a room is there whose creation was answered with 500, and return the call's outcome."""
-        spec, response = self.catalogue.commands["get_room"], None
-        with suppress(NotSent, MaybeSent):
-            response, spec = await self._ask(rooms.question(call), link)
-        return rooms.after_failure(call, spec, failed, response=response, now_s=self._now_s())
+        """Ask which rooms are there whose creation was answered with 500, and return the call's outcome."""
+        outcome: Outcome = failed
+        for one in rooms.each(call):
+            spec, response = self.catalogue.commands["get_room"], None
+            with suppress(NotSent, MaybeSent):
+                response, spec = await self._ask(rooms.question(one), link)
+            outcome = rooms.after_failure(
+                one, spec, failed, response=response, now_s=self._now_s(), in_bulk=one is not call
+            )
+            if isinstance(outcome, Rejected):
+                break
+        return outcome
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint

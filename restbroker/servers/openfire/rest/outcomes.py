@@ -15,10 +15,11 @@ import orjson
 
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Uncertain
+from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json
+from restbroker.servers.openfire.new_rooms import AFTER_A_RETRY, before_sending
 from restbroker.servers.openfire.normal import normalise, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.options import BASE
@@ -27,8 +28,6 @@ from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
 """The most times that a job is sent to which Openfire answers 500."""
-AFTER_A_RETRY: Final = "already exists after a retry"
-"""The note of a delivered job whose object an earlier try may have created."""
 REDIRECTED_ATTEMPTS: Final = 5
 """The most times that a job is sent that is answered with the login page.
 
@@ -126,14 +125,7 @@ def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response
     """
     # With all that the job gives: what is secret of it is so in this answer, too.
     question = attrs.evolve(call, command=Command(asked, call.command.arguments))
-    outcome = classify(question, TABLE[asked], spec, response=response, now_s=now_s)
-    match outcome:
-        case Uncertain(reason):
-            return Deferred(reason)
-        case Deferred():
-            return attrs.evolve(outcome, maybe_run=False)
-        case _:
-            return outcome
+    return before_sending(classify(question, TABLE[asked], spec, response=response, now_s=now_s))
 
 
 def is_named(body: Json, member: str, wanted: Json) -> bool:
@@ -187,7 +179,7 @@ def _not_the_api(case: _Case) -> Outcome:
 
 
 def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
-    """Judge the creation of rooms, each of which succeeds or fails by itself; an existing one counts as made (read)."""
+    """Judge the creation of rooms, each of which succeeds or fails by itself."""
     failed, made = [*_results(body.get("failure")), *_results(body.get("other"))], _results(body.get("success"))
     if not failed:
         return Delivered(text, body, case.response.status)

@@ -156,8 +156,7 @@ def _user_service(name: str, method: str) -> Entry:
     )
 
 
-# What is left of POST was measured to be the same twice: it sets an affiliation, a group or a lock. Of a bulk, rooms
-# that are there count as made (read).
+# What is left of POST was measured to be the same twice: it sets an affiliation, a group or a lock.
 # fmt: off
 ENTRIES: Final = (
     # Which machines serve together; also what only reads it, since it names them.
@@ -187,8 +186,8 @@ ENTRIES: Final = (
     _entry("create_room", "POST /chatrooms?servicename&sendInvitations",
            body="MUCRoomEntity", effect="creates", defaults=ROOM_DEFAULTS),
     _entry("create_rooms_bulk", "POST /chatrooms/bulk?servicename&sendInvitations",
-           body="MUCRoomEntities", answer="RoomCreationResultEntities", since="1.9.0", timeout_s=_LIST_S,
-           bad_input=_ONE_ROOM),
+           body="MUCRoomEntities", answer="RoomCreationResultEntities", repeat="already_done", since="1.9.0",
+           timeout_s=_LIST_S, bad_input=_ONE_ROOM),
     _entry("update_room", "PUT /chatrooms/{roomName}?servicename&sendInvitations",
            body="MUCRoomEntity", defaults=ROOM_DEFAULTS),
     _entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
+import attrs
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +165,69 @@ async def test_a_room_that_a_500_may_have_left_half_made_never_counts_as_created
         outcome = await bench.connector.deliver(call, bench.link)
         assert [one.method for one in bench.server.received] == ["GET", "POST", "GET"]
     assert fate(outcome) == expected
+
+
+ROOMS: list[dict[str, Any]] = [{"roomName": one, "naturalName": "", "description": ""} for one in ("a", "b", "c")]
+
+
+def with_room_b(received: Received) -> Answer:
+    """Of these rooms, only b is there."""
+    if received.method == "POST":
+        return Answer(200, b'{"success":[{"roomName":"a"},{"roomName":"c"}]}', {"Content-Type": "application/json"})
+    is_there = received.target.endswith("/b")
+    return Answer(200, b'{"roomName":"b"}', {"Content-Type": "application/json"}) if is_there else NO_ROOM
+
+
+async def test_of_rooms_that_are_created_together_those_that_exist_are_left_alone(opened: Opened) -> None:
+    async with opened(with_room_b) as bench:
+        refused = await bench.deliver("create_rooms_bulk", chatRooms=ROOMS)
+        assert [one.method for one in bench.server.received] == ["GET", "GET"]
+        call = Call(Command("create_rooms_bulk", {"chatRooms": ROOMS}), ok_if_exists=True)
+        done = await bench.connector.deliver(call, bench.link)
+        sent = bench.server.received[-1].body.decode()
+        only_b = attrs.evolve(call, command=Command("create_rooms_bulk", {"chatRooms": ROOMS[1:2]}))
+        none_sent = await bench.connector.deliver(only_b, bench.link)
+    assert (fate(refused), refused.reason.message) == ("Rejected AlreadyExists", "The room 'b' exists already.")
+    assert (fate(done), re.findall("<roomName>(.)<", sent)) == ("Delivered already done: 1 of 3", ["a", "c"])
+    assert (fate(none_sent), bench.server.received[-1].method) == ("Delivered already done", "GET")
+
+
+async def test_rooms_that_a_500_may_have_left_half_made_never_count_as_created(opened: Opened) -> None:
+    def act(received: Received) -> Answer:
+        made = any(one.method == "POST" for one in bench.server.received)
+        if received.method == "POST":
+            return Answer(500, b"")
+        return A_ROOM if made and received.target.endswith("/lobby") else NO_ROOM
+
+    lobby = {**ROOMS[0], "roomName": "lobby"}
+    async with opened(act) as bench:
+        outcome = await bench.deliver("create_rooms_bulk", chatRooms=[ROOMS[0], lobby])
+    assert (fate(outcome), "'lobby' exists" in outcome.reason.message) == ("Rejected ServerError", True)
+
+
+async def test_two_rooms_of_one_name_are_not_created_together(opened: Opened) -> None:
+    async with opened() as bench:
+        same = await refused(bench, "create_rooms_bulk", chatRooms=[ROOMS[0], {**ROOMS[1], "roomName": "A"}])
+    assert same == 'two rooms in "chatRooms" have the same roomName.'
+
+
+async def test_of_jobs_of_one_process_that_create_a_room_one_at_a_time_looks_and_creates(opened: Opened) -> None:
+    def act(received: Received) -> Answer:
+        made = any(one.method == "POST" for one in bench.server.received)
+        if received.method == "POST":
+            return Answer(201, b"")
+        return A_ROOM if made else NO_ROOM
+
+    outcomes: list[str] = []
+
+    async def create(name: str) -> None:
+        outcomes.append(fate(await bench.deliver("create_room", **{**ROOMS[0], "roomName": name})))
+
+    async with opened(act) as bench, trio.open_nursery() as nursery:
+        for name in ("lobby", "Lobby", "LOBBY"):
+            nursery.start_soon(create, name)
+    assert sorted(outcomes) == ["Delivered", "Rejected AlreadyExists", "Rejected AlreadyExists"]
+    assert [one.method for one in bench.server.received] == ["GET", "POST", "GET", "GET"]
 
 
 async def test_of_the_usual_service_a_500_says_nothing(opened: Opened) -> None:
