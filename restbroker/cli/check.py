@@ -45,6 +45,10 @@ def check(
             autocompletion=completion.targets,
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="With --events: test only this source.", autocompletion=completion.sources),
+    ] = None,
     events: Annotated[
         bool, typer.Option("--events", help="Send a message through a target, and wait for its event at each source.")
     ] = False,
@@ -74,10 +78,10 @@ def check(
         _suggest(config, target or (), as_json=json)
         return
     if events:
-        test = partial(_event_findings, sender=sender, receiver=receiver, within=within, targets=target or ())
+        test = partial(_event_findings, between=(sender, receiver), within=within, targets=target or (), source=source)
         raise typer.Exit(report(config, as_json=json, look=test))
-    if target or sender or receiver:
-        wrong = "--target needs --suggest or --events; --from and --to need --events."
+    if target or source or sender or receiver:
+        wrong = "--target needs --suggest or --events; --source, --from and --to need --events."
         raise UsageError(wrong, "Leave it out: without these, `check` tests everything.")
     raise typer.Exit(report(config, as_json=json))
 
@@ -117,16 +121,20 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
 
 
 def _event_findings(
-    loaded: LoadedConfig, *, sender: str, receiver: str, within: str, targets: Sequence[str]
+    loaded: LoadedConfig, *, between: tuple[str, str], within: str, targets: Sequence[str], source: str | None
 ) -> Sequence[Finding]:
     from restbroker.operate.check_events import EventTest, check_events
     from restbroker.operate.check_services import check_services
+    from restbroker.operate.names import require
     from restbroker.servers.event_contract import Parties
 
     known = {one.name for one in loaded.config.targets}
     if unknown := [name for name in targets if name not in known]:
         raise UsageError(f"There is no target {unknown[0]}.", f"These are configured: {', '.join(sorted(known))}.")
-    test = EventTest(Parties(sender, receiver), targets, duration_s("--within", within))
+    configured = () if loaded.config.events is None else loaded.config.events.sources
+    if source is not None and configured:
+        require("source", source, [one.name for one in configured])
+    test = EventTest(Parties(*between), targets, duration_s("--within", within), source=source)
     return [*check_services(loaded.config), *check_events(loaded.config, test)]
 
 
@@ -154,10 +162,10 @@ def _cell(text: str | None) -> str:
 
 def _draw(found: Sequence[Finding]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    drawn = Table.grid("", "", "", padding=(0, 2, 0, 0))
+    drawn = Table.grid("", "", Column(overflow="fold"), padding=(0, 2, 0, 0))
     for finding in found:
         text = Text(output.printable(finding.message))
         if finding.level != "ok":

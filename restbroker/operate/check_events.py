@@ -55,11 +55,15 @@ class Ask(Protocol):
 
 @attrs.frozen
 class EventTest:
-    """How to test. `targets`: the servers that are made to emit an event; empty: those that fit."""
+    """How to test. `targets`: the servers that are made to emit an event; empty: those that fit.
+
+    `source`: the only source to test, None for all.
+    """
 
     parties: Parties
     targets: Sequence[str] = ()
     within_s: float = 10.0
+    source: str | None = None
 
 
 def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
@@ -83,7 +87,8 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
                 return question(client)
 
             for source in config.events.sources:
-                yield trio.run(test_source, ask, config, source, test)
+                if test.source in (None, source.name):
+                    yield trio.run(test_source, ask, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
         yield Finding(
             "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, cure=error.cure, cause="store"
@@ -170,11 +175,12 @@ async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping
 
 
 def _came(source: EventSource, target: Target, noted: Mapping[str, object], took_s: float) -> Finding:
-    message = f"Source {source.name}: {target.name} reported a message after {duration_text(took_s)}"
+    sender, receiver = (noted[name] or "an address that is not named" for name in ("from", "to"))
+    way, took = f"from {sender} to {receiver}", duration_text(took_s)
+    message = f"Source {source.name}: {target.name} reported a message {way} after {took}"
     if noted["queue"]:
         return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
-    sender, receiver = (noted[name] or "an address that is not named" for name in ("from", "to"))
-    why = f"It went from {sender} to {receiver}; Only, Except or Routes exclude such events."
+    why = "Only, Except or Routes exclude such events."
     cure = "If you want such events, correct these, or name other addresses with --from and --to."
     return Finding("note", _AREA, "EventUnwanted", message=f"{message}, and it is not wanted.", why=why, cure=cure)
 

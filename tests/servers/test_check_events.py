@@ -92,6 +92,7 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
     assert (code, list(found)) == (0, ["EventCame"]), found
     assert QUEUE in found["EventCame"]["message"]
+    assert f" to check@{prosody.hook_host}/restbroker-check after " in found["EventCame"]["message"]
     assert re.search(r" after [1-9]\d*(\.\d)? m?s; ", found["EventCame"]["message"])
     assert jobs(redis_server) == []
 
@@ -151,6 +152,17 @@ def test_where_two_targets_may_be_that_server_one_is_to_be_named(document: dict[
     code, found = checked(tmp_path, document, "--target", "other", "--to", NOBODY)
     assert (code, list(found)) == (5, ["EventNotSent"]), found
     assert run(["check", "--events", "--target", "none"], directory=tmp_path).returncode == 2
+
+
+def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) -> None:
+    sources = document["Events"]["Sources"]
+    sources["others"] = {**sources["bots"], "Path": "/events/others"}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    done = run(["check", "--events", "--json", "--source", "others"], directory=tmp_path)
+    messages = [one["message"] for one in json.loads(done.stdout)["findings"] if one["code"] == "EventNotTested"]
+    assert [message.split(":")[0] for message in messages] == ["Source others"]
+    unknown = run(["check", "--events", "--source", "other"], directory=tmp_path)
+    assert (unknown.returncode, "Did you mean others?" in unknown.stderr) == (2, True)
 
 
 def test_a_mongooseim_sends_nothing_to_anybody_who_was_not_named(document: dict[str, Any], tmp_path: Path) -> None:
