@@ -14,11 +14,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, g
 
 import attrs
 
-from restbroker.config.values import BadValue, is_plain, json_or_text, seconds
+from restbroker.config.values import DURATION_PATTERN, BadValue, is_plain, json_or_text, seconds
 from restbroker.job.json_types import Json
 
 _DIGITS = re.compile(r"[+-]?\d{1,30}", re.ASCII)
-_NO_TIME = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h|d)?", re.ASCII)
+_NO_TIME = re.compile(r"0+(?:\.0+)?(?: ?(?:ms|s|m|min|h|d|w))?", re.ASCII)
 
 
 @attrs.frozen(eq=False)
@@ -204,7 +204,7 @@ def duration(most_days: int = 1, *, none: bool = False) -> Form:
     """
     schema: list[Json] = [
         {"type": "number", "exclusiveMinimum": 0, "maximum": most_days * 86_400.0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"},
+        {"type": "string", "pattern": DURATION_PATTERN},
     ]
     if not none:
         return Form("duration", {"anyOf": schema}, lambda value: seconds(value, most_days))

@@ -26,8 +26,11 @@ ARGUMENT = re.compile(r"\{[^{}]*\}")
 """A template that consists of one job argument only, such as `{user}`."""
 _IN_QUERIES = frozenset({"key", "auth", "sig"})
 """Names of parameters that are secret in a query, though not elsewhere."""
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
+_UNITS_S = {"w": 7 * DAY_S, "d": DAY_S, "h": 3600.0, "m(?:in)?": 60.0, "s": 1.0, "ms": 0.001}
+_PARTS = " ?".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,6}})?) ?{unit})?" for unit in _UNITS_S)
+DURATION_PATTERN: Final = rf"^(?=\d){_PARTS}$"
+"""A duration in text, such as `250 ms` and `2h30m`: each unit once, the largest first."""
+_DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 _TENTHS: Final = 9.95
 """Numbers below this are shown with one decimal."""
 _SHOWN: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -125,7 +128,7 @@ def is_plain(text: str) -> bool:
 
 
 def seconds(value: Json, most_days: int = 1) -> float:
-    """Return the seconds of a duration such as `10`, `2.5`, `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`.
+    """Return the seconds of a duration such as `10`, `2.5`, `"250 ms"`, `"30s"`, `"5m"`, `"2h30m"` or `"1d"`.
 
     Raise `BadValue` unless it is more than 0 and at most `most_days` days.
     """
@@ -134,16 +137,26 @@ def seconds(value: Json, most_days: int = 1) -> float:
         case int() | float() if not isinstance(value, bool):
             found = float(value) if -most_s <= value <= most_s else math.inf
         case str():
-            parts = _DURATION.fullmatch(value.strip())
-            found = float(parts[1]) * _UNITS_S[parts[2]] if parts else math.inf
+            length_s = written_s(value.strip())
+            found = math.inf if length_s is None else length_s
         case _:
             found = math.inf
     if not 0 < found <= most_s:
         limit = "24 hours" if most_days == 1 else f"{most_days} days"
         raise BadValue(
-            f'a duration up to {limit}: a number of seconds, or a text such as "250ms", "30s", "5m", "2h"', value
+            f"a duration up to {limit}: a number of seconds, or "
+            'a text with units (w, d, h, m, s, ms) such as "2h30m" or "250 ms"',
+            value,
         )
     return found
+
+
+def written_s(text: str) -> float | None:
+    """Return the seconds of a duration with units, such as `2h30m`, `250 ms` or `0s`; None for any other text."""
+    parts = _DURATION.fullmatch(text)
+    if parts is None:
+        return None
+    return sum(float(number) * unit_s for number, unit_s in zip(parts.groups("0"), _UNITS_S.values(), strict=True))
 
 
 def duration_text(length_s: float) -> str:

@@ -20,6 +20,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from restbroker.config.values import written_s
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.hiding import MASK
@@ -39,8 +40,6 @@ ARGUMENT: Final = "arg."
 _FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>)\s*(.*?)\s*", re.DOTALL)
 _NAME: Final = re.compile(r"[\w.-]{1,100}")
 _CONDITION: Final = re.compile(r"\s*[\w.-]{1,100}\s*[=!~<>]")
-_SPAN: Final = re.compile(r"([+-]?)(\d{1,9}(?:\.\d{1,3})?)([smhdw])", re.ASCII)
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
@@ -192,8 +191,7 @@ def time_condition(field: str, op: Literal["<", ">"], value: str, now_s: float, 
 
 def age_condition(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
     """Return a condition on a time that lies longer ago than a span, or less long; None if `length` is no span."""
-    found = _SPAN.fullmatch(length)
-    if found is None or found[1]:
+    if written_s(length) is None:
         return None
     return time_condition(field, "<" if is_older else ">", length, now_s)
 
@@ -263,7 +261,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
         if op == "~":
             raise UsageError(f"{field} is a time, which contains no text: use = != < or >.", EXAMPLE)
         span = _time(field, value, now_s, ahead=ahead)
-        if _SPAN.fullmatch(value) is not None:
+        if _length_s(value) is not None:
             raise _ambiguous_span(field, op, value, span=span, now_s=now_s)
         return span
     if field in TEXTS:
@@ -305,9 +303,8 @@ def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:
         midnight = datetime.fromtimestamp(now_s, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         begin_s = (midnight - timedelta(days=value == "yesterday")).timestamp()
         return Span(begin_s, begin_s + _DAY_S)
-    if (found := _SPAN.fullmatch(value)) is not None:
-        length_s = float(found[2]) * _UNITS_S[found[3]]
-        forward = ahead if not found[1] else found[1] == "+"
+    if (length_s := _length_s(value)) is not None:
+        forward = value[0] == "+" if value[0] in "+-" else ahead
         moment_s = now_s + length_s if forward else now_s - length_s
         return Span(moment_s, moment_s)
     try:
@@ -316,6 +313,10 @@ def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:
     except (ValueError, OverflowError):
         return None
     return Span(begin_s, begin_s + _DAY_S if _DAY.fullmatch(value) else begin_s)
+
+
+def _length_s(value: str) -> float | None:
+    return written_s(value[1:] if value[:1] in ("+", "-") else value)
 
 
 def _number(value: str | float) -> float | None:

@@ -16,7 +16,22 @@ EVERYWHERE: Final[Sequence[Json]] = (
 )
 """What is tried for each key."""
 
-_DURATIONS: Final[Sequence[Json]] = (10, 0.25, "250ms", "5m", "2h", "1d", "0s", "10 s", "1e3", 86_400, 86_401, 1e300)
+_DURATIONS: Final[Sequence[Json]] = (
+    10,
+    0.25,
+    "250ms",
+    "5m",
+    "2h",
+    "1d",
+    "0s",
+    "10 s",
+    "2h30m",
+    "30m2h",
+    "1e3",
+    86_400,
+    86_401,
+    1e300,
+)
 _FILES: Final[Sequence[Json]] = ("secret", "./secret", "missing", "empty", "two-lines", "/nonexistent/file")
 _NAMES: Final[Sequence[Json]] = ("rest", "rest high", "queue:rest", "a" * 201, "x\ny")
 _LISTS: Final[Sequence[Json]] = (["one"], ["one", "one"], ["*"], [""], [None], ["a", 1], "one", {"one": 3, "two": 1})

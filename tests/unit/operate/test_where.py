@@ -82,7 +82,7 @@ def test_a_bound_may_be_a_span_which_is_ahead_for_what_is_still_due_unless_a_sig
     assert time_condition("at", "<", "yesterday", NOW_S) == "at < 2026-11-19"
 
 
-@rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30")])
+@rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30"), ("1h30m", "10:30:00")])
 def test_what_is_older_or_newer_than_a_span_is_said_with_a_date(length: str, found: str) -> None:
     assert age_condition("at", length, NOW_S, is_older=True) == f"at < 2026-11-20T{found}Z"
     assert age_condition("at", length, NOW_S, is_older=False) == f"at > 2026-11-20T{found}Z"
