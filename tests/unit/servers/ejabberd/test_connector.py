@@ -103,6 +103,25 @@ async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
     assert connector.spec("list_banned") is None
 
 
+async def test_a_plan_stays_the_same_until_the_server_has_another_version() -> None:
+    connector = opened()
+    before = connector.plan("list_banned")
+    assert before is not None
+    assert connector.plan("list_banned") is before
+    await connector.probe(answering(ok(STARTED)))
+    after = connector.plan("list_banned")
+    assert after is not before
+    await connector.probe(answering(ok(STARTED)))
+    assert connector.plan("list_banned") is after
+
+
+def test_a_login_that_may_change_has_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("first")
+    for credentials in (Bearer(Secret(path=path)), Basic("a", Secret(path=path))):
+        assert opened(attrs.evolve(TARGET, credentials=credentials)).plan("kick_user") is None
+
+
 async def test_the_probe_tells_unwell_from_denied() -> None:
     rows: list[tuple[Response, bool, bool]] = [
         (ok(b'"The node n is started. Status: started\\nejabberd is not running in that node."'), False, False),
