@@ -26,9 +26,9 @@ Change = Callable[[Path], object]
 
 @pytest.fixture(scope="module")
 def chatter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the package of the page is installed; it brings the kind `chatter`."""
+    """The folder in which the package of examples/server-kind/chatter is installed; it brings the kind `chatter`."""
     place = tmp_path_factory.mktemp("chatter")
-    return installed(written(place / "page"), place / "lib")
+    return installed(written(place / "package"), place / "lib")
 
 
 @pytest.fixture

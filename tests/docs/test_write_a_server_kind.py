@@ -1,4 +1,4 @@
-"""What the page "Write a server kind" shows is a whole package: it installs, its tests pass, and a broker runs it."""
+"""What the page "Write a server kind" shows is of a whole package: it installs, its tests pass, a broker runs it."""
 
 import ast
 import json
@@ -12,19 +12,19 @@ import pytest
 from tests.support.process import clean_environment, run, started
 from tests.support.receiver import Receiver
 from tests.support.redis_server import RedisServer
-from tests.support.server_kind import PAGE, answer, beside, document, files, installed, written
+from tests.support.server_kind import CHATTER, PAGE, answer, beside, document, installed, written
 
 
 @pytest.fixture(scope="module")
 def chatter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the page's package is installed."""
+    """The folder in which the package is installed."""
     place = tmp_path_factory.mktemp("chatter")
-    return installed(written(place / "page"), place / "lib")
+    return installed(written(place / "package"), place / "lib")
 
 
-def test_the_page_s_own_tests_pass(chatter: Path, tmp_path: Path) -> None:
+def test_the_package_s_own_tests_pass(chatter: Path, tmp_path: Path) -> None:
     written(tmp_path)
-    command = [sys.executable, "-m", "pytest", "-p", "no:valkey", "-p", "no:cacheprovider", "test_chatter.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:valkey", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(
         command, cwd=tmp_path, env=clean_environment(beside(chatter)), capture_output=True, text=True, check=False
     )
@@ -61,13 +61,18 @@ def test_a_broker_does_the_page_s_commands_and_check_and_commands_know_the_kind(
     assert json.loads(server.of("POST")[-1].body) == {"to": "ann", "text": "Hello", "notify": False}
 
 
-def test_the_page_s_package_imports_nothing_of_restbroker_but_what_the_page_lists() -> None:
+def test_what_the_page_shows_of_a_file_is_in_that_file() -> None:
+    shown = re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(shown) >= 5
+    assert [name for name, text in shown if text not in (CHATTER / name).read_text("utf-8")] == []
+
+
+def test_the_package_imports_nothing_of_restbroker_but_what_the_page_lists() -> None:
     public = re.findall(r"`(restbroker\.[\w.]+)`", PAGE.read_text("utf-8").partition("## What you may import")[2])
     imported = {
         node.module
-        for name, text in files().items()
-        if name.endswith(".py")
-        for node in ast.walk(ast.parse(text))
+        for file in CHATTER.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("restbroker.")
     }
     assert imported

@@ -1,14 +1,13 @@
-"""The package of docs/write-a-server-kind.md as its reader makes it: its files, installed, and the server behind it.
+"""The package that docs/write-a-server-kind.md explains: its files, installed, and the server behind it.
 
 Always holds: what is installed is in a folder of the test, never in the environment.
 """
 
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,22 +16,13 @@ from tests.support.receiver import Answer, Received
 from tools.pages import ROOT
 
 PAGE: Final = ROOT / "docs" / "write-a-server-kind.md"
-_FILE: Final = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+CHATTER: Final = ROOT / "examples" / "server-kind" / "chatter"
 TOKEN: Final = "chatter-token"
 
 
-def files() -> Mapping[str, str]:
-    """Return the page's blocks that have a file's name."""
-    return dict(_FILE.findall(PAGE.read_text("utf-8")))
-
-
 def written(folder: Path) -> Path:
-    """Write the page's files into a new folder."""
-    for name, text in files().items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, "utf-8")
-    return folder
+    """Copy the package's files into a folder, which may be there."""
+    return shutil.copytree(CHATTER, folder, dirs_exist_ok=True)
 
 
 def installed(package: Path, into: Path) -> Path:
@@ -48,8 +38,8 @@ def beside(*folders: Path) -> dict[str, str]:
 
 
 def document(url: str, redis_url: str = "redis://127.0.0.1:1/0", **members: Any) -> dict[str, Any]:
-    """Return the page's configuration, for another address and with secrets in it."""
-    whole = json.loads(files()["env.json"])
+    """Return the package's configuration, for another address and with secrets in it."""
+    whole = json.loads((CHATTER / "env.json").read_text("utf-8"))
     whole["Targets"]["chat"] |= {"URL": url, "Auth": {"Bearer": {"Token": TOKEN}}, **members}
     return {"RedisURL": redis_url, "Token": "right-token", "Targets": whole["Targets"]}
 

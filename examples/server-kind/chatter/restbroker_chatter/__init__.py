@@ -1,0 +1,3 @@
+"""Chatter: its users, and messages to them, through its HTTP API."""
+
+CONTRACT_VERSION = 1
