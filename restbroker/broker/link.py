@@ -36,6 +36,10 @@ class NotNow(Exception):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
 
 
+_LOGIN_REFUSED = (401, 403)
+"""Statuses of a request that was not run, since its login may not have that done."""
+
+
 @attrs.frozen
 class ProbeLink:
     """The way to the target for a probe, which may send its requests at any time."""
@@ -127,10 +131,17 @@ class JobLink:
         return True
 
     async def _resume(self, request: Request) -> Response:
-        """Return the answer to the request that the fast path has sent, of the same bytes as this one."""
+        """Return the answer to the request that the fast path has sent, of the same bytes as this one.
+
+        If they differ, the login is another one by now. Who is refused for a login has not run the command, so this
+        request is sent then.
+        """
         begun, self.begun, self._took = self.begun, None, True
         assert begun is not None and isinstance(self.outlet.transport, LeanClient)  # noqa: S101, PT018 - who began it
-        return await self.outlet.transport.resume(begun, request, self)
+        response = await self.outlet.transport.resume(begun, request, self)
+        if response.status in _LOGIN_REFUSED and self.outlet.transport.message_of(request) != begun.message:
+            return await self.send(request)
+        return response
 
     async def _ask_between(self, request: Request) -> Response:
         """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""

@@ -5,12 +5,16 @@ again at each `reveal`, so that a rotated file takes effect without a restart; a
 empties a file before it writes it).
 """
 
+import time
 from pathlib import Path
 from typing import Final, NoReturn
 
 from restbroker.config.files import text_of
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
+
+_SETTLED_NS: Final = 1_000_000_000
+"""How long ago a file must have changed: a clock of files may tick only every few milliseconds."""
 
 
 class Secret:
@@ -58,6 +62,21 @@ class Secret:
             f"{file} cannot be read: {why}.",
             "Check that the file exists and that restbroker's user may read it.",
         )
+
+    def file_state(self) -> tuple[int, ...] | None:
+        """Return what stays the same while the secret's file does.
+
+        None: there is no file, it cannot be found, or it changed so lately that another change might not show.
+        """
+        if self.path is None:
+            return None
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED_NS:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def texts(self) -> frozenset[str]:
         """Return the texts that must not be shown: the secret as it is now, and as it was read from its file before.

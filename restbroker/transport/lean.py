@@ -103,6 +103,10 @@ class LeanClient:
         """Return the head of this request's message, but for the length of its body; raise `NotSent` as `send` does."""
         return self._heads.head(request)
 
+    def message_of(self, request: Request) -> bytes:
+        """Return the bytes of this request; raise `NotSent` as `send` does."""
+        return self._heads.message(request)
+
     def lend(self, now_s: float) -> Connection | None:
         """Return an idle connection that is fit for use, for an exchange by events; None if there is none now.
 

@@ -17,6 +17,7 @@ from restbroker.broker.exchange import Exchange, PlainEndpoint
 from restbroker.broker.fast_path import FastPath
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
+from restbroker.servers.api.login import Headers
 from restbroker.servers.contract import Plan
 from restbroker.servers.ejabberd.connector import EjabberdConnector
 from restbroker.transport.idle import Begun
@@ -97,8 +98,8 @@ def _in_plans(change: Callable[[Plan], Plan]) -> Callable[[pytest.MonkeyPatch], 
     def seed(patch: pytest.MonkeyPatch) -> None:
         plan = EjabberdConnector._plan
 
-        def other(connector: EjabberdConnector, endpoint: str) -> Plan | None:
-            found = plan(connector, endpoint)
+        def other(connector: EjabberdConnector, endpoint: str, headers: Headers) -> Plan | None:
+            found = plan(connector, endpoint, headers)
             return found and change(found)
 
         patch.setattr(EjabberdConnector, "_plan", other)

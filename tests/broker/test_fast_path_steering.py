@@ -1,8 +1,10 @@
 """What changes while plain jobs run: each job from then on obeys, and none is sent twice or lost."""
 
 import json
+from pathlib import Path
 from typing import Final
 
+from restbroker.config.secret import Secret
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
@@ -104,3 +106,28 @@ async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_b
     assert {entry["jid"]: MAY_HAVE_RUN_FIELD in entry for entry in dead} == {first_sent: True, first_held: False}
     assert serving.fast_jobs() > _CONCURRENCY
     assert first_held not in {name_of(request) for request in serving.server.requests}
+
+
+async def test_what_was_sent_with_a_login_that_was_replaced_meanwhile_is_sent_again_with_the_new_one(
+    paths: Paths, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("the old one")
+    await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
+    warm = jobs(10 * _CONCURRENCY)
+    auth = {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}
+    async with paths.broker(warm, Auth=auth) as serving:
+        await serving.until_ended(len(warm))
+        before = serving.fast_jobs()
+        refused = Mood(written(401, ""), then="held")
+        serving.push([job("refused", refused)])
+        await all_sent(serving, len(warm) + 1)
+        file.write_text("the new one")
+        serving.server.let.set()
+        await serving.until_ended(len(warm) + 1)
+        serving.control.stop.set()
+    assert before > 0
+    (refused_event,) = (event for event in serving.finished() if event.jid == "refused")
+    assert refused_event.outcome == "delivered"
+    heads = [request for request in serving.server.requests if name_of(request) == "refused"]
+    assert len(heads) == len({head.partition(b"Authorization: ")[2].partition(b"\r\n")[0] for head in heads}) == 2

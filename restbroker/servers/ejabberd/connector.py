@@ -19,6 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
+from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue, command_facts, stanza
@@ -65,7 +66,8 @@ class EjabberdConnector:
     _routes: dict[str, Route] = attrs.field(factory=dict)
     """Routes by endpoint, for the version that is known now."""
     _plans: dict[str, Plan | None] = attrs.field(factory=dict)
-    """Plans by endpoint, likewise."""
+    """Plans by endpoint, likewise, and for these headers."""
+    _plan_headers: Headers | None = attrs.field(default=None, repr=False)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -77,11 +79,17 @@ class EjabberdConnector:
         return (self._routes.get(endpoint) or self._find(endpoint)).spec
 
     def plan(self, endpoint: str) -> Plan | None:
-        """Return the plan for an endpoint whose requests differ in their bodies alone; None without a fixed login."""
+        """Return the plan for an endpoint whose requests differ in their bodies alone; None while no login is known."""
+        headers = self._session.current_headers()
+        if headers is not self._plan_headers:
+            self._plan_headers = headers
+            self._plans.clear()
+        if headers is None:
+            return None
         try:
             return self._plans[endpoint]
         except KeyError:
-            found = self._plan(endpoint)
+            found = self._plan(endpoint, headers)
             if len(self._plans) >= _ROUTES_LIMIT:
                 self._plans.clear()
             self._plans[endpoint] = found
@@ -99,7 +107,7 @@ class EjabberdConnector:
             call = made
         endpoint = call.command.endpoint
         way = self._routes.get(endpoint) or self._find(endpoint)
-        if (headers := self._session.fixed_headers) is not None:
+        if not self._session.is_issued and (headers := self._session.current_headers()) is not None:
             response = await link.send(build(call, way, headers))
         else:
             found = await self._exchange(partial(_with_login, call, way), link.send, link)
@@ -135,9 +143,9 @@ class EjabberdConnector:
         task_status.started()
         await trio.sleep_forever()
 
-    def _plan(self, endpoint: str) -> Plan | None:
-        way, headers = self._routes.get(endpoint) or self._find(endpoint), self._session.fixed_headers
-        if headers is None or way.path_by_jid is not None:
+    def _plan(self, endpoint: str, headers: Headers) -> Plan | None:
+        way = self._routes.get(endpoint) or self._find(endpoint)
+        if way.path_by_jid is not None:
             return None
         is_message, host = endpoint.partition("/")[0] == command_facts.MESSAGE, self._target.default_host
 

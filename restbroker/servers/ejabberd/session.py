@@ -54,9 +54,36 @@ class Session:
     fixed_headers: Headers | None = attrs.field(init=False, repr=False)
     """The headers of every request, if these never change; None if a token stands in, or a file holds the secret."""
 
+    _headers: Headers | None = attrs.field(init=False, repr=False, default=None)
+    _headers_state: object = attrs.field(init=False, default=None)
+
     def __attrs_post_init__(self) -> None:
         """Find out whether one login, once known, counts for good."""
         self.fixed_headers = _unchanging(self._target.credentials)
+
+    @property
+    def is_issued(self) -> bool:
+        """Whether the server issues tokens for the login."""
+        return isinstance(self._target.credentials, IssuedLogin)
+
+    def current_headers(self) -> Headers | None:
+        """Return the headers of a request that is sent now, the same object until they change.
+
+        None: they are not known without `login`, or the secret's file cannot be used or has just changed.
+        """
+        if self.fixed_headers is not None:
+            return self.fixed_headers
+        match self._target.credentials:
+            case IssuedLogin():
+                token = self._token
+                if token is None or token.login is self.unproven_token or trio.current_time() >= token.renew_at_s:
+                    return None
+                return self._headers_of(token.login, token)
+            case (Basic(password=secret) | Bearer(token=secret)) as login:
+                state = secret.file_state()
+                return None if state is None else self._headers_of(login, state)
+            case _:
+                return None
 
     async def login(self, link: Link) -> Login | NoToken:
         """Return the login that the next request carries, or why there is none; wait while a token for it is asked for.
@@ -114,6 +141,16 @@ class Session:
             message = "ejabberd's tokens lack rights that their account has (status 403)."
             cure = 'Give tokens the same rights in ejabberd\'s api_permissions, under "oauth".'
             self._warn_once("TokenForbidden", message, cure)
+
+    def _headers_of(self, login: Login, state: object) -> Headers | None:
+        """Return the headers of this login, made anew if `state` is another one than that of the last time."""
+        if self._headers is None or self._headers_state != state:
+            try:
+                self._headers = headers_of(login)
+            except ConfigError:
+                return None  # told for each request
+            self._headers_state = state
+        return self._headers
 
     @property
     def _current_token(self) -> Bearer | None:

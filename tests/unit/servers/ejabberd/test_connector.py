@@ -1,5 +1,6 @@
 """What the connector does between request and outcome, with a link that answers as scripted."""
 
+import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import attrs
 import orjson
+import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Login, Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
-from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.contract import Connector, Plan, Planner, Ports
 from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -103,23 +105,40 @@ async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
     assert connector.spec("list_banned") is None
 
 
+def plan_of(connector: Connector, endpoint: str) -> Plan | None:
+    assert isinstance(connector, Planner)
+    return connector.plan(endpoint)
+
+
 async def test_a_plan_stays_the_same_until_the_server_has_another_version() -> None:
     connector = opened()
-    before = connector.plan("list_banned")
+    before = plan_of(connector, "list_banned")
     assert before is not None
-    assert connector.plan("list_banned") is before
+    assert plan_of(connector, "list_banned") is before
     await connector.probe(answering(ok(STARTED)))
-    after = connector.plan("list_banned")
+    after = plan_of(connector, "list_banned")
     assert after is not before
     await connector.probe(answering(ok(STARTED)))
-    assert connector.plan("list_banned") is after
+    assert plan_of(connector, "list_banned") is after
 
 
-def test_a_login_that_may_change_has_no_plan(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.write_text("first")
+def test_a_plan_follows_the_file_of_its_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now_ns = tmp_path / "secret", time.time_ns
     for credentials in (Bearer(Secret(path=path)), Basic("a", Secret(path=path))):
-        assert opened(attrs.evolve(TARGET, credentials=credentials)).plan("kick_user") is None
+        monkeypatch.setattr(time, "time_ns", now_ns)
+        path.write_text("first")
+        connector = opened(attrs.evolve(TARGET, credentials=credentials))
+        assert plan_of(connector, "list_banned") is None, "it may change again without a trace"
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns() + 5_000_000_000)
+        first = plan_of(connector, "list_banned")
+        assert first is not None
+        assert plan_of(connector, "list_banned") is first
+        path.write_text("the-second")
+        second = plan_of(connector, "list_banned")
+        assert second is not None
+        assert second.request.headers != first.request.headers, credentials
+        path.unlink()
+        assert plan_of(connector, "list_banned") is None
 
 
 async def test_the_probe_tells_unwell_from_denied() -> None:
