@@ -9,7 +9,7 @@ All of that is decided before its first byte. A plain answer is whole, has a len
 that the plan knows to mean "delivered". Any other answer, an end, an error or a deadline hands the exchange over, with
 the bytes that came so far, to the general path: that reads on, judges and settles it, and nothing is sent again.
 
-The ready buffer offers each job to `take`; the task that listens for the connections calls `_Exchange.receive`. Always
+The ready buffer offers each job to `take`; the task that listens for the connections calls `Exchange.receive`. Always
 holds: each job that was taken is settled here, handed over, or dropped as one that was sent; `note_done` follows each.
 """
 
