@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from restbroker.app.build import plan_of
-from restbroker.broker.link import probe, unreachable
+from restbroker.broker.link import probe, unreachable_reason
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
@@ -78,7 +78,7 @@ async def _probe(one: TargetPlan, limit_s: float) -> ProbeResult:
         try:
             answer = await probe(one)
         except (NotSent, MaybeSent) as problem:
-            reason = unreachable(problem)
+            reason = unreachable_reason(problem)
             detail, cure = reason.message, reason.cure or ""
         else:
             state, version, detail, cure = _state(answer), answer.version, answer.detail, answer.cure or ""

@@ -97,11 +97,11 @@ class Acker:
         return refused
 
     async def settle_and_fetch(
-        self, wanted: Callable[[], FetchRequest | None]
+        self, make_request: Callable[[], FetchRequest | None]
     ) -> tuple[FetchRequest, FetchAnswer] | None:
-        """Fetch what `wanted` returns once it is our turn, and settle what is there in the same round trip.
+        """Fetch what `make_request` asks for once it is our turn, and settle what is there in the same round trip.
 
-        Return the request and its answer; None if nothing is wanted by then. Raise `StoreUnavailable` or
+        Return the request and its answer; None if it returns None by then. Raise `StoreUnavailable` or
         `StoreRefused`. Safe to cancel: what was not settled is back in the buffer.
         """
         # Trio lets all other tasks run first, also when a lock is free. What they finish meanwhile makes a group
@@ -111,21 +111,21 @@ class Acker:
         else:
             self.lock.acquire_nowait()
         try:
-            request = wanted()
+            request = make_request()
             return None if request is None else (request, await self._exchange(request))
         finally:
             self.lock.release()
 
-    async def _exchange(self, wanted: FetchRequest) -> FetchAnswer:
+    async def _exchange(self, fetch: FetchRequest) -> FetchAnswer:
         group = self._take_along()
         if not group:
-            return await self.store.fetch(wanted)
+            return await self.store.fetch(fetch)
         request = self._request(group)
         unsettled = group
         try:
-            codes, got = await self.store.exchange(request, time.time(), wanted)
+            codes, got = await self.store.exchange(request, time.time(), fetch)
             if not isinstance(codes, StoreRefused):
-                self.ready.confirm(request.hwm, wanted.base)
+                self.ready.confirm(request.hwm, fetch.base)
                 unsettled = self._note(group, codes, self.refused)
         except StoreUnavailable:
             _note_request(group)

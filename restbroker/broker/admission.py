@@ -34,7 +34,7 @@ _SEALED = (
 
 
 @light
-class Admitted:
+class AdmittedJob:
     """A job that is let in, and what it asks for. Its fields say that its signature, if any, was accepted."""
 
     payload: Job
@@ -76,7 +76,7 @@ class Admission:
         job.identify(payload, digest(job.raw) if recovered else None, started_at_s)
         return entry
 
-    def admit(self, job: JobInProgress, payload: Job) -> Admitted | Reason:
+    def admit(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         """Return what the job asks for, or why it is not let in. Note in `job` what was found of it.
 
         A reason shows no secret. A signed job gets its fingerprint.
@@ -88,7 +88,7 @@ class Admission:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
 
-    def pass_of(self, job: JobInProgress, admitted: Admitted) -> Pass | None:
+    def pass_of(self, job: JobInProgress, admitted: AdmittedJob) -> Pass | None:
         """Return the pass for jobs like this one, which was let in; None if each has to be looked at by itself."""
         proof, endpoint = job.proof, admitted.endpoint
         if proof is None or proof.signature is not None or proof.token.hosts:
@@ -125,7 +125,7 @@ class Admission:
             return payload
         return attrs.evolve(payload, maybe_run=payload.maybe_run - counts.get(job.recovered, 0))
 
-    def _check(self, job: JobInProgress, payload: Job) -> Admitted | Reason:
+    def _check(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         tokens = self.plan.tokens
         args = payload.fields.get("args")
         submission = arguments.read(args, tokens.hide)
@@ -154,7 +154,7 @@ class Admission:
             return _without_secrets(refused, payload)
         tokens.used[proof.token.name] = now_s
         job.admit(accepted, proof, fingerprint, once=endpoint.at_most_once)
-        return Admitted(accepted, asked, endpoint)
+        return AdmittedJob(accepted, asked, endpoint)
 
     def _let_in_from(self, payload: Job) -> str:
         """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.

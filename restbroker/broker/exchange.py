@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from restbroker.broker.admission import Admitted, Pass
+from restbroker.broker.admission import AdmittedJob, Pass
 from restbroker.broker.endpoints import Endpoint
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.job.arguments import Submission
@@ -19,7 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import Plan
 from restbroker.transport.head import whole
-from restbroker.transport.idle import Begun, Connection
+from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.known_heads import KnownHeads, Rest
 from restbroker.transport.wire import PlainWire
 
@@ -50,12 +50,12 @@ class PlainEndpoint:
     endpoint: Endpoint
     plan: Plan
     head: bytes
-    known: Pass | None
+    job_pass: Pass | None
     outcomes: dict[tuple[int, bytes], Delivered] = attrs.field(factory=dict)
 
-    def renew(self, known: Pass | None) -> None:
+    def renew(self, job_pass: Pass | None) -> None:
         """Note the pass of a job that came with another token."""
-        self.known = known
+        self.job_pass = job_pass
 
     def outcome(self, status: int, body: bytes) -> Delivered | None:
         """Return what the answer means, as the plan says."""
@@ -120,10 +120,10 @@ class Exchange:
             self.data += got
         self.path.hand_over(self, got if isinstance(got, Exception) else None)
 
-    def so_far(self, error: Exception | None) -> Begun:
-        """Return what the general path needs to go on with it."""
+    def partial(self, error: Exception | None) -> PartialExchange:
+        """Return the exchange as it is now; `error`: what broke the connection, if anything did."""
         assert self.connection is not None  # noqa: S101 - it was sent
-        return Begun(
+        return PartialExchange(
             connection=self.connection,
             message=self.message,
             sent=self.sent,
@@ -133,11 +133,11 @@ class Exchange:
             error=error,
         )
 
-    def admitted(self) -> Admitted:
-        """Return what the job asks for."""
+    def admitted_job(self) -> AdmittedJob:
+        """Return the job with its command, token and endpoint, as the processor needs it."""
         endpoint = self.endpoint.endpoint
         submission = Submission(Command(endpoint.endpoint, self.arguments), self.token, self.job.reply_id)
-        return Admitted(self.payload, submission, endpoint)
+        return AdmittedJob(self.payload, submission, endpoint)
 
     def _outcome(self, status: int, body: bytes) -> Delivered | None:
         try:

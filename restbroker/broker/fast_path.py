@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from restbroker.broker.ack_buffer import AckBuffer
-from restbroker.broker.admission import Admission, Admitted
+from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.exchange import Exchange, PlainEndpoint
 from restbroker.broker.job_in_progress import JobInProgress
@@ -34,7 +34,7 @@ from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job
 from restbroker.job.outcome import Delivered, Reason
 from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.servers.contract import Planner
-from restbroker.transport.idle import Begun, Connection
+from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.known_heads import KnownHeads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire
@@ -47,7 +47,7 @@ _MOST_ARGS: Final = 4
 _REPLY_IDS: Final = frozenset((type(None), str, int, float))
 """Types of the fourth argument of a plain job."""
 
-Resume = Callable[[JobInProgress, Admitted, Begun | None], Awaitable[None]]
+Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], Awaitable[None]]
 
 
 @attrs.define(eq=False)
@@ -143,7 +143,7 @@ class FastPath:
             if endpoint is None:
                 return None
         elif not (
-            (endpoint.known is not None and admission.admit_with(endpoint.known, job, payload, token, reply_id))
+            (endpoint.job_pass is not None and admission.admit_with(endpoint.job_pass, job, payload, token, reply_id))
             or self._is_admitted(endpoint, job, payload)
         ):
             return None
@@ -169,8 +169,8 @@ class FastPath:
             return None
         if len(self._endpoints) >= _ENDPOINTS:
             self._endpoints.clear()
-        known, head = self.admission.pass_of(job, admitted), self.client.head_of(plan.request)
-        found = self._endpoints[name, job.queue] = PlainEndpoint(endpoint, plan, head, known)
+        job_pass, head = self.admission.pass_of(job, admitted), self.client.head_of(plan.request)
+        found = self._endpoints[name, job.queue] = PlainEndpoint(endpoint, plan, head, job_pass)
         return found
 
     def _connection(self, now_s: float) -> Connection | None:
@@ -203,7 +203,7 @@ class FastPath:
                 self._send(exchange, connection, now_s)
             else:
                 breaker.leave()
-                self._go_on(exchange, None)
+                self._start_resume(exchange, None)
 
     def _is_current(self, exchange: Exchange) -> bool:
         """Tell whether the job may still be sent as it was prepared."""
@@ -223,7 +223,7 @@ class FastPath:
             job.answer()
             self.settler.settle(job, exchange.payload, exchange.endpoint.endpoint.spec, outcome, duration_s=took_s)
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-            self.settler.park_bug(job, error)
+            self.settler.settle_bug(job, error)
         self.acks.add(job)
         self._spare = exchange.connection
         if breaker.waiting or self._held:
@@ -235,13 +235,13 @@ class FastPath:
 
     def hand_over(self, exchange: Exchange, error: Exception | None) -> None:
         """Have the general path go on with an exchange, in a task of its own."""
-        begun = exchange.so_far(error)
+        partial = exchange.partial(error)
         del self._in_progress[exchange.job.ticket]
-        _stop_listening(begun.connection)
-        self._go_on(exchange, begun)
+        _stop_listening(partial.connection)
+        self._start_resume(exchange, partial)
 
     def cancel(self, job: JobInProgress) -> bool:
-        """Park a job that a person cancels; return False if it is neither held nor in progress here."""
+        """Settle a job that a person cancels, as dead; return False if it is neither held nor in progress here."""
         exchange = self._in_progress.get(job.ticket)
         if exchange is not None:
             self._drop(exchange)
@@ -254,13 +254,13 @@ class FastPath:
         self._note_done()
         return True
 
-    def _go_on(self, exchange: Exchange, begun: Begun | None) -> None:
+    def _start_resume(self, exchange: Exchange, partial: PartialExchange | None) -> None:
         assert self._handed is not None  # noqa: S101 - `run` drops what is in progress before it ends
-        self._handed.start_soon(self._resume, exchange, begun)
+        self._handed.start_soon(self._resume, exchange, partial)
 
-    async def _resume(self, exchange: Exchange, begun: Begun | None) -> None:
+    async def _resume(self, exchange: Exchange, partial: PartialExchange | None) -> None:
         try:
-            await self.resume(exchange.job, exchange.admitted(), begun)
+            await self.resume(exchange.job, exchange.admitted_job(), partial)
         finally:
             self._note_done()
 

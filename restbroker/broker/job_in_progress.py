@@ -40,7 +40,7 @@ class Delivery(IntEnum):
     ANSWERED = 4
 
 
-class Settling(IntEnum):
+class SettlingState(IntEnum):
     """How far the settling of a job is. Its delivery does not change any more once it is `DECIDED`."""
 
     NONE = 0
@@ -52,7 +52,7 @@ class Settling(IntEnum):
 
 # Enum members by short names: each job compares them some ten times.
 FETCHED, ADMITTED, MARKED, SENDING, ANSWERED = Delivery
-NONE, DECIDED, REQUESTED, REFUSED, CONFIRMED = Settling
+NONE, DECIDED, REQUESTED, REFUSED, CONFIRMED = SettlingState
 
 DELIVERY_STEPS: Final[Mapping[Delivery, frozenset[Delivery]]] = {
     FETCHED: frozenset((ADMITTED,)),
@@ -61,7 +61,7 @@ DELIVERY_STEPS: Final[Mapping[Delivery, frozenset[Delivery]]] = {
     SENDING: frozenset((ANSWERED, ADMITTED)),
     ANSWERED: frozenset(),
 }
-SETTLING_STEPS: Final[Mapping[Settling, frozenset[Settling]]] = {
+SETTLING_STEPS: Final[Mapping[SettlingState, frozenset[SettlingState]]] = {
     NONE: frozenset((DECIDED,)),
     DECIDED: frozenset((REQUESTED, REFUSED, CONFIRMED)),
     REQUESTED: frozenset((REFUSED, CONFIRMED)),
@@ -91,7 +91,7 @@ class JobInProgress:
     granted_at_s: float = 0.0
     """When it was taken (boot time in seconds), or later paid for a start: the rate limit was charged for it then."""
     delivery: Delivery = FETCHED
-    settling: Settling = NONE
+    settling: SettlingState = NONE
     settlement: Settlement | None = None
     """What becomes of it; None until that is decided."""
     forgotten: bool = False
@@ -178,8 +178,8 @@ class JobInProgress:
             raise self._illegal(SENDING)
         self.delivery = SENDING
 
-    def go_on(self) -> None:
-        """Note that a part of it is done, and that of the next part no byte has left."""
+    def finish_part(self) -> None:
+        """Note that one part of it is done and that no byte of the next part has left. Raise as `hold` does."""
         self.hold(effected=True)
 
     def hold(self, *, effected: bool = False) -> None:
@@ -232,7 +232,7 @@ class JobInProgress:
             raise self._illegal(CONFIRMED)
         self.settling = CONFIRMED
 
-    def _illegal(self, state: Delivery | Settling) -> IllegalTransition:
+    def _illegal(self, state: Delivery | SettlingState) -> IllegalTransition:
         return IllegalTransition(f"{self.delivery.name}, {self.settling.name} -> {state.name}")
 
 

@@ -23,7 +23,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, 
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.idle import Begun
+from restbroker.transport.idle import PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
 
@@ -73,9 +73,9 @@ class JobLink:
 
     outlet: Outlet
     job: JobInProgress
-    begun: Begun | None = None
+    partial: PartialExchange | None = None
     """What the fast path has sent of the first request that takes effect; None once that was gone on with."""
-    went_on: bool = False
+    has_continued: bool = False
     """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
     _took: bool = False
 
@@ -94,12 +94,12 @@ class JobLink:
         Raise `NotOurs` or `NotNow`: not sent; or what `Transport.send` raises. To be awaited at once: it has no
         coroutine of its own, since each is one more to pass at every wake-up.
         """
-        if self.begun is not None:
+        if self.partial is not None:
             return self._resume(request)
         if self._took:
             # It goes on behind what was answered; of this one no byte has left.
-            self.job.go_on()
-            self._took = self.went_on = False
+            self.job.finish_part()
+            self._took = self.has_continued = False
         if self.job.at_most_once:
             return self._send_marked(request)
         return self.outlet.transport.send(request, self)
@@ -121,13 +121,13 @@ class JobLink:
         """Note that the server refused what was sent: a request behind it does not go on from there."""
         self._took = False
 
-    def drop_begun(self) -> bool:
+    def drop_partial(self) -> bool:
         """Close the connection of what the fast path began if no request went on with it; tell whether that is so."""
-        begun, self.begun = self.begun, None
-        if begun is None:
+        partial, self.partial = self.partial, None
+        if partial is None:
             return False
         assert isinstance(self.outlet.transport, LeanClient)  # noqa: S101 - who began it
-        self.outlet.transport.take_back(begun.connection, trio.current_time(), fit=False)
+        self.outlet.transport.take_back(partial.connection, trio.current_time(), fit=False)
         return True
 
     async def _resume(self, request: Request) -> Response:
@@ -136,16 +136,16 @@ class JobLink:
         If they differ, the login is another one by now. Who is refused for a login has not run the command, so this
         request is sent then.
         """
-        begun, self.begun, self._took = self.begun, None, True
-        assert begun is not None and isinstance(self.outlet.transport, LeanClient)  # noqa: S101, PT018 - who began it
-        response = await self.outlet.transport.resume(begun, request, self)
-        if response.status in _LOGIN_REFUSED and self.outlet.transport.message_of(request) != begun.message:
+        partial, self.partial, self._took = self.partial, None, True
+        assert partial is not None and isinstance(self.outlet.transport, LeanClient)  # noqa: S101, PT018 - who began it
+        response = await self.outlet.transport.resume(partial, request, self)
+        if response.status in _LOGIN_REFUSED and self.outlet.transport.message_of(request) != partial.message:
             return await self.send(request)
         return response
 
     async def _ask_between(self, request: Request) -> Response:
         """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""
-        self.went_on = True
+        self.has_continued = True
         try:
             return await self.outlet.transport.send(request)
         except MaybeSent as problem:
@@ -189,11 +189,11 @@ def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: C
                 Reason("UnsendableRequest", problem.message, "The job's values would make an invalid request.")
             )
         case NotSent():
-            return Unsent(unreachable(problem))
+            return Unsent(unreachable_reason(problem))
         case MaybeSent() if job.delivery < SENDING:
-            return Unsent(unreachable(problem))
+            return Unsent(unreachable_reason(problem))
         case MaybeSent():
-            return Uncertain(reason_of(spec, unanswered(problem)))
+            return Uncertain(reason_of(spec, no_answer_reason(problem)))
         case _:
             reason = plan.bug("The connector", problem)
             return Deferred(reason, max_attempts=3) if job.delivery < SENDING else Uncertain(reason)
@@ -210,7 +210,7 @@ def is_ours(outcome: Outcome) -> bool:
             return isinstance(outcome, Rejected)
 
 
-def redacted(
+def redact_outcome(
     plan: TargetPlan, outcome: Rejected | Deferred | Uncertain | Unsent | Denied, call: Call, spec: CommandSpec | None
 ) -> Outcome:
     """Return an outcome whose texts show no token, no secret argument and no secret of the target.
@@ -227,7 +227,7 @@ def redacted(
     return attrs.evolve(outcome, text=remove_secrets(outcome.text, plan.target))
 
 
-def unreachable(problem: NotSent | MaybeSent) -> Reason:
+def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
     """Return why nothing was sent, or why a question was not answered."""
     if isinstance(secret := problem.__cause__, ConfigError):
         return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Fix it.'}")
@@ -238,7 +238,7 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
     return Reason("TargetUnreachable", problem.message, cure)
 
 
-def unanswered(problem: MaybeSent) -> Reason:
+def no_answer_reason(problem: MaybeSent) -> Reason:
     """Return why it is unknown whether what was sent has run."""
     if problem.timed_out:
         cure = (

@@ -18,7 +18,7 @@ import trio
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.link import unreachable
+from restbroker.broker.link import unreachable_reason
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
@@ -128,7 +128,7 @@ class Prober:
         try:
             return await self.ask()
         except (NotSent, MaybeSent) as problem:
-            return unreachable(problem)
+            return unreachable_reason(problem)
 
 
 def encode(found: Found) -> bytes:

@@ -3,12 +3,12 @@
 1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`), and knows that a
    worker may start it. From now on, whatever happens here, Redis lists it: if this process dies, a reaper requeues it.
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job, or is
-   not let in, is parked. A signed job that was done before is acknowledged, and not sent again.
+   not let in, becomes dead. A signed job that was done before is acknowledged, and not sent again.
 3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
    fresh lease, and, if its connector says so, for its time. It stays reserved meanwhile and uses up no try; for its
    slot and its time it waits without a worker (`slots.py`, `delayed.py`).
 4. **Marked**, if its command must run at most once: Redis notes that it is about to be sent. After a crash, what is
-   marked is parked and what is not is requeued.
+   marked becomes dead and what is not is requeued.
 5. **Sent.** In the instant before the first byte leaves, the link asks once more whether the job is ours, the breaker
    admits it and the lease is fresh (`link.py`). From then on it may have run.
 6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
@@ -23,7 +23,7 @@ No step can lose a job, as Redis lists it until 8; it can run twice if it was se
 TERM the poller ends and no worker starts another job; what waits in 3 is requeued; what was sent has `ShutdownTimeout`
 to be answered, and is then cut off: requeued as what may have run if that is safe, else dead. A command that must run
 at most once and times out is dead as `Uncertain`: only a person sends it again. A person who cancels a job ends the
-scope of its worker between 2 and 7, and it is parked.
+scope of its worker between 2 and 7, and it becomes dead.
 """
 
 import random
@@ -34,12 +34,22 @@ import attrs
 import trio
 
 from restbroker.broker.ack_buffer import AckBuffer
-from restbroker.broker.admission import Admission, Admitted
+from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.clearance import ASK_AGAIN_S, Clearance
 from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
-from restbroker.broker.link import JobLink, NotNow, NotOurs, Outlet, is_ours, outcome_of, probe, redacted, unreachable
+from restbroker.broker.link import (
+    JobLink,
+    NotNow,
+    NotOurs,
+    Outlet,
+    is_ours,
+    outcome_of,
+    probe,
+    redact_outcome,
+    unreachable_reason,
+)
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slot, Slots
@@ -51,7 +61,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason,
 from restbroker.job.settle import Final, reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.idle import Begun
+from restbroker.transport.idle import PartialExchange
 
 _UNSENT_LIMIT = 3
 """How often one job may stay unsent while others succeed; then it counts as a failed try."""
@@ -117,8 +127,8 @@ class Processor:
         """Work as one worker until the ready buffer is closed. When cancelled, its job keeps what is known of it.
 
         A job without a settlement stays reserved: the pool stops before it could be sent, it waits for a place in its
-        slot, or it is not ours any more. When a person cancels the job of this worker, it is parked and the worker goes
-        on.
+        slot, or it is not ours any more. When a person cancels the job of this worker, it dies and the worker takes
+        the next one.
         """
         while True:
             # Not one for each job: that would cost each a microsecond. Once it is cancelled, `receive` takes no more.
@@ -130,7 +140,7 @@ class Processor:
                 except trio.ClosedResourceError:
                     return
             self._workers.discard(worker)
-            self._park_cancelled(worker)
+            self._settle_cancelled(worker)
 
     async def _work(self, worker: Worker) -> None:
         """Take one job after the other through its life, until the acker has it; raise `trio.ClosedResourceError`.
@@ -145,35 +155,35 @@ class Processor:
                     slot = admitted.endpoint.slot
                     await (self._deliver(job, admitted) if slot is None else self._deliver_in_slot(job, admitted, slot))
             except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-                self.settler.park_bug(job, error)
+                self.settler.settle_bug(job, error)
             if job.settlement is not None:
                 self.acks.add(job)
             # Else each worker that waits keeps its last job, which may take a hundred times its bytes.
             worker.job = admitted = None
             del job
 
-    async def resume(self, job: JobInProgress, admitted: Admitted, begun: Begun | None) -> None:
+    async def resume(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None) -> None:
         """Go on with a job that the fast path has sent, and whose answer is not a plain one; None: nothing was sent.
 
-        When cancelled, its job keeps what is known of it. It is parked when a person cancels it.
+        When cancelled, its job keeps what is known of it. It becomes dead when a person cancels it.
         """
         worker = Worker(job=job)
         self._workers.add(worker)
         try:
             with worker.scope:
                 try:
-                    await self._deliver(job, admitted, begun)
+                    await self._deliver(job, admitted, partial)
                 except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-                    self.settler.park_bug(job, error)
+                    self.settler.settle_bug(job, error)
                 if job.settlement is not None:
                     self.acks.add(job)
         finally:
             self._workers.discard(worker)
-        self._park_cancelled(worker)
+        self._settle_cancelled(worker)
 
     # 2. Admitted
-    def _admit(self, job: JobInProgress) -> Admitted | None:
-        """Return what the job asks for; None if it is not let in, or may not be sent again, and is settled so."""
+    def _admit(self, job: JobInProgress) -> AdmittedJob | None:
+        """Return the job and its endpoint; None if it is not let in, or may not be sent again, and is settled so."""
         payload = self.admission.read(job, time.time())
         if isinstance(payload, NotAJob):
             self.settler.refuse(job, payload)
@@ -184,12 +194,12 @@ class Processor:
             return None
         return self._again(job, admitted) if admitted.payload.maybe_run else admitted
 
-    def _again(self, job: JobInProgress, admitted: Admitted) -> Admitted | None:
+    def _again(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
         payload, spec = admitted.payload, admitted.endpoint.spec
         uncertain_retries = self.plan.policy.uncertain_retries
         if job.at_most_once:
-            # Had it been about to be sent before a crash, its mark would have parked it.
+            # Had it been about to be sent before a crash, its mark would have made it dead.
             payload, uncertain_retries = self.admission.without_crashes(job, payload), 0
         if not settle.may_send(payload, spec, uncertain_retries, at_most_once=job.at_most_once):
             self.settler.settle(job, payload, spec, Uncertain(reason_of(spec, _TOO_OFTEN)))
@@ -204,7 +214,7 @@ class Processor:
         return True
 
     # 3. It waits
-    async def _deliver_in_slot(self, job: JobInProgress, admitted: Admitted, slot: Slot) -> None:
+    async def _deliver_in_slot(self, job: JobInProgress, admitted: AdmittedJob, slot: Slot) -> None:
         """Deliver the job within its slot. It has no settlement behind this if it waits for a place there."""
         match slot.enter(job):
             case "waiting":
@@ -244,24 +254,24 @@ class Processor:
             await self._pause(wait_s)
         return False
 
-    async def _deliver(self, job: JobInProgress, admitted: Admitted, begun: Begun | None = None) -> None:
+    async def _deliver(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None = None) -> None:
         """Send the job until there is an outcome to settle.
 
-        There is none if the pool stops, the job is not ours, or its time has not come. `begun`: what the fast path has
-        sent already. When cancelled, `job.delivery` says whether it may have left.
+        There is none if the pool stops, the job is not ours, or its time has not come. `partial`: what the fast path
+        has sent already. When cancelled, `job.delivery` says whether it may have left.
         """
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
         # Where nothing has to be waited for, the link checks all else.
-        may_start = begun is not None or (not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now())
+        may_start = partial is not None or (not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now())
         while may_start or await self._may_start(job):
             may_start = False
             try:
-                outcome, took_s = await self._send(job, call, spec, begun)
+                outcome, took_s = await self._send(job, call, spec, partial)
             except NotYet as why:
                 self.delayed.add(job, why.wait_s)
                 return
-            begun = None
+            partial = None
             if isinstance(outcome, Denied | Unsent):
                 misses = misses or _Misses(answers)
                 outcome = await self._after_miss(outcome, misses)
@@ -274,16 +284,16 @@ class Processor:
 
     # 4. to 6. Marked, sent, answered
     async def _send(
-        self, job: JobInProgress, call: Call, spec: CommandSpec | None, begun: Begun | None
+        self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
     ) -> tuple[Outcome | None, float]:
         """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
         matter what the connector made of it. No exception of the connector gets out but `NotYet`, of an unsent job.
         """
-        link, started_s = JobLink(self.outlet, job, begun), time.perf_counter()
-        if begun is not None:
-            started_s -= trio.current_time() - begun.started_s
+        link, started_s = JobLink(self.outlet, job, partial), time.perf_counter()
+        if partial is not None:
+            started_s -= trio.current_time() - partial.started_s
         try:
             outcome = await self.plan.connector.deliver(call, link)
         except (NotOurs, NotNow) as why:
@@ -293,24 +303,24 @@ class Processor:
         finally:
             if not job.in_slot:
                 self.breaker.leave()
-            was_dropped = link.drop_begun()
+            was_dropped = link.drop_partial()
         if was_dropped:
             # The connector took another way than before, while nobody knows what the target made of the request.
             outcome = Uncertain(reason_of(spec, _DROPPED))
         took_s = time.perf_counter() - started_s
         if not isinstance(outcome, Delivered):
-            outcome = redacted(self.plan, outcome, call, spec)
+            outcome = redact_outcome(self.plan, outcome, call, spec)
         if job.delivery >= SENDING or not is_ours(outcome):
             # Before anything else is sent.
             self.breaker.observe(outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1)
         if isinstance(outcome, Denied | Unsent):
-            job.hold(effected=link.went_on)
+            job.hold(effected=link.has_continued)
             return Uncertain(_BEGUN) if job.is_uncertain else outcome, took_s
         if not isinstance(outcome, Uncertain):
             job.answer()
         return outcome, took_s
 
-    def _call(self, admitted: Admitted) -> Call:
+    def _call(self, admitted: AdmittedJob) -> Call:
         payload, traceparent = admitted.payload, admitted.payload.traceparent
         return Call(
             admitted.submission.command,
@@ -354,7 +364,7 @@ class Processor:
         try:
             found = await probe(self.plan)
         except (NotSent, MaybeSent) as problem:
-            self.breaker.trip(unreachable(problem))
+            self.breaker.trip(unreachable_reason(problem))
             return False
         if found.denied:
             self.breaker.deny(reason)
@@ -368,7 +378,7 @@ class Processor:
 
     # A person cancels
     def cancel(self, job: JobInProgress) -> bool:
-        """End the delivery of a job, so that its worker parks it; return False if no worker has it, or it is settled.
+        """End the delivery of a job, so that its worker settles it as dead; return False if it is settled or not here.
 
         A worker that has its answer already settles it as usual.
         """
@@ -378,8 +388,8 @@ class Processor:
         worker.cancel(job)
         return True
 
-    def _park_cancelled(self, worker: Worker) -> None:
-        """Park the job that a person cancelled, unless it was settled or went away in the last moment."""
+    def _settle_cancelled(self, worker: Worker) -> None:
+        """Settle the job that a person cancelled as dead, unless it was settled or went away in the last moment."""
         job = worker.cancelled
         if job is None or job is not worker.job or job.settlement is not None:
             return

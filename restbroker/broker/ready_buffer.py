@@ -187,7 +187,7 @@ class ReadyBuffer:
         raise trio.ClosedResourceError
 
     async def wait_for_demand(self, reserve: int) -> None:
-        """Wait until more jobs are wanted: a worker is idle, or no more than half of `reserve` is left."""
+        """Wait until more jobs are needed: a worker is idle, or no more than half of `reserve` is left."""
         self._low_water = reserve // 2
         while not self._lacks(reserve):
             self._demand = trio.Event()

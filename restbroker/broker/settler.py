@@ -157,7 +157,7 @@ class Settler:
         self._conclude(job, settlement, outcome, context, duration_s=duration_s)
 
     def refuse(self, job: JobInProgress, entry: NotAJob) -> None:
-        """Park what is no job."""
+        """Settle bytes that are no job, as dead."""
         context = self._context(job)
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(entry.reason), context)
 
@@ -172,8 +172,8 @@ class Settler:
         job.decide(Ack(), self.reports.of_replay(job))
         self.identity.report(_replayed(job.queue))
 
-    def park_bug(self, job: JobInProgress, error: Exception) -> None:
-        """Park a job on which the processor itself failed, as it is (or begun), so that it costs itself alone.
+    def settle_bug(self, job: JobInProgress, error: Exception) -> None:
+        """Settle a job on which the processor itself failed as dead, whole or partly done; others go on.
 
         Otherwise it would be the first one taken at each start, in process after process, and it is by no means a crash
         of which the job is suspected. What was decided before stands, and the bug is reported only.
@@ -200,7 +200,7 @@ class Settler:
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(reason), context)
 
     def cancel(self, job: JobInProgress, payload: Job) -> None:
-        """Park a job that a person cancelled."""
+        """Settle a job that a person cancelled, as dead."""
         was_sent, context = job.was_sent, self._context(job)
         reason = _CANCELLED_SENT if was_sent else _CANCELLED
         settlement = settle.settle_cancelled(self.to_store(job, payload), reason, context, was_sent=was_sent)

@@ -51,7 +51,7 @@ class Connection:
 
 
 @attrs.define(eq=False)
-class Begun:
+class PartialExchange:
     """An exchange over a lent connection whose request has been sent, at least in part, and whose answer is not whole.
 
     `message`: the request, of which `sent` bytes have left. `received`: what came so far. `error`: what broke the
@@ -104,7 +104,7 @@ class Idle:
         if self._rests:
             self._rests = False
             self._lot.unpark_all()
-        # Where `run` does not run, what a quieter lane does not need any more goes all the same.
+        # Where `run` does not run, what a quieter pool does not need any more goes all the same.
         if connection.since_s > stack[0].good_until_s:
             stack.popleft().wire.close()
 

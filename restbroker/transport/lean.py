@@ -22,7 +22,7 @@ from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.dial import dial
 from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
-from restbroker.transport.idle import Begun, Connection, Idle
+from restbroker.transport.idle import Connection, Idle, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import refuses_certificate
@@ -145,7 +145,7 @@ class LeanClient:
         self._give_back(connection, now_s, fit=fit)
         self._places.release()
 
-    async def resume(self, begun: Begun, request: Request, sender: Sender | None = None) -> Response:
+    async def resume(self, partial: PartialExchange, request: Request, sender: Sender | None = None) -> Response:
         """Return the answer to a request that was begun over a lent connection, or raise, as `send` does.
 
         The request is never sent again, but where `send` would do that too.
@@ -153,10 +153,10 @@ class LeanClient:
         try:
             try:
                 return await self._exchange_in_time(
-                    begun.connection, begun.message, request, begun.due_s, sender, begun=begun
+                    partial.connection, partial.message, request, partial.due_s, sender, partial=partial
                 )
             except _StaleConnection as stale:
-                return await self._again(begun.message, request, begun.due_s, stale, sender)
+                return await self._again(partial.message, request, partial.due_s, stale, sender)
         finally:
             self._places.release()
 
@@ -257,14 +257,14 @@ class LeanClient:
         due_s: float,
         sender: Sender | None,
         *,
-        begun: Begun | None = None,
+        partial: PartialExchange | None = None,
     ) -> Coroutine[Any, Any, Response]:
-        """Return one exchange, to be awaited at once, that ends at its deadline; `begun`: how far it is already.
+        """Return one exchange, to be awaited at once, that ends at its deadline; `partial`: how far it is already.
 
         The one task for all deadlines keeps it, or, where that does not run, a cancel scope of its own.
         """
         exchange = self._exchange if self._deadlines.is_kept else self._exchange_in_scope
-        return exchange(connection, message, request, due_s, sender, begun=begun)
+        return exchange(connection, message, request, due_s, sender, partial=partial)
 
     async def _exchange_in_scope(
         self,
@@ -273,10 +273,10 @@ class LeanClient:
         request: Request,
         due_s: float,
         sender: Sender | None,
-        begun: Begun | None,
+        partial: PartialExchange | None,
     ) -> Response:
         with trio.CancelScope(deadline=due_s):
-            return await self._exchange(connection, message, request, due_s, sender, begun=begun)
+            return await self._exchange(connection, message, request, due_s, sender, partial=partial)
         raise _too_late(connection, request)
 
     async def _exchange(
@@ -286,12 +286,12 @@ class LeanClient:
         request: Request,
         due_s: float,
         sender: Sender | None,
-        begun: Begun | None,
+        partial: PartialExchange | None,
     ) -> Response:
         reader, wire, data = connection.reader, connection.wire, b""
         reader.begin(request.body_limit_bytes, is_head=request.method == "HEAD")
         fit = False
-        if begun is None:
+        if partial is None:
             # Kept for others, should the request not leave after all.
             wire.has_sent, fit = False, connection.is_used
             if self._deadlines.is_kept:
@@ -299,16 +299,16 @@ class LeanClient:
         try:
             # Sending does not wait, so that nothing else keeps a cancelled caller's request back.
             await trio.lowlevel.checkpoint_if_cancelled()
-            if begun is not None:
-                message, data = begun.rest, begun.received
+            if partial is not None:
+                message, data = partial.rest, partial.received
             elif sender is not None:
                 sender.may_send()
                 sender.note_sending()
             fit = False
             went = await _send(wire, message)
             if not (data and reader.feed(data)):
-                if begun is not None and begun.error is not None:
-                    raise begun.error
+                if partial is not None and partial.error is not None:
+                    raise partial.error
                 while not (reader.feed(data) if (data := await wire.receive()) else _is_whole_at_end(reader)):
                     pass
             fit = went and reader.keep

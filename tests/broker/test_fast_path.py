@@ -20,7 +20,7 @@ from restbroker.job.outcome import Delivered
 from restbroker.servers.api.login import Headers
 from restbroker.servers.contract import Plan
 from restbroker.servers.ejabberd.connector import EjabberdConnector
-from restbroker.transport.idle import Begun
+from restbroker.transport.idle import PartialExchange
 from restbroker.transport.known_heads import KnownHeads, Rest
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Sender
@@ -76,21 +76,23 @@ def _outcomes_are_kept_by_status(patch: pytest.MonkeyPatch) -> None:
 
 
 def _what_has_begun_is_sent_again(patch: pytest.MonkeyPatch) -> None:
-    go_on = FastPath._go_on
+    start_resume = FastPath._start_resume
 
-    def again(path: FastPath, exchange: Any, begun: Begun | None) -> None:
-        if begun is not None:
-            path.client.take_back(begun.connection, 0.0, fit=False)
+    def again(path: FastPath, exchange: Any, partial: PartialExchange | None) -> None:
+        if partial is not None:
+            path.client.take_back(partial.connection, 0.0, fit=False)
             path.breaker.leave()
-        go_on(path, exchange, None)
+        start_resume(path, exchange, None)
 
-    patch.setattr(FastPath, "_go_on", again)
+    patch.setattr(FastPath, "_start_resume", again)
 
 
 def _what_came_is_lost_on_the_way(patch: pytest.MonkeyPatch) -> None:
-    go_on = FastPath._go_on
+    start_resume = FastPath._start_resume
     patch.setattr(
-        FastPath, "_go_on", lambda path, one, begun: go_on(path, one, begun and attrs.evolve(begun, received=b""))
+        FastPath,
+        "_start_resume",
+        lambda path, one, partial: start_resume(path, one, partial and attrs.evolve(partial, received=b"")),
     )
 
 
@@ -129,8 +131,10 @@ def _the_general_path_adds_no_host(patch: pytest.MonkeyPatch) -> None:
 def _the_general_path_answers_too_soon(patch: pytest.MonkeyPatch) -> None:
     resume = LeanClient.resume
 
-    async def too_soon(client: LeanClient, begun: Begun, request: Request, sender: Sender | None = None) -> Response:
-        response = await resume(client, begun, request, sender)
+    async def too_soon(
+        client: LeanClient, partial: PartialExchange, request: Request, sender: Sender | None = None
+    ) -> Response:
+        response = await resume(client, partial, request, sender)
         return attrs.evolve(response, body=response.body[:-1])
 
     patch.setattr(LeanClient, "resume", too_soon)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker.admission import Admission, Admitted
+from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.job.job import Job
 from restbroker.job.outcome import Reason
@@ -19,7 +19,7 @@ async def test_a_job_over_which_the_broker_fails_is_parked_as_it_was_and_the_oth
 ) -> None:
     admit = Admission.admit
 
-    def failing(admission: Admission, job: JobInProgress, payload: Job) -> Admitted | Reason:
+    def failing(admission: Admission, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         if payload.jid == "jid-safe-1":
             raise ZeroDivisionError("the token is t0ken")
         return admit(admission, job, payload)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import attrs
 import pytest
 
-from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS, Delivery, JobInProgress, Settling
+from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS, Delivery, JobInProgress, SettlingState
 
 
 @attrs.define(eq=False)
@@ -20,7 +20,7 @@ class Transitions:
     met: set[tuple[str, str]] = attrs.field(factory=set)
     illegal: list[str] = attrs.field(factory=list)
 
-    def note(self, job: JobInProgress, state: Delivery | Settling) -> None:
+    def note(self, job: JobInProgress, state: Delivery | SettlingState) -> None:
         before = job.delivery if isinstance(state, Delivery) else job.settling
         if before == state:
             return
@@ -43,7 +43,7 @@ def watched(patch: pytest.MonkeyPatch) -> Iterator[Transitions]:
 
     def set_and_note(job: JobInProgress, name: str, value: object) -> None:
         if name in {"delivery", "settling"}:
-            assert isinstance(value, Delivery | Settling)
+            assert isinstance(value, Delivery | SettlingState)
             if hasattr(job, "settling"):  # else it is being made
                 transitions.note(job, value)
         set_plainly(job, name, value)

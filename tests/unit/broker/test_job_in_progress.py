@@ -18,7 +18,7 @@ from restbroker.broker.job_in_progress import (
     Delivery,
     IllegalTransition,
     JobInProgress,
-    Settling,
+    SettlingState,
 )
 from restbroker.broker.tokens import Proof
 from restbroker.config.secret import Secret
@@ -31,7 +31,7 @@ CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "admit": lambda job: admit(job, once=True),
     "mark": JobInProgress.mark,
     "start_sending": JobInProgress.start_sending,
-    "go_on": JobInProgress.go_on,
+    "finish_part": JobInProgress.finish_part,
     "hold": JobInProgress.hold,
     "answer": JobInProgress.answer,
     "decide": lambda job: job.decide(Requeue()),
@@ -70,7 +70,7 @@ def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(
 def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions:
         waiting: list[list[str]] = [[]]
-        known: set[tuple[Delivery, Settling]] = set()
+        known: set[tuple[Delivery, SettlingState]] = set()
         while waiting:
             path = waiting.pop()
             job = a_job()
@@ -91,7 +91,7 @@ def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     steps = {(before.name, after.name) for before, afters in DELIVERY_STEPS.items() for after in afters}
     steps |= {(before.name, after.name) for before, afters in SETTLING_STEPS.items() for after in afters}
     assert transitions.met == steps
-    assert known == {(one, other) for one in Delivery for other in Settling}
+    assert known == {(one, other) for one in Delivery for other in SettlingState}
 
 
 def test_what_is_confirmed_or_answered_stays_so() -> None:
@@ -116,7 +116,7 @@ def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stay
     admit(job, once=True)
     job.start_sending()
     assert job.is_uncertain
-    job.go_on()
+    job.finish_part()
     assert (job.delivery, job.is_uncertain, job.was_sent) == (ADMITTED, True, True)
     job.start_sending()
     job.hold()
@@ -124,4 +124,4 @@ def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stay
 
 
 def test_names_of_states_are_those_of_the_enums() -> None:
-    assert [getattr(job_in_progress, one.name) for one in (*Delivery, *Settling)] == [*Delivery, *Settling]
+    assert [getattr(job_in_progress, one.name) for one in (*Delivery, *SettlingState)] == [*Delivery, *SettlingState]

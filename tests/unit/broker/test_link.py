@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.broker.link import unreachable
+from restbroker.broker.link import unreachable_reason
 from restbroker.errors import ConfigError
 from restbroker.transport.errors import NotSent
 
@@ -10,7 +10,7 @@ from restbroker.transport.errors import NotSent
 def test_a_secret_that_cannot_be_used_is_not_blamed_on_the_server() -> None:
     with pytest.raises(NotSent) as caught:
         raise NotSent("any") from ConfigError("The secret file /x is empty.", "Put the secret into it.")
-    found = unreachable(caught.value)
+    found = unreachable_reason(caught.value)
     assert (found.code, found.message) == ("SecretUnusable", "The secret file /x is empty.")
     assert found.cure == "Jobs wait in Redis. Put the secret into it."
-    assert unreachable(NotSent("refused")).code == "TargetUnreachable"
+    assert unreachable_reason(NotSent("refused")).code == "TargetUnreachable"
