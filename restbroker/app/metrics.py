@@ -46,7 +46,7 @@ def process_samples(counters: Counters, status: Status, worker: int | None = Non
             "restbroker_worker_cpu_seconds_total": {number: time.process_time()},
             "restbroker_worker_memory_bytes": {number: rss_kib() * 1024},
         }
-    age_s = status.beat_age_s
+    age_s = status.heartbeat_age_s
     return {
         **counters.samples(),
         **_target_samples(status.pools),

@@ -86,7 +86,7 @@ class RostersInRedis:
         claims = rosters.read_claims(names, reply)
         busy_ms = {user: min(left_ms, _BUSY_MS) for user, left_ms in claims.busy_ms.items()}
         wait_s = {self._plain(user): ms / 1000 for user, ms in {**claims.due_ms, **busy_ms}.items()}
-        return Claim(holder, tuple(map(self._plain, claims.flying)), wait_s)
+        return Claim(holder, tuple(map(self._plain, claims.in_progress)), wait_s)
 
     async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         """End refreshes of this holder; the jobs of those in `again` come again. Never raise; give up after 1 s."""

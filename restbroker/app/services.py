@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.app.own_redis import own_redis
 from restbroker.broker.service import Service
-from restbroker.broker.status.view import Running, View
+from restbroker.broker.status.view import RunningJob, View
 from restbroker.config.core import Config
 from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples
@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # a supervisor without pages needs no Redis
 class ProcessView:
     """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
 
-    `running`: its own jobs; or `pids`: the processes of this host whose jobs are shown; or `of_all`: the jobs of all
-    processes on the same Redis. `samples` copies the values for /metrics.
+    `running`: its own jobs; or `pids`: the processes of this host whose jobs are shown; or `all_processes`: the jobs
+    of all processes on the same Redis. `samples` copies the values for /metrics.
     """
 
     view: Callable[[], View]
-    running: Callable[[], Sequence[Running]] = tuple
+    running_jobs: Callable[[], Sequence[RunningJob]] = tuple
     pids: Callable[[], Collection[int]] | None = None
-    of_all: bool = False
+    all_processes: bool = False
     is_alive: Callable[[], bool] = lambda: True
     samples: Callable[[], Samples] = dict
 
@@ -78,12 +78,12 @@ def _site(
 
     def question() -> Question:
         now = current()
-        if looks.of_all:
+        if looks.all_processes:
             jobs = metrics_view.in_all_processes(lambda: context_of(now))
         elif looks.pids is not None:
             jobs = metrics_view.in_worker_processes(looks.pids())
         else:
-            jobs = metrics_view.in_this_process(looks.running(), show_bodies=now.show_bodies)
+            jobs = metrics_view.in_this_process(looks.running_jobs(), show_bodies=now.show_bodies)
         return partial(metrics_view.metrics, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
 
     def read() -> Callable[["Client"], Samples]:

@@ -29,7 +29,7 @@ from restbroker.telemetry.metrics import Samples
 
 _WATCHED = (*STOP, signal.SIGHUP, signal.SIGTTIN)
 # Whether jobs are taken is for the brokers to say.
-_VIEW = View("serving", store_up=True, beat_fresh=True, closed={})
+_VIEW = View("serving", store_up=True, heartbeat_fresh=True, closed={})
 
 
 def run(config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool = False) -> None:
@@ -49,14 +49,14 @@ def run_rosters(
 
 
 def _pages(current: Callable[[], Config], log: LogSink) -> list[Service]:
-    return site_services(current, ProcessView(lambda: _VIEW, of_all=True, samples=_samples), log)
+    return site_services(current, ProcessView(lambda: _VIEW, all_processes=True, samples=_samples), log)
 
 
 def _rosters(current: Callable[[], Config], log: LogSink, *, stats: bool) -> list[Service]:
     found = local_roster_service(current(), log)
     if not stats:
         return [*found.services]
-    looks = ProcessView(lambda: _VIEW, of_all=True, samples=merge_samples(_samples, found.samples))
+    looks = ProcessView(lambda: _VIEW, all_processes=True, samples=merge_samples(_samples, found.samples))
     return [*found.services, *site_services(current, looks, log)]
 
 

@@ -180,8 +180,8 @@ class Breaker:
                 self._answered(now_s, command, in_slot=in_slot)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
                 # A target that has just done something is well: then it is this command that gets a 503.
-                unwell = now_s - self._delivered_at_s > _WELL_FOR_S
-                if pause_target and (retry_after_s is not None or (unwell and command not in self._failing)):
+                unhealthy = now_s - self._delivered_at_s > _WELL_FOR_S
+                if pause_target and (retry_after_s is not None or (unhealthy and command not in self._failing)):
                     self.rules.trip(now_s, reason.message, retry_after_s or 0.0)
                     self._note_failing(command)
                 elif not (is_retry and outcome.counts):

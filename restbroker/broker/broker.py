@@ -2,8 +2,8 @@
 
 Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
 new configuration is served by a new generation, beside which the older one finishes what it has in progress; an
-unforeseen exception ends the process, after its generations have put every job in a place; one over a single job parks
-that job.
+unforeseen exception ends the process, after its generations have put every job in a place; one over a single job makes
+that job dead.
 """
 
 from collections.abc import Awaitable, Callable

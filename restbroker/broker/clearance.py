@@ -3,7 +3,7 @@
 The processor asks the first two, the link the last. Always holds: only what Redis says was done is a replay, so that a
 job that was recovered, requeued or retried is none; a share counts for a quarter of a second only, or a process that
 was stalled would start a burst; nothing is sent under `AtMostOnce` that Redis does not list as marked, so that a crash
-parks it instead of running it again. Questions that come while one of their kind is under way share the next call.
+makes it dead instead of running it again. Questions that come while one of their kind is under way share the next call.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -30,7 +30,7 @@ class DelayedJobs:
         if self._heap[0][2] is job:
             self._changed.set()
 
-    def waiting(self) -> frozenset[str]:
+    def waiting_tickets(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait here."""
         return frozenset(ticket for _, ticket, _ in self._heap)
 

@@ -125,7 +125,7 @@ class Generation:
             await self.health.insist(upkeep, require_supported)
             # The first job that fails is due by Redis' clock, too.
             asked_at_s = time.time()
-            self.health.saw_clock(await self.health.insist(upkeep, time_s), asked_at_s, time.time())
+            self.health.note_clock(await self.health.insist(upkeep, time_s), asked_at_s, time.time())
             for pool in pools:
                 await pool.register()
                 self.identities.add(pool.identity.name)
@@ -147,7 +147,7 @@ class Generation:
                 raise
             finally:
                 remainder = await self._settle_unfinished(pools)
-                self.plan.status.rest(pools)
+                self.plan.status.remove(pools)
             keep.cancel_scope.cancel()
         return remainder
 
@@ -204,7 +204,9 @@ class Generation:
                 intake.start_soon(pool.poller.run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(upkeep, self.health, report, frozenset(specs)).run)
-            intake.start_soon(Reaper(upkeep, self.health, report, host, own=self.identities, specs=specs).run)
+            intake.start_soon(
+                Reaper(upkeep, self.health, report, host, own_identities=self.identities, specs=specs).run
+            )
             intake.start_soon(Pauses(upkeep, self.health, report).run)
             intake.start_soon(Rewrite(upkeep, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)

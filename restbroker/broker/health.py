@@ -83,7 +83,7 @@ class StoreHealth:
                     self.note_write(began_s)
                 return result
 
-    def saw_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
+    def note_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
         """Note what Redis' clock showed between two moments of ours (all in epoch seconds).
 
         A time between the two is no difference: the way to Redis and back may explain it.

@@ -2,8 +2,8 @@
 
 The poller hands jobs over through this once a crash is counted. A job that was in progress when two processes died is a
 suspect: it runs with nothing else in progress, so that only its own crash is laid at its door (`jobs.isolate`; the
-reaper then parks it). Always holds: every job that makes way for a suspect goes back to its queue; a suspect that is
-not run stays reserved, to be requeued at the end of the generation; and no suspect holds the others up for long:
+reaper then makes it dead). Always holds: every job that makes way for a suspect goes back to its queue; a suspect that
+is not run stays reserved, to be requeued at the end of the generation; and no suspect holds the others up for long:
 between two of them others have their turn, and one that lives for a while runs on among the others.
 """
 

@@ -20,7 +20,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.poison import PoisonDetector
-from restbroker.broker.queue_order import drawn
+from restbroker.broker.queue_order import draw_order
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
@@ -153,7 +153,7 @@ class Poller:
         if not breaker.admits or self.quiet.is_set() or not (want or ready.is_blocked):
             return None
         target = plan.target
-        queues = drawn(target.weights, random.random) if target.weights else target.queues
+        queues = draw_order(target.weights, random.random) if target.weights else target.queues
         self._asked_at_s = trio.current_time()
         last, mark = self.reservations.last_number, ready.high_water
         return FetchRequest(

@@ -393,7 +393,11 @@ class Processor:
         job = worker.cancelled
         if job is None or job is not worker.job or job.settlement is not None:
             return
-        if job.payload is None or job.ticket not in self.reservations.jobs or job.ticket in self.slots.waiting():
+        if (
+            job.payload is None
+            or job.ticket not in self.reservations.jobs
+            or job.ticket in self.slots.waiting_tickets()
+        ):
             return
         self.settler.cancel(job, job.payload)
         self.acks.add(job)

@@ -1,6 +1,6 @@
 """The order in which a fetch tries a target's queues, where they have weights.
 
-The poller calls `drawn` before each fetch. Always holds: every queue is in the order once, so that none starves:
+The poller calls `draw_order` before each fetch. Always holds: every queue is in the order once, so that none starves:
 however light, it is tried whenever those before it held fewer jobs than the fetch wants, and first in its share of all
 fetches.
 """
@@ -8,7 +8,7 @@ fetches.
 from collections.abc import Callable, Mapping
 
 
-def drawn(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:
+def draw_order(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:
     """Return the queues in random order, drawn one after the other by their weights (queue → 1 or more).
 
     Each draw gives a queue the chance that its weight has among those that are left. That is how Sidekiq draws (a list

@@ -1,4 +1,4 @@
-"""Gives the jobs of dead processes back to their queues, and parks and answers those that must not run again.
+"""Gives the jobs of dead processes back to their queues, and makes those dead, with an answer, that must not run again.
 
 One task per process. Death is: the same heartbeat counter seen for `FENCE_AFTER_S` of this process' own healthy time,
 or, on the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the
@@ -37,17 +37,17 @@ _LISTS = "Check the types of the keys for answers: the response queue, restbroke
 class Observation:
     """A heartbeat counter, since when it has this value (in healthy seconds), and the record of its identity.
 
-    `facts` is None if the record is not there, or cannot be read.
+    `registration` is None if the record is not there, or cannot be read.
     """
 
     counter: int
     since_s: float
-    facts: Registration | None
+    registration: Registration | None
 
 
 @attrs.define(eq=False)
 class Reaper:
-    """The reaper of one process, which never reaps `own`: the identities of this process as they are at each scan.
+    """The reaper of one process, which never reaps `own_identities`: those of this process at each scan.
 
     `specs`: {queue: the function that returns what its target's catalogue says of a command}.
     """
@@ -56,7 +56,7 @@ class Reaper:
     health: StoreHealth
     report: Report
     host: Host
-    own: Collection[str]
+    own_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
     _seen: dict[str, Observation] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
@@ -99,7 +99,7 @@ class Reaper:
     async def _dead(self, live: Mapping[str, int], healthy_s: float) -> dict[str, int]:
         dead: dict[str, int] = {}
         for identity, counter in live.items():
-            if identity in self.own:
+            if identity in self.own_identities:
                 continue
             known = self._seen.get(identity)
             if known is None:
@@ -108,7 +108,7 @@ class Reaper:
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
             self._seen[identity] = known
-            gone = known.facts is not None and is_gone(known.facts.facts, self.host)
+            gone = known.registration is not None and is_gone(known.registration.process, self.host)
             if gone or healthy_s - known.since_s >= FENCE_AFTER_S:
                 dead[identity] = counter
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
@@ -130,10 +130,12 @@ class Reaper:
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
         died: dict[str, JobDied] = {}
-        of_specs = partial(_park, specs=self.specs)
-        park, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
+        of_specs = partial(_make_dead, specs=self.specs)
+        make_dead, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
         try:
-            done = await self.health.insist(self.store, heartbeats.recover, identity, park, poison=poison, waits=_waits)
+            done = await self.health.insist(
+                self.store, heartbeats.recover, identity, make_dead, poison=poison, waits=_waits
+            )
         except StoreRefused as error:
             self._complain(error)
             return
@@ -143,13 +145,13 @@ class Reaper:
             for event in died.values():
                 self.report(event)
         for queue in sorted(elsewhere):
-            self.report(retry_queues.ignored(queue))
+            self.report(retry_queues.unserved_warning(queue))
         if done.unanswered:
             message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
             self.report(OperatorWarning("AnswerRefused", message, _LISTS))
 
 
-def _park(fallen: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
+def _make_dead(fallen: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
     return settle.settle_crashed(fallen, time.time(), specs.get(fallen.queue, lambda _: None))
 
 
@@ -157,25 +159,25 @@ def _poison(fallen: OrphanedJob) -> Dead:
     return settle.settle_poisoned(fallen, time.time())
 
 
-def _noting(elsewhere: set[str], died: dict[str, JobDied], park: MakeDead) -> MakeDead:
-    """Return a function that parks jobs as `park` does, and notes them; it is called in a thread.
+def _noting(elsewhere: set[str], died: dict[str, JobDied], make_dead: MakeDead) -> MakeDead:
+    """Return a function that makes jobs dead as `make_dead` does, and notes them; it is called in a thread.
 
     It adds to `elsewhere` the queue of a job whose `retry_queue` does not count, and to `died` by its ticket each job,
-    once however often it is parked.
+    once however often this is called for it.
     """
 
     def noted(fallen: OrphanedJob) -> Dead:
         if retry.names_foreign_queue(rubyjson.object_of(fallen.raw) or {}, fallen.queues):
             elsewhere.add(fallen.queue)
-        parked = park(fallen)
-        died[fallen.ticket] = _death(fallen, parked)
-        return parked
+        settlement = make_dead(fallen)
+        died[fallen.ticket] = _death(fallen, settlement)
+        return settlement
 
     return noted
 
 
-def _death(fallen: OrphanedJob, parked: Dead) -> JobDied:
-    entry = rubyjson.object_of(parked.payload) or {}
+def _death(fallen: OrphanedJob, settlement: Dead) -> JobDied:
+    entry = rubyjson.object_of(settlement.payload) or {}
     args = entry.get("args")
     token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None
     # A producer may have put the token into the wrong place as well.

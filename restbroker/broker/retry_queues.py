@@ -8,7 +8,7 @@ them.
 from restbroker.telemetry.events import OperatorWarning
 
 
-def ignored(queue: str) -> OperatorWarning:
+def unserved_warning(queue: str) -> OperatorWarning:
     """Return the warning for a job that was taken from this queue."""
     return OperatorWarning(
         "RetryQueueIgnored",

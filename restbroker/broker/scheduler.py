@@ -2,7 +2,7 @@
 
 One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
 unchanged, whichever program wrote them; what restbroker wrote goes to queues of this configuration only; what no worker
-could read is parked, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock
+could read dies, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock
 of Redis, and `StoreHealth` learns how far that is from ours.
 """
 
@@ -54,7 +54,7 @@ class _Sweep:
     unserved: Counter[str] = attrs.field(factory=Counter)
 
     def pause(self) -> None:
-        """Go on from here another time. What stays may be gone by then, so that nothing may be skipped by number."""
+        """Have the next sweep begin here; it skips nothing by number, since what stays may be gone by then."""
         self.begun = self.after = Position(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
         self.unserved.clear()
 
@@ -122,8 +122,8 @@ class Scheduler:
         """Move one page; return whether it was a full one, and whether any of it was moved."""
         asked_at_s = time.time()
         due = await self.health.insist(self.store, sets.due, zset, _BATCH, sweep.after)
-        self.health.saw_clock(due.now_s, asked_at_s, time.time())
-        # Sidekiq Web takes out all entries of one score to act on one of them: each that is parked gets its own.
+        self.health.note_clock(due.now_s, asked_at_s, time.time())
+        # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
         moves = [one for one in planned if isinstance(one, sets.Move)]
         codes = iter(await self.health.insist(self.store, sets.promote, zset, moves) if moves else [])
@@ -149,8 +149,8 @@ class Scheduler:
 
     def _tell(self, zset: str, moved: Sequence[sets.Move]) -> None:
         if moved:
-            parked = sum(move.queue is None for move in moved)
-            self.report(JobsPromoted(zset, len(moved) - parked, parked))
+            dead = sum(move.queue is None for move in moved)
+            self.report(JobsPromoted(zset, len(moved) - dead, dead))
 
     def _name(self, zset: str, found: Mapping[str, int]) -> None:
         """Report the queues that overdue jobs wait for, each once."""

@@ -56,7 +56,7 @@ class Reports:
         return JobFinished(*self._what(job, "duplicate", "ack", 0.0))
 
     def of(self, job: JobInProgress) -> JobFinished | None:
-        """Return the event of a job; None if it did not end here, but is settled again as Redis forgot that it was."""
+        """Return the event of a job, or None if it ended before and is only settled again, since Redis lost that."""
         if job.event is None and job.status is not None:
             return JobFinished(*self._what(job, "delivered", "ack", job.took_s), job.status, admitted=job.admitted)
         return job.event
@@ -253,7 +253,7 @@ class Settler:
         if name is not None and shown and hiding.text(name, shown) != name:
             name = None
         if retry.names_foreign_queue(payload.fields, self.plan.target.queues):
-            self.identity.report(retry_queues.ignored(job.queue))
+            self.identity.report(retry_queues.unserved_warning(job.queue))
         proof = job.proof
         if proof is not None and proof.signature is None and not proof.token.flat:
             payload = sealing.seal(payload, proof.secret, proof.token.name, randbelow(sealing.ORDERS))

@@ -37,7 +37,7 @@ class Control:
     name: str = ""
     """What the process is called beside the others of its group; empty if there are none."""
     why: str = ""
-    told_here: bool = False
+    is_local: bool = False
     """Whether a local signal called for the stop."""
     second: int | None = None
 
@@ -74,10 +74,10 @@ def act(number: int, control: Control, report: Report, origin: str | None = None
     """
     name = signal.Signals(number).name if origin is None else f"{signal.Signals(number).name} from {origin}"
     match number:
-        case signal.SIGTERM | signal.SIGINT if origin is None and control.told_here:
+        case signal.SIGTERM | signal.SIGINT if origin is None and control.is_local:
             control.cut_short(number)
         case signal.SIGTERM | signal.SIGINT:
-            control.told_here = control.told_here or origin is None
+            control.is_local = control.is_local or origin is None
             control.drain(name)
         case signal.SIGTSTP if not control.quiet.is_set():
             control.quiet.set()

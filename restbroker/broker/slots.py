@@ -19,10 +19,10 @@ _LEAST_ROOM = 20
 
 @attrs.define(eq=False)
 class Slot:
-    """The jobs of one pattern of commands: `places` of them may be in delivery at once, and `taken` are."""
+    """The jobs of one pattern of commands: `places` of them may be in delivery at once, and `in_use` are."""
 
     places: int
-    taken: int = 0
+    in_use: int = 0
     waiting: deque[JobInProgress] = attrs.field(factory=deque)
 
     @property
@@ -32,8 +32,8 @@ class Slot:
 
     def enter(self, job: JobInProgress) -> Literal["in", "waiting", "full"]:
         """Take a place ("in"), or else a seat in the waiting room ("waiting"); "full": there is neither."""
-        if self.taken < self.places:
-            self.taken += 1
+        if self.in_use < self.places:
+            self.in_use += 1
             job.in_slot = True
             return "in"
         if len(self.waiting) < self.room:
@@ -44,7 +44,7 @@ class Slot:
     def leave(self, job: JobInProgress) -> JobInProgress | None:
         """Free the job's place; return the one that waited longest, to be handed to a worker again, or None."""
         job.in_slot = False
-        self.taken -= 1
+        self.in_use -= 1
         return self.waiting.popleft() if self.waiting else None
 
     def drop_unless(self, known: Container[str]) -> None:
@@ -66,7 +66,7 @@ class Slots:
             return None
         return self._slots.setdefault(pattern, Slot(self._limits[pattern]))
 
-    def waiting(self) -> frozenset[str]:
+    def waiting_tickets(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait for a place."""
         return frozenset(job.ticket for slot in self._slots.values() for job in slot.waiting)
 

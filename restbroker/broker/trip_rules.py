@@ -1,4 +1,4 @@
-"""When a target gets no jobs because it is unwell: a state machine without a clock.
+"""When a target gets no jobs because it is unhealthy: a state machine without a clock.
 
               note_unsent(), note_silence(): 5 in a row, note_answer(): half of >= 20 in 10 s "not now"
               (but no single command's while others work), trip(), probe_failed()
@@ -180,7 +180,7 @@ class TripRules:
         return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
 
     def probe_failed(self, now_s: float, reason: str) -> None:
-        """Note that a probe found the target unwell, for this newer reason: the next probe is due a while from now."""
+        """Note that a probe found the target unhealthy, for this newer reason: the next probe is due later."""
         self.trip(now_s, reason)
         self._last_try_s = now_s
 
@@ -198,7 +198,7 @@ class TripRules:
     def _trip(self, now_s: float, reason: str, *, names_its_time: bool = False) -> None:
         if not self.permits:
             return
-        # A rate limiter that says when to come back is not unwell: it lets some through, and says so again.
+        # A rate limiter that says when to come back is not unhealthy: it lets some through, and says so again.
         is_relapse = now_s - self._reset_at_s < _RELAPSE_S and not names_its_time
         self._relapses = self._relapses + 1 if is_relapse else 0
         self.reason = reason

@@ -220,7 +220,7 @@ class WorkerPool:
             beside.cancel_scope.cancel()
 
     def cancel(self, job: JobInProgress) -> bool:
-        """End the delivery of a job, which is parked; return False if no one delivers it, or it is settled."""
+        """End the delivery of a job, which dies; return False if no one delivers it, or it is settled."""
         return (self.fast_path is not None and self.fast_path.cancel(job)) or self.processor.cancel(job)
 
     def stop(self) -> None:

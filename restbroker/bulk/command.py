@@ -57,7 +57,7 @@ def run(settings: Config, options: BatchOptions) -> NoReturn:
             summary = _dry_run(settings, options, typed, table)
         else:
             with open_store(settings) as client:
-                batch = Batch(settings, options, typed, client=client, found=found, table=table)
+                batch = Batch(settings, options, typed, client=client, batch_input=found, table=table)
                 try:
                     summary = batch.run()
                 except (SignalReceived, StoreUnavailable, StoreRefused) as error:
@@ -89,7 +89,7 @@ def _print_resume_hint(batch: Batch, error: SignalReceived | RestbrokerError) ->
         output.say("No row was pushed.")
     else:
         pushed = "The number of pushed rows is unknown" if known is None else f"{rows_text(known.pushed)} are pushed"
-        if batch.found.digest is None and batch.found.state is None:
+        if batch.batch_input.digest is None and batch.batch_input.state is None:
             last = "?" if known is None else known.row
             output.say(f"{pushed}, the last is row {last}. Without --state, standard input cannot be resumed: feed"
                        " only the rows after that one.")  # fmt: skip

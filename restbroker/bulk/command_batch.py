@@ -78,13 +78,13 @@ class Batch:
 
     settings: Config
     options: BatchOptions
-    typed: arguments.TypedArguments
+    typed_arguments: arguments.TypedArguments
     client: Client
-    found: Input
+    batch_input: Input
     table: Table
     state: State | None = None
-    known: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
-    begun: bool = False
+    record: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
+    is_continued: bool = False
     failures: Failures = attrs.field(factory=Failures)
     _saved_s: float = 0.0
     _counted_s: float = 0.0
@@ -96,17 +96,19 @@ class Batch:
 
     def run(self) -> Summary:
         """Push what is left of the batch, and wait for the answers if the options say so; return how it ended."""
-        makers = makers_of(self.settings, self.options, self.typed, client=self.client, order=self.options.order)
+        makers = makers_of(
+            self.settings, self.options, self.typed_arguments, client=self.client, order=self.options.order
+        )
         require_valid(makers, self.options, self.table)
         state, known = self._begin()
-        self.state, self.known = state, known
+        self.state, self.record = state, known
         if known.row or state.is_complete:
             self._print_start(state, known)
         wanted = known.notes.get("wait") == "1"
         makers.reorder(attrs.evolve(makers.order, wants_reply=wanted, reply_to=bulk.reply_to(state.batch)))
         rejects = self._rejects()
         reader = reader_of(makers, self.options, self.table, rejects=rejects, batch=state.batch)
-        reader.skipped, reader.keeps_texts = known.row, self.found.digest is None
+        reader.skipped, reader.keeps_texts = known.row, self.batch_input.digest is None
         with closing(rejects), progress_display(waits=self.waits) as shown:
             self._push(reader, shown)
             self._finish(reader)
@@ -114,7 +116,7 @@ class Batch:
             self._reject_failed(rejects, known)
         done = known.done if self.waits else None
         rows = reader.good + reader.bad
-        kept = self.options.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
+        kept = self.options.rejects if reader.bad or self.record.notes.get(_FAILED_KEPT) else None
         return Summary(
             state.batch,
             rows,
@@ -129,7 +131,9 @@ class Batch:
     def _begin(self) -> tuple[State, bulk.BatchRecord]:
         tokens = self.settings.tokens
         secret = tokens[0].secrets[0].reveal() if tokens else ""
-        state = batch_of(self.found, _request_text(self.options, self.typed), secret, again=self.options.again)
+        state = batch_of(
+            self.batch_input, _request_text(self.options, self.typed_arguments), secret, again=self.options.again
+        )
         known = bulk.read_batch(self.client, state.batch)
         if known is None and state.row:
             raise UsageError(
@@ -137,7 +141,7 @@ class Batch:
                 "Redis lost its data, or the batch is more than 30 days old.",
                 "--again pushes all rows again.",
             )
-        self.begun = known is not None
+        self.is_continued = known is not None
         wait = "1" if self.waits else "0"
         if known is None or "wait" not in known.notes:
             notes = {
@@ -150,7 +154,7 @@ class Batch:
             raise UsageError(
                 "This batch was started without --wait, so there are no results of its rows.", "Leave --wait out."
             )
-        save(self.found, attrs.evolve(state, row=known.row))
+        save(self.batch_input, attrs.evolve(state, row=known.row))
         return state, known
 
     def _print_start(self, state: State, known: bulk.BatchRecord) -> None:
@@ -162,15 +166,15 @@ class Batch:
 
     def _rejects(self) -> Rejects:
         """Return where bad rows go. The file of a finished batch is left alone: a person may be correcting it."""
-        path, notes = self.options.rejects, self.known.notes
-        is_own = self.begun and path is not None and notes.get("rejects") == str(path.resolve())
+        path, notes = self.options.rejects, self.record.notes
+        is_own = self.is_continued and path is not None and notes.get("rejects") == str(path.resolve())
         if path is not None and keeps_failed_rows(self.options) and path.exists() and not is_own:
             raise existing_file_error(path)  # not only once all has been pushed and waited for
         is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
-        return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
+        return Rejects(self.table, path, may_overwrite=is_own, is_finished=is_finished)
 
     def _push(self, reader: push.Reader, shown: ProgressDisplay) -> None:
-        before, began_s, sent = self.known.row, time.monotonic(), 0
+        before, began_s, sent = self.record.row, time.monotonic(), 0
         digest = hashlib.sha256()
         for chunk in reader.chunks():
             digest.update("".join(chunk.texts).encode("utf-8", "surrogateescape"))
@@ -186,28 +190,28 @@ class Batch:
         """Write the state file now and then."""
         state = self.state
         assert state is not None  # noqa: S101 - it has begun
-        if self.found.digest is None and row == state.row and state.rows not in ("", rows):
-            message = f"What is read from {self.found.name} differs from the rows that were pushed before."
+        if self.batch_input.digest is None and row == state.row and state.rows not in ("", rows):
+            message = f"What is read from {self.batch_input.name} differs from the rows that were pushed before."
             raise UsageError(message, "Feed the same rows from the start, or name another --state.")
         now_s = time.monotonic()
-        if row > max(state.row, self.known.row) and (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+        if row > max(state.row, self.record.row) and (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
             self._saved_s = now_s
-            self.state = attrs.evolve(state, row=row, rows=rows if self.found.digest is None else "")
-            save(self.found, self.state)
+            self.state = attrs.evolve(state, row=row, rows=rows if self.batch_input.digest is None else "")
+            save(self.batch_input, self.state)
 
     def _finish(self, reader: push.Reader) -> None:
         assert self.state is not None  # noqa: S101 - it has begun
         bulk.write_notes(self.client, reader.batch, {"complete": "1"})
-        self.known = bulk.read_batch(self.client, reader.batch) or self.known
-        self.state = attrs.evolve(self.state, row=self.known.row, is_complete=True)
-        save(self.found, self.state)
+        self.record = bulk.read_batch(self.client, reader.batch) or self.record
+        self.state = attrs.evolve(self.state, row=self.record.row, is_complete=True)
+        save(self.batch_input, self.state)
 
     def _count_replies(self, reader: push.Reader, shown: ProgressDisplay, *, is_read: bool = False) -> int:
         """Count answers that have come, and show how far it is; return how many came."""
         replies = 0
         now_s = time.monotonic()
         # Of a row that was pushed before and is not read yet nobody knows the line.
-        is_due = reader.last >= self.known.row and now_s - self._counted_s >= _COUNT_EVERY_S
+        is_due = reader.last >= self.record.row and now_s - self._counted_s >= _COUNT_EVERY_S
         if self.waits and (is_read or is_due):
             self._counted_s = now_s
             while True:
@@ -216,10 +220,10 @@ class Batch:
                 replies += count
                 if not count:
                     break
-            self.known = bulk.read_batch(self.client, reader.batch) or self.known
-        share = self.found.bytes_read() / self.found.size if self.found.size else None
-        answered = self.known.ended_rows if self.waits else None
-        shown.show(InputProgress(reader.good + reader.bad, share, answered, pushed=self.known.pushed, is_read=is_read))
+            self.record = bulk.read_batch(self.client, reader.batch) or self.record
+        share = self.batch_input.bytes_read() / self.batch_input.size if self.batch_input.size else None
+        answered = self.record.ended_rows if self.waits else None
+        shown.show(InputProgress(reader.good + reader.bad, share, answered, pushed=self.record.pushed, is_read=is_read))
         return replies
 
     def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> bulk.BatchRecord:
@@ -228,18 +232,18 @@ class Batch:
         while self.waits:
             if self._count_replies(reader, shown, is_read=True):
                 counted_s, pause_s = time.monotonic(), 0.02
-            if self.known.ended_rows >= self.known.pushed:
+            if self.record.ended_rows >= self.record.pushed:
                 break
             if time.monotonic() - counted_s >= self.options.timeout_s:
-                left = self.known.pushed - self.known.ended_rows
-                onward = "" if self.found.state is None else " The same command continues to wait."
+                left = self.record.pushed - self.record.ended_rows
+                onward = "" if self.batch_input.state is None else " The same command continues to wait."
                 output.say(
                     f"No answer for {duration_text(self.options.timeout_s)}; {rows_text(left)} not done yet.{onward}"
                 )
                 break
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-        return self.known
+        return self.record
 
     def _reject_failed(self, rejects: Rejects, known: bulk.BatchRecord) -> None:
         """Put the rows whose jobs failed among the rejects, once all have ended; not those that may have run."""
@@ -251,13 +255,15 @@ class Batch:
             return
         if rejects.is_finished and known.notes.get(_FAILED_KEPT):
             return
-        with self.found.reopen() as source:
+        with self.batch_input.reopen() as source:
             if source is None:
-                output.say(f"{self.found.name} has changed meanwhile, so its failed rows are not among the rejects.")
+                output.say(
+                    f"{self.batch_input.name} has changed meanwhile, so its failed rows are not among the rejects."
+                )
                 return
             rejects.add(self._failed_rows(bulk_files.open_table(source).rows, self.state.batch))
         bulk.write_notes(self.client, self.state.batch, {_FAILED_KEPT: "1"})
-        self.known = bulk.read_batch(self.client, self.state.batch) or self.known
+        self.record = bulk.read_batch(self.client, self.state.batch) or self.record
 
     def _failed_rows(self, rows: Iterable[Read], batch: str) -> Iterator[Bad]:
         """Yield those of the rows whose jobs failed."""
@@ -283,7 +289,7 @@ def makers_of(
         settings,
         options.target,
         options.queue,
-        typed=typed,
+        typed_arguments=typed,
         any_command=options.any_command,
         order=order,
         client=client,

@@ -16,7 +16,7 @@ from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.argument_check import Checker
 from restbroker.job.coerce import coerce
 from restbroker.job.command import CommandSpec
-from restbroker.operate.enqueue import JobRequest, pause_of, serving
+from restbroker.operate.enqueue import JobRequest, find_process, pause_of
 from restbroker.servers import registry
 from restbroker.store.client import Client
 
@@ -31,7 +31,7 @@ class Makers:
     settings: Config
     target: str | None
     queue: str | None
-    typed: arguments.TypedArguments
+    typed_arguments: arguments.TypedArguments
     any_command: bool
     order: JobRequest
     client: Client | None
@@ -67,7 +67,7 @@ class Makers:
         if spec is None and not self.any_command:
             # One job may be a try; a thousand are to be right.
             raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")
-        const = self.typed.values if spec is None else coerce(spec, self.typed.values)
+        const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
         if spec is not None:
             self._warn(spec)
         dangers = registry.catalogue_of(target, None, command).dangerous_in(command)
@@ -78,7 +78,7 @@ class Makers:
         return Maker(Checker(spec, const, target.default_host), tokens, order)
 
     def _warn(self, spec: CommandSpec) -> None:
-        for name in sorted(self.typed.in_the_open - self._warned):
+        for name in sorted(self.typed_arguments.in_the_open - self._warned):
             argument = spec.argument(name)
             if argument is not None and argument.secret:
                 self._warned.add(name)
@@ -97,7 +97,7 @@ class Makers:
         if self.client is None:
             return None
         try:
-            found = serving(self.client, queue)
+            found = find_process(self.client, queue)
             paused = pause_of(self.client, queue, target) if self.order.at_s is None else None
         except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
             return None

@@ -47,14 +47,14 @@ class ProgressDisplay(Protocol):
 class LineProgress:
     """A line now and then, where there is no terminal."""
 
-    told_s: float = attrs.Factory(time.monotonic)
+    reported_at_s: float = attrs.Factory(time.monotonic)
 
     def show(self, far: InputProgress) -> None:
         """Print how far it is, if five seconds have passed since the last time."""
         now_s = time.monotonic()
-        if now_s - self.told_s < _TELL_EVERY_S:
+        if now_s - self.reported_at_s < _TELL_EVERY_S:
             return
-        self.told_s = now_s
+        self.reported_at_s = now_s
         share = "" if far.share is None or far.is_read else f" ({far.share:.0%})"
         read = f"… {far.rows} rows{share}"
         output.say(read if far.answered is None else f"{read}, {far.answered} of {far.pushed} answered")
@@ -92,12 +92,12 @@ def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
 class Rejects:
     """Where rejected rows go: a file that can be corrected and fed again, or else some of them to stderr.
 
-    `begun`: the file is one that this batch wrote before, and is overwritten; `is_finished`: it is whole.
+    `may_overwrite`: the file is one that this batch wrote before, and is overwritten; `is_finished`: it is whole.
     """
 
     table: Table
     path: Path | None
-    begun: bool = False
+    may_overwrite: bool = False
     is_finished: bool = False
     count: int = 0
     _file: IO[str] | None = None
@@ -141,7 +141,7 @@ class Rejects:
 
     def _open(self, path: Path) -> IO[str]:
         begun = os.O_APPEND if self.is_finished else os.O_TRUNC
-        mode = os.O_WRONLY | os.O_CREAT | (begun if self.begun else os.O_EXCL)
+        mode = os.O_WRONLY | os.O_CREAT | (begun if self.may_overwrite else os.O_EXCL)
         handle = os.open(path, mode, 0o600)
         self._file = os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="")
         if not self.is_finished:
@@ -176,19 +176,19 @@ def existing_file_error(path: Path) -> UsageError:
 class Failures:
     """Shows rows whose jobs were not done. `messages`: row → the message of its answer, for the first rows."""
 
-    told: int = 0
+    reported: int = 0
     messages: dict[int, str] = attrs.field(factory=dict)
 
     def report(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
         """Show some of them; all are counted elsewhere."""
         for one in ended:
-            self.told += 1
-            if self.told <= _MOST_KEPT:
+            self.reported += 1
+            if self.reported <= _MOST_KEPT:
                 self.messages[one.row] = " ".join(one.message.split())
-            if self.told <= _MOST_TOLD:
+            if self.reported <= _MOST_TOLD:
                 may = "; it may have run" if one.may_have_run else ""
                 output.say(f"line {line_of(one.row)}: {one.code}: {one.message} (job {one.jid}{may})")
-            elif self.told == _MOST_TOLD + 1:
+            elif self.reported == _MOST_TOLD + 1:
                 output.say("… and more.")
 
 

@@ -131,7 +131,7 @@ def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
     csv.field_size_limit(2 * LONGEST)
     rows = csv.reader(lines, delimiter=form.separator, strict=True)
     proper, header, errors = form.row_pattern(), form.header, form.errors
-    number, width, taken = 0, len(header), lines.taken
+    number, width, taken = 0, len(header), lines.row_lines
     while True:
         lines.begin()
         why: str | None = None

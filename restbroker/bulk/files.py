@@ -20,7 +20,7 @@ def open_table(source: Source) -> Table:
         first = next((line for line in lines if line.strip(BOM + " \t\r\n")), "")
     except TooLong:
         raise BadFile("begins with a line of more than 1 MiB", "Give CSV, or one JSON object in each line.") from None
-    mark = BOM if lines.taken[:1] and lines.taken[0].startswith(BOM) else ""
+    mark = BOM if lines.row_lines[:1] and lines.row_lines[0].startswith(BOM) else ""
     first = first.removeprefix(BOM)
     if first.startswith(("\udcff\udcfe", "\udcfe\udcff")) or "\0" in first:
         raise BadFile("is UTF-16 or not text", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
@@ -28,7 +28,7 @@ def open_table(source: Source) -> Table:
         raise BadFile("is empty", "Its first line names the columns, e.g. user,host,password.")
     match first.lstrip()[0]:
         case "{":
-            lines.taken[:] = [first]
+            lines.row_lines[:] = [first]
             return Table("ndjson", (), "", opening=mark, rows=bulk_ndjson.rows_of(lines))
         case "[":
             raise BadFile("is a JSON list", "Write one object in each line: jq -c '.[]' FILE")

@@ -32,7 +32,7 @@ def rows_of(lines: Lines) -> Iterator[Read]:
         except TooLong:
             number += 1
             yield from too_long(number, lines)
-            lines.taken[:] = [""]
+            lines.row_lines[:] = [""]
 
 
 def _member_of(text: str) -> dict[str, Json] | str:

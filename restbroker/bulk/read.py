@@ -91,7 +91,7 @@ class Lines:
     """The lines of the source; those of the present row are kept until `begin`."""
 
     source: Source
-    taken: list[str] = attrs.field(factory=list)
+    row_lines: list[str] = attrs.field(factory=list)
     number: int = 0
     size: int = 0
 
@@ -104,7 +104,7 @@ class Lines:
         line = self.source.readline(LONGEST)
         if not line:
             raise StopIteration
-        self.taken.append(line)
+        self.row_lines.append(line)
         self.number += 1
         self.size += len(line)
         if self.size >= LONGEST:
@@ -113,21 +113,21 @@ class Lines:
 
     def begin(self) -> None:
         """Begin a new row."""
-        self.taken.clear()
+        self.row_lines.clear()
         self.size = 0
 
     def text(self) -> str:
         """Return the text of the present row."""
-        taken = self.taken
+        taken = self.row_lines
         return taken[0] if len(taken) == 1 else "".join(taken)
 
     def first(self) -> int:
         """Return the number of the line in which the present row begins."""
-        return self.number - len(self.taken) + 1
+        return self.number - len(self.row_lines) + 1
 
     def rest(self, *, of_file: bool) -> Iterator[str]:
         """Yield what is left of the line, or of the file, in pieces."""
-        piece = self.taken[-1] if self.taken else ""
+        piece = self.row_lines[-1] if self.row_lines else ""
         while of_file or not piece.endswith(ENDS):
             piece = self.source.readline(LONGEST)
             if not piece:
@@ -144,8 +144,8 @@ def too_long(
     before its other lines.
     """
     line, text = lines.first(), lines.text()
-    if own is not None and more is not None and any(piece.endswith(ENDS) for piece in lines.taken[:-1]):
-        first, *others = lines.taken
+    if own is not None and more is not None and any(piece.endswith(ENDS) for piece in lines.row_lines[:-1]):
+        first, *others = lines.row_lines
         yield Bad(number, line, f"{UNCLOSED} Nothing after this line is read.", own(first), is_open=True)
         for piece in (*others, *lines.rest(of_file=True)):
             yield Bad(number, line, "", more(piece), more=True, is_open=True)

@@ -171,7 +171,7 @@ def _confirm(
         shown = inventory(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of the {zset} set?")
         return shown
-    if not is_grave and not _run(operation, dry_run=True)[0].foreign:
+    if not is_grave and not _run(operation, dry_run=True)[0].foreign_queues:
         return None
     return ask_for(operation).inventory
 
@@ -219,10 +219,10 @@ def _past_tense(action: Action) -> str:
 
 
 def _foreign_text(seen: Progress) -> str:
-    if not seen.foreign or FOREIGN.why in seen.refused:
+    if not seen.foreign_queues or FOREIGN.why in seen.refused:
         return ""
-    count = sum(seen.foreign.values())
-    return f", {count} of them to queues that this configuration does not serve: {counts_text(seen.foreign)}"
+    count = sum(seen.foreign_queues.values())
+    return f", {count} of them to queues that this configuration does not serve: {counts_text(seen.foreign_queues)}"
 
 
 def _print_plan(seen: Progress, operation: Operation, *, as_json: bool) -> None:
@@ -273,7 +273,7 @@ def _print_refusals(seen: Progress) -> None:
     for why, count in seen.refused.items():
         output.say(f"{output.jobs(count)} left: {why}")
         if why == FOREIGN.why:
-            output.say(f"The queues: {counts_text(seen.foreign)}.")
+            output.say(f"The queues: {counts_text(seen.foreign_queues)}.")
     for name in seen.missing:
         output.say(f"There is no job {name} (any more).")
     if seen.gone:
@@ -293,7 +293,7 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
         "gone": seen.gone,
         "unseen": seen.unseen,
         "refused": refused,
-        "foreign_queues": dict(seen.foreign),
+        "foreign_queues": dict(seen.foreign_queues),
         "missing": list(seen.missing),
         "examples": [entries.fields(entry) for entry in seen.examples],
         **({} if action.edit is None else {"edits": [_edit(*one, action.edit) for one in seen.previews]}),

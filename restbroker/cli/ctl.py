@@ -24,7 +24,7 @@ from restbroker.errors import UsageError
 from restbroker.job.command import Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest, Serving, serving_if_known
+from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known
 from restbroker.servers import registry
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal
 from restbroker.store.client import Client
@@ -100,11 +100,11 @@ def ctl(
     place, manner = _choose_target(settings.targets, target, given)
     timeout_s = None if no_timeout else duration_s("--timeout", timeout)
     with open_store(settings) as client:
-        found = serving_if_known(client, place.queues[0])
+        found = find_process_if_known(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
         if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
             _tell_state(
-                _Exchange(client, settings, place, manner=manner, catalogue=catalogue), found, given[0], timeout_s
+                _Exchange(client, settings, place, dialect=manner, catalogue=catalogue), found, given[0], timeout_s
             )
         read = manner.read(catalogue, given, version)
         match read:
@@ -115,7 +115,7 @@ def ctl(
             case CtlCommand():
                 asked = _with_secret(read, catalogue.commands.get(read.name), secret_file)
                 _end(
-                    _Exchange(client, settings, place, manner=manner, catalogue=catalogue).result(
+                    _Exchange(client, settings, place, dialect=manner, catalogue=catalogue).result(
                         asked, found, timeout_s
                     )
                 )
@@ -128,16 +128,16 @@ class _Exchange:
     client: Client
     settings: Config
     place: Target
-    manner: CtlDialect
+    dialect: CtlDialect
     catalogue: Catalogue
 
-    def result(self, asked: CtlCommand, found: Serving | None, timeout_s: float | None) -> CtlOutput:
+    def result(self, asked: CtlCommand, found: ServingProcess | None, timeout_s: float | None) -> CtlOutput:
         """Push the command, wait for its answer, and return what to print.
 
         End with an exit code of its own if no answer comes, or the job was not done.
         """
         answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s)
-        printed = self.manner.write(self.catalogue, asked, answer.answered)
+        printed = self.dialect.write(self.catalogue, asked, answer.answered)
         if printed is None:
             ctl_wait.print_refusal(answer)
         ctl_wait.remove_refused(self.client, answer)
@@ -152,10 +152,10 @@ class _Exchange:
         return JobRequest(asked.endpoint, asked.arguments, queue, token, wants_reply=True)
 
 
-def _tell_state(way: _Exchange, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:
+def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout_s: float | None) -> NoReturn:
     """End with the server's state: `status` prints what is known at once, `started` waits for it and prints nothing."""
     is_status = word == "status"
-    asked = CtlCommand(way.manner.asks_state or word, way.manner.asks_state or word, {}, word)
+    asked = CtlCommand(way.dialect.asks_state or word, way.dialect.asks_state or word, {}, word)
     if is_status and (found is None or found.quiet or found.hindrance is not None):
         why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.hindrance)
         output.say(f"It is not known whether {way.place.name} runs: {why}")
@@ -166,7 +166,7 @@ def _tell_state(way: _Exchange, found: Serving | None, word: str, timeout_s: flo
         if is_status:
             output.say(f"{way.place.name} did not answer in {duration_text(_STATE_S)}.")
         raise typer.Exit(_DOWN if is_status else 1)
-    printed = way.manner.write(way.catalogue, asked, answer.answered)
+    printed = way.dialect.write(way.catalogue, asked, answer.answered)
     if printed is None:
         ctl_wait.print_refusal(answer)
     _end(printed if is_status else CtlOutput(code=printed.code))
@@ -209,7 +209,7 @@ def _has_command(target: Target, word: str) -> bool:
     return word.replace("-", "_") in catalogue.commands
 
 
-def _catalogue(place: Target, found: Serving | None, version: str | None) -> Catalogue:
+def _catalogue(place: Target, found: ServingProcess | None, version: str | None) -> Catalogue:
     """Return the commands of the server version that a running process found, in this version of the interface."""
     pinned = f"ctl/v{version}" if version is not None and version.isascii() and version.isdigit() else ""
     return registry.catalogue_of(place, None if found is None else found.server_version, pinned[:8])

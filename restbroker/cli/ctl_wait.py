@@ -21,7 +21,7 @@ from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import ctl
-from restbroker.operate.enqueue import JobRequest, Serving, push, serving_if_known, wait
+from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, push, wait
 from restbroker.servers.ctl import JobReply, read_reply
 from restbroker.store.client import Client
 
@@ -41,7 +41,7 @@ class Answer:
     details: Mapping[str, Json]
 
 
-def answer(client: Client, order: JobRequest, found: Serving | None, timeout_s: float | None) -> Answer:
+def answer(client: Client, order: JobRequest, found: ServingProcess | None, timeout_s: float | None) -> Answer:
     """Push the job, wait for its end, and return it.
 
     End the command with 6 and print the job's id if no end comes within `timeout_s` (None: no limit); at Ctrl-C end
@@ -122,7 +122,7 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float | None, *, told
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else serving_if_known(client, queue)
+        found = None if told else find_process_if_known(client, queue)
         if found is not None and found.hindrance is not None:
             output.say(f"The server gets no jobs now; this one waits for it: {found.hindrance}")
             told = True

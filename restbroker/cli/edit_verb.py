@@ -218,12 +218,12 @@ def _versions(settings: Config) -> Callable[[str], str | None]:
 
     It reads Redis once for each queue; None: not known.
     """
-    from restbroker.operate.enqueue import serving_if_known
+    from restbroker.operate.enqueue import find_process_if_known
 
     @cache
     def version(queue: str) -> str | None:
         with open_store(settings) as client:
-            found = serving_if_known(client, queue)
+            found = find_process_if_known(client, queue)
         return None if found is None else found.server_version
 
     return version

@@ -27,7 +27,7 @@ from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageE
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest, Serving, pause_of, push, serving_if_known, wait
+from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, pause_of, push, wait
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -221,7 +221,7 @@ def enqueue(
     typed = arguments.read(given)
     goes_to = queue or place.queues[0]
 
-    def make(found: Serving | None) -> JobRequest:
+    def make(found: ServingProcess | None) -> JobRequest:
         version = None if found is None else found.server_version
         signatures = signatures_of(place, version, command, any_command=any_command)
         spec, values = fit_arguments(signatures, typed, place.default_host, any_command=any_command)
@@ -249,13 +249,18 @@ def _rate(text: str | None) -> float | None:
 
 
 def _push(
-    settings: Config, place: Place, make: Callable[[Serving | None], JobRequest], *, timeout_s: float, as_json: bool
+    settings: Config,
+    place: Place,
+    make: Callable[[ServingProcess | None], JobRequest],
+    *,
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     jid, (queue, _) = os.urandom(12).hex(), place
     with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
         try:
-            found = serving_if_known(client, queue)
+            found = find_process_if_known(client, queue)
         except StoreUnavailable:
             make(None)  # a mistake in the command line is one without Redis, too
             raise
@@ -298,7 +303,7 @@ def _answer(
         details = _wait(client, queue, jid, timeout_s, told=told)
         if details is not None:
             return details
-        found, paused = serving_if_known(client, queue), pause_of(client, *place)
+        found, paused = find_process_if_known(client, queue), pause_of(client, *place)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -328,7 +333,7 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool)
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else serving_if_known(client, queue)
+        found = None if told else find_process_if_known(client, queue)
         if found is not None and found.hindrance is not None:
             output.say(f"The server gets no jobs now: {found.hindrance}")
             told = True

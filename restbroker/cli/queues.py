@@ -107,7 +107,7 @@ def _search(settings: Config, name: str, where: list[str], limit: int, after: st
     conditions = selection.conditions(where, "dead", knows)
     with open_store(settings) as client:
         _require_queue(client, settings, name)
-        page = find.waiting(client, name, conditions, knows, after=after, limit=limit)
+        page = find.waiting_page(client, name, conditions, knows, after=after, limit=limit)
     entries.write(page.entries, as_json=as_json)
     output.say(f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
     if page.after is not None:

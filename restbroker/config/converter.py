@@ -143,7 +143,7 @@ def read(members: type[T], document: Mapping[str, Json], review: Problems, place
             where = at(place, problem.where)
             review.add(where, str(problem))
             if problem.is_name:
-                review.misnamed.add(where.removesuffix(f".{problem.found}"))
+                review.misnamed.add(where.removesuffix(f".{problem.value}"))
             else:
                 review.leave_out(where)
         return cast("T", wrong.partial)

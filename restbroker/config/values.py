@@ -48,13 +48,13 @@ class BadValue(ValueError):
     def __init__(self, expected: str, found: Json, where: str = "", *, is_name: bool = False) -> None:
         super().__init__(expected)
         self.expected = expected
-        self.found = found
+        self.value = found
         self.where = where
         self.secret: bool | None = False if is_name else None
         self.is_name = is_name
 
     def __str__(self) -> str:
-        return f"expected {self.expected}, found {describe(self.found, secret=self.secret is not False)}."
+        return f"expected {self.expected}, found {describe(self.value, secret=self.secret is not False)}."
 
 
 def describe(value: Json, *, secret: bool = False) -> str:

@@ -79,7 +79,7 @@ async def _main(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result 
 @attrs.define(eq=False)
 class _Run:
     settings: StoreSettings
-    wanted: RunPlan
+    plan: RunPlan
     tell: Tell
     store: Connection
     nursery: trio.Nursery
@@ -89,21 +89,19 @@ class _Run:
     async def execute(self) -> Result:
         """Do everything but the removal, and return what was found."""
         began_s = time.monotonic()
-        rng = random.Random(self.wanted.seed)  # noqa: S311 - it chooses what to break
+        rng = random.Random(self.plan.seed)  # noqa: S311 - it chooses what to break
         token = _new_token()
         stand_in = StandIn(Ejabberd(USER, token, frozenset({DOMAIN})), rng)
         port: int = await self.nursery.start(stand_in.server.run)
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
             url = f"http://127.0.0.1:{port}/api"
             fleet = Fleet(self.settings, Path(folder), self.store, rest_url=url, token=token, nursery=self.nursery)
-            breaker = Breaker(
-                fleet, stand_in, self.store, nursery=self.nursery, rng=rng, processes=self.wanted.processes
-            )
+            breaker = Breaker(fleet, stand_in, self.store, nursery=self.nursery, rng=rng, processes=self.plan.processes)
             try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
-                stand_in.slow = self.wanted.kills > 0
+                stand_in.slow = self.plan.kills > 0
                 self.nursery.start_soon(self._push, token)
-                for _ in range(self.wanted.processes):
+                for _ in range(self.plan.processes):
                     await fleet.start()
                 stand_in.slow = False
                 await self._break(breaker)
@@ -115,8 +113,8 @@ class _Run:
 
     async def _push(self, token: str) -> None:
         """Push all jobs; what Redis did not acknowledge is not pushed again, as it may be there."""
-        for start in range(0, self.wanted.jobs, _PUSH_BATCH):
-            numbers = range(start, min(start + _PUSH_BATCH, self.wanted.jobs))
+        for start in range(0, self.plan.jobs, _PUSH_BATCH):
+            numbers = range(start, min(start + _PUSH_BATCH, self.plan.jobs))
             try:
                 await self.store.call(queues.push, QUEUE, [payload(number, token) for number in numbers])
             except StoreUnavailable:
@@ -126,9 +124,9 @@ class _Run:
 
     async def _break(self, breaker: Breaker) -> None:
         """Do each fault at its share of the work, a random moment after the answers became slow and brokers busy."""
-        faults = plan(self.wanted.kills, breaker.rng)
+        faults = plan(self.plan.kills, breaker.rng)
         for number, fault in enumerate(faults):
-            await self._until(breaker, len(faults), (number + 1) * self.wanted.jobs // (len(faults) + 2))
+            await self._until(breaker, len(faults), (number + 1) * self.plan.jobs // (len(faults) + 2))
             breaker.stand_in.slow = True
             await trio.sleep(breaker.rng.uniform(0.05, 0.4))
             await breaker.do(fault)
@@ -151,7 +149,7 @@ class _Run:
         while done is None or len(stand_in.done) < done:
             breaker.fleet.require_alive()
             faults = f"{sum(breaker.happened.values())} of {planned} faults"
-            self.tell(f"{len(stand_in.done)} of {self.wanted.jobs} jobs, {faults}")
+            self.tell(f"{len(stand_in.done)} of {self.plan.jobs} jobs, {faults}")
             left = await self.store.call(scratch.count_unfinished)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
@@ -165,7 +163,7 @@ class _Run:
     async def _verdict(self, breaker: Breaker, began_s: float) -> Result:
         places = await self.store.call(scratch.places)
         dead = await self.store.call(scratch.dead_jobs)
-        attempted = [job_id(number) for number in range(self.wanted.jobs)]
+        attempted = [job_id(number) for number in range(self.plan.jobs)]
         return Result(
             verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, dead=dead),
             bound=breaker.bound + breaker.stand_in.were_reset,
@@ -174,7 +172,7 @@ class _Run:
             faults={str(name): count for name, count in breaker.happened.items()},
             requeued_s={str(name): times_s for name, times_s in breaker.requeued_s.items()},
             took_s=time.monotonic() - began_s,
-            seed=self.wanted.seed,
+            seed=self.plan.seed,
         )
 
 

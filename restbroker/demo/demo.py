@@ -61,7 +61,9 @@ async def _run_steps(environment: Environment, *, stay: bool) -> None:
     if not stay:
         await stop(environment)
     took_s = time.monotonic() - began_s
-    environment.printer.write(f"\nAll as promised: {environment.printer.kept} checks in {duration_text(took_s)}.")
+    environment.printer.write(
+        f"\nAll as promised: {environment.printer.promises_kept} checks in {duration_text(took_s)}."
+    )
 
 
 async def _keep_running(environment: Environment) -> None:

@@ -18,7 +18,7 @@ class Printer:
 
     colour: bool
     steps: int = 0
-    kept: int = 0
+    promises_kept: int = 0
     """The number of promises that were seen to be kept."""
 
     def step(self, title: str) -> None:
@@ -33,7 +33,7 @@ class Printer:
 
     def confirm(self, text: str) -> None:
         """Print what was promised and has been checked, and count it."""
-        self.kept += 1
+        self.promises_kept += 1
         self.write(f"   {self._in(_GREEN, 'ok')} {text}")
 
     def write(self, text: str) -> None:

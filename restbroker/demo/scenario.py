@@ -51,7 +51,7 @@ class Scenario:
 
     `settings` returns the settings of env.json that name it, for its port and login. `create` makes an account, whose
     name is the argument `user`, and is answered with `created`; `lookup` checks for one, `count` returns the number of
-    users online. `filled`: the arguments that the broker fills in.
+    users online. `filled_arguments`: the arguments that the broker fills in.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Scenario:
     create: str
     created: int
     user: str
-    filled: Mapping[str, Json]
+    filled_arguments: Mapping[str, Json]
     message: Message
     lookup: str
     count: str
@@ -110,7 +110,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
             create="register",
             created=200,
             user="user",
-            filled={"host": DOMAIN},
+            filled_arguments={"host": DOMAIN},
             message=Message(
                 "send_message",
                 (
@@ -134,7 +134,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
             create="create_user",
             created=201,
             user="username",
-            filled={},
+            filled_arguments={},
             message=Message("broadcast_message", (("body", "Hi"),), reply=""),
             lookup="get_user",
             count="session_statistics",

@@ -28,9 +28,9 @@ async def from_php(environment: Environment) -> None:
     environment.printer.show(f"LPUSH queue:{QUEUE} {json.dumps(job)}")
     request = await environment.next_request(scenario.create, 0)
     environment.check(request.status == scenario.created, "john is registered")
-    if scenario.filled:
-        filled = ", ".join(f"the {name}, {value}" for name, value in scenario.filled.items())
-        kept = {name: request.arguments.get(name) for name in scenario.filled} == scenario.filled
+    if scenario.filled_arguments:
+        filled = ", ".join(f"the {name}, {value}" for name, value in scenario.filled_arguments.items())
+        kept = {name: request.arguments.get(name) for name in scenario.filled_arguments} == scenario.filled_arguments
         environment.check(kept, f"the broker filled in {filled}")
     else:
         sent = {scenario.user: "john", "password": PASSWORD}
@@ -66,7 +66,7 @@ async def from_shell(environment: Environment) -> None:
     environment.check(code == 0, "the job is queued")
     request = await environment.next_request(scenario.lookup, before)
     environment.check(
-        request.arguments == {scenario.user: "john", **scenario.filled}, "the server was asked about john"
+        request.arguments == {scenario.user: "john", **scenario.filled_arguments}, "the server was asked about john"
     )
     code, answer = await environment.restbroker("enqueue", "--wait", scenario.count)
     right = code == 0 and str(online) in answer

@@ -37,7 +37,7 @@ A call costs as much as many events do.
 _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
-"""Seconds before jobs that could not be parked are tried again."""
+"""Seconds before jobs that could not be made dead are tried again."""
 
 
 @attrs.define(eq=False)

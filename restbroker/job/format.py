@@ -15,7 +15,7 @@ _REPLY_KEY: Final = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII
 
 @attrs.frozen
 class ResponseQueue:
-    """The queue that the reply jobs of parked jobs go to, and their class; a target without details has none."""
+    """The queue that the reply jobs of dead jobs go to, and their class; a target without details has none."""
 
     name: str
     job_class: str

@@ -26,13 +26,13 @@ _LETTER_BYTES = 4
 _VALUE_BYTES = 64
 _BEFORE_VALUES = b"[{,:"
 _WEIGHED_FROM_BYTES = 16 * 1024
-# What was parked for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
+# What died for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
 _WRAPPED = f'"class":"{retry.UNREADABLE_CLASS}"'.encode()
 UNCERTAIN_FIELD = "restbroker_uncertain"
 """The field that counts how often this job was sent without an answer, kept in the payload across retries."""
 _MOST_UNCERTAIN = 1_000_000
 MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
-"""What remains of that count in a parked job: a person who retries it decides, and the count restarts at zero."""
+"""What remains of that count in a dead job: a person who retries it decides, and the count restarts at zero."""
 EFFECTED_FIELD = "restbroker_effected"
 """A part of what this job wants was done, and the server said so: the job meets that part when it is sent again."""
 REVISION_FIELD = "restbroker_revision"
@@ -45,7 +45,7 @@ class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 
     `attempt`: which execution this is, from 1. `maybe_run`: how often it may have run without an answer, over retries
-    and crashes; it restarts at zero when a person retries a parked job.
+    and crashes; it restarts at zero when a person retries a dead job.
     """
 
     raw: bytes
@@ -89,7 +89,7 @@ class Job:
 
 @attrs.frozen
 class NotAJob:
-    """Bytes in a queue that are no job: parked, wrapped so that Sidekiq Web can show them.
+    """Bytes in a queue that are no job: dead, wrapped so that Sidekiq Web can show them.
 
     `is_kept`: only the store has them, and wraps them itself; `raw` is empty.
     """

@@ -34,7 +34,7 @@ class Delivered:
 
 @attrs.frozen
 class Rejected:
-    """The server refused it and repeating cannot cure it: the job is parked.
+    """The server refused it and repeating cannot cure it: the job dies.
 
     `text` is the server's answer, if there was one.
     """
@@ -48,9 +48,10 @@ class Deferred:
     """Not now. `counts`: it uses up a try. `retry_after_s`: the wait in seconds that the server wants.
 
     `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3). `pause_target`: the
-    whole target is unwell (starting, stopping, overloaded), not this command. `of_job`: the target is well and answered
-    as it should; for example, a third party behind it cannot be reached. `maybe_run`: it answered that it failed, and
-    may have done it all the same; the command is one that may be repeated, or the outcome would be `Uncertain`.
+    whole target is unhealthy (starting, stopping, overloaded), not this command. `of_job`: the target is well and
+    answered as it should; for example, a third party behind it cannot be reached. `maybe_run`: it answered that it
+    failed, and may have done it all the same; the command is one that may be repeated, or the outcome would be
+    `Uncertain`.
     """
 
     reason: Reason
@@ -65,7 +66,7 @@ class Deferred:
 
 @attrs.frozen
 class Uncertain:
-    """Sent and not answered: it may or may not have run. `pause_target`: the target is unwell, as was found since."""
+    """Sent and not answered: it may or may not have run. `pause_target`: the target was unhealthy then."""
 
     reason: Reason
     pause_target: bool = False

@@ -11,7 +11,7 @@ from restbroker.light import light
 class Policy:
     """The operator's choices. `reply_queue` None: there is no response queue.
 
-    `reply_details`: replies carry a third element with status and error, and parked jobs are answered too.
+    `reply_details`: replies carry a third element with status and error, and dead jobs are answered too.
     `uncertain_retries`: how often a command that is not repeat-safe is sent again after it was sent and not answered.
     """
 
@@ -23,7 +23,7 @@ class Policy:
 
     @property
     def responses(self) -> ResponseQueue | None:
-        """The queue that reply jobs of parked jobs go to; None if no queue is named or no details are sent."""
+        """The queue that reply jobs of dead jobs go to; None if no queue is named or no details are sent."""
         if self.reply_queue is None or not self.reply_details:
             return None
         return ResponseQueue(self.reply_queue, self.reply_class)

@@ -1,6 +1,6 @@
 """The answers that a producer gets: the reply job on the response queue, and the details for a waiting client.
 
-`job.settle` calls `make_replies`. Always holds: a reply is made for a delivered job that named a reply id, for a parked
+`job.settle` calls `make_replies`. Always holds: a reply is made for a delivered job that named a reply id, for a dead
 one only if details are configured, and for `reply_to` whenever the job has come to its end.
 """
 

@@ -28,7 +28,7 @@ _COUNT_TEXT = re.compile(r"-?\d{1,9}", re.ASCII)
 
 @attrs.frozen
 class RetryRule:
-    """What a job says about its failures. `max_retries` 0: parked at once.
+    """What a job says about its failures. `max_retries` 0: dead at once.
 
     `retry_for_s`: the job is tried until so many seconds after the first failure, however often (Sidekiq 8.1); None:
     the count decides. `to_dead` False: it vanishes when its tries are used up.
@@ -50,7 +50,7 @@ class FailedTry:
 def read_rule(fields: Mapping[str, Json]) -> RetryRule:
     """Return the rule in a payload's `retry`, `retry_for` and `dead`.
 
-    `false` means no retry, but unlike with Sidekiq the job is parked. Missing, null, and everything that is neither
+    `false` means no retry, but unlike with Sidekiq the job dies. Missing, null, and everything that is neither
     `false` nor an integer ("false" as text, 3.7) mean 25, as with Sidekiq. Only JSON's `false` in `dead` counts.
     """
     times = fields.get("retry")

@@ -79,9 +79,9 @@ _ACK = Ack()
 
 
 def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
-    """Park a job that a person cancelled while it was in progress.
+    """Return the settlement of a job that a person cancelled while it was in progress: it dies.
 
-    If it was sent, it is parked as one that may have run, so that the person who retries it learns of it.
+    If it was sent, it dies as one that may have run, so that the person who retries it learns of it.
     """
     if not was_sent:
         return _to_dead(job, reason, None, context, outcome="cancelled")
@@ -111,7 +111,7 @@ def requeue(job: Job) -> Requeue:
 
 
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
-    """Park bytes that are no job, wrapped as one that Sidekiq Web can show."""
+    """Return the settlement of bytes that are no job: dead, wrapped as one that Sidekiq Web can show."""
     fields = retry.wrap_unreadable(
         entry.raw,
         queue=entry.queue,
@@ -182,7 +182,7 @@ def _job_of_orphan(fallen: OrphanedJob, job: Job, now_s: float, command: str) ->
     if fallen.responses is not None:
         names = fallen.responses
         policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
-    # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing; and a
+    # Its token was found right: a job whose token is wrong dies before it is marked, and crashes nothing; and a
     # person's command looks at it before it names a response queue.
     reply_id = arguments.token_and_reply_id(job.fields.get("args"))[1]
     reply_jid = spare_jid(fallen.identity, fallen.ticket)
@@ -228,7 +228,7 @@ def repeat_safe(spec: CommandSpec | None) -> bool:
 def drop_reply(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
     """Return the settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
 
-    A delivered job is parked, since repeating its push would fail forever and its answer must not vanish silently.
+    A delivered job dies, since repeating its push would fail forever and its answer must not vanish silently.
     """
     if not isinstance(settlement, Ack):
         return attrs.evolve(settlement, replies=())

@@ -80,7 +80,7 @@ def perform(
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
-        for _ in run.act_on_names(chosen.names, batch) if chosen.names else run.matching(chosen.where, batch):
+        for _ in run.act_on_names(chosen.names, batch) if chosen.names else run.act_on_matching(chosen.where, batch):
             yield tally.progress
             tally.progress = attrs.evolve(tally.progress, jids=())
             if rate_per_s is not None and tally.just_done and not dry_run:
@@ -145,7 +145,7 @@ class _Run:
             self.tally.progress = attrs.evolve(progress, missing=tuple(missing), inventory=found_now)
             yield
 
-    def matching(self, where: Where, batch: int) -> Iterator[None]:
+    def act_on_matching(self, where: Where, batch: int) -> Iterator[None]:
         """Act on the jobs that match all conditions, at most `batch` between two yields.
 
         Any number of jobs may be read to find them.

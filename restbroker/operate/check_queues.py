@@ -36,7 +36,7 @@ def check_queues(client: Client, config: Config, facts: ServerInfo) -> Iterator[
 
 def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
     lanes = [
-        (lane.registration.facts, read_snapshot(lane.registration.snapshot))
+        (lane.registration.process, read_snapshot(lane.registration.snapshot))
         for lane in seen.identities
         if not is_dead(lane) and lane.registration is not None and queue.name in lane.registration.queues
     ]

@@ -77,7 +77,7 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
     message = f"{orphan.jobs} jobs are in {key}, which belongs to no process."
     why = "No process will find them: the owner's entry was removed by hand, by another program, or lost in a failover."
     cure = (
-        f"Let a running restbroker return them: HSET {client.keys.fenced} {orphan.identity} 0"
+        f"Let a running restbroker return them: HSET {client.keys.fenced_identities} {orphan.identity} 0"
         if orphan.is_described
         else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
     )

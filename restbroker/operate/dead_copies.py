@@ -67,11 +67,11 @@ def copies(
     shown: list[DeadCopy] = []
     for _ in range(_PAGES if only_missing else 1):
         page = dead_copies.newest(client, PAGE, before)
-        missing = {copy.entry for copy in dead_copies.missing(client, page)}
+        missing_copies = {copy.entry for copy in dead_copies.missing_copies(client, page)}
         for copy in page:
-            if copy.entry in missing or not only_missing:
+            if copy.entry in missing_copies or not only_missing:
                 entry = JobView(copy.payload, copy.at_s, known).entry()
-                shown.append(DeadCopy(copy.entry, entry, copy.entry not in missing))
+                shown.append(DeadCopy(copy.entry, entry, copy.entry not in missing_copies))
                 if time.monotonic() >= until_s:
                     return Copies(tuple(shown), copy.entry)
         if len(page) < PAGE and sum(len(copy.payload) for copy in page) < MAX_BYTES:
@@ -156,7 +156,7 @@ def _missing_copies(client: Client) -> Iterator[Copy]:
     known: set[str] | None = None
     page = dead_copies.newest(client, PAGE)
     while page:
-        for copy in dead_copies.missing(client, page):
+        for copy in dead_copies.missing_copies(client, page):
             known = _jids(client, "dead") if known is None else known
             jid = _jid(copy.payload)
             if jid is None or jid not in known:

@@ -124,7 +124,7 @@ def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
 
 
 @attrs.frozen
-class Serving:
+class ServingProcess:
     """A living process for a queue: its server's version, and why that gets no jobs now and what to do, if it says so.
 
     `quiet`: it was ordered to take no more jobs; nothing but a restart changes that.
@@ -135,17 +135,17 @@ class Serving:
     quiet: bool
 
 
-_UNKNOWN = Serving(server_version=None, hindrance=None, quiet=False)
+_UNKNOWN = ServingProcess(server_version=None, hindrance=None, quiet=False)
 """Redis does not say: a process may serve the queue, and the version of its server is unknown."""
 
 
-def serving(client: Client, queue: str) -> Serving | None:
+def find_process(client: Client, queue: str) -> ServingProcess | None:
     """Return a living process for this queue, a quiet one if there is no other; None if there is none.
 
     A process whose record is damaged, or refused, may be one: nothing is known of it. Raise `StoreUnavailable`, and
     `StoreRefused` if Redis does not say which processes live.
     """
-    found: Serving | None = None
+    found: ServingProcess | None = None
     for identity in identities.live_identities(client):
         try:
             known = identities.read(client, identity)
@@ -160,21 +160,21 @@ def serving(client: Client, queue: str) -> Serving | None:
             told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
             state = [text for name in told if (text := _text(snapshot, name))]
             why = "\n".join(state) or _LIMITS.get(_text(snapshot, "limited") or "")
-            return Serving(_text(snapshot, "server_version"), why, quiet=False)
+            return ServingProcess(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True and found is not _UNKNOWN:
-            process = f"{known.facts.hostname}:{known.facts.pid}"
+            process = f"{known.process.hostname}:{known.process.pid}"
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
-            found = Serving(_text(snapshot, "server_version"), why, quiet=True)
+            found = ServingProcess(_text(snapshot, "server_version"), why, quiet=True)
     return found
 
 
-def serving_if_known(client: Client, queue: str) -> Serving | None:
-    """Return what `serving` does; if Redis refuses the question, return a process of which nothing is known.
+def find_process_if_known(client: Client, queue: str) -> ServingProcess | None:
+    """Return what `find_process` does; if Redis refuses the question, return a process of which nothing is known.
 
     It may refuse it to a producer, and a process may serve the queue all the same.
     """
     try:
-        return serving(client, queue)
+        return find_process(client, queue)
     except StoreRefused:
         return _UNKNOWN
 
@@ -221,7 +221,7 @@ def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
     paused = None if target is None else pause_of(client, queue, target)
     if paused is not None:
         return f"{paused.text} Resume it: `{paused.resume_command}`."
-    found = serving_if_known(client, queue)
+    found = find_process_if_known(client, queue)
     if found is None:
         return None if target is None else f"No running process serves the queue {queue}; its jobs wait for one."
     return None if found.hindrance is None else f"The server of the queue {queue} gets no jobs now: {found.hindrance}"

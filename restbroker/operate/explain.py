@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit, find, pauses
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.enqueue import PAUSED, Serving, serving
+from restbroker.operate.enqueue import PAUSED, ServingProcess, find_process
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.job_search import SETS, End, JobSearch, Kind, Match, SearchLimits, SearchQuery
 from restbroker.store import processes, queues
@@ -42,7 +42,7 @@ class Location:
     entry: Entry
     ahead: int | None = None
     since_s: float | None = None
-    serving: Serving | None = None
+    serving: ServingProcess | None = None
     pause: Pause | None = None
     target_pauses: tuple[Pause, ...] = ()
 
@@ -82,7 +82,7 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    places = [*search.sorted_sets(), *search.places(walk.waiting()), *search.places(walk.in_progress())]
+    places = [*search.sorted_sets(), *search.places(walk.waiting_jobs()), *search.places(walk.in_progress())]
     places = places or [*search.places(walk.in_unlisted_queues()), *search.sorted_sets()]
     is_nowhere = not places
     places = places or list(search.places(islice(walk.copies(), 1)))
@@ -145,7 +145,7 @@ class _Search:
         if target is not None:
             of_targets = ask(lambda client: paused_targets(client, [target]), {})
         of_queues: Mapping[str, Pause] = ask(paused_queues, {})
-        served = ask(lambda client: serving(client, place.name), None)
+        served = ask(lambda client: find_process(client, place.name), None)
         of_target = of_targets.get(target or "", ())
         return attrs.evolve(place, serving=served, pause=of_queues.get(place.name), target_pauses=of_target)
 

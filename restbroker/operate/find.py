@@ -105,7 +105,7 @@ def page(
         place = part.behind()
 
 
-def waiting(
+def waiting_page(
     client: Client,
     queue: str,
     where: Where,

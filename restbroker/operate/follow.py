@@ -177,7 +177,7 @@ def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: fr
 
 def _last_matches(walk: JobSearch, since_s: float) -> dict[str, Match]:
     """Return where each was met last, in the order in which a job goes: one that moves is met at its next place."""
-    found = chain(walk.waiting(), walk.in_progress(), walk.sorted_sets())
+    found = chain(walk.waiting_jobs(), walk.in_progress(), walk.sorted_sets())
     return {one.view.jid or "": one for one in found if not _is_of_other_job(one, since_s)}
 
 

@@ -121,7 +121,7 @@ class JobSearch:
         for zset in SETS:
             yield from self._matches(zset, zset, f"the {zset} set", most=self.bounds.jobs, pieces=self._members(zset))
 
-    def waiting(self) -> Iterator[Match]:
+    def waiting_jobs(self) -> Iterator[Match]:
         """Yield matches in queues that are known to Redis or that the configuration serves."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         odd: Mapping[str, QueueName] = self.ask(queues.read_odd_names, {})
@@ -142,7 +142,7 @@ class JobSearch:
         for identity in self._in_time("processes", "jobs in progress of {}", {*alive, *dying}):
             known = self._registration(identity)
             # As everything else calls it; the identity itself if its record is missing.
-            name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
+            name = identity if known is None else f"{known.process.hostname}:{known.process.pid}"
             held = self._in_progress(identity, () if known is None else known.queues)
             yield from self._matches(
                 "in progress", name, f"what {identity} has in progress", most=self.bounds.jobs, pieces=held

@@ -33,13 +33,13 @@ _DESTINATIONS: tuple[Destination, ...] = ("queue", "retry", "dead", "stays")
 class Sources:
     """Where to look: the configured queues, and each list of jobs in progress as queue and process id.
 
-    `unclear`: keys that may belong to one of the queues or to another one; they are left alone. `complete`: Redis had
+    `ambiguous`: keys that may belong to one of the queues or to another one; they are left alone. `complete`: Redis had
     few enough keys to read all of them.
     """
 
     queues: tuple[str, ...]
     lists: tuple[tuple[str, str], ...]
-    unclear: tuple[str, ...]
+    ambiguous: tuple[str, ...]
     complete: bool
 
 

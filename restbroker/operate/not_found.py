@@ -135,4 +135,4 @@ def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> I
 
 def _copies(client: Client) -> Copies:
     found = dead_copies.newest(client, _LOOKED_AT)
-    return Copies(len(found), len(dead_copies.missing(client, found)))
+    return Copies(len(found), len(dead_copies.missing_copies(client, found)))

@@ -71,7 +71,7 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
 def stats_from(client: Client, seen: Overview) -> SystemStats:
     """Return the figures that `system_stats` returns, from `seen`, read before. Raise `StoreUnavailable`."""
-    targets = {lane.registration.facts.target for lane in seen.identities if lane.registration is not None}
+    targets = {lane.registration.process.target for lane in seen.identities if lane.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
         "totals": {
@@ -110,12 +110,12 @@ def _target_row(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -
     more of the same.
     """
     known = lane.registration
-    pauses = () if known is None else all_pauses.get(known.facts.target, ())
+    pauses = () if known is None else all_pauses.get(known.process.target, ())
     snapshot = {} if known is None else read_snapshot(known.snapshot)
     shown: dict[str, Json] = {
         "identity": lane.identity,
-        "process": None if known is None else f"{known.facts.hostname}:{known.facts.pid}",
-        "target": None if known is None else known.facts.target,
+        "process": None if known is None else f"{known.process.hostname}:{known.process.pid}",
+        "target": None if known is None else known.process.target,
         "queues": [] if known is None else list(known.queues),
         "heartbeat_age_s": lane.age_s,
         "dying": lane.is_fenced,

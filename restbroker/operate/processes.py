@@ -92,7 +92,7 @@ def processes(
     lanes: dict[str, list[IdentityView]] = {}
     for lane in seen.identities:
         if lane.registration is not None and not lane.is_fenced:
-            facts = lane.registration.facts
+            facts = lane.registration.process
             lanes.setdefault(f"{facts.hostname}:{facts.pid}", []).append(lane)
     records = stored.read_all(client, with_work=with_jobs)
     found = [_from_record(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
@@ -211,7 +211,7 @@ def _without_record(name: str, lanes: Sequence[IdentityView]) -> Process:
 
 
 def _targets(lanes: Sequence[IdentityView]) -> tuple[str, ...]:
-    return tuple(sorted({lane.registration.facts.target for lane in lanes if lane.registration is not None}))
+    return tuple(sorted({lane.registration.process.target for lane in lanes if lane.registration is not None}))
 
 
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[Work]:

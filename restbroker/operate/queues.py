@@ -187,7 +187,7 @@ def _queues_served(seen: Overview) -> Mapping[str, set[str]]:
     for lane in seen.identities:
         if lane.registration is not None and not lane.is_fenced:
             for queue in lane.registration.queues:
-                found[queue].add(lane.registration.facts.target)
+                found[queue].add(lane.registration.process.target)
     return found
 
 
@@ -196,7 +196,7 @@ def _serving(seen: Overview, records: Iterable[ProcessRecord]) -> Mapping[str, s
     for lane in seen.identities:
         if lane.registration is not None and not lane.is_fenced:
             for queue in lane.registration.queues:
-                found[queue].add(f"{lane.registration.facts.hostname}:{lane.registration.facts.pid}")
+                found[queue].add(f"{lane.registration.process.hostname}:{lane.registration.process.pid}")
     for one in records:
         for queue in one.queues:
             found[queue].add(one.short_name)

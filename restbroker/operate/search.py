@@ -71,7 +71,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
     )
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_progress())), _MOST))
+    hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting_jobs(), walk.in_progress())), _MOST))
     if not hits and not walk.left_s:
         walk.unseen.append("queues missing from Sidekiq's list of queues")
     elif not hits:
@@ -90,7 +90,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("jobs in progress of Ruby's processes")
     return SearchResult(
-        tuple(hits), ends, walk.read_counts, unseen=(*walk.unseen, *asked.unsearched()), refused=tuple(walk.refused)
+        tuple(hits), ends, walk.read_counts, unseen=(*walk.unseen, *asked.gaps()), refused=tuple(walk.refused)
     )
 
 
@@ -139,7 +139,7 @@ class _Query:
     def _may_match(self, lower: bytes) -> bool:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
 
-    def unsearched(self) -> Iterator[str]:
+    def gaps(self) -> Iterator[str]:
         """Yield what lies there and could not be searched."""
         if self._large:
             yield f"the arguments of {self._large} jobs that have more than {SHOWN_BYTES // 1024} KiB"
@@ -173,7 +173,7 @@ def _missing_copies(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
 
 def _is_missing(walk: JobSearch, met: Match) -> bool:
     copy = Copy("", met.view.raw)
-    return walk.ask(lambda client: bool(dead_copies.missing(client, [copy])), instead=False)
+    return walk.ask(lambda client: bool(dead_copies.missing_copies(client, [copy])), instead=False)
 
 
 def _has_others(client: Client) -> bool:

@@ -68,14 +68,14 @@ class Progress:
     """How far an action came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
 
     `done`: with a dry run, what would be done. `gone`: someone else was faster. `refused`: why jobs stay where they
-    are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
-    leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
-    of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long as it
-    goes on; `rest` is where, unless jobs were named. `inventory`: what is meant, as far as it was read. `began_s`: by
-    Redis' clock, epoch seconds. `run`: the audit entry that it began with, "" where nothing was done. `jids`: the ids
-    of the jobs of the last batch that were done, `elsewhere` those of them that were led to queues which this
-    configuration does not serve. `unseen`: jobs that others took, or hid by taking the newest, before it was known
-    whether they are meant.
+    are, and how many. `foreign_queues`: queues that this configuration does not serve, and how many jobs this leads
+    there, or leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for.
+    `previews`: of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as
+    long as it goes on; `rest` is where, unless jobs were named. `inventory`: what is meant, as far as it was read.
+    `began_s`: by Redis' clock, epoch seconds. `run`: the audit entry that it began with, "" where nothing was done.
+    `jids`: the ids of the jobs of the last batch that were done, `elsewhere` those of them that were led to queues
+    which this configuration does not serve. `unseen`: jobs that others took, or hid by taking the newest, before it was
+    known whether they are meant.
     """
 
     total: int
@@ -84,7 +84,7 @@ class Progress:
     done: int = 0
     gone: int = 0
     refused: Mapping[str, int] = attrs.field(factory=dict)
-    foreign: Mapping[str, int] = attrs.field(factory=dict)
+    foreign_queues: Mapping[str, int] = attrs.field(factory=dict)
     examples: tuple[Entry, ...] = ()
     missing: tuple[str, ...] = ()
     previews: tuple[tuple[Entry, Entry], ...] = ()
@@ -155,7 +155,7 @@ class Tally:
             done=so_far.done + len(done),
             gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
             refused=dict(self.refused),
-            foreign=dict(self._foreign),
+            foreign_queues=dict(self._foreign),
             examples=(*so_far.examples, *shown),
             jids=tuple(look.jid_then for look in done),
             elsewhere=tuple(look.jid_then for look in done if foreign_queue(look, self.action) is not None),

@@ -16,11 +16,11 @@ def server_version_of(config: Config, target: Target) -> str | None:
     """Return the version that a running process found; None if there is none, or Redis does not say it quickly."""
     # The store is slow to import, and of no use without a configuration.
     from restbroker.operate.connect import open_store
-    from restbroker.operate.enqueue import serving
+    from restbroker.operate.enqueue import find_process
 
     try:
         with open_store(config, _QUICK_S) as client:
-            found = serving(client, target.queues[0])
+            found = find_process(client, target.queues[0])
     except (StoreUnavailable, StoreRefused):
         return None
     return None if found is None else found.server_version

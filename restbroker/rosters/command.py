@@ -106,7 +106,7 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
         found = operate.show(connection.writer.client, read_user(user, connection.domain), connection.domain)
     if json:
         output.as_json(as_json(found.contacts))
-    elif found.known.is_there:
+    elif found.state.is_there:
         ordered = sorted(found.contacts.items())
         output.table(
             ("JID", "NAME", "GROUPS"),
@@ -114,13 +114,13 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
         )
     for bad in found.bad:
         output.say(f"Not served: {bad}")
-    state = _state(found.known)
+    state = _state(found.state)
     waits = "" if state == "-" else f", {state}"
-    if found.known.is_there:
-        output.say(f"{count_text(len(found.contacts), 'contact')}, version {found.known.version}{waits}.")
+    if found.state.is_there:
+        output.say(f"{count_text(len(found.contacts), 'contact')}, version {found.state.version}{waits}.")
     else:
-        output.say(f"{found.known.user} has no roster{waits}.")
-    if not found.known.version:
+        output.say(f"{found.state.user} has no roster{waits}.")
+    if not found.state.version:
         raise typer.Exit(Exit.FAILED)
 
 
@@ -211,7 +211,7 @@ def delete(user: User, config: ConfigOption = None, yes: YesOption = False, dry_
     """Delete a user's roster completely, so that they count as having none."""
     with open_rosters(config) as connection, usage_errors():
         user = read_user(user, connection.domain)
-        found = operate.show(connection.writer.client, user, connection.domain).known
+        found = operate.show(connection.writer.client, user, connection.domain).state
         if not found.is_there:
             output.say(f"{user} has no roster.")
             return

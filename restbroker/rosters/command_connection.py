@@ -69,7 +69,7 @@ def usage_errors() -> Iterator[None]:
 
 def note_missing_refresh_target(connection: RosterConnection) -> None:
     """Print a note if no target tells Prosody of the change; call it once for a command that changed something."""
-    if connection.writer.refreshing is not None:
+    if connection.writer.refresh_target is not None:
         return
     if unnamed := connection.unnamed_target:
         output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_hint(unnamed)}")
@@ -86,7 +86,7 @@ class WaitNotice:
 
     def __call__(self) -> None:
         """Say it."""
-        to = self.writer.refreshing
+        to = self.writer.refresh_target
         why = None if to is None else why_waiting(self.writer.client, to.queue, to.target.name)
         if why is not None and why != self._said:
             output.say(f"note: {why}")
@@ -95,7 +95,7 @@ class WaitNotice:
 
 def require_refresh_target(connection: RosterConnection) -> None:
     """Raise `UsageError` if a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
-    if connection.writer.refreshing is None and (unnamed := connection.unnamed_target):
+    if connection.writer.refresh_target is None and (unnamed := connection.unnamed_target):
         raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_hint(unnamed))
 
 

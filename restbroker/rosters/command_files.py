@@ -133,11 +133,11 @@ def export(
     form = _format(file, format_)
     with open_rosters(config, only_looks=True) as connection, usage_errors():
         named = list(dict.fromkeys(read_user(name, connection.domain) for name in user or ()))
-        absent = operate.absent(connection.writer.client, named)
-        for name in absent:
+        users_without_roster = operate.users_without_roster(connection.writer.client, named)
+        for name in users_without_roster:
             output.say(f"{name} has no roster.")
-        only = [name for name in named if name not in absent]
-        if absent and not only:
+        only = [name for name in named if name not in users_without_roster]
+        if users_without_roster and not only:
             raise typer.Exit(Exit.FAILED)
         count = _Count()
         pieces = roster_files.write(
@@ -149,7 +149,7 @@ def export(
         else:
             write_pieces(file, pieces)
     output.say(f"{count_text(count.users, 'roster')} with {count_text(count.contacts, 'contact')} written.")
-    if absent:
+    if users_without_roster:
         raise typer.Exit(Exit.PARTLY)
 
 
@@ -222,7 +222,7 @@ def _of_target(connection: RosterConnection, target: Target, users: list[str], *
         is_gone = isinstance(error, roster_source.ServerUnreachable)
         raise typer.Exit(Exit.TARGET if is_gone else Exit.REFUSED) from None
     _print_one_sided(found.left_out)
-    return found.found
+    return found.contents
 
 
 def _of_prosody(folder: Path, connection: RosterConnection, *, one_sided: bool) -> FileContents:
@@ -233,7 +233,7 @@ def _of_prosody(folder: Path, connection: RosterConnection, *, one_sided: bool) 
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
     _print_one_sided(imported.left_out)
-    return imported.found
+    return imported.contents
 
 
 def _print_one_sided(left_out: int) -> None:
@@ -247,11 +247,11 @@ class _ProgressReport:
     """A progress report for a terminal, written now and then."""
 
     what: str
-    told_s: float = attrs.field(factory=time.monotonic)
+    reported_at_s: float = attrs.field(factory=time.monotonic)
 
     def print_progress(self, done: int, total: int) -> None:
-        if sys.stderr.isatty() and time.monotonic() >= self.told_s + _TELL_EVERY_S:
-            self.told_s = time.monotonic()
+        if sys.stderr.isatty() and time.monotonic() >= self.reported_at_s + _TELL_EVERY_S:
+            self.reported_at_s = time.monotonic()
             output.say(f"… {done} of {count_text(total, 'user')} {self.what}")
 
 

@@ -33,7 +33,7 @@ _PATIENCE_S: Final = 2.0
 class RosterView:
     """A user's roster, what is known of it, and what is wrong with entries that cannot be served."""
 
-    known: UserState
+    state: UserState
     contacts: Mapping[str, Contact]
     bad: tuple[BadRoster, ...] = ()
 
@@ -66,11 +66,11 @@ class RefreshResult:
 
 @attrs.frozen
 class Writer:
-    """What changes rosters, on behalf of `who`. `refreshing`: the target that tells Prosody; None: there is none."""
+    """What changes rosters, on behalf of `who`. `refresh_target`: the target that tells Prosody, or None."""
 
     client: Client
     who: str
-    refreshing: RefreshTarget | None
+    refresh_target: RefreshTarget | None
 
     def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
         """Make all of these changes or none, with an entry in the audit log, and return user → new version.
@@ -90,11 +90,11 @@ class Writer:
 
         `wanted`: `wait_for_refreshes` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
         """
-        if self.refreshing is None:
+        if self.refresh_target is None:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
         where = f"{len(users)} named"
         audit.write(self.client, AuditEntry(who=self.who, action="refresh", place="rosters", where=where))
-        return self.refreshing.push(self.client, users, wanted=wanted)
+        return self.refresh_target.push(self.client, users, wanted=wanted)
 
     def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""
@@ -102,9 +102,9 @@ class Writer:
 
     def refresh_jobs(self, users: Sequence[str]) -> RefreshJobs | None:
         """Return the jobs that refresh these users; None: no target does."""
-        if self.refreshing is None:
+        if self.refresh_target is None:
             return None
-        return RefreshJobs(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
+        return RefreshJobs(self.refresh_target.queue, self.refresh_target.payloads(users, time.time()))
 
 
 def wait_for_refreshes(
@@ -187,7 +187,7 @@ def export_rosters(
             yield user, contacts
 
 
-def absent(client: Client, names: Sequence[str]) -> list[str]:
+def users_without_roster(client: Client, names: Sequence[str]) -> list[str]:
     """Return those of these users who have no roster."""
     return [one.user for one in store.user_states(client, names) if not one.is_there]
 

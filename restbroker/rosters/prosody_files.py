@@ -41,7 +41,7 @@ _DEEPEST: Final = 10
 class PreparedImport:
     """What the files have. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
 
-    found: FileContents
+    contents: FileContents
     left_out: int
 
 

@@ -48,7 +48,7 @@ class ServerRefusal(RestbrokerError):
 class FetchedRosters:
     """What was found. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
 
-    found: FileContents
+    contents: FileContents
     left_out: int
 
 

@@ -37,7 +37,7 @@ class Claims:
     `due_ms`: not due yet. `busy_ms`: another process refreshes them.
     """
 
-    flying: tuple[str, ...] = ()
+    in_progress: tuple[str, ...] = ()
     due_ms: Mapping[str, int] = attrs.Factory(dict)
     busy_ms: Mapping[str, int] = attrs.Factory(dict)
 

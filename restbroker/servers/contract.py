@@ -326,7 +326,7 @@ class Logins(Protocol):
         ...
 
     async def present(self, user: str) -> None:
-        """Make the user available: after a login the server does not take them for that."""
+        """Send the user's presence, as the server does not count a user as available for a login alone."""
         ...
 
     async def note_expelled(self, user: str, room: str) -> None:

@@ -70,7 +70,7 @@ class Package:
             raise ConfigError(bug.message, bug.cure) from error
 
     def bug(self, what: str, error: Exception) -> Reason:
-        """Return what people are told of an unforeseen error: its class, and where in the package it came about.
+        """Return the reason that names an unforeseen error: its class, and the line of the package that raised it.
 
         Of a group, the first error counts. Its text is left out, since it may hold a secret.
         """

@@ -198,7 +198,7 @@ def suggest(target: "Target", allowed: "AllowedCommands") -> str | None:
 
 
 def bug(kind: str, what: str, error: Exception) -> "Reason":
-    """Return what people are told of an error of this kind that was not foreseen; `what` failed. Never raises."""
+    """Return the reason that names an unforeseen error in the package of this kind; `what` failed. Never raises."""
     try:
         package = _find(kind)
     except ConfigError:  # it could be used when it was opened

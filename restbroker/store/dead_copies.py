@@ -1,7 +1,7 @@
 """Copies of dead jobs, in case the dead set is trimmed. Used by `operate`.
 
 Any Ruby process on the same Redis trims the dead set to its own limits (9,999 jobs and 180 days in Sidekiq 5 to 8), so
-that a flood of parked jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; a copy that
+that a flood of dead jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; a copy that
 the dead set lacks does not say why: a person may as well have retried or deleted the job.
 """
 
@@ -24,7 +24,7 @@ class Copy:
 
     @property
     def at_s(self) -> float:
-        """The time when the job was parked, by Redis' clock (epoch seconds)."""
+        """The time when the job died, by Redis' clock (epoch seconds)."""
         return int(self.entry.partition("-")[0]) / 1000
 
 
@@ -43,7 +43,7 @@ def size(client: Client) -> int:
     return integer(client.command("XLEN", client.keys.dead_copies))
 
 
-def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
+def missing_copies(client: Client, copies: Sequence[Copy]) -> list[Copy]:
     """Return those copies that the dead set does not have with these bytes; a job that died again has others."""
     if not copies:
         return []
@@ -53,5 +53,5 @@ def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
 
 
 def restore(client: Client, copy: Copy) -> bool:
-    """Put a copy back into the dead set, as parked now: the oldest would be trimmed again. False: it is there."""
+    """Put a copy back into the dead set, as if it died now: the oldest would be trimmed again. False: it is there."""
     return client.command("ZADD", client.keys.sorted_set("dead"), "NX", as_score(time_s(client)), copy.payload) == 1

@@ -1,8 +1,8 @@
 """Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `operate.events`.
 
-What is no event is parked. Always holds: a queue's name is in the set of queues before its first job; an event is
-pushed, or known to have been pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no text
-of a message.
+What is no event becomes a dead job. Always holds: a queue's name is in the set of queues before its first job; an event
+is pushed, or known to have been pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no
+text of a message.
 """
 
 from collections.abc import Sequence
@@ -112,9 +112,9 @@ def add_dead_jobs(client: Client, jobs: Sequence[bytes]) -> None:
     If called twice, equal jobs are in the set once.
     """
     keys, score = client.keys, as_score(time_s(client))
-    parked = [("ZADD", keys.sorted_set("dead"), score, job) for job in jobs]
+    dead = [("ZADD", keys.sorted_set("dead"), score, job) for job in jobs]
     copies = [("XADD", keys.dead_copies, "MAXLEN", "~", _COPIES, "*", "ticket", "", "payload", job) for job in jobs]
-    client.commands([*parked, *copies])
+    client.commands([*dead, *copies])
 
 
 def newest(client: Client, after: str = "") -> list[RecentEvent]:

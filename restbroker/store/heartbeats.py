@@ -28,7 +28,7 @@ from restbroker.store.settling import Destinations
 from restbroker.store.tickets import generation_of, queue_of, ticket_number, ticket_queue
 
 MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
-"""How to park a job of a dead identity, and what to answer; the time in the result is replaced by Redis' clock.
+"""How to settle a job of a dead identity as dead, and what to answer; Redis replaces the time in the result by its own.
 
 Each job gets another time.
 """
@@ -40,17 +40,17 @@ _DAY_S = 86_400
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
 _DONE, _PARKED, _UNANSWERED = 1, 2, 3
-"""The script's codes for a job that went back, one that was parked, and one that was parked without all its replies."""
+"""The script's codes for a job that went back, one that died, and one that died without all its replies."""
 
 
 @attrs.frozen
 class Recovery:
-    """What `recover` did: how many jobs went back, were parked, or stay.
+    """What `recover` did: how many jobs went back, died, or stay.
 
-    `jobs`: those that went back or were parked. `maybe_run`: those of them that may have reached a worker. `dead`:
+    `jobs`: those that went back or died. `maybe_run`: those of them that may have reached a worker. `dead`:
     those that are in the dead set, because they were marked as about to be sent, or crashed the process alone.
     `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
-    identity is gone; otherwise call `recover` again later. `unanswered`: those that were parked although Redis refuses
+    identity is gone; otherwise call `recover` again later. `unanswered`: those that died although Redis refuses
     a reply to them.
     """
 
@@ -80,20 +80,20 @@ def fence(client: Client, identity: str, counter_seen: int) -> bool:
 
     False: it lives, or is gone.
     """
-    return client.run("fence", [client.keys.heartbeats, client.keys.fenced], [identity, counter_seen]) == 1
+    return client.run("fence", [client.keys.heartbeats, client.keys.fenced_identities], [identity, counter_seen]) == 1
 
 
 def recover(
-    client: Client, identity: str, park: MakeDead, poison: MakeDead | None = None, waits: Waits | None = None
+    client: Client, identity: str, make_dead: MakeDead, poison: MakeDead | None = None, waits: Waits | None = None
 ) -> Recovery:
     """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
-    Jobs marked as about to be sent are parked, and answered in the same step, as `park` says. So is a job that was
-    alone in the process in the last three crashes of its target (`poison` says how, or else `park`). A job that was in
-    progress in three crashes or more waits a while in the schedule set, if `waits` allows it. Safe to repeat and to run
-    twice at once. If the identity is not fenced, or is gone already, nothing happens. Raise `StoreUnavailable` half
-    way: what was moved is moved, call it again. Raise `StoreRefused` if it has jobs but no record, or a damaged one:
-    nothing was done; or if its hash of jobs has entries that restbroker did not write: the other jobs went back.
+    Jobs marked as about to be sent die, and are answered in the same step, as `make_dead` says. So does a job that was
+    alone in the process in the last three crashes of its target (`poison` says how, or else `make_dead`). A job that
+    was in progress in three crashes or more waits a while in the schedule set, if `waits` allows it. Safe to repeat and
+    to run twice at once. If the identity is not fenced, or is gone already, nothing happens. Raise `StoreUnavailable`
+    half way: what was moved is moved, call it again. Raise `StoreRefused` if it has jobs but no record, or a damaged
+    one: nothing was done; or if its hash of jobs has entries that restbroker did not write: the other jobs went back.
     """
     known = read(client, identity)
     in_hand = read_tickets(client, identity)
@@ -102,9 +102,9 @@ def recover(
             f"{identity} holds {len(in_hand.tickets)} jobs, but there is no record of their queues.",
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
-    target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
+    target, queues = ("", ()) if known is None else (known.process.target, known.queues)
     marks = mapping(client.command("HGETALL", client.keys.send_marks(identity)))
-    beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
+    beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.process)
     known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = unanswered = 0
@@ -129,7 +129,9 @@ def recover(
             responses=responses,
         )
         answer = _recover(
-            client, crash, [_orphan(crash, ticket, marks, park=park, poison=poison, waits=waits) for ticket in tickets]
+            client,
+            crash,
+            [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets],
         )
         if answer is None:
             return Recovery(moved, maybe, put_aside, refused, retired=False, unanswered=unanswered)
@@ -213,7 +215,7 @@ def _has_others(client: Client, identity: str, mine: ProcessInfo) -> bool:
         known = read(client, other)
         if (
             known is not None
-            and attrs.evolve(known.facts, target=mine.target) == mine
+            and attrs.evolve(known.process, target=mine.target) == mine
             and read_tickets(client, other).tickets
         ):
             return True
@@ -231,7 +233,7 @@ def _orphan(
     crash: DeadIdentity,
     ticket: str,
     marks: Mapping[str, bytes],
-    park: MakeDead,
+    make_dead: MakeDead,
     poison: MakeDead | None,
     waits: Waits | None,
 ) -> Orphan:
@@ -246,9 +248,9 @@ def _orphan(
         case None:
             return Orphan(ticket, waits=may_wait)
         case b"alone":
-            return Orphan(ticket, (poison or park)(fallen), may_wait)
+            return Orphan(ticket, (poison or make_dead)(fallen), may_wait)
         case _:
-            return Orphan(ticket, park(fallen))
+            return Orphan(ticket, make_dead(fallen))
 
 
 def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> list[Reply] | None:
@@ -256,7 +258,7 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
     keys, identity = client.keys, crash.identity
     now_s = time_s(client)
     fixed = [
-        keys.fenced,
+        keys.fenced_identities,
         keys.in_progress(identity),
         keys.sorted_set("dead"),
         keys.dead_copies,

@@ -40,7 +40,7 @@ class Registration:
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
     """
 
-    facts: ProcessInfo
+    process: ProcessInfo
     queues: tuple[str, ...]
     heartbeat_at_s: int | None
     snapshot: bytes | None
@@ -54,7 +54,7 @@ def live_identities(client: Client) -> Mapping[str, int]:
 
 def fenced_identities(client: Client) -> Mapping[str, int]:
     """Return every fenced identity that may still hold jobs, and its counter at that time."""
-    return counts(client.command("HGETALL", client.keys.fenced))
+    return counts(client.command("HGETALL", client.keys.fenced_identities))
 
 
 def read(client: Client, identity: str) -> Registration | None:

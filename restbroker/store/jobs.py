@@ -155,7 +155,7 @@ def register(
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
-    `responses`: where the reply jobs of its jobs go if it dies and they are parked.
+    `responses`: where the reply jobs of its jobs go if the process dies and they with it.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(facts))
     if responses is not None:
@@ -163,7 +163,9 @@ def register(
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
     keys = client.keys
-    reply = client.run("register", [keys.heartbeats, keys.fenced, keys.info(identity)], [identity, *as_fields(fields)])
+    reply = client.run(
+        "register", [keys.heartbeats, keys.fenced_identities, keys.info(identity)], [identity, *as_fields(fields)]
+    )
     return reply == 1
 
 
@@ -180,7 +182,13 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     """Return the script call that `fetch` sends."""
     identity, target = request.identity, request.target
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
-    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recoveries_version, keys.fenced]
+    fixed += [
+        keys.rate(target),
+        keys.in_flight(target),
+        keys.sorted_set("dead"),
+        keys.recoveries_version,
+        keys.fenced_identities,
+    ]
     limits = request.limits
     numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
@@ -254,7 +262,7 @@ def retire(client: Client, identity: str) -> bool:
     # What retired before has no record, and nothing in hand either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
     own = [keys.in_progress(identity), keys.send_marks(identity), keys.info(identity), keys.in_flight(target)]
-    return client.run("retire", [keys.heartbeats, keys.fenced, *own], [identity]) == 1
+    return client.run("retire", [keys.heartbeats, keys.fenced_identities, *own], [identity]) == 1
 
 
 def rejoin(client: Client, identity: str, ticket: str) -> None:

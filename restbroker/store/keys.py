@@ -52,7 +52,7 @@ class Keys:
         return self._key("restbroker:beats")
 
     @property
-    def fenced(self) -> str:
+    def fenced_identities(self) -> str:
         """HASH identity → counter when fenced: whose jobs are to be given back."""
         return self._key("restbroker:dying")
 

@@ -49,7 +49,7 @@ class GiveBackResult:
 
 @attrs.frozen
 class Transfer:
-    """One member of the original's retry set, and what it becomes. With `dead_score` (epoch seconds) it is parked."""
+    """One member of the original's retry set, and what it becomes. With `dead_score` (epoch seconds) it is dead."""
 
     old: bytes
     new: bytes

@@ -79,7 +79,7 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
             ("SMEMBERS", keys.queues),
             ("SMEMBERS", keys.paused_queues),
             ("HGETALL", keys.heartbeats),
-            ("HGETALL", keys.fenced),
+            ("HGETALL", keys.fenced_identities),
         ]
     )
     fenced = frozenset(counts(dying))

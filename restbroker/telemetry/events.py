@@ -118,7 +118,7 @@ class IdentityFenced:
 
 @attrs.frozen
 class JobsRecovered:
-    """Jobs of a dead process were requeued or parked.
+    """Jobs of a dead process were requeued or are dead now.
 
     Most of the `jobs` were requeued; `maybe_run` of them may have been sent; `dead` were about to be sent under
     `AtMostOnce`, or are `Poison`, and are in the dead set.
@@ -132,7 +132,7 @@ class JobsRecovered:
 
 @attrs.frozen
 class JobDied:
-    """A job of a dead process was parked, since it must not run again."""
+    """A job of a dead process died too, since it must not run again."""
 
     code: str
     command: str | None

@@ -198,7 +198,7 @@ class LogSink:
             sums.delivered += 1
         else:
             sums.failed += 1
-        # What was delivered is parked when its answer could not be written.
+        # A delivered job dies when its answer could not be written.
         if event.outcome != "delivered" or event.fate == "dead":
             self._write_failure(event)
         if self._is_written("debug"):

@@ -85,7 +85,7 @@ class ConnectRamp(Generic[C]):
     _closed: bool = False
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many tasks stand in line."""
         return len(self._line)
 

@@ -130,7 +130,7 @@ class LeanClient:
         If not, `take_back` must follow.
         """
         return (
-            not (self._closed or connection.turn is not None or now_s > connection.old_at_s or self._ramp.waiting)
+            not (self._closed or connection.turn is not None or now_s > connection.old_at_s or self._ramp.waiting_count)
             and connection.wire.is_quiet()
         )
 

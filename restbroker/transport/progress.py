@@ -22,7 +22,7 @@ class Progress(Generic[C]):
     attempt `is_connected`.
     """
 
-    ramp: ConnectRamp[C]
+    connect_ramp: ConnectRamp[C]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     patience_s: float = math.inf
@@ -44,7 +44,7 @@ class Progress(Generic[C]):
                 # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
                 left_s = self.scope.deadline - trio.current_time()
                 self.scope.deadline = math.inf
-                await self.ramp.begin(self)
+                await self.connect_ramp.begin(self)
                 self.since_s = trio.current_time()
                 self.scope.deadline = self.since_s + left_s
                 self.attempt.deadline = self.since_s + self.patience_s
@@ -54,6 +54,6 @@ class Progress(Generic[C]):
             case "http11.send_request_headers.started":
                 self.has_begun = True
             case "http11.receive_response_headers.complete":
-                self.ramp.note_answered(self)
+                self.connect_ramp.note_answered(self)
             case _:
                 pass

@@ -38,7 +38,7 @@ from restbroker.operate.throttle import Throttle
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.web.connection import AdminConnection
-from restbroker.web.pending import Pending, complete
+from restbroker.web.pending import PendingValues, complete
 from restbroker.web.render import TITLES
 from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
@@ -79,7 +79,7 @@ class ActionForm:
     zset: SortedSet | None
     verb: Verb
     names: tuple[str, ...]
-    typed: list[str]
+    conditions: list[str]
     time: str
     queue: str
     why: str
@@ -104,8 +104,8 @@ class ActionForm:
         Raise `UsageError` if a condition cannot be read.
         """
         # In whole seconds, for people; a moment sooner than now.
-        meant = where.read(self.typed, math.floor(time.time()), ahead=self.is_ahead)
-        return self if self.names else attrs.evolve(self, typed=[where.with_fixed_time(one) for one in meant])
+        meant = where.read(self.conditions, math.floor(time.time()), ahead=self.is_ahead)
+        return self if self.names else attrs.evolve(self, conditions=[where.with_fixed_time(one) for one in meant])
 
     def with_fixed_time(self) -> "ActionForm":
         """Return the form with a moment instead of a span as `time`, so that it means the same in each slice.
@@ -143,12 +143,12 @@ class ActionForm:
         """The name under which an edit for this list is kept in `Pending`."""
         return f"{self.name}/{self.of}" if self.of else self.name
 
-    def waiting(self, client: Client, known: ConfigContext) -> act_waiting.WaitingSelection:
+    def waiting_selection(self, client: Client, known: ConfigContext) -> act_waiting.WaitingSelection:
         """Return the jobs of the queue that wait now and are meant; call it in the connection's thread.
 
         Raise `UsageError` if a condition cannot be read.
         """
-        wanted = where.read(self.typed, time.time(), hidden=known.hidden)
+        wanted = where.read(self.conditions, time.time(), hidden=known.hidden)
         return act_waiting.select(client, self.of, wanted, keys=self.names or None)
 
     def steps(
@@ -170,7 +170,7 @@ class ActionForm:
         if self.zset is None:
             assert isinstance(meant, act_waiting.WaitingSelection)  # noqa: S101 - `line` is of a queue
             return act_waiting.perform(client, action, meant, config=admin.config(), known=known, dry_run=dry_run)
-        wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
+        wanted = where.read(self.conditions, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         shown = meant.inventory if isinstance(meant, _InSet) else None
         chosen = Selection(self.names) if self.names else Selection((), wanted, self.rest, shown)
         return act.perform(
@@ -196,7 +196,7 @@ class ActionForm:
         words += [] if edit is None else _words_of(edit, changed)
         words += ["--repeat-unsafe"] if self.repeat_unsafe else []
         return shlex.join(
-            words + [word for one in self.typed for word in ("--where", one)] + ([] if self.typed else ["--all"])
+            words + [word for one in self.conditions for word in ("--where", one)] + ["--all"] * (not self.conditions)
         )
 
     def action(self, who: str, known: ConfigContext) -> Action:
@@ -240,8 +240,8 @@ class ActPages:
 
     admin: AdminConnection
     shell: Shell
-    edits: Pending[Edit] = attrs.field(factory=Pending)
-    lines: Pending[act_waiting.WaitingSelection | _InSet] = attrs.field(factory=Pending)
+    edits: PendingValues[Edit] = attrs.field(factory=PendingValues)
+    lines: PendingValues[act_waiting.WaitingSelection | _InSet] = attrs.field(factory=PendingValues)
 
     async def act(self, name: str) -> Response:
         """Answer the form of a set's page, of a job's page, or of the page that asks for confirmation."""
@@ -263,7 +263,7 @@ class ActPages:
         asked = asked.first_part()
         # Until it is confirmed others come, which nobody was asked about.
         if asked.zset is None:
-            waiting = await self.admin.ask(lambda client: asked.waiting(client, self.admin.context()))
+            waiting = await self.admin.ask(lambda client: asked.waiting_selection(client, self.admin.context()))
             asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))
         progress = await self._do(asked.for_trial(), dry_run=True)
         if asked.zset is not None and progress.inventory is not None:
@@ -351,7 +351,7 @@ class ActPages:
 
 def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
     """Return the values that both the question and the result show."""
-    foreign = {queue: jobs for queue, jobs in progress.foreign.items() if queue != _NO_QUEUE}
+    foreign = {queue: jobs for queue, jobs in progress.foreign_queues.items() if queue != _NO_QUEUE}
     return {
         "name": asked.name,
         "form": asked,
@@ -362,7 +362,7 @@ def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -
         "foreign": sum(foreign.values()),
         "foreign_queues": counts_text(foreign),
         "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
-        "back": address(f"/{asked.name}", asked.typed, **({} if asked.zset else {"name": asked.of})),
+        "back": address(f"/{asked.name}", asked.conditions, **({} if asked.zset else {"name": asked.of})),
         "job_pages": asked.name if asked.zset else None,
         "command": None if progress.ended else asked.command(edit, [after for _, after in progress.previews]),
     }
@@ -385,7 +385,7 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
         zset=SETS.get(name),
         verb=cast("Verb", verb),
         names=names,
-        typed=conditions(form.getlist("where")),
+        conditions=conditions(form.getlist("where")),
         time=form.get("time", "1h").strip(),
         queue=form.get("queue", "").strip(),
         why=form.get("why", "").strip()[:_WHY_LIMIT],

@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 import attrs
 
-from restbroker.broker.status.view import Running
+from restbroker.broker.status.view import RunningJob
 from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings
@@ -64,7 +64,7 @@ def _is_for_pages(attribute: "attrs.Attribute[object]", _value: object) -> bool:
     return attribute.name != "per_process"
 
 
-def in_this_process(running: Sequence[Running], *, show_bodies: bool) -> JobsInProgress:
+def in_this_process(running: Sequence[RunningJob], *, show_bodies: bool) -> JobsInProgress:
     """Return a function that lists what this process itself has in progress, from `running`."""
     return lambda _client, served: {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served}
 
@@ -132,7 +132,7 @@ def _metrics(
     }
 
 
-def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:
+def _jobs(queue: str, running: Sequence[RunningJob], *, show_bodies: bool) -> list[Json]:
     own = [one for one in running if one.queue == queue]
     # The jobs of a target share their secrets.
     known = {secrets: hiding.spellings_of(secrets) for secrets in {one.secrets for one in own}}
@@ -145,7 +145,7 @@ def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[
     ]
 
 
-def _message(one: Running, secrets: Spellings, *, show_bodies: bool) -> Json:
+def _message(one: RunningJob, secrets: Spellings, *, show_bodies: bool) -> Json:
     if len(one.job.raw) > _WHOLE_BYTES:
         fields = one.job.fields
         cut = display.payload(fields, one.command, one.queue, secrets=secrets, spec=one.spec, show_bodies=show_bodies)

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from restbroker.operate.edit import Edit
-from restbroker.operate.enqueue import serving_if_known
+from restbroker.operate.enqueue import find_process_if_known
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection
 
@@ -30,7 +30,7 @@ class _Entry(Generic[T]):
 
 
 @attrs.frozen(eq=False)
-class Pending(Generic[T]):
+class PendingValues(Generic[T]):
     """The values of one kind that wait in this process; each is found only under the `about` it was kept for."""
 
     _kept: dict[str, _Entry[T]] = attrs.field(factory=dict, repr=False)
@@ -67,5 +67,5 @@ def complete(edit: Edit, client: Client, admin: AdminConnection) -> Edit:
 
 def version_of(client: Client, queue: str) -> str | None:
     """Return the server's version as a running process of this queue reports it; None if it is not known."""
-    found = serving_if_known(client, queue)
+    found = find_process_if_known(client, queue)
     return None if found is None else found.server_version

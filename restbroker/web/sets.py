@@ -148,7 +148,7 @@ class SetPages:
         }
         return Response(await self.shell.page_of_jobs("job.html", **values))
 
-    async def waiting(self) -> Response:
+    async def waiting_page(self) -> Response:
         """Return one page of the jobs that wait in a queue; refuse it with 404 if the queue is not known."""
         queue, typed = request.args.get("name", ""), conditions(request.args.getlist("where"))
         after = request.args.get("after") or None
@@ -162,7 +162,7 @@ class SetPages:
             is_served = queue in known.targets
             pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
-            page = find.waiting(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
             return page if page.total else _missing(client, queue, known) or page
 
         wrong: UsageError | None = None

@@ -100,7 +100,7 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
         app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask_all, name), methods=["GET"])
         app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act_all, name), methods=["POST"])
     job_pages = JobPages(admin, shell)
-    app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
+    app.add_url_rule("/queue", view_func=pages.waiting_page, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
     app.add_url_rule("/in-hand", view_func=job_pages.in_progress, methods=["GET"])
     app.add_url_rule("/find", view_func=job_pages.find, methods=["GET"])

@@ -4,7 +4,7 @@ changes.
 
 import trio
 
-from restbroker.broker.status.view import Running
+from restbroker.broker.status.view import RunningJob
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, Held
@@ -16,13 +16,15 @@ def hold(harness: Harness) -> trio.Event:
     return held.let
 
 
-def running(harness: Harness, jid: str) -> Running:
-    (found,) = (one for one in harness.status.running() if one.job.jid == jid)
+def running(harness: Harness, jid: str) -> RunningJob:
+    (found,) = (one for one in harness.status.running_jobs() if one.job.jid == jid)
     return found
 
 
 async def until_running(harness: Harness, count: int) -> None:
-    await harness.until(lambda: len(harness.status.running()) == count == len(harness.target.calls), "they are sent")
+    await harness.until(
+        lambda: len(harness.status.running_jobs()) == count == len(harness.target.calls), "they are sent"
+    )
 
 
 async def test_a_job_that_was_sent_is_parked_as_one_that_may_have_run_and_the_others_go_on(harness: Harness) -> None:

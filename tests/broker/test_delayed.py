@@ -48,8 +48,8 @@ async def test_a_stop_requeues_what_waits_for_its_time(harness: Harness) -> None
     async with harness.broker():
         await harness.until(lambda: len(harness.target.calls) == 5, "all were asked for")
         (pool,) = harness.status.pools
-        await harness.until(lambda: len(pool.delayed.waiting()) == 5, "all wait")
-        assert not harness.status.running()
+        await harness.until(lambda: len(pool.delayed.waiting_tickets()) == 5, "all wait")
+        assert not harness.status.running_jobs()
     assert sorted(entry["jid"] for entry in harness.entries("queue:rest")) == [f"jid-once-{n}" for n in range(5)]
 
 

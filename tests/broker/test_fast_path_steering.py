@@ -92,8 +92,8 @@ async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_b
         count, first = _CONCURRENCY + 2, 10_000
         serving.push(jobs(count, dict.fromkeys(range(first, first + count), _HELD), first=first))
         await all_sent(serving, len(warm) + _CONCURRENCY)
-        await until_async(lambda: len(serving.status.running()) == count, "all are started")
-        threads = {running.job.jid: running.thread for running in serving.status.running()}
+        await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
+        threads = {running.job.jid: running.thread for running in serving.status.running_jobs()}
         sent = {name_of(request) for request in serving.server.requests}
         (first_sent, *_), (first_held, _) = sorted(sent & set(threads)), sorted(set(threads) - sent)
         assert serving.status.cancel(threads[first_held])

@@ -100,7 +100,7 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
     harness: Harness, change: Callable[[WorkerPool], None], why: type[Exception]
 ) -> None:
     async with harness.broker():
-        await harness.until(harness.status.serving, "it serves")
+        await harness.until(harness.status.served_targets, "it serves")
         pool, job = pool_of(harness), JobInProgress("1:1", 1, "q", b"{}")
         payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
         assert isinstance(payload, Job)
@@ -122,7 +122,7 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
 ) -> None:
     harness.at_most_once = at_most_once
     async with harness.broker():
-        await harness.until(harness.status.serving, "it serves")
+        await harness.until(harness.status.served_targets, "it serves")
         pool = pool_of(harness)
         run_out(pool)
         harness.push("safe")

@@ -203,7 +203,7 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
         harness.client.close()
         redis.start()
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: not harness.status.running(), "they are let go")
+        await harness.until(lambda: not harness.status.running_jobs(), "they are let go")
         harness.target.sent.clear()
         harness.target.answer, harness.target.probe_answer = ok, FINE
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are settled")

@@ -175,7 +175,7 @@ async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(
     shown.target, shown.slots = Scripted(held), {"safe": 1}
     async with shown.broker():
         shown.push(count=3)
-        await shown.until(lambda: len(shown.status.running()) == 1 and shown.size("queue:rest") == 0, "one runs")
+        await shown.until(lambda: len(shown.status.running_jobs()) == 1 and shown.size("queue:rest") == 0, "one runs")
         await shown.until(lambda: len(work(shown)) == 1, "one is shown")
         held.let.set()
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
@@ -186,7 +186,7 @@ async def test_after_a_stop_from_sidekiq_web_one_local_signal_does_not_cut_off_w
     shown.target = Scripted(held)
     async with shown.broker():
         shown.push()
-        await shown.until(shown.status.running, "it runs")
+        await shown.until(shown.status.running_jobs, "it runs")
         await ask(shown, "TERM")
         shown.control.quiet.set()
         await shown.until(shown.control.stop.is_set, "it stops")
@@ -216,7 +216,7 @@ async def test_no_more_than_so_many_jobs_are_shown(shown: Harness, monkeypatch: 
     shown.target = Scripted(held)
     async with shown.broker():
         shown.push(count=3)
-        await shown.until(lambda: len(shown.status.running()) == 3, "three run")
+        await shown.until(lambda: len(shown.status.running_jobs()) == 3, "three run")
         await shown.until(lambda: len(work(shown)) == 2, "two are shown")
         held.let.set()
 

@@ -107,7 +107,7 @@ async def test_the_pages_show_the_new_lanes_and_what_the_old_ones_still_do(harne
         await taken_over(harness, new)
         await harness.until(lambda: status.view().finishing == 2, "they run under the old configuration")
         assert status.view().unready is None
-        assert [running.queue for running in status.running()] == ["rest", "rest"]
+        assert [running.queue for running in status.running_jobs()] == ["rest", "rest"]
         held.let.set()
         await harness.until(lambda: status.view().finishing == 0, "they are done")
         assert status.view().phase == "serving"

@@ -185,7 +185,7 @@ async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
-        (running,) = harness.status.running()
+        (running,) = harness.status.running_jobs()
         assert harness.status.cancel(running.thread) is True
         await harness.until(lambda: harness.size("dead"), "it is parked")
     (parked,) = harness.members("dead")

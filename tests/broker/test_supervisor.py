@@ -22,7 +22,7 @@ from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
 
-READY = View("serving", store_up=True, beat_fresh=True, closed={})
+READY = View("serving", store_up=True, heartbeat_fresh=True, closed={})
 STARTING = attrs.evolve(READY, phase="starting")
 SAY_READY = f"line.sendall({WorkerReport(READY, 0).line()!r})"
 
@@ -242,7 +242,7 @@ async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> N
 
 def worker_of(pid: int, view: View = STARTING, line: object = None, heard_at_s: float | None = None) -> Worker:
     """Of no process at all."""
-    return Worker(SimpleNamespace(pid=pid), line, view, heard_at_s=heard_at_s)  # type: ignore[arg-type]
+    return Worker(SimpleNamespace(pid=pid), line, view, last_report_s=heard_at_s)  # type: ignore[arg-type]
 
 
 def line_of(*views: View) -> Sequence[WorkerReport | None]:
@@ -271,7 +271,7 @@ async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_
     await trio.sleep(HUNG_S)
     assert not one.is_alive()
     assert one.view().unready == "No answer from worker 1 (pid 4711)."
-    one._workers[1].heard_at_s = None
+    one._workers[1].last_report_s = None
     assert one.is_alive()
 
 
@@ -297,7 +297,7 @@ async def test_a_supervisor_that_was_suspended_itself_takes_no_worker_for_hung(
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         await trio.testing.wait_all_tasks_blocked()
-        one.supervisor._workers[1].heard_at_s = trio.current_time()
+        one.supervisor._workers[1].last_report_s = trio.current_time()
         mock_clock.jump(1.5)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()

@@ -57,7 +57,7 @@ class Story:
         await trio.sleep(chance.choice((0.0, 0.001, 0.02, 0.06, 1.0, 30.0)))
 
     def cancel(self, process: Process) -> None:
-        for running in process.status.running()[:1]:
+        for running in process.status.running_jobs()[:1]:
             process.status.cancel(running.thread)
 
     def fence(self, process: Process) -> None:

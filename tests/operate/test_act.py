@@ -133,12 +133,12 @@ def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_
             ours = put(zset, NOW_S + 9, "ours")
             action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
             left = done(client, zset, action, Selection(("j0", "j1", "j2")), configured)
-            assert (left.done, left.foreign, list(left.refused.values())) == (0, {"foreign": 3}, [3])
+            assert (left.done, left.foreign_queues, list(left.refused.values())) == (0, {"foreign": 3}, [3])
             assert sorted(members(client, zset)) == sorted([*before, ours])
             counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
-            assert (counted.done, counted.foreign) == (4, {"foreign": 4 if verb == "move" else 3})
+            assert (counted.done, counted.foreign_queues) == (4, {"foreign": 4 if verb == "move" else 3})
             went = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured)
-            assert (went.done, went.foreign, went.refused) == (4, counted.foreign, {})
+            assert (went.done, went.foreign_queues, went.refused) == (4, counted.foreign_queues, {})
             assert len(queued(client, "foreign")) == (3 if verb == "retry" else 0)
 
 

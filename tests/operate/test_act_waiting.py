@@ -133,7 +133,7 @@ def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: 
     wanted = read(["failure_group = 0123456789"], NOW_S)
     for ask in (
         lambda: act_waiting.select(client, "rest", wanted),
-        lambda: find.waiting(client, "rest", wanted, context_of(settings)),
+        lambda: find.waiting_page(client, "rest", wanted, context_of(settings)),
     ):
         with pytest.raises(UsageError, match="failure_group is only for failed jobs"):
             ask()

@@ -6,7 +6,7 @@ from typing import Any
 from restbroker.job.names import BODY_NAMES
 from restbroker.operate import jobs
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import Budget, Page, is_key, one, page, waiting
+from restbroker.operate.find import Budget, Page, is_key, one, page, waiting_page
 from restbroker.operate.where import Where, read
 from restbroker.store import queues
 from restbroker.store.client import Client
@@ -204,12 +204,12 @@ def test_a_job_id_may_look_like_a_key(client: Client, configured: ConfigContext,
 
 def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job(f"j{n}", retry_count=None, failed_at=None) for n in range(50)])
-    first = waiting(client, "rest", (), configured, limit=30)
+    first = waiting_page(client, "rest", (), configured, limit=30)
     assert jids(first) == [f"j{n}" for n in range(30)]
-    second = waiting(client, "rest", (), configured, after=first.after, limit=30)
+    second = waiting_page(client, "rest", (), configured, after=first.after, limit=30)
     assert (jids(second)[0], second.after) == ("j30", None)
-    assert jids(waiting(client, "rest", where("jid = j44"), configured)) == ["j44"]
-    assert waiting(client, "none", (), configured).entries == ()
+    assert jids(waiting_page(client, "rest", where("jid = j44"), configured)) == ["j44"]
+    assert waiting_page(client, "none", (), configured).entries == ()
     assert client.command("LLEN", "ns:queue:rest") == 50
 
 

@@ -113,18 +113,18 @@ def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_firs
 ) -> None:
     change(client, put("ann"))
     due_ms = rosters.claim(client, ["ann", "bob"], "h", LEASE_MS, LATE)
-    assert due_ms.flying == ("bob",), "who is not marked need not wait"
+    assert due_ms.in_progress == ("bob",), "who is not marked need not wait"
     assert 50_000 < due_ms.due_ms["ann"] <= 60_000
     now_ms = server.now_us() // 1000
     server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms} {now_ms} 1")
     assert rosters.user_states(client, ["ann"])[0].dirty_s == pytest.approx(80, abs=50)
     assert 0 < rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).due_ms["ann"] <= 10_000
     server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms - 60_001} {now_ms} 1")
-    assert rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).flying == ("ann",)
+    assert rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).in_progress == ("ann",)
     server.raw.hset(DIRTY, "ann", f"{now_ms + 80_000} {now_ms + 80_000} {now_ms} 1")
     assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).busy_ms
     rosters.end_refreshes(client, "h", ["ann"])
-    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).flying == ("ann",), "no change is in the future"
+    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).in_progress == ("ann",), "no change is in the future"
 
 
 def test_a_refresh_is_ended_by_nobody_but_who_began_it(client: Client) -> None:
@@ -169,7 +169,7 @@ def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Clie
     rosters.mark(client, [], WANTED)
     assert len(jobs(server)) == len(set(jobs(server))) == 3000
     assert rosters.counts(client) == (1, 3000)
-    assert rosters.claim(client, names, "h", LEASE_MS, AT_ONCE).flying == tuple(names)
+    assert rosters.claim(client, names, "h", LEASE_MS, AT_ONCE).in_progress == tuple(names)
     assert rosters.end_refreshes(client, "h", names) == 3000
     assert server.raw.exists(DIRTY, FLIGHTS) == 0
 

@@ -87,7 +87,7 @@ def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: L
     assert view.age_s is not None
     assert 100 <= view.age_s < 105
     assert view.registration is not None
-    assert (view.registration.facts, view.registration.queues) == (FACTS, QUEUES)
+    assert (view.registration.process, view.registration.queues) == (FACTS, QUEUES)
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) + 100)
     assert overview(lane.client).identities[1].age_s == 0.0, "a clock that was set back"
 

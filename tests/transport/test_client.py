@@ -451,7 +451,7 @@ async def test_leave_to_connect_that_comes_to_who_may_not_send_any_more_goes_to_
         late = [Refusing() for _ in range(3)]
         for sender in [*late, Refusing()]:
             nursery.start_soon(send, client, sender)
-        await until_async(lambda: ramp.waiting == 4, "the others stand in line")
+        await until_async(lambda: ramp.waiting_count == 4, "the others stand in line")
         for sender in late:
             sender.may = False
         await until_async(lambda: len(server.requests) == START + 1, "the last of them is sent")

@@ -172,10 +172,10 @@ async def test_who_only_may_connect_gets_no_connection_of_others(autojump_clock:
         await wait_all_tasks_blocked()
         ramp.give("b")
         await wait_all_tasks_blocked()
-        assert (waiters.served, ramp.waiting) == ([(1, "b")], 1)
+        assert (waiters.served, ramp.waiting_count) == ([(1, "b")], 1)
         ramp.release(100)
         await wait_all_tasks_blocked()
-        assert ramp.waiting == 0
+        assert ramp.waiting_count == 0
 
 
 async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: MockClock) -> None:
@@ -332,7 +332,7 @@ async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock
     assert lasting <= crowd.done
     assert not crowd.ramp._begun
     assert crowd.ramp._keeper is None
-    assert crowd.ramp.waiting == 0
+    assert crowd.ramp.waiting_count == 0
 
 
 async def test_ejabberds_short_backlog_lets_few_of_two_hundred_at_once_wait(

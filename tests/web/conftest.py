@@ -127,7 +127,7 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
 
         def question() -> Question:
-            jobs = in_this_process(status.running(), show_bodies=False)
+            jobs = in_this_process(status.running_jobs(), show_bodies=False)
             return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
         def seen() -> Question:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from restbroker.broker.status.view import Running
+from restbroker.broker.status.view import RunningJob
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.job import Job, read
 from restbroker.store.client import StoreSettings, open_client
@@ -168,7 +168,7 @@ async def test_a_frozen_redis_holds_no_request_up_for_ever(harness: Harness, sit
 def test_a_job_in_hand_that_cannot_be_shown_is_a_line_beside_the_others(redis_server: RedisServer) -> None:
     deep = '{"a":' * 90 + '"hunter2-hunter2"' + "}" * 90
     jobs = [read(f'{{"args":["x",{args},"t"]}}'.encode(), "rest", "j") for args in (deep, '{"a":1}')]
-    running = [Running(one, "rest", 5.0, "x", "t", ()) for one in jobs if isinstance(one, Job)]
+    running = [RunningJob(one, "rest", 5.0, "x", "t", ()) for one in jobs if isinstance(one, Job)]
     with closing(open_client(StoreSettings(redis_server.url))) as client, little_room(130):
         found: Any = in_this_process(running, show_bodies=True)(client, ["rest"])["rest"]
     assert [one["message"] for one in found] == [

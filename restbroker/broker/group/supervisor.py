@@ -99,7 +99,7 @@ class Supervisor:
         views = [worker.view for worker in self._workers.values()]
         views += [STARTING] * (self.count - len(views))
         seen = together(views, stopping=self._stop.is_set())
-        return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False, silent=self._health.problem())
+        return seen if self.is_alive() else attrs.evolve(seen, heartbeat_fresh=False, silent=self._health.problem())
 
     def is_alive(self) -> bool:
         """Tell whether any worker has spoken lately, and none hangs; at the start they may take their time."""
@@ -107,7 +107,7 @@ class Supervisor:
 
     def any_hangs(self) -> bool:
         """Tell whether the event loop of a worker that lives stands still."""
-        return bool(self._health.hung())
+        return bool(self._health.silent_workers())
 
     def pids(self) -> frozenset[int]:
         """Return the process ids of the workers that live."""

@@ -28,7 +28,7 @@ REPORT_S = 1.0
 """Seconds between two lines of a worker at most; one that is silent for much longer hangs."""
 HUNG_S = 10.0
 """Seconds of silence after which a worker counts as one whose event loop hangs."""
-STARTING = View("starting", store_up=True, beat_fresh=True, closed={})
+STARTING = View("starting", store_up=True, heartbeat_fresh=True, closed={})
 _MEASURE_S = 2.0
 _CHECK_S = 0.25
 _LOOK_S = 1.0
@@ -159,13 +159,13 @@ class WorkerChannel:
 
 @attrs.define(eq=False)
 class Worker:
-    """A worker as its supervisor knows it. `heard_at_s` is when it reported last; None: not yet."""
+    """A worker as its supervisor knows it. `last_report_s` is when it reported last; None: not yet."""
 
     process: trio.Process
     line: socket.socket
     view: View = STARTING
     reloads: int = 0
-    heard_at_s: float | None = None
+    last_report_s: float | None = None
 
     def order(self, number: int) -> None:
         """Order it to act as at this signal; do nothing if it is gone."""
@@ -178,12 +178,12 @@ class Worker:
 
     def note_line(self) -> None:
         """Note that it lives."""
-        self.heard_at_s = trio.current_time()
+        self.last_report_s = trio.current_time()
 
     @property
     def is_silent(self) -> bool:
         """Whether it has been silent for too long; False if it never reported."""
-        return is_silent(self.heard_at_s)
+        return is_silent(self.last_report_s)
 
 
 @attrs.define(eq=False)
@@ -195,13 +195,13 @@ class WorkerHealth:
     _reported: Mapping[int, float | None] = attrs.field(factory=dict)
     """The workers that were reported to hang: {process id: when it had reported last}."""
 
-    def hung(self) -> dict[int, Worker]:
+    def silent_workers(self) -> dict[int, Worker]:
         """Return the workers that hang now, by their numbers."""
         return {number: worker for number, worker in self.workers.items() if worker.is_silent}
 
     def problem(self) -> str | None:
         """Return which workers hang, as a sentence; None if none does."""
-        names = [f"worker {number} (pid {worker.process.pid})" for number, worker in self.hung().items()]
+        names = [f"worker {number} (pid {worker.process.pid})" for number, worker in self.silent_workers().items()]
         return f"No answer from {', '.join(names)}." if names else None
 
     async def watch(self) -> None:
@@ -217,7 +217,7 @@ class WorkerHealth:
         """Report what has changed since the last call, except about workers that are gone: their end is reported."""
         hung: dict[int, float | None] = {}
         for number, worker in self.workers.items():
-            pid, heard_at_s = worker.process.pid, worker.heard_at_s
+            pid, heard_at_s = worker.process.pid, worker.last_report_s
             if worker.is_silent:
                 hung[pid] = self._reported.get(pid, heard_at_s)
                 if pid not in self._reported:

@@ -25,7 +25,7 @@ from restbroker.broker.identity import new_name
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
-from restbroker.broker.status.view import Running, Serving
+from restbroker.broker.status.view import RunningJob, ServedTarget
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spellings
@@ -170,7 +170,7 @@ class SidekiqRecord:
             self.report(OperatorWarning("UnknownRequest", f"Something asked this process for {asked[:20]!r}.", None))
 
     async def _record(self) -> Record:
-        serving = self.status.serving()
+        serving = self.status.served_targets()
         return Record(
             name=self.name,
             info=rubyjson.dumps(_info(self.name, self._started_at_s, serving)),
@@ -189,7 +189,7 @@ class SidekiqRecord:
         """
         show_bodies = self.show_bodies()
         shown: dict[str, bytes] = {}
-        for one in self.status.running()[:_SHOWN_JOBS]:
+        for one in self.status.running_jobs()[:_SHOWN_JOBS]:
             known = self._formatted.get(one.thread)
             if known is None:
                 known = _format(one, self._spellings(one.secrets), show_bodies=show_bodies)
@@ -206,7 +206,7 @@ class SidekiqRecord:
         return self._tokens[1]
 
 
-def _format(one: Running, secrets: Spellings, *, show_bodies: bool) -> bytes:
+def _format(one: RunningJob, secrets: Spellings, *, show_bodies: bool) -> bytes:
     if len(one.job.raw) > _LARGE_BYTES:
         payload = display.minimal_payload(one.job.fields, one.command, one.queue, secrets)
     else:
@@ -223,7 +223,7 @@ def _timed_write(client: Client, record: Record) -> tuple[str | None, int]:
     return asked, int((time.perf_counter() - began_s) * 1e6)
 
 
-def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[str, Json]:
+def _info(name: str, started_at_s: float, serving: Sequence[ServedTarget]) -> dict[str, Json]:
     """Return the facts as every version of Sidekiq reads them: 5 and 6 `queues`, 7 `weights`, 8 `capsules`.
 
     A target is a capsule. Where queues are served strictly in their order, Sidekiq's word is a weight of 0.

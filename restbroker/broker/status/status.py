@@ -13,7 +13,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
-from restbroker.broker.status.view import Phase, Running, Serving, View
+from restbroker.broker.status.view import Phase, RunningJob, ServedTarget, View
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.job import spare_jid
 
@@ -24,7 +24,7 @@ class Status:
 
     served: trio.Event = attrs.field(factory=trio.Event)
     """Set once the first generation takes jobs."""
-    _serving: tuple[Serving, ...] = ()
+    _serving: tuple[ServedTarget, ...] = ()
     _control: Control | None = None
     _health: StoreHealth | None = None
     _pools: Sequence[WorkerPool] = ()
@@ -41,11 +41,11 @@ class Status:
             self._finishing.append(self._pools)
         self._pools, self._lease = pools, lease
         plans = [(pool.plan.target, pool.plan.workers) for pool in pools]
-        self._serving = tuple(Serving(one.name, one.queues, workers, one.weights) for one, workers in plans)
+        self._serving = tuple(ServedTarget(one.name, one.queues, workers, one.weights) for one, workers in plans)
         self.served.set()
 
-    def rest(self, pools: Sequence[WorkerPool]) -> None:
-        """Note that the generation with these pools has ended."""
+    def remove(self, pools: Sequence[WorkerPool]) -> None:
+        """Remove the pools of a generation that has ended."""
         if pools is self._pools:
             self._pools = ()
         self._finishing = [one for one in self._finishing if one is not pools]
@@ -62,7 +62,7 @@ class Status:
         return View(
             phase=self._phase(),
             store_up=store_up,
-            beat_fresh=self._lease.is_fresh,
+            heartbeat_fresh=self._lease.is_fresh,
             closed=closed,
             finishing=finishing,
             refused=refused,
@@ -75,11 +75,11 @@ class Status:
         return self._pools
 
     @property
-    def beat_age_s(self) -> float | None:
+    def heartbeat_age_s(self) -> float | None:
         """Seconds since the newest generation sent its last confirmed heartbeat; None: none was confirmed yet."""
         return self._lease.age_s
 
-    def running(self) -> list[Running]:
+    def running_jobs(self) -> list[RunningJob]:
         """Return the jobs in delivery in this process; in each pool the oldest first."""
         return [running for pools in (*self._finishing, self._pools) for pool in pools for running in _running(pool)]
 
@@ -92,7 +92,7 @@ class Status:
                         return pool.cancel(job)
         return False
 
-    def serving(self) -> Sequence[Serving]:
+    def served_targets(self) -> Sequence[ServedTarget]:
         """Return the targets of the newest generation, also between two of them and while it ends."""
         return self._serving
 
@@ -104,14 +104,14 @@ class Status:
         return "quiet" if self._control.quiet.is_set() else "serving"
 
 
-def _running(pool: WorkerPool) -> Iterator[Running]:
-    waiting, secrets = pool.slots.waiting() | pool.delayed.waiting(), pool.plan.tokens.values
+def _running(pool: WorkerPool) -> Iterator[RunningJob]:
+    waiting, secrets = pool.slots.waiting_tickets() | pool.delayed.waiting_tickets(), pool.plan.tokens.values
     for job in pool.reservations.jobs.values():
         payload, at_s = job.payload, job.started_at_s
         if payload is None or at_s is None or job.settlement is not None or job.ticket in waiting:
             continue
         thread, spec = _thread(pool, job), pool.plan.connector.spec(job.command)
-        yield Running(
+        yield RunningJob(
             job=payload,
             queue=job.queue,
             started_at_s=at_s,

@@ -26,7 +26,7 @@ class View:
 
     phase: Phase
     store_up: bool
-    beat_fresh: bool
+    heartbeat_fresh: bool
     closed: Mapping[str, str]
     finishing: int = 0
     refused: bool = False
@@ -42,7 +42,7 @@ class View:
             return self.silent
         if not self.store_up:
             return self.store_reason or "Redis is unavailable."
-        if not self.beat_fresh:
+        if not self.heartbeat_fresh:
             return "Redis has not confirmed this process for too long."
         if self.refused:
             return "Redis refuses to fetch or to settle jobs; the log says why."
@@ -63,7 +63,7 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
     return View(
         phase,
         store_up=all(view.store_up for view in views),
-        beat_fresh=all(view.beat_fresh for view in views),
+        heartbeat_fresh=all(view.heartbeat_fresh for view in views),
         closed={name: code for view in views for name, code in view.closed.items()},
         finishing=sum(view.finishing for view in views),
         refused=any(view.refused for view in views),
@@ -72,7 +72,7 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
 
 
 @attrs.frozen
-class Running:
+class RunningJob:
     """A job that a worker has in delivery, since `started_at_s` (epoch seconds). No other job has its `thread` name.
 
     `secrets`: the tokens' values, to be kept out of everything that is shown. `spec`: what the catalogue says of the
@@ -89,7 +89,7 @@ class Running:
 
 
 @attrs.frozen
-class Serving:
+class ServedTarget:
     """One target that this process serves: how many jobs at once (`workers`), from which queues.
 
     `weights` as in `Target`.

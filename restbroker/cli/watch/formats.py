@@ -19,7 +19,7 @@ def jobs(count: int) -> str:
     return f"{number(count)} job{'' if count == 1 else 's'}"
 
 
-def waiting(count: int) -> str:
+def waiting_text(count: int) -> str:
     """Return how many jobs wait, as `1 job waits` or `1,234 jobs wait`."""
     return f"{jobs(count)} wait{'s' if count == 1 else ''}"
 

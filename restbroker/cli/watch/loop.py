@@ -80,9 +80,9 @@ def _screen(looks: Sampler, every_s: float) -> None:
                     server=look.server,
                     clock=clock,
                     every=duration_text(every_s),
-                    seen=look.seen,
+                    stats=look.stats,
                     trend=look.trend,
-                    wanted=looks.wanted,
+                    queues=looks.queues,
                     error=look.error,
                     age_s=look.age_s,
                 )
@@ -112,8 +112,8 @@ def _json(look: Sample) -> None:
     error: Json = None if look.error is None else {"message": look.error.message, "hint": look.error.cure}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("totals", "queues", "targets", "sources"))
-    if look.seen is not None and look.error is None:
-        line |= {"per_s": look.trend.per_s, **look.seen}
+    if look.stats is not None and look.error is None:
+        line |= {"per_s": look.trend.per_s, **look.stats}
     output.json_line(line)
 
 
@@ -121,10 +121,10 @@ def _block(look: Sample, rows: Rows) -> None:
     output.row(("time", _now()))
     if look.error is not None:
         output.row(("error", look.error.message))
-    elif look.seen is not None:
+    elif look.stats is not None:
         for name, per_s in look.trend.per_s.items():
             output.row(("rate", name, f"{per_s:.1f}"))
-        for row in rows(look.seen):
+        for row in rows(look.stats):
             output.row(row)
     output.data("")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 import attrs
 
 from restbroker.cli import target_text
-from restbroker.cli.watch.formats import jobs, waiting
+from restbroker.cli.watch.formats import jobs, waiting_text
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
@@ -107,9 +107,9 @@ def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
         if not isinstance(size, int):
             yield Problem(True, f"Queue {name}: its key is not a list, so no job is taken from it")
         elif size and name not in taken:
-            yield Problem(True, f"Queue {name}: {waiting(size)}, and no process takes them")
+            yield Problem(True, f"Queue {name}: {waiting_text(size)}, and no process takes them")
         elif size and queue["paused"]:
-            yield Problem(False, f"Queue {name} is paused{_about(queue)}, {waiting(size)}")
+            yield Problem(False, f"Queue {name} is paused{_about(queue)}, {waiting_text(size)}")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
             yield Problem(
                 False, f"Queue {name}: the next of {jobs(size)} has been waiting for {duration_text(latency_s)}"

@@ -20,13 +20,13 @@ TIMEOUT_S = 2.0
 
 @attrs.frozen
 class Sample:
-    """The result of one read; `seen` has the last figures, which with an `error` are `age_s` seconds old.
+    """The result of one read; `stats` has the last figures, which with an `error` are `age_s` seconds old.
 
-    `seen` is None if there are none yet. `server` is product, version and address of Redis.
+    `stats` is None if there are none yet. `server` is product, version and address of Redis.
     """
 
     server: str
-    seen: SystemStats | None
+    stats: SystemStats | None
     trend: Trend
     error: RestbrokerError | None
     age_s: float
@@ -37,7 +37,7 @@ class Sampler:
     """Reads the figures and remembers them; `clock` returns seconds and never goes back."""
 
     client: Client
-    wanted: Collection[str]
+    queues: Collection[str]
     clock: Callable[[], float] = time.monotonic
     _past: TrendHistory = attrs.field(factory=TrendHistory)
     _product: str | None = None
@@ -65,10 +65,10 @@ class Sampler:
 
     def _ask(self) -> None:
         try:
-            seen = system_stats(self.client, self.wanted)
+            seen = system_stats(self.client, self.queues)
         except ConnectionEnded:
             # It ended since the last look, and nothing was asked: Redis may well be there.
-            seen = system_stats(self.client, self.wanted)
+            seen = system_stats(self.client, self.queues)
         if self._product is None:
             self._product = product(self.client)
         self._seen, self._seen_at_s = seen, self.clock()

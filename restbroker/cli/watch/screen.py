@@ -53,16 +53,16 @@ _BAD, _ODD, _GOOD, _OLD = "red", "yellow", "green", "dim"
 class View:
     """What the screen shows; `server` is product, version and address of Redis, `clock` the time, `every` the interval.
 
-    `seen` is None before the first answer. With an `error` there is no answer now, and `seen` is `age_s` seconds old.
-    `wanted` has the queues of the configuration.
+    `stats` is None before the first answer. With an `error` there is no answer now, and `stats` is `age_s` seconds old.
+    `queues` has the queues of the configuration.
     """
 
     server: str
     clock: str
     every: str
-    seen: SystemStats | None
+    stats: SystemStats | None
     trend: Trend
-    wanted: Collection[str]
+    queues: Collection[str]
     error: RestbrokerError | None = None
     age_s: float = 0.0
 
@@ -71,15 +71,15 @@ def screen(view: View, width: int, height: int) -> list[Text]:
     """Return the lines of the screen, at most `height` of at most `width` columns."""
     gap = [Text()] if height >= _ROOMY else []
     lines = [_head(view, width)]
-    seen = view.seen
+    seen = view.stats
     if seen is None:
         return [*lines, *gap, *_problem_lines(view, (), width, height - len(lines))][:height]
-    found = problems(seen, view.wanted)
+    found = problems(seen, view.queues)
     figures = [_totals(seen, view.trend, width), _sets(seen, view.trend, width)]
     warned = [*gap, *_problem_lines(view, found, width, max(1, (height - 3) // 3))]
     charts = [*gap, *_charts(view.trend, width)] if height >= _FOR_CHARTS else []
     room = height - 3 - len(warned) - len(charts)
-    lists = _lists(seen, view.wanted, width, room=room, gap=gap)
+    lists = _lists(seen, view.queues, width, room=room, gap=gap)
     if view.error is not None:
         for line in (*figures, *charts, *lists):
             line.style = _OLD
@@ -136,10 +136,10 @@ def _join_fitting(parts: Sequence[Text], width: int) -> Text:
 def _problem_lines(view: View, found: Sequence[Problem], width: int, room: int) -> list[Text]:
     """Return what is wrong in at most `room` lines: in full if they suffice, otherwise one line each."""
     if view.error is not None:
-        old = "" if view.seen is None else f" These numbers are {duration_text(view.age_s)} old."
+        old = "" if view.stats is None else f" These numbers are {duration_text(view.age_s)} old."
         found = [Problem(True, view.error.message + old, view.error.cure), *found]
     if not found:
-        return [Text(truncate("Nothing is wrong." if view.seen else "Asking Redis …", width), _GOOD)]
+        return [Text(truncate("Nothing is wrong." if view.stats else "Asking Redis …", width), _GOOD)]
     whole = [
         Text(truncate(line, width), _style(one))
         for one in found

@@ -7,7 +7,7 @@ from typing import Final
 
 from restbroker.console.codes.table import Row, Table
 
-PARKED: Final = Table(
+DEAD: Final = Table(
     "a dead job",
     "docs/producers.md",
     "### Dead at once",
@@ -293,7 +293,7 @@ NO_JOBS: Final = Table(
     },
 )
 TABLES: Final = (
-    PARKED,
+    DEAD,
     TRIED_AGAIN,
     DEFERRED,
     NO_JOBS,

@@ -37,17 +37,17 @@ class StaleAnswer:
 class Copies:
     """The copies, by user. `longest_s` 0: none are kept. `changes` counts what was kept, and who was refreshed.
 
-    `given`: by user, the last answer with a copy, of all who are to be refreshed. `has_given` is set while there are
-    any; `is_given` is set by each new one, and replaced by whoever waited for it.
+    `stale_answers`: by user, the last answer with a copy, of all who are to be refreshed. `has_stale_answers`
+    is set while there are any; `has_new_answer` is set by each new one, and replaced by the task that waited for it.
     """
 
     longest_s: float
     most_bytes: int
     size_bytes: int = 0
     changes: int = 0
-    given: dict[str, StaleAnswer] = attrs.field(factory=dict)
-    has_given: trio.Event = attrs.field(factory=trio.Event)
-    is_given: trio.Event = attrs.field(factory=trio.Event)
+    stale_answers: dict[str, StaleAnswer] = attrs.field(factory=dict)
+    has_stale_answers: trio.Event = attrs.field(factory=trio.Event)
+    has_new_answer: trio.Event = attrs.field(factory=trio.Event)
     _copies: OrderedDict[str, Copy] = attrs.field(factory=OrderedDict)
 
     def __len__(self) -> int:
@@ -83,18 +83,18 @@ class Copies:
 
     def note_stale(self, user: str, read_s: float) -> None:
         """Note that the user got a copy that was read then."""
-        self.given[user] = StaleAnswer(read_s)
-        self.has_given.set()
-        self.is_given.set()
+        self.stale_answers[user] = StaleAnswer(read_s)
+        self.has_stale_answers.set()
+        self.has_new_answer.set()
 
     def forget_stale(self, refreshed: Mapping[str, StaleAnswer]) -> None:
         """Forget these, unless another copy was given to the user meanwhile."""
         for user, given in refreshed.items():
-            if self.given[user] is given:
-                del self.given[user]
+            if self.stale_answers[user] is given:
+                del self.stale_answers[user]
         self.changes += 1
-        if not self.given:
-            self.has_given = trio.Event()
+        if not self.stale_answers:
+            self.has_stale_answers = trio.Event()
 
     def _forget(self, user: str) -> None:
         self.size_bytes -= _size(user, self._copies.pop(user))

@@ -81,19 +81,19 @@ class CopiesFile:
                 self.copies.note_stale(user, read_s)
             else:
                 self.copies.keep(user, Copy(body, read_s))
-        self._written, self._noted, self._is_ours = self.copies.changes, frozenset(self.copies.given), is_whole
+        self._written, self._noted, self._is_ours = self.copies.changes, frozenset(self.copies.stale_answers), is_whole
 
     async def _note_stale(self) -> None:
         while True:
-            await self.copies.is_given.wait()
-            self.copies.is_given = trio.Event()
+            await self.copies.has_new_answer.wait()
+            self.copies.has_new_answer = trio.Event()
             if not (self._is_ours and await self._append()):
                 await self._save(always=True)
 
     async def _append(self) -> bool:
         """Append who got a copy and is not in the file yet; return whether that worked."""
         async with self._writing:
-            new = {user: given for user, given in self.copies.given.items() if user not in self._noted}
+            new = {user: given for user, given in self.copies.stale_answers.items() if user not in self._noted}
             try:
                 await trio.to_thread.run_sync(_append, self.path, list(_stale_lines(new, _offset_s())))
             except OSError:
@@ -105,7 +105,7 @@ class CopiesFile:
 
     async def _save(self, *, always: bool = False) -> None:
         async with self._writing:
-            changes, given = self.copies.changes, dict(self.copies.given)
+            changes, given = self.copies.changes, dict(self.copies.stale_answers)
             if changes == self._written and not (always or self._is_torn):
                 return
             pieces = chain(_lines(self.copies.all(), _offset_s()), _stale_lines(given, _offset_s()))

@@ -233,9 +233,9 @@ class Reader:
         A job that is pushed twice, as its answer was lost, does no harm.
         """
         while self.refresh is not None:
-            await self.copies.has_given.wait()
+            await self.copies.has_stale_answers.wait()
             await trio.sleep(_AGAIN_S)
-            given = dict(self.copies.given)
+            given = dict(self.copies.stale_answers)
             try:
                 await self.connection.call(self.refresh, tuple(given))
             except RestbrokerError:

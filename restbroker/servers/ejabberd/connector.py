@@ -33,7 +33,7 @@ from restbroker.servers.ejabberd.outcomes import (
     is_unknown_command,
     on_host,
     plain_outcome,
-    stopping,
+    stopping_outcome,
     unknown_command,
 )
 from restbroker.servers.ejabberd.request import Route, body_of, build, headers_of, host_of, question, route
@@ -121,7 +121,7 @@ class EjabberdConnector:
         if way.spec is None or not could_be_stopping(outcome):
             return outcome
         if not await self._has_sessions(link):
-            return stopping(response.status)
+            return stopping_outcome(response.status)
         if is_unknown_command(response):
             return unknown_command("unknown_command, although the server is up", response.status)
         return outcome

@@ -132,7 +132,7 @@ def could_be_stopping(outcome: Outcome) -> bool:
             return False
 
 
-def stopping(status: int) -> Deferred:
+def stopping_outcome(status: int) -> Deferred:
     """Return the outcome of a refusal while the session manager is gone: put off, since the server stops or starts."""
     cure = "It continues by itself."
     reason = Reason(_STOPPING, "ejabberd is stopping or starting, so its answers are not reliable.", cure, status)
@@ -208,7 +208,7 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
         if spec is None:
             return unknown_command(answer.words, 400)
         # For about 1 s of each graceful stop, open connections get this for commands that exist.
-        return stopping(400)
+        return stopping_outcome(400)
     if answer.raw_words == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'

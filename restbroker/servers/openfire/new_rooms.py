@@ -27,7 +27,7 @@ _EXISTS_HINT: Final = f"{EXISTS} If an earlier try failed with 500, the room may
 _HALF_MADE: Final = "Check the room (owners, members), then complete it with update_room, or delete_room and retry."
 
 
-def existing(call: Call, status: int, room: str = "room") -> Delivered | Rejected:
+def existing_room(call: Call, status: int, room: str = "room") -> Delivered | Rejected:
     """Return the outcome of a call whose room exists, which `room` names for people.
 
     `status`: of the answer that says so.

@@ -15,8 +15,8 @@ from restbroker.app.sdnotify import Notifier, notifiers
 from restbroker.broker.status.view import View
 from tests.support.wait import until_async
 
-STARTING = View("starting", store_up=True, beat_fresh=False, closed={})
-SERVING = View("serving", store_up=True, beat_fresh=True, closed={})
+STARTING = View("starting", store_up=True, heartbeat_fresh=False, closed={})
+SERVING = View("serving", store_up=True, heartbeat_fresh=True, closed={})
 
 
 @attrs.define

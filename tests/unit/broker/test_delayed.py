@@ -21,13 +21,13 @@ async def test_each_goes_back_at_its_own_time(autojump_clock: object) -> None:
         for number, wait_s in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5)):
             delayed.add(job(number), wait_s)
         delayed.drop_unless({"1:rest", "2:rest", "3:rest"})
-        assert delayed.waiting() == {"1:rest", "2:rest", "3:rest"}
+        assert delayed.waiting_tickets() == {"1:rest", "2:rest", "3:rest"}
         while len(back) < 3:
             number = (await ready.receive()).number
             back[number] = round(trio.current_time() - began_s, 1)
         nursery.cancel_scope.cancel()
     assert back == {2: 1.0, 3: 2.0, 1: 3.0}
-    assert not delayed.waiting()
+    assert not delayed.waiting_tickets()
 
 
 async def test_those_of_one_moment_go_back_in_their_order(autojump_clock: object) -> None:

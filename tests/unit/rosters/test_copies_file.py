@@ -82,7 +82,7 @@ async def test_a_line_that_a_full_device_tore_is_written_anew_once_there_is_spac
         nursery.cancel_scope.cancel()
     assert len(told) == 1
     found = await loaded(path, told)
-    assert ([user for user, _ in found.all()], [*found.given]) == (["john"], ["john", "mary"])
+    assert ([user for user, _ in found.all()], [*found.stale_answers]) == (["john"], ["john", "mary"])
     assert len(told) == 1
 
 
@@ -104,5 +104,6 @@ async def test_a_damaged_line_costs_no_other_copy_and_is_reported(
         before = path.read_bytes()
         path.write_bytes(before + damage + b'["eve", 1700000000.0]\n')
         found = await loaded(path, told)
-        assert ([user for user, _ in found.all()], [*found.given], len(told)) == (["john"], ["eve"], 1), damage[:20]
+        users = [user for user, _ in found.all()]
+        assert (users, [*found.stale_answers], len(told)) == (["john"], ["eve"], 1), damage[:20]
         path.write_bytes(before)

@@ -38,10 +38,11 @@ def test_what_prosody_wrote_is_read_without_those_whom_only_one_side_sees(tmp_pa
     (tmp_path / "other.list").write_bytes(b"")
     imported = read(tmp_path, "example.org", one_sided=False)
     ann = Contact('Ann "the" \\ ü ☂', ("Work", "a;b"))
-    assert imported.found.rosters == {"jörg.b": {"ann@example.org": ann}}
+    assert imported.contents.rosters == {"jörg.b": {"ann@example.org": ann}}
     assert imported.left_out == 1
-    assert [one.user for one in imported.found.refused] == ["broken"]
-    assert read(tmp_path, None, one_sided=True).found.rosters["jörg.b"].keys() == {"ann@example.org", "bob@example.org"}
+    assert [one.user for one in imported.contents.refused] == ["broken"]
+    imported = read(tmp_path, None, one_sided=True)
+    assert imported.contents.rosters["jörg.b"].keys() == {"ann@example.org", "bob@example.org"}
 
 
 @pytest.mark.parametrize(

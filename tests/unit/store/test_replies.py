@@ -45,4 +45,4 @@ def test_a_beat_that_cannot_be_read_is_none_and_the_rest_of_its_record_counts() 
     words = {"hostname": b"h", "boot_id": b"b", "pid_namespace": b"n", "target": b"t"}
     for written in (b"x", b"", b"-5", TOO_LONG):
         found = read_fields({**words, "pid": b"7", "started_at_ticks": b"1", "1": b"rest", "beat_at": written})
-        assert (found.facts.pid, found.queues, found.heartbeat_at_s) == (7, ("rest",), None)
+        assert (found.process.pid, found.queues, found.heartbeat_at_s) == (7, ("rest",), None)

@@ -55,7 +55,7 @@ def is_silent(error: NotSent | MaybeSent) -> bool:
     return isinstance(error, MaybeSent) and error.timed_out
 
 
-def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
+def lost_connection(target: Target, error: NotSent | MaybeSent) -> Finding:
     """Return the finding of a server that answered before, but does not any more."""
     why = "It answered before, so it is restarting or dropping connections."
     if is_silent(error):

@@ -20,7 +20,13 @@ from restbroker.servers.ejabberd.check.entry import Entry, judge_entry
 from restbroker.servers.ejabberd.check.find_api import PORTS, find_api
 from restbroker.servers.ejabberd.check.hosts import judge_hosts, trial_host
 from restbroker.servers.ejabberd.check.logins import check_login
-from restbroker.servers.ejabberd.check.no_answer import gone, is_silent, out_of_time, unreachable, unusable_login
+from restbroker.servers.ejabberd.check.no_answer import (
+    is_silent,
+    lost_connection,
+    out_of_time,
+    unreachable,
+    unusable_login,
+)
 from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, is_missing, judge_rights
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import question
@@ -100,7 +106,7 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
             found.append(judge_hosts(target, hosts, entry.version))
             found += await check_login(target, http, host.name)
     except (NotSent, MaybeSent) as error:
-        found.append(gone(target, error))
+        found.append(lost_connection(target, error))
 
 
 def _version(target: Target, version: str | None) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 The connector uses it; what becomes of an existing room is `new_rooms`' to say. Always holds: nothing is sent if the
 server does not say that the room is not there. A service that is not there gets 500 (read), as does a server that is
-unwell; it counts as missing only if the same question in the usual service shows that the server is well.
+unhealthy; it counts as missing only if the same question in the usual service shows that the server is well.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from restbroker.servers.openfire.new_rooms import (
     RoomTurns,
     after_failure,
     before_sending,
-    existing,
+    existing_room,
 )
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
@@ -68,7 +68,7 @@ class Creation:
         response = await self._ask(call, asked, link)
         match _is_there(response, asked):
             case True:
-                return existing(call, response.status)
+                return existing_room(call, response.status)
             case False:
                 return None
         service = room_of(asked).rpartition("@")[2]

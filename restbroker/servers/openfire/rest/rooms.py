@@ -74,8 +74,8 @@ def well_question(one: Call) -> Call | None:
 def service_is_missing(one: Call, spec: CommandSpec, response: Response, now_s: float) -> bool:
     """Tell by the answer to `well_question` whether the 500 before it says that the service is not there.
 
-    Before 1.8.1 such a service gets 500 (read), as does a server that is unwell. A room makes it (measured on 1.2.5 and
-    1.3.10).
+    Before 1.8.1 such a service gets 500 (read), as does a server that is unhealthy. A room makes it (measured on 1.2.5
+    and 1.3.10).
     """
     match judge_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body):
@@ -96,7 +96,7 @@ def outcome_of(one: Call, spec: CommandSpec, response: Response, now_s: float, *
         case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", name):
             return other_answer("room", response)
         case Delivered():
-            return new_rooms.existing(one, response.status, _room_text(one, in_bulk=in_bulk))
+            return new_rooms.existing_room(one, response.status, _room_text(one, in_bulk=in_bulk))
         case Rejected(Reason(code="NotFound")):
             return None
         case outcome:

@@ -69,7 +69,7 @@ class Listener:
     user: str
     is_asking: bool = False
     """Whether a stream may have been asked for that is not known yet to be ours."""
-    facts: StreamAttributes = attrs.field(factory=StreamAttributes)
+    attributes: StreamAttributes = attrs.field(factory=StreamAttributes)
     _opening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _until_s: float = 0.0
     _is_lost: bool = False
@@ -119,7 +119,7 @@ class Listener:
                     if reading is not None:
                         is_taken = self._heard_at_s == -math.inf
                         self.state.note_replacement(
-                            login, reading.last_heard_s, is_over=reading.over.is_set(), is_taken=is_taken
+                            login, reading.last_event_s, is_over=reading.over.is_set(), is_taken=is_taken
                         )
                         reading.leave()
                     self._begin()
@@ -127,11 +127,11 @@ class Listener:
                     nursery.start_soon(self._read, reading)
                     await self._watch(reading.over)
                     if self.state.is_outdated:
-                        self.state.note_break(reading.last_heard_s)
+                        self.state.note_break(reading.last_event_s)
                         reading.leave()
                         reading = None
                     elif reading.over.is_set():
-                        self.state.note_break(reading.last_heard_s)
+                        self.state.note_break(reading.last_event_s)
                         reading = None
                         if not self._is_proven:
                             await self._wait_after_early_end()
@@ -184,12 +184,12 @@ class Listener:
             with reading.scope:
                 while True:
                     frame = await stream.next()
-                    reading.last_heard_s = max(reading.last_heard_s, stream.sent_after_s)
+                    reading.last_event_s = max(reading.last_event_s, stream.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
                         self._note_proven()
                     event = self._event(form, frame)
                     if event is not None:
-                        self._is_held_up, self.facts.event_s = True, shared.now_s()
+                        self._is_held_up, self.attributes.event_s = True, shared.now_s()
                         reading.suspend()
                         await shared.buffer.put(event, _EACH_BYTES + len(frame.data.encode()))
                         reading.resume()
@@ -236,14 +236,14 @@ class Listener:
                 doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
-                    self.facts.note_opened(stream, known or "", self.context.now_s())
+                    self.attributes.note_opened(stream, known or "", self.context.now_s())
                     return await self._confirm_lease(stream)
                 if not known:
                     if known is None:
                         await self._note_logoff(looked_s)
                     else:
                         self.state.note_no_question()
-                    self.facts.note_ended()
+                    self.attributes.note_ended()
                     self.context.reporter.note_idle(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue

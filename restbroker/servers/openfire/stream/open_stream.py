@@ -23,7 +23,7 @@ class OpenStream:
     """One stream, and how its reading ends: by itself, or once it is left and empty."""
 
     stream: EventStream
-    last_heard_s: float
+    last_event_s: float
     """Its last event was sent after this, or it was opened then. Epoch seconds."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)

@@ -153,7 +153,7 @@ class StreamReader:
 
     def _start(self, user: str, nursery: trio.Nursery) -> Listener:
         listener = self._listeners[user] = Listener(self.context, user)
-        self.context.reporter.add_user(user, listener.facts)
+        self.context.reporter.add_user(user, listener.attributes)
         nursery.start_soon(listener.run)
         return listener
 
