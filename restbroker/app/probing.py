@@ -20,8 +20,8 @@ from restbroker.telemetry.counters import Counters
 from restbroker.transport.errors import MaybeSent, NotSent
 
 LIMIT_S: Final = 30.0
-State = Literal["ok", "denied", "unwell", "unreachable"]
-"""What a probe found. `denied`: it works, and refuses restbroker. `unwell`: it answers, and does not work."""
+State = Literal["ok", "denied", "unhealthy", "unreachable"]
+"""What a probe found. `denied`: it works, and refuses restbroker. `unhealthy`: it answers, and does not work."""
 
 
 @attrs.frozen
@@ -95,4 +95,4 @@ def _state(answer: Probe) -> State:
         case Probe(denied=True):
             return "denied"
         case _:
-            return "unwell"
+            return "unhealthy"

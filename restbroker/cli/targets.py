@@ -29,7 +29,7 @@ app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show the targets; probe them; pause or resume one, in all processes."
 )
 
-_EXITS: Final = {"denied": Exit.REFUSED, "unreachable": Exit.TARGET, "unwell": Exit.FAILED}
+_EXITS: Final = {"denied": Exit.REFUSED, "unreachable": Exit.TARGET, "unhealthy": Exit.FAILED}
 """Exit codes by state; the first state that occurs decides."""
 TargetName = Annotated[
     str, typer.Argument(metavar="TARGET", help="The target's name.", autocompletion=completion.targets)
@@ -112,8 +112,8 @@ def probe(
 ) -> None:
     """Test now whether targets work and accept the login. Changes nothing there.
 
-    A broker probes a target that is down in the same way. In a pipe each line is: name, ok or denied or unwell or
-    unreachable, version, duration (ms), answer, what to do. Exits with 0 if all are ok, 4: one refuses the login, 5:
+    A broker probes a target that is down in the same way. In a pipe each line is: name, ok or denied or unhealthy
+    or unreachable, version, duration (ms), answer, what to do. Exits with 0 if all are ok, 4: one refuses the login, 5:
     one cannot be reached, 1: one does not work.
     """
     import trio

@@ -10,8 +10,6 @@ from restbroker.job.json_types import Json
 
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 """The error classes with which a command that must not run twice may die here."""
-_MEMBERS = {"dead": "parked"}
-"""Members of `--json` that keep an older name."""
 
 
 @attrs.frozen
@@ -83,8 +81,8 @@ class Result:
         return {
             "kept": self.is_kept,
             "tested": self.is_tested,
-            **{_MEMBERS.get(name, name): number for name, number in self.numbers().items()},
-            "parked_why": dict(self.dead_by_code),
+            **self.numbers(),
+            "dead_reasons": dict(self.dead_by_code),
             "faults": dict(self.faults),
             "recovery_s": {name: dict(times) for name, times in self.recovery().items()},
             "took_s": round(self.took_s, 1),

@@ -56,7 +56,7 @@ def test_a_target_that_works_ends_with_0_and_was_asked_one_harmless_thing(probe:
 
 
 def test_what_is_wrong_is_told_with_what_to_do_and_has_its_exit_code(probe: Probe, server: Receiver) -> None:
-    rows: list[tuple[str, str, int]] = [("closed", "denied", 4), ("ill", "unwell", 1), ("", "", 5)]
+    rows: list[tuple[str, str, int]] = [("closed", "denied", 4), ("ill", "unhealthy", 1), ("", "", 5)]
     for name, state, code in rows:
         url = f"{server.url}/{name}" if name else "http://127.0.0.1:1"
         done = probe("--json", other=url)

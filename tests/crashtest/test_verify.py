@@ -102,7 +102,7 @@ def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
     assert set(found["faults"]) == {"freeze", "kill", "restart", "cut", "reset"}
     assert found["faults"]["kill"] == KILLS
     assert found["attempted"] == found["acknowledged"] == JOBS
-    assert found["ok"] <= JOBS <= found["ok"] + found["parked"]
+    assert found["ok"] <= JOBS <= found["ok"] + found["dead"]
     assert found["lost"] == found["unexpected"] == found["recovered"] == found["unfinished"] == 0
     assert 0 < found["duplicated"] <= found["bound"]
     assert set(found["recovery_s"]) == {"kill", "freeze"}
