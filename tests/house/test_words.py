@@ -1,33 +1,121 @@
-"""The code speaks the field's words: names that were replaced do not come back.
+"""The code speaks the field's words: names that were replaced do not come back, and no name is a bare participle.
 
-`words.txt` has them, one a line: classes, functions, methods and modules, without leading underscores. Local variables,
-nested functions and attributes are free.
+`words.txt` has the names that were replaced, one a line, without leading underscores: classes, functions, methods,
+modules, and public attributes of public classes. Local variables, nested functions and private attributes are free.
+
+A public class, function or method is a noun of the domain or an imperative verb. A participle alone (`Told`, `hung`,
+`matching`) leaves open what it is about.
 """
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "restbroker"
 REPLACED = frozenset((HERE / "words.txt").read_text().split())
 
+DATA_WORDS: Final = frozenset({
+    "cancelled", "changed", "confirmed", "delivered", "ended", "expected", "failed", "item", "limited",
+    "lost", "moved", "processed", "pushed", "ready", "received", "refused", "rejected", "repaired",
+    "replaced", "reported", "searched", "signed", "stopped", "taken", "unexpected", "unfinished", "unknown",
+    "unserved", "waited_s"
+})  # fmt: skip
+"""Words of `words.txt` that an attribute may be: it counts what is so, or has it, and is read beside its class.
+
+`summary.failed` is a number of jobs, where a function `failed` would be a riddle. Several are members of `--json`, of
+records in Redis or of metrics too, which keep their names.
+"""
+
+RESULTS: Final = frozenset({"Delivered", "Rejected", "Deferred", "Denied", "Applied", "Gone", "Refused"})
+"""Results, the members of one union each, which `match` takes apart.
+
+The first four are what became of a job at its server, in the words of logs, metrics and `job/outcome.py`, beside
+`Uncertain` and `Unsent`; the others are what a script in Redis did, beside `Clash` (`store/codes.py`).
+"""
+
+NOUNS: Final = frozenset({"beginning", "feed", "finding", "greeting", "listing", "mapping", "pending", "scheduled"})
+"""Nouns and a verb that only end like participles, `pending` (rows), and the command `restbroker scheduled`."""
+
+IRREGULAR: Final = frozenset({
+    "begun", "done", "drawn", "found", "given", "gone", "got", "heard", "held", "hung", "kept", "known",
+    "left", "lost", "made", "met", "said", "seen", "sent", "shown", "taken", "told", "written"
+})  # fmt: skip
+
+
+def public_attributes(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the public attributes of a class: those that it declares, and those that its methods set on `self`."""
+    for one in node.body:
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
+            yield one.target.id
+        elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in ast.walk(one):
+                match part:
+                    case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                        yield name
+
+
+def definitions(path: Path) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield the classes and functions of a module, and the methods of its classes, with where they stand."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield "", node
+        if isinstance(node, ast.ClassDef):
+            yield from (
+                (node.name, one) for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+            )
+
 
 def names_in(path: Path) -> Iterator[str]:
+    """Yield the names that must not be in `words.txt`; those of attributes after a dot."""
     yield path.parent.name if path.stem == "__init__" else path.stem
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ClassDef):
-            yield node.name
-            yield from (one.name for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name
+    for _, node in definitions(path):
+        yield node.name
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            attributes = {name for name in public_attributes(node) if not name.startswith("_")}
+            yield from (f"{node.name}.{name}" for name in sorted(attributes))
 
 
-def test_no_class_function_method_or_module_has_a_name_that_was_replaced() -> None:
+def was_replaced(name: str) -> bool:
+    """Tell whether a name came back."""
+    _, dot, attribute = name.partition(".")
+    return (attribute in REPLACED - DATA_WORDS) if dot else name.lstrip("_") in REPLACED
+
+
+def is_bare_participle(name: str) -> bool:
+    """Tell whether a public name is one word that ends like a participle and is not on a list of others."""
+    word = name.lower()
+    if name in RESULTS or word in NOUNS or not word.isalpha() or sum(map(str.isupper, name)) > 1:
+        return False
+    return word in IRREGULAR or word.endswith(("ed", "ing"))
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_no_class_function_method_module_or_public_attribute_has_a_name_that_was_replaced() -> None:
     back = [
-        f"{path.relative_to(PACKAGE)}: {name}"
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for name in names_in(path)
-        if name.lstrip("_") in REPLACED
+        f"{path.relative_to(PACKAGE)}: {name}" for path in modules() for name in names_in(path) if was_replaced(name)
     ]
     assert back == []
+
+
+def test_no_public_class_function_or_method_is_a_bare_participle() -> None:
+    bare = [
+        f"{path.relative_to(PACKAGE)}: {of and f'{of}.'}{node.name}"
+        for path in modules()
+        for of, node in definitions(path)
+        if not of.startswith("_") and is_bare_participle(node.name)
+    ]
+    assert bare == []
+
+
+def test_every_exception_is_needed() -> None:
+    """An attribute or a class that was renamed leaves no hole behind it."""
+    names = [name for path in modules() for name in names_in(path)]
+    attributes = {name.partition(".")[2] for name in names}
+    assert attributes >= DATA_WORDS
+    assert frozenset(names) >= RESULTS
+    assert {name.lower() for name in names} >= NOUNS
