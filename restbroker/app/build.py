@@ -209,6 +209,7 @@ def _target(
         reply_details=config.response_details,
         reply_class=config.response_class,
         uncertain_retries=config.uncertain_retries,
+        keeps_expired=target.on_expiry == "dead",
     )
     bug = partial(registry.bug, target.kind)
     return TargetPlan(

@@ -10,13 +10,14 @@ import attrs
 
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.endpoints import Endpoint, Endpoints
+from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, ReplyId
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.config.tokens import Token
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, hiding, redact, signing
+from restbroker.job import arguments, expiry, hiding, redact, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
@@ -58,6 +59,7 @@ class Admission:
     identity: Identity
     endpoints: Endpoints
     crashes: CrashCounts
+    health: StoreHealth
 
     def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:
         """Read the payload, and return the job in it, which `job.payload` keeps, or what it is instead.
@@ -104,11 +106,12 @@ class Admission:
         fields may say that the job was let in before.
         """
         tokens, proof = self.plan.tokens, known.proof
-        if tokens.proof(token) is not proof:
+        expires_at_s = self._expires_at_s(payload, known.endpoint)
+        if tokens.proof(token) is not proof or isinstance(expires_at_s, Reason):
             return False
         tokens.used[proof.token.name] = time.time()
         job.address(known.endpoint.endpoint, reply_id)
-        job.admit(payload, proof, None, once=known.endpoint.at_most_once)
+        job.admit(payload, proof, None, once=known.endpoint.at_most_once, expires_at_s=expires_at_s)
         return True
 
     def proof_of(self, payload: Job) -> Proof | None:
@@ -152,9 +155,22 @@ class Admission:
         if refused is not None:
             job.prove(accepted, proof, fingerprint)
             return _without_secrets(refused, payload)
+        expires_at_s = self._expires_at_s(accepted, endpoint)
+        if isinstance(expires_at_s, Reason):
+            job.prove(accepted, proof, fingerprint)
+            return expires_at_s
         tokens.used[proof.token.name] = now_s
-        job.admit(accepted, proof, fingerprint, once=endpoint.at_most_once)
+        job.admit(accepted, proof, fingerprint, once=endpoint.at_most_once, expires_at_s=expires_at_s)
         return AdmittedJob(accepted, asked, endpoint)
+
+    def _expires_at_s(self, payload: Job, endpoint: Endpoint) -> float | None | Reason:
+        """Return when the job expires, by our clock: its producers' clocks are taken to be as Redis' is."""
+        if endpoint.expire_s is None and expiry.FIELD not in payload.fields:
+            if expiry.RELATIVE_FIELD in payload.fields:
+                self.identity.report_once("expires_in", _NO_EXPIRY)
+            return None
+        found = expiry.read(payload.fields, endpoint.expire_s)
+        return found if found is None or isinstance(found, Reason) else found - self.health.clock_ahead_s
 
     def _let_in_from(self, payload: Job) -> str:
         """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.
@@ -258,6 +274,11 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
     )
 
 
+_NO_EXPIRY = OperatorWarning(
+    "ExpiryWithoutTime",
+    'A job has "expires_in" and no "expiry": it never expires.',
+    'Push it with "expiry" (epoch seconds), as Sidekiq Pro\'s client middleware does.',
+)
 _LOST_REPLY = OperatorWarning(
     "ReplyWithoutQueue",
     "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",

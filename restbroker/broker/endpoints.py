@@ -33,6 +33,8 @@ class Endpoint:
     at_most_once: bool
     slot: Slot | None
     timeout_s: float
+    expire_s: float | None
+    """How many seconds after its creation a job expires that does not say when; None: it does not."""
     _target: str
     _default_host: str | None
     _dangers: Mapping[str, frozenset[str]]
@@ -76,6 +78,7 @@ class Endpoints:
             at_most_once=any(fnmatchcase(name, glob) for glob in target.at_most_once),
             slot=self._slots.of(name),
             timeout_s=max(longer_s, target.timeout_s),
+            expire_s=target.expire_of_s(name),
             target=target.name,
             default_host=target.default_host,
             dangers=catalogue.dangerous_in(endpoint),

@@ -2,7 +2,8 @@
 
 A plain job is one that no step has to wait for or look at twice:
 - its payload, arguments and token are right, as `admission.py` finds for all jobs; nothing is known of an earlier run;
-- it is not signed, has no slot and no `traceparent`, and need not run at most once; its target has no rate limit;
+- it has not expired, is not signed, has no slot and no `traceparent`, and need not run at most once; nothing limits the
+  rate of its target;
 - its connector has a plan for the endpoint (`Plan`): the request differs in its body alone;
 - the lease is fresh, and a kept-alive connection over plain TCP is idle once the breaker admits it.
 All of that is decided before its first byte. A plain answer is whole, has a length, keeps its connection, and is one
@@ -108,6 +109,8 @@ class FastPath:
             return False
         if exchange is None or job.ticket not in self.outlet.reservations.jobs:
             return False
+        if job.expires_at_s is not None and job.is_expired(time.time()):
+            return False
         breaker = self.breaker
         if breaker.waiting or self._held or not breaker.enter_now():
             self._held.append(exchange)
@@ -208,7 +211,9 @@ class FastPath:
     def _is_current(self, exchange: Exchange) -> bool:
         """Tell whether the job may still be sent as it was prepared."""
         plan = self.planner.plan(exchange.endpoint.endpoint.endpoint)
-        return plan is exchange.endpoint.plan and self.outlet.lease.is_fresh
+        if plan is not exchange.endpoint.plan or exchange.job.is_expired(time.time()):
+            return False
+        return self.outlet.lease.is_fresh
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, as the processor does, and have the next ones started."""

@@ -108,6 +108,8 @@ class JobInProgress:
     """The digest under which its runs before a crash are counted; None if there are none."""
     admitted: bool = False
     at_most_once: bool = False
+    expires_at_s: float | None = None
+    """When it must not be sent any more (epoch seconds, our clock); None: it never expires."""
     in_slot: bool = False
     """Whether it has a place in its command's slot, beside the breaker's limit."""
     effected: bool = False
@@ -143,6 +145,10 @@ class JobInProgress:
         """Whether it must not be requeued: it may be running, or a part of what must not run twice is done."""
         return self.delivery >= SENDING or (self.effected and self.at_most_once)
 
+    def is_expired(self, now_s: float) -> bool:
+        """Tell whether it must not be sent any more at `now_s` (epoch seconds)."""
+        return self.expires_at_s is not None and now_s >= self.expires_at_s
+
     def grant(self, at_s: float) -> None:
         """Note that the rate limit was charged for its start (boot time in seconds)."""
         self.granted_at_s = at_s
@@ -159,12 +165,23 @@ class JobInProgress:
         """Note that its token, or its signature, is accepted."""
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
 
-    def admit(self, payload: Job, proof: Proof, fingerprint: Fingerprint | None, *, once: bool) -> None:
-        """Note that it is let in, also once more behind a wait for its slot. `once`: it must run at most once."""
+    def admit(
+        self,
+        payload: Job,
+        proof: Proof,
+        fingerprint: Fingerprint | None,
+        *,
+        once: bool,
+        expires_at_s: float | None = None,
+    ) -> None:
+        """Note that it is let in, also once more behind a wait for its slot.
+
+        `once`: it must run at most once; `expires_at_s` (epoch seconds): it must not be sent any more then.
+        """
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
-        self.delivery, self.admitted, self.at_most_once = ADMITTED, True, once
+        self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
 
     def mark(self) -> None:
         """Note that Redis has it as about to be sent. Raise `IllegalTransition` if it is not let in, or answered."""

@@ -4,6 +4,7 @@ The processor makes a `JobLink` for each round of a delivery, the prober a `Prob
 command leaves unless its job is ours, the breaker admits jobs and the lease is fresh at that very moment.
 """
 
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -30,6 +31,10 @@ from restbroker.transport.message import Request, Response, Transport
 
 class NotOurs(Exception):
     """The job is in other hands by now: a reaper's, or back in its queue. It must not be sent."""
+
+
+class TooLate(Exception):
+    """The job expired. It must not be sent."""
 
 
 class NotNow(Exception):
@@ -91,8 +96,8 @@ class JobLink:
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send the request that has the effect, and return the answer; mark in Redis first what must not run twice.
 
-        Raise `NotOurs` or `NotNow`: not sent; or what `Transport.send` raises. To be awaited at once: it has no
-        coroutine of its own, since each is one more to pass at every wake-up.
+        Raise `NotOurs`, `TooLate` or `NotNow`: not sent; or what `Transport.send` raises. To be awaited at once: it has
+        no coroutine of its own, since each is one more to pass at every wake-up.
         """
         if self.partial is not None:
             return self._resume(request)
@@ -105,10 +110,15 @@ class JobLink:
         return self.outlet.transport.send(request, self)
 
     def may_send(self) -> None:
-        """Raise `NotOurs` if the job is in other hands by now, `NotNow` if nothing may be sent at the moment."""
+        """Raise `NotOurs` if the job is in other hands, `TooLate` if it expired, `NotNow` if nothing may be sent now.
+
+        A job has to begin before it expires: of what is done in part, the rest is sent all the same.
+        """
         outlet = self.outlet
         if self.job.ticket not in outlet.reservations.jobs:
             raise NotOurs
+        if self.job.is_expired(time.time()) and not self.job.effected:
+            raise TooLate
         if not outlet.breaker.admits or outlet.breaker.stopped or not outlet.lease.is_fresh:
             raise NotNow
 

@@ -4,6 +4,7 @@
    worker may start it. From now on, whatever happens here, Redis lists it: if this process dies, a reaper requeues it.
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job, or is
    not let in, becomes dead. A signed job that was done before is acknowledged, and not sent again.
+   A job that expired, now or in the instant before it is sent, is not sent: it is dropped, and counted (`job.expiry`).
 3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
    fresh lease, and, if its connector says so, for its time. It stays reserved meanwhile and uses up no try; for its
    slot and its time it waits without a worker (`slots.py`, `delayed.py`).
@@ -44,6 +45,7 @@ from restbroker.broker.link import (
     NotNow,
     NotOurs,
     Outlet,
+    TooLate,
     is_ours,
     outcome_of,
     probe,
@@ -58,7 +60,7 @@ from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import NotAJob
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
-from restbroker.job.settle import Final, reason_of
+from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.idle import PartialExchange
@@ -260,6 +262,9 @@ class Processor:
         There is none if the pool stops, the job is not ours, or its time has not come. `partial`: what the fast path
         has sent already. When cancelled, `job.delivery` says whether it may have left.
         """
+        if partial is None and job.is_expired(time.time()):
+            self.settler.expire(job, admitted.payload)
+            return
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
         # Where nothing has to be waited for, the link checks all else.
@@ -270,6 +275,9 @@ class Processor:
                 outcome, took_s = await self._send(job, call, spec, partial)
             except NotYet as why:
                 self.delayed.add(job, why.wait_s)
+                return
+            except TooLate:
+                self.settler.expire(job, admitted.payload)
                 return
             partial = None
             if isinstance(outcome, Denied | Unsent):
@@ -289,14 +297,15 @@ class Processor:
         """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
-        matter what the connector made of it. No exception of the connector gets out but `NotYet`, of an unsent job.
+        matter what the connector made of it. No exception of the connector gets out but `NotYet` and `TooLate`, of an
+        unsent job.
         """
         link, started_s = JobLink(self.outlet, job, partial), time.perf_counter()
         if partial is not None:
             started_s -= trio.current_time() - partial.started_s
         try:
             outcome = await self.plan.connector.deliver(call, link)
-        except (NotOurs, NotNow) as why:
+        except (NotOurs, NotNow, TooLate) as why:
             return self._hold(job, why), time.perf_counter() - started_s
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
             outcome = outcome_of(self.plan, job, error, spec)
@@ -333,18 +342,20 @@ class Processor:
             payload.identity,
         )
 
-    def _hold(self, job: JobInProgress, why: NotOurs | NotNow) -> Uncertain | None:
+    def _hold(self, job: JobInProgress, why: NotOurs | NotNow | TooLate) -> Uncertain | None:
         """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
 
-        None: it waits to be sent, unless it was released.
+        None: it waits to be sent, unless it was released. Raise `TooLate` again.
         """
         job.hold()
+        if isinstance(why, TooLate):
+            raise why
         if isinstance(why, NotOurs):
             self.reservations.release(job.ticket)
             return None
         return Uncertain(_BEGUN) if job.is_uncertain else None
 
-    async def _after_miss(self, outcome: Denied | Unsent, misses: _Misses) -> Final | None:
+    async def _after_miss(self, outcome: Denied | Unsent, misses: _Misses) -> Deferred | Rejected | None:
         """Return the outcome to settle if it concerns this job alone; None if it is to be sent again, after a while."""
         if isinstance(outcome, Unsent):
             if misses.is_unsent(self.breaker.answers):

@@ -17,10 +17,11 @@ from restbroker.broker import retry_queues
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.config.values import duration_text
 from restbroker.job import arguments, display, hiding, retry, rubyjson, sealing, settle
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
@@ -152,6 +153,8 @@ class Settler:
             payload = self.to_store(job, payload)
         context = self._context(job, duration_s)
         settlement = settle.settle(payload, spec, outcome, context)
+        if (expired := settle.expire_before(settlement, outcome, job.expires_at_s)) is not None:
+            outcome, settlement = expired, settle.settle(payload, spec, expired, context)
         if isinstance(settlement, Ack) and job.fingerprint is not None:
             settlement = Ack(settlement.replies, job.fingerprint)
         self._conclude(job, settlement, outcome, context, duration_s=duration_s)
@@ -163,9 +166,18 @@ class Settler:
 
     def defer_crowded(self, job: JobInProgress, payload: Job) -> None:
         """Defer a job whose slot and its waiting room are full."""
-        context = self._context(job)
+        context, outcome = self._context(job), Deferred(_CROWDED, counts=False)
         settlement = settle.defer_crowded(self.to_store(job, payload), context)
-        self._conclude(job, settlement, Deferred(_CROWDED, counts=False), context)
+        if (expired := settle.expire_before(settlement, outcome, job.expires_at_s)) is not None:
+            self.settle(job, payload, None, expired)
+        else:
+            self._conclude(job, settlement, outcome, context)
+
+    def expire(self, job: JobInProgress, payload: Job) -> None:
+        """Settle a job that expired before it could be sent."""
+        late_s = time.time() - (job.expires_at_s or 0.0)
+        message = f"It had expired {duration_text(late_s)} before it could be sent."
+        self.settle(job, payload, None, Expired(Reason(settle.EXPIRED, message, _WHEN_EXPIRED)))
 
     def end_replay(self, job: JobInProgress) -> None:
         """Acknowledge a signed job that was done before, without a second answer, and report that."""
@@ -307,4 +319,5 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
+_WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")

@@ -79,7 +79,7 @@ class WorkerPool:
         self.delayed = DelayedJobs(ready)
         acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity))
-        admission = Admission(plan, identity, Endpoints(target, plan.connector, slots), crashes)
+        admission = Admission(plan, identity, Endpoints(target, plan.connector, slots), crashes, health)
         self.acker = acker = Acker(
             plan=plan,
             identity=identity,

@@ -139,6 +139,15 @@ def enqueue(
             "--at", metavar="TIME", help="Not before this time: 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
         ),
     ] = None,
+    expire: Annotated[
+        str | None,
+        typer.Option(
+            "--expire",
+            metavar="DURATION",
+            help="Not later than this long after that: 5m, 2h. Then it is dropped.",
+            rich_help_panel=panels.WHAT,
+        ),
+    ] = None,
     retry: Annotated[
         str,
         typer.Option(
@@ -191,6 +200,7 @@ def enqueue(
         wants_reply=wait_for_answer,
         ok_if_exists=ok_if_exists,
         at_s=due_s,
+        expire_s=None if expire is None else duration_s("--expire", expire),
     )
     if bulk is not None:
         from restbroker.bulk.command import run

@@ -48,6 +48,7 @@ def fields(entry: Entry) -> dict[str, Json]:
         "attempts": entry.attempts,
         "failed_at": None if entry.failed_at_s is None else utc(entry.failed_at_s),
         "enqueued_at": None if entry.enqueued_at_s is None else utc(entry.enqueued_at_s),
+        "expires_at": None if entry.expires_at_s is None else utc(entry.expires_at_s),
         "may_have_run": entry.may_have_run,
         "repeat_safe": entry.repeat_safe,
     }
@@ -72,6 +73,7 @@ def properties(entry: Entry) -> Iterator[tuple[str, str]]:
         "pushed": entry.created_at_s or entry.enqueued_at_s,
         "first failure": entry.failed_at_s,
         "last failure": entry.retried_at_s,
+        "expires": entry.expires_at_s,
     }
     yield from ((name, local(moment_s)) for name, moment_s in moments.items() if moment_s is not None)
     if entry.error_class is not None or entry.message is not None:

@@ -184,6 +184,11 @@ Slots: TypeAlias = Annotated[
     Mapping[str, Thousand], Names("numbers by command", _COMMAND, "a command, perhaps with * and ?, without blanks")
 ]
 """How many requests may run at once, by command (with wildcards)."""
+Durations: TypeAlias = Annotated[
+    Mapping[str, Annotated[float, duration(366)]],
+    Names("durations by command", _COMMAND, "a command, perhaps with * and ?, without blanks"),
+]
+"""Seconds, by command (with wildcards)."""
 Allowed: TypeAlias = Annotated[
     tuple[str, ...],
     Items(

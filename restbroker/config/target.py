@@ -6,6 +6,7 @@ of a complete one: the URL is absolute, has no query and no user in it, and its 
 
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeVar, assert_never
@@ -99,6 +100,7 @@ class Auth:
 
 
 Engine = Literal["lean", "httpx"]
+OnExpiry = Literal["drop", "dead"]
 """The HTTP client for a target: our own, or httpx for servers that ours cannot read."""
 
 Login = Basic | Bearer | None
@@ -238,6 +240,18 @@ class Target:
         'Lower limits of requests at once for some commands: {"register": 2, "get_*": 5}.',
         MappingProxyType({}),
     )
+    expire_s: forms.Durations = key(
+        "Expire",
+        "How long after its creation a command is worth doing, for jobs without an `expiry` of their own: "
+        '{"send_message": "10m"}.',
+        MappingProxyType({}),
+    )
+    on_expiry: OnExpiry = key(
+        "OnExpiry",
+        "What becomes of jobs that expire: drop (counted, in the log, the metrics and the History) or dead. One that "
+        "may have run always dies.",
+        "drop",
+    )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
     public_only: bool = False
     """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""
@@ -248,6 +262,13 @@ class Target:
     """The secrets in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
     """The chance of each queue to be served first; empty: the queues are served strictly in their order."""
+
+    def expire_of_s(self, command: str) -> float | None:
+        """Return how long after its creation this command is worth doing, in seconds; None: for ever.
+
+        Of several patterns that it fits, the shortest time counts.
+        """
+        return min((lasts_s for glob, lasts_s in self.expire_s.items() if fnmatchcase(command, glob)), default=None)
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:

@@ -1,4 +1,4 @@
-"""What became of a delivery: the six outcomes, and the probe's answer.
+"""What became of a delivery: the six outcomes, the end of what came too late, and the probe's answer.
 
 Connectors return an outcome; `job.settle` turns it into a settlement. Always holds: a `Reason.code` is stable (it
 becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
@@ -12,7 +12,18 @@ from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.light import light
 
-__all__ = ["Deferred", "Delivered", "Denied", "Outcome", "Probe", "Reason", "Rejected", "Uncertain", "Unsent"]
+__all__ = [
+    "Deferred",
+    "Delivered",
+    "Denied",
+    "Expired",
+    "Outcome",
+    "Probe",
+    "Reason",
+    "Rejected",
+    "Uncertain",
+    "Unsent",
+]
 
 
 @light
@@ -85,6 +96,19 @@ class Denied:
 
     reason: Reason
     text: str | None = None
+
+
+@attrs.frozen
+class Expired:
+    """Its expiry passed before it could be sent, or would pass before its next try: no connector returns it.
+
+    `reason` says which, with the last error; `text` is the server's last answer, if there was one. `maybe_run`: the
+    last try may have run.
+    """
+
+    reason: Reason
+    text: str | None = None
+    maybe_run: bool = False
 
 
 Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Denied

@@ -12,6 +12,7 @@ class Policy:
     """The operator's choices. `reply_queue` None: there is no response queue.
 
     `reply_details`: replies carry a third element with status and error, and dead jobs are answered too.
+    `keeps_expired`: jobs that expired go to the dead set, and are not dropped.
     `uncertain_retries`: how often a command that is not repeat-safe is sent again after it was sent and not answered.
     """
 
@@ -20,6 +21,7 @@ class Policy:
     reply_details: bool = False
     reply_class: str = "Add"
     uncertain_retries: int = 2
+    keeps_expired: bool = False
 
     @property
     def responses(self) -> ResponseQueue | None:

@@ -25,7 +25,7 @@ _LONGEST_LETTER_BYTES = 4
 
 @light
 class Answer:
-    """The content of an answer. `outcome` is delivered, negative, rejected, failed or uncertain.
+    """The content of an answer. `outcome` is delivered, negative, rejected, failed, uncertain or expired.
 
     `error` is None if the job was done.
     """

@@ -16,7 +16,7 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repair
 from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
@@ -33,7 +33,7 @@ _CROWDED_LIMIT = 20
 _CROWDED_LONGEST_S = 60.0
 
 
-Final = Delivered | Rejected | Deferred | Uncertain
+Final = Delivered | Rejected | Deferred | Uncertain | Expired
 """The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
 Specs = Callable[[str], CommandSpec | None]
 """A function that returns what a target's catalogue says of the command of a name."""
@@ -53,8 +53,34 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _settle_deferred(job, outcome, context)
         case Uncertain(reason):
             return _uncertain(job, spec, reason, context)
+        case Expired():
+            return _expire(job, outcome, context)
         case _:
             assert_never(outcome)
+
+
+def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | None) -> Expired | None:
+    """Return the outcome in place of `outcome` for a job whose next try would come after its expiry; else None.
+
+    `settlement` is what follows from `outcome`; `expires_at_s` (epoch seconds), None: the job never expires.
+    """
+    if expires_at_s is None or not isinstance(settlement, Retry | Schedule) or settlement.at_s < expires_at_s:
+        return None
+    assert isinstance(outcome, Deferred | Uncertain)  # noqa: S101 - no other leads to another try
+    last = outcome.reason
+    reason = Reason(
+        EXPIRED,
+        f"Its next try would come after its expiry. The last one ended with {last.code}: {last.message}",
+        last.cure,
+        last.status,
+    )
+    if isinstance(outcome, Uncertain):
+        return Expired(reason, maybe_run=True)
+    return Expired(reason, outcome.text, maybe_run=outcome.maybe_run)
+
+
+EXPIRED = "Expired"
+"""The code of the reason why a job that expired was not sent (again)."""
 
 
 def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
@@ -274,6 +300,14 @@ def _to_dead(job: Job, reason: Reason, text: str | None, context: Context, outco
     if not job.rule.to_dead:
         return Drop(replies)
     return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context=context, outcome=outcome)), replies)
+
+
+def _expire(job: Job, outcome: Expired, context: Context) -> Settlement:
+    """Drop the job, counted as processed, as Sidekiq Pro does; but not if it may have run, or all are to be kept."""
+    job = attrs.evolve(job, maybe_run=job.maybe_run + outcome.maybe_run)
+    if job.may_have_run or context.policy.keeps_expired:
+        return _to_dead(job, outcome.reason, outcome.text, context, outcome="expired")
+    return Ack(make_replies(job, failed_answer("expired", outcome.reason, outcome.text), context))
 
 
 def _settle_deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, assert_never, get_args
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.job import redact, retry, rubyjson, signing
+from restbroker.job import expiry, redact, retry, rubyjson, signing
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
@@ -156,7 +156,11 @@ def _refusal(look: JobView, action: Action) -> Refusal | None:
 
 def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
     """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
-    again = _reset_fields(fields, look) if zset == "schedule" else _lower_retry_count(_reset_fields(fields, look), look)
+    again = _reset_fields(fields, look)
+    if zset != "schedule":
+        again = _lower_retry_count(again, look)
+    if zset == "dead":
+        again = _lift_expiry(again, look, now_s)
     again.pop("at", None)
     again["enqueued_at"] = fractional(now_s)
     return Placement(look.raw, queue=look.queue, new=rubyjson.dumps(again))
@@ -190,7 +194,8 @@ def _reschedule(
     refusal = _refusal(look, action)
     if refusal is not None:
         return refusal
-    again = repair(_lower_retry_count(_reset_fields(fields, look), look), look.queue or "default")
+    again = _lift_expiry(_lower_retry_count(_reset_fields(fields, look), look), look, at_s)
+    again = repair(again, look.queue or "default")
     return Placement(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
@@ -293,6 +298,11 @@ def _reset_fields(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
     if again.pop(UNCERTAIN_FIELD, None):
         again[MAY_HAVE_RUN_FIELD] = True
     return _with_jid(again, look)
+
+
+def _lift_expiry(fields: dict[str, Json], look: JobView, at_s: float) -> dict[str, Json]:
+    """Return the fields of a job that a person takes out of the dead set: it is worth doing at `at_s`, they say."""
+    return dict(expiry.lift(fields, look.context.expire_s(look.queue, look.command), at_s))
 
 
 def _with_jid(fields: dict[str, Json], look: JobView) -> dict[str, Json]:

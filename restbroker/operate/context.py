@@ -67,6 +67,14 @@ class ConfigContext:
         at_most_once = any(fnmatchcase(name, glob) for glob in target.at_most_once)
         return not at_most_once and repeat_safe(spec)
 
+    def expire_s(self, queue: str | None, endpoint: str | None) -> float | None:
+        """Return how long after its creation a command of this queue's target is worth doing; None: for ever."""
+        target = self.targets.get(queue or "")
+        if target is None or endpoint is None or not target.expire_s:
+            return None
+        spec = self.spec(queue, endpoint)
+        return target.expire_of_s(endpoint.partition("/")[0] if spec is None else spec.name)
+
 
 def context_of(config: Config) -> ConfigContext:
     """Return what this configuration knows of jobs. Raise `ConfigError` if a secret's file cannot be read."""

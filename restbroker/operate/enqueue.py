@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
-from restbroker.job import rubyjson
+from restbroker.job import expiry, rubyjson
 from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
@@ -40,6 +40,7 @@ JOB_CLASS = "Restbroker"
 class JobRequest:
     """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: a client will wait for the answer.
 
+    `expire_s`: how many seconds after that, or after the push, it expires; None: it does not say.
     `reply_to`: the key that the answer goes to; None: one of the job's own.
     """
 
@@ -52,6 +53,7 @@ class JobRequest:
     wants_reply: bool = False
     ok_if_exists: bool = False
     at_s: float | None = None
+    expire_s: float | None = None
     reply_to: str | None = None
 
 
@@ -76,6 +78,8 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
         fields["reply_to"] = order.reply_to or f"restbroker:reply:{jid}"
     if order.at_s is None:
         fields["enqueued_at"] = moment_s
+    if order.expire_s is not None:
+        fields[expiry.FIELD] = fractional((now_s if order.at_s is None else order.at_s) + order.expire_s)
     try:
         args: list[Json] = [order.command, dict(order.arguments), _token(order, jid, now_s)]
         fields["args"] = args if order.reply_id is None else [*args, order.reply_id]

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from restbroker.job import arguments, display, hiding, redact, rubyjson
+from restbroker.job import arguments, display, expiry, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
 from restbroker.job.failure_group import generalise, group_id
@@ -67,6 +67,7 @@ class Entry:
     retried_at_s: float | None
     enqueued_at_s: float | None
     created_at_s: float | None
+    expires_at_s: float | None
     may_have_run: bool
     repeat_safe: bool
     is_job: bool
@@ -264,6 +265,7 @@ class JobView:
             retried_at_s=None,
             enqueued_at_s=None,
             created_at_s=None,
+            expires_at_s=None,
             may_have_run=True,
             repeat_safe=False,
             is_job=True,
@@ -287,12 +289,19 @@ class JobView:
             retried_at_s=self.moment("retried_at"),
             enqueued_at_s=self.moment("enqueued_at"),
             created_at_s=self.moment("created_at"),
+            expires_at_s=self.expires_at_s,
             may_have_run=self.may_have_run,
             repeat_safe=self.repeat_safe,
             is_job=self.is_job,
             history=tuple(self._clean(one) for one in self._tries),
             size_bytes=len(self.raw),
         )
+
+    @property
+    def expires_at_s(self) -> float | None:
+        """When it expires (epoch seconds); None: never, or what it says is no time."""
+        found = expiry.read(self.fields or {}, self.context.expire_s(self.queue, self.command))
+        return found if isinstance(found, float) else None
 
     @property
     def arguments_as_they_are(self) -> Mapping[str, Json]:

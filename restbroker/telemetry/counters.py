@@ -23,12 +23,14 @@ MOST_COMMANDS: Final = 200
 MOST_CODES: Final = 200
 RATE_WINDOW_S: Final = 10
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_NO_FAILURES: Final = frozenset(("delivered", "duplicate", "expired"))
+"""Outcomes that `failed` leaves out, as Sidekiq's own count does."""
 _TOTALS: Final = ("restbroker_redis_outages_total", "restbroker_fenced_total", "restbroker_jobs_recovered_total")
 
 
 @attrs.define
 class _TargetCounters:
-    # By command and outcome. A duplicate is no try: it has no duration.
+    # By command and outcome. A duplicate is no try, nor is what expired unsent: it has no duration.
     jobs: Counter[tuple[str, str]] = attrs.field(factory=Counter)
     durations: Histogram = attrs.field(factory=lambda: Histogram(JOB_LIMITS_S))
     latency: RecentLatency = attrs.field(factory=RecentLatency)
@@ -53,7 +55,7 @@ class _TargetCounters:
         recent = sum(jobs for old, jobs in self.per_second.items() if second - RATE_WINDOW_S <= old < second)
         return {
             "delivered": outcomes["delivered"],
-            "failed": outcomes.total() - outcomes["delivered"] - outcomes["duplicate"],
+            "failed": sum(count for outcome, count in outcomes.items() if outcome not in _NO_FAILURES),
             "outcomes": dict(outcomes),
             "rate_per_s": recent / RATE_WINDOW_S,
             **self.latency.recent(now_s).summary_ms(),
@@ -146,7 +148,7 @@ class Counters:
 
     def _count_finished(self, event: JobFinished, counted: _TargetCounters) -> None:
         counted.jobs[self._command(event.target, event.command), event.outcome] += 1
-        if event.outcome != "duplicate":
+        if event.outcome not in ("duplicate", "expired") or event.duration_s:
             counted.add(self.now_s(), (event.duration_s,))
         if event.fate != "ack":
             self._failures[event.target, self._code(event.code or event.outcome), event.fate] += 1

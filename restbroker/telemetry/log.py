@@ -193,11 +193,10 @@ class LogSink:
                 self._write(line_of(event))
             return
         sums = self._totals[event.target]
-        sums.latency.add((event.duration_s,))
-        if event.outcome == "delivered":
-            sums.delivered += 1
-        else:
-            sums.failed += 1
+        if event.outcome != "expired":
+            sums.latency.add((event.duration_s,))
+            sums.delivered += event.outcome == "delivered"
+            sums.failed += event.outcome != "delivered"
         # A delivered job dies when its answer could not be written.
         if event.outcome != "delivered" or event.fate == "dead":
             self._write_failure(event)

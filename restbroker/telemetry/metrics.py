@@ -38,7 +38,7 @@ PROCESS: Final = (
         "restbroker_jobs_total",
         "counter",
         "Tries that ended. `outcome`, the target's answer: `delivered`, `rejected`, `deferred`, "
-        "`uncertain`, or `duplicate` (a signed job was done before).",
+        "`uncertain`; `duplicate` (a signed job was done before) or `expired`.",
         ("target", "command", "outcome"),
     ),
     Metric(

@@ -162,6 +162,7 @@ class Harness:
     queues: tuple[str, ...] = ("rest",)
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
+    expire_s: Mapping[str, float] = attrs.field(factory=dict)
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     concurrency: int = 3
@@ -265,6 +266,7 @@ class Harness:
             concurrency=self.concurrency,
             at_most_once=self.at_most_once,
             slots=self.slots,
+            expire_s=self.expire_s,
         )
         return BrokerPlan(
             targets=[

@@ -93,6 +93,9 @@ _ODD: Final[Sequence[dict[str, Any]]] = (
     {"class": "Another"},
     {"retry_queue": "low"},
     {"extra": {"of": ["a", "producer", None, 1.5]}},
+    {"expiry": 1.5},
+    {"expiry": 4e9},
+    {"expiry": "soon"},
 )
 
 

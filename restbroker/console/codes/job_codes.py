@@ -26,6 +26,7 @@ DEAD: Final = Table(
             "The reply id is neither a text nor a number.",
             "Push a text, a number or none.",
         ),
+        "BadExpiry": Row("`expiry` is no time.", "Push epoch seconds, such as 1790000000.5, `null`, or leave it out."),
         "BadToken": Row(
             "The third element is not a token of the configuration.",
             "Push a configured one (`restbroker token list`).",
@@ -148,6 +149,10 @@ DEAD: Final = Table(
         "Cancelled": Row(
             "Cancelled while in progress; the message says whether it may have run.",
             "If it may have run, look at the server. A retry sends it again.",
+        ),
+        "Expired": Row(
+            "It [expired](#expiry) before it could be sent, or would before its next try. Dropped, unless it may have run.",
+            "Retry it to send it all the same, or push with a later `expiry`.",
         ),
         "Killed": Row(
             "An operator moved it to the dead set; `restbroker audit` says who and why.",

@@ -102,6 +102,10 @@ WARNINGS: Final = Table(
             "([tokens.md](tokens.md#signed-jobs))",
             "nothing if a producer repeated its push; else someone who can write to Redis replays jobs",
         ),
+        "ExpiryWithoutTime": Row(
+            "a job has `expires_in` and no `expiry`, so it never expires",
+            "push `expiry`; Sidekiq Pro's client middleware makes it",
+        ),
         "ReplyWithoutQueue": Row(
             "a job wants an answer, but there is no `ResponseQueue`", "set it, or make producers omit the reply id"
         ),

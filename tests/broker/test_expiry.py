@@ -1,0 +1,221 @@
+"""Expiry: a job that comes too late is not sent, and is never gone without a trace."""
+
+import json
+import time
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.job.outcome import Deferred, Reason
+from restbroker.store import history
+from restbroker.telemetry.counters import Counters
+from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import FINE, Harness, Held, lost, ok
+
+GONE_S = 5.0
+"""So long ago or so far ahead that no clock is in doubt."""
+
+
+def passed() -> float:
+    return time.time() - GONE_S
+
+
+def ahead() -> float:
+    return time.time() + 3600
+
+
+def replies(harness: Harness, jid: str) -> list[dict[str, Any]]:
+    return harness.entries(f"restbroker:reply:{jid}")
+
+
+async def finished(harness: Harness, count: int) -> list[JobFinished]:
+    await harness.until(lambda: len(harness.of(JobFinished)) >= count, f"{count} jobs end")
+    found: list[JobFinished] = harness.of(JobFinished)
+    return found
+
+
+async def test_an_expired_job_is_not_sent_and_counts_as_processed(harness: Harness) -> None:
+    harness.history_s = 60.0
+    counters = Counters(lambda _target: ("safe",))
+    plain, harness.report = harness.report, lambda event: (plain(event), counters(event))[0]
+    harness.push(expiry=passed(), reply_to="restbroker:reply:jid-safe-0")
+    harness.push(first=1, expiry=int(passed() * 1000))
+    harness.push(first=2, expiry=ahead())
+    async with harness.broker():
+        events = await finished(harness, 3)
+    assert len(harness.target.sent) == 1
+    expired = [event for event in events if event.outcome == "expired"]
+    assert {event.jid for event in expired} == {"jid-safe-0", "jid-safe-1"}
+    assert {(event.fate, event.code) for event in expired} == {("ack", "Expired")}
+    assert "before it could be sent" in str(expired[0].message)
+    assert [harness.size(key) for key in ("queue:rest", "dead", "retry", "schedule")] == [0, 0, 0, 0]
+    assert harness.client.commands([("GET", "stat:processed"), ("GET", "stat:failed")]) == [b"3", None]
+    (reply,) = replies(harness, "jid-safe-0")
+    assert (reply["outcome"], reply["error"]["code"]) == ("expired", "Expired")
+    ends = [history.read(one.record) for one in history.newest(harness.client, 10)]
+    assert sorted(end.outcome for end in ends if end is not None) == ["delivered", "expired", "expired"]
+    assert counters.samples()["restbroker_jobs_total"]["t", "safe", "expired"] == 2
+    assert counters.snapshot("t")["failed"] == 0
+
+
+async def test_a_job_expires_while_its_target_is_down(harness: Harness) -> None:
+    harness.target.probe_answer = NotSent("refused")
+    harness.push(expiry=(expires_at_s := time.time() + 0.3))
+    harness.push(first=1)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(TargetDown), "it is down")
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+        assert not harness.of(JobFinished)
+        harness.target.probe_answer = FINE
+        events = await finished(harness, 2)
+    assert [event.outcome for event in events] == ["expired", "delivered"]
+    assert len(harness.target.sent) == 1
+
+
+async def test_a_job_is_looked_at_once_more_in_the_instant_before_it_is_sent(harness: Harness) -> None:
+    expires_at_s = time.time() + 0.2
+
+    async def late() -> None:
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+
+    harness.target.connected = late
+    harness.push(expiry=expires_at_s)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert event.outcome == "expired"
+    assert len(harness.target.calls) == 1
+    assert not harness.target.sent
+
+
+async def test_a_job_expires_while_it_waits_for_its_slot(harness: Harness) -> None:
+    harness.slots = {"once": 1}
+    first = Held()
+    harness.target.answers.append(first)
+    harness.push("once")
+    harness.push("once", first=1, expiry=(expires_at_s := time.time() + 0.3))
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "the first has the slot")
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+        first.let.set()
+        events = await finished(harness, 2)
+    assert {event.jid: event.outcome for event in events} == {"jid-once-0": "delivered", "jid-once-1": "expired"}
+    assert len(harness.target.sent) == 1
+
+
+async def test_at_most_once_leaves_no_mark_of_a_job_that_expired(harness: Harness) -> None:
+    harness.at_most_once = ("once",)
+    harness.push("once", expiry=passed())
+    harness.push("once", first=1, expiry=ahead())
+    async with harness.broker():
+        events = await finished(harness, 2)
+    assert [event.outcome for event in events] == ["expired", "delivered"]
+    assert not harness.client.command("KEYS", "restbroker:sent:*")
+
+
+@pytest.mark.parametrize("written", ["soon", True, -5, [1]])
+async def test_an_expiry_that_is_no_time_is_refused(harness: Harness, written: object) -> None:
+    harness.push(expiry=written)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert (event.outcome, event.fate, event.code) == ("rejected", "dead", "BadExpiry")
+    assert not harness.target.sent
+
+
+async def test_a_target_says_how_long_a_command_is_worth_doing(harness: Harness) -> None:
+    harness.expire_s = {"safe": 2.0, "s*": 60.0}
+    now_s = time.time()
+    for number, fields in enumerate(
+        ({"created_at": now_s - 3}, {"created_at": now_s}, {}, {"created_at": now_s - 3, "expiry": None})
+    ):
+        harness.push(first=number, **fields)
+    harness.push("once", created_at=now_s - 3)
+    async with harness.broker():
+        events = await finished(harness, 5)
+    assert {event.jid for event in events if event.outcome == "expired"} == {"jid-safe-0"}
+    assert len(harness.target.sent) == 4
+
+
+async def test_a_retry_that_would_come_too_late_is_not_made(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Deferred(Reason("HttpStatus500", "It broke.", status=500))
+    harness.push(expiry=time.time() + 10, reply_to="restbroker:reply:jid-safe-0")
+    harness.push(first=1, expiry=ahead())
+    async with harness.broker():
+        events = await finished(harness, 2)
+    assert {event.jid: (event.outcome, event.fate) for event in events} == {
+        "jid-safe-0": ("expired", "ack"),
+        "jid-safe-1": ("deferred", "retry"),
+    }
+    (reply,) = replies(harness, "jid-safe-0")
+    assert "HttpStatus500: It broke." in reply["error"]["message"]
+    assert harness.size("retry") == 1
+
+
+async def test_what_may_have_run_goes_to_the_dead_set_and_not_away(harness: Harness) -> None:
+    harness.target.answers.append(lost)
+    harness.push(expiry=time.time() + 10)
+    harness.push(first=1, expiry=passed(), restbroker_uncertain=1)
+    async with harness.broker():
+        await finished(harness, 2)
+    assert len(harness.target.sent) == 1
+    dead = harness.members("dead")
+    assert {entry["error_class"] for entry in dead} == {"Expired"}
+    assert [entry["restbroker_may_have_run"] for entry in dead] == [True, True]
+
+
+async def test_expired_jobs_are_kept_where_that_is_wished(harness: Harness) -> None:
+    harness.policy = attrs.evolve(harness.policy, keeps_expired=True)
+    harness.push(expiry=passed())
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert (event.outcome, event.fate) == ("expired", "dead")
+    assert [entry["jid"] for entry in harness.members("dead")] == ["jid-safe-0"]
+
+
+@pytest.mark.parametrize(("ahead_s", "outcome"), [(3600.0, "expired"), (-3600.0, "delivered")])
+async def test_the_clock_of_redis_counts(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, ahead_s: float, outcome: str
+) -> None:
+    def see(health: StoreHealth, *_moments: float) -> None:
+        health.clock_ahead_s = ahead_s
+
+    monkeypatch.setattr(StoreHealth, "note_clock", see)
+    harness.push(expiry=time.time() + ahead_s / 2)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert event.outcome == outcome
+
+
+async def test_what_is_scheduled_expires_when_it_comes_too_late(harness: Harness) -> None:
+    entry = {"class": "Add", "jid": "scheduled", "queue": "rest", "args": ["safe", {}, "t"], "expiry": passed()}
+    harness.client.command("ZADD", "schedule", passed() - 1, json.dumps(entry))
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert (event.jid, event.outcome) == ("scheduled", "expired")
+    assert harness.size("schedule") == 0
+
+
+async def test_a_wish_to_expire_that_the_client_did_not_carry_out_is_reported_once(harness: Harness) -> None:
+    harness.push(count=3, expires_in=60)
+    async with harness.broker():
+        await finished(harness, 3)
+    assert len(harness.target.sent) == 3
+    assert [warning.code for warning in harness.of(OperatorWarning)] == ["ExpiryWithoutTime"]
+
+
+async def test_a_command_that_has_begun_is_done_to_its_end(harness: Harness) -> None:
+    expires_at_s = time.time() + 0.3
+
+    async def slow(request: Request) -> Response:
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+        return await ok(request)
+
+    harness.target.answers.append(slow)
+    harness.push(expiry=expires_at_s)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert event.outcome == "delivered"
