@@ -79,7 +79,13 @@ class WorkerPool:
         self.delayed = DelayedJobs(ready)
         acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity))
-        admission = Admission(plan, identity, Endpoints(target, plan.connector, slots), crashes, health)
+        admission = Admission(
+            plan=plan,
+            identity=identity,
+            endpoints=Endpoints(target, plan.connector, slots),
+            crashes=crashes,
+            health=health,
+        )
         self.acker = acker = Acker(
             plan=plan,
             identity=identity,

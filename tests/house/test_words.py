@@ -28,7 +28,7 @@ DATA_WORDS: Final = frozenset({
 records in Redis or of metrics too, which keep their names.
 """
 
-RESULTS: Final = frozenset({"Delivered", "Rejected", "Deferred", "Denied", "Applied", "Gone", "Refused"})
+RESULTS: Final = frozenset({"Delivered", "Rejected", "Deferred", "Denied", "Expired", "Applied", "Gone", "Refused"})
 """Results, the members of one union each, which `match` takes apart.
 
 The first four are what became of a job at its server, in the words of logs, metrics and `job/outcome.py`, beside
