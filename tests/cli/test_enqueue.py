@@ -84,6 +84,18 @@ def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: 
         assert queued(store) == []
 
 
+def test_a_job_expires_so_long_after_its_push_or_after_the_time_for_which_it_is_scheduled(
+    shell: Shell, store: Client
+) -> None:
+    assert shell("enqueue", "status", "--expire", "5m").returncode == 0
+    found = job(store)
+    assert found["expiry"] == found["created_at"] + 300  # type: ignore[operator]
+    assert shell("enqueue", "status", "--in", "1h", "--expire", "2m").returncode == 0
+    raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
+    assert abs(json.loads(raw)["expiry"] - float(score) - 120) < 0.001
+    assert "--expire" in shell("enqueue", "status", "--expire", "soon").stderr
+
+
 def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: Shell, store: Client) -> None:
     rows: list[tuple[Sequence[str], str]] = [
         (("regster", "user=x"), "did you mean register"),

@@ -79,6 +79,31 @@ def test_a_manual_retry_costs_no_try(client: Client, configured: ConfigContext, 
         assert queued(client)[0].get("retry_count") == after
 
 
+def test_who_takes_a_job_out_of_the_dead_set_lifts_an_expiry_that_has_passed(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
+    ahead_s = time_s(client) + 3600
+    rows: list[tuple[SortedSet, float, float | None]] = [
+        ("dead", NOW_S, None),
+        ("dead", ahead_s, ahead_s),
+        ("retry", NOW_S, NOW_S),
+    ]
+    for zset, before_s, after_s in rows:
+        client.command("FLUSHALL")
+        put(zset, NOW_S, "j1", expiry=before_s)
+        done(client, zset, RETRY, ALL, configured)
+        assert queued(client)[0]["expiry"] == after_s
+    client.command("FLUSHALL")
+    put("dead", NOW_S, "j1", expiry=ahead_s - 60)
+    done(client, "dead", Action("reschedule", "ann@web1", at_s=ahead_s), ALL, configured)
+    assert fields_of(members(client, "retry")[0])["expiry"] is None
+    client.command("FLUSHALL")
+    targets = {name: attrs.evolve(one, expire_s={"*": 60.0}) for name, one in configured.targets.items()}
+    put("dead", NOW_S, "j1", created_at=NOW_S)
+    done(client, "dead", RETRY, ALL, attrs.evolve(configured, targets=targets))
+    assert queued(client)[0]["expiry"] is None
+
+
 def test_all_that_match_are_done_in_batches_and_the_others_stay(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
