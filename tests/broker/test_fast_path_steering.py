@@ -1,11 +1,16 @@
 """What changes while plain jobs run: each job from then on obeys, and none is sent twice or lost."""
 
 import json
+import time
 from pathlib import Path
 from typing import Final
 
+import pytest
+import trio
+
 from restbroker.config.secret import Secret
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.servers.ejabberd.connector import EjabberdConnector
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
 from tests.support.moody_server import Mood, fine, written
@@ -106,6 +111,45 @@ async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_b
     assert {entry["jid"]: MAY_HAVE_RUN_FIELD in entry for entry in dead} == {first_sent: True, first_held: False}
     assert serving.fast_jobs() > _CONCURRENCY
     assert first_held not in {name_of(request) for request in serving.server.requests}
+
+
+async def test_what_waits_for_the_breaker_while_its_connector_fails_goes_on_in_the_general_path(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = jobs(10 * _CONCURRENCY)
+
+    def fail(_connector: EjabberdConnector, _endpoint: str) -> None:
+        raise ZeroDivisionError
+
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        count, first = _CONCURRENCY + 2, 10_000
+        serving.push(jobs(count, dict.fromkeys(range(first, first + count), _HELD), first=first))
+        await all_sent(serving, len(warm) + _CONCURRENCY)
+        await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
+        monkeypatch.setattr(EjabberdConnector, "plan", fail)
+        serving.server.let.set()
+        await serving.until_ended(len(warm) + count)
+        serving.control.stop.set()
+    assert {event.outcome for event in serving.finished()} == {"delivered"}
+
+
+async def test_a_job_that_expires_while_it_waits_for_the_breaker_is_not_sent(paths: Paths) -> None:
+    warm = jobs(10 * _CONCURRENCY)
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        serving.push(jobs(_CONCURRENCY, dict.fromkeys(range(10_000, 10_000 + _CONCURRENCY), _HELD), first=10_000))
+        await all_sent(serving, len(warm) + _CONCURRENCY)
+        expires_at_s = time.time() + 0.3
+        late = {**json.loads(job("expiring", Mood(written(200, "0")))), "expiry": expires_at_s}
+        serving.push([json.dumps(late).encode()])
+        await until_async(lambda: len(serving.status.running_jobs()) == _CONCURRENCY + 1, "it waits")
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+        serving.server.let.set()
+        await serving.until_ended(len(warm) + _CONCURRENCY + 1)
+        serving.control.stop.set()
+    assert [event.outcome for event in serving.finished() if event.jid == "expiring"] == ["expired"]
+    assert "expiring" not in {name_of(request) for request in serving.server.requests}
 
 
 async def test_what_was_sent_with_a_login_that_was_replaced_meanwhile_is_sent_again_with_the_new_one(
