@@ -43,6 +43,7 @@ _LOOKS: Final = re.compile(
 """What only looks, and may be typed again until it sees what the page shows."""
 _PLAYED: Final = re.compile(r"(?:systemctl|ejabberdctl) ")
 _PAUSE_S: Final = 0.4
+_MNESIA_S: Final = 4.0
 
 
 class Server(Protocol):
@@ -144,6 +145,8 @@ class Desk:
             case ["systemctl", "stop", name]:
                 self.services[name].stop()
             case ["systemctl", "kill", "--signal=KILL", name]:
+                # A reader types more slowly: what ejabberd acknowledged is on its disk only some 2 s later.
+                time.sleep(_MNESIA_S)
                 self.services[name].kill()
             case ["systemctl", "restart", name]:
                 self.services[name].stop()
