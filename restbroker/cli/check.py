@@ -13,7 +13,7 @@ from restbroker.config.core import LoadedConfig
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_with_notices
-from restbroker.console.options import JsonOption
+from restbroker.console.options import JsonOption, RecipientOption, TestedTargetsOption
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause
@@ -37,14 +37,7 @@ def check(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Print what the servers' own configuration files need, and test nothing.")
     ] = False,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="With --suggest: only for this target. With --events: use this target to make the server emit "
-            "an event. May be repeated.",
-            autocompletion=completion.targets,
-        ),
-    ] = None,
+    target: TestedTargetsOption = None,
     source: Annotated[
         str | None,
         typer.Option(metavar="SOURCE", help="With --events: test only this source.", autocompletion=completion.sources),
@@ -55,9 +48,7 @@ def check(
     sender: Annotated[
         str, typer.Option("--from", metavar="JID", help="With --events: the sender of that message.")
     ] = "",
-    receiver: Annotated[
-        str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
-    ] = "",
+    receiver: RecipientOption = "",
     within: Annotated[
         str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")
     ] = "10s",

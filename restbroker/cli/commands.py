@@ -14,7 +14,7 @@ import typer
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption
+from restbroker.console.options import JsonOption, OneTargetOption
 from restbroker.console.order import Signatures, has_command
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
@@ -62,15 +62,7 @@ def commands(
             autocompletion=completion.kinds,
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="TARGET",
-            help="The target, if the configuration has several.",
-            autocompletion=completion.targets,
-        ),
-    ] = None,
+    target: OneTargetOption = None,
     kinds: Annotated[
         bool, typer.Option("--kinds", help="List the kinds of servers instead, with the packages that provide them.")
     ] = False,

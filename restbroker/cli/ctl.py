@@ -18,6 +18,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.load_config import ConfigOption, load_quietly
+from restbroker.console.options import AnswerTimeoutOption, TargetOption
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
@@ -67,18 +68,8 @@ _DOWN: Final = 3
 def ctl(
     words: Words = None,
     config: ConfigOption = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="TARGET",
-            help="The target. [default: the one that has this command]",
-            autocompletion=completion.targets,
-        ),
-    ] = None,
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the answer.")
-    ] = "60s",
+    target: TargetOption = None,
+    timeout: AnswerTimeoutOption = "60s",
     no_timeout: NoTimeout = False,
     version: ApiVersion = None,
     secret_file: SecretFile = None,

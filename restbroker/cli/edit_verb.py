@@ -17,6 +17,7 @@ from restbroker.console import arguments, completion, output, panels
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
+    AnyOption,
     DryRunOption,
     GroupOption,
     JsonOption,
@@ -79,10 +80,6 @@ QueueOption = Annotated[
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry", help="Also run it now: it returns to its queue.", rich_help_panel=panels.WHAT)
-]
-AnyOption = Annotated[
-    bool,
-    typer.Option("--any", help="Accept unknown commands and arguments as they are.", rich_help_panel=panels.WHAT),
 ]
 
 

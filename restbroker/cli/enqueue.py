@@ -20,7 +20,17 @@ from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
 from restbroker.console.exits import Exit, no
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption, TimeoutOption
+from restbroker.console.options import (
+    AnswerOption,
+    AnyOption,
+    AtOption,
+    BulkDryRunOption,
+    BulkRateOption,
+    InOption,
+    JsonOption,
+    TargetOption,
+    TimeoutOption,
+)
 from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
@@ -66,9 +76,6 @@ ConstOption = Annotated[
     list[str] | None,
     typer.Option("--const", help="With --bulk: an argument for all rows, e.g. NAME=TEXT.", rich_help_panel=panels.BULK),
 ]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.", rich_help_panel=panels.BULK)
-]
 RejectsOption = Annotated[
     Path | None,
     typer.Option(
@@ -77,12 +84,6 @@ RejectsOption = Annotated[
         autocompletion=completion.paths,
         help="With --bulk: write invalid rows to this file.",
         rich_help_panel=panels.BULK,
-    ),
-]
-RateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--rate", metavar="N", help="With --bulk: push at most this many rows a second.", rich_help_panel=panels.BULK
     ),
 ]
 StateOption = Annotated[
@@ -109,16 +110,7 @@ def enqueue(
     command: CommandWord,
     words: Words = None,
     config: ConfigOption = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            metavar="TARGET",
-            help="The target. [default: the one that has this command]",
-            autocompletion=completion.targets,
-            rich_help_panel=panels.WHAT,
-        ),
-    ] = None,
+    target: TargetOption = None,
     queue: Annotated[
         str | None,
         typer.Option(
@@ -129,16 +121,8 @@ def enqueue(
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
-    delay: Annotated[
-        str | None,
-        typer.Option("--in", metavar="DURATION", help="Not before this long: 5m, 2h, 7d.", rich_help_panel=panels.WHAT),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at", metavar="TIME", help="Not before this time: 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
-        ),
-    ] = None,
+    delay: InOption = None,
+    at: AtOption = None,
     expire: Annotated[
         str | None,
         typer.Option(
@@ -161,20 +145,15 @@ def enqueue(
         str | None,
         typer.Option(help="The id to send back with the answer on the response queue.", rich_help_panel=panels.ANSWER),
     ] = None,
-    wait_for_answer: Annotated[
-        bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
-    ] = False,
+    wait_for_answer: AnswerOption = False,
     timeout: TimeoutOption = "30s",
     ok_if_exists: OkIfExists = False,
-    any_command: Annotated[
-        bool,
-        typer.Option("--any", help="Accept unknown commands and arguments as they are.", rich_help_panel=panels.WHAT),
-    ] = False,
+    any_command: AnyOption = False,
     bulk: BulkOption = None,
     const: ConstOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: BulkDryRunOption = False,
     rejects: RejectsOption = None,
-    rate: RateOption = None,
+    rate: BulkRateOption = None,
     state: StateOption = None,
     again: AgainOption = False,
     json: JsonOption = False,

@@ -12,7 +12,6 @@ import typer
 
 from restbroker.cli import selection
 from restbroker.cli.edit_verb import (
-    AnyOption,
     CommandOption,
     RenameOption,
     UnsetOption,
@@ -25,6 +24,7 @@ from restbroker.console import arguments, completion
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
+    AnyOption,
     DryRunOption,
     ForeignQueuesOption,
     JsonOption,
@@ -32,6 +32,7 @@ from restbroker.console.options import (
     OlderOption,
     RepeatUnsafeOption,
     SinceOption,
+    ToQueueOption,
     WhereOption,
     WhyOption,
     YesOption,
@@ -110,10 +111,7 @@ def _add_move(app: typer.Typer) -> None:
     @app.command()
     def move(
         name: QueueName,
-        queue: Annotated[
-            str,
-            typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues),
-        ],
+        queue: ToQueueOption,
         where: WhereOption = None,
         since: SinceOption = None,
         older_than: OlderOption = None,

@@ -9,6 +9,7 @@ import typer
 from restbroker.config.core import LoadedConfig
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
+from restbroker.console.options import JsonLogsOption
 from restbroker.errors import ConfigError
 from restbroker.rosters.command import app
 
@@ -17,7 +18,7 @@ from restbroker.rosters.command import app
 def serve(
     config: ConfigOption = None,
     stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics too.")] = False,
-    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+    json_logs: JsonLogsOption = False,
 ) -> None:
     """Serve rosters to Prosody, and deliver nothing.
 

@@ -12,6 +12,7 @@ from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import LogLevel
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
+from restbroker.console.options import JsonLogsOption
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 
@@ -38,7 +39,7 @@ def run(
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
-    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+    json_logs: JsonLogsOption = False,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
     number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="Of the worker, in its log.")] = None,
 ) -> None:

@@ -15,9 +15,11 @@ from restbroker.console import completion, output, panels
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
+    AtOption,
     DryRunOption,
     ForeignQueuesOption,
     GroupOption,
+    InOption,
     Jids,
     JsonOption,
     LimitOption,
@@ -27,6 +29,7 @@ from restbroker.console.options import (
     RepeatUnsafeOption,
     SinceOption,
     TimeoutOption,
+    ToQueueOption,
     UntilOption,
     WaitOption,
     WhereOption,
@@ -43,15 +46,6 @@ if TYPE_CHECKING:
     from restbroker.cli.actions import Action, ActOptions
     from restbroker.operate.entry import Entry
 
-InOption = Annotated[
-    str | None, typer.Option("--in", metavar="DURATION", help="After this time, e.g. 5m.", rich_help_panel=panels.WHAT)
-]
-AtOption = Annotated[
-    str | None,
-    typer.Option(
-        "--at", metavar="TIME", help="At this time, e.g. 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
-    ),
-]
 AfterOption = Annotated[
     str | None,
     typer.Option(
@@ -278,10 +272,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
 def _add_move(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def move(
-        queue: Annotated[
-            str,
-            typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues),
-        ],
+        queue: ToQueueOption,
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,

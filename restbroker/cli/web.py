@@ -2,13 +2,13 @@
 
 import signal
 import sys
-from typing import Annotated
 
 import typer
 
 from restbroker.config.core import LoadedConfig
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
+from restbroker.console.options import JsonLogsOption
 from restbroker.job.json_types import Json
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def web(
     config: ConfigOption = None,
-    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+    json_logs: JsonLogsOption = False,
 ) -> None:
     """Serve the web pages, /stats and /metrics until SIGTERM or Ctrl-C, without delivering jobs.
 

@@ -88,9 +88,63 @@ SecondsOption = Annotated[
     typer.Option("--seconds", metavar="N", help="Look for this long.", min=1, max=3600, rich_help_panel=panels.WHICH),
 ]
 
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="The target. [default: the one that has this command]",
+        autocompletion=completion.targets,
+        rich_help_panel=panels.WHAT,
+    ),
+]
+OneTargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="The target, if the configuration has several.",
+        autocompletion=completion.targets,
+    ),
+]
+TestedTargetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="With --suggest: only for this target. With --events: use this target to make the server emit "
+        "an event. May be repeated.",
+        autocompletion=completion.targets,
+    ),
+]
+AnyOption = Annotated[
+    bool,
+    typer.Option("--any", help="Accept unknown commands and arguments as they are.", rich_help_panel=panels.WHAT),
+]
+InOption = Annotated[
+    str | None,
+    typer.Option("--in", metavar="DURATION", help="Run after this long, e.g. 5m, 2h, 7d.", rich_help_panel=panels.WHAT),
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="Run at this time, e.g. 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
+    ),
+]
+ToQueueOption = Annotated[
+    str, typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues)
+]
+RecipientOption = Annotated[
+    str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
+]
 RateOption = Annotated[
     float | None,
     typer.Option("--rate", metavar="N", min=0.01, help="At most this many jobs a second.", rich_help_panel=panels.WHAT),
+]
+BulkRateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rate", metavar="N", help="With --bulk: push at most this many rows a second.", rich_help_panel=panels.BULK
+    ),
 ]
 ForOption = Annotated[
     str | None,
@@ -105,8 +159,14 @@ ForOption = Annotated[
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait until it is done or has failed.", rich_help_panel=panels.ANSWER)
 ]
+AnswerOption = Annotated[
+    bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
+]
 TimeoutOption = Annotated[
     str, typer.Option("--timeout", metavar="DURATION", help="How long --wait waits.", rich_help_panel=panels.ANSWER)
+]
+AnswerTimeoutOption = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the answer.")
 ]
 
 RepeatUnsafeOption = Annotated[
@@ -129,6 +189,9 @@ WhyOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would be done.", rich_help_panel=panels.SAFETY)
 ]
+BulkDryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.", rich_help_panel=panels.BULK)
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
 
 LimitOption = Annotated[
@@ -136,3 +199,4 @@ LimitOption = Annotated[
     typer.Option("--limit", metavar="N", help="At most this many.", min=1, max=100_000, rich_help_panel=panels.OUTPUT),
 ]
 JsonOption = panels.JsonOption
+JsonLogsOption = Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")]
