@@ -133,7 +133,8 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
         may = "" if meant is None else f" Did its producer mean {meant}?"
         yield f"No running restbroker serves the queue {place.name}.{may}"
     elif place.hindrance is not None:
-        yield f"It waits because {place.hindrance}"
+        is_sent = place.kind == "in progress" and place.since_s is not None
+        yield f"{'Its target gets no jobs now' if is_sent else 'It waits'}: {place.hindrance}"
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
         yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."

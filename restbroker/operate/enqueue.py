@@ -160,16 +160,35 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
             continue
         snapshot = read_snapshot(known.snapshot)
         if takes_jobs(snapshot):
-            # A process that has just started asks the target within the second: nothing to tell of yet.
-            told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
-            state = [text for name in told if (text := _text(snapshot, name))]
-            why = "\n".join(state) or _LIMITS.get(_text(snapshot, "limited") or "")
+            why = _why_down(snapshot) or _LIMITS.get(_text(snapshot, "limited") or "")
             return ServingProcess(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True and found is not _UNKNOWN:
             process = f"{known.process.hostname}:{known.process.pid}"
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
             found = ServingProcess(_text(snapshot, "server_version"), why, quiet=True)
     return found
+
+
+def find_holder(client: Client, queue: str, process: str) -> ServingProcess | None:
+    """Return what the process HOST:PID, which has a job of this queue in progress, says of its target; None if nothing.
+
+    Raise `StoreUnavailable`, and `StoreRefused` if Redis does not say which processes live.
+    """
+    for identity in identities.live_identities(client):
+        known = identities.read(client, identity)
+        if known is None or queue not in known.queues or process != f"{known.process.hostname}:{known.process.pid}":
+            continue
+        snapshot = read_snapshot(known.snapshot)
+        quiet = snapshot.get("quiet") is True
+        return ServingProcess(_text(snapshot, "server_version"), _why_down(snapshot) or None, quiet=quiet)
+    return None
+
+
+def _why_down(snapshot: Mapping[str, Json]) -> str:
+    """Return why a worker pool's target gets no jobs, and what to do; empty if it gets some."""
+    # A process that has just started asks the target within the second: nothing to tell of yet.
+    told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
+    return "\n".join(text for name in told if (text := _text(snapshot, name)))
 
 
 def find_process_if_known(client: Client, queue: str) -> ServingProcess | None:

@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit, find, pauses
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.enqueue import PAUSED, ServingProcess, find_process
+from restbroker.operate.enqueue import PAUSED, ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.job_search import SETS, End, JobSearch, Kind, Match, SearchLimits, SearchQuery
 from restbroker.store import processes, queues
@@ -126,7 +126,7 @@ class _Search:
                 case "queue":
                     yield self._waits(attrs.evolve(place, ahead=one.number))
                 case "in progress":
-                    yield attrs.evolve(place, since_s=self.walk.ask(self._since, None))
+                    yield self._held(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
                 case _:
                     yield place
 
@@ -148,6 +148,13 @@ class _Search:
         served = ask(lambda client: find_process(client, place.name), None)
         of_target = of_targets.get(target or "", ())
         return attrs.evolve(place, serving=served, pause=of_queues.get(place.name), target_pauses=of_target)
+
+    def _held(self, place: Location) -> Location:
+        """Return the location with what its process says of the target, which may be down since it fetched the job."""
+        queue = place.entry.queue
+        if queue is None:
+            return place
+        return attrs.evolve(place, serving=self.walk.ask(lambda client: find_holder(client, queue, place.name), None))
 
     def acts(self) -> Iterator[StoredEntry]:
         """Yield what people did with it by its id; what was done to very many at once names only the first of them."""

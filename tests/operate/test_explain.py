@@ -47,6 +47,17 @@ def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, 
     assert (place.kind, place.name, place.since_s) == ("in progress", "web1:7", int(NOW_S))
 
 
+def test_a_job_that_was_fetched_before_an_outage_says_why_it_waits(client: Client, configured: ConfigContext) -> None:
+    serve(client, "ejabberd", 7, ["rest"], gate="closed", gate_reason="No connection.", gate_cure="Start it.")
+    serve(client, "ejabberd", 8, ["rest"])
+    for pid, jid, why in ((7, "j1", "No connection.\nStart it."), (8, "j2", None)):
+        queues.push(client, "rest", [job(jid)])
+        identity = f"node:{pid}:abc:ejabberd"
+        fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 1, 1))
+        (place,) = explain(client, jid, configured).places
+        assert (place.kind, place.name, place.hindrance) == ("in progress", f"node:{pid}", why)
+
+
 def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: ConfigContext) -> None:
     for n in range(50):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
