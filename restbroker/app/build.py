@@ -40,6 +40,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
+from restbroker.config.variables import FAST
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
 from restbroker.servers import registry
@@ -186,7 +187,7 @@ def _targets(
     open_control: Callable[[], Connection],
 ) -> list[TargetPlan]:
     tokens = Tokens(config.tokens, report)
-    fast_jobs = None if os.environ.get("RESTBROKER_FAST") == "0" else counters.fast_jobs
+    fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
 
     def ports(target: Target, transport: Transport) -> Ports:
         rosters, sent = rosters_of(config, target, open_connection), own_events(config.events, open_control, report)

@@ -222,8 +222,16 @@ class Generation:
         queues = tuple(queue for target in targets for queue in target.queues)
         concurrency = sum(target.concurrency for target in targets)
         names = tuple(target.name for target in targets)
+        is_slow = all(pool.plan.fast_jobs is None for pool in pools)
         self.plan.report(
-            BrokerStarted(pid=os.getpid(), version=__version__, targets=names, queues=queues, concurrency=concurrency)
+            BrokerStarted(
+                pid=os.getpid(),
+                version=__version__,
+                targets=names,
+                queues=queues,
+                concurrency=concurrency,
+                fast_path="off" if is_slow else None,
+            )
         )
 
     async def _watch_stop(self, pools: Sequence[WorkerPool]) -> None:

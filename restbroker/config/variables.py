@@ -20,6 +20,8 @@ from restbroker.config.values import json_or_text
 from restbroker.job.json_types import Json
 
 PREFIX = "RESTBROKER_"
+FAST = "RESTBROKER_FAST"
+"""No key: 0 turns the fast path off, 1 leaves it on, as if it were not set."""
 _OTHER_VARIABLES = ("CONFIG", "FAST", "REDIS_SERVER")
 # Kubernetes sets these in every pod beside a service that is called "restbroker".
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
@@ -32,6 +34,8 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Probl
     # A whole object comes before its parts, which are set in it.
     for variable in sorted(environ):
         rest = variable.removeprefix(PREFIX)
+        if variable == FAST and environ[variable] not in ("", "0", "1"):
+            review.refuse(FAST, f"expected 0 or 1, found {environ[variable][:60]!r}.")
         if rest == variable or rest in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(rest) or not environ[variable]:
             continue
         head, *parts = rest.split("__")

@@ -5,7 +5,7 @@ and never raises; no event holds a secret or a message's text.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -163,13 +163,14 @@ class PauseEnded:
 
 @attrs.frozen
 class BrokerStarted:
-    """The process takes jobs."""
+    """The process takes jobs. `fast_path`: "off" if the environment turned it off."""
 
     pid: int
     version: str
     targets: tuple[str, ...]
     queues: tuple[str, ...]
     concurrency: int
+    fast_path: Literal["off"] | None = None
 
 
 @attrs.frozen
