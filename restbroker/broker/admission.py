@@ -138,9 +138,12 @@ class Admission:
             return _without_secrets(submission, payload)
         queue = self._let_in_from(payload)
         proof = tokens.proof(submission.token, _own_jid(payload), submission, queue)
-        if proof is None:
-            return self._refuse_unproven(payload, submission)
         command, now_s = submission.command.endpoint, time.time()
+        if proof is None:
+            # For the log. What is in no catalogue may be a token in the wrong place.
+            if self.plan.connector.spec(command) is not None:
+                job.address(command, None)
+            return self._refuse_unproven(payload, submission)
         job.address(command, submission.reply_id)
         accepted = _accept(payload, proof, queue, now_s)
         if isinstance(accepted, Reason):

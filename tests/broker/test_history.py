@@ -25,7 +25,7 @@ async def test_what_was_delivered_or_vanished_is_kept_and_what_lies_in_a_set_is_
         "jid-safe-0": ("t", "safe", "delivered", 200),
         "jid-safe-1": ("t", "safe", "delivered", 200),
         "jid-once-0": ("t", "once", "delivered", 200),
-        "jid-dropped-0": ("t", "?", "rejected", None),
+        "jid-dropped-0": ("t", "safe", "rejected", None),
     }
     assert found["jid-dropped-0"].code == "BadToken"
     raw = b"".join(entry.record for entry in history.newest(harness.client, 1000))

@@ -70,6 +70,17 @@ async def test_a_wrong_token_is_parked_and_never_sent(harness: Harness) -> None:
     assert harness.target.calls == []
 
 
+async def test_a_wrong_token_is_reported_with_the_command_if_that_is_in_the_catalogue(harness: Harness) -> None:
+    harness.push(args=["safe", {}, "wrong"])
+    harness.push(args=["s3cret-in-the-wrong-place", {}, "wrong"])
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
+    assert {(event.code, event.command) for event in harness.of(JobFinished)} == {
+        ("BadToken", "safe"),
+        ("BadToken", "?"),
+    }
+
+
 async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_after_it_runs(harness: Harness) -> None:
     rubbish = [b"", b"5", b"[1]", b"null", b"{x", b"\x00\xff", b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"args":{}}', b"{}"]
     harness.raw(*rubbish)
