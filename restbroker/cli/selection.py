@@ -40,11 +40,10 @@ def all_conditions(
 
     field, now_s = _TIMES[zset], time.time()
     for option, value in zip(("--since", "--until"), bounds, strict=True):
-        if value is not None and not value.strip(" +-")[:1].isalnum():
-            raise UsageError(
-                f"{option} takes a time; {value!r} is none.", f"For example: {option} 2h, or {option} yesterday."
-            )
         if value is not None:
+            if not rule.is_time(value.strip(), now_s):
+                example = f"For example: {option} 2h, {option} yesterday, or {option} 2026-11-20T08:00."
+                raise UsageError(f"{option}: expected a time, found {value[:60]!r}.", example)
             op: Literal["<", ">"] = ">" if option == "--since" else "<"
             found.append(rule.time_condition(field, op, value.strip(), now_s, ahead=zset != "dead"))
     for option, value in zip(("--older-than", "--newer-than"), ages, strict=True):
@@ -56,7 +55,7 @@ def all_conditions(
         if value is not None:
             condition = rule.age_condition(field, value.strip(), now_s, is_older=option == "--older-than")
             if condition is None:
-                raise UsageError(f"{option} takes a duration; {value!r} is none.", f"For example: {option} 2h")
+                raise UsageError(f"{option}: expected a duration, found {value[:60]!r}.", f"For example: {option} 2h")
             found.append(condition)
     return found
 

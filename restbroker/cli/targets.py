@@ -159,7 +159,8 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
         yield "hint", one.hint
     for pause_ in one.pauses:
         yield "paused", control_text.pause_text(pause_)
-    yield "at work", f"{one.busy} of {one.concurrency}, {one.ahead} ahead, {one.in_progress} in progress"
+    busy = f"{one.busy} being delivered (at most {one.concurrency}), {one.ahead} fetched in advance"
+    yield "jobs", f"{busy}, {one.in_progress} in progress in all"
     yield "limits", "; ".join(_limits(one)) or "-"
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
     latencies = ", ".join(f"{name} {milliseconds(value)}" for name, value in times)

@@ -86,7 +86,10 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     # How those ended whose copies were found, in any case.
     ends = () if about and not copies else tuple(walk.ends())
     if about:
-        walk.unseen.append(f"finished jobs, whose records do not contain {', '.join(sorted(map(_plain_name, about)))}")
+        names = ", ".join(sorted(map(_plain_name, about)))
+        keep_none = any(field.startswith(where.ARGUMENT) for field in about)
+        why = f"keep no arguments ({names})" if keep_none else f"do not contain {names}"
+        walk.unseen.append(f"finished jobs, whose records {why}")
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("jobs in progress of Ruby's processes")
     return SearchResult(

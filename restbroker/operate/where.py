@@ -189,6 +189,11 @@ def time_condition(field: str, op: Literal["<", ">"], value: str, now_s: float, 
     return with_fixed_time(Condition(field, op, span, f"{field} {op} {value}"))
 
 
+def is_time(value: str, now_s: float) -> bool:
+    """Tell whether an option that says before or after which time takes this: a time, or a span."""
+    return _span(_unquote(value), now_s, ahead=False) is not None
+
+
 def age_condition(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
     """Return a condition on a time that lies longer ago than a span, or less long; None if `length` is no span."""
     if written_s(length) is None:

@@ -135,7 +135,7 @@ def test_what_was_not_looked_at_is_said(client: Client, configured: ConfigContex
     few = found(client, configured, "user ~ d", bounds=SearchLimits(hits=3))
     assert [hit.entry.jid for hit in few.hits] == ["d299", "d298", "d297"]
     assert "the dead set, behind 3 jobs" in few.unseen
-    assert "finished jobs, whose records do not contain user" in few.unseen
+    assert "finished jobs, whose records keep no arguments (user)" in few.unseen
     late = found(client, configured, "d", bounds=SearchLimits(seconds=0))
     assert (late.hits, late.looked_at) == ((), {})
     assert {"the dead set", "the queue rest"} <= set(late.unseen)

@@ -69,7 +69,7 @@ async def test_the_search_box_of_each_page_finds_jobs_wherever_they_are(harness:
     ]
     assert "the retry set: 12" in found.text
     assert [row[-1] for row in argument.rows] == ["q1"]
-    assert "finished jobs, whose records do not contain user" in argument.text
+    assert "finished jobs, whose records keep no arguments (user)" in argument.text
     assert ("Nothing was found." in nothing.text, nothing.rows, empty.rows) == (True, [], [])
     assert [answer.status_code for answer in wrong] == [400] * 4
     assert ['value="at~1"' in wrong[1].text, f'value="{"x" * 300}"' in wrong[2].text] == [True, True]
