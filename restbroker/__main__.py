@@ -54,7 +54,7 @@ class _Closed(io.FileIO):
         return len(self.readall())
 
     def readall(self) -> bytes:
-        raise UsageError("Standard input is closed.", "Let it lead to a file or a pipe: < FILE.")
+        raise UsageError("Standard input is closed.", "Redirect it from a file or a pipe: < FILE.")
 
 
 def _fill_closed() -> None:

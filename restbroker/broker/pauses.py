@@ -43,7 +43,9 @@ class Pauses:
             if error.message not in self._told:
                 self._told.add(error.message)
                 self.report(
-                    OperatorWarning("PausesRefused", f"Pauses of queues do not end: {error.message}", error.cure)
+                    OperatorWarning(
+                        "PausesRefused", f"Pauses of queues do not end on time: {error.message}", error.cure
+                    )
                 )
             return
         for one in ended:

@@ -233,8 +233,8 @@ class Poller:
         for queue in got.bad:
             self.identity.warn_once(
                 "BadQueue",
-                f"Redis does not let us read the queue {queue!r} as a list.",
-                f"Look at the type of queue:{queue} (behind RedisNamespace), and at this Redis user's rights.",
+                f"restbroker cannot read the queue {queue!r} as a list.",
+                f"Check the type of the key queue:{queue} (behind RedisNamespace), and this Redis user's rights.",
             )
 
     async def _catch_up(self) -> None:

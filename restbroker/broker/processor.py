@@ -416,12 +416,12 @@ class Processor:
 
 _BEGUN = Reason(
     "Uncertain",
-    "A part of the command ran and the rest could not be sent; AtMostOnce forbids sending it again.",
+    "A part of the command ran, but the rest could not be sent; AtMostOnce forbids sending it again.",
     "Check on the server what was done. A retry sends the whole command again.",
 )
 _DROPPED = Reason(
     "Uncertain",
-    "The command was sent, and its answer could not be waited for, since the connector would send it otherwise now.",
+    "The command was sent, but no answer was read; a second try would be another request, so none is made.",
     "Check on the server whether it was done. A retry sends it again.",
 )
 _TOO_OFTEN = Reason(

@@ -55,7 +55,7 @@ class Rewrite:
             elif self._asked_for != file.run_id or trio.current_time() >= self._again_at_s:
                 await self._ask(file.run_id)
             elif file.has_failed:
-                self._warn(file.run_id, "It was asked to, and could not.", _SEE_LOG)
+                self._warn(file.run_id, "It tried, and failed.", _SEE_LOG)
         except StoreRefused as error:
             run_id = "" if file is None else file.run_id
             self._done_for = run_id
@@ -77,4 +77,4 @@ class Rewrite:
 
 
 _SEE_LOG = "Check Redis' log, and free space on its disk; restbroker asks again each minute."
-_WHAT = "Redis does not rewrite its append-only file, which a power loss may have cut inside a script"
+_WHAT = "Redis does not rewrite its append-only file, which a power loss may have cut in the middle of a change"

@@ -311,7 +311,9 @@ def _replayed(queue: str) -> OperatorWarning:
 
 
 _CUT_OFF = Reason(
-    "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
+    "CutOff",
+    "The broker had to stop before the server answered; the command may have run.",
+    "Check on the server whether it was done.",
 )
 _CANCELLED = Reason("Cancelled", "Someone cancelled it before it was sent.", "A retry sends it.")
 _CANCELLED_SENT = Reason(

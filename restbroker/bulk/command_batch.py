@@ -324,7 +324,7 @@ def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
     wrong = wrong_header(maker, columns) if table.form == "csv" else None
     if wrong is not None:
         version = makers.version(options.command)
-        cure = f"As {version} takes it; ServerVersion names another (of a target in Targets: in its Options)."
+        cure = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
         raise UsageError(f"No row can be valid: {wrong}", cure)
 
 

@@ -176,7 +176,7 @@ def _wrong_row(cells: list[str], form: _Form, text: str, proper: re.Pattern[str]
             text.encode()
         except UnicodeEncodeError:
             return "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."
-    return "a NUL in it." if "\0" in text else None
+    return "a NUL character in it." if "\0" in text else None
 
 
 def _count_text(count: int, what: str) -> str:

@@ -307,7 +307,8 @@ def _answer(
     if paused is not None:
         once = f" once the {paused.what} {paused.name} is resumed"
     output.say(
-        f"The job {jid} is not done after {duration_text(timeout_s)}; it is still queued and will be done{once}."
+        f"The job {jid} is not done after {duration_text(timeout_s)}; it is still queued and will be done{once}.\n"
+        f"`restbroker explain {jid}` says where it is."
     )
     if as_json:
         output.as_json({"jid": jid, "outcome": "queued"})

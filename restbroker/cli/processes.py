@@ -125,7 +125,7 @@ def cancel(
         found = _find_work(client, jid, secrets)
         if not found:
             raise UsageError(
-                f"No process of restbroker has a job {jid} in progress, by their records of the last seconds.",
+                f"No restbroker process has reported the job {jid} as in progress in the last seconds.",
                 "`restbroker processes` lists their jobs.",
             )
         if dry_run:

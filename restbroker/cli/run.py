@@ -41,7 +41,7 @@ def run(
     ] = None,
     json_logs: JsonLogsOption = False,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
-    number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="Of the worker, in its log.")] = None,
+    number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="The worker's number, for its log.")] = None,
 ) -> None:
     """Serve the queues until SIGTERM or Ctrl-C; then finish jobs in progress within ShutdownTimeout.
 

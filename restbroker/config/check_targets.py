@@ -65,7 +65,9 @@ def check_targets(
         if given and entry.name == kind:
             cure = "choose another name, or move those keys into it"
             first = review.as_written(given[0])
-            review.add(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
+            review.add(
+                at("Targets", kind), f"has the name of the target that {first} and the other flat keys define; {cure}."
+            )
     _check_queues(written, response_queue, review)
     return tuple(_target(placed, review) for placed in written)
 

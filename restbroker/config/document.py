@@ -45,7 +45,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 def missing_configuration() -> ConfigError:
     """Return the error for when there is neither a file nor anything in the environment."""
     return ConfigError(
-        f"There is no configuration: not --config, not ${VARIABLE}, not {Path.cwd() / 'env.json'}, not {SYSTEM_FILE}.",
+        f"No configuration was found: no --config, no ${VARIABLE}, no {Path.cwd() / 'env.json'}, no {SYSTEM_FILE}.",
         "Create one with `restbroker config init`, or name yours with --config.",
     )
 

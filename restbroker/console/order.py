@@ -179,7 +179,7 @@ def fit_arguments(
         lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
         name = f"{signatures.kind} {version}".strip()
         each = signatures.differences()
-        raise UsageError(reason, f"As {name} takes it{f' ({each})' if each else ''}. {lists}")
+        raise UsageError(reason, f"This is how {name} takes it{f' ({each})' if each else ''}. {lists}")
     # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
     _note_secrets(spec, typed)
     _note_addresses(spec, values, default_host)
@@ -188,7 +188,7 @@ def fit_arguments(
     elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):
         output.say(
             f"note: the version of {signatures.kind} is unknown, and versions differ in {spec.name}:"
-            f" {signatures.differences()}. ServerVersion names it (of a target in Targets: in its Options)."
+            f" {signatures.differences()}. To name it, set ServerVersion (in Targets: in its Options)."
         )
     return spec, values
 

@@ -126,7 +126,7 @@ async def show_stats(environment: Environment) -> None:
 
 async def stop(environment: Environment) -> None:
     """End the broker, and check that it ends with 0 and leaves no job behind."""
-    environment.printer.step("The broker is told to stop (SIGTERM)")
+    environment.printer.step("The broker is asked to stop (SIGTERM)")
     await end(environment.broker, 30)
     environment.check(environment.broker.returncode == 0, "it ended with 0")
     left = await _number(environment, "LLEN", f"queue:{QUEUE}")

@@ -300,7 +300,7 @@ class _Run:
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
         killed = OrphanedJob("killed", f"{look.key}-{rank}", self.selection.queue, raw=look.raw, responses=responses)
-        reason = Reason("Killed", kill_text(self.tally.action), "Someone decided this; ask them.")
+        reason = Reason("Killed", kill_text(self.tally.action), "An operator decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)
 
     def _within_dead_limit(self, planned: Sequence[TakeRequest | Refusal]) -> list[TakeRequest | Refusal]:

@@ -175,14 +175,18 @@ async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping
 
 
 def _came(source: EventSource, target: Target, noted: Mapping[str, object], took_s: float) -> Finding:
-    sender, receiver = (noted[name] or "an address that is not named" for name in ("from", "to"))
+    sender, receiver = (noted[name] or "an unnamed address" for name in ("from", "to"))
     way, took = f"from {sender} to {receiver}", duration_text(took_s)
     message = f"Source {source.name}: {target.name} reported a message {way} after {took}"
     if noted["queue"]:
-        return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
+        return ok(
+            _AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']} (this one, a test, did not)."
+        )
     why = "Only, Except or Routes exclude such events."
     cure = "If you want such events, correct these, or name other addresses with --from and --to."
-    return Finding("note", _AREA, "EventUnwanted", message=f"{message}, and it is not wanted.", why=why, cure=cure)
+    return Finding(
+        "note", _AREA, "EventUnwanted", message=f"{message}, but the source excludes it.", why=why, cure=cure
+    )
 
 
 def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:

@@ -18,16 +18,16 @@ def check_rewrite(client: Client, facts: ServerInfo) -> Iterator[Finding]:
     if not facts.aof_enabled:
         return
     if may_rewrite(client):
-        message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as run does at each start."
-        yield ok(_AREA, "TornFile", f"{message} Then a script that a power loss cut does no harm.")
+        message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as `restbroker run` does."
+        yield ok(_AREA, "TornFile", f"{message} So half a change at its end, after a power loss, does no harm.")
         return
     yield Finding(
         "warning",
         _AREA,
         "TornFile",
-        message="This user may not have Redis write its append-only file again (BGREWRITEAOF).",
-        why="A power loss may cut the file inside a script; the second start after it then loses the jobs of that"
-        " script.",
-        cure="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. If that is not possible: run "
+        message="This user may not make Redis rewrite its append-only file (BGREWRITEAOF).",
+        why="A power loss may leave half a change at the end of that file. Redis ignores it at its next start, but may "
+        "apply it at the one after, and then loses jobs.",
+        cure="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. If that is not possible, run "
         "redis-check-aof --fix on the file before you start Redis after a crash of its machine.",
     )

@@ -55,7 +55,7 @@ def _roster(roster: Roster) -> Finding:
     except ConfigError:
         return _unreadable(area)
     except (OSError, HTTPException) as error:
-        why = "Prosody asks for it at each login, and its client waits in vain for contacts."
+        why = "Prosody asks there at each login; while no one answers, users see no contacts."
         who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
         cure = f"{who}, with this configuration; start it, or check its log."
         return Finding(
@@ -98,12 +98,12 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
                 continue
             told.add(bind)
             why = "Events that servers post meanwhile are refused, and most servers do not post twice."
-            cure = "`restbroker run` takes them, with this configuration; start it, or check its log."
+            cure = "`restbroker run` accepts them, with this configuration; start it, or check its log."
             message = f"No process accepts events at {where}: {_why(error)}."
             yield Finding("warning", area, "NotServing", message=message, why=why, cure=cure)
             continue
         if status == 200:
-            yield ok(area, "Serving", f"Events of the source {source.name} are taken at {where}.")
+            yield ok(area, "Serving", f"A process accepts events of the source {source.name} at {where}.")
         else:
             yield _other(area, where, status, f" for the source {source.name}")
 
@@ -144,7 +144,7 @@ def _unverified_context() -> ssl.SSLContext:
 
 
 def _other(area: str, where: str, status: int, what: str = "") -> Finding:
-    message = f"What answers at {where}{what} says {status}."
+    message = f"The program at {where} answers{what} with status {status}."
     why = "It is another program, or a restbroker with another configuration or without its Redis."
     cure = "See what listens there (ss -ltnp), and restart restbroker after a change."
     return Finding("problem", area, "NotOurs", message=message, why=why, cure=cure)

@@ -126,7 +126,7 @@ class _Search:
                 case "queue":
                     yield self._waits(attrs.evolve(place, ahead=one.number))
                 case "in progress":
-                    yield self._held(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
+                    yield self._in_progress(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
                 case _:
                     yield place
 
@@ -149,7 +149,7 @@ class _Search:
         of_target = of_targets.get(target or "", ())
         return attrs.evolve(place, serving=served, pause=of_queues.get(place.name), target_pauses=of_target)
 
-    def _held(self, place: Location) -> Location:
+    def _in_progress(self, place: Location) -> Location:
         """Return the location with what its process says of the target, which may be down since it fetched the job."""
         queue = place.entry.queue
         if queue is None:

@@ -58,7 +58,7 @@ class ResumePoint:
         """Return the point that `str` made this text of. Raise `UsageError` for any other text."""
         found = _REST.fullmatch(written)
         if found is None:
-            raise UsageError("The place where this action should continue cannot be read.", "Start it again.")
+            raise UsageError("The place where this action continues cannot be read.", "Start it again.")
         run = "" if found[4] == "-" else found[4]
         return cls(str(Cursor.of(found[5])), jobs=int(found[1]), planned=int(found[2]), done=int(found[3]), run=run)
 

@@ -262,7 +262,7 @@ def _conclude(found: operate.RefreshResult, without: Sequence[str], timeout_s: f
     """Print what became of refreshes, and exit with its code unless all succeeded. `without`: who has no roster."""
     failed = f", {found.failed} failed" if found.failed else ""
     # Its answer counts users who are offline or unknown, too.
-    unknown = " Prosody does not tell who of them is online, or exists." if found.done else ""
+    unknown = " Prosody does not say which of them are online, or exist." if found.done else ""
     output.say(f"{count_text(found.done, 'user')} refreshed{failed}.{unknown}")
     if without:
         output.say(f"Without a roster: {', '.join(without)}.")

@@ -90,9 +90,9 @@ def import_(
         why = "Name one of: a file, --from-target, --from-prosody."
         raise UsageError(why, "For example: restbroker roster import rosters.csv")
     if from_target is None and user:
-        raise UsageError("--user is for --from-target.", "Leave it out.")
+        raise UsageError("--user needs --from-target.", "Leave it out.")
     if file is not None and one_sided:
-        raise UsageError("--one-sided is for --from-target and --from-prosody.", "Leave it out.")
+        raise UsageError("--one-sided needs --from-target or --from-prosody.", "Leave it out.")
     with open_rosters(config) as connection:
         if file is not None:
             found = _of_file(file, _format(file, format_), connection)

@@ -297,7 +297,7 @@ def _read_groups(value: Json, entry: str) -> tuple[str, ...]:
             given: list[Json] = []
         case Mapping():
             if any(member is None or member is False for member in value.values()):
-                raise BadRoster(entry, "has a group that is false", "Leave it out: this names a group.")
+                raise BadRoster(entry, "has a group that is false", "Leave out groups that the contact is not in.")
             given = list(value)
         case list() | tuple():
             given = list(value)

@@ -57,7 +57,7 @@ _WITH_LOGINS: Final = frozenset({"openfire-chat"})
 _WITH_CTL: Final = frozenset({"ejabberd", "mongooseim"})
 
 _OTHERS: Final = (
-    f"Another comes with a package that has an entry point of its name in the group {GROUP};"
+    f"Packages can add kinds (entry points of the group {GROUP});"
     " `restbroker commands --kinds` lists what is installed."
 )
 

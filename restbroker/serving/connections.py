@@ -106,7 +106,7 @@ class Connections:
         with self._limit_wait(LONGEST_S, shield=True) as scope:
             await send(event)
         if scope.cancelled_caught:
-            raise trio.BrokenResourceError("The reader takes nothing.")
+            raise trio.BrokenResourceError("The client does not read the answer.")
 
     def _until_s(self, patience_s: float) -> float:
         return trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
@@ -182,7 +182,7 @@ class BoundedStream:
                 sent = await self.connections.send(self.stream, left)
                 if not sent:
                     await self._drop()
-                    raise trio.BrokenResourceError("The reader takes nothing.")
+                    raise trio.BrokenResourceError("The client does not read the answer.")
                 left = left[sent:]
         except OSError as error:
             self.scope.cancel()

@@ -5,7 +5,7 @@ and never raises; no event holds a secret or a message's text.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -170,7 +170,7 @@ class BrokerStarted:
     targets: tuple[str, ...]
     queues: tuple[str, ...]
     concurrency: int
-    fast_path: Literal["off"] | None = None
+    fast_path: str | None = None
 
 
 @attrs.frozen

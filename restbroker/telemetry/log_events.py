@@ -17,7 +17,7 @@ class LogEvent(NamedTuple):
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "broker.quiet": LogEvent("warning", "The process takes no more jobs until a restart; `why` names the signal."),
-    "broker.started": LogEvent("info", "The process takes jobs."),
+    "broker.started": LogEvent("info", "The process takes jobs. `fast_path`: `off` with `RESTBROKER_FAST=0`."),
     "broker.stopped": LogEvent(
         "warning, info",
         "The end: `requeued` jobs returned to their queues unsent; `uncertain` ones were sent but "
@@ -64,7 +64,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "jobs, only the first with its code within ten seconds has one; see `restbroker retries` and "
         "`restbroker dead`.",
     ),
-    "jobs.failed": LogEvent("info", "So many more tries failed with this code in the last ten seconds."),
+    "jobs.failed": LogEvent("info", "`count` more tries failed with this code in the last ten seconds."),
     "jobs.promoted": LogEvent(
         "debug, warning",
         "Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`dead`).",
@@ -105,7 +105,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     ),
     "warnings": LogEvent(
         "warning",
-        "So many more warnings with this code repeated three others in the last ten seconds.",
+        "`count` more warnings with this code, after three, in the last ten seconds.",
     ),
 }
 

@@ -44,7 +44,7 @@ PROCESS: Final = (
     Metric(
         "restbroker_fast_path_jobs_total",
         "counter",
-        "Of the delivered ones, those that took the fast path (docs/performance.md).",
+        "Delivered jobs that took the fast path (docs/performance.md).",
         ("target",),
     ),
     Metric(
@@ -92,7 +92,7 @@ PROCESS: Final = (
         merge="max",
     ),
     Metric("restbroker_jobs_in_hand", "gauge", "Jobs fetched and not settled.", ("target",)),
-    Metric("restbroker_jobs_at_work", "gauge", "Of these, sent but not yet answered.", ("target",)),
+    Metric("restbroker_jobs_at_work", "gauge", "Jobs sent but not yet answered.", ("target",)),
     Metric("restbroker_ready", "gauge", "1 while the process takes jobs, as on /readyz.", labels=(), merge="min"),
     Metric(
         "restbroker_beat_age_seconds",
@@ -129,7 +129,7 @@ PROCESS: Final = (
     Metric(
         "restbroker_event_loop_lag_seconds",
         "histogram",
-        "How late a task woke that sleeps for one second.",
+        "How late a task that sleeps for one second woke up.",
         limits_s=SHORT_LIMITS_S,
     ),
     Metric(
@@ -141,17 +141,17 @@ PROCESS: Final = (
     Metric(
         "restbroker_roster_request_seconds",
         "histogram",
-        "How long they took, whatever the status.",
+        "How long requests for rosters took.",
         limits_s=SHORT_LIMITS_S,
     ),
     Metric(
         "restbroker_roster_reads_total",
         "counter",
-        "Calls of Redis for them; one serves all that came together.",
+        "Reads of Redis for rosters; one serves all that came together.",
     ),
-    Metric("restbroker_roster_stale_total", "counter", "Those answered with a copy while Redis was away."),
-    Metric("restbroker_roster_copies", "gauge", "Rosters in memory for this."),
-    Metric("restbroker_roster_copies_bytes", "gauge", "Approximate size of these."),
+    Metric("restbroker_roster_stale_total", "counter", "Rosters answered with a copy while Redis was away."),
+    Metric("restbroker_roster_copies", "gauge", "Copies of rosters in memory."),
+    Metric("restbroker_roster_copies_bytes", "gauge", "Their approximate size."),
     Metric("restbroker_workers", "gauge", "Live processes that deliver: 1, or the workers of `--processes`."),
     Metric("restbroker_workers_wanted", "gauge", "How many there should be (Processes)."),
     Metric("restbroker_worker_starts_total", "counter", "Workers of `--processes` started so far."),
@@ -175,7 +175,7 @@ PROCESS: Final = (
 REDIS: Final = (
     Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
     Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
-    Metric("restbroker_queue_latency_seconds", "gauge", "How long the next of them has been waiting.", ("queue",)),
+    Metric("restbroker_queue_latency_seconds", "gauge", "How long the oldest job has been waiting.", ("queue",)),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
     Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),
     Metric("restbroker_parked_copies", "gauge", "Copies of dead jobs, including trimmed ones."),
@@ -186,7 +186,7 @@ REDIS: Final = (
         ("target", "reason"),
     ),
     Metric("restbroker_processed_total", "counter", "Tries that ended, including Ruby's."),
-    Metric("restbroker_failed_total", "counter", "Of these, the failed ones."),
+    Metric("restbroker_failed_total", "counter", "Tries that failed, including Ruby's."),
 )
 """What is read from Redis at each scrape, about all processes on it."""
 

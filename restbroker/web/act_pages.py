@@ -372,7 +372,7 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
     """Return what a form asks for; raise `UsageError` if it is none of ours."""
     verb = form.get("verb", "")
     if verb not in _VERBS:
-        raise UsageError("There is no action.", "Go back, and press a button.")
+        raise UsageError("No action was chosen.", "Go back, and press a button.")
     names = tuple(form.getlist("job"))
     # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
     if len(names) > PAGE or not all(map(find.is_key, names)):

@@ -258,5 +258,5 @@ def _summary(client: Client, *, control: Control, action: Action) -> str:
 def _read_form(do: str, name: str, thread: str) -> tuple[Control, Action]:
     control = CONTROLS.get(do)
     if control is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
-        raise UsageError("There is no action.", "Go back, and press a button.")
+        raise UsageError("No action was chosen.", "Go back, and press a button.")
     return control, Action(name, thread)

@@ -168,7 +168,7 @@ class _Site:
         """Return the stream of a page's changes; refuse it if there is no such page, or too many streams are open."""
         name = request.args.get("page", "")
         if name not in LIVE or request.method == "HEAD":
-            return self.refuse(404, "NotFound", "There is no such page to follow.")
+            return self.refuse(404, "NotFound", "This page has no live updates.")
         if self._streams.are_full:
             refused = self.refuse(503, "Busy", "Too many pages are open.", "Close some.")
             refused.headers["Retry-After"] = "30"

@@ -94,7 +94,9 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     do("add john ann@example.org")
     asked = do("delete john")
     assert asked.returncode == 2
-    assert "Delete the roster of john with 1 contact? This needs an answer, and stdin is no terminal." in asked.stderr
+    assert (
+        "Delete the roster of john with 1 contact? This needs an answer, and stdin is not a terminal." in asked.stderr
+    )
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
     assert do("delete john --yes").stderr == "john has no roster any more.\n"
     assert do("delete john --yes").stderr == "john has no roster.\n"

@@ -203,7 +203,10 @@ def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(
         assert (done.returncode, count(store, "dead")) == (2, 1)
         assert "Older than 2m: " in done.stderr
         assert "--older-than 2m and --newer-than 2m." in done.stderr
-    assert "takes a duration" in shell("dead", "delete", "--older-than", "yesterday", "--yes").stderr
+    assert (
+        "--older-than: expected a duration, found 'yesterday'."
+        in shell("dead", "delete", "--older-than", "yesterday", "--yes").stderr
+    )
     assert shell("dead", "delete", "--older-than", "2m", "--yes").returncode == 0
     assert count(store, "dead") == 0
 
@@ -275,8 +278,15 @@ def test_off_a_terminal_what_is_asked_needs_yes(shell: Shell, store: Client) -> 
 
 
 def test_it_must_be_said_which_jobs_are_meant_and_only_once(shell: Shell) -> None:
-    rows = dict.fromkeys(((), ("j1", "--all"), ("--all", "--where", "jid = x")), "in exactly one way")
-    for words, told in {**rows, ("--since", "soon", "--yes"): "time"}.items():
+    rows: dict[tuple[str, ...], str] = dict.fromkeys(
+        ((), ("j1", "--all"), ("--all", "--where", "jid = x")), "in exactly one way"
+    )
+    times: dict[tuple[str, ...], str] = {
+        ("--since", "bla", "--yes"): "--since: expected a time, found 'bla'.",
+        ("--until", "-", "--yes"): "--until: expected a time, found '-'.",
+        ("--older-than", "long", "--yes"): "--older-than: expected a duration, found 'long'.",
+    }
+    for words, told in {**rows, **times}.items():
         done = shell("dead", "delete", *words)
         assert (done.returncode, done.stdout, told in done.stderr) == (2, "", True)
 
@@ -307,7 +317,7 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     asked = shell("dead", "retry", "--all", "--foreign-queues")
     assert (
         asked.returncode,
-        f"Retry 4 jobs of the dead set, {question}? This needs an answer, and stdin is no terminal." in asked.stderr,
+        f"Retry 4 jobs of the dead set, {question}? This needs an answer, and stdin is not a terminal." in asked.stderr,
     ) == (
         2,
         True,
@@ -362,7 +372,7 @@ def test_jobs_are_found_wherever_they_are_in_lines_and_in_json(shell: Shell, sto
     shown = json.loads(shell("find", "user=bob", "--json").stdout)
     assert [(one["kind"], one["job"]["jid"]) for one in shown["found"]] == [("dead", "bob")]
     assert (shown["ended"], shown["looked_at"]["the retry set"]) == ([], 1)
-    assert shown["unseen"] == ["finished jobs, whose records do not contain user"]
+    assert shown["unseen"] == ["finished jobs, whose records keep no arguments (user)"]
 
 
 def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shell: Shell, store: Client) -> None:

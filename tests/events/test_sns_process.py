@@ -151,5 +151,5 @@ def test_the_check_looks_at_it_over_tls_and_publishes_nothing(
         there = run(["check", "--json"], directory=tmp_path)
         assert broker.stop() == 0
     assert "NotServing" in absent.stdout
-    assert f"Events of the source mim are taken at 127.0.0.1:{port}" in there.stdout
+    assert f"A process accepts events of the source mim at 127.0.0.1:{port}" in there.stdout
     assert jobs_in(store) == []

@@ -170,13 +170,13 @@ def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and
     stage.prosody.register("user3")
     clients.login("user3")
     done = process.run(["roster", "refresh", *users, "--wait"], directory=stage.directory)
-    told = "5 users refreshed. Prosody does not tell who of them is online, or exists.\nWithout a roster: "
+    told = "5 users refreshed. Prosody does not say which of them are online, or exist.\nWithout a roster: "
     assert (done.returncode, done.stderr) == (0, f"{told}{', '.join(users)}.\n")
     stage.service.answers["user3"] = 503
     done = process.run(["roster", "refresh", *users, "--wait"], directory=stage.directory)
     assert done.returncode == 7
     assert done.stderr.startswith(
-        "4 users refreshed, 1 failed. Prosody does not tell who of them is online, or exists."
+        "4 users refreshed, 1 failed. Prosody does not say which of them are online, or exist."
     )
     (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
     assert "user3" in job["error_message"]

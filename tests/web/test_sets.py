@@ -311,7 +311,7 @@ async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the
             answer = await send(running, "/dead/act", form.hidden, "/dead")
     assert ["This would delete" in one for one in asked_about] == [True] * 3
     assert "delete 100 jobs: 100 of 250 have been counted; the next question" in asked_about[0]
-    assert "150 more jobs of the set were not part of the question" in told[0] + told[1]
+    assert "150 more jobs of the set were not selected" in told[0] + told[1]
     assert harness.size("dead") == 0
 
 

@@ -167,7 +167,11 @@ class SidekiqRecord:
             signals.act(number, self.control, self.report, _ORIGIN)
         elif "UnknownRequest" not in self._told:
             self._told.add("UnknownRequest")
-            self.report(OperatorWarning("UnknownRequest", f"Something asked this process for {asked[:20]!r}.", None))
+            self.report(
+                OperatorWarning(
+                    "UnknownRequest", f"This process ignored a request that it does not know: {asked[:20]!r}.", None
+                )
+            )
 
     async def _record(self) -> Record:
         serving = self.status.served_targets()

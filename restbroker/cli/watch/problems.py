@@ -112,7 +112,7 @@ def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
             yield Problem(False, f"Queue {name} is paused{_about(queue)}, {waiting_text(size)}")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
             yield Problem(
-                False, f"Queue {name}: the next of {jobs(size)} has been waiting for {duration_text(latency_s)}"
+                False, f"Queue {name}: the oldest of {jobs(size)} has been waiting for {duration_text(latency_s)}"
             )
 
 

@@ -91,7 +91,8 @@ DEAD: Final = Table(
             "a domain admin: correct the domain.",
         ),
         "BadRequest": Row(
-            'Only "400 Bad Request". It may have run (ejabberd 24.12, interface version 0).', "Look at the server."
+            'Only "400 Bad Request". It may have run (ejabberd 24.12, interface version 0).',
+            "Check the server.",
         ),
         "UserLoginRefused": Row(
             "Openfire chat: the acting user could not log in.",
@@ -148,7 +149,7 @@ DEAD: Final = Table(
         "UnsendableRequest": Row("HTTP forbids such a request.", "Correct the job."),
         "Cancelled": Row(
             "Cancelled while in progress; the message says whether it may have run.",
-            "If it may have run, look at the server. A retry sends it again.",
+            "If it may have run, check on the server. A retry sends it again.",
         ),
         "Expired": Row(
             "It [expired](#expiry) before it could be sent, or would before its next try. Dropped, unless it may have run.",
@@ -225,11 +226,11 @@ TRIED_AGAIN: Final = Table(
         ),
         "CutOff": Row(
             "Sent, but restbroker stopped before the answer, and it is not safe to repeat; or restbroker failed.",
-            "Look at the server.",
+            "Check the server.",
         ),
         "Uncertain": Row(
             "Sent too often without an answer; it is not sent again.",
-            "Look at the server; if it was not done, retry it: the count starts again.",
+            "Check on the server; if it was not done, retry it: the count starts again.",
         ),
         "Bug": Row(
             "restbroker failed: in the connector (at most 3 tries), or elsewhere (dead at once, unchanged).",

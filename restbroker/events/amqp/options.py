@@ -115,7 +115,7 @@ class Exchange:
         """Return the exchange with its defaults filled in, or None after adding a problem to `review`."""
         carries = self._carries_as_written or _KNOWN.get(self.name)
         if carries is None:
-            review.refuse(f"{place}.{self.name}.Carries", "is missing; what is published there: presence, chat, …?")
+            review.refuse(f"{place}.{self.name}.Carries", "is missing; name what is published there: presence, chat, …")
             return None
         if self.type == "direct" and not self.keys:
             review.refuse(f"{place}.{self.name}.Keys", "is missing; a direct exchange has no * and #.")
@@ -146,7 +146,7 @@ class Options:
         "quorum",
     )
     prefetch: Annotated[int, whole(1, 10_000)] = key(
-        "Prefetch", "Events in progress; at most this many come twice after a lost connection.", 400
+        "Prefetch", "How many events RabbitMQ sends ahead; after a lost connection at most this many come twice.", 400
     )
 
     def check(self, source: EventSource, at: At, review: Problems) -> EventSource:

@@ -99,7 +99,7 @@ def _failure(user: str) -> Reason:
 
 
 def _not_the_module(response: Response) -> Outcome:
-    message = "Something else than the roster module answered: its answer has neither errors nor status."
+    message = "Something other than the roster module answered: its answer has neither errors nor status."
     cure = "Check the target's URL: it is http://HOST:5280/roster_admin unless Prosody's http_paths say otherwise."
     return Deferred(Reason("NotTheModule", message, cure, response.status), pause_target=True)
 

@@ -222,8 +222,8 @@ class Reader:
     def _report_outage(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:
             self._is_away = True
-            kept = f"; users with a copy in memory ({len(self.copies)}) get that" if len(self.copies) else ""
-            what = f"Rosters are refused because Redis cannot be read{kept}. {error.message}"
+            kept = f"; users with a copy in memory ({len(self.copies)}) get the copy" if len(self.copies) else ""
+            what = f"restbroker cannot read rosters from Redis, so Prosody gets none{kept}. {error.message}"
             self.report(OperatorWarning("RostersUnread", what, error.cure))
         return error
 
@@ -242,7 +242,9 @@ class Reader:
                 continue
             self.copies.forget_stale(given)
             ago = duration_text(trio.current_time() - min(one.read_s for one in given.values()))
-            what = f"Users who got older rosters: {len(given)}, read up to {ago} ago. They are refreshed now."
+            what = (
+                f"Users who got an older copy of their roster: {len(given)} (up to {ago} old). They are refreshed now."
+            )
             self.report(OperatorWarning("OlderRosters", what, None))
 
     def _tell(self, user: str, answer: PreparedRoster | RestbrokerError) -> None:

@@ -15,7 +15,8 @@ from restbroker.servers.api.answer import Answer, Deferral
 GOES_ON: Final = "It continues by itself."
 CHECK_ARGUMENTS: Final = "Correct the arguments."
 EXISTS: Final = (
-    'Nothing, unless you meant another one; --ok-if-exists (in a job "ok_if_exists": true) makes this count as done.'
+    "Nothing to do, unless you meant another one; "
+    '--ok-if-exists (in a job "ok_if_exists": true) makes this count as done.'
 )
 TOO_LARGE: Final = "The job is too large for the server or a proxy in front: send less, or raise their limit."
 BUSY: Final = (408, 425, 429, 503)

@@ -78,7 +78,7 @@ def _plain(value: Json) -> str:
 def segment(name: str, text: str) -> str:
     """Return an argument as one segment of a path; raise `InvalidArguments` for one that leads to another path."""
     if text in ("", ".", ".."):
-        raise InvalidArguments(f'the argument "{name}" stands in the path, and is empty or dots')
+        raise InvalidArguments(f'the argument "{name}" becomes a part of the path, and is empty, "." or ".."')
     return quote(text, safe="")
 
 

@@ -87,7 +87,10 @@ def _cure(status: int, words: str) -> str:
     if status == 403:
         return "Allow oauth_issue_token for the account in ejabberd's api_permissions."
     if words == "badpass":
-        return "Let the account have tokens: `oauth_access` in ejabberd.yml names an access rule that allows it."
+        return (
+            "The password may be right: ejabberd also says badpass while `oauth_access` in ejabberd.yml names no access"
+            " rule that allows the account tokens, as by default. Set it, then reload ejabberd."
+        )
     if words == "internal_error":
         return "Install the Erlang application oauth2 (Debian: erlang-p1-oauth2), then restart ejabberd."
     return CHECK_URL

@@ -52,7 +52,7 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
         "BadArgument",
         CHECK_ARGUMENTS,
     ),
-    (re.compile("already exists"), "AlreadyExists", "Nothing, unless you meant another one."),
+    (re.compile("already exists"), "AlreadyExists", "Nothing to do, unless you meant another one."),
     (re.compile("unknown_user|not_found|doesn't exist|no_session|error_no_", re.IGNORECASE), "NotFound", CHECK_OBJECT),
     (re.compile("^Can't (store|load|restore|install|import) "), "Refused", _CHECK_PATH),
     (re.compile("Missing command name"), "UnknownCommand", CHECK_NAME),

@@ -27,7 +27,7 @@ async def _answer(target: Target, settings: Settings) -> Finding:
             response = await http.send(probe_request(target, settings))
     except (NotSent, MaybeSent) as error:
         hint = "Check that the server runs, and the target's URL;"
-        return unreachable(target, error, f"{hint} for one in a private network say AllowPrivate in Options.")
+        return unreachable(target, error, f"{hint} for a server in a private network set AllowPrivate in Options.")
     health = health_of(response, is_asked=settings.probe is not None)
     if not health.probe.ok:
         return finding(target, health)

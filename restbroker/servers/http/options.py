@@ -152,7 +152,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
     encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")
     body = None if keys.body is None else _parse(template.parse_value, keys.body, at(place, "Body"), review)
     if body is not None and encoding == "none":
-        why = f"is given, and a {keys.method} has none; say Encoding, or take it out."
+        why = f"is given, but {keys.method} has no body; set Encoding, or remove it."
         review.refuse(at(place, "Body"), why, at(place, "Method"), at(place, "Encoding"))
     if encoding == "form" and not isinstance(body, Mapping | None):
         review.refuse(at(place, "Body"), "must be an object where Encoding is form.")

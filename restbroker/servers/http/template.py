@@ -116,7 +116,7 @@ def parse_path(text: str) -> Path:
         if any(one.optional for one in segment.placeholders):
             raise BadTemplate("has an optional argument; a path needs all its arguments.")
         if not segment.placeholders and _is_nothing(unquote(_literal(segment))) and not (is_last and not segment.parts):
-            raise BadTemplate("has a segment that is empty or made of dots.")
+            raise BadTemplate("has a part that is empty or only dots.")
     return segments
 
 
@@ -181,13 +181,13 @@ def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
         text = text_of(part.name, _value(part, arguments))
         if _UNFIT_IN_PATH.search(text):
             raise InvalidArguments(
-                f'the argument "{part.name}" has a slash or a control character, and stands in the path'
+                f'the argument "{part.name}" has a slash or a control character, which a part of the path cannot have'
             )
         encoded += quote(text, safe="")
         plain += text
     if segment.placeholders and _is_nothing(plain):
         shown = " and ".join(f'"{one.name}"' for one in segment.placeholders)
-        raise InvalidArguments(f"the argument {shown} makes a segment of the path that is empty or made of dots")
+        raise InvalidArguments(f"the argument {shown} makes a part of the path that is empty or only dots")
     return encoded
 
 

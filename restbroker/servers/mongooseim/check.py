@@ -64,7 +64,7 @@ def _target_up(target: Target, found: Health, who: str) -> Finding:
 
 
 def _other_host(target: Target) -> Finding:
-    message = f'{target.url} answers to the Host "{_SHIPPED_HOST}" alone.'
+    message = f'{target.url} answers only to the Host "{_SHIPPED_HOST}".'
     return problem(target, "OtherHost", message, f'"HostHeader": "{_SHIPPED_HOST}"')
 
 
@@ -96,7 +96,7 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
             cure=f'"Domain": "example.org" in Targets.{target.name}',
         )
     elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
-        message = f"The server does not serve {domain}, which Domain says."
+        message = f"The server does not serve {domain}, the target's Domain."
         why = "Jobs without their own domain would be refused."
         yield Finding(
             "warning",

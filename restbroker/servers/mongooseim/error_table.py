@@ -12,8 +12,8 @@ from restbroker.servers.mongooseim.answer import Problem
 _ARGUMENTS: Final = "Correct the arguments."
 _OBJECT: Final = "Check the name, or create it first."
 _NOTHING: Final = (
-    'Nothing, unless you meant another one; --ok-if-exists (in a job "ok_if_exists": true) makes this count as done '
-    "where something is created."
+    'Nothing to do, unless you meant another one; --ok-if-exists (in a job "ok_if_exists": true) makes this count as '
+    "done where something is created."
 )
 _SCHEMA: Final = (
     "The server's schema does not contain it: check its version (ServerVersion), and that the URL leads to the endpoint"

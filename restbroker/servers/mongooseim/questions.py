@@ -107,7 +107,7 @@ def health_of(target: Target, response: Response) -> Health:
             kind = target.options_as(Options).schema
             hint = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
             return target_denied(
-                "OtherSchema", f"The endpoint does not know a query that every one of its kind knows. {told}", hint
+                "OtherSchema", f"The endpoint does not know a query that every endpoint of its kind knows. {told}", hint
             )
         case _ if 300 <= status < 400:
             return target_denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)

@@ -142,7 +142,7 @@ def _command(command: AdHoc, given: Mapping[str, Json], default_host: str | None
 def _segment(name: str, text: str) -> str:
     if not _PLAIN.fullmatch(text):
         raise InvalidArguments(
-            f'the argument "{name}" stands in the path, and has a character that a path cannot contain'
+            f'the argument "{name}" becomes a part of the path, and has a character that no path may have'
         )
     return quote(text, safe="~!$&'()*+,;=:@")
 

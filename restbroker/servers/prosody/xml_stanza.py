@@ -66,7 +66,7 @@ def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes
     has none.
     """
     if extra := given.keys() - {_ALONE, *ADDRESS}:
-        raise InvalidArguments(f'the argument "xml" has no place beside "{min(extra)}", which belongs into it')
+        raise InvalidArguments(f'the argument "xml" cannot stand beside "{min(extra)}": write that into the XML')
     try:
         stanza = _read(str(given[_ALONE]))
     except UnreadableStanza as error:
@@ -152,11 +152,11 @@ def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> I
         if name in stanza.attributes and name in given and stanza.attributes[name] != given[name]:
             yield f'has another {name} than the argument "{name}"'
     if kind is not None and "from" in stanza.attributes and "from" not in given:
-        yield 'has a from: give it as the argument "from"'
+        yield 'has a "from": give the sender as the argument "from"'
     if kind is None and not is_jid(stanza.attributes.get("to", "")):
-        yield "has no JID as its to"
+        yield 'has no JID as its "to"'
     if stanza.name == "iq" and len(stanza.children) != 1:
-        yield "is an iq with other than one element in it"
+        yield "is an iq that does not contain exactly one element"
 
 
 def _read(text: str) -> Element:

@@ -118,7 +118,7 @@ def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) ->
     (b'a"b,c,d', ODD_MARK),
     (b'"a"b,c,d', ODD_MARK),
     (b"\xff,b,c", "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."),
-    (b"a,\0,c", "a NUL in it."),
+    (b"a,\0,c", "a NUL character in it."),
     (b"x" * (2 * LONGEST), "more than 1 MiB."),
 ])  # fmt: skip
 def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str) -> None:

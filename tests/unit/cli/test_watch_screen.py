@@ -134,7 +134,7 @@ def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
             "Queue rest is paused by ann@web1 for 5 min more (it moves), 12 jobs wait",
         ),
         (queue("rest", 12, paused=True, pause=pause()), "Queue rest is paused, 12 jobs wait"),
-        (queue("rest", 1, 300.0), "Queue rest: the next of 1 job has been waiting for 5 min"),
+        (queue("rest", 1, 300.0), "Queue rest: the oldest of 1 job has been waiting for 5 min"),
         (queue("rest", 1, paused=True), "Queue rest is paused, 1 job waits"),
         (queue("own", 1), "Queue own: 1 job waits, and no process takes them"),
         (queue("own", 1234), "Queue own: 1,234 jobs wait, and no process takes them"),
@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_counted_and_the_worst_is_shown() -> None:
     lines = shown(figures(lanes=[*targets, broken], queues=[*many, late]))
     assert len(lines) == 24
     assert lines[4] == "!! zulu is down: It hangs."
-    assert lines[5].startswith("! Queue z-late: the next of 5 jobs has been waiting for 2 h")
+    assert lines[5].startswith("! Queue z-late: the oldest of 5 jobs has been waiting for 2 h")
     rows = [line.partition(" ")[0] for line in lines]
     assert rows[rows.index("TARGET") + 1] == "zulu"
     assert rows[rows.index("QUEUE") + 1] == "z-late"

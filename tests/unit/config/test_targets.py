@@ -151,7 +151,9 @@ def test_a_flat_key_beside_targets_needs_its_queue_and_another_name(refused: Ref
     (problem,) = refused(document({"one": entry()}, Concurrency=5))
     assert "RestQueue: is missing or empty; Concurrency defines its own target" in problem
     (problem,) = refused(document({"ejabberd": entry()}, **FLAT))
-    assert problem.startswith("Targets.ejabberd: is the target that RestURL and the other flat keys make")
+    assert problem.startswith(
+        "Targets.ejabberd: has the name of the target that RestURL and the other flat keys define"
+    )
     assert "RestQueue: is missing" in refused({"Token": "x"})[0]
 
 

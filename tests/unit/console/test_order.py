@@ -140,7 +140,7 @@ def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_ea
             told = capsys.readouterr().err
             assert told.startswith("note: the version of ejabberd is unknown, and versions differ in add_rosteritem:")
             assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12" in told
-            assert "localhost, user, host, nick, groups (list), subs. ServerVersion names it" in told
+            assert "localhost, user, host, nick, groups (list), subs. To name it, set ServerVersion" in told
 
 
 def test_a_command_of_some_versions_passes_with_a_note_of_those_that_lack_it(

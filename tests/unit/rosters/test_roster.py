@@ -92,7 +92,7 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
     ({"a@b.c": {"groups": [""]}}, 'a@b.c has an empty text for a group. Groups are a list of names: ["Work"].'),
     (
         {"a@b.c": {"groups": {"Work": False}}},
-        "a@b.c has a group that is false. Leave it out: this names a group.",
+        "a@b.c has a group that is false. Leave out groups that the contact is not in.",
     ),
     ({"a@b.c": {"groups": ["a\tb"]}}, "a@b.c has the character U+0009 in its group. Remove it."),
     ({"a@b.c": {"groups": [str(n) for n in range(101)]}}, "a@b.c has 101 groups; 100 are the limit."),

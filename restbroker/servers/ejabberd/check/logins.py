@@ -114,10 +114,10 @@ async def _find_forbidden(target: Target, login: Basic, token: Bearer, http: Tra
 
 
 def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bool) -> Finding:
-    message = f"The login may call {', '.join(lacking)}, and the token that ejabberd issues for it may not."
+    message = f"The login may call {', '.join(lacking)}, but the token that ejabberd issues for it may not."
     then = "after a job for one of them, all jobs use the password for ten minutes"
     why = "Tokens have only the rights under `oauth` in api_permissions: "
-    why += f"{then if fallback else 'jobs for these commands would be parked'}."
+    why += f"{then if fallback else 'jobs for these commands would die'}."
     lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
     return Finding("warning", target.name, "TokenForbidden", message=message, why=why, cure=lines)
 

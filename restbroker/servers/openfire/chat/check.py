@@ -68,7 +68,7 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
     answer = await http.send(trust_question(target))
     if answer.status == 500:
         why = "Jobs that act as a user without their own password are refused: the login fails."
-        message = "Openfire answers 500 to the question whether the target's login is an administrator's."
+        message = "Openfire answers 500 when asked whether the target's login is an administrator's."
         return [
             Finding(
                 "problem",

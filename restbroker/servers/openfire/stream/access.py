@@ -36,5 +36,5 @@ async def headers_of(user: str, passwords: Secret) -> tuple[tuple[str, str], ...
     except ConfigError as error:
         raise no_password(user, error.message) from None
     if user not in known:
-        raise no_password(user, "no line names them.")
+        raise no_password(user, "the file has no line for this user.")
     return (("Accept", "text/event-stream"), ("Authorization", basic(user, known[user])))

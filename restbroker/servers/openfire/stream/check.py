@@ -71,7 +71,7 @@ async def _check_source(source: EventSource) -> list[Finding]:
     for user in settings.everybody:
         try:
             if user not in passwords:
-                raise no_password(user, "no line names them.")
+                raise no_password(user, "the file has no line for this user.")
             await _try(target, user, basic(user, passwords[user]))
             well.append(user)
         except Problem as trouble:

@@ -115,7 +115,9 @@ class Options:
             review.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
         everybody = [fold_case(user) for user in (*self.users, *self.askers)]
         if not everybody:
-            review.refuse(f"{place}.Users", "is missing or empty; say whose events are wanted.", f"{place}.Askers")
+            review.refuse(
+                f"{place}.Users", "is missing or empty; name the users whose events you want.", f"{place}.Askers"
+            )
         if len(set(everybody)) < len(everybody):
             review.refuse(f"{place}.Users", "names a user twice; a user has one stream.")
         for name, value, least in (

@@ -45,21 +45,21 @@ def refusal(target: Target, user: str, status: int) -> Problem:
             "OpenfireDenied", what, "Check their line in PasswordsFile, and that plugin.ofchat.enabled is on."
         )
     if status == _NOT_NOW:
-        what = f"{target.url} gives no stream of {user} now (503)."
+        what = f"{target.url} opens no stream for {user} now (503)."
         cure = (
             "restbroker tries again. If it persists for this user alone, check their name in Users and PasswordsFile."
         )
         return Problem("OpenfireAway", what, cure)
     if status == UNWANTED:
-        what = f"{target.url} gives {user} no stream for the header Accept (405)."
+        what = f"{target.url} opens no stream for {user}: it refuses the header Accept (405)."
         return Problem("OpenfireAway", what, "restbroker tries again. A proxy in between may have changed the header.")
-    what = f"{target.url} answers {status}, not with the events of {user}."
+    what = f"{target.url} answers with status {status}, not with the events of {user}."
     return Problem("OpenfireAway", what, "restbroker tries again; a server that is starting answers like this.")
 
 
 def no_new_streams(target: Target, user: str) -> Problem:
     """Return the problem that a user who was just logged in has no stream: the server adds no paths any more."""
-    what = f"{target.url} gives no stream of {user} (404), who is logged in."
+    what = f"{target.url} opens no stream for {user} (404), although this user is logged in."
     why = (
         "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or "
         "two simultaneous logins of one user, also by another program) keep it from giving anyone new streams."
@@ -69,24 +69,26 @@ def no_new_streams(target: Target, user: str) -> Problem:
 
 def no_answer(why: str) -> Problem:
     """Return the problem that the server does not answer; `why` is a sentence."""
-    return Problem("OpenfireAway", why, "It is tried again.")
+    return Problem("OpenfireAway", why, "restbroker tries again.")
 
 
 def no_stream(target: Target, user: str) -> Problem:
     """Return the problem that the server answered 200 with something else: a page of a proxy, or a login page."""
-    what = f"{target.url} answers with something else than a stream of events for {user}."
-    return Problem("OpenfireAway", what, "Check what answers there: streams are at the port of http-bind (7070).")
+    what = f"{target.url} answers with something other than a stream of events for {user}."
+    return Problem(
+        "OpenfireAway", what, "Check which program answers there: streams are on the port of http-bind (7070)."
+    )
 
 
 def login_problem(user: str, error: NoLogin) -> Problem:
     """Return the problem that the user could not be logged in; `error` says why."""
-    why = "the server refuses it." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
-    return Problem("OpenfireDenied", f"{user} cannot log in: {why}", "It is tried again.")
+    why = "the server refuses the login." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
+    return Problem("OpenfireDenied", f"{user} cannot log in: {why}", "restbroker tries again.")
 
 
 def no_password(user: str, why: str) -> Problem:
     """Return the problem that the file has no password of the user, or cannot be read; `why` is a sentence."""
-    return Problem("OpenfireDenied", f"There is no password of {user}: {why}", "Write it into PasswordsFile.")
+    return Problem("OpenfireDenied", f"There is no password for {user}: {why}", "Write it into PasswordsFile.")
 
 
 def unwritable(what: str) -> Problem:

@@ -66,7 +66,9 @@ def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEven
 
 def answer_refused(told: IncomingEvent) -> Answer:
     """Return the answer that has the sender of an iq get an error."""
-    return _error(200, told, "cancel", condition="service-unavailable", text="There is no answer to such queries here.")
+    return _error(
+        200, told, "cancel", condition="service-unavailable", text="This address does not answer such queries."
+    )
 
 
 def not_now(told: IncomingEvent, retry_after_s: int) -> Answer:

@@ -80,7 +80,7 @@ def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
         ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
         ({"Commands": {"a": {"Query": {"\ud800": ""}}}}, "Commands.a.Query.?: expected a name without blanks and"),
         ({"Commands": {"a": {"Body": [{"x": "{y z}"}]}}}, 'Commands.a.Body: has a "{" that belongs to no {name}'),
-        ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, and a GET has none; say Enc"),
+        ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, but GET has no body; set Enc"),
         ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
         ({"Commands": {"a": {"Success": [200, "5xx"]}}}, "Commands.a.Retry: has a status that is in Success too."),
         ({"Commands": {"a": {"Headers": {"content-LENGTH": "1"}}}}, "Commands.a.Headers.content-LENGTH: is a header"),

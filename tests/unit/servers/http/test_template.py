@@ -85,8 +85,8 @@ def test_what_does_not_fit_is_told_with_the_name_of_the_argument() -> None:
         ({"a": {}}, 'the argument "a" is an object'),
         ({"a": None}, 'the argument "a" is null'),
         ({"a": "x/y"}, 'the argument "a" has a slash'),
-        ({"a": ".."}, 'the argument "a" makes a segment of the path that is empty or made of dots'),
-        ({"a": ""}, 'the argument "a" makes a segment'),
+        ({"a": ".."}, 'the argument "a" makes a part of the path that is empty or only dots'),
+        ({"a": ""}, 'the argument "a" makes a part'),
         ({"a": "\ud800"}, 'the argument "a" has half of a character'),
         ({"a": 10**5000}, 'the argument "a" has thousands of digits'),
     ]
@@ -107,9 +107,9 @@ def test_a_path_that_cannot_be_one_is_told() -> None:
         ("a#b", "not belong in a path"),
         ("a b", "not belong in a path"),
         ("a\\b", "not belong in a path"),
-        ("a//b", "empty or made of dots"),
-        ("../a", "empty or made of dots"),
-        ("a/%2e%2e/b", "empty or made of dots"),
+        ("a//b", "empty or only dots"),
+        ("../a", "empty or only dots"),
+        ("a/%2e%2e/b", "empty or only dots"),
         ("a/{b?}", "optional argument"),
     ]
     for path, why in rows:

@@ -63,15 +63,19 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("stanza", {"xml": "<stream to='a@b'/>"}, "is not a message, presence or iq"),
     ("stanza", {"xml": "<c:message xmlns:c='jabber:client' to='a@b'/>"}, "is not a message, presence or iq"),
     ("stanza", {"xml": "<message xmlns='jabber:server' to='a@b'/>"}, "is not of the namespace jabber:client"),
-    ("stanza", {"xml": "<message/>"}, "has no JID as its to"),
+    ("stanza", {"xml": "<message/>"}, 'has no JID as its "to"'),
     ("stanza", {"xml": "<iq type='result' to='a@b'><x/></iq>"}, "is an iq whose type is neither get nor set"),
-    ("stanza", {"xml": "<iq type='get' to='a@b'/>"}, "is an iq with other than one element in it"),
+    ("stanza", {"xml": "<iq type='get' to='a@b'/>"}, "is an iq that does not contain exactly one element"),
     ("stanza", {"xml": f"<message to='a@b'>{'<x>' * 200}{'</x>' * 200}</message>"}, "nests elements deeper"),
     ("message", {"xml": "<message to='a@b'/>"}, 'the argument "to" is missing'),
     ("message", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "is no message"),
     ("message", {**TO, "xml": "<message to='b@example.org'/>"}, 'has another to than the argument "to"'),
-    ("message", {**TO, "xml": "<message from='b@example.org'/>"}, 'has a from: give it as the argument "from"'),
-    ("message", {**TO, "xml": "<message/>", "body": "x"}, 'has no place beside "body", which belongs into it'),
+    (
+        "message",
+        {**TO, "xml": "<message from='b@example.org'/>"},
+        'has a "from": give the sender as the argument "from"',
+    ),
+    ("message", {**TO, "xml": "<message/>", "body": "x"}, 'the argument "xml" cannot stand beside "body": write'),
     ("iq_get", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "there is an argument 'xml'"),
 ]
 
