@@ -128,7 +128,7 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Clie
     assert shell("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
     refused = shell("queues", "clear", "rest")
     assert refused.returncode == 2
-    assert "stdin is no terminal" in refused.stderr
+    assert "stdin is not a terminal" in refused.stderr
     assert "--yes" in refused.stderr
     assert noted(store) == []
     done = shell("queues", "clear", "rest", "--yes", "--json")

@@ -51,7 +51,7 @@ def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
         ("problem", "OpenfireDenied"), ("problem", "OpenfireDenied"), ("ok", "Streams"),
     ]  # fmt: skip
     assert "does not let ann read their events (401)" in found[0].message
-    assert "no password of eve" in found[1].message
+    assert "no password for eve" in found[1].message
     assert "wrong-password" not in str(found)
     passwords.unlink()
     (gone,) = check(source(openfire, passwords, "ann"))
