@@ -128,7 +128,7 @@ def enqueue(
         typer.Option(
             "--expire",
             metavar="DURATION",
-            help="Not later than this long after that: 5m, 2h. Then it is dropped.",
+            help="Drop it unless it runs within this time, e.g. 5m, 2h; with --in or --at, after that.",
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
