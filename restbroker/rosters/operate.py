@@ -86,7 +86,7 @@ class Writer:
         return done.versions
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
-        """Push few jobs by which Prosody refreshes these users, and return the jobs' ids.
+        """Push few jobs by which Prosody refreshes these users without a debounce, and return the jobs' ids.
 
         `wanted`: `wait_for_refreshes` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
         """
@@ -94,7 +94,7 @@ class Writer:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
         where = f"{len(users)} named"
         audit.write(self.client, AuditEntry(who=self.who, action="refresh", place="rosters", where=where))
-        return self.refresh_target.push(self.client, users, wanted=wanted)
+        return self.refresh_target.push(self.client, users, now=True, wanted=wanted)
 
     def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""

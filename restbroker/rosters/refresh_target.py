@@ -74,26 +74,22 @@ class RefreshTarget:
         """The queue of its jobs."""
         return self.target.queues[0]
 
-    def push(self, client: Client, users: Sequence[str], *, wanted: bool = False) -> list[str]:
+    def push(self, client: Client, users: Sequence[str], *, now: bool = False, wanted: bool = False) -> list[str]:
         """Push few jobs that refresh all of these users, and return the jobs' ids.
 
-        `wanted`: the caller will wait for their answers. Raise as `batch_payload`, and `StoreUnavailable`: then they
-        may have been pushed.
+        `now`: without the debounce. `wanted`: the caller will wait for their answers. Raise `ConfigError` while the
+        token's file cannot be read, and `StoreUnavailable`: then they may have been pushed.
         """
         pieces = [users[start : start + _USERS_PER_JOB] for start in range(0, len(users), _USERS_PER_JOB)]
-        jobs = {secrets.token_hex(12): piece for piece in pieces}
-        now_s = time.time()
-        payloads = [self.batch_payload(piece, jid, now_s, wanted=wanted) for jid, piece in jobs.items()]
-        queues.push(client, self.queue, payloads)
-        return list(jobs)
-
-    def batch_payload(self, users: Sequence[str], jid: str, now_s: float, *, wanted: bool) -> bytes:
-        """Return one encoded job that refreshes all of these users, with the id `jid`.
-
-        `wanted`: the caller will wait for its answer. Raise `ConfigError` while the token's file cannot be read.
-        """
-        order = JobRequest(REFRESH, {"users": list(users)}, self.queue, self.token, wants_reply=wanted)
-        return payload(order, jid, now_s)
+        how, now_s = {"now": True} if now else {}, time.time()
+        orders = {
+            secrets.token_hex(12): JobRequest(
+                REFRESH, {"users": list(piece), **how}, self.queue, self.token, wants_reply=wanted
+            )
+            for piece in pieces
+        }
+        queues.push(client, self.queue, [payload(order, jid, now_s) for jid, order in orders.items()])
+        return list(orders)
 
     def payloads(self, users: Iterable[str], now_s: float) -> Mapping[str, bytes]:
         """Return user → encoded job, for each user; raise `ConfigError` while the token's file cannot be read."""

@@ -185,6 +185,19 @@ def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and
     assert broker.stop() == 0, broker.output()
 
 
+def test_a_refresh_by_hand_waits_for_no_debounce(stage: Stage) -> None:
+    stage.configure({"Debounce": "1h", "MaxWait": "1h"})
+    with stage.broker() as broker:
+        broker.wait_for(r"broker\.started")
+        stage.push("add_contact", {"user": "john", "jid": AARON}, queue="writes")
+        until(lambda: rosters.counts(stage.client) == (1, 1), "the change waits for its debounce")
+        for _ in range(2):
+            done = process.run(["roster", "refresh", "john", "--wait", "--timeout", "20s"], directory=stage.directory)
+            assert (done.returncode, done.stderr.partition(".")[0]) == (0, "1 user refreshed")
+        assert rosters.counts(stage.client) == (1, 0), "what was changed is in it"
+        assert broker.stop() == 0, broker.output()
+
+
 def test_many_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
     stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
 ) -> None:

@@ -96,10 +96,10 @@ class RosterConnector:
 
     async def _do(self, request_: requests.RosterRequest, attempt: int) -> Outcome:
         match request_:
-            case Refresh((user,)) if not self._target.is_local:
-                return await self._refresher.refresh(user, attempt)
-            case Refresh(users) if not self._target.is_local:
-                return await self._refresh_together(users)
+            case Refresh((user,), at_once) if not self._target.is_local:
+                return await self._refresher.refresh(user, attempt, at_once=at_once)
+            case Refresh(users, at_once) if not self._target.is_local:
+                return await self._refresh_together(users, at_once=at_once)
             case Refresh(users):
                 return (
                     _success({"users": len(users)}) if await self._rosters.mark(users) else Rejected(_NO_REFRESH_TARGET)
@@ -112,8 +112,8 @@ class RosterConnector:
             case _:
                 assert_never(request_)
 
-    async def _refresh_together(self, users: tuple[str, ...]) -> Outcome:
-        outcomes = await self._refresher.refresh_all(users)
+    async def _refresh_together(self, users: tuple[str, ...], *, at_once: bool) -> Outcome:
+        outcomes = await self._refresher.refresh_all(users, at_once=at_once)
         for outcome in outcomes.values():
             if isinstance(outcome, Denied) or (isinstance(outcome, Deferred) and outcome.pause_target):
                 return outcome  # it is Prosody's trouble, and nobody's own

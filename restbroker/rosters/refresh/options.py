@@ -20,7 +20,7 @@ class Options:
     """Defaults for the burst that a roster service bears; Prosody answers within milliseconds, or never."""
 
     debounce_s: forms.Duration = key(
-        "Debounce", "A refresh waits until a roster is unchanged for this long.", 0.2, shown="200ms"
+        "Debounce", "A refresh without `now` waits until a roster is unchanged for this long.", 0.2, shown="200ms"
     )
     max_wait_s: forms.Duration = key("MaxWait", "But no longer than this after the first change.", 1.0, shown="1s")
     batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", "The greatest number of users in one request.", 50)

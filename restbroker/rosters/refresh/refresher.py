@@ -9,7 +9,7 @@ each of its jobs was there, so that what they were pushed for is in it; a job th
 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import groupby, islice, takewhile
 from typing import Final
 
 import attrs
@@ -28,6 +28,7 @@ _SOON_TRIES: Final = 3
 """How many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
 _SHORT_S: Final = 0.05
 """So many seconds, or less, a job waits for its user with its worker: to come again would cost as much."""
+_NO_DELAY: Final = RefreshDelay(0, 0)
 _ENDED: Final = NotSent("The broker stops.")
 
 
@@ -36,10 +37,12 @@ class _Job:
     """What one job waits for: the refreshes of `left` users. `done` is set once none is left.
 
     `attempt`: which try of the job it is. `is_shared`: it is of many users, and does not come again for one of them.
+    `at_once`: it does not wait for the debounce.
     """
 
     attempt: int = 1
     is_shared: bool = False
+    at_once: bool = False
     left: int = 0
     done: trio.Event = attrs.field(factory=trio.Event)
 
@@ -66,14 +69,18 @@ class _User:
     due_s: float
     parts: list[_Part]
 
+    @property
+    def at_once(self) -> bool:
+        return any(part.job.at_once for part in self.parts)
+
 
 @attrs.define(eq=False)
 class Refresher:
     """The queue of users to refresh. `_send` refreshes users and returns a result for each.
 
     `_most`: how many users may be in progress at once, which is the burst that the roster service sees. At least the
-    debounce of `_pace` is between the beginnings of two refreshes of a user: producers may push refreshes themselves,
-    which no mark in Redis gathers.
+    debounce of `_pace` is between the beginning of a refresh and that of the user's next, unless a job of that one is
+    `at_once`: producers may push refreshes themselves, which no mark in Redis gathers.
     """
 
     _rosters: Rosters
@@ -83,26 +90,27 @@ class Refresher:
     _pace: RefreshDelay
     _wanted: dict[str, _User] = attrs.field(factory=dict)
     _in_progress: set[str] = attrs.field(factory=set)
-    _began_s: dict[str, float] = attrs.field(factory=dict)
-    """When the latest refresh of a user began, as long as that keeps the next one waiting."""
+    _spaced_s: dict[str, float] = attrs.field(factory=dict)
+    """Until when the latest refresh of a user keeps the next one waiting."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def refresh(self, user: str, attempt: int = 1) -> Outcome:
+    async def refresh(self, user: str, attempt: int = 1, *, at_once: bool = False) -> Outcome:
         """Wait for a refresh of this user that begins after now; return its outcome, or raise `NotSent` or `MaybeSent`.
 
-        Raise `NotYet` if the user's turn does not come soon. When cancelled, the refresh goes on for other jobs.
+        Raise `NotYet` if the user's turn does not come soon. `at_once`: it comes without the debounce. When cancelled,
+        the refresh goes on for other jobs.
         """
-        wait_s = self._began_s.get(user, -math.inf) + self._spacing_s - trio.current_time()
-        if wait_s > _SHORT_S:
+        wait_s = self._spaced_s.get(user, -math.inf) - trio.current_time()
+        if wait_s > _SHORT_S and not at_once:
             raise NotYet(wait_s)
-        return (await self._outcomes([user], _Job(attempt)))[user]
+        return (await self._outcomes([user], _Job(attempt, at_once=at_once)))[user]
 
-    async def refresh_all(self, users: Sequence[str]) -> Mapping[str, Outcome]:
+    async def refresh_all(self, users: Sequence[str], *, at_once: bool = False) -> Mapping[str, Outcome]:
         """Wait as `refresh` does for all of these users, and return user → outcome; raise `NotSent` or `MaybeSent`.
 
         There is no task for each user, as there may be thousands.
         """
-        return await self._outcomes(users, _Job(is_shared=True))
+        return await self._outcomes(users, _Job(is_shared=True, at_once=at_once))
 
     async def _outcomes(self, users: Sequence[str], job: _Job) -> Mapping[str, Outcome]:
         parts, now_s = {user: _Part(job) for user in users}, trio.current_time()
@@ -135,15 +143,13 @@ class Refresher:
         return self._most - len(self._in_progress)
 
     def _due(self) -> list[str]:
-        """Return the users who may be claimed now, no more than may be refreshed at once."""
+        """Return the users who may be claimed now in one call, no more than may be refreshed at once."""
         now_s = trio.current_time()
-        self._forget_spaced(now_s - self._spacing_s)
-        all_due = (
-            user
-            for user, one in self._wanted.items()
-            if one.due_s <= now_s and user not in self._began_s and user not in self._in_progress
-        )
-        return list(islice(all_due, self._room))
+        self._forget_spaced(now_s)
+        all_due = (user for user in self._wanted if self._due_s(user) <= now_s)
+        # A claim has one pace: that of the user who has waited longest.
+        same_pace = next((users for _, users in groupby(all_due, lambda user: self._wanted[user].at_once)), ())
+        return list(islice(same_pace, self._room))
 
     async def _wait_until_due(self) -> list[str]:
         """Wait until a user may be claimed, and return what `_due` does."""
@@ -158,9 +164,10 @@ class Refresher:
     async def _start_batches(self, due: Sequence[str], nursery: trio.Nursery) -> None:
         # A job that comes while Redis is asked waits for the next batch: it may stand for a change, and a mark, that
         # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
+        pace = _NO_DELAY if due and self._wanted[due[0]].at_once else self._pace
         asked = {user: self._wanted.pop(user).parts for user in due}
         try:
-            claimed = await self._rosters.claim(due, self._pace) if due else Claim("", ())
+            claimed = await self._rosters.claim(due, pace) if due else Claim("", ())
         except trio.Cancelled:
             _end(asked, _ENDED)
             raise
@@ -173,7 +180,9 @@ class Refresher:
                 self._enqueue(user, left, now_s, wait_s)
         for batch in self._batches({user: asked[user] for user in claimed.users}):
             self._in_progress.update(batch)
-            self._began_s.update(dict.fromkeys(batch, now_s))
+            for user in batch:
+                self._spaced_s.pop(user, None)  # the oldest stay first
+                self._spaced_s[user] = now_s + self._pace.debounce_ms / 1000
             nursery.start_soon(self._run_batch, claimed.holder, batch)
 
     async def _run_batch(self, holder: str, batch: Mapping[str, Sequence[_Part]]) -> None:
@@ -200,15 +209,11 @@ class Refresher:
             yield {user: asked[user] for user in fresh[first : first + self._batch_size]}
         yield from ({user: parts} for user, parts in failed.items())
 
-    @property
-    def _spacing_s(self) -> float:
-        return self._pace.debounce_ms / 1000
-
-    def _forget_spaced(self, until_s: float) -> None:
-        """Forget the refreshes that began at `until_s` or before: the oldest are first."""
-        began_s = self._began_s
-        for user in tuple(takewhile(lambda user: began_s[user] <= until_s, began_s)):
-            del began_s[user]
+    def _forget_spaced(self, now_s: float) -> None:
+        """Forget the refreshes that keep nobody waiting any more: the oldest are first."""
+        spaced_s = self._spaced_s
+        for user in tuple(takewhile(lambda user: spaced_s[user] <= now_s, spaced_s)):
+            del spaced_s[user]
 
     def _enqueue(self, user: str, parts: list[_Part], now_s: float, wait_s: float = 0.0) -> None:
         one = self._wanted.get(user)
@@ -223,7 +228,8 @@ class Refresher:
         """Return when to claim a waiting user; infinity while a refresh is in progress."""
         if user in self._in_progress:
             return math.inf
-        return max(self._wanted[user].due_s, self._began_s.get(user, -math.inf) + self._spacing_s)
+        one = self._wanted[user]
+        return one.due_s if one.at_once else max(one.due_s, self._spaced_s.get(user, -math.inf))
 
     def _forget(self, user: str, part: _Part) -> None:
         part.is_gone = True

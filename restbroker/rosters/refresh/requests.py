@@ -35,9 +35,10 @@ _NO_TEXT: Final = (
 
 @attrs.frozen
 class Refresh:
-    """Prosody is to refresh these users' rosters; each user is there once."""
+    """Prosody is to refresh these users' rosters; each user is there once. `at_once`: without the debounce."""
 
     users: tuple[str, ...]
+    at_once: bool = False
 
 
 @attrs.frozen
@@ -78,7 +79,7 @@ def read(command: Command, domain: str | None) -> RosterRequest | Reason:
 def _read(name: str, given: Mapping[str, Json], domain: str | None) -> RosterRequest:
     match name:
         case catalogue.REFRESH:
-            return Refresh(_users(given, domain))
+            return Refresh(_users(given, domain), at_once=_is_now(given))
         case "get_roster":
             return Show(_user(given, domain), domain)
         case "befriend":
@@ -135,6 +136,13 @@ def _users(given: Mapping[str, Json], domain: str | None) -> tuple[str, ...]:
         found = "missing" if "users" not in given else f"{kind_of(listed)} without any"
         raise BadRoster("The list of users", f"is {found}", 'For example ["refresh", ["john", "aaron"], TOKEN].')
     return tuple(dict.fromkeys(read_user(user, domain) for user in users))
+
+
+def _is_now(given: Mapping[str, Json]) -> bool:
+    now = given.get("now")
+    if now is not None and not isinstance(now, bool):
+        raise BadRoster("The argument now", f"is {kind_of(now)}, not true or false")
+    return bool(now)
 
 
 def _user(given: Mapping[str, Json], domain: str | None) -> str:

@@ -1,6 +1,7 @@
 """A Prosody and rosters that do what a test says, on a clock that jumps; and a connector between them."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +33,9 @@ TARGET = Target(
     timeout_s=5.0,
     options=Options(),
 )
+
+BUSY_S = 0.05
+"""How long those wait whom another process refreshes, also by hand."""
 
 
 @attrs.define(eq=False)
@@ -143,12 +147,13 @@ class FakeRosters:
         return [self.stored.get(user, {}) for user in users]
 
     async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
-        assert pace == RefreshDelay(200, 1000)
+        assert pace in (RefreshDelay(200, 1000), RefreshDelay(0, 0))
         self._allow()
         self.claimed.append(tuple(users))
         self.while_asked()
         await trio.sleep(0.001)
-        waits = {user: self.waits.pop(user) for user in users if user in self.waits}
+        longest_s = math.inf if pace.debounce_ms else BUSY_S
+        waits = {user: self.waits.pop(user) for user in users if user in self.waits and self.waits[user] <= longest_s}
         return Claim(f"claim {len(self.claimed)}", tuple(user for user in users if user not in waits), waits)
 
     async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
@@ -178,9 +183,9 @@ class Side:
         given = {**(arguments or {}), **more}
         return await self.connector.deliver(Call(Command(command, given)), Link(self.prosody))
 
-    async def refresh(self, *users: str, attempt: int = 1) -> Outcome:
+    async def refresh(self, *users: str, attempt: int = 1, now: bool = False) -> Outcome:
         """As the broker does it: a job whose time has not come is delivered again then."""
-        call = Call(Command("refresh", {"users": list(users)}), attempt)
+        call = Call(Command("refresh", {"users": list(users), "now": now}), attempt)
         while True:
             try:
                 return await self.connector.deliver(call, Link(self.prosody))

@@ -9,7 +9,7 @@ import trio.testing
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.unit.rosters.refresh.conftest import FakeRosters, Link, Opened, Prosody, Side
+from tests.unit.rosters.refresh.conftest import BUSY_S, FakeRosters, Link, Opened, Prosody, Side
 
 Collected = dict[str, Outcome | Exception]
 
@@ -122,6 +122,37 @@ async def test_a_job_of_one_user_waits_for_the_debounce_elsewhere_and_for_a_flig
     assert user == "early"
     assert 0.18 <= wait_s <= 0.2, "the debounce from one flight to the next"
     assert at.prosody.seen == [("busy",), ("early",), ("early",)]
+
+
+async def test_a_refresh_by_hand_waits_for_a_flight_and_for_no_debounce(side: Opened, autojump_clock: object) -> None:
+    rosters = FakeRosters(waits={"changed": 0.75})
+    async with side(prosody=Prosody(takes_s=0.01), rosters=rosters) as at, trio.open_nursery() as nursery:
+        began_s = trio.current_time()
+        await at.refresh("changed", "john", now=True)
+        rosters.waits["john"] = BUSY_S
+        await at.refresh("john", now=True)
+        nursery.start_soon(at.refresh, "john")
+        nursery.start_soon(partial(at.refresh, "changed", "john", now=True))
+        await at.refresh("changed", now=True)
+        assert trio.current_time() - began_s < 0.2
+    assert [user for user, _ in at.delayed] == ["john"], "the job that is not by hand comes after the debounce"
+    john_s = trio.current_time() - began_s
+    assert 0.2 < john_s < 0.4
+    assert at.prosody.seen[-1] == ("john",)
+
+
+async def test_what_was_refreshed_by_hand_leaves_the_debounce_of_others_as_it_was(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side() as at:
+        await at.refresh("john", "aaron")
+        await trio.sleep(0.15)
+        await at.refresh("john", now=True)
+        began_s = trio.current_time()
+        await at.refresh("aaron")
+        assert trio.current_time() - began_s < 0.1
+        await at.refresh("john")
+        assert 0.18 <= trio.current_time() - began_s < 0.25, "200 ms after the one by hand"
 
 
 async def test_a_job_of_many_users_keeps_those_who_are_not_due(side: Opened, autojump_clock: object) -> None:

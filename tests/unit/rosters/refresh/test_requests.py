@@ -103,6 +103,13 @@ def test_a_refresh_names_each_user_once_by_his_local_part() -> None:
         assert wish("refresh", users="john") == Refresh(("john",)), users
 
 
+def test_a_refresh_that_is_to_be_at_once_says_so_with_a_boolean() -> None:
+    assert wish("refresh", users="john", now=True) == Refresh(("john",), at_once=True)
+    assert wish("refresh", users="john", now=False) == wish("refresh", users="john", now=None) == Refresh(("john",))
+    for value in ("true", 1):
+        assert "argument now" in refusal("refresh", users="john", now=value).message, value
+
+
 def test_a_refresh_of_nobody_is_refused() -> None:
     rows: list[dict[str, Json]] = [{}, {"users": []}, {"users": None}, {"users": {}}, {"users": 7}]
     assert [
@@ -149,7 +156,7 @@ def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them()
 def test_an_unknown_command_or_argument_is_refused_with_what_exists() -> None:
     assert refusal("refresch").cure == f"These exist: {', '.join(sorted(catalogue.for_version(None).commands))}."
     reason = refusal("refresh", user="john")
-    assert (reason.code, reason.cure) == ("BadArgument", "It takes users, host.")
+    assert (reason.code, reason.cure) == ("BadArgument", "It takes users, now, host.")
 
 
 def test_every_command_may_be_repeated_and_the_catalogue_is_whole() -> None:
