@@ -198,6 +198,29 @@ def test_a_refresh_by_hand_waits_for_no_debounce(stage: Stage) -> None:
         assert broker.stop() == 0, broker.output()
 
 
+def test_jobs_of_many_users_that_wait_for_their_debounce_hold_nobody_else_up(stage: Stage) -> None:
+    stage.configure({"Debounce": "1h", "MaxWait": "1h"}, Concurrency=2)
+    stage.prosody.appear(names(5))
+    until(lambda: stage.prosody.sent().get("iq") == 5, "all have their rosters", 60)
+    stage.service.gets.clear()
+    with stage.broker() as broker:
+        broker.wait_for(r"broker\.started")
+        for number in range(6):
+            stage.push("refresh", names(5), reply=number)
+        stage.push("get_roster", {"user": "john"}, reply=6)
+        until(lambda: stage.size("queue:replies") == 7, "all are done", 20.0)
+        assert stage.service.asked == dict.fromkeys(names(5), 1)
+        _, dirty = rosters.counts(stage.client)
+        assert dirty == 5, "each who waits has a job of their own"
+        assert broker.stop() == 0, broker.output()
+    assert stage.size("queue:rosters") == 5
+    stage.configure()
+    with stage.broker() as broker:
+        stage.wait_until_idle()
+        until(lambda: stage.service.asked == dict.fromkeys(names(5), 2), "nobody was lost")
+        assert broker.stop() == 0, broker.output()
+
+
 def test_many_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
     stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
 ) -> None:

@@ -1,8 +1,8 @@
 """The connector for rosters: commands that change them in Redis, and refreshes that tell Prosody.
 
 `app` opens it through the registry. Always holds: a command that changes a roster sends Prosody nothing, and says
-nothing of its health; of a refresh of several users only those who fail get jobs of their own, in which they are
-retried, dead and shown by themselves.
+nothing of its health; of a refresh of several users those who fail or must wait get jobs of their own, in which they
+are retried, dead and shown by themselves.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.requests import Refresh, Show, Write
 from restbroker.rosters.refresh.sender import RefreshSender
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
-from restbroker.servers.contract import Connector, Link, Ports, Rosters
+from restbroker.servers.contract import Connector, Link, NotYet, Ports, Rosters
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 
 _COUNTS_S: Final = 1.0
@@ -61,8 +61,8 @@ class RosterConnector:
     async def deliver(self, call: Call, link: Link) -> Outcome:  # noqa: ARG002  many share a request
         """Refresh, change or show rosters, and return the outcome; raise `NotSent` or `MaybeSent` as the request does.
 
-        Raise `NotYet` for a refresh whose turn does not come soon; others wait for their turn and their request. `link`
-        is not used: many jobs share a request.
+        Raise `NotYet` for a refresh of one user whose turn does not come soon; others wait for their turn and their
+        request.
         """
         request_ = requests.read(call.command, self._target.default_host)
         if isinstance(request_, Reason):
@@ -117,10 +117,11 @@ class RosterConnector:
         for outcome in outcomes.values():
             if isinstance(outcome, Denied) or (isinstance(outcome, Deferred) and outcome.pause_target):
                 return outcome  # it is Prosody's trouble, and nobody's own
-        failed = [user for user, outcome in outcomes.items() if not isinstance(outcome, Delivered)]
-        if failed:
-            await self._rosters.mark(failed)
-        return _success({"users": len(users), "failed": len(failed)})
+        left = [user for user, outcome in outcomes.items() if not isinstance(outcome, Delivered)]
+        if left:
+            await self._rosters.mark(left)
+        waiting = sum(isinstance(outcome, NotYet) for outcome in outcomes.values())
+        return _success({"users": len(users), "failed": len(left) - waiting, "waiting": waiting})
 
     async def _change(self, changes: tuple[Change, ...]) -> Outcome:
         match await self._rosters.change(changes):

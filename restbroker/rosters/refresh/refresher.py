@@ -2,7 +2,7 @@
 
 The connector runs one per target and calls `refresh` for a job of one user, `refresh_all` for a job of many. Redis
 decides whose turn it is: a user who was changed a moment ago waits until the changes calm down, and one whose refresh
-is in progress elsewhere until that has ended. A job of one user waits for the calm without a worker (`NotYet`). Always
+is in progress elsewhere until that has ended. For the calm no job waits here: it gets `NotYet` for that user. Always
 holds: no user has two refreshes in progress, since a slow old answer would undo a fast new one; a refresh begins after
 each of its jobs was there, so that what they were pushed for is in it; a job that is cancelled ends no refresh.
 """
@@ -27,7 +27,7 @@ _GATHER_S: Final = 0.01
 _SOON_TRIES: Final = 3
 """How many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
 _SHORT_S: Final = 0.05
-"""So many seconds, or less, a job waits for its user with its worker: to come again would cost as much."""
+"""So many seconds, or less, a job waits for a user with its worker: to come again would cost as much."""
 _NO_DELAY: Final = RefreshDelay(0, 0)
 _ENDED: Final = NotSent("The broker stops.")
 
@@ -100,19 +100,20 @@ class Refresher:
         Raise `NotYet` if the user's turn does not come soon. `at_once`: it comes without the debounce. When cancelled,
         the refresh goes on for other jobs.
         """
-        wait_s = self._spaced_s.get(user, -math.inf) - trio.current_time()
-        if wait_s > _SHORT_S and not at_once:
-            raise NotYet(wait_s)
-        return (await self._outcomes([user], _Job(attempt, at_once=at_once)))[user]
+        outcome = (await self._outcomes([user], _Job(attempt, at_once=at_once)))[user]
+        if isinstance(outcome, NotYet):
+            raise outcome
+        return outcome
 
-    async def refresh_all(self, users: Sequence[str], *, at_once: bool = False) -> Mapping[str, Outcome]:
+    async def refresh_all(self, users: Sequence[str], *, at_once: bool = False) -> Mapping[str, Outcome | NotYet]:
         """Wait as `refresh` does for all of these users, and return user → outcome; raise `NotSent` or `MaybeSent`.
 
-        There is no task for each user, as there may be thousands.
+        `NotYet`: this user's turn does not come soon, and nobody waits for it here. There is no task for each user, as
+        there may be thousands.
         """
         return await self._outcomes(users, _Job(is_shared=True, at_once=at_once))
 
-    async def _outcomes(self, users: Sequence[str], job: _Job) -> Mapping[str, Outcome]:
+    async def _outcomes(self, users: Sequence[str], job: _Job) -> Mapping[str, Outcome | NotYet]:
         parts, now_s = {user: _Part(job) for user in users}, trio.current_time()
         job.left = len(parts)
         for user, part in parts.items():
@@ -176,13 +177,14 @@ class Refresher:
             return
         now_s = trio.current_time()
         for user, wait_s in claimed.wait_s.items():
-            if left := _still_there(asked[user], wait_s):
-                self._enqueue(user, left, now_s, wait_s)
+            self._enqueue(user, asked[user], now_s, wait_s)
         for batch in self._batches({user: asked[user] for user in claimed.users}):
             self._in_progress.update(batch)
             for user in batch:
                 self._spaced_s.pop(user, None)  # the oldest stay first
                 self._spaced_s[user] = now_s + self._pace.debounce_ms / 1000
+                if came_late := self._wanted.pop(user, None):
+                    self._enqueue(user, came_late.parts, now_s)
             nursery.start_soon(self._run_batch, claimed.holder, batch)
 
     async def _run_batch(self, holder: str, batch: Mapping[str, Sequence[_Part]]) -> None:
@@ -195,7 +197,10 @@ class Refresher:
                 await self._rosters.end_refreshes(holder, [user for user in users if user not in again], tuple(again))
             self._in_progress.difference_update(users)
             for user, parts in batch.items():
-                _end({user: parts}, results.get(user, _ENDED))
+                result = results.get(user, _ENDED)
+                if not isinstance(result, Delivered | Rejected):
+                    self._spaced_s.pop(user, None)  # its next try has a back-off of its own
+                _end({user: parts}, result)
             self._changed.set()
 
     def _batches(self, asked: Mapping[str, Sequence[_Part]]) -> Iterator[Mapping[str, Sequence[_Part]]]:
@@ -215,13 +220,19 @@ class Refresher:
         for user in tuple(takewhile(lambda user: spaced_s[user] <= now_s, spaced_s)):
             del spaced_s[user]
 
-    def _enqueue(self, user: str, parts: list[_Part], now_s: float, wait_s: float = 0.0) -> None:
-        one = self._wanted.get(user)
-        if one is None:
-            self._wanted[user] = _User(now_s + wait_s, parts)
-            return
-        one.parts.extend(parts)
-        if wait_s:
+    def _enqueue(self, user: str, parts: Sequence[_Part], now_s: float, wait_s: float = 0.0) -> None:
+        """Have these parts wait here for `wait_s` seconds; end those whose wait, for the debounce too, is long."""
+        spaced_s = self._spaced_s.get(user, -math.inf) - now_s
+        here: list[_Part] = []
+        for part in parts:
+            part_s = wait_s if part.job.at_once else max(wait_s, spaced_s)
+            if part_s > _SHORT_S:
+                part.end(NotYet(part_s))
+            elif not part.is_gone:
+                here.append(part)
+        if here:
+            one = self._wanted.setdefault(user, _User(now_s, []))
+            one.parts.extend(here)
             one.due_s = max(one.due_s, now_s + wait_s)
 
     def _due_s(self, user: str) -> float:
@@ -240,15 +251,6 @@ class Refresher:
                 del self._wanted[user]
 
 
-def _still_there(parts: Sequence[_Part], wait_s: float) -> list[_Part]:
-    """Return the parts that wait here for `wait_s` seconds; end those whose jobs wait without a worker."""
-    if wait_s > _SHORT_S:
-        for part in parts:
-            if not part.job.is_shared:
-                part.end(NotYet(wait_s))
-    return [part for part in parts if part.result is None and not part.is_gone]
-
-
 def _is_retried(result: Result, parts: Sequence[_Part]) -> bool:
     """Tell whether a job of one of these is soon delivered again, so that a change until then is in it."""
     match result:
@@ -264,11 +266,9 @@ def _comes_soon(job: _Job) -> bool:
     return job.attempt <= _SOON_TRIES and not job.is_shared
 
 
-def _outcome(result: Result | NotYet) -> Outcome:
+def _outcome(result: Result | NotYet) -> Outcome | NotYet:
     """Return the outcome, or raise what the broker is to classify, as a new exception for each caller."""
     match result:
-        case NotYet() as turn:
-            raise NotYet(turn.wait_s)
         case NotSent() as problem:
             again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)
             raise again from problem.__cause__

@@ -52,7 +52,9 @@ def named(count: int) -> list[str]:
 async def test_a_refresh_of_several_users_is_done_by_their_one_job(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         outcome = await at.refresh("john", "aaron")
-    assert outcome == Delivered('{"users":2,"failed":0}', {"users": 2, "failed": 0}, 200, by_us=True)
+    assert outcome == Delivered(
+        '{"users":2,"failed":0,"waiting":0}', {"users": 2, "failed": 0, "waiting": 0}, 200, by_us=True
+    )
     assert at.prosody.seen == [("john", "aaron")]
     assert at.rosters.marked == []
     assert at.rosters.again == []
@@ -65,7 +67,7 @@ async def test_of_a_refresh_of_several_only_who_fails_gets_a_job_of_their_own(
     async with side(prosody=prosody) as at:
         outcome = await at.refresh(*named(120))
     assert isinstance(outcome, Delivered)
-    assert outcome.body == {"users": 120, "failed": 2}
+    assert outcome.body == {"users": 120, "failed": 2, "waiting": 0}
     assert at.rosters.marked == ["user3", "user70"]
     assert at.rosters.again == [], "a mark would say that the job comes again, and none would be pushed"
 

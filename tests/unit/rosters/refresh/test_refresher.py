@@ -155,11 +155,46 @@ async def test_what_was_refreshed_by_hand_leaves_the_debounce_of_others_as_it_wa
         assert 0.18 <= trio.current_time() - began_s < 0.25, "200 ms after the one by hand"
 
 
-async def test_a_job_of_many_users_keeps_those_who_are_not_due(side: Opened, autojump_clock: object) -> None:
-    async with side(rosters=FakeRosters(waits={"john": 0.75})) as at:
-        await at.refresh("john", "aaron")
+async def test_a_job_of_many_users_waits_for_no_debounce_and_has_those_who_are_not_due_marked(
+    side: Opened, autojump_clock: object
+) -> None:
+    rosters = FakeRosters(waits={"early": 0.75, "busy": BUSY_S})
+    async with side(rosters=rosters) as at:
+        began_s = trio.current_time()
+        assert body(await at.refresh("early", "busy", "john")) == {"users": 3, "failed": 0, "waiting": 1}
+        assert body(await at.refresh("john", "aaron")) == {"users": 2, "failed": 0, "waiting": 1}
+        assert body(await at.refresh("john", "aaron")) == {"users": 2, "failed": 0, "waiting": 2}
+        assert trio.current_time() - began_s < 0.2
     assert at.delayed == []
-    assert at.prosody.seen == [("aaron",), ("john",)]
+    assert at.prosody.seen == [("john",), ("busy",), ("aaron",)]
+    assert at.rosters.marked == ["early", "john", "john", "aaron"]
+
+
+async def test_a_job_that_comes_while_redis_is_asked_waits_for_the_debounce_without_a_worker(
+    side: Opened, autojump_clock: object
+) -> None:
+    rosters, took_s = FakeRosters(), list[float]()
+    async with side(rosters=rosters) as at, trio.open_nursery() as nursery:
+
+        async def late(*users: str) -> None:
+            began_s = trio.current_time()
+            await at.refresh(*users)
+            took_s.append(trio.current_time() - began_s)
+
+        def push_once() -> None:
+            rosters.while_asked = lambda: None
+            nursery.start_soon(late, "john", "aaron")
+            nursery.start_soon(at.refresh, "john")
+
+        rosters.while_asked = push_once
+        nursery.start_soon(at.refresh, "john")
+    assert took_s[0] < 0.1
+    assert (at.rosters.marked, [user for user, _ in at.delayed]) == (["john"], ["john"])
+
+
+def body(outcome: Outcome) -> object:
+    assert isinstance(outcome, Delivered)
+    return outcome.body
 
 
 async def test_of_a_batch_with_errors_each_user_is_looked_at_alone_and_the_culprit_named(
