@@ -12,7 +12,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.job.outcome import Deferred, Reason
 from restbroker.store import history
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
+from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, Held, lost, ok
@@ -42,7 +42,13 @@ async def finished(harness: Harness, count: int) -> list[JobFinished]:
 async def test_an_expired_job_is_not_sent_and_counts_as_processed(harness: Harness) -> None:
     harness.history_s = 60.0
     counters = Counters(lambda _target: ("safe",))
-    plain, harness.report = harness.report, lambda event: (plain(event), counters(event))[0]
+    plain = harness.report
+
+    def report(event: Event) -> None:
+        plain(event)
+        counters(event)
+
+    harness.report = report
     harness.push(expiry=passed(), reply_to="restbroker:reply:jid-safe-0")
     harness.push(first=1, expiry=int(passed() * 1000))
     harness.push(first=2, expiry=ahead())
@@ -129,9 +135,9 @@ async def test_an_expiry_that_is_no_time_is_refused(harness: Harness, written: o
 async def test_a_target_says_how_long_a_command_is_worth_doing(harness: Harness) -> None:
     harness.expire_s = {"safe": 2.0, "s*": 60.0}
     now_s = time.time()
-    for number, fields in enumerate(
-        ({"created_at": now_s - 3}, {"created_at": now_s}, {}, {"created_at": now_s - 3, "expiry": None})
-    ):
+    old = {"created_at": now_s - 3}
+    rows: list[dict[str, Any]] = [old, {"created_at": now_s}, {}, {**old, "expiry": None}]
+    for number, fields in enumerate(rows):
         harness.push(first=number, **fields)
     harness.push("once", created_at=now_s - 3)
     async with harness.broker():

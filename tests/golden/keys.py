@@ -89,6 +89,8 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "Signed": ("queue", "true"),
     "RateLimit": ("200/s", "6000/min", "0/s", "1/h", {"Rate": "200/s", "Burst": 20}, {"Rate": "1/s", "Burst": 0}, 200),
     "Slots": ({"register": 2}, {"register": 0}, {"register": "2"}, {"a b": 1}, {"reg*": 1}),
+    "Expire": ({"send_*": "10m"}, {"send_*": 0}, {"send_*": "soon"}, {"a b": 60}, {"send_message": 2.5}),
+    "OnExpiry": ("drop", "dead", "park", True),
     "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
     "Engine": ("lean", "httpx", "Lean"),
     "LogLevel": ("debug", "warning", "WARNING", "trace"),
@@ -191,6 +193,7 @@ BASES: Final[Sequence[Base]] = (
         " RestAuth RestUser RestPass RestPassFile RestToken RestTokenFile ServerVersion ApiVersion JabberDomain HostHeader"
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
+        " Expire OnExpiry"
         " Targets Events ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
@@ -206,7 +209,7 @@ BASES: Final[Sequence[Base]] = (
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
-        " RateLimit MaxInFlight Slots AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
+        " RateLimit MaxInFlight Slots Expire OnExpiry AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
         " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
     ),
     *(
