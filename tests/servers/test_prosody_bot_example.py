@@ -121,11 +121,11 @@ def await_bot_gone(john: Client) -> None:
 
 
 def await_answer(john: Client, words: str) -> None:
-    def answers(heard: list[Message]) -> bool:
-        said = [one.body for one in heard if one.sender == f"{ROOM}/bot"]
-        return f"john: {words} to you" in said
+    john.messages.wait_for(lambda heard: f"john: {words} to you" in said_by_bot(heard), f"the bot answers {words}")
 
-    john.messages.wait_for(answers, f"the bot answers {words}")
+
+def said_by_bot(heard: list[Message]) -> list[str]:
+    return [one.body for one in heard if one.sender == f"{ROOM}/bot"]
 
 
 def test_restbroker_and_prosody_take_the_files_and_check_finds_nothing_wrong(stage: Stage) -> None:
@@ -173,6 +173,8 @@ def test_the_bot_is_back_in_its_room_after_a_kill_of_prosody(stage: Stage) -> No
 def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_restbroker_was_away(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)
+        john.say(ROOM, "bot: before", "groupchat")
+        await_answer(john, "before")
         stage.stop_broker()
         john.say(ROOM, "bot: unheard", "groupchat")
         await_bot_gone(john)
@@ -180,6 +182,21 @@ def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_restbroker_wa
         await_bot(john)
         john.say(ROOM, "bot: again", "groupchat")
         await_answer(john, "again")
+        # What the room sent of the past when the bot entered would have come, and been answered, before.
+        assert said_by_bot(john.messages.all) == ["john: before to you", "john: again to you"]
+
+
+def test_the_bot_does_not_answer_what_the_room_repeats_of_the_past(stage: Stage) -> None:
+    with Clients(stage.prosody.c2s_port) as clients:
+        john = enter(clients)
+        john.say(ROOM, "bot: before", "groupchat")
+        await_answer(john, "before")
+        place = ["presence", f"to={ROOM}/bot", 'muc:={"history": {"seconds": 3600}}']
+        entered = run(["enqueue", "--config", stage.env, "--wait", *place])
+        assert entered.returncode == 0, entered.stdout + entered.stderr
+        john.say(ROOM, "bot: again", "groupchat")
+        await_answer(john, "again")
+        assert said_by_bot(john.messages.all) == ["john: before to you", "john: again to you"]
 
 
 def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_redis_was_away(stage: Stage) -> None:

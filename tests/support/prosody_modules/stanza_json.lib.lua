@@ -27,6 +27,7 @@ local states = "http://jabber.org/protocol/chatstates";
 local commands = "http://jabber.org/protocol/commands";
 local forms = "jabber:x:data";
 local muc = "http://jabber.org/protocol/muc";
+local histories = { "maxchars", "maxstanzas", "seconds", "since" };
 
 -- An ad-hoc command with a form that is filled in: `node`, and by name in `data` what its fields hold.
 local function add_command(stanza, command)
@@ -63,8 +64,14 @@ local function read(document)
 	if type(document.priority) == "number" then stanza:text_tag("priority", ("%d"):format(document.priority)); end
 	if document.join == true or type(document.muc) == "table" then
 		stanza:tag("x", { xmlns = muc });
-		local history = document.muc and document.muc.history;
-		if history then stanza:tag("history", { maxstanzas = history.maxstanzas and ("%d"):format(history.maxstanzas) }):up(); end
+		if document.muc and type(document.muc.history) == "table" then
+			local wanted = { xmlns = muc }; -- said here, since a room looks for it in the element itself
+			for _, name in ipairs(histories) do
+				local value = document.muc.history[name];
+				wanted[name] = type(value) == "number" and ("%d"):format(value) or value;
+			end
+			stanza:tag("history", wanted):up();
+		end
 		stanza:up();
 	end
 	if type(document.state) == "string" then stanza:tag(document.state, { xmlns = states }):up(); end
@@ -104,6 +111,8 @@ local function write(stanza)
 	if stanza.name == "message" and not document.type then document.type = "normal"; end
 	for _, name in ipairs(texts) do document[name] = stanza:get_child_text(name); end
 	document.priority = tonumber(stanza:get_child_text("priority"));
+	local delay = stanza:get_child("delay", "urn:xmpp:delay");
+	document.delay = delay and { stamp = delay.attr.stamp, from = delay.attr.from };
 	local state = stanza:child_with_ns(states);
 	document.state = state and state.name;
 	if stanza.attr.type == "error" then
