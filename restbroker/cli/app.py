@@ -71,10 +71,17 @@ class LazyGroup(Group):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
     def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
-        """Parse the words as any group does; what reads no configuration may have one in front."""
+        """Parse the words as any group does; what reads no configuration may have one in front.
+
+        Raise click's UsageError if nothing but options follows it.
+        """
         rest = args[1:] if args and args[0].startswith("--config=") else args[2:] if args[:1] == ["--config"] else args
         needs_none = rest is not args and bool(rest) and (rest[0] in self._own_options(ctx) or _reads_none(rest))
-        return super().parse_args(ctx, rest if needs_none else args)
+        if rest is args or needs_none or ctx.resilient_parsing or self.move_name_first(ctx, args) != args:
+            return super().parse_args(ctx, rest if needs_none else args)
+        if not rest or rest[0].startswith("-"):
+            ctx.fail("A command is missing.")
+        return super().parse_args(ctx, rest)
 
     def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
         """Return the names of all commands of the table, in the table's order."""

@@ -94,14 +94,27 @@ def test_an_option_before_a_command_that_has_it_not_is_refused_by_that_command()
         ("--json --watch --limit 3 stats", "stats", "--limit"),
         ("queues --nonsense pause rest", "queues pause", "--nonsense"),
         ("--wait stats enqueue", "stats", "--wait"),
-        ("--config stats", "", "--config"),
-        ("--config F nonsense", "", "--config"),
     ]
     for line, command, option in rows:
         done = run(line.split())
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"Usage: restbroker {command} [OPTIONS]".replace("  ", " ")), line
         assert f"No such option: {option}" in done.stderr
+
+
+def test_a_configuration_without_a_command_lacks_one() -> None:
+    for line, mistake in {
+        "--config": "A command is missing.",
+        "--config F": "A command is missing.",
+        "--config=F": "A command is missing.",
+        "--config stats": "A command is missing.",
+        "--config F --json": "A command is missing.",
+        "--config F nonsense": "No such command 'nonsense'.",
+    }.items():
+        done = run(line.split())
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("Usage: restbroker [OPTIONS] COMMAND [ARGS]..."), line
+        assert done.stderr.endswith(f"Error: {mistake}\n"), line
 
 
 def test_no_option_has_a_value_for_one_verb_and_none_for_another() -> None:
