@@ -55,7 +55,7 @@ def import_(
         str | None,
         typer.Option(
             metavar="TARGET",
-            help="Read from this target, of kind ejabberd, instead of a file.",
+            help="Read from this target instead, which must be of kind ejabberd; for Prosody: --from-prosody.",
             autocompletion=completion.targets,
         ),
     ] = None,
