@@ -232,6 +232,9 @@ def _of_prosody(folder: Path, connection: RosterConnection, *, one_sided: bool) 
         imported = prosody_files.read(folder, connection.domain, one_sided=one_sided)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
+    if not (imported.contents.rosters or imported.contents.refused):
+        cure = "Prosody keeps them in roster, in its host's folder: /var/lib/prosody/example%2eorg/roster."
+        raise UsageError(f"{folder} has no rosters: no file ends with .dat.", cure)
     _print_one_sided(imported.left_out)
     return imported.contents
 

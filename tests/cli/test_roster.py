@@ -65,7 +65,10 @@ def test_contacts_are_added_renamed_and_removed_and_each_change_has_a_refresh_fo
     assert noted(store) == [(verb, "roster:john", "done") for verb in verbs]
 
 
-def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(do: Do, store: Client) -> None:
+def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(
+    do: Do, place: Path, store: Client
+) -> None:
+    (place / "roster").mkdir()
     for line, why in {
         "add john Ann@example.org": "Ann@example.org is not in lower case.\nWrite ann@example.org.",
         "add john ann@example.org/phone": "ann@example.org/phone has a resource.\nWrite ann@example.org.",
@@ -82,6 +85,8 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
         "reads what Prosody keeps itself.",
         "import --from-prosody nowhere": "nowhere cannot be read: No such file or directory.\nCheck the name and the"
         " rights.",
+        "import --from-prosody roster --yes": "roster has no rosters: no file ends with .dat.\nProsody keeps them in"
+        " roster, in its host's folder: /var/lib/prosody/example%2eorg/roster.",
         "import nothing.csv": "nothing.csv cannot be read: No such file or directory.\nCheck the name and the rights.",
     }.items():
         done = do(line)
