@@ -25,6 +25,7 @@ from restbroker.events import registry as sources
 from restbroker.job.command import Call
 from restbroker.job.event import mark_of_test, text_of_test
 from restbroker.job.outcome import Delivered, Denied, Outcome
+from restbroker.operate.check_services import why_unserved
 from restbroker.operate.connect import open_store, store_settings
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE
 from restbroker.servers import registry
@@ -57,13 +58,15 @@ class Ask(Protocol):
 class EventTest:
     """How to test. `targets`: the servers that are made to emit an event; empty: those that fit.
 
-    `source`: the only source to test, None for all.
+    `source`: the only source to test, None for all. `obstacle`: why its events cannot come, if that is known; then
+    nothing is sent.
     """
 
     parties: Parties
     targets: Sequence[str] = ()
     within_s: float = 10.0
     source: str | None = None
+    obstacle: str | None = None
 
 
 def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
@@ -88,7 +91,8 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
 
             for source in config.events.sources:
                 if test.source in (None, source.name):
-                    yield trio.run(test_source, ask, config, source, test)
+                    obstacle = why_unserved(config.events, source)
+                    yield trio.run(test_source, ask, config, source, attrs.evolve(test, obstacle=obstacle))
     except (StoreUnavailable, StoreRefused) as error:
         yield Finding(
             "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, cure=error.cure, cause="store"
@@ -113,6 +117,8 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     assert mark is not None  # noqa: S101  it was made a line above
     try:
         emission = sources.emission(source, target, test.parties, text)
+        if test.obstacle is not None:
+            return _obstacle_finding(source, test.obstacle)
         await ask(partial(store.expect_test, test_mark=mark))
         began_s = time.monotonic()
         refused = _refusal(source, target, emission, await _send(config, target, emission, number))
@@ -132,6 +138,12 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         message = f"Source {source.name}: {target.name} accepted the message, but no event arrived within {took}."
         return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, cure=emission.look_at)
     return _came(source, target, found, time.monotonic() - began_s)
+
+
+def _obstacle_finding(source: EventSource, why: str) -> Finding:
+    message = f"Source {source.name}: nothing was sent. {why}"
+    cure = "Start `restbroker run` with this configuration, or check its log."
+    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure)
 
 
 async def _send(config: Config, target: Target, emission: Emission, number: str) -> Outcome:

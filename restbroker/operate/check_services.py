@@ -6,6 +6,7 @@ roster is thrown away; the secrets go to the configured address only, and into n
 """
 
 import base64
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +37,22 @@ def check_services(config: Config) -> Iterator[Finding]:
     if config.events is not None:
         is_read = any(source.path is None for source in config.events.sources)
         yield from _events(config.events, _states(config) if is_read else ())
+
+
+def why_unserved(events: Events, source: EventSource) -> str | None:
+    """Return a sentence saying that no process accepts what servers post to this source; None if one may.
+
+    What answers is asked for nothing.
+    """
+    if source.path is None:
+        return None
+    bind = source.listen or events.listen
+    host, port = bind
+    try:
+        socket.create_connection((_ANYWHERE.get(host, host), port), _WAIT_S).close()
+    except OSError as error:
+        return _unserved_text(bind, error)
+    return None
 
 
 def _roster(roster: Roster) -> Finding:
@@ -99,7 +116,7 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
             told.add(bind)
             why = "Events that servers post meanwhile are refused, and most servers do not post twice."
             cure = "`restbroker run` accepts them, with this configuration; start it, or check its log."
-            message = f"No process accepts events at {where}: {_why(error)}."
+            message = _unserved_text(bind, error)
             yield Finding("warning", area, "NotServing", message=message, why=why, cure=cure)
             continue
         if status == 200:
@@ -153,6 +170,10 @@ def _other(area: str, where: str, status: int, what: str = "") -> Finding:
 def _unreadable(area: str) -> Finding:
     message = "The secret cannot be read, so the service was not tested."
     return Finding("note", area, "NotLookedAt", message=message, why=None, cure="Run this as a user who may read it.")
+
+
+def _unserved_text(bind: tuple[str, int], error: OSError | HTTPException) -> str:
+    return f"No process accepts events at {_url_host(bind)}: {_why(error)}."
 
 
 def _url_host(bind: tuple[str, int]) -> str:

@@ -126,15 +126,24 @@ def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
     assert "rest_callback_url leads to /events/another" in found["EventLost"]["hint"]
 
 
-def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
+def test_nothing_is_sent_where_no_process_would_take_the_event(document: dict[str, Any], tmp_path: Path) -> None:
+    # It would be refused.
     document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
     code, found = checked(tmp_path, document, "--to", NOBODY)
+    assert (code, list(found)) == (1, ["EventNotTested"]), found
+    assert "nothing was sent. No process accepts events at 127.0.0.1:" in found["EventNotTested"]["message"]
+    assert "Start `restbroker run`" in found["EventNotTested"]["hint"]
+
+
+def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
+    document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
+    code, found = beside_broker(tmp_path, document, "--to", NOBODY)
     assert (code, list(found)) == (4, ["EventNotSent"]), found
 
 
 def test_a_server_that_is_away_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
     document["Targets"]["prosody"]["URL"] = "http://127.0.0.1:1/rest"
-    code, found = checked(tmp_path, document, "--to", NOBODY)
+    code, found = beside_broker(tmp_path, document, "--to", NOBODY)
     assert (code, list(found)) == (5, ["EventNotSent"]), found
 
 
@@ -149,7 +158,7 @@ def test_where_two_targets_may_be_that_server_one_is_to_be_named(document: dict[
     document["Targets"]["other"]["URL"] = "http://127.0.0.1:1/rest"
     code, found = checked(tmp_path, document)
     assert (code, list(found)) == (2, ["EventNotTested"]), found
-    code, found = checked(tmp_path, document, "--target", "other", "--to", NOBODY)
+    code, found = beside_broker(tmp_path, document, "--target", "other", "--to", NOBODY)
     assert (code, list(found)) == (5, ["EventNotSent"]), found
     assert run(["check", "--events", "--target", "none"], directory=tmp_path).returncode == 2
 
@@ -171,7 +180,7 @@ def test_a_mongooseim_sends_nothing_to_anybody_who_was_not_named(document: dict[
     code, found = checked(tmp_path, document)
     assert (code, list(found)) == (2, ["EventNotTested"]), found
     assert "--from and --to" in found["EventNotTested"]["hint"]
-    code, found = checked(tmp_path, document, "--from", "a@example.org", "--to", "b@example.org")
+    code, found = beside_broker(tmp_path, document, "--from", "a@example.org", "--to", "b@example.org")
     assert (code, list(found)) == (5, ["EventNotSent"]), found
 
 

@@ -221,8 +221,8 @@ SERVED: Final = Table(
             "check what it names at the server (module, URL, secret, filter), and both logs",
         ),
         "EventNotTested": Row(
-            "`check --events`: a target or an address is missing, or Redis is away",
-            "name it (`--target`, `--from`, `--to`) as it says",
+            "`check --events`: a target, address or process is missing, or Redis is away",
+            "name it (`--target`, `--from`, `--to`), or start it, as it says",
         ),
         "RabbitMQ": Row("the login at RabbitMQ works; its exchanges and queue are as configured", "nothing"),
         "RabbitMQAway": Row(
