@@ -61,7 +61,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
         f"events of {' and '.join(source.name for source in sources)}" if own else "events",
         f"Listen of the source {sources[0].name}" if own else "Listen of Events",
         *bind,
-        Webhooks(sources, deliverer.deliver, report),
+        Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report),
         report,
         at_stop=deliverer.hurry,
         is_plain=True,

@@ -9,6 +9,7 @@ push whose answer was lost is made again while its sender waits; Redis knows by 
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from secrets import token_hex
 from typing import Final
 
@@ -38,6 +39,8 @@ _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
 """Seconds before jobs that could not be made dead are tried again."""
+_REFUSAL_GAP_S: Final = 1.0
+"""Of the refusals of a source in so many seconds, one is noted: strangers may cause them."""
 
 
 @attrs.define(eq=False)
@@ -66,6 +69,9 @@ class Deliverer:
     _pending: deque[_PendingEvent] = attrs.field(factory=deque)
     _came: trio.Event = attrs.field(factory=trio.Event)
     _stopping: trio.Event = attrs.field(factory=trio.Event)
+    _refused: set[str] = attrs.field(factory=set)
+    """The sources of which Redis does not know yet that a request was refused."""
+    _refused_at_s: dict[str, float] = attrs.field(factory=dict)
 
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Push the event and return its verdict when Redis has its job, or at once if the source's filters drop it.
@@ -121,6 +127,14 @@ class Deliverer:
             else:
                 return
 
+    def note_refusal(self, source: str, /) -> None:
+        """Have Redis know that a request to this source was refused as unauthorized: `check --events` then says so."""
+        now_s = trio.current_time()
+        if now_s >= self._refused_at_s.get(source, -math.inf) + _REFUSAL_GAP_S:
+            self._refused_at_s[source] = now_s
+            self._refused.add(source)
+            self._came.set()
+
     def hurry(self) -> None:
         """Give up a push that fails, from now on, instead of trying it again, because the process stops."""
         self._stopping.set()
@@ -133,11 +147,13 @@ class Deliverer:
             batch = self._next()
             if not batch:
                 self._came = trio.Event()
+                await self._push_refusals()
                 continue
             next_s = trio.current_time() + _GAP_S
             if not await self._push(batch):
                 with trio.move_on_after(_PAUSE_S):
                     await self._stopping.wait()
+            await self._push_refusals()
             await trio.sleep_until(next_s)
 
     def _next(self) -> list[_PendingEvent]:
@@ -172,6 +188,16 @@ class Deliverer:
             one.result = what
             one.done.set()
         return True
+
+    async def _push_refusals(self) -> None:
+        """Note the refusals in Redis, or forget them where it does not answer: no more than a hint is lost."""
+        refused, self._refused = self._refused, set()
+        for source in refused:
+            with suppress(StoreUnavailable, StoreRefused):
+                try:
+                    await self.connection.call(store.note_refusal, source)
+                except ConnectionEnded:
+                    await self.connection.call(store.note_refusal, source)
 
     async def _push_group(self, arrivals: list[IncomingEvent]) -> list[PushResult]:
         try:

@@ -84,12 +84,16 @@ class _WebhookSource:
 
 
 class Webhooks:
-    """The ASGI app. `now_s`: epoch seconds, for the time of each event."""
+    """The ASGI app. `now_s`: epoch seconds, for the time of each event.
+
+    `note_refusal` gets the name of the source of each request that is refused as unauthorized.
+    """
 
     def __init__(
         self,
         sources: Sequence[EventSource],
         deliver: Deliver,
+        note_refusal: Callable[[str], None],
         report: Report,
         now_s: Callable[[], float] = time.time,
     ) -> None:
@@ -97,6 +101,7 @@ class Webhooks:
             one.path: _WebhookSource.of(one, len(sources), report) for one in sources if one.path is not None
         }
         self._deliver = deliver
+        self._note_refusal = note_refusal
         self._report = report
         self._now_s = now_s
 
@@ -201,6 +206,7 @@ class Webhooks:
         what = f"An event of the source {name} was not accepted ({refusal.status.value}): {refusal.detail}"
         match refusal.outcome:
             case "unauthorized":
+                self._note_refusal(name)
                 cure = _GIVE_IT if place.login is not None else _SEE_TO_KEY
                 self._report(OperatorWarning("EventUnauthorized", what, cure))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:

@@ -43,6 +43,8 @@ _AREA: Final = "Events"
 _PAUSE_S: Final = 0.1
 _LOST: Final = "Events from this server do not become jobs."
 _UNKNOWN: Final = "Its events were not tested."
+_GIVE_IT: Final = "Give the server this source's Secret: what it sent is missing or wrong (EventUnauthorized)."
+_SEE_WARNING: Final = "The broker's warning EventUnauthorized says why."
 
 T = TypeVar("T")
 
@@ -120,6 +122,7 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         if test.obstacle is not None:
             return _obstacle_finding(source, test.obstacle)
         await ask(partial(store.expect_test, test_mark=mark))
+        last_refusal = await ask(partial(store.read_refusal, source=source.name))
         began_s = time.monotonic()
         refused = _refusal(source, target, emission, await _send(config, target, emission, number))
     except ConfigError as error:
@@ -136,7 +139,11 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     if found is None:
         took = duration_text(test.within_s)
         message = f"Source {source.name}: {target.name} accepted the message, but no event arrived within {took}."
-        return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, cure=emission.look_at)
+        cure = emission.look_at
+        if await ask(partial(store.read_refusal, source=source.name)) not in (None, last_refusal):
+            message += " Meanwhile the running broker refused a request to this source as unauthorized."
+            cure = f"{_GIVE_IT if source.secret is not None else _SEE_WARNING} If that was another's: {cure}"
+        return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, cure=cure)
     return _came(source, target, found, time.monotonic() - began_s)
 
 

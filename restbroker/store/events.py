@@ -6,6 +6,7 @@ text of a message.
 """
 
 from collections.abc import Sequence
+from secrets import token_hex
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -104,6 +105,20 @@ def read_test_events(client: Client, test_mark: str) -> list[bytes]:
     """Return what was noted of each event of this test that came (JSON)."""
     value = client.command("GET", client.keys.event(test_mark))
     return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
+
+
+def note_refusal(client: Client, source: str) -> None:
+    """Note for an hour that a request to this source was refused as unauthorized; `read_refusal` then changes."""
+    client.command("SET", _refusal_key(client, source), token_hex(8), "PX", _TEST_MS)
+
+
+def read_refusal(client: Client, source: str) -> object:
+    """Return what tells the last refusal of a request to this source from others; None if there is none."""
+    return client.command("GET", _refusal_key(client, source))
+
+
+def _refusal_key(client: Client, source: str) -> str:
+    return client.keys.event(f"refused-{source}")
 
 
 def add_dead_jobs(client: Client, jobs: Sequence[bytes]) -> None:

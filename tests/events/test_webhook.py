@@ -18,7 +18,8 @@ from restbroker.events.webhook import BODY_LIMIT_BYTES
 from restbroker.servers.event_contract import Answer, Forbidden, HookRequest, IncomingEvent
 from restbroker.servers.prosody.events.hook import StanzaHook
 from restbroker.servers.prosody.events.options import Options
-from restbroker.store import queues
+from restbroker.store import events, queues
+from restbroker.store.client import Client
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -195,6 +196,31 @@ async def test_without_the_secret_nothing_is_taken_and_nothing_told(hall: Open, 
     assert one.outcomes() == ["unauthorized"] * 2
     assert {warned.code for warned in one.warnings()} == {"EventUnauthorized"}
     assert SECRET not in f"{one.events} {answer.text} {answer.headers}"
+
+
+async def test_redis_knows_that_a_request_was_refused_and_nothing_of_it_but_once_a_second(
+    hall: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+    note = events.note_refusal
+
+    def counted(client: Client, source: str) -> None:
+        noted.append(source)
+        note(client, source)
+
+    monkeypatch.setattr(events, "note_refusal", counted)
+    async with hall(LOCKED) as one:
+        assert (await one.post(Authorization=f"Bearer {SECRET}")).status_code == 202
+        assert events.read_refusal(one.store, "prosody") is None
+        for _ in range(20):
+            assert (await one.post(Authorization="Bearer wrong")).status_code == 401
+        refusal = await until_async(lambda: events.read_refusal(one.store, "prosody"), "Redis knows", 60)
+        assert b"wrong" not in refusal
+        await trio.sleep(1.1)
+        assert (await one.post(Authorization="Bearer wrong")).status_code == 401
+        await until_async(lambda: events.read_refusal(one.store, "prosody") != refusal, "Redis knows of the last", 60)
+    assert set(noted) == {"prosody"}
+    assert 2 <= len(noted) < 21
 
 
 async def test_a_body_is_not_waited_for_where_it_would_be_refused(hall: Open) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ NOBODY = "restbroker-check@bots.example.org"
 
 @pytest.fixture
 def document(prosody: Prosody, redis_server: RedisServer) -> dict[str, Any]:
+    return document_of(prosody, redis_server)
+
+
+def document_of(prosody: Prosody, redis_server: RedisServer) -> dict[str, Any]:
     prosody.register("restbroker")
     login = {"Basic": {"User": f"restbroker@{prosody.host}", "Pass": PASSWORD}}
     target = {"Kind": "prosody-rest", "URL": prosody.rest_url, "Auth": login, "Queues": {"prosody": 1}}
@@ -124,6 +128,19 @@ def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
     assert (code, list(found)) == (1, ["EventLost"]), found
     assert "within 1 s" in found["EventLost"]["message"]
     assert "rest_callback_url leads to /events/another" in found["EventLost"]["hint"]
+
+
+def test_a_server_that_posts_with_a_wrong_secret_is_told_as_that(
+    make_prosody: Callable[..., Prosody], redis_server: RedisServer, tmp_path: Path
+) -> None:
+    prosody = make_prosody(hook_login="restbroker:wrong@")
+    document = document_of(prosody, redis_server)
+    document["Events"]["Sources"]["bots"]["Secret"] = "a right secret of the source"
+    code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "5s")
+    assert (code, list(found)) == (1, ["EventLost"]), found
+    assert "the running broker refused a request to this source as unauthorized" in found["EventLost"]["message"]
+    assert found["EventLost"]["hint"].startswith("Give the server this source's Secret")
+    assert "a right secret" not in json.dumps(found)
 
 
 def test_nothing_is_sent_where_no_process_would_take_the_event(document: dict[str, Any], tmp_path: Path) -> None:

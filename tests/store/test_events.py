@@ -130,6 +130,20 @@ def test_the_event_of_a_test_is_told_to_who_waits_for_it_and_becomes_no_job(clie
 
 
 @on_both
+def test_each_refusal_of_a_request_to_a_source_is_told_from_the_one_before_for_an_hour(
+    client: Client, server: Server
+) -> None:
+    assert events.read_refusal(client, "bots") is None
+    seen = set()
+    for _ in range(3):
+        events.note_refusal(client, "bots")
+        seen.add(events.read_refusal(client, "bots"))
+    assert len(seen) == 3
+    assert events.read_refusal(client, "others") is None
+    assert 3_500_000 < server.raw.pttl("ns:restbroker:event:refused-bots") <= 3_600_000
+
+
+@on_both
 def test_who_only_writes_what_a_test_would_sends_an_event_as_others_do(client: Client) -> None:
     forged = attrs.evolve(arrival("1"), test_mark="test-1")
     assert events.push(client, [forged, attrs.evolve(arrival("2", queue=""), test_mark="test-1")]) == [
