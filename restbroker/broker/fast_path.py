@@ -109,10 +109,12 @@ class FastPath:
             return False
         if exchange is None or job.ticket not in self.outlet.reservations.jobs:
             return False
-        if job.expires_at_s is not None and job.is_expired(time.time()):
+        expires, breaker = job.expires_at_s is not None, self.breaker
+        if expires and job.is_expired(time.time()):
             return False
-        breaker = self.breaker
         if breaker.waiting or self._held or not breaker.enter_now():
+            if expires:
+                return False  # there it expires while it waits
             self._held.append(exchange)
             return True
         now_s = self._clock.current_time()
@@ -214,9 +216,7 @@ class FastPath:
             plan = self.planner.plan(exchange.endpoint.endpoint.endpoint)
         except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
             return False
-        if plan is not exchange.endpoint.plan or exchange.job.is_expired(time.time()):
-            return False
-        return self.outlet.lease.is_fresh
+        return plan is exchange.endpoint.plan and self.outlet.lease.is_fresh
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, as the processor does, and have the next ones started."""

@@ -27,6 +27,7 @@ at most once and times out is dead as `Uncertain`: only a person sends it again.
 scope of its worker between 2 and 7, and it becomes dead.
 """
 
+import math
 import random
 import time
 from typing import assert_never
@@ -238,8 +239,15 @@ class Processor:
     async def _may_start(self, job: JobInProgress) -> bool:
         """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
 
-        Return False if the pool stops, or the job is not ours any more.
+        Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
         """
+        left_s = math.inf if job.expires_at_s is None else max(0.0, job.expires_at_s - time.time())
+        with trio.move_on_after(left_s):
+            return await self._wait_to_start(job)
+        return False
+
+    async def _wait_to_start(self, job: JobInProgress) -> bool:
+        """Wait as `_may_start` does, however long it takes."""
         breaker = self.breaker
         while job.ticket in self.reservations.jobs and await (
             breaker.wait_to_admit() if job.in_slot else breaker.enter()
@@ -259,8 +267,8 @@ class Processor:
     async def _deliver(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None = None) -> None:
         """Send the job until there is an outcome to settle.
 
-        There is none if the pool stops, the job is not ours, or its time has not come. `partial`: what the fast path
-        has sent already. When cancelled, `job.delivery` says whether it may have left.
+        There is none if the pool stops, the job is not ours, or its time has not come. It expires while it waits.
+        `partial`: what the fast path has sent already. When cancelled, `job.delivery` says whether it may have left.
         """
         if partial is None and job.is_expired(time.time()):
             self.settler.expire(job, admitted.payload)
@@ -289,6 +297,8 @@ class Processor:
                 return
             if job.effected:
                 call = attrs.evolve(call, maybe_run=True)
+        if job.is_expired(time.time()) and job.ticket in self.reservations.jobs:
+            self.settler.expire(job, admitted.payload)
 
     # 4. to 6. Marked, sent, answered
     async def _send(

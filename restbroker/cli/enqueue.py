@@ -128,7 +128,7 @@ def enqueue(
         typer.Option(
             "--expire",
             metavar="DURATION",
-            help="Drop it unless it runs within this time, e.g. 5m, 2h; with --in or --at, after that.",
+            help="Drop it unless it is sent within this time, e.g. 5m, 2h, after the push, or after --in or --at.",
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
@@ -260,13 +260,16 @@ def _push(
             output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
         if order.at_s is None and (paused := pause_of(client, *place)) is not None:
             output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
-        push(client, order, jid, time.time())
+        push(client, order, jid, pushed_at_s := time.time())
         with _require_report(jid):
             if not order.wants_reply:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
                 return
             told = found is not None and found.quiet
-            _print_answer(_answer(client, place, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
+            due_s = pushed_at_s if order.at_s is None else order.at_s
+            expires_at_s = None if order.expire_s is None else due_s + order.expire_s
+            details = _answer(client, place, jid, timeout_s, expires_at_s=expires_at_s, told=told, as_json=as_json)
+            _print_answer(details, as_json=as_json)
 
 
 @contextmanager
@@ -284,9 +287,19 @@ def _require_report(jid: str) -> Iterator[None]:
 
 
 def _answer(
-    client: Client, place: Place, jid: str, timeout_s: float, *, told: bool, as_json: bool
+    client: Client,
+    place: Place,
+    jid: str,
+    timeout_s: float,
+    *,
+    expires_at_s: float | None,
+    told: bool,
+    as_json: bool,
 ) -> Mapping[str, Json]:
-    """Return the answer to the job; without one, print what became of the job and end with an exit code of its own."""
+    """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
+
+    `expires_at_s`: when the job expires (epoch seconds); None: never, as far as the command line says.
+    """
     queue, _ = place
     try:
         details = _wait(client, queue, jid, timeout_s, told=told)
@@ -306,8 +319,10 @@ def _answer(
     once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
     if paused is not None:
         once = f" once the {paused.what} {paused.name} is resumed"
+    has_expired = expires_at_s is not None and time.time() >= expires_at_s
+    then = "it has expired and is not sent any more" if has_expired else f"it is still queued and will be done{once}"
     output.say(
-        f"The job {jid} is not done after {duration_text(timeout_s)}; it is still queued and will be done{once}.\n"
+        f"The job {jid} is not done after {duration_text(timeout_s)}; {then}.\n"
         f"`restbroker explain {jid}` says where it is."
     )
     if as_json:

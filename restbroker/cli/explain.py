@@ -4,6 +4,7 @@ Always holds: it changes nothing, and says which places it did not search to the
 """
 
 import sys
+import time
 from collections.abc import Collection, Iterator
 from typing import Annotated, Final, assert_never
 
@@ -128,6 +129,9 @@ def _where(place: Location) -> str:
 
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
     yield from place.pause_texts
+    if place.kind not in ("dead", "copy") and (expires_at_s := place.entry.expires_at_s) is not None:
+        passed = "It expired at {}: it is not sent any more, and leaves when its turn comes."
+        yield (passed if expires_at_s <= time.time() else "It is not sent later than {}.").format(local(expires_at_s))
     if place.kind == "queue" and place.serving is None:
         meant = None if place.name in queues else nearest(place.name, queues)
         may = "" if meant is None else f" Did its producer mean {meant}?"

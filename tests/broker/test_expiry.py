@@ -15,7 +15,7 @@ from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, Held, lost, ok
+from tests.broker.conftest import FINE, Harness, Held, lost, ok, refuse
 
 GONE_S = 5.0
 """So long ago or so far ahead that no clock is in doubt."""
@@ -81,6 +81,17 @@ async def test_a_job_expires_while_its_target_is_down(harness: Harness) -> None:
         events = await finished(harness, 2)
     assert [event.outcome for event in events] == ["expired", "delivered"]
     assert len(harness.target.sent) == 1
+
+
+async def test_a_job_that_waits_for_its_target_expires_meanwhile(harness: Harness) -> None:
+    harness.target.answer = refuse
+    harness.push(expiry=(expires_at_s := time.time() + 1.5), reply_to="restbroker:reply:jid-safe-0")
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+        assert time.time() >= expires_at_s
+        assert harness.of(TargetDown)
+    assert (event.outcome, event.fate) == ("expired", "ack")
+    assert [reply["outcome"] for reply in replies(harness, "jid-safe-0")] == ["expired"]
 
 
 async def test_a_job_is_looked_at_once_more_in_the_instant_before_it_is_sent(harness: Harness) -> None:

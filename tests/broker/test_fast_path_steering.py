@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import trio
 
 from restbroker.config.secret import Secret
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
@@ -144,7 +143,8 @@ async def test_a_job_that_expires_while_it_waits_for_the_breaker_is_not_sent(pat
         late = {**json.loads(job("expiring", Mood(written(200, "0")))), "expiry": expires_at_s}
         serving.push([json.dumps(late).encode()])
         await until_async(lambda: len(serving.status.running_jobs()) == _CONCURRENCY + 1, "it waits")
-        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+        await serving.until_ended(len(warm) + 1)
+        assert time.time() >= expires_at_s
         serving.server.let.set()
         await serving.until_ended(len(warm) + _CONCURRENCY + 1)
         serving.control.stop.set()

@@ -209,6 +209,15 @@ def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, st
     assert len(queued(store)) == 1
 
 
+def test_a_job_that_expired_unanswered_is_not_said_to_be_done_later(shell: Shell, store: Client) -> None:
+    done = shell("enqueue", "status", "--expire", "100ms", "--wait", "--timeout", "1s")
+    assert done.returncode == 6
+    assert "it has expired and is not sent any more" in done.stderr
+    assert "will be done" not in done.stderr
+    explained = shell("explain", str(job(store)["jid"]))
+    assert "It expired at" in explained.stdout + explained.stderr
+
+
 def test_no_answer_in_time_is_also_told_as_json(shell: Shell, store: Client) -> None:
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (6, {"jid": job(store)["jid"], "outcome": "queued"})

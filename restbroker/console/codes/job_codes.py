@@ -152,8 +152,9 @@ DEAD: Final = Table(
             "If it may have run, check on the server. A retry sends it again.",
         ),
         "Expired": Row(
-            "It [expired](#expiry) before it could be sent, or would before its next try. Dropped, unless it may have run.",
-            "Retry it to send it all the same, or push with a later `expiry`.",
+            "It [expired](#expiry) unsent, or would before its next try. It is dropped, and dies only if it may have run or "
+            "with `OnExpiry` `dead`.",
+            "Push it with a later `expiry`; a dead one can be retried.",
         ),
         "Killed": Row(
             "An operator moved it to the dead set; `restbroker audit` says who and why.",
