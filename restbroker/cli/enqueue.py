@@ -32,7 +32,7 @@ from restbroker.console.options import (
     TimeoutOption,
 )
 from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
-from restbroker.console.times import at_s, duration_s
+from restbroker.console.times import at_s, duration_s, local
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
@@ -101,6 +101,8 @@ AgainOption = Annotated[
     typer.Option("--again", help="With --bulk: also push rows that were pushed before.", rich_help_panel=panels.BULK),
 ]
 
+_ANSWER_S = 2.0
+"""How many seconds behind its expiry a job's answer may come, or say that it expired."""
 _PATIENCE_S = 2.0
 """How many seconds to print nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 
@@ -268,6 +270,8 @@ def _push(
             told = found is not None and found.quiet
             due_s = pushed_at_s if order.at_s is None else order.at_s
             expires_at_s = None if order.expire_s is None else due_s + order.expire_s
+            if due_s - pushed_at_s >= timeout_s:
+                output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
             details = _answer(client, place, jid, timeout_s, expires_at_s=expires_at_s, told=told, as_json=as_json)
             _print_answer(details, as_json=as_json)
 
@@ -301,6 +305,8 @@ def _answer(
     `expires_at_s`: when the job expires (epoch seconds); None: never, as far as the command line says.
     """
     queue, _ = place
+    if expires_at_s is not None:
+        timeout_s = min(timeout_s, max(0.0, expires_at_s - time.time()) + _ANSWER_S)
     try:
         details = _wait(client, queue, jid, timeout_s, told=told)
         if details is not None:
@@ -319,8 +325,11 @@ def _answer(
     once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
     if paused is not None:
         once = f" once the {paused.what} {paused.name} is resumed"
-    has_expired = expires_at_s is not None and time.time() >= expires_at_s
-    then = "it has expired and is not sent any more" if has_expired else f"it is still queued and will be done{once}"
+    then = f"it is still queued and will be done{once}"
+    if expires_at_s is not None and time.time() >= expires_at_s:
+        then = "it has expired and is not sent any more"
+    elif expires_at_s is not None:
+        then += f", unless it expires before, at {local(expires_at_s)}"
     output.say(
         f"The job {jid} is not done after {duration_text(timeout_s)}; {then}.\n"
         f"`restbroker explain {jid}` says where it is."

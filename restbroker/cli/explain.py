@@ -144,7 +144,9 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
         yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."
     cure = _CURES.get(place.kind)
     # What has ended since would run twice.
-    if cure is not None and not (place.kind == "copy" and timeline.ends):
+    if place.kind == "dead" and place.entry.error_class in NEVER_EDITED:
+        yield "A retry works only if this broker accepts its token by then. Else delete it, and push it again with one."
+    elif cure is not None and not (place.kind == "copy" and timeline.ends):
         yield cure.format(jid=timeline.jid)
     if place.kind in _EDITS and queue in queues and place.entry.error_class not in NEVER_EDITED:
         verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"

@@ -210,12 +210,20 @@ def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, st
 
 
 def test_a_job_that_expired_unanswered_is_not_said_to_be_done_later(shell: Shell, store: Client) -> None:
-    done = shell("enqueue", "status", "--expire", "100ms", "--wait", "--timeout", "1s")
+    done = shell("enqueue", "status", "--expire", "100ms", "--wait", "--timeout", "60s")
     assert done.returncode == 6
+    assert "is not done after 2.1 s" in done.stderr
     assert "it has expired and is not sent any more" in done.stderr
     assert "will be done" not in done.stderr
     explained = shell("explain", str(job(store)["jid"]))
     assert "It expired at" in explained.stdout + explained.stderr
+
+
+def test_it_is_noted_that_a_wait_ends_before_the_job_runs_and_when_it_expires(shell: Shell, store: Client) -> None:
+    done = shell("enqueue", "status", "--in", "1h", "--expire", "5m", "--wait", "--timeout", "100ms")
+    assert done.returncode == 6
+    assert "note: it runs at" in done.stderr
+    assert "unless it expires before, at" in done.stderr
 
 
 def test_no_answer_in_time_is_also_told_as_json(shell: Shell, store: Client) -> None:
