@@ -164,7 +164,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         is_grave=True,
     ),
     "cancel-job": Control(
-        "in-hand",
+        "in-progress",
         "Cancel the job",
         "Its delivery ends within some seconds, unless it is done before, and the job moves to the dead set as "
         "Cancelled. The server may have done it nevertheless.",

@@ -68,9 +68,9 @@ class JobPages:
 
         shown, total = await self.admin.ask(question)
         more = str(skip + PAGE) if skip + PAGE < total else None
-        following = address("/in-hand", [], more)
+        following = address("/in-progress", [], more)
         return self._page(
-            "in-hand",
+            "in-progress",
             "In progress",
             jobs=shown,
             total=total,

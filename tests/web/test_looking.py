@@ -31,7 +31,7 @@ async def test_a_job_in_hand_is_shown_and_its_delivery_is_ended_after_a_second_l
     work: dict[str, Json] = {"t1": {"queue": "rest", "payload": json.dumps(payload), "run_at": 1_700_000_100}}
     record(harness.client, "node:7:xyz", work, version="restbroker 0.1", queues=["rest"])
     async with site() as running:
-        listed = await page(running, "/in-hand")
+        listed = await page(running, "/in-progress")
         question = await asked(running, listed.links_to("/steer")[0])
     assert listed.row("j1")[:4] == ["2023-11-14 22:15:00", "register", "rest", "j1"]
     assert "Of the queue rest: register, j1." in question.text
@@ -84,10 +84,10 @@ async def test_a_job_that_ruby_has_in_hand_is_shown_without_what_it_tells_and_ca
     work |= {"t2": {"queue": "q", "payload": json.dumps(payload), "run_at": 1_700_000_000}}
     record(harness.client, "web:9:ab", work, version="7.3.2", queues=["q"], concurrency=10**400, started_at=-(10**400))
     async with site() as running:
-        answer = await running.get("/in-hand")
+        answer = await running.get("/in-progress")
         processes = await running.get("/processes")
         forced = await send(running, "/steer", {"do": "cancel-job", "name": "web:9:ab", "thread": "t2"})
-    found = parse("/in-hand", answer.text)
+    found = parse("/in-progress", answer.text)
     assert (answer.status_code, processes.status_code, forced.status_code) == (200, 200, 400)
     assert len(found.rows) == 1
     assert found.links_to("/steer") == []

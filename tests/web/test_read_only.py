@@ -18,7 +18,7 @@ PAGES = (
     "/targets",
     "/queues",
     "/processes",
-    "/in-hand",
+    "/in-progress",
     "/retries",
     "/scheduled",
     "/dead",

@@ -39,7 +39,7 @@ LIVE: Final = {"targets": "/targets", "queues": "/queues", "processes": "/proces
 LISTS: Final = {
     "retries": "/retries",
     "scheduled": "/scheduled",
-    "in-progress": "/in-hand",
+    "in-progress": "/in-progress",
     "audit": "/audit",
     "queue": f"/queue?name={LATER}",
     "copies": "/copies",

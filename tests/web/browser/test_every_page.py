@@ -34,7 +34,7 @@ PAGES: Final = {
     "nothing found": "/dead?where=user+%3D+nobody",
     "what waits": f"/queue?name={LATER}",
     "an edit of what waits": f"/edit/queue?of={LATER}",
-    "jobs in progress": "/in-hand",
+    "jobs in progress": "/in-progress",
     "no story yet": "/job",
     "jobs found anywhere": "/find?q=mina",
     "nothing found anywhere": "/find?q=nobody",

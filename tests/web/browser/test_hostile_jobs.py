@@ -37,7 +37,7 @@ PAGES: Final = {
     "a search": f"/dead?{urlencode({'where': f'user = {HTML}'})}",
     "a wrong search": f"/dead?{urlencode({'where': f'{HTML} ~~ {UNSEEN}'})}",
     "a question": f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
-    "in progress": "/in-hand",
+    "in progress": "/in-progress",
     "a story": f"/job?{urlencode({'jid': HTML})}",
     "jobs found anywhere": f"/find?{urlencode({'q': HTML})}",
     "who did what": "/audit",
