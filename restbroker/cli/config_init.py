@@ -247,7 +247,7 @@ def _write(path: Path, planned: Setup) -> None:
         raise
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")
-    output.say("restbroker's user must be able to read them. Producers need the token.")
+    output.say("The user that runs restbroker must be able to read them. Producers need the token.")
 
 
 def _offer_test(path: Path) -> Exit:

@@ -149,7 +149,7 @@ def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout
     asked = CtlCommand(way.dialect.asks_state or word, way.dialect.asks_state or word, {}, word)
     if is_status and (found is None or found.quiet or found.hindrance is not None):
         why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.hindrance)
-        output.say(f"It is not known whether {way.place.name} runs: {why}")
+        output.say(f"restbroker cannot tell whether {way.place.name} is running: {why}")
         raise typer.Exit(_DOWN)
     wait_s = _STATE_S if is_status else timeout_s
     answer = ctl_wait.try_answer(way.client, way.order(asked), wait_s)

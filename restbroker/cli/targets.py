@@ -24,6 +24,7 @@ from restbroker.operate.overview import state_text
 from restbroker.operate.targets import Target
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR
+from restbroker.telemetry.counters import NO_FAILURES
 
 app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show the targets; probe them; pause or resume one, in all processes."
@@ -165,8 +166,11 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
     latencies = ", ".join(f"{name} {milliseconds(value)}" for name, value in times)
     yield "rate", f"{one.rate_per_s:.1f} jobs/s, {latencies}"
-    others = [f"{name} {count}" for name, count in one.outcomes.items() if name != "delivered" and count]
-    yield "done", ", ".join((f"{one.delivered} delivered, {one.failed} failed", *others))
+    others = {name: count for name, count in one.outcomes.items() if name != "delivered" and count}
+    kinds = ", ".join(f"{count} {name}" for name, count in others.items() if name not in NO_FAILURES)
+    failed = f"{one.failed} failed" + (f" ({kinds})" if kinds else "")
+    rest = [f"{count} {name}" for name, count in others.items() if name in NO_FAILURES]
+    yield "done", ", ".join((f"{one.delivered} delivered", failed, *rest))
     yield "queues", control_text.join_names(one.queues)
     yield "processes", control_text.join_names(one.processes)
 

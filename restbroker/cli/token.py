@@ -51,7 +51,7 @@ def new(
         output.data(secret)
     else:
         write_new(file, secret + "\n")
-        output.say(f"Wrote {file}, which only you can read; restbroker's user must be able to read it.")
+        output.say(f"Wrote {file}, which only you can read; the user that runs restbroker must be able to read it.")
     path = Path(f"/run/credentials/{name}_token") if file is None else file.absolute()
     entry = {"Tokens": {name: {"SecretFile": str(path), "Allow": ["*"]}}}
     output.say(f"In env.json, with the commands that its jobs may run:\n{json_text.dumps(entry, indent=2)}")

@@ -154,7 +154,7 @@ class Config:
         2,
     )
     dead_limit: Annotated[int, whole(0, 10_000_000)] = key(
-        "DeadLimit", "At this many dead jobs none is taken; 0: no limit.", 100_000
+        "DeadLimit", "Take no jobs while this many are dead; 0: no limit.", 100_000
     )
     history_s: forms.Month | None = key(
         "History",
@@ -177,7 +177,7 @@ class Config:
     stats_prefix: forms.Prefix = key(
         "StatsPrefix", "The pages' path behind a reverse proxy, e.g. /restbroker.", "", shown=""
     )
-    stats_read_only: bool = key("StatsReadOnly", "The pages only show; they change nothing.", False)
+    stats_read_only: bool = key("StatsReadOnly", "Make the pages read-only.", False)
     roster: "Roster | None" = key(
         "Roster",
         "Serve rosters from Redis to Prosody (docs/roster-service.md); all members have defaults.",

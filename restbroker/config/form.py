@@ -130,7 +130,7 @@ def notation_of(annotation: Any) -> Notation:  # noqa: ANN401  a type
         case _ if attrs.has(annotation):
             return Keys(annotation)
         case _:
-            raise TypeError(f"It is not said how a value of {annotation} is written.")
+            raise TypeError(f"Values of {annotation} have no written form.")
 
 
 def _with_inner(bare: Any, said: Notation) -> Notation:  # noqa: ANN401  a type

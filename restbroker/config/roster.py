@@ -86,7 +86,7 @@ class Roster:
     served: bool = key("Serve", "`restbroker run` serves them too; else only `restbroker roster serve`.", default=True)
     domain: str | None = key(
         "Domain",
-        "The users' domain, by default Target's: user@Domain is user, and no one's own contact.",
+        "The users' domain, by default Target's: user@Domain means user; users cannot be their own contact.",
     )
     target: str | None = key(
         "Target",
@@ -94,7 +94,7 @@ class Roster:
     )
     copy_age_s: Annotated[float, duration(30, none=True)] = key(
         "CopyAge",
-        "How old copies of rosters may be that users get while Redis is away. 0: no copies.",
+        "While Redis is away, users get copies of their rosters up to this age. 0: no copies.",
         86_400.0,
         shown="24h",
     )

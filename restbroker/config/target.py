@@ -222,7 +222,7 @@ class Target:
     )
     engine: Engine = key(
         "Engine",
-        "The HTTP client: lean, or httpx, at several times the CPU, for servers whose answers lean refuses.",
+        "The HTTP client: lean, or httpx if lean rejects the server's answers; it costs several times the CPU.",
         "lean",
     )
     at_most_once: tuple[str, ...] = ()
@@ -242,7 +242,7 @@ class Target:
     )
     expire_s: forms.Durations = key(
         "Expire",
-        "How long after its creation a command is worth doing, for jobs without an `expiry` of their own: "
+        "How long after their creation jobs of these commands expire, unless they have an `expiry`: "
         '{"send_message": "10m"}.',
         MappingProxyType({}),
     )

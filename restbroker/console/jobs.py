@@ -20,7 +20,7 @@ _NAMES: Final[Mapping[SortedSet, str]] = {"dead": "dead", "retry": "retries", "s
 _WAITING: Final[Mapping[SortedSet, str]] = {
     "dead": "in the dead set",
     "retry": "waiting for their next try",
-    "schedule": "waiting for their time",
+    "schedule": "scheduled for later",
 }
 
 

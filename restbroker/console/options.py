@@ -27,7 +27,7 @@ SinceOption = Annotated[
     typer.Option(
         "--since",
         metavar="TIME",
-        help="Only from this time on, e.g. 2h, yesterday: when a job died, first failed, was pushed, or is due.",
+        help="Only jobs that died, first failed, were pushed or are due from this time on, e.g. 2h, yesterday.",
         rich_help_panel=panels.WHICH,
     ),
 ]
@@ -36,7 +36,7 @@ UntilOption = Annotated[
     typer.Option(
         "--until",
         metavar="TIME",
-        help="Only before this time; a day counts from its start.",
+        help="Only jobs before this time; a date means its start.",
         rich_help_panel=panels.WHICH,
     ),
 ]

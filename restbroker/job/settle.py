@@ -1,6 +1,6 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
-The worker calls `settle` for every job that it is done with, the committer `drop_reply` and `perturb` when Redis
+The worker calls `settle` for every job that it is done with, the acker `drop_reply` and `perturb` when Redis
 objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in progress. Always holds: every
 job gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """

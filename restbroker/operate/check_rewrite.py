@@ -19,7 +19,7 @@ def check_rewrite(client: Client, facts: ServerInfo) -> Iterator[Finding]:
         return
     if may_rewrite(client):
         message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as `restbroker run` does."
-        yield ok(_AREA, "TornFile", f"{message} So half a change at its end, after a power loss, does no harm.")
+        yield ok(_AREA, "TornFile", f"{message} So a script that a power loss cut off is not half applied.")
         return
     yield Finding(
         "warning",

@@ -1,9 +1,9 @@
 """Executes settlements: what becomes of jobs in progress.
 
-Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher, `suspects` and `leftovers` call
-too. Other files of the store take only `Destinations`, for the replies of what a dead process had in progress. Always
-holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own clock
-is read for the latter alone.
+Used through `store.jobs`: by `broker.acker`, and through it by the poller, the poison detector and the recovery. Other
+files of the store take only `Destinations`, for the replies of what a dead process had in progress. Always holds: a
+settlement is applied at most once, together with its replies and what is written of the job; Redis' own clock is read
+for the latter alone.
 """
 
 from collections.abc import Sequence

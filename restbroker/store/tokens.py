@@ -1,4 +1,4 @@
-"""When jobs were last let in with which token. Written by the beat, read by `restbroker token list`.
+"""When jobs were last admitted with which token. Written by the heartbeat, read by `restbroker token list`.
 
 Always holds: names and times only, never a secret. For display: a write that is lost is made up for by the next.
 """

@@ -23,7 +23,7 @@ MOST_COMMANDS: Final = 200
 MOST_CODES: Final = 200
 RATE_WINDOW_S: Final = 10
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
-_NO_FAILURES: Final = frozenset(("delivered", "duplicate", "expired"))
+NO_FAILURES: Final = frozenset(("delivered", "duplicate", "expired"))
 """Outcomes that `failed` leaves out, as Sidekiq's own count does."""
 _TOTALS: Final = ("restbroker_redis_outages_total", "restbroker_fenced_total", "restbroker_jobs_recovered_total")
 
@@ -55,7 +55,7 @@ class _TargetCounters:
         recent = sum(jobs for old, jobs in self.per_second.items() if second - RATE_WINDOW_S <= old < second)
         return {
             "delivered": outcomes["delivered"],
-            "failed": sum(count for outcome, count in outcomes.items() if outcome not in _NO_FAILURES),
+            "failed": sum(count for outcome, count in outcomes.items() if outcome not in NO_FAILURES),
             "outcomes": dict(outcomes),
             "rate_per_s": recent / RATE_WINDOW_S,
             **self.latency.recent(now_s).summary_ms(),

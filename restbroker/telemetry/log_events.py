@@ -59,10 +59,9 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     ),
     "job.failed": LogEvent(
         "info",
-        "A try failed. An accepted job that dies (or vanishes, as it asked) always has a line, also one "
-        "of a dead process that must not run again. Of tries that will be repeated and of refused "
-        "jobs, only the first with its code within ten seconds has one; see `restbroker retries` and "
-        "`restbroker dead`.",
+        "A try failed. Every accepted job that dies or is discarded has a line, also jobs of dead processes. Of repeated "
+        "tries, refused and expired jobs only the first with its code in ten seconds has one; see "
+        "`restbroker retries` and `restbroker dead`.",
     ),
     "jobs.failed": LogEvent("info", "`count` more tries failed with this code in the last ten seconds."),
     "jobs.promoted": LogEvent(
@@ -89,8 +88,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     ),
     "still": LogEvent(
         "warning, error",
-        "A `redis.lost` or `target.down` (`what`) continues, with its fields: each minute, or when an "
-        "outage of Redis has another reason.",
+        "A `redis.lost` or `target.down` (`what`) is still going on, with its fields: each minute, and when "
+        "the reason changes.",
     ),
     "summary": LogEvent("info", "The last ten seconds of a target, if it had jobs."),
     "target.down": LogEvent(

@@ -173,7 +173,7 @@ class Guard:
         return right_user and right_password
 
     async def _read(self, login: Basic) -> str:
-        """Return the password as it is now, and end all visits if it has changed; raise `ConfigError` if unreadable."""
+        """Return the password as it is now, and end all sessions if it changed; raise `ConfigError` if unreadable."""
         self._read_at_s = trio.current_time()
         try:
             # A slow disk must not hold up deliveries.

@@ -1,4 +1,4 @@
-"""Visits with a cookie, logins, and the mark that shows that a form came from a page of ours.
+"""Sessions with a cookie, logins, and the mark that shows that a form came from a page of ours.
 
 Called by `web.guard`. Always holds: memory is bounded; of a login only a digest is kept; a comparison always takes the
 same time; nothing of it outlives the process, so that a restart logs everyone out.

@@ -29,7 +29,7 @@ DEAD: Final = Table(
         "BadExpiry": Row("`expiry` is no time.", "Push epoch seconds, such as 1790000000.5, `null`, or leave it out."),
         "BadToken": Row(
             "The third element is not a token of the configuration.",
-            "Push a configured one (`restbroker token list`).",
+            "Push the job again with a token of the configuration (`Token`, `TokenFile` or `Tokens`).",
         ),
         "BadSignature": Row(
             "The signature is for another job or queue, or was made with an unknown secret.",

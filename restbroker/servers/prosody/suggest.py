@@ -28,7 +28,7 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
     yield "-- A module is allowed as a whole. The tokens' Allow says which of its commands jobs may run."
     yield "-- The account that logs in to mod_rest sends in its own name; it must not be an administrator (admins)"
-    yield "-- unless jobs are to manage accounts, or send iqs that only one may."
+    yield "-- unless jobs are to manage accounts, or send iqs that only an administrator may send."
     if _MODULES["admin"] in _modules_needed(target, allowed):
         yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
         yield "-- with the account's role (prosody:operator for accounts in admins). It needs mod_groups_internal."

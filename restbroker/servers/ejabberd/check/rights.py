@@ -91,7 +91,7 @@ def is_missing(response: Response) -> bool:
 def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
     """Return these rights as one finding."""
     name = target.name
-    unknown = f" Whether it may call {', '.join(rights.unknown)} is not known." if rights.unknown else ""
+    unknown = f" restbroker could not check whether it may call {', '.join(rights.unknown)}." if rights.unknown else ""
     if not rights.forbidden:
         may = f"The login may call {', '.join(rights.allowed)}." if rights.allowed else ""
         return ok(name, "Rights", f"{may}{unknown}".strip())
@@ -102,7 +102,7 @@ def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
         )
         lines = f"{lines}\n\n{ejabberd_yml.administrator(target)}"
     if {"status", "connected_users_number"} <= set(rights.forbidden):
-        message = f"The login may call neither status nor connected_users_number; also not: {_rest(rights.forbidden)}."
+        message = f"The login may not call status, connected_users_number and {_rest(rights.forbidden)}."
         why = "restbroker calls these to see whether the server works. Without them it pauses this target."
         return Finding(
             "problem", name, "Forbidden", message=message + unknown, why=why + besides, cure=lines, cause="refused"

@@ -51,7 +51,7 @@ _TWICE: Final = (
 LOGGED_IN: Final = Rejected(
     Reason(
         "UserLoggedIn",
-        "The name is logged in, here or in another program, and must not be. Nothing was sent.",
+        "This name is already logged in, here or in another program; the command needs another. Nothing was sent.",
         f"{_TWICE}Use another name, or log the user off first (chat_logoff).",
     )
 )

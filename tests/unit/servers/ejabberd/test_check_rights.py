@@ -106,7 +106,10 @@ async def test_a_name_that_is_refused_before_the_rights_are_looked_at_tells_noth
         found = await looked(target)
     assert "SomeForbidden" not in found
     may = "register, unregister, check_account, change_password, send_message, connected_users_number"
-    assert found["Rights"].message == f"The login may call {may}. Whether it may call kick_user is not known."
+    assert (
+        found["Rights"].message
+        == f"The login may call {may}. restbroker could not check whether it may call kick_user."
+    )
 
 
 async def test_where_the_hosts_are_hidden_a_refusal_of_a_host_that_may_not_be_there_tells_nothing_of_rights() -> None:
@@ -117,4 +120,4 @@ async def test_where_the_hosts_are_hidden_a_refusal_of_a_host_that_may_not_be_th
         vague = attrs.evolve(target, credentials=Basic("admin", Secret("test")), default_host="restbroker.invalid")
         unknown = await looked(vague)
     assert (known["Rights"].message, known["HostsHidden"].level) == (ALL, "note")
-    assert unknown["Rights"].message.endswith(f"Whether it may call {COMMANDS} is not known.")
+    assert unknown["Rights"].message.endswith(f"restbroker could not check whether it may call {COMMANDS}.")
