@@ -215,6 +215,7 @@ async def test_redis_knows_that_a_request_was_refused_and_nothing_of_it_but_once
         for _ in range(20):
             assert (await one.post(Authorization="Bearer wrong")).status_code == 401
         refusal = await until_async(lambda: events.read_refusal(one.store, "prosody"), "Redis knows", 60)
+        assert isinstance(refusal, bytes)
         assert b"wrong" not in refusal
         await trio.sleep(1.1)
         assert (await one.post(Authorization="Bearer wrong")).status_code == 401

@@ -125,7 +125,7 @@ def await_answer(john: Client, words: str) -> None:
 
 
 def said_by_bot(heard: list[Message]) -> list[str]:
-    return [one.body for one in heard if one.sender == f"{ROOM}/bot"]
+    return [one.body for one in heard if one.body is not None and one.sender == f"{ROOM}/bot"]
 
 
 def test_restbroker_and_prosody_take_the_files_and_check_finds_nothing_wrong(stage: Stage) -> None:
