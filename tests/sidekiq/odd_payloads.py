@@ -187,7 +187,13 @@ FIELDS: Final = [
     _row("display_class is a list", display_class=["a"]),
     _row("wrapped is an object", wrapped={"a": 1}),
     _row("locale, cattr, bid and the like", locale="de", cattr={"a": {"b": 1}}, bid="b", profile="me"),
-    _row("expiry is over, unique_for is set", expiry=MADE_S, expires_in=60, unique_for=60, unique_until="start"),
+    _row(
+        "expiry is far off, unique_for is set",
+        expiry=4_000_000_000.25,
+        expires_in=60,
+        unique_for=60,
+        unique_until="start",
+    ),
     _row("encrypt is true", encrypt=True),
 ]
 
