@@ -21,9 +21,9 @@ _MOST = 100_000
 
 @app.command()
 def audit(
-    config: ConfigOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show the audit log: actions on the command line and the web pages, newest first.
 

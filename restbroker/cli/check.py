@@ -32,8 +32,6 @@ _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold 
 
 @app.command()
 def check(
-    config: ConfigOption = None,
-    json: JsonOption = False,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Print what the servers' own configuration files need, and test nothing.")
     ] = False,
@@ -52,6 +50,8 @@ def check(
     within: Annotated[
         str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")
     ] = "10s",
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Test the configuration, Redis and the targets, and say what to fix. Changes nothing.
 

@@ -66,8 +66,8 @@ def commands(
     kinds: Annotated[
         bool, typer.Option("--kinds", help="List the kinds of servers instead, with the packages that provide them.")
     ] = False,
-    config: ConfigOption = None,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """List a server's commands, or show one with its arguments and whether it is safe to repeat."""
     if kinds:

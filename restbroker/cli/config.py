@@ -107,7 +107,7 @@ def init(
 
 
 @app.command()
-def show(config: ConfigOption = None, json: JsonOption = False) -> None:
+def show(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show every key's value and its origin. Secrets stay hidden."""
     print_notices(load_with_notices(config))
     collected = collect(config, os.environ, {})

@@ -67,13 +67,13 @@ _DOWN: Final = 3
 @app.command(context_settings={"allow_interspersed_args": False})
 def ctl(
     words: Words = None,
-    config: ConfigOption = None,
     target: TargetOption = None,
     timeout: AnswerTimeoutOption = "60s",
     no_timeout: NoTimeout = False,
     version: ApiVersion = None,
     secret_file: SecretFile = None,
     their_own: TheirOwn = False,
+    config: ConfigOption = None,
 ) -> None:
     """Run a command of ejabberdctl or mongooseimctl through the queue: the same words, the same output.
 

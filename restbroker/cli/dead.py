@@ -52,7 +52,6 @@ RestoreOption = Annotated[
 @app.callback(invoke_without_command=True)
 def dead(
     ctx: typer.Context,
-    config: ConfigOption = None,
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -60,10 +59,11 @@ def dead(
     newer_than: NewerOption = None,
     group: GroupOption = None,
     limit: LimitOption = 20,
-    json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
     restored: RestoreOption = None,
     why: WhyOption = "",
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show dead jobs, newest first, or act on them. Arguments and tokens are not listed.
 

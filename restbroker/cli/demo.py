@@ -11,7 +11,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     server: Annotated[
-        Literal["ejabberd", "openfire"], typer.Option("--server", help="The server that the stand-in plays.")
+        Literal["ejabberd", "openfire"],
+        typer.Option("--server", metavar="SERVER", help="The server that the stand-in plays: ejabberd or openfire."),
     ] = "ejabberd",
     stay: Annotated[bool, typer.Option("--stay", help="Keep everything running afterwards, until Ctrl-C.")] = False,
 ) -> None:

@@ -104,13 +104,13 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         everything: AllOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
         why: WhyOption = "",
-        dry_run: DryRunOption = False,
-        yes: YesOption = False,
         rate: RateOption = None,
         wait: WaitOption = False,
         timeout: TimeoutOption = "5m",
-        config: ConfigOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Change jobs: their arguments, command or queue. They stay where they are unless --retry runs them now.
 

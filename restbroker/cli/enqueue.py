@@ -74,7 +74,9 @@ BulkOption = Annotated[
 ]
 ConstOption = Annotated[
     list[str] | None,
-    typer.Option("--const", help="With --bulk: an argument for all rows, e.g. NAME=TEXT.", rich_help_panel=panels.BULK),
+    typer.Option(
+        "--const", metavar="NAME=TEXT", help="With --bulk: an argument for all rows.", rich_help_panel=panels.BULK
+    ),
 ]
 RejectsOption = Annotated[
     Path | None,
@@ -111,7 +113,6 @@ _PATIENCE_S = 2.0
 def enqueue(
     command: CommandWord,
     words: Words = None,
-    config: ConfigOption = None,
     target: TargetOption = None,
     queue: Annotated[
         str | None,
@@ -147,18 +148,19 @@ def enqueue(
         str | None,
         typer.Option(help="The id to send back with the answer on the response queue.", rich_help_panel=panels.ANSWER),
     ] = None,
-    wait_for_answer: AnswerOption = False,
-    timeout: TimeoutOption = "30s",
     ok_if_exists: OkIfExists = False,
     any_command: AnyOption = False,
     bulk: BulkOption = None,
     const: ConstOption = None,
-    dry_run: BulkDryRunOption = False,
     rejects: RejectsOption = None,
     rate: BulkRateOption = None,
     state: StateOption = None,
     again: AgainOption = False,
+    wait_for_answer: AnswerOption = False,
+    timeout: TimeoutOption = "30s",
+    dry_run: BulkDryRunOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 

@@ -39,11 +39,11 @@ def events() -> None:
 
 @app.command()
 def tail(
-    config: ConfigOption = None,
     source: SourceOption = None,
     last: Annotated[int, typer.Option(help="How many earlier events to show first.", min=0)] = 10,
     once: Annotated[bool, typer.Option("--once", help="Show these, and do not wait for more.")] = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show events as they come, until Ctrl-C. Their jobs stay where they are.
 

@@ -42,10 +42,10 @@ _EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule"
 @app.command()
 def explain(
     jid: Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)],
-    config: ConfigOption = None,
-    json: JsonOption = False,
     jobs: JobsOption = 10_000,
     seconds: SecondsOption = 10,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show a job's timeline: where it is and why, or how it ended, its last tries, and what people did with it.
 

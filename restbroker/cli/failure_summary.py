@@ -47,8 +47,8 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
         newer_than: NewerOption = None,
         group: GroupOption = None,
         limit: LimitOption = 20,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Count failed jobs by cause, with an example of each: all jobs, or those for which all conditions hold.
 

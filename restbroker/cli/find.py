@@ -35,11 +35,11 @@ def find(
         list[str],
         typer.Argument(metavar="TEXT|NAME=VALUE...", help="A text, or a condition as --where takes it: user=bob."),
     ],
-    config: ConfigOption = None,
-    json: JsonOption = False,
     limit: LimitOption = 20,
     jobs: JobsOption = 10_000,
     seconds: SecondsOption = 10,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Find jobs by text or argument: in sets, in queues, in progress, and among finished jobs.
 

@@ -23,10 +23,10 @@ _MOST_BYTES: Final = 65_536
 
 @app.command()
 def health(
-    config: ConfigOption = None,
     ready: Annotated[
         bool, typer.Option("--ready", help="Ask whether it takes jobs, not only whether it is alive (/readyz).")
     ] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Ask the broker of this machine or container for its health, at HealthBind, and print its answer.
 

@@ -31,15 +31,15 @@ ProcessIdOption = Annotated[
 
 @app.command()
 def migrate(
-    config: ConfigOption = None,
     process_id: ProcessIdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Move even if the original may still be running.", rich_help_panel=panels.SAFETY),
     ] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Take over the jobs that the Go original (ejabberd-restbroker) left in Redis. Stop it first.
 

@@ -44,7 +44,7 @@ def processes() -> None:
 
 
 @app.command("list")
-def list_processes(config: ConfigOption = None, json: JsonOption = False) -> None:
+def list_processes(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show the processes on this Redis and their jobs in progress.
 
     This includes Ruby's Sidekiq. In a pipe each line is: name, version, running or quiet or silent, jobs in progress,
@@ -68,11 +68,11 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
 @app.command()
 def quiet(
     names: ProcessNames,
-    config: ConfigOption = None,
     why: WhyOption = "",
-    yes: YesOption = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Make processes take no more jobs until they are restarted. They finish their jobs in progress."""
     settings = load_quietly(config)
@@ -89,11 +89,11 @@ def quiet(
 @app.command()
 def stop(
     names: ProcessNames,
-    config: ConfigOption = None,
     why: WhyOption = "",
-    yes: YesOption = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Make processes finish their jobs in progress and exit. A supervisor may restart them."""
     settings = load_quietly(config)
@@ -113,10 +113,10 @@ def cancel(
         str,
         typer.Argument(metavar="JID", help="The id of a job in progress.", autocompletion=completion.jids_in_progress),
     ],
-    config: ConfigOption = None,
     why: WhyOption = "",
-    yes: YesOption = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Cancel a job in progress; it becomes dead. It may have run nevertheless."""
     settings = load_quietly(config)

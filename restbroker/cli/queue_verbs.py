@@ -76,8 +76,8 @@ def _add_delete(app: typer.Typer) -> None:
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Delete jobs that wait in a queue. There is no copy, and no answer is sent."""
         meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
@@ -98,8 +98,8 @@ def _add_dead(app: typer.Typer) -> None:
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Move jobs that wait in a queue into the dead set. A caller that waits for an answer gets one that says so."""
         meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
@@ -121,8 +121,8 @@ def _add_move(app: typer.Typer) -> None:
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Move jobs that wait in a queue to the end of another queue."""
         meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
@@ -148,8 +148,8 @@ def _add_edit(app: typer.Typer) -> None:
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Change jobs that wait in a queue: their arguments or command. They keep their places.
 

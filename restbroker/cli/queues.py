@@ -48,7 +48,7 @@ def queues() -> None:
 
 
 @app.command("list")
-def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
+def list_queues(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show every queue: what waits, who serves it and who paused it.
 
     In a pipe each line is: name, jobs waiting, age of the next one (seconds), open or paused, by whom, seconds left,
@@ -69,15 +69,15 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
 def peek(
     name: queue_verbs.QueueName,
     where: WhereOption = None,
+    limit: LimitOption = 20,
     after: Annotated[
         str | None,
         typer.Option(
             "--after", metavar="PLACE", help="With --where: continue after this place.", rich_help_panel=panels.OUTPUT
         ),
     ] = None,
-    config: ConfigOption = None,
-    limit: LimitOption = 20,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show the jobs that wait in a queue, next one first. Arguments and tokens are not shown.
 
@@ -117,11 +117,11 @@ def _search(settings: Config, name: str, where: list[str], limit: int, after: st
 @app.command()
 def pause(
     name: queue_verbs.QueueName,
-    config: ConfigOption = None,
     for_: ForOption = None,
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Pause a queue: no process takes jobs from it. Jobs in progress finish. A new pause replaces the previous one."""
     settings, for_s = load_quietly(config), control_text.duration_s(for_)
@@ -138,10 +138,10 @@ def pause(
 @app.command()
 def resume(
     name: queue_verbs.QueueName,
-    config: ConfigOption = None,
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Resume a queue, no matter who paused it."""
     settings = load_quietly(config)
@@ -157,11 +157,11 @@ def resume(
 @app.command()
 def clear(
     name: queue_verbs.QueueName,
-    config: ConfigOption = None,
     why: WhyOption = "",
-    yes: YesOption = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Delete all jobs that wait in a queue. There is no copy.
 

@@ -32,7 +32,6 @@ add_summary(app, "retry")
 @app.callback(invoke_without_command=True)
 def retries(
     ctx: typer.Context,
-    config: ConfigOption = None,
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -41,6 +40,7 @@ def retries(
     group: GroupOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show jobs that wait for their next try, next one first, or act on them. Arguments and tokens are not listed.
 

@@ -16,9 +16,9 @@ from restbroker.rosters.command import app
 
 @app.command()
 def serve(
-    config: ConfigOption = None,
     stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics too.")] = False,
     json_logs: JsonLogsOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Serve rosters to Prosody, and deliver nothing.
 

@@ -27,21 +27,21 @@ _NUMBER = "--number"
 
 @app.command()
 def run(
-    config: ConfigOption = None,
     processes: Annotated[
         # As text: what is no such number is told in our own words.
         str | None,
         typer.Option(
-            metavar=f"1-{MOST_PROCESSES}",
-            help="Run this many processes under one supervisor. [default: Processes, or 1]",
+            metavar="N",
+            help=f"Run this many processes, 1 to {MOST_PROCESSES}, under one supervisor. [default: Processes, or 1]",
         ),
     ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
-    json_logs: JsonLogsOption = False,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
     number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="The worker's number, for its log.")] = None,
+    json_logs: JsonLogsOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Serve the queues until SIGTERM or Ctrl-C; then finish jobs in progress within ShutdownTimeout.
 

@@ -29,7 +29,6 @@ add_edit(app, "schedule")
 @app.callback(invoke_without_command=True)
 def scheduled(
     ctx: typer.Context,
-    config: ConfigOption = None,
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -37,6 +36,7 @@ def scheduled(
     newer_than: NewerOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show jobs that run later, next one first, or act on them. Arguments and tokens are not listed.
 

@@ -109,8 +109,8 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         group: GroupOption = None,
         limit: LimitOption = 20,
         after: AfterOption = None,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """List jobs for which all conditions hold.
 
@@ -127,7 +127,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         )
 
     @app.command()
-    def show(jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
+    def show(jid: JidWord, json: JsonOption = False, config: ConfigOption = None) -> None:
         """Show one job and its last tries. Secrets are masked."""
         from restbroker.cli import entries
         from restbroker.operate import find
@@ -158,13 +158,13 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         repeat_unsafe: RepeatUnsafeOption = False,
         foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
-        dry_run: DryRunOption = False,
-        yes: YesOption = False,
         rate: RateOption = None,
         wait: WaitOption = False,
         timeout: TimeoutOption = "5m",
-        config: ConfigOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Run jobs now: each returns to its queue. This does not use up a try.
 
@@ -191,11 +191,11 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         group: GroupOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
+        rate: RateOption = None,
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        rate: RateOption = None,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Delete jobs: they never run. A copy of a dead job stays, with its arguments; `dead --trimmed` lists it."""
         from restbroker.cli.actions import Action, ActOptions
@@ -218,11 +218,11 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         group: GroupOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
+        rate: RateOption = None,
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        rate: RateOption = None,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Move jobs into the dead set. They run only if someone retries them."""
         from restbroker.cli.actions import Action, ActOptions
@@ -249,11 +249,11 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         repeat_unsafe: RepeatUnsafeOption = False,
         foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
+        rate: RateOption = None,
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        rate: RateOption = None,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Give jobs another time to run. Dead ones move to the retries."""
         from restbroker.cli.actions import Action, ActOptions
@@ -283,11 +283,11 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         everything: AllOption = False,
         foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
+        rate: RateOption = None,
         dry_run: DryRunOption = False,
         yes: YesOption = False,
-        rate: RateOption = None,
-        config: ConfigOption = None,
         json: JsonOption = False,
+        config: ConfigOption = None,
     ) -> None:
         """Give jobs another queue. They stay in the set, and go to that queue when they are retried or due."""
         from restbroker.cli.actions import Action, ActOptions

@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
+def sources(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show the state of the event sources that restbroker reads itself, those that fail first.
 
     For a user's stream it also shows the end of its login id, and when it was opened and last brought an event and a

@@ -35,12 +35,12 @@ EveryOption = Annotated[
 
 @app.command()
 def stats(
-    config: ConfigOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Refresh until q or Ctrl-C.", rich_help_panel=panels.OUTPUT)
     ] = False,
     every: EveryOption = None,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show totals, queues, processes with their targets, and event sources.
 

@@ -43,7 +43,7 @@ def targets() -> None:
 
 
 @app.command("list")
-def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
+def list_targets(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show every target with its state, limits, latencies and outcomes.
 
     In a pipe each line is: name, state, reasons of pauses, requests in flight, concurrency limit, jobs in progress,
@@ -65,11 +65,11 @@ def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
 @app.command()
 def pause(
     name: TargetName,
-    config: ConfigOption = None,
     for_: ForOption = None,
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Pause a target: no process takes jobs for it. Jobs in progress finish. A new pause replaces the previous one."""
     settings, for_s = load_quietly(config), control_text.duration_s(for_)
@@ -86,10 +86,10 @@ def pause(
 @app.command()
 def resume(
     name: TargetName,
-    config: ConfigOption = None,
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """End a person's pause of a target. restbroker's own pauses (denied, retry_after) end by themselves."""
     settings = load_quietly(config)
@@ -108,8 +108,8 @@ def probe(
         list[str] | None,
         typer.Argument(metavar="[TARGET]...", help="The targets. [default: all]", autocompletion=completion.targets),
     ] = None,
-    config: ConfigOption = None,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Test now whether targets work and accept the login. Changes nothing there.
 

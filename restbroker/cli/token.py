@@ -59,9 +59,9 @@ def new(
 
 @app.command("list")
 def list_tokens(
-    config: ConfigOption = None,
     jobs: JobsOption = 10_000,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show each token: what it allows, its last use, and its waiting jobs. Never a secret.
 

@@ -24,7 +24,6 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def verify(
-    config: ConfigOption = None,
     redis: Annotated[
         str | None, typer.Option("--redis", metavar="URL", help="The URL of Redis, instead of a configuration.")
     ] = None,
@@ -33,6 +32,7 @@ def verify(
     processes: Annotated[int, typer.Option(help="Run this many brokers at once.", min=1, max=64)] = 2,
     seed: Annotated[int | None, typer.Option(help="Repeat the faults of an earlier run.")] = None,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Run brokers on your Redis, kill and freeze them, cut connections, and account for every job.
 

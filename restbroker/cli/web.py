@@ -16,8 +16,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def web(
-    config: ConfigOption = None,
     json_logs: JsonLogsOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Serve the web pages, /stats and /metrics until SIGTERM or Ctrl-C, without delivering jobs.
 

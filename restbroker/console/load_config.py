@@ -30,6 +30,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
+        metavar="FILE",
         help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]",
         autocompletion=paths,
         # Not tested by Typer, which would say less than our own message does.

@@ -111,6 +111,7 @@ TestedTargetsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--target",
+        metavar="TARGET",
         help="With --suggest: only for this target. With --events: use this target to make the server emit "
         "an event. May be repeated.",
         autocompletion=completion.targets,

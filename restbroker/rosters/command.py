@@ -78,7 +78,7 @@ def roster() -> None:
 
 
 @app.command("list")
-def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: JsonOption = False) -> None:
+def list_rosters(limit: LimitOption = 100, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show users with rosters and their number of contacts.
 
     The state says whether Prosody still has to learn of a change.
@@ -97,7 +97,7 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
 
 
 @app.command()
-def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> None:
+def show(user: User, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show one roster. With --json in the form that `set` takes.
 
     In a pipe each line is: JID, name, groups with commas between them.
@@ -135,8 +135,8 @@ def set_roster(
             autocompletion=completion.paths,
         ),
     ],
-    config: ConfigOption = None,
     dry_run: DryRunOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Replace a user's whole roster."""
     with usage_errors():
@@ -153,7 +153,7 @@ def set_roster(
 
 
 @app.command()
-def add(user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None) -> None:
+def add(user: User, jid: Jid, name: NameOption = None, group: GroupOption = None, config: ConfigOption = None) -> None:
     """Add or replace a contact."""
     with open_rosters(config) as connection, usage_errors():
         _change(connection, "add contact", Change(read_user(user, connection.domain), _contact(jid, name, group)))
@@ -173,7 +173,7 @@ def remove(
 
 @app.command()
 def rename(
-    user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None
+    user: User, jid: Jid, name: NameOption = None, group: GroupOption = None, config: ConfigOption = None
 ) -> None:
     """Replace the name and groups of an existing contact.
 
@@ -188,10 +188,10 @@ def rename(
 def befriend(
     a: User,
     b: User,
-    config: ConfigOption = None,
     name_of_a: Annotated[str | None, typer.Option(help="What B sees A as.")] = None,
     name_of_b: Annotated[str | None, typer.Option(help="What A sees B as.")] = None,
     group: GroupOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Make two users contacts of each other, in one step.
 
@@ -207,7 +207,7 @@ def befriend(
 
 
 @app.command()
-def delete(user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: DryRunOption = False) -> None:
+def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, config: ConfigOption = None) -> None:
     """Delete a user's roster completely, so that they count as having none."""
     with open_rosters(config) as connection, usage_errors():
         user = read_user(user, connection.domain)
@@ -228,10 +228,10 @@ def refresh(
         list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.", autocompletion=users)
     ] = None,
     every: AllOption = False,
-    config: ConfigOption = None,
-    dry_run: DryRunOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = "60s",
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Make Prosody reload rosters, whether they changed or not.
 

@@ -39,7 +39,17 @@ from restbroker.rosters.rules import BadRoster, Contact, read_user
 _TELL_EVERY_S: Final = 2.0
 _MOST_TOLD: Final = 50
 FormatOption = Annotated[
-    str | None, typer.Option("--format", help="json, ndjson or csv. [default: by the file's name, else json]")
+    str | None,
+    typer.Option("--format", metavar="FORMAT", help="json, ndjson or csv. [default: by the file's name, else json]"),
+]
+UserOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--user",
+        metavar="USER",
+        help="Only this user; may be repeated. To import, only with --from-target.",
+        autocompletion=users,
+    ),
 ]
 
 
@@ -67,19 +77,17 @@ def import_(
             autocompletion=completion.paths,
         ),
     ] = None,
-    user: Annotated[
-        list[str] | None, typer.Option(help="Only this user of the ejabberd; may be repeated.", autocompletion=users)
-    ] = None,
+    user: UserOption = None,
     one_sided: Annotated[
         bool, typer.Option("--one-sided", help="From a server, include contacts whose subscription is not both.")
     ] = False,
     add: Annotated[
         bool, typer.Option("--add", help="Keep contacts that the input does not name. [default: replace]")
     ] = False,
-    config: ConfigOption = None,
-    yes: YesOption = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Write rosters of many users from a file, a running ejabberd, or Prosody's own storage.
 
@@ -120,9 +128,7 @@ def export(
         Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.", autocompletion=completion.paths)
     ] = Path("-"),
     format_: FormatOption = None,
-    user: Annotated[
-        list[str] | None, typer.Option(help="Only this user; may be repeated.", autocompletion=users)
-    ] = None,
+    user: UserOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Write all rosters to a file or to stdout.

@@ -1,8 +1,17 @@
-"""An option of the command line is declared once, so that it has one text wherever it means the same."""
+"""An option of the command line looks the same in every command: one text, one word for its value, one place.
+
+It is declared once, where it means the same. Two options that several commands have stand in the same order in each.
+"""
 
 import ast
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
+
+import typer
+
+from restbroker.cli.app import COMMANDS, load
+from restbroker.cli.examples import Command, parts
 
 PACKAGE = Path(__file__).parents[2] / "restbroker"
 SHARED = "console/options.py"
@@ -20,6 +29,36 @@ OTHER_MEANINGS = {
     "--version": "of restbroker; of ejabberd's API",
 }
 """What these mean in the commands that declare them: something else in each."""
+
+OTHER_VALUES = {
+    "--group": "a failure group's ID; the name of a contact's group, a TEXT",
+    "--retry": "a number of tries, N; a flag",
+    "--to": "a QUEUE; the JID of a recipient",
+}
+"""What has another value in the commands where it means something else."""
+LAST = ["--dry-run", "--yes", "--json", "--config"]
+"""What stands last in each command, in this order."""
+
+
+def commands() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each command, and each verb, with the metavars of its options in their order; a flag's is empty."""
+    for name in COMMANDS:
+        command = load(name)
+        yield name, metavars(command)
+        for verb, below in parts(command).items():
+            yield f"{name} {verb}", metavars(below)
+
+
+def metavars(command: Command) -> dict[str, str]:
+    context, found = typer.Context(command), {}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None or not record[0].startswith("-") or "--help" in record[0]:
+            continue
+        words = record[0].replace(",", "").split()
+        name = next(word for word in words if word.startswith("--"))
+        found[name] = " ".join(word for word in words if not word.startswith(("-", "/")))
+    return found
 
 
 def declarations() -> Iterator[tuple[str, str]]:
@@ -67,3 +106,34 @@ def test_two_aliases_of_one_option_have_two_texts() -> None:
             )
     same = {name for name, found in texts.items() if len(found) != len(set(found)) and name != "--limit"}
     assert not same, f"One alias is enough for {sorted(same)}."
+
+
+def test_an_option_has_one_metavar_and_it_is_a_word() -> None:
+    found: dict[str, set[str]] = {}
+    for _, options in commands():
+        for name, metavar in options.items():
+            found.setdefault(name, set()).add(metavar)
+    assert len(found) > 80, "The options are no longer found."
+    assert {name for name, several in found.items() if len(several) > 1} == OTHER_VALUES.keys()
+    odd = {
+        name: one for name, several in found.items() for one in several if not one.replace("=", "").isalpha() and one
+    }
+    assert not odd, "Write a word in capitals, and what it may be in the help."
+    assert all(one == one.upper() for several in found.values() for one in several)
+
+
+def test_two_options_stand_in_the_same_order_in_every_command() -> None:
+    orders: dict[tuple[str, str], list[str]] = {}
+    for command, options in commands():
+        for pair in combinations(options, 2):
+            orders.setdefault(pair, []).append(command)
+    both = {pair: (there, orders[pair[::-1]]) for pair, there in orders.items() if pair[::-1] in orders}
+    assert not both, (
+        f"In one order here, in the other there: { {pair: both[pair] for pair in both if pair < pair[::-1]} }"
+    )
+
+
+def test_the_last_options_are_the_same_in_every_command() -> None:
+    for command, options in commands():
+        last = [name for name in LAST if name in options]
+        assert [*options][len(options) - len(last) :] == last, command
