@@ -24,13 +24,13 @@ from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult, Turn
+from restbroker.store.probing import ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
 from restbroker.transport.errors import MaybeSent, NotSent
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Pause = Literal["denied", "retry_after"]
-Found = Probe | Reason
+ProbeFinding = Probe | Reason
 """What a probe found, or why it was not answered."""
 
 _TURN_S = 15.0
@@ -48,7 +48,7 @@ _LONGEST_TEXT = 300
 class ProbeSharing(Protocol):
     """How the processes of one Redis share what they know of a target. No method raises."""
 
-    async def turn(self) -> Turn:
+    async def turn(self) -> ProbeClaim:
         """Return `ProbeGranted` if this process is to probe, also if Redis is away; else a result, or `ProbeBusy`."""
         ...
 
@@ -101,7 +101,7 @@ class Prober:
             self._paused = True
             await self.others.pause("denied", _DENIED_PAUSE_S)
 
-    async def _find_out(self) -> Found:
+    async def _find_out(self) -> ProbeFinding:
         if self.breaker.is_untried:
             return await self._ask()
         while True:
@@ -118,26 +118,26 @@ class Prober:
                 case ProbeResult() | ProbeBusy():
                     await trio.sleep(_LOOK_AGAIN_S * random.uniform(0.75, 1.25))  # noqa: S311 - as above
 
-    def _believes(self, told: Found) -> bool:
+    def _believes(self, told: ProbeFinding) -> bool:
         breaker = self.breaker
         if isinstance(told, Probe) and told.ok:
             return breaker.was_let_in and breaker.denied is None and told.version in {None, breaker.server_version}
         return (isinstance(told, Probe) and told.denied) == (breaker.denied is not None)
 
-    async def _ask(self) -> Found:
+    async def _ask(self) -> ProbeFinding:
         try:
             return await self.ask()
         except (NotSent, MaybeSent) as problem:
             return unreachable_reason(problem)
 
 
-def encode(found: Found) -> bytes:
+def encode(found: ProbeFinding) -> bytes:
     """Return the JSON that other processes read, with each text cut to a bounded length."""
     fields = attrs.asdict(found)
     return orjson.dumps({name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()})
 
 
-def decode(text: bytes) -> Found | None:
+def decode(text: bytes) -> ProbeFinding | None:
     """Return what another process found; None if this version does not understand it."""
     try:
         fields = orjson.loads(text)
@@ -160,7 +160,7 @@ class SharingOverRedis:
     target: str
     owner: Identity
 
-    async def turn(self) -> Turn:
+    async def turn(self) -> ProbeClaim:
         """Return the turn, a result or `ProbeBusy`; the turn also if Redis is away or refuses to say."""
         turn = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_TURN_S))
         return ProbeGranted() if turn is None else turn

@@ -42,7 +42,7 @@ from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
 
-Place = tuple[str, str]
+QueueAndTarget = tuple[str, str]
 """A queue, and the name of its target."""
 
 CommandWord = Annotated[
@@ -243,7 +243,7 @@ def _rate(text: str | None) -> float | None:
 
 def _push(
     settings: Config,
-    place: Place,
+    place: QueueAndTarget,
     make: Callable[[ServingProcess | None], JobRequest],
     *,
     timeout_s: float,
@@ -294,7 +294,7 @@ def _require_report(jid: str) -> Iterator[None]:
 
 def _answer(
     client: Client,
-    place: Place,
+    place: QueueAndTarget,
     jid: str,
     timeout_s: float,
     *,

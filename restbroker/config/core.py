@@ -61,20 +61,20 @@ def _roster() -> Members:
 class _IgnoredKeys:
     """Keys of the Go original that are understood and have no effect."""
 
-    redis_pool_count: forms.Unread = key(
+    redis_pool_count: forms.AnyValue = key(
         "RedisPoolCount",
         "Was the size of a connection pool.",
         ignored="restbroker opens as many connections to Redis as it needs",
     )
-    process_id: forms.Unread = key(
+    process_id: forms.AnyValue = key(
         "ProcessID", "Was the process's name.", ignored="every process creates its own unique identity"
     )
-    max_idle_connections: forms.Unread = key(
+    max_idle_connections: forms.AnyValue = key(
         "MaxIdleConnections",
         "Was the number of idle connections kept.",
         ignored="restbroker keeps one connection per worker (Concurrency)",
     )
-    jabber_rest_host: forms.Unread = key(
+    jabber_rest_host: forms.AnyValue = key(
         "JabberRestHost", "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
     )
 

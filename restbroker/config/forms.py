@@ -148,7 +148,7 @@ Name: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_name, str)]
 """A text that the log, the pages and commands may show."""
 PageAddress: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_page_address, str)]
 """The host that the pages listen on, without the port."""
-Unread: TypeAlias = Annotated[Any, ANYTHING]
+AnyValue: TypeAlias = Annotated[Any, ANYTHING]
 Duration: TypeAlias = Annotated[float, duration()]
 Month: TypeAlias = Annotated[float, duration(30)]
 """A duration of at most 30 days."""
@@ -189,7 +189,7 @@ Durations: TypeAlias = Annotated[
     Names("durations by command", _COMMAND, "a command, perhaps with * and ?, without blanks"),
 ]
 """Seconds, by command (with wildcards)."""
-Allowed: TypeAlias = Annotated[
+AllowList: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
         "list of names",
@@ -198,7 +198,7 @@ Allowed: TypeAlias = Annotated[
     ),
 ]
 """The commands that a token's jobs may run."""
-Signed: TypeAlias = Annotated[
+SignatureMode: TypeAlias = Annotated[
     bool | Literal["queue"], Form('true, false or "queue"', {"enum": [True, False, "queue"]}, _read_signed, lower_json)
 ]
 Queue: TypeAlias = Annotated[str, word("name", _QUEUE, _EXPECTED_QUEUE)]

@@ -45,7 +45,7 @@ class Token:
         "A file with it.",
         kw_only=True,
     )
-    allow: forms.Allowed = key(
+    allow: forms.AllowList = key(
         "Allow",
         'Commands that its jobs may run, with * and ?. "*" excludes those that control the server itself; '
         'they need "dangerous:TAG" or "dangerous:*".',
@@ -55,7 +55,7 @@ class Token:
     hosts: forms.Hosts = key("Hosts", "Virtual hosts of its jobs, with * and ?; by default any.", ())
     targets: forms.SomeTargets = key("Targets", "Targets of its jobs, with * and ?; by default any.", ())
     queues: forms.SomeQueues = key("Queues", "Queues of its jobs, with * and ?; by default any.", ())
-    signed: forms.Signed = key(
+    signed: forms.SignatureMode = key(
         "Signed",
         'Jobs carry a signature; the secret never reaches Redis. "queue": the signature also covers the queue.',
         default=False,

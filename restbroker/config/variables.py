@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from restbroker.config.core import Config
 from restbroker.config.form import Form, Items, Keys, Names, Notation, OptionsOf, notation_of
-from restbroker.config.forms import Unread
+from restbroker.config.forms import AnyValue
 from restbroker.config.key import Members, exclusive_pairs, keys_of
 from restbroker.config.names import nearest, spellings
 from restbroker.config.problems import Problems, at
@@ -109,11 +109,11 @@ def _inside(said: Notation, name: str) -> Any:  # noqa: ANN401  a type
     match said:
         case Keys(members):
             key = spellings(members).get(name.lower())
-            return Unread if key is None else key.type
+            return AnyValue if key is None else key.type
         case Names(entry=entry):
             return entry
         case _:
-            return Unread
+            return AnyValue
 
 
 def _drop_conflicting(kind: Members, name: str, members: dict[str, Json], place: str, review: Problems) -> None:

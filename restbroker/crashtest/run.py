@@ -45,11 +45,11 @@ class RunPlan:
     seed: int
 
 
-Tell = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 """A function that gets the progress of the run as a text, again and again."""
 
 
-def run(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
+def run(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Result | None:
     """Run to the end and return what was found; None if it was interrupted.
 
     `settings` name the Redis; their namespace is not used. Raise `UsageError` for a Redis that is not fit,
@@ -59,7 +59,7 @@ def run(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
     return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wanted, tell)
 
 
-async def _main(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
+async def _main(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Result | None:
     store = Connection(open_client(settings, _TIMEOUT_S))
     await store.call(scratch.require_usable, wanted.jobs, len(payload(wanted.jobs, _new_token())))
     result = None
@@ -80,7 +80,7 @@ async def _main(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result 
 class _Run:
     settings: StoreSettings
     plan: RunPlan
-    tell: Tell
+    tell: ProgressCallback
     store: Connection
     nursery: trio.Nursery
     acknowledged: list[str] = attrs.field(factory=list)

@@ -20,7 +20,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.store import sources
 from restbroker.store.connection import Connection
-from restbroker.store.sources import Place, SourceState
+from restbroker.store.sources import SourceState, StateKey
 
 REFRESH_S: Final = sources.TTL_S / 3
 _LEAST_S: Final = 1.0
@@ -38,9 +38,9 @@ class StatesInRedis:
     open_connection: Callable[[], Connection]
     process: str = attrs.field(factory=_this_process)
     now_s: Callable[[], float] = time.time
-    _states: dict[Place, SourceState] = attrs.field(factory=dict)
-    _facts: dict[Place, Callable[[], StreamInfo]] = attrs.field(factory=dict)
-    _ended: set[Place] = attrs.field(factory=set)
+    _states: dict[StateKey, SourceState] = attrs.field(factory=dict)
+    _facts: dict[StateKey, Callable[[], StreamInfo]] = attrs.field(factory=dict)
+    _ended: set[StateKey] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def of(self, source: EventSource) -> "StatesOfSource":
@@ -60,11 +60,11 @@ class StatesInRedis:
             self._ended.discard(state.place)
             self._changed.set()
 
-    def watch(self, place: Place, facts: Callable[[], StreamInfo]) -> None:
+    def watch(self, place: StateKey, facts: Callable[[], StreamInfo]) -> None:
         """Add what `facts` returns to the state of this place whenever it is written, until `end`."""
         self._facts[place] = facts
 
-    def end(self, place: Place) -> None:
+    def end(self, place: StateKey) -> None:
         """Remove the state of this place, where nothing is read any more."""
         self._facts.pop(place, None)
         if self._states.pop(place, None) is not None:

@@ -24,7 +24,7 @@ would happen twice (a message).
 
 ValueType = Literal["string", "integer", "list", "any"]
 
-Place = Literal["host", "jid", "jids", "name"]
+HostSource = Literal["host", "jid", "jids", "name"]
 """How an argument says which virtual host a command is about.
 
 `host`: it is one. `jid`: one JID, whose domain it is. `jids`: JIDs in a list, in objects, or in one text. `name`: a
@@ -49,7 +49,7 @@ class ArgumentSpec:
     aliases: tuple[str, ...] = ()
     element: Literal["string", "object"] | None = None
     """What a list holds; None unless `type` is "list"."""
-    place: Place | None = None
+    place: HostSource | None = None
     optional: bool = False
     nonempty: bool = False
 

@@ -13,7 +13,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.job.command import CommandSpec, Place
+from restbroker.job.command import CommandSpec, HostSource
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.json_types import Json
 
@@ -64,7 +64,7 @@ def hosts_of(spec: CommandSpec, arguments: Mapping[str, Json], default: str | No
     return found or HostsUnclear("it names no host, and may concern all of them")
 
 
-def _host_argument(spec: CommandSpec, name: str) -> Place | None | HostsUnclear:
+def _host_argument(spec: CommandSpec, name: str) -> HostSource | None | HostsUnclear:
     argument = spec.argument(name)
     if argument is not None:
         return argument.place
@@ -81,7 +81,7 @@ def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
     return (spec.fills_host or argument is not None) and not any(name in arguments for name in names)
 
 
-def _hosts(place: Place, value: Json) -> Iterator[str | HostsUnclear]:
+def _hosts(place: HostSource, value: Json) -> Iterator[str | HostsUnclear]:
     """Yield the hosts as they are written."""
     match place:
         case "host":

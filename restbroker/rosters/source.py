@@ -32,7 +32,7 @@ from restbroker.servers.contract import Connector, DirectLink, Ports
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 
-Tell: TypeAlias = Callable[[int, int], None]
+ProgressCallback: TypeAlias = Callable[[int, int], None]
 _AT_ONCE: Final = 20
 
 
@@ -104,7 +104,9 @@ class _RosterFetch:
         self.left_out += left_out
 
 
-def fetch(target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: Tell) -> FetchedRosters:
+def fetch(
+    target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: ProgressCallback
+) -> FetchedRosters:
     """Return the rosters of these users of `host`, or of all accounts if `users` is empty.
 
     `tell` is called with the numbers of users done and of all. Raise `ServerUnreachable`,
@@ -140,7 +142,13 @@ def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact]
     return found, len(left_out)
 
 
-async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: bool, tell: Tell) -> FetchedRosters:  # noqa: FBT001 - trio.run passes by place
+async def _fetch(
+    target: Target,
+    host: str,
+    users: Sequence[str],
+    one_sided: bool,  # noqa: FBT001 - trio.run passes by place
+    tell: ProgressCallback,
+) -> FetchedRosters:
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time))
@@ -154,7 +162,7 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
     return FetchedRosters(FileContents(ordered, tuple(fetching.refused)), fetching.left_out)
 
 
-async def _each(fetching: _RosterFetch, names: Sequence[str], at_once: int, tell: Tell) -> None:
+async def _each(fetching: _RosterFetch, names: Sequence[str], at_once: int, tell: ProgressCallback) -> None:
     ahead, done = iter(names), 0
 
     async def work() -> None:

@@ -16,7 +16,7 @@ are looked up when this table lacks one (`packages`); they are made alike. A fol
 `parts` says what a folder can leave out. Two more parts are for our own kinds alone:
 
 - `logins`: the function `open_logins`, as below, if acting as a user needs a login;
-- `ctl`: `MANNER`, as `ctl_dialect` below, if the server has a command line of its own that `restbroker ctl` stands in
+- `ctl`: `DIALECT`, as `ctl_dialect` below, if the server has a command line of its own that `restbroker ctl` stands in
   for.
 """
 
@@ -164,7 +164,7 @@ def ctl_dialect(kind: str) -> "CtlDialect | None":
     """Return how `restbroker ctl` stands in for this kind's own command line; None for a kind that has none."""
     if kind not in _WITH_CTL:
         return None
-    found: CtlDialect = _package(kind).part("ctl").MANNER
+    found: CtlDialect = _package(kind).part("ctl").DIALECT
     return found
 
 

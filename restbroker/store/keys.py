@@ -13,7 +13,7 @@ import attrs
 from restbroker.job.format import is_reply_key
 
 SortedSet = Literal["retry", "schedule", "dead"]
-Counted = Literal["processed", "failed"]
+StatKind = Literal["processed", "failed"]
 QueueName: TypeAlias = str | bytes
 """The name of a queue; bytes where it is no UTF-8, since other programs may call a queue so."""
 _BY_NAME: Final[Mapping[str, str]] = {
@@ -279,11 +279,11 @@ class Keys:
         """SET of paused queues (Sidekiq Pro's)."""
         return self._key("paused")
 
-    def stat(self, kind: Counted) -> str:
+    def stat(self, kind: StatKind) -> str:
         """Return the key of a counter since the beginning."""
         return self._key(f"stat:{kind}")
 
-    def stat_day(self, kind: Counted, date: str) -> str:
+    def stat_day(self, kind: StatKind, date: str) -> str:
         """Return the key of a counter of one day. `date` is YYYY-MM-DD in UTC."""
         return self._key(f"stat:{kind}:{date}")
 

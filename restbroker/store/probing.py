@@ -33,10 +33,10 @@ class ProbeBusy:
     """Another process is doing the work."""
 
 
-Turn: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
+ProbeClaim: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
 
 
-def claim(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
+def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
     """Return the last result as long as it counts, to its author too; else the turn at what `name` stands for.
 
     `ttl_ms`: how long the work may take (milliseconds); then another process gets the turn.

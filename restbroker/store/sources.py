@@ -19,7 +19,7 @@ from restbroker.store.replies import Argument, as_fields, mapping, microseconds,
 TTL_S: Final = 60
 _LONGEST_TEXT: Final = 600
 _LATEST_S: Final = 1e11
-Place: TypeAlias = tuple[str, str, str]
+StateKey: TypeAlias = tuple[str, str, str]
 """The source, process and user that have one state together."""
 
 
@@ -48,12 +48,12 @@ class SourceState:
     heartbeat_s: float = 0.0
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StateKey:
         """The source, process and user that it is the state of."""
         return self.source, self.process, self.user
 
 
-def write(client: Client, states: Collection[SourceState], ended: Collection[Place] = ()) -> None:
+def write(client: Client, states: Collection[SourceState], ended: Collection[StateKey] = ()) -> None:
     """Let these states count for `TTL_S` seconds from now on, and remove those that ended or count no more.
 
     Sent twice, it changes nothing more. Raise `StoreUnavailable` or `StoreRefused`.
@@ -90,7 +90,7 @@ def _read_entries(client: Client) -> tuple[int, Mapping[str, Mapping[str, Json]]
     return microseconds(now) // 1_000_000, held
 
 
-def _field(place: Place) -> str:
+def _field(place: StateKey) -> str:
     return "\n".join(place)
 
 

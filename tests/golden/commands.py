@@ -22,7 +22,7 @@ import trio
 import trio.testing
 
 from restbroker.config.target import Target
-from restbroker.job.command import ArgumentSpec, Call, Command, CommandSpec, Place
+from restbroker.job.command import ArgumentSpec, Call, Command, CommandSpec, HostSource
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Rejected
 from restbroker.servers import registry
@@ -69,7 +69,7 @@ _BEFORE: Final[Mapping[tuple[str, str], Mapping[str, tuple[int, bytes]]]] = {
     ("openfire-chat", "create_room"): {"/rooms/": (404, _NO_ROOM)},
 }
 """What is answered to the questions of one command of a kind."""
-_USUAL: Final[Mapping[Place | None, str]] = {"host": "example.org", "name": "ann", "jid": "ann@example.org"}
+_USUAL: Final[Mapping[HostSource | None, str]] = {"host": "example.org", "name": "ann", "jid": "ann@example.org"}
 _MOST_TRIES: Final = 500
 _NAMED: Final = re.compile(r'(?:argument "|in )([^"\[. ]+)')
 _ONE_OF: Final = re.compile(r"one of (\w+)")

@@ -1,10 +1,11 @@
 """The code speaks the field's words: names that were replaced do not come back, and no name is a bare participle.
 
 `words.txt` has the names that were replaced, one a line, without leading underscores: classes, functions, methods,
-modules, and public attributes of public classes. Local variables, nested functions and private attributes are free.
+modules, public attributes of public classes, and the public type aliases and constants of modules. Local variables,
+nested functions and private attributes are free.
 
-A public class, function or method is a noun of the domain or an imperative verb. A participle alone (`Told`, `hung`,
-`matching`) leaves open what it is about.
+A public class, function, method or type alias is a noun of the domain or an imperative verb. A participle alone
+(`Told`, `hung`, `matching`) leaves open what it is about. A constant in capitals may be one: it is a state or a code.
 """
 
 import ast
@@ -35,7 +36,9 @@ The first four are what became of a job at its server, in the words of logs, met
 `Uncertain` and `Unsent`; the others are what a script in Redis did, beside `Clash` (`store/codes.py`).
 """
 
-NOUNS: Final = frozenset({"beginning", "feed", "finding", "greeting", "listing", "mapping", "pending", "scheduled"})
+NOUNS: Final = frozenset({
+    "beginning", "feed", "finding", "greeting", "listing", "mapping", "need", "pending", "scheduled", "spelling"
+})  # fmt: skip
 """Nouns and a verb that only end like participles, `pending` (rows), and the command `restbroker scheduled`."""
 
 IRREGULAR: Final = frozenset({
@@ -67,9 +70,23 @@ def definitions(path: Path) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDe
             )
 
 
+def module_names(path: Path) -> Iterator[str]:
+    """Yield the public names that a module assigns at its top: type aliases, constants and others."""
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.Assign(targets=targets):
+                parts = [part for target in targets for part in ast.walk(target)]
+            case ast.AnnAssign(target=target):
+                parts = [target]
+            case _:
+                continue
+        yield from (part.id for part in parts if isinstance(part, ast.Name) and not part.id.startswith("_"))
+
+
 def names_in(path: Path) -> Iterator[str]:
     """Yield the names that must not be in `words.txt`; those of attributes after a dot."""
     yield path.parent.name if path.stem == "__init__" else path.stem
+    yield from module_names(path)
     for _, node in definitions(path):
         yield node.name
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
@@ -95,19 +112,24 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def test_no_class_function_method_module_or_public_attribute_has_a_name_that_was_replaced() -> None:
+def test_no_module_class_function_alias_constant_or_public_attribute_has_a_name_that_was_replaced() -> None:
     back = [
         f"{path.relative_to(PACKAGE)}: {name}" for path in modules() for name in names_in(path) if was_replaced(name)
     ]
     assert back == []
 
 
-def test_no_public_class_function_or_method_is_a_bare_participle() -> None:
+def test_no_public_class_function_method_or_alias_is_a_bare_participle() -> None:
     bare = [
         f"{path.relative_to(PACKAGE)}: {of and f'{of}.'}{node.name}"
         for path in modules()
         for of, node in definitions(path)
         if not of.startswith("_") and is_bare_participle(node.name)
+    ] + [
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in modules()
+        for name in module_names(path)
+        if is_bare_participle(name)
     ]
     assert bare == []
 

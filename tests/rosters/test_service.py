@@ -18,7 +18,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact
-from restbroker.rosters.service.batch_read import PreparedRoster, Stored, choose_users, prepare_rosters
+from restbroker.rosters.service.batch_read import PreparedRoster, RosterHash, choose_users, prepare_rosters
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import BOUND_S, MOST, Reader
 from restbroker.servers import registry
@@ -219,7 +219,7 @@ def held(monkeypatch: pytest.MonkeyPatch, calls: int = 1000, is_held: threading.
     goes_on, left = threading.Event(), iter(range(calls))
     is_held = is_held or threading.Event()
 
-    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[PreparedRoster]:
+    def slowly(stored: Mapping[str, RosterHash], domain: str | None) -> list[PreparedRoster]:
         is_free = next(left, None) is None
         is_held.set()
         assert is_free or goes_on.wait(60)

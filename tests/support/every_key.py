@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
-from restbroker.store.keys import Counted, Keys, SortedSet
+from restbroker.store.keys import Keys, SortedSet, StatKind
 
 WORDS: Final[Mapping[str, object]] = {
     "identity": "IDENTITY", "target": "TARGET", "queue": "NAME", "process_id": "PROCESSID", "command": "COMMAND",
@@ -37,5 +37,5 @@ def _arguments(method: str, found: object, words: Mapping[str, object]) -> Itera
     }
     names = several.get(method, (words["process"] if method in _NAMED else words["other"],))
     for name in names:
-        for kind in get_args(Counted) if "kind" in wanted else ("",):
+        for kind in get_args(StatKind) if "kind" in wanted else ("",):
             yield {word: kind if word == "kind" else words.get(word, name) for word in wanted}

@@ -24,13 +24,17 @@ from restbroker.events.amqp.address import address
 INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
 """The command that installs the extra `amqp`, in the environment and the clone that restbroker runs from."""
 
-Carries = Literal["presence", "chat", "groupchat"]
+ExchangeContent = Literal["presence", "chat", "groupchat"]
 """What MongooseIM publishes to an exchange."""
 
 _NAME: Final = r"[A-Za-z0-9_.:@-]{1,200}"
 _KEY: Final = r"\S{1,255}"
-_KNOWN: Final[Mapping[str, Carries]] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}
-_KEYS: Final[Mapping[Carries, tuple[str, ...]]] = {
+_KNOWN: Final[Mapping[str, ExchangeContent]] = {
+    "presence": "presence",
+    "chat_msg": "chat",
+    "groupchat_msg": "groupchat",
+}
+_KEYS: Final[Mapping[ExchangeContent, tuple[str, ...]]] = {
     "presence": ("#",),
     # Not `*.chat_msg_recv`: a word ends at a dot, so that it misses first.last@example.org.
     "chat": ("#.chat_msg_recv",),
@@ -90,7 +94,7 @@ class Exchange:
     """
 
     name: str = ""
-    carries: Carries = "presence"
+    carries: ExchangeContent = "presence"
     keys: _BindingKeys = key(
         "Keys",
         "Routing keys to read; by default `#` of presence, `#.chat_msg_recv` of chat, "
@@ -107,7 +111,7 @@ class Exchange:
         default=False,
     )
     create: bool = key("Create", "Create it if missing; MongooseIM does not after a restart of RabbitMQ.", default=True)
-    _carries_as_written: Carries | None = key(
+    _carries_as_written: ExchangeContent | None = key(
         "Carries", "What is published there; known for MongooseIM's default exchanges."
     )
 

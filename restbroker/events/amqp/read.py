@@ -13,7 +13,7 @@ properties, so there is no id and no time in it:
 from collections.abc import Mapping
 from typing import Final, assert_never
 
-from restbroker.events.amqp.options import Carries
+from restbroker.events.amqp.options import ExchangeContent
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
@@ -35,7 +35,7 @@ class Message:
     redelivered: bool
 
 
-def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: float) -> ServerEvent:
+def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, now_s: float) -> ServerEvent:
     """Return the message as an event of this source; raise `MalformedEvent` if it is not one.
 
     `carries` is {exchange: what is published there}; `now_s` (epoch seconds) becomes the time of the event.
@@ -73,7 +73,7 @@ def _judge_depth(payload: Mapping[str, Json]) -> None:
             raise MalformedEvent("it is nested too deeply") from None
 
 
-def _guess(message: Message, payload: Mapping[str, Json]) -> Carries:
+def _guess(message: Message, payload: Mapping[str, Json]) -> ExchangeContent:
     """Return what a message of an exchange not configured carries, as others may bind the queue to more exchanges."""
     if "user_id" in payload:
         return "presence"

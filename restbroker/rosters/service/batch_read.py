@@ -15,7 +15,7 @@ from restbroker.rosters import store as rosters
 from restbroker.rosters.rules import BadRoster, as_prosody, roster_of
 from restbroker.store.client import Client
 
-Stored: TypeAlias = Mapping[bytes, bytes]
+RosterHash: TypeAlias = Mapping[bytes, bytes]
 """A roster as it lies in Redis."""
 
 
@@ -41,7 +41,7 @@ def choose_users(client: Client, users: Sequence[str], most: int) -> list[str]:
     return [user for (_, user), sum_ in zip(ordered, together, strict=True) if sum_ <= most] or [ordered[0][1]]
 
 
-def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefused]:
+def read(client: Client, users: Sequence[str]) -> dict[str, RosterHash | StoreRefused]:
     """Return the roster of each user, empty for one who has none, or the error that reading it raises.
 
     Raise `StoreUnavailable` if Redis does not answer.
@@ -57,7 +57,7 @@ def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefuse
     return dict(zip(users, stored, strict=True))
 
 
-def prepare_rosters(stored: Mapping[str, Stored], domain: str | None) -> list[PreparedRoster]:
+def prepare_rosters(stored: Mapping[str, RosterHash], domain: str | None) -> list[PreparedRoster]:
     """Return these users' rosters for Prosody, in the same order. `domain`: theirs, where it is known."""
     found: list[PreparedRoster] = []
     for user, one in stored.items():

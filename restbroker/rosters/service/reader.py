@@ -18,7 +18,7 @@ import trio
 
 from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.rosters.service.batch_read import PreparedRoster, Stored, choose_users, prepare_rosters, read
+from restbroker.rosters.service.batch_read import PreparedRoster, RosterHash, choose_users, prepare_rosters, read
 from restbroker.rosters.service.copies import Copies, Copy
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -155,7 +155,7 @@ class Reader:
             self._taken.setdefault(user, []).append(wanted)
         read_s = trio.current_time()
         answers = await self._read_users(tuple(batch))
-        stored: dict[str, Stored] = {}
+        stored: dict[str, RosterHash] = {}
         for user, wanted in batch.items():
             answer = answers[user]
             if isinstance(answer, RestbrokerError):
@@ -177,7 +177,7 @@ class Reader:
         self._heard_s = trio.current_time()
         return found
 
-    async def _read_users(self, users: Sequence[str]) -> Mapping[str, Stored | RestbrokerError]:
+    async def _read_users(self, users: Sequence[str]) -> Mapping[str, RosterHash | RestbrokerError]:
         self.calls += 1
         try:
             try:
@@ -193,7 +193,7 @@ class Reader:
         self._heard_s = trio.current_time()
         return found
 
-    async def _write(self, batch: Mapping[str, _PendingRead], stored: Mapping[str, Stored], read_s: float) -> None:
+    async def _write(self, batch: Mapping[str, _PendingRead], stored: Mapping[str, RosterHash], read_s: float) -> None:
         for piece in _pieces(stored):
             users = [user for user in piece if not batch[user].done.is_set()]
             given, found = {user: stored[user] for user in users}, list[PreparedRoster | RestbrokerError]()
@@ -266,7 +266,7 @@ def _failure(error: Exception) -> RestbrokerError:
     return StoreRefused(f"Reading it failed with {type(error).__name__}.", "Please report this.")
 
 
-def _pieces(stored: Mapping[str, Stored]) -> Iterator[list[str]]:
+def _pieces(stored: Mapping[str, RosterHash]) -> Iterator[list[str]]:
     """Yield the users whose rosters are written together."""
     piece: list[str] = []
     contacts = 0

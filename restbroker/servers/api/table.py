@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from restbroker.job.command import ArgumentSpec, Danger, Place, ValueType
+from restbroker.job.command import ArgumentSpec, Danger, HostSource, ValueType
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
@@ -37,7 +37,7 @@ class Form(NamedTuple):
     fits: Callable[[Json], bool]
     type: ValueType = "string"
     element: Literal["string", "object"] | None = None
-    place: Place | None = None
+    place: HostSource | None = None
     is_text: bool = True
     convert: Convert | None = None
     nonempty: bool = False

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.job.command import Danger, Place, Repeat
+from restbroker.job.command import Danger, HostSource, Repeat
 
 # The first line that matches counts. `get_*` has exceptions, therefore the reads are spelt out where they are few.
 _REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (
@@ -144,7 +144,7 @@ def dangers() -> tuple[Danger, ...]:
     )
 
 
-def place_of(command: str, argument: str) -> Place | None:
+def place_of(command: str, argument: str) -> HostSource | None:
     """Return how this argument says which virtual host the command is about; None if it does not."""
     if argument in _HOSTS:
         return "host"

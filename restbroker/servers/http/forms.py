@@ -52,12 +52,13 @@ Statuses: TypeAlias = Annotated[
         Form("status", {"anyOf": [{"type": "integer"}, {"enum": ["2xx", "3xx", "4xx", "5xx"]}]}, _status),
     ),
 ]
-Given: TypeAlias = Annotated[
+WrittenSecret: TypeAlias = Annotated[
     str | tuple[str, str], Form("text, `File` or `Env`", {"anyOf": [{"type": "string"}, _WHERE]}, _secret)
 ]
 """A secret as it is written: its text, or where it is ("File" or "Env") and the name of that."""
 Secrets: TypeAlias = Annotated[
-    tuple[Given, ...], Items("list of `File` or `Env`", 'a list of secrets such as [{"File": "/run/credentials/hook"}]')
+    tuple[WrittenSecret, ...],
+    Items("list of `File` or `Env`", 'a list of secrets such as [{"File": "/run/credentials/hook"}]'),
 ]
-Headers: TypeAlias = Annotated[Mapping[str, Given], Names("secrets by header", _HEADER, "a header's name")]
+Headers: TypeAlias = Annotated[Mapping[str, WrittenSecret], Names("secrets by header", _HEADER, "a header's name")]
 Query: TypeAlias = Annotated[Mapping[str, str], Names("templates by name", _NAME, "a name without blanks and braces")]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import attrs
 
 from restbroker.config.form import Names
-from restbroker.config.forms import Unread
+from restbroker.config.forms import AnyValue
 from restbroker.config.key import key
 from restbroker.config.kind import At
 from restbroker.config.logins import note_plain
@@ -24,7 +24,7 @@ from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.servers.http import forms, signature, template
-from restbroker.servers.http.forms import Given
+from restbroker.servers.http.forms import WrittenSecret
 from restbroker.servers.http.recipes import Recipe, Settings, header_value, secrets_of
 from restbroker.servers.http.template import BadTemplate, Template, Text
 
@@ -39,7 +39,7 @@ _OURS: Final = frozenset(
 """Headers that the client and the connector write by themselves."""
 _SECRET_NAME: Final = re.compile("auth|cookie|key|pass|secret|token|session|credential|signature")
 
-_NOTHING: Mapping[str, Given] = MappingProxyType({})
+_NOTHING: Mapping[str, WrittenSecret] = MappingProxyType({})
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -50,7 +50,7 @@ class CommandKeys:
     method: forms.Method = key("Method", "The request's method.", "POST")
     path: str = key("Path", "Appended to the target's URL; a template.", "")
     query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
-    body: Unread = key(
+    body: AnyValue = key(
         "Body",
         "JSON whose texts are templates; by default, an object of the arguments that Path and Query do not use.",
     )
@@ -208,7 +208,9 @@ def _probe_path(text: str, place: str, review: Problems) -> str:
     return template.fill_path(path, {})
 
 
-def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_login: bool) -> Mapping[str, Secret]:
+def _headers(
+    given: Mapping[str, WrittenSecret], place: str, review: Problems, *, has_login: bool
+) -> Mapping[str, Secret]:
     """Return these headers by their names in lower case."""
     found: dict[str, Secret] = {}
     for name, written in given.items():
@@ -222,7 +224,7 @@ def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_lo
     return MappingProxyType(found)
 
 
-def _secret_names(given: Mapping[str, Given]) -> frozenset[str]:
+def _secret_names(given: Mapping[str, WrittenSecret]) -> frozenset[str]:
     """Return the names of secret headers: their value is elsewhere, or their name says so; `Accept` is none."""
     return frozenset(
         name.lower()
@@ -231,14 +233,14 @@ def _secret_names(given: Mapping[str, Given]) -> frozenset[str]:
     )
 
 
-def _signing_secrets(given: tuple[Given, ...], place: str, review: Problems) -> Iterator[Secret]:
+def _signing_secrets(given: tuple[WrittenSecret, ...], place: str, review: Problems) -> Iterator[Secret]:
     for where, written in review.elements(place, given):
         secret = _try_secret(written, where, review, lambda one: signature.key_of(one.reveal()))
         if secret is not None:
             yield secret
 
 
-def _try_secret(written: Given, place: str, review: Problems, use: Callable[[Secret], object]) -> Secret | None:
+def _try_secret(written: WrittenSecret, place: str, review: Problems, use: Callable[[Secret], object]) -> Secret | None:
     """Return the secret after using it once; None, and a problem in `review`, if that does not work."""
     match written:
         case ("Env", name) if name not in review.environ:

@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.job.command import Danger, Place, Repeat
+from restbroker.job.command import Danger, HostSource, Repeat
 
 OWN: Final = "graphql"
 """The command that sends a document of the job's own."""
@@ -139,7 +139,7 @@ def dangers() -> tuple[Danger, ...]:
     )
 
 
-def place_of(argument: str, kind: str) -> Place | None:
+def place_of(argument: str, kind: str) -> HostSource | None:
     """Return how an argument of type `kind` says which virtual host the operation is about; None if it does not."""
     if argument in _HOSTS:
         return "host"

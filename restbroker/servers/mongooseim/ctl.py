@@ -160,4 +160,4 @@ def _json(body: Mapping[str, Json]) -> CtlOutput:
     return CtlOutput(f"{text}\n", _FAILED if "errors" in body else 0)
 
 
-MANNER: Final = CtlDialect("mongooseimctl", _read, _write)
+DIALECT: Final = CtlDialect("mongooseimctl", _read, _write)

@@ -14,7 +14,7 @@ from restbroker.broker.prober import Prober, ProbeSharing, SharingOverRedis, dec
 from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.probing import LONGEST_TEXT_BYTES, ProbeBusy, ProbeGranted, ProbeResult, Turn
+from restbroker.store.probing import LONGEST_TEXT_BYTES, ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
 from restbroker.telemetry.events import Event, StoreLost
 from restbroker.transport.errors import NotSent
 from tests.support.ports import free_port
@@ -48,7 +48,7 @@ class Seen:
     board: Board
     owner: str
 
-    async def turn(self) -> Turn:
+    async def turn(self) -> ProbeClaim:
         board, now_s = self.board, trio.current_time()
         if board.text is not None and now_s < board.counts_until_s:
             return ProbeResult(board.text, round((now_s - board.told_at_s) * 1000))

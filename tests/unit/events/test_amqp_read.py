@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.amqp.options import Carries
+from restbroker.events.amqp.options import ExchangeContent
 from restbroker.events.amqp.read import LIMIT_BYTES, Message, read
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json
 from restbroker.servers.event_contract import MalformedEvent
 from tests.support.rows import rows
 
-CARRIES: dict[str, Carries] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}
+CARRIES: dict[str, ExchangeContent] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}
 CHAT = {"to_user_id": "bob@localhost", "from_user_id": "alice@localhost/PC", "message": "hello"}
 
 

@@ -1,6 +1,6 @@
 """Which hosts a command is about, as far as it can be told: of what cannot be told, nothing is guessed."""
 
-from restbroker.job.command import ArgumentSpec, CommandSpec, Place
+from restbroker.job.command import ArgumentSpec, CommandSpec, HostSource
 from restbroker.job.hosts import HostsUnclear, hosts_of, plain
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
@@ -10,7 +10,7 @@ FILLS_HOST = CommandSpec("c", (), "safe", fills_host=True)
 FILLS_BOTH = CommandSpec("c", (), "safe", fills_host=True, fills_user=True)
 
 
-def about(place: Place, value: Json) -> frozenset[str] | HostsUnclear:
+def about(place: HostSource, value: Json) -> frozenset[str] | HostsUnclear:
     """What is told of a command whose one argument has this place."""
     found = hosts_of(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
     return found if isinstance(found, HostsUnclear) else frozenset(found)

@@ -15,7 +15,7 @@ from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
 
-NOWHERE = "restbroker.invalid"
+INVALID_HOST = "restbroker.invalid"
 """A host that no server has (RFC 2606)."""
 
 
@@ -36,9 +36,9 @@ def trial_host(target: Target, response: Response) -> TrialHost:
     served = hosts_in(response)
     own = _own_host(target)
     if served is None:
-        return TrialHost(own or target.default_host or NOWHERE, is_served=own is not None)
+        return TrialHost(own or target.default_host or INVALID_HOST, is_served=own is not None)
     found = next((host for host in (target.default_host, own, *served) if host in served), None)
-    return TrialHost(found or NOWHERE, is_served=found is not None)
+    return TrialHost(found or INVALID_HOST, is_served=found is not None)
 
 
 def _own_host(target: Target) -> str | None:

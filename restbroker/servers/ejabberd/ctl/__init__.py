@@ -9,4 +9,4 @@ from restbroker.servers.ctl import CtlDialect
 from restbroker.servers.ejabberd.ctl.arguments import read
 from restbroker.servers.ejabberd.ctl.output import write
 
-MANNER: Final = CtlDialect("ejabberdctl", read, write, asks_state="status")
+DIALECT: Final = CtlDialect("ejabberdctl", read, write, asks_state="status")

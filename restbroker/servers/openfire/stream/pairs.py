@@ -18,7 +18,7 @@ MOST: Final = 256
 """The most stanzas that may come before the last frame of the first: more than a server has threads that write."""
 _MOST_CHARACTERS: Final = 2 * 1024 * 1024
 """The most characters of stanzas that are kept; the last stanza is kept whatever its size."""
-Said: TypeAlias = Literal["message", "invitation", "presence"]
+FrameMeaning: TypeAlias = Literal["message", "invitation", "presence"]
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class Pair:
     """
 
     stanza: Stanza
-    says: Said
+    says: FrameMeaning
     is_repeated: bool
     is_certain: bool
 
@@ -39,7 +39,7 @@ class Pair:
 class _Shape:
     """What a frame looks like. With a `tail`, the address of a meeting lies in between, which only the plugin knows."""
 
-    says: Said
+    says: FrameMeaning
     name: str
     head: str
     tail: str | None = None
@@ -59,7 +59,7 @@ class _Entry:
     stanza: Stanza
     due: list[_Shape]
     """The frames that have not come."""
-    reported: set[Said] = attrs.field(factory=set)
+    reported: set[FrameMeaning] = attrs.field(factory=set)
     is_certain: bool = True
 
 

@@ -19,7 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Rejected
 from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.ejabberd.catalogue import for_version
-from restbroker.servers.ejabberd.ctl import MANNER
+from restbroker.servers.ejabberd.ctl import DIALECT
 from restbroker.servers.ejabberd.outcomes import classify
 from restbroker.transport.message import Response
 
@@ -50,7 +50,7 @@ def known(catalogue: str, version: str | None) -> Catalogue:
 
 
 def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -> CtlCommand:
-    found = MANNER.read(known(catalogue, version), shlex.split(words), version)
+    found = DIALECT.read(known(catalogue, version), shlex.split(words), version)
     assert isinstance(found, CtlCommand), found
     return found
 
@@ -73,7 +73,7 @@ def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", ver
     call = Call(Command(one.endpoint, one.arguments))
     commands = known(catalogue, version)
     outcome = classify(call, commands.commands[one.name], Response(status, {}, body.encode(), 0.0))
-    found = MANNER.write(commands, one, told(outcome))
+    found = DIALECT.write(commands, one, told(outcome))
     assert found is not None
     return found
 
@@ -114,14 +114,14 @@ def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothin
         ("delete_old_users many", "Error: delete_old_users: days must be an integer, not a text of 4 characters.\n"),
     ]
     for line, text in rows:
-        found = MANNER.read(OLD, shlex.split(line), None)
+        found = DIALECT.read(OLD, shlex.split(line), None)
         assert isinstance(found, CtlOutput), (line, text)
         assert (found.text, found.code) == (text, 1), (line, text)
 
 
 def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
     for word in ("start", "stop", "restart", "foreground", "live", "debug", "etop", "ping", "mnesia", "help"):
-        found = MANNER.read(OLD, [word], None)
+        found = DIALECT.read(OLD, [word], None)
         assert isinstance(found, CtlRefusal), word
         assert found.cure, word
 
@@ -160,7 +160,7 @@ def test_arguments_are_read_in_the_catalogues_order_and_in_the_versions_form() -
 def test_a_version_of_the_interface_is_asked_for_where_the_server_has_several() -> None:
     assert asked("status", version="1").endpoint == "status"
     assert asked("status", catalogue="24.12", version="1").endpoint == "status/v1"
-    found = MANNER.read(NEW, ["status"], "x")
+    found = DIALECT.read(NEW, ["status"], "x")
     assert found == CtlOutput('Invalid API version number: "x"\n', 1)
 
 
@@ -187,7 +187,7 @@ def test_a_nodes_name_that_is_no_plain_word_is_quoted_as_erlang_does() -> None:
 
 def test_a_command_whose_module_is_not_loaded_is_unknown() -> None:
     answered = JobReply("rejected", '"unknown_command"', None, 400, "UnknownCommand")
-    found = MANNER.write(OLD, asked("get_vcard a b c"), answered)
+    found = DIALECT.write(OLD, asked("get_vcard a b c"), answered)
     assert found == CtlOutput("Error: unknown command 'get_vcard'. Did you mean 'get_vcard2'?\n", 1)
 
 
@@ -200,9 +200,9 @@ def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words() -> None:
     ]
     for outcome, status, code in rows:
         answered = JobReply(outcome, "<html>", None, status, code)
-        assert MANNER.write(OLD, asked("status"), answered) is None, (outcome, status)
+        assert DIALECT.write(OLD, asked("status"), answered) is None, (outcome, status)
 
 
 def test_what_an_earlier_try_had_done_counts_as_done() -> None:
     answered = JobReply("delivered", '{"code":10090}', {"code": 10090}, 409, "")
-    assert MANNER.write(OLD, asked("register a b c"), answered) == CtlOutput()
+    assert DIALECT.write(OLD, asked("register a b c"), answered) == CtlOutput()

@@ -10,7 +10,7 @@ from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
-from restbroker.servers.mongooseim.ctl import MANNER
+from restbroker.servers.mongooseim.ctl import DIALECT
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import operations
 from tests.unit.servers.mongooseim.conftest import example
@@ -21,7 +21,7 @@ OPERATIONS: Final = [spec for name, spec in NEWEST.commands.items() if "." in na
 
 
 def read(*words: str) -> CtlCommand | CtlOutput | CtlRefusal:
-    return MANNER.read(NEWEST, words, None)
+    return DIALECT.read(NEWEST, words, None)
 
 
 def values_of(spec: CommandSpec) -> dict[str, Json]:
@@ -122,7 +122,7 @@ def test_the_id_of_a_message_which_is_ours_is_refused_as_the_server_refuses_it()
 def test_a_user_of_the_server_is_refused_by_the_types_of_their_own_schema() -> None:
     target = Target("t", "mongooseim", Url("http", "localhost", 5561, "/"), ("q",), options=Options(schema="user"))
     words = ("stanza", "sendMessage", "--to", "bob@localhost", "--body", "hello")
-    assert isinstance(MANNER.read(for_target(target, None), words, None), CtlCommand)
+    assert isinstance(DIALECT.read(for_target(target, None), words, None), CtlCommand)
 
 
 def test_a_document_of_ones_own_is_taken() -> None:
@@ -142,7 +142,7 @@ def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:
     one = read("account", "countUsers", "--domain", "example.org")
     assert isinstance(one, CtlCommand)
     text = '{"data":{"account":{"countUsers":3}}}'
-    found = MANNER.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
+    found = DIALECT.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
     assert found == CtlOutput('{\n  "data" : {\n    "account" : {\n      "countUsers" : 3\n    }\n  }\n}\n', 0)
 
 
@@ -150,7 +150,7 @@ def test_what_is_empty_has_three_lines_as_mongooseimctl_gives_it() -> None:
     one = read("session", "listSessions")
     assert isinstance(one, CtlCommand)
     text = '{"data":{"a":[],"b":"[]","c":[[],{}]}}'
-    found = MANNER.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
+    found = DIALECT.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
     lines = ["{", '  "data" : {', '    "a" : [', "      ", "    ],", '    "b" : "[]",', '    "c" : [']
     lines += ["      [", "        ", "      ],", "      {", "        ", "      }", "    ]", "  }", "}", ""]
     assert found == CtlOutput("\n".join(lines), 0)
@@ -160,8 +160,8 @@ def test_an_answer_with_errors_ends_with_1_and_a_page_is_not_taken_for_one() -> 
     one = read("account", "countUsers", "--domain", "example.org")
     assert isinstance(one, CtlCommand)
     text = '{"errors":[{"message":"no"}]}'
-    found = MANNER.write(NEWEST, one, JobReply("rejected", text, None, 200, "NotFound"))
+    found = DIALECT.write(NEWEST, one, JobReply("rejected", text, None, 200, "NotFound"))
     assert found is not None
     assert found.code == 1
-    assert MANNER.write(NEWEST, one, JobReply("denied", "<html>", None, 404, "WrongUrl")) is None
-    assert MANNER.write(NEWEST, one, JobReply("uncertain", "", None, None, "TimedOut")) is None
+    assert DIALECT.write(NEWEST, one, JobReply("denied", "<html>", None, 404, "WrongUrl")) is None
+    assert DIALECT.write(NEWEST, one, JobReply("uncertain", "", None, None, "TimedOut")) is None
