@@ -71,7 +71,10 @@ DEAD: Final = Table(
         "UnknownHost": Row("The server has no such virtual host.", "Correct `host`, or add it to the server."),
         "NotFound": Row("The user, room or session does not exist.", "Check the name, or create it first."),
         "AlreadyExists": Row(
-            "It exists already.", "Nothing, or push with `--ok-if-exists` (`ok_if_exists` in the job)."
+            "It exists already.",
+            # Word for word as in most messages, so that no page says it twice.
+            "Nothing to do, unless you meant another one; "
+            '--ok-if-exists (in a job "ok_if_exists": true) makes this count as done.',
         ),
         "StanzaRefused": Row(
             "Prosody: the stanza got an error of type `cancel`, `modify` or `auth`.",
