@@ -4,6 +4,7 @@ Used by `enqueue`, by the verbs that reschedule, and by all that show jobs. Alwa
 any producer may have written, is shown as it is.
 """
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +14,7 @@ from restbroker.errors import UsageError
 
 _YEAR_DAYS: Final = 366
 _MOST_MS: Final = 1e15
+_NOT_POSITIVE: Final = re.compile(r"\s*(?:-[\d.].*|[^1-9]*0[^1-9]*)")
 
 
 def at_s(delay: str | None, at: str | None) -> float | None:
@@ -35,11 +37,16 @@ def at_s(delay: str | None, at: str | None) -> float | None:
 
 
 def duration_s(option: str, text: str, most_days: int = 1) -> float:
-    """Return the seconds of a duration such as 30s, at most `most_days`; raise `UsageError` that names the `option`."""
+    """Return the seconds of a duration such as 30s, at most `most_days`.
+
+    Raise `UsageError`, which names the `option` and what was given.
+    """
     try:
         return seconds(json_or_text(text), most_days)
     except BadValue as bad:
-        raise UsageError(f"{option} takes {bad.expected}.", f"For example: {option} 30s") from bad
+        wrong = "not more than 0" if _NOT_POSITIVE.fullmatch(text) else "no such duration"
+        message = f"{option} takes {bad.expected}. {text!r} is {wrong}."
+        raise UsageError(message, f"For example: {option} 30s") from bad
 
 
 def milliseconds(value: object) -> str:
