@@ -79,7 +79,8 @@ def ctl(
 
     Options come before the command; everything after it is passed on as it is. Exits as the original does, with 0 or 1;
     and with 2: wrong command line or configuration, nothing was queued; 3: Redis is unreachable, or `status` found no
-    server; 4: refused; 6: no answer yet, the job is queued and will run; 130: Ctrl-C, still queued.
+    server; 4: the token, the login or the command was not accepted; 6: no answer yet, the job is queued and will run;
+    130: Ctrl-C, still queued.
     """
     if their_own:
         cure = "restbroker's configuration (--config) has servers and logins; --target chooses one by name."

@@ -167,9 +167,9 @@ def enqueue(
     Texts become integers and lists where the command takes these. With --bulk each row of a file becomes a job; with
     the command - each row names its own command, and rows come from standard input unless --bulk names a file. Exits
     with 0: done; 1: the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3:
-    Redis is unreachable; 4: refused; 6: the job is queued, but its answer did not come in time or could not be read or
-    printed, so do not push it again: `restbroker explain JID` shows what happened to it; 7: some rows of a file failed;
-    130: Ctrl-C while waiting, still queued.
+    Redis is unreachable; 4: the token, the login or the command was not accepted; 6: the job is queued, but its answer
+    did not come in time or could not be read or printed, so do not push it again: `restbroker explain JID` shows what
+    happened to it; 7: some rows of a file failed; 130: Ctrl-C while waiting, still queued.
     """
     if command == "-" and bulk is None:
         bulk = Path("-")
@@ -364,6 +364,8 @@ def _print_answer(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
         output.as_json(details)
     elif error is None:
         output.data(_plain(details))
+    if str(details.get("note")).startswith("already done"):
+        output.say("note: it was done before; this counts as done.")
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(error, Mapping):
         parts = (f"{code}: {error.get('message')}", error.get("cure"))
