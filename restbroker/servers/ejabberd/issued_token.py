@@ -25,6 +25,11 @@ SCOPE: Final = "ejabberd:admin"
 """The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
 LIFE_S: Final = 3600
 """How many seconds a token lives: few, since ejabberd keeps it in its database until then, no matter who has it."""
+UNSET_ACCESS: Final = (
+    "ejabberd also says badpass while `oauth_access` in ejabberd.yml names no access rule that allows the account "
+    "tokens, as by default. Set it, then reload ejabberd."
+)
+"""What `badpass` may mean, and certainly means once the server has accepted the password."""
 RENEW_AFTER: Final = 0.75
 """The share of its life after which a token is exchanged; the rest is for servers that are down."""
 
@@ -87,10 +92,7 @@ def _cure(status: int, words: str) -> str:
     if status == 403:
         return "Allow oauth_issue_token for the account in ejabberd's api_permissions."
     if words == "badpass":
-        return (
-            "The password may be right: ejabberd also says badpass while `oauth_access` in ejabberd.yml names no access"
-            " rule that allows the account tokens, as by default. Set it, then reload ejabberd."
-        )
+        return f"The password may be right: {UNSET_ACCESS}"
     if words == "internal_error":
         return "Install the Erlang application oauth2 (Debian: erlang-p1-oauth2), then restart ejabberd."
     return CHECK_URL

@@ -130,7 +130,7 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
             cause="config",
         )
     known = catalogue.for_target(target, version).version
-    yield ok(target.name, "Version", f"It is ejabberd {version}; commands as of {known}.")
+    yield ok(target.name, "Version", f"It is ejabberd {version}; restbroker uses the command list of {known}.")
 
 
 async def _modules(target: Target, http: Transport) -> list[Finding]:
