@@ -64,6 +64,10 @@ async def _run_steps(environment: Environment, *, stay: bool) -> None:
     environment.printer.write(
         f"\nAll as promised: {environment.printer.promises_kept} checks in {duration_text(took_s)}."
     )
+    if not stay:
+        environment.printer.write(
+            "Next: `make demo STAY=1` keeps it running for you to play with; then README, Your first job."
+        )
 
 
 async def _keep_running(environment: Environment) -> None:

@@ -38,13 +38,14 @@ async def from_php(environment: Environment) -> None:
 
 
 async def from_ruby(environment: Environment) -> None:
-    """Push a job with arguments as pairs and a reply id, and check the reply to it."""
+    """Push a job with a reply id, and check the reply to it."""
     environment.printer.step("Ruby sends a message and wants to know what became of it")
     message = environment.scenario.message
-    pairs: list[Json] = [[name, value] for name, value in message.pairs]
+    arguments: dict[str, Json] = dict(message.pairs)
+    shown = ", ".join(f"'{name}' => '{value}'" for name, value in message.pairs)
     environment.printer.show(f"Sidekiq::Client.push('class' => 'Restbroker', 'queue' => '{QUEUE}',")
-    environment.printer.show(f"  'args' => ['{message.command}', {json.dumps(pairs)}, TOKEN, '{_REPLY_ID}'])")
-    await environment.push([message.command, pairs, TOKEN, _REPLY_ID])
+    environment.printer.show(f"  'args' => ['{message.command}', {{ {shown} }}, TOKEN, '{_REPLY_ID}'])")
+    await environment.push([message.command, arguments, TOKEN, _REPLY_ID])
     await environment.next_request(message.command, 0)
     found = await environment.ask("BRPOP", f"queue:{REPLIES}", "5")
     payload = raw(items(found)[1]) if found else b"{}"
