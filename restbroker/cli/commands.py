@@ -32,6 +32,9 @@ _REPEATS: Mapping[Repeat, str] = {
     "unsafe": "it might run twice, so after a timeout it is sent again only a few times (UncertainRetries)",
 }
 
+_RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "whether it was done, and a text"}
+"""What ejabberd's own names of results mean; the others speak for themselves, as `integer` does."""
+
 
 @app.command()
 def commands(
@@ -182,8 +185,11 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         *(("argument", _argument(argument)) for argument in spec.arguments),
         *([("argument", f"{filled}: filled in where missing")] if filled else []),
         *([("argument", "any other")] if spec.takes_more else []),
-        ("result", spec.result + (" (a secret: never logged)" if spec.secret_result else "")),
-        ("again", f"{_REPEATS[spec.repeat]} [{spec.repeat}]"),
+        (
+            "result",
+            _RESULTS.get(spec.result, spec.result) + (" (a secret: never logged)" if spec.secret_result else ""),
+        ),
+        ("again", _REPEATS[spec.repeat]),
         ("tags", " ".join(sorted(spec.tags))),
         *([("allowed by", f'"{DANGEROUS}{spec.name}" in a token\'s Allow, not by "*"')] if _is_dangerous(spec) else []),
         *([("time-out", duration_text(spec.timeout_s))] if spec.timeout_s is not None else []),
