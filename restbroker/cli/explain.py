@@ -80,14 +80,15 @@ def _tell(timeline: Timeline, queues: Collection[str]) -> None:
         output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
     for place in timeline.places:
         if sys.stdout.isatty():
-            output.data(f"{_where(place)}\n")
+            output.data(f"{_where(place, timeline)}\n")
             output.table(("", ""), list(entries.properties(place.entry)))
         else:
-            output.table(("", ""), [("where", _where(place)), *entries.properties(place.entry)])
+            output.table(("", ""), [("where", _where(place, timeline)), *entries.properties(place.entry)])
         for line in _hints(place, timeline, queues):
             output.say(line)
     acts = [
-        ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in timeline.acts
+        ("changed by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})")
+        for act in timeline.acts
     ]
     if acts:
         output.table(("", ""), acts)
@@ -106,7 +107,7 @@ def _end_text(end: End) -> str:
     return "  ".join(word for word in words if word)
 
 
-def _where(place: Location) -> str:
+def _where(place: Location, timeline: Timeline) -> str:
     entry = place.entry
     match place.kind:
         case "queue":
@@ -122,7 +123,10 @@ def _where(place: Location) -> str:
         case "dead":
             return f"It died at {local(entry.at_s)}: it stays dead until someone retries or deletes it."
         case "copy":
-            return f"It died at {local(entry.at_s)} and has left the dead set: it was trimmed, retried or deleted."
+            # Newest first; a death after the last act is one that nobody here has touched.
+            act = next((one.note for one in timeline.acts if one.at_s >= entry.at_s), None)
+            how = "it was trimmed, retried or deleted" if act is None else f"{act.action} by {act.who}"
+            return f"It died at {local(entry.at_s)} and has left the dead set: {how}."
         case _:
             assert_never(place.kind)
 
