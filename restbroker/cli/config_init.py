@@ -73,9 +73,9 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     except BadUrl as bad:
         raise UsageError(str(bad), "Nothing was written.") from bad
     _write(path, planned)
-    code = _offer_test(path) if ask else Exit.OK
-    _print_next_steps(path, answers)
-    if code is not Exit.OK:
+    code = _offer_test(path) if ask else None
+    _print_next_steps(path, answers, is_tested=code is Exit.OK)
+    if code:
         raise typer.Exit(code)
 
 
@@ -250,21 +250,22 @@ def _write(path: Path, planned: Setup) -> None:
     output.say("The user that runs restbroker must be able to read them. Producers need the token.")
 
 
-def _offer_test(path: Path) -> Exit:
-    """Return the exit code of `restbroker check`, or 0 if the person wants no test."""
+def _offer_test(path: Path) -> Exit | None:
+    """Return the exit code of `restbroker check`, or None if the person wants no test."""
     if not typer.confirm("Test the connection to Redis and to the server now?", default=True, err=True):
-        return Exit.OK
+        return None
     from restbroker.cli.check import report  # it loads Trio and the server's connector
 
     return report(path, as_json=False)
 
 
-def _print_next_steps(path: Path, answers: Answers) -> None:
+def _print_next_steps(path: Path, answers: Answers, *, is_tested: bool) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
+    check = "" if is_tested else f"  restbroker check{where}            is all of it right?\n"
     output.say(
         "What to do next:\n"
-        f"  restbroker check{where}            is all of it right?\n"
+        f"{check}"
         f"  restbroker check --suggest{where}  the lines that the server's own file needs\n"
         f"  restbroker run{where}              serve the queue {answers.queue}\n"
         f"  restbroker enqueue --wait {first}{where}"

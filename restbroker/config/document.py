@@ -62,7 +62,7 @@ def read(path: Path, review: Problems) -> dict[str, Json]:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(
             f"The configuration file {path} cannot be read: {why}.",
-            "Check the path, and that restbroker's user may read it; `restbroker config init` creates one.",
+            "Check the path, and that the user that runs restbroker may read it; `restbroker config init` creates one.",
         ) from error
     document = _parse(text, path)
     if not isinstance(document, dict):

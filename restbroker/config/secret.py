@@ -60,7 +60,7 @@ class Secret:
         # Not within the handler: an error of decoding holds the file's bytes.
         raise ConfigError(
             f"{file} cannot be read: {why}.",
-            "Check that the file exists and that restbroker's user may read it.",
+            "Check that the file exists and that the user that runs restbroker may read it.",
         )
 
     def file_state(self) -> tuple[int, ...] | None:

@@ -103,7 +103,7 @@ def _new_queue(client: Client, config: Config, facts: ServerInfo, name: str, kno
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
     target = next(target for target in config.targets if name in target.queues)
     command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
-    cure = f"Push one: restbroker enqueue {command} --wait{where}"
+    cure = f"Push one: restbroker enqueue --wait {command}{where}"
     return Finding("note", AREA, "NewQueue", message=message, why="This is normal before the first job.", cure=cure)
 
 
