@@ -47,7 +47,7 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     if login_s < SLOW_LOGIN_S:
         return ok(target.name, "Speed", f"It answers in {duration_text(with_login_s)}.")
     message = (
-        f"ejabberd does about {1 / login_s:.0f} jobs/s for each of its cores: checking the password costs it "
+        f"ejabberd does at most about {1 / login_s:.0f} jobs/s for each of its cores: checking the password costs it "
         f"{duration_text(login_s)} per request; a bearer token would cost less than 1 ms."
     )
     why = (
