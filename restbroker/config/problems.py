@@ -5,6 +5,8 @@ named as the operator wrote it (a variable by its own name), and no problem or n
 login of an address, in whichever key it was written.
 """
 
+import errno
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -118,10 +120,10 @@ class Problems:
             origin.name for place, origin in self._origins.items() if place == places[0] or place.startswith(places[1])
         ]
 
-    def try_secret(self, place: str, written: Secret | None) -> Secret | None:
+    def try_secret(self, place: str, written: Secret | None, *, maker: str = "") -> Secret | None:
         """Return the secret that was written at `place`, with its file found and read once; None without a usable one.
 
-        A file that cannot be used becomes a problem.
+        A file that cannot be used becomes a problem. `maker`: the command that makes such a file, if there is one.
         """
         if written is None or written.path is None:
             return written
@@ -129,7 +131,9 @@ class Problems:
         try:
             text = secret.reveal()
         except ConfigError as error:
-            self.refuse(f"{place}File", error.message)
+            is_missing = os.strerror(errno.ENOENT) in error.message
+            makes = f" `{maker}` makes one." if maker and is_missing else ""
+            self.refuse(f"{place}File", f"{error.message}{makes}")
             return None
         if not text.strip() or not is_plain(text):
             self.refuse(f"{place}File", f"{without_logins(str(secret.path))} must hold one line that is not empty.")

@@ -17,6 +17,7 @@ from restbroker.config.values import DAY_S
 
 FLAT_TOKEN = "default"  # noqa: S105  a name
 _LEAST_SIGNED = 16
+_MAKER = "restbroker token new --file FILE"
 _Placed: TypeAlias = tuple[str, Secret]
 
 
@@ -114,7 +115,7 @@ def _check_flat(written: Secret | None, review: Problems) -> Secret | None:
         cure = "it is the token that each job must carry (or use TokenFile, or Tokens)."
         review.refuse("Token", f"is missing or empty; {cure}")
         return None
-    return review.try_secret("Token", written)
+    return review.try_secret("Token", written, maker=_MAKER)
 
 
 def _refuse_shared(placed: Sequence[Sequence[_Placed]], review: Problems) -> None:
