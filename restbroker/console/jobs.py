@@ -19,7 +19,7 @@ from restbroker.store.sets import size
 _NAMES: Final[Mapping[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 _WAITING: Final[Mapping[SortedSet, str]] = {
     "dead": "in the dead set",
-    "retry": "waiting for their next try",
+    "retry": "waiting for {} next try",
     "schedule": "scheduled for later",
 }
 
@@ -31,7 +31,7 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
         total = size(client, zset)
     write(found, as_json=as_json)
     more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(total)
-    output.say(f"{more} {_WAITING[zset]}.")
+    output.say(f"{more} {_WAITING[zset].format('its' if total == 1 else 'their')}.")
     if found and sys.stderr.isatty():
         jid = next((job.jid for job in found if job.jid), "JID")
         output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}")
