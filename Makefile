@@ -183,7 +183,7 @@ bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its h
 bench-bulk: $(VENV)/.dev servers ## Measure how fast `enqueue --bulk` pushes beside a pipelined LPUSH (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.bulk $(ARGS)
 
-screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
+screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images again
 	@.ci/servers pngquant
 	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
 	@PYTHONPATH=. $(BIN)/python -m tests.web.browser.screenshots
@@ -218,7 +218,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/pylint restbroker/servers
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the tables of codes anew
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the tables of codes again
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
 		from restbroker.servers.api import reference as commands; \
 		from restbroker.events import registry as sources; \
@@ -231,13 +231,13 @@ site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" sh
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
 	@$(if $(ARGS),,echo build/site/index.html)
 
-man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
+man: $(VENV)/.dev ## Write the manual pages in contrib/man again
 	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
 
 messages: $(VENV)/.dev ## Print every text that restbroker shows to people, to be read in one go
 	@PYTHONPATH=. $(BIN)/python -m tools.messages
 
-recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
+recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down again what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
 trace: $(VENV)/.dev servers ## Print each function and file that one plain job passes
@@ -246,7 +246,7 @@ trace: $(VENV)/.dev servers ## Print each function and file that one plain job p
 house: ## Print the size of each room, the longest files, and how many answers of servers are recorded or assumed
 	@$(PYTHON) tools/house.py
 
-format: $(VENV)/.dev ## Format the code and mend what ruff can
+format: $(VENV)/.dev ## Format the code and fix what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -254,7 +254,7 @@ RESOLVE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links -c requirements/held.in
 COMPILE := $(RESOLVE) pyproject.toml requirements/build.in
 
-locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
+locks: ## Pin the newest versions again (needs uv); UPGRADE=1 raises all of them
 	$(RESOLVE) pyproject.toml $(if $(UPGRADE),--upgrade) -o requirements/run.lock
 	$(RESOLVE) requirements/build.in $(if $(UPGRADE),--upgrade) -o requirements/build.lock
 	$(RESOLVE) pyproject.toml --extra amqp $(if $(UPGRADE),--upgrade) -c requirements/run.lock -o requirements/amqp.lock

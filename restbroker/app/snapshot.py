@@ -23,7 +23,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "gate_cure": None if breaker.reason is None else breaker.reason.cure,
         "closed_for_s": None if breaker.admits else round(breaker.tripped_for_s, 1),
         "in_hand": len(jobs),
-        # What else is in hand has ended, and is about to be written down.
+        # What else is reserved has ended, and is about to be written down.
         "at_work": at_work,
         "ahead": sum(job.settlement is None for job in jobs) - at_work,
         "workers": pool.plan.workers,

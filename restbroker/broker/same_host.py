@@ -2,7 +2,7 @@
 
 The reaper calls it. Always holds: a yes is certain. Containers share host names but not pid namespaces, and pids are
 used again, so the boot, the pid namespace and the start time of the process must all speak for it. Linux only;
-elsewhere the answer is always no, and the fence by beats does its work.
+elsewhere the answer is always no, and fencing by heartbeats does the work.
 """
 
 import os

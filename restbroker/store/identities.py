@@ -1,6 +1,6 @@
 """What is registered of processes: who lives, what each identity wrote at its start, and how much it has in progress.
 
-Used by `store.heartbeats`, which changes it, by the figures and by `enqueue`. Always holds: nothing is changed here; a
+Used by `store.heartbeats`, which changes it, by the metrics and by `enqueue`. Always holds: nothing is changed here; a
 record that is damaged is named.
 """
 

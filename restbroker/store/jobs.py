@@ -170,7 +170,7 @@ def register(
 
 
 def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
-    """Take jobs into hand, under tickets base + 1, base + 2, … One fetch at a time per identity.
+    """Reserve jobs, under tickets base + 1, base + 2, … One fetch at a time per identity.
 
     Raise `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`. Raise
     `StoreRefused`: nothing was taken; its cure names the keys to check where one has a wrong type.
@@ -259,7 +259,7 @@ def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | boo
 def retire(client: Client, identity: str) -> bool:
     """Remove an identity that has nothing in progress. False: it has, and nothing was changed."""
     keys = client.keys
-    # What retired before has no record, and nothing in hand either.
+    # What retired before has no record, and nothing in progress either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
     own = [keys.in_progress(identity), keys.send_marks(identity), keys.info(identity), keys.in_flight(target)]
     return client.run("retire", [keys.heartbeats, keys.fenced_identities, *own], [identity]) == 1

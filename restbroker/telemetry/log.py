@@ -210,13 +210,13 @@ class LogSink:
         if kind not in self._repeats:
             self._repeats[kind] = 0
         elif not (event.admitted and event.fate in _DIED):
-            # Whoever has no token pushes as many as he likes.
+            # Anyone without a token may push as many as they like.
             self._repeats[kind] += 1
             return
         self._write(lines.failure_line(event))
 
     def _write_warning(self, event: OperatorWarning) -> None:
-        # Whoever asks for a page that fails, or tries to log in, does so as often as he likes.
+        # Anyone may ask for a page that fails, or try to log in, as often as they like.
         kind = (event.code, event.message)
         if kind not in self._warnings and len(self._warnings) >= _KINDS_LIMIT:
             kind = (event.code, _OTHER)

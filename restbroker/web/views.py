@@ -23,7 +23,7 @@ Row = Mapping[str, Json]
 MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
 STALE_S = 10.0
-"""A process whose last heartbeat is older (seconds) is shown as silent; it beats every 2.5 s."""
+"""A process whose last heartbeat is older (seconds) is shown as silent; it sends one every 2.5 s."""
 
 
 @attrs.frozen

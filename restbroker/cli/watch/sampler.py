@@ -45,7 +45,7 @@ class Sampler:
     _seen_at_s: float = 0.0
 
     def sample(self) -> Sample:
-        """Read the figures once, and return them with what was known before.
+        """Read the metrics once, and return them with what was known before.
 
         Raise `StoreRefused` if the very first read is refused, since waiting would not help.
         """

@@ -141,7 +141,7 @@ class AmqpConnection:
 def _arguments(settings: Options) -> dict[str, str | int]:
     if settings.queue_type != "quorum":
         return {"x-queue-type": settings.queue_type}
-    # RabbitMQ 4 drops what was given to somebody 20 times: here, what was in hand in so many outages.
+    # RabbitMQ 4 drops what was delivered 20 times: here, what was in progress in so many outages.
     return {"x-queue-type": settings.queue_type, "x-delivery-limit": NO_LIMIT}
 
 

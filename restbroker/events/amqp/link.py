@@ -106,10 +106,10 @@ class Link:
     def _check_queue(self, open_one: AmqpConnection) -> None:
         """Check that the queue would still deliver, if it brought nothing since the last check; else raise `Problem`.
 
-        Nothing is checked while events are in hand, or an exchange is missing.
+        Nothing is checked while events are in progress, or an exchange is missing.
         """
         seen, self._seen = self._seen, self._last
-        # With events in hand the prefetch may be used up: who asks would get the next. A missing exchange is told of.
+        # With events in progress the prefetch may be used up: who asks would get the next. A missing exchange is told of.
         if self._last == seen == self._acknowledged and not self._gone:
             self.on_request()
             if open_one.count_consumers(self.settings) == 0:

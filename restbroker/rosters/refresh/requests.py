@@ -124,7 +124,7 @@ def _both_sides(given: Mapping[str, Json], domain: str | None) -> tuple[Change, 
 
 def _side(user: str, jid: str, name: Json, groups: Json) -> Change:
     contact = read_contact({"name": name, "groups": groups}, jid)
-    # Who is a contact already stays as he is, where nothing is said of him.
+    # Someone who is a contact already stays as they are, where nothing is said of them.
     return Change(user, {jid: as_stored(contact)}, needs="keep" if contact == Contact() else "")
 
 

@@ -133,7 +133,7 @@ def could_be_stopping(outcome: Outcome) -> bool:
 
 
 def stopping_outcome(status: int) -> Deferred:
-    """Return the outcome of a refusal while the session manager is gone: put off, since the server stops or starts."""
+    """Return the outcome of a refusal while the session manager is gone: deferred, since the server stops or starts."""
     cure = "It continues by itself."
     reason = Reason(_STOPPING, "ejabberd is stopping or starting, so its answers are not reliable.", cure, status)
     return Deferred(reason, counts=False, pause_target=True)

@@ -72,7 +72,7 @@ def classify(
 def _judge_deferral(answer: Answer) -> Outcome:
     if answer.status not in _NOT_NOW:
         return ladder(answer, _RUNGS)
-    # Not `pause_target`: it is this command that was put off. If most are, the breaker opens by itself.
+    # Not `pause_target`: it is this command that was deferred. If most are, the breaker trips by itself.
     deferred = answer.defer("ServerBusy", GOES_ON, waits=True, counts=False)
     return attrs.evolve(deferred, retry_after_s=BUSY_S) if deferred.retry_after_s is None else deferred
 

@@ -213,7 +213,7 @@ class ChatConnector:
 
     async def _log_in(self, asked: ChatRequest) -> Outcome:
         password, totp = (asked.arguments.get(name) for name in ("password", "totp"))
-        # An empty one is none: the target's login logs him in.
+        # An empty one is none: the target's login logs the user in.
         given = (str(password) if password else None, None if totp is None else str(totp))
         await as_unsent(self._shared_logins().login, str(asked.arguments[FROM]), *given)
         return Delivered("", None, 200)
@@ -227,7 +227,7 @@ class ChatConnector:
                 case LoggedOff():
                     return Delivered("", None, 200, note="already done", by_us=True)
                 case None:
-                    # He may have a stream that was forgotten here: a login gives its id.
+                    # They may have a stream that was forgotten here: a login gives its id.
                     await as_unsent(logins.stream, asked.user)
 
     def _require_rooms(self) -> Rooms:

@@ -103,7 +103,7 @@ class SharedLogins:
                     case AskingOnly() as asks:
                         await self._require_over(name, asks)
                     case LoggedIn() | LoggedOff():
-                        pass  # somebody logged him in just now
+                        pass  # another holder logged them in just now
 
     async def read_state(self, user: str) -> LoginState:
         """Return what Redis notes of the user's login."""
@@ -119,7 +119,7 @@ class SharedLogins:
         """
         name, claim = user_name(user), secrets.token_hex(8)
         while True:
-            # Other hands may have logged him in, or a login whose answer was lost.
+            # Others may have logged them in, or a login whose answer was lost.
             if await self.read_state(user) in (None, LoggedOff()) and await self._sessions.is_taken(user):
                 raise NoLogin(LOGGED_IN)
             match await self._store.ask(name, claim):
@@ -225,7 +225,7 @@ class SharedLogins:
         """
         async with self._lock(name):
             known = self._streams.get(name)
-            # Whether he was logged off, by whichever process, only Redis knows.
+            # Whether they were logged off, by any process, only Redis knows.
             if known is not None and known != stale and not stays_off:
                 return known
             return await self._take_stream(name, stale, stays_off=stays_off, afresh=afresh)
@@ -265,11 +265,11 @@ class SharedLogins:
         the turn is given back, if Redis takes it within a second.
         """
         sessions, unknown = self._sessions, f"? {turn.holder}"
-        stream = unknown  # until it is answered, he may be logged in or not
+        stream = unknown  # until it is answered, they may be logged in or not
         try:
             given = await sessions.log_in(name, password, totp)
             if given in ends:
-                # A kick or a lock ended his session, which the plugin does not notice (measured), or a logoff is late.
+                # A kick or a lock ended their session, which the plugin does not notice (measured), or a logoff is late.
                 await self._store.take(name, attrs.evolve(turn, lease_ms=3 * turn.lease_ms), stale=given)
                 await sessions.end(name, given)
                 given = await sessions.log_in(name, password, totp)

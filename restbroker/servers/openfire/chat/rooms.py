@@ -115,7 +115,7 @@ class Rooms:
             is_new = fresh != stream
             if not is_new and (need != "need" or answer.is_join or answer.has_joined):
                 return outcome
-            # On a stream that lives, it is the server that does not know him to be in the room.
+            # On a stream that lives, it is the server that does not know them to be in the room.
             need = wanted if is_new else "again"
             stream, is_renewed = fresh, is_renewed or is_new
         raise AssertionError("the last try is the outcome")
@@ -148,7 +148,7 @@ class Rooms:
                     response = await self._send_in_turn(job, stay, turn, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
-                    # Asked once more: somebody may have had him leave meanwhile, as a room that lets nobody stay.
+                    # Asked once more: others may have had them leave meanwhile, or the room lets no one stay.
                     has_joined = True
                 case "out":
                     raise _NoRoom(NOT_IN_ROOM)
@@ -156,7 +156,7 @@ class Rooms:
                     await self._require_room(job)
                     return _Answer(await job.link.send(command))
                 case "in":
-                    # Others may have deleted it since he joined: what he says there would be answered with 200, too.
+                    # Others may have deleted it since they joined: what they say there would be answered with 200, too.
                     if not has_joined:
                         await self._require_room(job)
                     return _Answer(await job.link.send(command), has_joined=has_joined)

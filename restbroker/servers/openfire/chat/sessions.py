@@ -139,7 +139,7 @@ class Sessions:
         if password is None and passwords is not None:
             password = passwords_in(passwords).get(name)
         if password is None and not isinstance(target.credentials, Basic):
-            # The secret is nobody's, and with it he would be somebody without a name (read).
+            # The secret belongs to no user: with it they would act without a name (read in the plugin's source).
             raise NoLogin(NO_PASSWORD)
         headers = (
             accept_header("text/plain"),

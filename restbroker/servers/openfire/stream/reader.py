@@ -177,7 +177,7 @@ class StreamReader:
             self.ports.report(OperatorWarning("EventsLost", what, cure))
 
     async def _offer(self) -> None:
-        """Offer the events in hand until Redis has them all, or has found that they are not wanted."""
+        """Offer the buffered events until Redis has them all, or has found that they are not wanted."""
         while self._unpushed:
             offer = self.ports.intake.offer(self.source, self._unpushed)
             try:
