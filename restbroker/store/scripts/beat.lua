@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- The sign of life. Never creates an identity: one that was fenced stays fenced.
+-- The heartbeat. Never creates an identity: one that was fenced stays fenced.
 --
 -- KEYS: beats, info
 -- ARGV: identity, counter, snapshot (bytes for display, '' keeps the old one)
 -- Returns: 1 alive, 0 fenced
--- Sent twice: the second changes nothing but the time of the last beat.
+-- Sent twice: the second changes nothing but the time of the last heartbeat.
 
 local id = ARGV[1]
 if redis.call('HEXISTS', KEYS[1], id) == 0 then

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Counts answers to rows of a batch, and takes them off their list in the same step: so each row counts once, whoever
--- asks, and however often he begins anew. A later answer to a row (a person retried its job) takes the place of the
+-- Counts answers to rows of a batch, and takes them off their list in the same step: so each row counts once, no matter
+-- who asks, and how often they begin again. A later answer to a row (a person retried its job) takes the place of the
 -- first; a row that was done stays done.
 --
 -- KEYS: the batch's hash, its done rows (a bit for each), its failed rows, the list of answers
 -- ARGV: the last element of the list, how many answers at its end are meant, how many seconds the batch is remembered,
 --       then for each of these that counts: its row, its code ('' = done)
--- Returns: 1 counted | 0 the last element is another one: somebody else has counted
+-- Returns: 1 counted | 0 the last element is another one: another has counted
 -- Sent twice: the second finds another element there, or counts rows that count already.
 
 local batch, done, failed, answers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -1,6 +1,6 @@
 #!lua
--- Pushes the next rows of a batch, and notes in the same step how far it got: so whoever goes on after a crash, an
--- outage or a lost answer knows what is there. What Redis forgets of one (a crash, a failover) it forgets of both.
+-- Pushes the next rows of a batch, and notes in the same step how far it got: so anyone who goes on after a crash,
+-- an outage or a lost answer knows what is there. What Redis forgets of one (a crash, a failover) it forgets of both.
 --
 -- KEYS: the batch's hash, queues, schedule, then the lists
 -- ARGV: the last row that was pushed before, the last row of these, how many seconds the batch is remembered, when the
@@ -16,7 +16,7 @@ if row ~= before then
   return row
 end
 
--- Blocked readers are served when the script ends, so nobody saw what is taken back.
+-- Blocked readers are served when the script ends, so no one saw what is taken back.
 local done = {}
 local function undo()
   for _, push in ipairs(done) do

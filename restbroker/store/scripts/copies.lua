@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads copies of parked jobs, the newest first, as far as the bytes allow.
+-- Reads copies of dead jobs, the newest first, as far as the bytes allow.
 --
 -- KEYS: parked
 -- ARGV: the entry to begin with ('+': the newest, '(ID': behind it), how many at most, how many bytes
@@ -9,7 +9,7 @@
 local CHUNK = 20
 local from, limit, left_bytes, found, largest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), {}, nil
 while #found < limit and left_bytes > 0 do
-  -- The first alone: nobody knows how large they are.
+  -- The first alone: no one knows how large they are.
   local most = math.min(CHUNK, limit - #found)
   local count = largest and math.max(1, math.min(most, math.floor(left_bytes / largest))) or 1
   local part = redis.call('XREVRANGE', KEYS[1], from, '-', 'COUNT', count)

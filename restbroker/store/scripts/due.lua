@@ -12,7 +12,7 @@ local score = string.format('%d.%06d', tonumber(now[1]), tonumber(now[2]))
 local CHUNK, limit, skip, bytes = 50, tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local found, taken, largest, more = {}, 0, nil, 1
 while taken < limit and bytes > 0 do
-  -- The first alone: nobody knows how large they are.
+  -- The first alone: no one knows how large they are.
   local count = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(bytes / largest))) or 1
   local part = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[2], score, 'WITHSCORES', 'LIMIT', skip + taken, count)
   for n = 1, #part, 2 do

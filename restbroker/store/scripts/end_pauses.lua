@@ -4,7 +4,7 @@
 -- KEYS: paused, notes on queues, notes on targets
 -- ARGV: none
 -- Returns: {{queue, note}...}, {{target, note}...}: those that ended with this call
--- A target's pause ends by itself; here its note goes. A note on a queue that somebody else resumed goes without a word.
+-- A target's pause ends by itself; here its note goes. A note on a queue that someone resumed goes without a word.
 -- Sent twice: the second finds nothing.
 
 local now = redis.call('TIME')

@@ -3,7 +3,7 @@
 --
 -- KEYS: beats, dying
 -- ARGV: identity, counter seen
--- Returns: 1 fenced (now or before) | 0 it lives, or nobody knows it
+-- Returns: 1 fenced (now or before) | 0 it is alive, or not known
 -- Sent twice: changes nothing.
 
 local id = ARGV[1]

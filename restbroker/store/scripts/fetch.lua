@@ -5,8 +5,8 @@
 --       are served
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
---       between two jobs, how many may follow each other at once, jobs in hand of all identities, size of the dead set;
---       then how many bytes may be looked at, and how many a job may have; the queues' names in the order of their lists
+--       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
+--       set; then how many bytes may be looked at, and how many a job may have; the queues' names in their lists' order
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
@@ -22,9 +22,9 @@
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
 local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 10, 500, 1000
--- Taken at once from a list, whose jobs' lengths nobody knows before: each call more costs the jobs of a chunk 2 %.
+-- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
 local CHUNK = 20
--- What restbroker stored was within the limit before, and grew by its history; what was parked for its size is wrapped.
+-- What restbroker stored was within the limit before, and grew by its history; what died for its size is wrapped.
 local STORED, WRAPPED, STORED_TIMES = '"restbroker_', '"class":"Restbroker::Unreadable"', 4
 -- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
 local IN_FLIGHT_MS, GATHER_MS = 25, 10
@@ -33,7 +33,7 @@ local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
 local left_bytes, limit_bytes = tonumber(ARGV[9]), tonumber(ARGV[10])
 
--- Without its record nobody could give its jobs back: it has to take another name.
+-- Without its record no one could requeue its jobs: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
   return {'FENCED'}
 end
@@ -48,8 +48,8 @@ local function clock_us()
   return now[1] * 1000000 + now[2]
 end
 
--- What INCR would refuse was written by somebody else, and would hide every later crash: it is counted on from a number
--- that no lane has seen.
+-- What INCR would refuse was written by others, and would hide every later crash: it is counted on from a number
+-- that no worker pool has seen.
 local version = redis.call('GET', KEYS[9]) or '0'
 if version ~= '0' and (#version > 18 or not string.match(version, '^[1-9]%d*$')) then
   version = string.format('%.0f', clock_us())
@@ -80,7 +80,7 @@ local function confirm(newest)
   end
 end
 
--- How many more may be in hand, how many of ours are now, and what was written about ours.
+-- How many more may be in progress, how many of ours are now, and what was written about ours.
 local function room()
   local others, share, shares = 0, 0, redis.call('HGETALL', KEYS[7])
   for i = 1, #shares, 2 do
@@ -89,7 +89,7 @@ local function room()
       share = count
     elseif count > 0 and
         (redis.call('HEXISTS', KEYS[1], shares[i]) == 1 or redis.call('HEXISTS', KEYS[10], shares[i]) == 1) then
-      -- What belongs to nobody was written by somebody else, and would never go.
+      -- What belongs to no one was written by others, and would never go.
       others = others + count
     end
   end

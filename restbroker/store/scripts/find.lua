@@ -10,7 +10,7 @@
 local CHUNK = 100
 local cursor, word, left_bytes, found, largest = ARGV[1], ARGV[2], tonumber(ARGV[3]), {}, nil
 repeat
-  -- The first alone: nobody knows how large they are.
+  -- The first alone: no one knows how large they are.
   local count = largest and math.max(1, math.min(CHUNK, math.floor(left_bytes / largest))) or 1
   local step = redis.call('ZSCAN', KEYS[1], cursor, 'COUNT', count)
   local members = step[2]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Settles jobs in hand, each for itself: remove the entry, then its effect; on an error the effects are undone and
+-- Settles jobs in progress, each for itself: remove the entry, then its effect; on an error the effects are undone and
 -- the entry is put back, because a script does not roll back.
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
@@ -9,7 +9,7 @@
 --       records (0, or one for each job), the tickets of the jobs that are done, then per other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
---         ttl in seconds (keys only), payload; what goes back has no replies
+--         ttl in seconds (keys only), payload; what is requeued has no replies
 --       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
 --             job's own wish | back to its queue (as it came, or as its payload if there is one)
 --             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
@@ -18,8 +18,8 @@
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
 -- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
---          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in hand
---          | an error's text: still in hand
+--          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in progress
+--          | an error's text: still in progress
 -- Sent twice: the second answers 0 for each job that the first applied.
 
 local FIXED_KEYS, PARKED_MAX, HISTORY_MAX, DAY_STATS_S = 12, 100000, 1000000, 157680000
@@ -30,9 +30,9 @@ local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), t
 local at, jobs_end = 6, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets = {zr = retry, zd = dead, zw = dead, zs = schedule}
 local processed, failed, codes, remembered = 0, 0, {}, {}
--- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
+-- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
--- Fetch writes it where the jobs in hand are bounded. A broken one stops fetches, and must not hold up settlements.
+-- Fetch writes it where the jobs in progress are bounded. A broken one stops fetches, and must not hold up settlements.
 local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
 
 -- Reads first: a wrong type surfaces before the first write. No `last`: the hash is gone and must not come back.
@@ -186,7 +186,7 @@ local function settle(job, raw)
   for i, reply in ipairs(job.replies) do
     why = answer(reply)
     if why then
-      -- Nobody saw them yet: blocked readers are served when the script ends.
+      -- No one saw them yet: blocked readers are served when the script ends.
       for j = i - 1, 1, -1 do
         redis.call('LPOP', job.replies[j].key)
       end
@@ -197,7 +197,7 @@ local function settle(job, raw)
 end
 
 -- Of a signed job that is done its fingerprint stays, so that a copy is not done again. Like the copy of what is
--- parked this cannot fail a job whose effects are done.
+-- dead this cannot fail a job whose effects are done.
 local function remember(job)
   local prints = KEYS[FIXED_KEYS + queue_count + job.qidx]
   local now = redis.call('TIME')
@@ -270,7 +270,7 @@ while at <= jobs_end do
       remember(job)
     end
     if zsets[job.fate] == dead then
-      -- A copy for the day when somebody trims the dead set; the job is parked without it too.
+      -- A copy, in case someone trims the dead set; the job is dead without it too.
       redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
     end
   end
@@ -281,7 +281,7 @@ for prints, until_ms in pairs(remembered) do
 end
 
 if has_share then
-  -- Counted anew, so that it cannot drift.
+  -- Counted again, so that it cannot drift.
   known = redis.call('HMGET', ip, 'last', 'hwm')
   redis.call('HSET', in_flight, id, redis.call('HLEN', ip) - (known[1] and 1 or 0) - (known[2] and 1 or 0))
 end
@@ -297,7 +297,7 @@ end
 count(KEYS[2], KEYS[4], processed)
 count(KEYS[3], KEYS[5], failed)
 
--- Nor does what is written of jobs for those who ask later: a story without its end costs no job.
+-- Nor does what is written of jobs for those who ask later: a timeline without its end costs no job.
 if records > 0 then
   local history, keep_ms, now = KEYS[#KEYS], tonumber(ARGV[jobs_end + 1]), redis.call('TIME')
   for n = 1, records do

@@ -2,15 +2,15 @@
 -- Pushes a job for each event that servers told of, in their order, unless the same event came a short time ago, or tells
 -- of what this broker sent itself; and notes each, without its text, in a stream that `restbroker events tail` reads.
 -- The event of a test (`restbroker check --events`) is noted for the one who waits for it, and becomes no job. A full
--- Redis refuses all of it: the sender is to be told, before anything is done.
+-- Redis refuses all of it: the sender is to be informed before anything is done.
 --
 -- KEYS: queues, the stream, then lists and marks as the arguments number them
 -- ARGV: how many entries the stream keeps, and how many ms a push may be repeated; then for each event: its list (a
 --       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
 --       an event of that mark is the same, the mark of what was sent (a place in KEYS, 0 for none), how many ms that
---       counts, the mark of a test (a place in KEYS, 0 for none), what is noted. A queue without a name: nobody wants
+--       counts, the mark of a test (a place in KEYS, 0 for none), what is noted. A queue without a name: no one wants
 --       the event, unless it is that of a test
--- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (nobody
+-- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (no one
 --          wants it), or why Redis refused
 -- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
 --             of the job and when it came.

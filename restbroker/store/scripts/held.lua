@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads jobs in hand, as far as the bytes allow.
+-- Reads jobs in progress, as far as the bytes allow.
 --
 -- KEYS: ip
 -- ARGV: how many bytes, how many a job may have, then tickets

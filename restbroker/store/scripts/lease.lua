@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Takes and renews leases: for each name one holder does something, until his lease runs out.
+-- Takes and renews leases: for each name one holder does something, until its lease runs out.
 -- A full Redis grants them too: what they are for takes little room, and losing them would lose events.
 --
 -- KEYS: leases
 -- ARGV: holder, lease (ms), names
--- Returns: per name n > 0: the holder's for the lease, and n - 1 times somebody who had lost it may have acted since the
+-- Returns: per name n > 0: the holder's for the lease, and n - 1 times another who had lost it may have acted since the
 -- first lease | n < 0: another's, for -n ms more at most
--- Sent twice: the second says the same, and the leases begin anew.
+-- Sent twice: the second says the same, and the leases begin again.
 
 local leases, holder, lease_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')

@@ -29,7 +29,7 @@ end
 
 local page, taken, largest = {}, 0, nil
 while taken < limit and left_bytes > 0 do
-  -- The first alone: nobody knows how large they are.
+  -- The first alone: no one knows how large they are.
   local chunk = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(left_bytes / largest))) or 1
   local found = part(skip + taken, chunk)
   for n = 1, #found, width do

@@ -3,9 +3,9 @@
 --
 -- KEYS: logins, lease
 -- ARGV: user, claim (new for each)
--- Returns: {'ON'}: he is logged in | {'BUSY', ms}: somebody logs him in or off | {'OFF'}: he was to be logged off, and
--- nobody knows whether that was done | {'YOURS'}: the claim is noted
--- That a job logged him off is forgotten then: who asks is not logged in either.
+-- Returns: {'ON'}: they are logged in | {'BUSY', ms}: another logs them in or off | {'OFF'}: they were to be logged
+-- off, and no one knows whether that was done | {'YOURS'}: the claim is noted
+-- That a job logged them off is forgotten then: a name that asks is not logged in either.
 -- Sent twice: the second changes nothing but the time.
 
 local state, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')

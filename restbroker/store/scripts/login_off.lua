@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- The turn at ending a user's login, noted before the server is asked: whatever becomes of that, nobody takes the
--- stream for one that lives, and who reads his events does not take its end for a fault.
+-- The lock on ending a user's login, noted before the server is asked: no matter what becomes of that, no one takes the
+-- stream for one that lives, and the reader of their events does not take its end for a fault.
 --
 -- KEYS: logins, lease
--- ARGV: user, 'off': a job logs him off | 'doubted': his session may have been ended, holder, lease (ms)
--- Returns: {'YOURS', stream}: log it off, then end (if that was done) and put | {'BUSY', ms}: somebody logs him in or
--- off | {'OFF'}: he is off | {'NONE'}: no stream of him is known
--- Who is off stays so when his session is doubted. The number of the login stays with it.
--- Sent twice: the second says the same, and the lease begins anew.
+-- ARGV: user, 'off': a job logs them off | 'doubted': their session may have been ended, holder, lease (ms)
+-- Returns: {'YOURS', stream}: log it off, then end (if that was done) and put | {'BUSY', ms}: another logs them in or
+-- off | {'OFF'}: they are off | {'NONE'}: no stream of them is known
+-- Who is off stays so when their session is doubted. The number of the login stays with it.
+-- Sent twice: the second says the same, and the lease begins again.
 
 local state, number, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) (%d+) (.*)$')
 if state ~= 'on' and state ~= 'off' and state ~= 'doubted' then
@@ -16,7 +16,7 @@ end
 if stream == '' then
   return {'OFF'}
 end
--- What has a blank stands for a login of which nobody knows: only another login gives its stream.
+-- What has a blank stands for a login of which no one knows: only another login gives its stream.
 if ARGV[2] == 'off' and string.find(stream, ' ', 1, true) then
   return {'NONE'}
 end

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Ends a turn at logging a user in, with his stream, if it is still the holder's.
+-- Ends a lock on logging a user in, with their stream, if it is still the holder's.
 --
 -- KEYS: logins, lease
--- ARGV: user, holder, stream ('': he was not logged in; with a blank, which no id has: nobody knows whether he was)
--- Returns: 1 it is his stream now | 0 nothing changed
+-- ARGV: user, holder, stream ('': they were not logged in; with a blank, which no id has: this is not known)
+-- Returns: 1 it is their stream now | 0 nothing changed
 -- Sent twice: the second changes nothing.
 
 local now = redis.call('TIME')

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Writes down, before their first byte leaves, what a crash must be told of jobs in hand: 'once' is about to be sent and
--- must not run twice, so a crash parks it; 'alone' is the only job in hand, so it may be what crashes the process;
--- 'joined' is alone no longer.
+-- Writes down, before their first byte leaves, what recovery must know of jobs in progress: 'once' is about to be sent
+-- and must not run twice, so it dies after a crash; 'alone' is the only job in progress, so it may be what crashes the
+-- process; 'joined' is alone no longer.
 --
 -- KEYS: beats, ip, sent
 -- ARGV: identity, 'once' | 'alone' | 'joined', tickets...
--- Returns: 'FENCED' | per ticket 1 marked (now or before) | 0 not in hand (any more): it must not be sent
+-- Returns: 'FENCED' | per ticket 1 marked (now or before) | 0 not in progress (any more): it must not be sent
 -- Sent twice: changes nothing.
 
 local codes = {}

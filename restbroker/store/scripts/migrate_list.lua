@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Gives jobs that the Go original had in hand back to their queue, each for itself and byte for byte.
+-- Gives jobs that the Go original had in progress back to their queue, each for itself and byte for byte.
 --
 -- KEYS: the original's list, queue's list, queues, recovered (of the day), recovered version
--- ARGV: queue name, how many at most (at most 200), a name for whoever had them in hand
+-- ARGV: queue name, how many at most (at most 200), a name for the holder
 -- Returns: {how many were moved, '' | an error's text: the rest is still where it was}
 --
 -- The original's list has the newest at its head. Moving head first, each to the end that jobs are taken from, leaves
@@ -26,7 +26,7 @@ local function count(raw)
   local digest = redis.sha1hex(raw)
   local before, by = string.match(redis.call('HGET', day, digest) or '0/0/0:', '^(%d+)/%d+/%d+:(.*)$')
   if by ~= id then
-    -- Whoever had them wrote no marks, so that what must not run twice may have been sent: "!" says so.
+    -- Their holder wrote no marks, so that what must not run twice may have been sent: "!" says so.
     redis.call('HSET', day, digest, string.format('%d/0/0:%s', tonumber(before or '0') + 1, id), '!' .. digest, '1/0/0:')
   end
 end

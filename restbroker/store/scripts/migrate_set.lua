@@ -19,12 +19,12 @@ for n = 1, #ARGV / FIELDS do
     codes[n] = 0
   else
     redis.call('ZREM', source, old)
-    local parks = dead_score ~= ''
-    local added = redis.pcall('ZADD', parks and dead or retry, 'NX', parks and dead_score or was, new)
+    local dies = dead_score ~= ''
+    local added = redis.pcall('ZADD', dies and dead or retry, 'NX', dies and dead_score or was, new)
     if added == 1 then
       codes[n] = 1
-      if parks then
-        -- A copy for the day when somebody trims the dead set; the job is parked without it too.
+      if dies then
+        -- A copy, in case someone trims the dead set; the job is dead without it too.
         redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', 'goretry', 'payload', new)
       end
     else

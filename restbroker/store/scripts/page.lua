@@ -52,7 +52,7 @@ end
 
 local page, taken, largest = {size, passed}, 0, nil
 while taken < limit and bytes > 0 do
-  -- The first alone: nobody knows how large they are.
+  -- The first alone: no one knows how large they are.
   local count = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(bytes / largest))) or 1
   local chunk = range(rank + taken, rank + taken + count - 1, true)
   for n = 1, #chunk, 2 do

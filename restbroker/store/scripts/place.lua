@@ -45,7 +45,7 @@ for n = 1, #ARGV / FIELDS do
     if why then
       redis.call('ZADD', zset, was, old)
     elseif to == 'zd' and (key ~= zset or member ~= old) then
-      -- A copy for the day when somebody trims the dead set, also of what became of it there. It does without.
+      -- A copy, in case someone trims the dead set, also of what became of it there. It does without.
       redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', member)
     end
     codes[n] = why or 1

@@ -4,7 +4,7 @@
 -- KEYS: zset, dead, queues, parked, then lists of queues
 -- ARGV: per job: old member, list (index from 1 among the lists, 0 = dead), queue name ('' for dead),
 --       new member ('' = push the old one unchanged), score in the dead set
--- Returns: per job 1 moved | 0 somebody else moved it | 'DUP' dead holds an equal member | an error's text
+-- Returns: per job 1 moved | 0 another moved it | 'DUP' dead holds an equal member | an error's text
 --          In the last two cases the member stays where it was, with its score.
 -- Sent twice: the second answers 0 for each job that the first moved.
 

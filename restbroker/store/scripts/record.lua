@@ -3,7 +3,7 @@
 --
 -- KEYS: processes, process, its work (Sidekiq from 6.4.2 on), its work (before), signals, queues,
 --       then the lists of the queues that it serves
--- ARGV: name, ttl in seconds, info, jobs in hand, quiet, rss in KiB, round trip in µs, concurrency,
+-- ARGV: name, ttl in seconds, info, jobs in progress, quiet, rss in KiB, round trip in µs, concurrency,
 --       the names of these queues, then for each job its thread's name and what is shown of it
 -- Returns: the request's name, or nil
 -- Sent twice: takes the next request, if there is one; nothing else changes.

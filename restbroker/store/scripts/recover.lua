@@ -1,26 +1,27 @@
 #!lua flags=allow-oom
 -- Gives jobs of a fenced identity back to their queues, each for itself. The caller sends the newest first: the
--- oldest then is the next to be taken again. What was marked 'once' (about to be sent) is parked instead.
+-- oldest then is the next to be taken again. What was marked 'once' (about to be sent) dies instead.
 --
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues, then the
 --       identity's queues by index, then destinations of replies
--- ARGV: identity, its target, its life, 1 if other lanes of its process have jobs in hand else 0, jitter, number of the
---       identity's queues, then per job:
+-- ARGV: identity, its target, its generation, 1 if other pools of its process have jobs in progress else 0, jitter,
+--       number of the identity's queues, then per job:
 --         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
---         marked, 1 if the schedule set leads back to its queue else 0, number of replies that it owes once parked
+--         marked, 1 if the schedule set leads back to its queue else 0, number of replies that it owes once dead
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload
--- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 parked, and answered if it owes that
---          | 3 parked, though Redis refuses an answer | 0 not there (any more) | 'DUP' the dead set holds an equal
---          member | an error's text: still in hand
--- No mark can be added any more: a fenced identity gets none. What goes back owes no reply yet.
+-- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
+--          | 3 dead, though Redis refuses an answer | 0 not there (any more) | 'DUP' the dead set holds an equal
+--          member | an error's text: still in progress
+-- No mark can be added any more: a fenced identity gets none. What is requeued owes no reply yet.
 --
 -- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
 -- in one crash count as one. Sent twice, or by two reapers at once: each job moves, is answered and counts once.
 --
--- What was in hand in three crashes or more waits before it runs again, longer after each. A job that was marked
--- 'alone' had nothing beside it in its lane: it is parked when the last ALONE_LIMIT crashes of its target were its own,
--- none of them with another lane of its process (or life) at work. Where processes die for other reasons, others come between.
+-- What was in progress in three crashes or more waits before it runs again, longer after each. A job that was marked
+-- 'alone' had nothing beside it in its worker pool: it dies when the last ALONE_LIMIT crashes of its target were its
+-- own, none of them with another pool of its process (or generation) busy. Where processes die for other reasons,
+-- others come between.
 
 local FIXED_KEYS, KEEP_S, PARKED_MAX = 10, 259200, 100000
 local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
@@ -28,7 +29,7 @@ local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
 local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
 local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
-local crashes, life = '#' .. ARGV[2], '#' .. ARGV[3]
+local crashes, generation = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
@@ -37,7 +38,7 @@ end
 
 -- Adds one to a field once per identity; the value is count/alone/crashes:identity, the identity being the one that
 -- raised it last. `alone` is how many of the last crashes were this job's own, `crashes` the target's others by then.
--- What is no such value was written by somebody else, and counts as none. `own`: nothing else was at work. Returns both
+-- What is no such value was written by others, and counts as none. `own`: nothing else was busy. Returns both
 -- counts.
 local function count(field, own)
   local before, alone, seen, by = string.match(redis.call('HGET', day, field) or '', '^(%d+)/(%d+)/(%d+):(.*)$')
@@ -89,8 +90,8 @@ local function answer(reply)
 end
 
 -- Returns an error's text, or nil and the job's code. An answer that Redis refuses holds up neither the job nor another
--- answer: whoever waits is better served by a job that an operator sees.
-local function park(job)
+-- answer: a caller that waits is better served by a job that an operator sees.
+local function bury(job)
   local added = redis.pcall('ZADD', dead, 'NX', job.score, job.payload)
   if refused(added) then
     return added.err
@@ -124,16 +125,16 @@ local function give_back(job, raw, times)
 end
 
 local function lone(job, raw)
-  local beside = ARGV[4] == '1' or redis.call('HEXISTS', day, life) == 1
+  local beside = ARGV[4] == '1' or redis.call('HEXISTS', day, generation) == 1
   local times, alone = count(redis.sha1hex(raw), not beside)
   if alone >= ALONE_LIMIT then
-    return park(job)
+    return bury(job)
   end
   return give_back(job, raw, times), 1
 end
 
 local function among_others(job, raw)
-  redis.call('HSET', day, life, 1)
+  redis.call('HSET', day, generation, 1)
   count(crashes)
   return give_back(job, raw, count(redis.sha1hex(raw))), 1
 end
@@ -143,7 +144,7 @@ local function place(job, raw)
   if mark == 'alone' then
     return lone(job, raw)
   elseif mark then
-    return park(job)
+    return bury(job)
   elseif job.touched == '1' then
     return among_others(job, raw)
   end

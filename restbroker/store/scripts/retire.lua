@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Removes an identity that has nothing in hand: the last step of a clean stop, and of a recovery.
+-- Removes an identity that has nothing in progress: the last step of a clean stop, and of a recovery.
 --
 -- KEYS: beats, dying, ip, sent, info, inflight
 -- ARGV: identity
--- Returns: 1 gone (now or before) | 0 jobs are in hand, nothing was changed
+-- Returns: 1 gone (now or before) | 0 jobs are in progress, nothing was changed
 -- `last` and `hwm` are no jobs. Sent twice: changes nothing.
 
 local id = ARGV[1]

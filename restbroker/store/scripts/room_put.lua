@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- Ends a turn at having a user join or leave a room, with what came of it, if it is still the holder's.
--- Without a holder: notes who was made to leave it, whoever has the turn.
+-- Ends a lock on having a user join or leave a room, with what came of it, if it is still the holder's.
+-- Without a holder: notes who was made to leave it, no matter who has the lock.
 --
 -- KEYS: room
--- ARGV: user ('' everybody), holder (or ''), 'in' | 'out' | '' (nobody knows), mark of his login ('*' any), kept for (ms)
--- Returns: 1 that is known of him now | 0 nothing changed
+-- ARGV: user ('' everybody), holder (or ''), 'in' | 'out' | '' (not known), mark of their login ('*' any), kept for
+--       (ms)
+-- Returns: 1 that is known of them now | 0 nothing changed
 -- Sent twice: the second changes nothing.
 
 local known = redis.call('HGET', KEYS[1], ARGV[1])

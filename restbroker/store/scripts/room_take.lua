@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Whether a user is in a room by his present login, or the turn at having him join or leave it, one at a time.
+-- Whether a user is in a room by their present login, or the lock on having them join or leave it, one at a time.
 -- A full Redis grants it too: the jobs that drain it may need it.
 --
 -- KEYS: room
--- ARGV: user, mark of his login, holder, lease (ms), 'look' | 'need' | 'again', kept for (ms), most users of a room
--- Returns: {'IN'} | to a look {'OUT'} or {'UNKNOWN'} | {'YOURS'}: join or leave, then put | {'BUSY', ms}: somebody does
--- A look takes no turn; 'again' takes it also where he is in the room.
--- Sent twice: the second says the same, and the turn begins anew.
+-- ARGV: user, mark of their login, holder, lease (ms), 'look' | 'need' | 'again', kept for (ms), most users of a room
+-- Returns: {'IN'} | to a look {'OUT'} or {'UNKNOWN'} | {'YOURS'}: join or leave, then put | {'BUSY', ms}: another does
+-- A look takes no lock; 'again' takes it also where they are in the room.
+-- Sent twice: the second says the same, and the lock begins again.
 
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)

@@ -1,17 +1,17 @@
 #!lua
--- Writes rosters, all changes or none, and has each user refreshed whose roster is another one then: he is marked as
--- dirty, and his refresh job is pushed, unless his mark says that one is on its way.
+-- Writes rosters, all changes or none, and has each user refreshed whose roster is another one then: they are marked as
+-- dirty, and their refresh job is pushed, unless their mark says that one is on its way.
 --
 -- KEYS: rosters, dirty, queues, queue, then the roster of each change that writes
--- ARGV: most contacts, most bytes, queue's name ('' = nobody refreshes: neither marks nor jobs), then per change:
---       user, job ('' if nobody refreshes), what ('write' | 'whole': what is put replaces all | 'forget': all goes,
+-- ARGV: most contacts, most bytes, queue's name ('' = no refreshes: neither marks nor jobs), then per change:
+--       user, job ('' for no refresh), what ('write' | 'whole': what is put replaces all | 'forget': all goes,
 --       also the version | 'mark': refreshed without a change), needs ('' | 'present' | 'absent': every JID that is
 --       put; 'keep': contacts that are there stay as they are), number of JIDs to drop, number of JIDs to put, then
 --       those to drop, then JID and contact of those to put
 -- Returns: {'OK', per change its version (0: forgotten, or marked only)} |
 --          {'PRESENT' | 'ABSENT' | 'MANY' | 'LARGE', change (from 1), JID ('' for the last two)}: nothing was written
 -- A mark: 'first last pushed pushes', ms of the first and the last change, of the last push, and how many there were.
--- Whoever takes jobs out of the queue by hand takes a refresh with them: a mark that is older than a minute has the next
+-- Jobs that a person takes out of the queue may be refreshes: a mark that is older than a minute has the next
 -- change push another one, then after two, four, … minutes, up to an hour.
 -- Sent twice: the second changes nothing, and so marks and pushes nothing. A 'mark' may then be pushed once more if a
 -- refresh took it meanwhile.
@@ -28,7 +28,7 @@ local function size_of(jid, contact)
   return #jid + #contact
 end
 
--- What there is of a user: version, and bytes in his roster.
+-- What there is of a user: version, and bytes in their roster.
 local function known(user)
   local value = redis.call('HGET', rosters, user) or ''
   local version, bytes = string.match(value, '^(%d+) (%d+)$')

@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
--- Begins refreshes of users: of each who is due, and whom nobody else refreshes at this moment.
+-- Begins refreshes of users: of each who is due, and whom no one else refreshes at this moment.
 -- A full Redis lets them begin too: a refresh takes marks away.
 --
 -- KEYS: dirty, flights
 -- ARGV: holder (new for each claim), lease (ms), debounce (ms), longest wait (ms), up to 2,000 users
--- Returns: per user 0 begun | n > 0: due in n ms | n < 0: somebody else has him for -n ms more, at most
--- A user without a mark is due at once. His mark goes as the refresh begins: whoever changes him from then on marks him
--- anew. A flight counts until its lease ends: then its holder is dead, or its answer is not waited for any more.
--- Sent twice: the second says the same, and the leases begin anew.
+-- Returns: per user 0 begun | n > 0: due in n ms | n < 0: another has them for -n ms more, at most
+-- A user without a mark is due at once. Their mark goes as the refresh begins: changes from then on mark
+-- them again. A refresh counts until its lease ends: then its holder is dead, or its answer is not waited for any more.
+-- Sent twice: the second says the same, and the leases begin again.
 
-local dirty, flights = KEYS[1], KEYS[2]
+local dirty, refreshes = KEYS[1], KEYS[2]
 local holder, lease_ms, debounce_ms, longest_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local flight = string.format('%.0f ', now_ms + lease_ms) .. holder
+local refresh = string.format('%.0f ', now_ms + lease_ms) .. holder
 
 local function due_in_ms(mark)
   local first, last = string.match(mark or '', '^(%d+) (%d+) ')
@@ -29,7 +29,7 @@ local users = {unpack(ARGV, 5)}
 local reply, noted, taken = {}, {}, {}
 if #users > 0 then
   -- All of them in one go: each call from here costs Redis as much as what it does for one user.
-  local flying, marks = redis.call('HMGET', flights, unpack(users)), redis.call('HMGET', dirty, unpack(users))
+  local flying, marks = redis.call('HMGET', refreshes, unpack(users)), redis.call('HMGET', dirty, unpack(users))
   for n, user in ipairs(users) do
     local until_ms, by = string.match(flying[n] or '', '^(%d+) (.*)$')
     local left_ms = math.min(tonumber(until_ms or 0) - now_ms, lease_ms)
@@ -39,7 +39,7 @@ if #users > 0 then
       reply[n] = left_ms > 0 and 0 or due_in_ms(marks[n])
       if reply[n] == 0 then
         noted[#noted + 1] = user
-        noted[#noted + 1] = flight
+        noted[#noted + 1] = refresh
         -- Not when asked again: by now it may be the mark of a later change.
         if left_ms <= 0 and marks[n] then
           taken[#taken + 1] = user
@@ -49,7 +49,7 @@ if #users > 0 then
   end
 end
 if #noted > 0 then
-  redis.call('HSET', flights, unpack(noted))
+  redis.call('HSET', refreshes, unpack(noted))
 end
 if #taken > 0 then
   redis.call('HDEL', dirty, unpack(taken))

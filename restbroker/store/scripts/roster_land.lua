@@ -2,12 +2,12 @@
 -- Ends refreshes of users, if they are still this holder's.
 --
 -- KEYS: dirty, flights
--- ARGV: holder, then per user (up to 2,000): user, '1' if his job will come again (it failed) | '0'
+-- ARGV: holder, then per user (up to 2,000): user, '1' if their job will come again (it failed) | '0'
 -- Returns: how many ended
--- Whose job comes again gets his mark back, so that changes until then push no job beside it.
+-- A user whose job comes again gets their mark back, so that changes until then push no job beside it.
 -- Sent twice: the second ends nothing, and gives no mark back.
 
-local dirty, flights, holder = KEYS[1], KEYS[2], ARGV[1]
+local dirty, refreshes, holder = KEYS[1], KEYS[2], ARGV[1]
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local users = {}
@@ -18,8 +18,8 @@ if #users == 0 then
   return 0
 end
 local ended = {}
-for n, flight in ipairs(redis.call('HMGET', flights, unpack(users))) do
-  if string.match(flight or '', '^%d+ (.*)$') == holder then
+for n, refresh in ipairs(redis.call('HMGET', refreshes, unpack(users))) do
+  if string.match(refresh or '', '^%d+ (.*)$') == holder then
     ended[#ended + 1] = users[n]
     if ARGV[2 * n + 1] == '1' then
       redis.call('HSETNX', dirty, users[n], string.format('%.0f %.0f %.0f 1', now_ms, now_ms, now_ms))
@@ -27,6 +27,6 @@ for n, flight in ipairs(redis.call('HMGET', flights, unpack(users))) do
   end
 end
 if #ended > 0 then
-  redis.call('HDEL', flights, unpack(ended))
+  redis.call('HDEL', refreshes, unpack(ended))
 end
 return #ended

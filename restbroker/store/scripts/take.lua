@@ -11,7 +11,7 @@
 -- Returns: per job 1 done | 0 it is not there (any more) | 'DUP' an equal member is there already | an error's text
 --          In the last two cases the job stays where it was.
 -- A list has no way to delete by place: what leaves is overwritten in its place, and all of that deleted in one pass at
--- the end, which costs what it is from there to the nearer end, whatever number of jobs it is. Nobody sees it between.
+-- the end, which costs what it is from there to the nearer end, whatever number of jobs it is. No one sees it between.
 -- Sent twice: the second answers 0 for each job that the first took, unless an equal one stands beside it: then that one
 -- is taken, which is meant just as well.
 
@@ -48,7 +48,7 @@ local function found_in(from, to, step, job)
   end
 end
 
--- Where the job stands. Since it was told how many were pushed, others may have pushed more, or deleted newer ones: then
+-- Where the job stands. Since the number of pushes was read, others may have pushed more, or deleted newer ones: then
 -- it is farther from the head or nearer to it, and so are those behind it.
 local function place_of(job)
   local place = later + job.rank + shift
@@ -102,7 +102,7 @@ local function effected(job)
     end
   end
   if job.to == 'zd' then
-    -- A copy for the day when somebody trims the dead set; the job is dead without it too.
+    -- A copy, in case someone trims the dead set; the job is dead without it too.
     redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', job.new)
   end
 end

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Ends a turn with its result, which counts for ttl. Only its owner may: a late result is older than what others found.
+-- Ends a lock with its result, which counts for ttl. Only its owner may: a late result is older than what others found.
 --
 -- KEYS: lease, told
 -- ARGV: owner, ttl (ms), text
--- Returns: 1 told (now or before) | 0 the turn was not the owner's any more
+-- Returns: 1 written (now or before) | 0 the lock was not the owner's any more
 -- Sent twice: the second changes nothing.
 
 local by = redis.call('HGET', KEYS[2], 'by')

@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
--- One does the work for all: takes the turn, unless the last result still counts or somebody is at it.
+-- One does the work for all: takes the lock, unless the last result still counts or another has it.
 -- A full Redis grants it too: whether a target works again must be found out, or nothing drains Redis.
 --
 -- KEYS: lease, told
 -- ARGV: owner, ttl (ms)
 -- Returns: {'TOLD', text, age in ms by Redis' clock} | {'YOURS'} for ttl | {'BUSY'}
--- Sent twice: the second says YOURS too, and the ttl begins anew.
+-- Sent twice: the second says YOURS too, and the ttl begins again.
 
-local told = redis.call('HMGET', KEYS[2], 'text', 'at_us')
-local at_us = tonumber(told[2])
--- What has no time was written by somebody else, and would count for ever.
-if told[1] and at_us then
+local result = redis.call('HMGET', KEYS[2], 'text', 'at_us')
+local at_us = tonumber(result[2])
+-- What has no time was written by others, and would count for ever.
+if result[1] and at_us then
   local now = redis.call('TIME')
-  return {'TOLD', told[1], math.max(0, (now[1] * 1000000 + now[2] - at_us) / 1000)}
+  return {'TOLD', result[1], math.max(0, (now[1] * 1000000 + now[2] - at_us) / 1000)}
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Ends leases: of the names that are still the holder's. Of another's it is counted that he was disturbed.
+-- Ends leases: of the names that are still the holder's. Of another's it is counted that they were disturbed.
 --
 -- KEYS: leases
 -- ARGV: holder, names
 -- Returns: how many ended
--- Sent twice: the second ends nothing, and counts the same again, which costs its holder a look.
+-- Sent twice: the second ends nothing, and counts the same again, which costs its holder a check.
 
 local leases, holder = KEYS[1], ARGV[1]
 local ended = 0

@@ -49,7 +49,7 @@ end
 rank = math.min(rank, redis.call('LLEN', list) - 1 - later)
 local page, taken, largest = {later, rank}, 0, nil
 while taken < limit and bytes > 0 and rank - taken >= 0 do
-  -- The first alone: nobody knows how large they are.
+  -- The first alone: no one knows how large they are.
   local most = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(bytes / largest))) or 1
   local last = later + rank - taken
   local found = redis.call('LRANGE', list, math.max(later, last - most + 1), last)
