@@ -37,7 +37,7 @@ _WHOLE_BYTES = 65_536
 def metrics(
     client: Client, served: Sequence[str], in_delivery: JobsInProgress, unready: str | None = None
 ) -> dict[str, Json]:
-    """Return all figures; `served` are this process's queues, `unready` is why no jobs are taken now, as on /readyz.
+    """Return all metrics; `served` are this process's queues, `unready` is why no jobs are taken now, as on /readyz.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
