@@ -31,7 +31,7 @@ from restbroker.store.replies import Reply
 T = TypeVar("T")
 
 LEASE_S: Final = 30.0
-"""Seconds for which a refresh counts as in progress: two time-outs of Prosody, and a test whether it answers, fit in."""
+"""Seconds for which a refresh counts as in progress: two time-outs of Prosody and a test whether it answers fit in."""
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
 _LANDING_S: Final = 1.0

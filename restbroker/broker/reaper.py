@@ -74,7 +74,7 @@ class Reaper:
             await trio.sleep(SCAN_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads scans of many processes
 
     async def scan(self) -> None:
-        """Look at all heartbeats once: fence the identities that are dead, and give back the jobs of all that are fenced.
+        """Look at all heartbeats once: fence the identities that are dead, and requeue the jobs of all that are fenced.
 
         Wait while Redis is away. Raise `StoreRefused`.
         """

@@ -269,7 +269,7 @@ class SharedLogins:
         try:
             given = await sessions.log_in(name, password, totp)
             if given in ends:
-                # A kick or a lock ended their session, which the plugin does not notice (measured), or a logoff is late.
+                # A kick or a lock ended their session, which the plugin does not notice (measured), or a late logoff.
                 await self._store.take(name, attrs.evolve(turn, lease_ms=3 * turn.lease_ms), stale=given)
                 await sessions.end(name, given)
                 given = await sessions.log_in(name, password, totp)
