@@ -109,7 +109,7 @@ class Link:
         Nothing is checked while events are in progress, or an exchange is missing.
         """
         seen, self._seen = self._seen, self._last
-        # With events in progress the prefetch may be used up: asking would get the next. A missing exchange is reported.
+        # With events in progress the prefetch may be used up, and asking would get more. A missing exchange is told.
         if self._last == seen == self._acknowledged and not self._gone:
             self.on_request()
             if open_one.count_consumers(self.settings) == 0:
