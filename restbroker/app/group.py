@@ -30,7 +30,7 @@ from restbroker.telemetry.metrics import Samples
 def run(config: Config, load: Callable[[], LoadedConfig], command: Sequence[str], *, json_logs: bool = False) -> int:
     """Serve until the group gets a signal to stop, and return the exit code: the worst of all, or 0.
 
-    `load` returns the configuration as it is now; `command` with a number behind it starts a worker.
+    `load` returns the current configuration; `command` plus a worker's number starts a worker.
     """
     return trio.run(_main, config, load, command, LogSettings(level=config.log_level, json=json_logs))
 

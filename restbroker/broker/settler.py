@@ -185,10 +185,10 @@ class Settler:
         self.identity.report(_replayed(job.queue))
 
     def settle_bug(self, job: JobInProgress, error: Exception) -> None:
-        """Settle a job on which the processor itself failed as dead, whole or partly done; others go on.
+        """Settle a job as dead after an error in the processor itself.
 
-        Otherwise it would be the first one taken at each start, in process after process, and it is by no means a crash
-        of which the job is suspected. What was decided before stands, and the bug is reported only.
+        Otherwise every process would take it again at its start. Such an error is no crash, and the job is not
+        suspected of one. If its outcome was already decided, only report the error.
         """
         may = "; the command may have run" if job.was_sent else ""
         reason = Reason(

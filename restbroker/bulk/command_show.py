@@ -28,7 +28,7 @@ _MOST_KEPT: Final = 10_000
 
 @attrs.frozen
 class InputProgress:
-    """How far a batch is. `share`: of the input, 0 to 1; None: unknown. `answered` None: it waits for no answers."""
+    """Progress of a batch. `share`: of the input, 0 to 1; None: unknown. `answered` None: no answers are awaited."""
 
     rows: int
     share: float | None
@@ -38,19 +38,20 @@ class InputProgress:
 
 
 class ProgressDisplay(Protocol):
-    """A display of the progress."""
+    """Shows how many rows were read and pushed, on stderr."""
 
-    def show(self, far: InputProgress) -> None: ...  # noqa: D102  see above
+    def show(self, far: InputProgress) -> None:
+        """Show the progress."""
 
 
 @attrs.define(eq=False)
 class LineProgress:
-    """A line now and then, where there is no terminal."""
+    """A line every five seconds, if stderr is not a terminal."""
 
     reported_at_s: float = attrs.Factory(time.monotonic)
 
     def show(self, far: InputProgress) -> None:
-        """Print how far it is, if five seconds have passed since the last time."""
+        """Print the progress, unless it was printed within the last five seconds."""
         now_s = time.monotonic()
         if now_s - self.reported_at_s < _TELL_EVERY_S:
             return
@@ -62,7 +63,7 @@ class LineProgress:
 
 @contextmanager
 def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
-    """Yield a bar on a terminal; lines elsewhere."""
+    """Yield a progress bar on a terminal, and lines elsewhere."""
     if not sys.stderr.isatty():
         yield LineProgress()
         return

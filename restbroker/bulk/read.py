@@ -34,7 +34,8 @@ class BadFile(ValueError):
 class Source(Protocol):
     """Where the text comes from: `io.TextIOWrapper` of UTF-8 with `surrogateescape` and `newline=""`."""
 
-    def readline(self, size: int = -1, /) -> str: ...  # noqa: D102  as there
+    def readline(self, size: int = -1, /) -> str:
+        """Return the next line, at most `size` characters of it; "" at the end."""
 
 
 @light

@@ -27,9 +27,10 @@ As seconds such a time is long past: without `restbroker_accepted` the signature
 
 
 def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
-    """Tell whether `seal` made this signature, which fits the job, with this secret: a producer's has a real time.
+    """Tell whether restbroker itself (`seal`) made this signature. Producers' signatures have a real time.
 
-    Both the signature and the mark that it was accepted have to hold: anyone can write the mark.
+    `signature` is valid for the job and `secret`. The mark of acceptance is checked as well: alone it proves nothing,
+    since anyone can write it.
     """
     is_sealed = signature.at_s < ORDERS and not signature.covers_queue
     return is_sealed and signing.is_accepted(fields, secret, signature)

@@ -44,10 +44,11 @@ _NOT_IN_TIME: Final = (
 
 @attrs.frozen
 class Selection:
-    """Which jobs: those with these job ids or keys (`Entry.key`), or else all that match the conditions.
+    """The jobs to act on: those with these job ids or keys (`Entry.key`), or else all that match the conditions.
 
-    `rest`: of these, only what a stopped action left (`Progress.rest`). `inventory`: only what was in the set, and as
-    it was, when a person was shown it (`Progress.inventory` of a dry run); None: what is there when this begins.
+    `rest` limits them to those that a stopped action left (`Progress.rest`). `inventory` limits them to those that the
+    set held, unchanged, when a person saw it (`Progress.inventory` of a dry run); None: those that it holds when the
+    action begins.
     """
 
     names: tuple[str, ...] = ()
@@ -67,12 +68,12 @@ def perform(
     rate_per_s: float | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Progress]:
-    """Act on the jobs, batch by batch; yield the progress after each batch, and at the end once more with `ended`.
+    """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
 
-    A caller that stops iterating stops the action; `rest` and `inventory` of the last progress are where it goes on.
-    Jobs that come into the set meanwhile are left alone. With `rate_per_s` it acts on no more jobs a second on average.
-    Raise `UsageError` for what makes no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is
-    done, call it again for the rest.
+    The action stops when the caller stops iterating; `rest` and `inventory` of the last progress continue it. Jobs that
+    enter the set meanwhile are left alone. With `rate_per_s` it acts on that many jobs per second at most, on average.
+    Raise `UsageError` if the set does not support the action. Raise `StoreUnavailable` or `StoreRefused`: the batches
+    before are done, and another call does the rest.
     """
     require_sense(zset, action)
     tally = Tally(client, zset, action, context=known, where=_describe(action, chosen, known), dry_run=dry_run)

@@ -28,10 +28,11 @@ def carry_out(
     plan: Callable[[JobView], Placement | Refusal],
     before: Callable[[], None],
 ) -> list[Outcome]:
-    """Carry out the plan for each job and return what became of each.
+    """Carry out the plan for each job; return the jobs' outcomes, in their order.
 
-    `plan` is called again, for other bytes, where a set holds an equal job already; `before` is called before anything
-    is changed. Raise `StoreUnavailable` if Redis does not answer: any of the jobs may have been done.
+    `plan` is called again, for different bytes, if the set that a job goes to already holds an equal one; `before` is
+    called before anything is changed. Raise `StoreUnavailable` if Redis does not answer: any of the jobs may have been
+    changed.
     """
     outcomes: dict[int, Outcome] = {}
     pending = list(range(len(looks)))
@@ -52,10 +53,9 @@ def carry_out(
 
 
 def foreign_queues_of(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
-    """Yield the unserved queues of the jobs that were led there, or were left because they would be.
+    """Yield the foreign queue of each job that was sent to one, or that stayed because it would have been.
 
-    Unserved are the queues that no target of this configuration serves. A token that a producer put into a queue's name
-    is taken out.
+    A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.
     """
     for look, outcome in zip(looks, outcomes, strict=True):
         queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
@@ -64,7 +64,7 @@ def foreign_queues_of(looks: Sequence[JobView], outcomes: Sequence[Outcome], act
 
 
 def reason_left(outcome: Outcome) -> str | None:
-    """Return why a job stays where it is; "": it is where it should be. None: it does not stay there."""
+    """Return why a job stayed in its place, "" if it already was where it should be; None if it did not stay."""
     match outcome:
         case Refusal(why):
             return why

@@ -33,12 +33,12 @@ REPLAYS: Final = frozenset({"retry", "reschedule"})
 
 @attrs.frozen
 class Action:
-    """What is to be done, and who does it.
+    """An action on jobs, and the person behind it.
 
     `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry` runs a job now.
-    `reschedule` sets another time; a dead job then waits in the retry set. `why` is written down, and into a job that
-    is killed. `repeat_unsafe`: also do it to jobs that may have run and are not safe to repeat. `foreign_queues`: also
-    do it where it leads to a queue that this configuration does not serve.
+    `reschedule` sets another time; a dead job then waits in the retry set. `why` goes into the audit log, and into jobs
+    that are killed. `repeat_unsafe`: include jobs that may have run and are not safe to repeat. `foreign_queues`:
+    include jobs that the action sends to a queue that this configuration does not serve.
     """
 
     verb: Verb
@@ -57,7 +57,7 @@ class Action:
 
     @property
     def details(self) -> str:
-        """What the audit log says of it besides: " (to urgent)", or nothing."""
+        """Further words for the audit log, such as " (to urgent)"; "" if there are none."""
         if self.edit is not None:
             return f" ({self.edit})"
         if self.queue is not None:
@@ -69,7 +69,7 @@ class Action:
 
 @attrs.frozen
 class Refusal:
-    """The job stays where it is. `why` is for people; "": it is where it should be already."""
+    """A job stays where it is. `why` is for people; "": it already is where it should be."""
 
     why: str
 
@@ -118,7 +118,8 @@ def require_sense(zset: SortedSet, action: Action) -> None:
 def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     """Return where the job goes, or why it stays.
 
-    `unique` (microseconds) keeps equal jobs, and the scores of one action, apart.
+    `unique` (microseconds) is added to scores, so that the jobs of one action get different ones, and to equal jobs, so
+    that they differ.
     """
     if action.verb == "delete":
         return Placement(look.raw)
@@ -143,7 +144,7 @@ def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: i
 
 
 def foreign_queue(look: JobView, action: Action) -> str | None:
-    """Return the queue that this leads the job to, now or when it is due, if this configuration does not serve it."""
+    """Return the foreign queue that the action sends the job to, now or when it is due; None if there is none."""
     queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
     return queue if queue and look.context.target(queue) is None else None
 
@@ -180,7 +181,7 @@ def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: floa
 
 
 def kill_text(action: Action) -> str:
-    """Return why a job is dead that a person killed, as a sentence."""
+    """Return a sentence for a killed job that says who killed it and why."""
     return f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
 
 
@@ -231,9 +232,9 @@ def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> Edi
 
 
 def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placement | Refusal:
-    """Return where a job that waits in a queue goes, or why it stays; an edited one stays in its place.
+    """Return where a job that waits in a queue goes, or why it stays; an edited job keeps its place.
 
-    `unique` (microseconds) keeps equal jobs apart in the set that they go to.
+    `unique` (microseconds) makes equal jobs differ in the set that they go to.
     """
     if action.verb == "delete":
         return Placement(look.raw)
@@ -282,7 +283,7 @@ def _reveals_value(look: JobView, fields: Mapping[str, Json], action: Action) ->
 
 
 def is_moved_already(look: JobView, action: Action) -> bool:
-    """Tell whether a move has nothing to do, since the job, which stays in its set, names the new queue already."""
+    """Tell whether a move would change nothing: the job stays in its set and already names the new queue."""
     fields = look.fields
     if action.verb != "move" or fields is None or not look.is_job:
         return False

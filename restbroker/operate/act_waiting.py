@@ -61,10 +61,10 @@ _EDITED_SINCE: Final = Refusal(
 
 @attrs.frozen
 class WaitingSelection:
-    """Which jobs: of those in `queue` that are in `line` (`select`), all that match `where`, the oldest first.
+    """Jobs of a queue to act on: those of the snapshot `line` that match `where`, oldest first, at most `limit`.
 
-    At most `limit` of them; with `keys` only these (`JobView.key`), and of equal ones as many as are named. `since_s`:
-    by Redis' clock, epoch seconds.
+    `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named. `since_s`: when the
+    snapshot was taken, by Redis' clock (epoch seconds).
     """
 
     queue: str
@@ -78,9 +78,9 @@ class WaitingSelection:
 def select(
     client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
 ) -> WaitingSelection:
-    """Return the selection of jobs that wait in a queue now; with `keys`, only those.
+    """Return the jobs that wait in a queue now; with `keys`, only those with these keys.
 
-    Raise `UsageError` for a queue's key of another type and for conditions on failures.
+    Raise `UsageError` if the queue's key is not a list, or if a condition is on failures.
     """
     require_waiting(where)
     own = exact(client, queue)
@@ -103,11 +103,11 @@ def perform(
     dry_run: bool = False,
     rest: Callable[[float], None] = time.sleep,
 ) -> Iterator[Progress]:
-    """Act on the jobs, batch by batch; yield the progress after each batch, and at the end once more with `ended`.
+    """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
 
-    A caller that stops iterating stops the action. Between two batches it rests as long as the last one took, so that
-    Redis has time for others. Raise `UsageError` for what makes no sense; `StoreUnavailable` and `StoreRefused`: what
-    was done until then is done, call it again for the rest.
+    The action stops when the caller stops iterating. After each batch it rests for as long as the batch took, so that
+    Redis has time for others. Raise `UsageError` if the action is impossible in a queue. Raise `StoreUnavailable` or
+    `StoreRefused`: the batches before are done, and another call does the rest.
     """
     require_sense(meant.queue, action, known)
     described = hiding.mask_secrets("; ".join(map(with_fixed_time, meant.where)) or "all", known.secrets)
@@ -131,7 +131,7 @@ def perform(
 
 
 def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
-    """Raise `UsageError` for what makes no sense, and for a queue that no target here serves, unless that is meant."""
+    """Raise `UsageError` if the action is impossible, or leads to a foreign queue without `foreign_queues`."""
     if action.verb not in (*VERBS, "edit"):
         raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
     if action.verb == "edit" and action.edit is None:

@@ -29,12 +29,12 @@ _STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)
 
 @attrs.frozen(kw_only=True)
 class AuditEntry:
-    """What one entry says. `place` is what the action was about: a set, `queue:NAME`, `target:NAME`, `process:NAME`.
+    """One entry of the audit log. `place` is a set, `queue:NAME`, `target:NAME` or `process:NAME`.
 
-    `run` is the name of the entry that began the action, "" in that one itself. `where`: the conditions, or `all`, or
-    how many were named. `done`, `refused`, `gone`: jobs so far. `jids`: of those that were done since the last entry.
-    `elsewhere`: those of `jids` that were led to queues that no target here served. `changes`: what an edit changed of
-    the first jobs, secrets masked.
+    `run` is the name of the action's first entry, "" in that entry itself. `where`: the conditions, `all`, or how many
+    jobs were named. `done`, `refused`, `gone`: numbers of jobs so far. `jids`: ids of the jobs that were done since the
+    last entry; `elsewhere`: those of them that were sent to queues which no target of the writer's configuration
+    served. `changes`: what an edit changed in the first jobs, with secrets masked.
     """
 
     who: str
@@ -53,18 +53,18 @@ class AuditEntry:
 
     @property
     def counts(self) -> bool:
-        """Whether it was about jobs that can be counted: a pause is not."""
+        """Whether the entry counts jobs: one about a pause does not."""
         return self.state != "done" or bool(self.done or self.refused or self.gone)
 
     @property
     def is_over(self) -> bool:
-        """Whether the action has ended. One that was interrupted may go on."""
+        """Whether the action has ended. An interrupted action may go on."""
         return self.state in ("ended", "done")
 
 
 @attrs.frozen
 class StoredEntry:
-    """An entry as it was written. `at_s`: Redis' clock, epoch seconds."""
+    """An entry with its name in the log and its time, `at_s`, by Redis' clock (epoch seconds)."""
 
     name: str
     at_s: float
@@ -72,7 +72,7 @@ class StoredEntry:
 
 
 def write(client: Client, note: AuditEntry) -> str:
-    """Write the entry; return its name, which is the `run` of those that follow.
+    """Write the entry; return its name, which is the `run` of the action's later entries.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -87,7 +87,7 @@ def write(client: Client, note: AuditEntry) -> str:
 
 
 def entries_after(client: Client, name: str) -> Sequence[StoredEntry]:
-    """Return the first entries after the entry `name`, or of all if it is "", at most `MOST_BEHIND`, oldest first.
+    """Return the entries after the one called `name`, oldest first, at most `MOST_BEHIND`; "": from the beginning.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -100,7 +100,7 @@ def _join(jids: Sequence[str]) -> str:
 
 
 def entries(client: Client, limit: int, before: str = "") -> Iterator[StoredEntry]:
-    """Yield at most `limit` entries, newest first; with `before`, only those older than the entry of this name.
+    """Yield at most `limit` entries, newest first; with `before`, only those older than the entry with this name.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -113,7 +113,7 @@ def entries(client: Client, limit: int, before: str = "") -> Iterator[StoredEntr
 
 
 def of_run(client: Client, name: str) -> Sequence[StoredEntry]:
-    """Return the entries of the action that began with this entry, in their order; none if that is no longer kept.
+    """Return the entries of the action that began with this one, oldest first; none if it is no longer in the log.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

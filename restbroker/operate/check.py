@@ -43,7 +43,7 @@ _FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
 
 
 def check(loaded: LoadedConfig) -> list[Finding]:
-    """Return all findings. It takes some seconds when something is down."""
+    """Return all findings. It takes some seconds if a server is down."""
     return [
         *check_config(loaded),
         *check_store(loaded.config),

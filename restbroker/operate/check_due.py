@@ -24,7 +24,7 @@ _SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 
 
 def check_due(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield a finding for each set with such jobs. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Yield a finding for each set with due jobs that no target serves. Raise `StoreUnavailable` or `StoreRefused`."""
     for zset, command in _SETS.items():
         found, whole = _waiting(client, zset, frozenset(config.queues))
         if found:

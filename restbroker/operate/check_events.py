@@ -50,18 +50,18 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """Ask Redis a question that ends soon. It may raise what the question raises."""
+    """Runs a short query on Redis. It may raise the query's errors."""
 
     def __call__(self, question: Callable[[Client], T], /) -> Awaitable[T]:
-        """Return the question's answer."""
+        """Return the result of the query."""
 
 
 @attrs.frozen
 class EventTest:
-    """How to test. `targets`: the servers that are made to emit an event; empty: those that fit.
+    """How to test. `targets`: the servers that emit an event; empty: all that fit.
 
-    `source`: the only source to test, None for all. `obstacle`: why its events cannot come, if that is known; then
-    nothing is sent.
+    `source`: the only source to test; None: all. `obstacle`: a known reason why events cannot arrive, so that none is
+    sent.
     """
 
     parties: Parties
@@ -72,7 +72,10 @@ class EventTest:
 
 
 def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
-    """Yield what became of an event of each source. Each takes as long as its command, and `within_s`."""
+    """Yield for each source whether its test event arrived.
+
+    Each takes as long as its command, and up to `within_s` more.
+    """
     if config.events is None:
         why = "There is nothing to test."
         yield Finding(
@@ -102,10 +105,10 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
 
 
 async def test_source(ask: Ask, config: Config, source: EventSource, test: EventTest) -> Finding:
-    """Return whether an event of this source arrives. Raise what `ask` raises.
+    """Return whether an event of this source arrives. Raise the errors of `ask`.
 
-    It takes as long as its command, and at most `within_s` more. Cancelled, it leaves nothing but the mark in Redis by
-    which the event would be recognised, for an hour.
+    It takes as long as its command, and up to `within_s` more. If it is cancelled, the mark that identifies the test
+    event stays in Redis for an hour.
     """
     kind = sources.emits(source.kind)
     named = test.targets or ([] if source.target_name is None else [source.target_name])

@@ -21,7 +21,7 @@ RUBY_DEAD_LIMIT = 9_999
 
 
 def check_tokens(config: Config) -> Iterator[Finding]:
-    """Yield what tokens allow beyond ordinary commands, and tokens that are of no use."""
+    """Yield a finding for each token that allows dangerous commands, or that is of no use."""
     for token in config.tokens:
         if not any(reaches(token, target.name, target.queues) for target in config.targets):
             yield Finding(
@@ -47,7 +47,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
 
 
 def check_limits(target: Target) -> Iterator[Finding]:
-    """Yield the limits of a target, and whether one of them makes another one pointless."""
+    """Yield the limits of a target, and a finding if one of them makes another pointless."""
     told = []
     if target.rate is not None:
         told.append(
@@ -71,7 +71,7 @@ def check_limits(target: Target) -> Iterator[Finding]:
 
 
 def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield the targets that get no jobs because a person, or the server itself, paused them."""
+    """Yield the targets that get no jobs because a person or the server paused them."""
     found = paused_targets(client, [target.name for target in config.targets])
     for target in config.targets:
         yield from (_pause(target.name, pause) for pause in found.get(target.name, ()))
@@ -87,9 +87,9 @@ def _pause(name: str, pause: Pause) -> Finding:
 
 
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
-    """Yield whether dead jobs are safe in the dead set.
+    """Yield findings on whether anything can remove dead jobs from the dead set.
 
-    `ruby`: a Sidekiq process uses this database, and trims it.
+    `ruby`: a Sidekiq process uses this database; it trims the set.
     """
     dead, limit = size(client, "dead"), config.dead_limit
     if limit and dead >= limit:

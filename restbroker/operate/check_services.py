@@ -40,9 +40,9 @@ def check_services(config: Config) -> Iterator[Finding]:
 
 
 def why_unserved(events: Events, source: EventSource) -> str | None:
-    """Return a sentence saying that no process accepts what servers post to this source; None if one may.
+    """Return a sentence saying that no process accepts what servers post to this source; None if one may accept it.
 
-    What answers is asked for nothing.
+    Nothing is posted: the check only sees whether something listens.
     """
     if source.path is None:
         return None

@@ -39,7 +39,7 @@ ONLY_ASKED_HERE = frozenset(
 
 
 def check_store(config: Config) -> list[Finding]:
-    """Return all findings about Redis. Never raises what a person can act on: that is a finding."""
+    """Return all findings about Redis. Its errors that a person can fix are findings, too, and never raised."""
     found: list[Finding] = []
     with open_store(config) as client:
         try:

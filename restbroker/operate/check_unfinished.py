@@ -20,7 +20,7 @@ SILENT_S = 30.0
 
 
 def check_unfinished(client: Client) -> Iterator[Finding]:
-    """Yield the jobs in progress of processes that are gone. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Yield the jobs in progress of lost processes. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
     living = any(not is_dead(lane) for lane in seen.identities)
     yield from (
@@ -31,7 +31,10 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
 
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield what the Go original had in progress or would try again. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Yield the Go program's jobs that are in progress or wait for a retry.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     where = migrate.sources(client, config.queues, ())
     states = migration.states(client, where.lists)
     sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
@@ -50,7 +53,7 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def is_dead(lane: IdentityView) -> bool:
-    """Tell whether a process is fenced or silent for so long that it cannot come back."""
+    """Tell whether a process cannot come back: it is fenced, or has been silent for too long."""
     return lane.is_fenced or lane.age_s is None or lane.age_s > SILENT_S
 
 

@@ -22,9 +22,9 @@ def store_settings(config: Config, client_name: str = "restbroker") -> StoreSett
 
 @contextmanager
 def open_store(config: Config, timeout_s: float = 3.0) -> Iterator[Client]:
-    """Yield a client for one command, which connects when first used, and close it at the end.
+    """Yield a client for one command, which connects when first used; close it at the end.
 
-    `timeout_s` bounds connecting, and each answer.
+    `timeout_s` limits the time to connect, and the time of each reply.
     """
     client = open_client(store_settings(config, "restbroker-cli"), timeout_s)
     try:

@@ -24,10 +24,10 @@ _LIMIT: Final = 1000
 
 @attrs.define
 class ConfigContext:
-    """What the configuration knows of jobs. `secrets`: those of the configuration, in all spellings.
+    """The configuration's view of jobs. `secrets`: all secrets of the configuration, in all spellings.
 
-    `targets`: {queue: target that serves it}. `show_bodies`: message texts are shown. Two are equal if they say the
-    same of jobs, even if one has cached more.
+    `targets`: {queue: the target that serves it}. `show_bodies`: whether message texts are shown. Two contexts are
+    equal if their views are, whatever they have cached.
     """
 
     targets: Mapping[str, Target]
@@ -37,16 +37,16 @@ class ConfigContext:
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """Arguments that are never shown, and that no search may use."""
+        """The arguments that are never shown, and never searched."""
         return () if self.show_bodies else tuple(sorted(BODY_NAMES))
 
     def target(self, queue: str | None) -> str | None:
-        """Return the name of the target that serves this queue; None if none of the configuration does."""
+        """Return the name of the target that serves this queue; None if no target of the configuration does."""
         found = self.targets.get(queue or "")
         return None if found is None else found.name
 
     def spec(self, queue: str | None, endpoint: str | None) -> CommandSpec | None:
-        """Return what the catalogue of this queue's target has about a command; None if it has nothing."""
+        """Return a command's entry in the catalogue of this queue's target; None if it has none."""
         target = self.targets.get(queue or "")
         if target is None or endpoint is None:
             return None
@@ -58,7 +58,7 @@ class ConfigContext:
         return self._specs[place]
 
     def repeats(self, queue: str | None, endpoint: str | None) -> bool:
-        """Tell whether a command that may have run does no harm when it is sent again."""
+        """Tell whether a command is safe to repeat after it may have run."""
         target = self.targets.get(queue or "")
         if target is None or endpoint is None:
             return False
@@ -68,7 +68,7 @@ class ConfigContext:
         return not at_most_once and repeat_safe(spec)
 
     def expire_s(self, queue: str | None, endpoint: str | None) -> float | None:
-        """Return how long after its creation a command of this queue's target is worth doing; None: for ever."""
+        """Return how many seconds after its creation a job for this command expires; None: never."""
         target = self.targets.get(queue or "")
         if target is None or endpoint is None or not target.expire_s:
             return None
@@ -77,7 +77,7 @@ class ConfigContext:
 
 
 def context_of(config: Config) -> ConfigContext:
-    """Return what this configuration knows of jobs. Raise `ConfigError` if a secret's file cannot be read."""
+    """Return the configuration's view of jobs. Raise `ConfigError` if a secret's file cannot be read."""
     targets = {queue: target for target in config.targets for queue in target.queues}
     secrets = {secret.reveal() for token in config.tokens for secret in token.secrets}
     return ConfigContext(targets, spellings_of(secrets), config.show_bodies)

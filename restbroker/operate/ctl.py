@@ -16,12 +16,10 @@ _NEWEST: Final = 100
 
 
 def remove_refused(client: Client, jid: str) -> bool:
-    """Remove a job that just died from the dead set: the caller has its refusal.
+    """Remove a job that just died from the dead set, as the caller already has the reason.
 
-    Return False if it was not found.
-
-    Otherwise a script that registers users who may exist already, thousands of times, would fill the set, with
-    passwords. Raise `StoreUnavailable` and `StoreRefused`.
+    Return False if it was not found. Without this, a script that registers thousands of users, some of whom exist,
+    would fill the set, passwords included. Raise `StoreUnavailable` or `StoreRefused`.
     """
     for raw, _ in sets.list_members(client, "dead", 0, _NEWEST, newest_first=True):
         if jid.encode() not in raw:

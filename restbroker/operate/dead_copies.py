@@ -31,7 +31,7 @@ _PAGES: Final = 50
 
 
 def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[StoredJob]:
-    """Return at most `limit` dead jobs that have left the dead set, newest first; none of `secrets` is shown.
+    """Return at most `limit` dead jobs that are no longer in the dead set, newest first, with `secrets` masked.
 
     Raise `StoreUnavailable`.
     """
@@ -40,7 +40,7 @@ def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[S
 
 @attrs.frozen
 class DeadCopy:
-    """A copy of a dead job. `name` is its place among the copies; `is_there`: the dead set has just these bytes."""
+    """A copy of a dead job. `name` identifies the copy; `is_there`: the dead set still has exactly these bytes."""
 
     name: str
     entry: Entry
@@ -49,7 +49,7 @@ class DeadCopy:
 
 @attrs.frozen
 class Copies:
-    """Some of the copies, newest first. `after` leads to those that follow; None: there are none."""
+    """One page of copies, newest first. `after` is the `before` of the next page; None: this is the last one."""
 
     copies: tuple[DeadCopy, ...]
     after: str | None
@@ -58,10 +58,10 @@ class Copies:
 def copies(
     client: Client, known: ConfigContext, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
 ) -> Copies:
-    """Return the newest `PAGE` copies; with `before` only those older than the copy of this name.
+    """Return the newest `PAGE` copies; with `before`, only those older than the copy with this name.
 
-    With `only_missing`, of the next thousand those that the dead set does not have. Fewer if that takes `seconds`, but
-    at least one. Raise `StoreUnavailable` or `StoreRefused`.
+    With `only_missing`, search the next thousand copies and return those that are no longer in the dead set. After
+    `seconds` return those found so far, at least one. Raise `StoreUnavailable` or `StoreRefused`.
     """
     until_s = time.monotonic() + seconds
     shown: list[DeadCopy] = []
@@ -83,10 +83,10 @@ def copies(
 
 
 def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
-    """Return the newest copy of a job that is not in the dead set, which `restore` would put back. Change nothing.
+    """Return the copy that `restore` would put back: the newest of a job that is not in the dead set. Change nothing.
 
-    Raise `UsageError` if there is none, if the job waits for its next try (a retry of all would run it twice), or if
-    that cannot be found out in `seconds`. Raise `StoreUnavailable` or `StoreRefused`.
+    Raise `UsageError` if there is none, if the job waits for a retry (it could run twice), or if `seconds` are not
+    enough to find out. Raise `StoreUnavailable` or `StoreRefused`.
     """
     until_s = time.monotonic() + seconds
     if _is_in(client, "retry", jid, until_s):
@@ -101,10 +101,10 @@ def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
 
 
 def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
-    """Put the newest copy of a job back into the dead set, and write to the audit log who did.
+    """Put the newest copy of a job back into the dead set, and write `who` and `why` to the audit log.
 
-    It says that it may have run: it may have been retried and delivered since it died. Raise the errors of
-    `newest`; `StoreUnavailable` if it may be back all the same.
+    The restored job is marked as one that may have run: it may have been retried and delivered since it died. Raise the
+    errors of `newest`, and `StoreUnavailable` if Redis does not answer: the job may be back even so.
     """
     found = newest(client, jid, seconds)
     audit.write(client, AuditEntry(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))

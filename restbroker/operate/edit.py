@@ -47,11 +47,11 @@ _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
 
 @attrs.frozen(kw_only=True)
 class Edit:
-    """What is to be changed. None: it stays as it is.
+    """Changes to a job; None: no change.
 
-    `values`: arguments that it gets, `unset`: those that it loses, `renames`: the new name of each that keeps its value
-    under another one. `retry`: it goes to its queue at once. `any_command`: also one that no catalogue knows. `version`
-    returns, for a queue, which version of its server a running process found, if one did.
+    `values`: arguments to set, `unset`: arguments to remove, `renames`: {argument: its new name}, with its value kept.
+    `retry`: run the job at once. `any_command`: allow commands that no catalogue has. `version` returns the server's
+    version for a queue, as a running process found it, or None.
     """
 
     tokens: Tokens = attrs.field(repr=False)
@@ -73,7 +73,7 @@ class Edit:
         return ", ".join([*words, *(["retry"] if self.retry else [])])
 
     def remaining_arguments(self, given: Mapping[str, Json]) -> dict[str, Json] | str:
-        """Return what stays of these arguments, by their new names; or why they cannot have them."""
+        """Return these arguments without the removed ones, under their new names; or why that is impossible."""
         left: dict[str, Json] = {}
         for name, value in given.items():
             if name in self.unset:
@@ -87,7 +87,7 @@ class Edit:
 
 @attrs.frozen
 class EditedJob:
-    """The job as it is to be stored, for `queue`. `is_another`: it is another command than before."""
+    """A job's new fields and its queue. `is_another`: the edit changed its command."""
 
     fields: dict[str, Json]
     queue: str
@@ -95,9 +95,9 @@ class EditedJob:
 
 
 def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tuple[str, str, str]]:
-    """Return what two forms of a job differ in: (name, before, after).
+    """Return the differences between two forms of a job as (name, before, after).
 
-    `given` are the names of arguments with new values. If such a value is masked, it is not said whether it differs.
+    `given` names the arguments with new values. A masked one is listed whether or not its value differs.
     """
     found = [
         (name, was or "-", now or "-")
@@ -116,7 +116,7 @@ def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tup
 
 
 def same_for_all(previews: Collection[tuple[Entry, Entry]], given: Collection[str]) -> list[str]:
-    """Return the hidden arguments that get one value in all these jobs, though each may have had its own."""
+    """Return the hidden arguments that get one value in all these jobs, though each may have its own now."""
     shown = [after.arguments for _, after in previews if isinstance(after.arguments, dict)]
     return [name for name in given if any(one.get(name) == MASK for one in shown)]
 
@@ -137,7 +137,7 @@ class _EditPlan:
 
 
 def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | str | None:
-    """Return the job with these changes, or why it cannot have them; None if they change nothing."""
+    """Return the edited job, or why the edit is impossible; None if it changes nothing."""
     fields = look.fields or {}
     target = look.context.targets.get(look.queue or "")
     if target is None or look.queue is None:
@@ -236,7 +236,7 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
 
 
 def keeps_hidden(was: Json, now: Json) -> bool:
-    """Tell whether everything that is masked in `was` is masked in `now` as well: one value, shown in two ways."""
+    """Tell whether everything that is masked in `was` is also masked in `now`: one value, shown in two ways."""
     if now in (was, MASK):
         return True
     if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
@@ -273,7 +273,8 @@ class _Forms:
     def changed_names(self) -> list[str]:
         """Return the names of the arguments that change.
 
-        A hidden one with a new value always counts as changed, or a guess of its value could be tested.
+        A hidden argument with a new value always counts: otherwise one could guess its value and see whether it
+        changes.
         """
         was, now = self.was.arguments, self.now.arguments
         return [
@@ -286,7 +287,7 @@ class _Forms:
         ]
 
     def revealed_reason(self) -> str | None:
-        """Return why the edit is refused, as it would show more of an argument that keeps its value; None if not."""
+        """Return why the edit is refused: it would reveal more of an unchanged argument; None if it would not."""
         # Not by what was typed: a guess that hides the same value elsewhere would be told to be right.
         typed = {name: value and MASK for name, value in self.edit.values.items()}
         hide_before = self._hide(self.was_spec, self.was.arguments)

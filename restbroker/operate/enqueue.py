@@ -38,10 +38,10 @@ JOB_CLASS = "Restbroker"
 
 @attrs.frozen
 class JobRequest:
-    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: a client will wait for the answer.
+    """One job to push. `at_s` (epoch seconds) schedules it; `wants_reply`: a client will wait for the answer.
 
-    `expire_s`: how many seconds after that, or after the push, it expires; None: it does not say.
-    `reply_to`: the key that the answer goes to; None: one of the job's own.
+    `expire_s`: how many seconds after `at_s`, or after the push, the job expires; None: the target's `Expire` decides.
+    `reply_to`: the key for the answer; None: a key of the job's own.
     """
 
     command: str
@@ -58,7 +58,7 @@ class JobRequest:
 
 
 def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
-    """Return the job's bytes. Raise `UsageError` for arguments that JSON cannot hold, and for a job that is too large.
+    """Return the job's bytes. Raise `UsageError` if its arguments do not fit into JSON, or if it is too large.
 
     A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
     """
@@ -111,7 +111,7 @@ def _token(order: JobRequest, jid: str, now_s: float) -> str:
 
 
 def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
-    """Push or schedule the job. Raise `StoreNotNow` if it was not pushed; after other errors of the store it may be."""
+    """Push or schedule the job. Raise `StoreNotNow` if it was not pushed; after other store errors it may have been."""
     raw = payload(order, jid, now_s)
     try:
         if order.at_s is None:
@@ -129,9 +129,9 @@ def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
 
 @attrs.frozen
 class ServingProcess:
-    """A living process for a queue: its server's version, and why that gets no jobs now and what to do, if it says so.
+    """A live process that serves a queue: its server's version, and why its target gets no jobs now, with a hint.
 
-    `quiet`: it was ordered to take no more jobs; nothing but a restart changes that.
+    `quiet`: it was ordered to take no more jobs; only a restart changes that.
     """
 
     server_version: str | None
@@ -144,10 +144,10 @@ _UNKNOWN = ServingProcess(server_version=None, hindrance=None, quiet=False)
 
 
 def find_process(client: Client, queue: str) -> ServingProcess | None:
-    """Return a living process for this queue, a quiet one if there is no other; None if there is none.
+    """Return a live process that serves this queue, a quiet one only if there is no other; None if there is none.
 
-    A process whose record is damaged, or refused, may be one: nothing is known of it. Raise `StoreUnavailable`, and
-    `StoreRefused` if Redis does not say which processes live.
+    If a process's record is damaged or Redis refuses it, the process may serve the queue; it is returned without
+    details. Raise `StoreUnavailable`, and `StoreRefused` if Redis refuses the list of processes.
     """
     found: ServingProcess | None = None
     for identity in identities.live_identities(client):
@@ -170,9 +170,9 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
 
 
 def find_holder(client: Client, queue: str, process: str) -> ServingProcess | None:
-    """Return what the process HOST:PID, which has a job of this queue in progress, says of its target; None if nothing.
+    """Return the state of the target in process HOST:PID, which has a job of this queue in progress; None if unknown.
 
-    Raise `StoreUnavailable`, and `StoreRefused` if Redis does not say which processes live.
+    Raise `StoreUnavailable`, and `StoreRefused` if Redis refuses the list of processes.
     """
     for identity in identities.live_identities(client):
         known = identities.read(client, identity)
@@ -192,9 +192,9 @@ def _why_down(snapshot: Mapping[str, Json]) -> str:
 
 
 def find_process_if_known(client: Client, queue: str) -> ServingProcess | None:
-    """Return what `find_process` does; if Redis refuses the question, return a process of which nothing is known.
+    """Return the result of `find_process`; if Redis refuses the query, return a process without details.
 
-    It may refuse it to a producer, and a process may serve the queue all the same.
+    Redis may refuse it to a producer although a process serves the queue.
     """
     try:
         return find_process(client, queue)
@@ -204,9 +204,9 @@ def find_process_if_known(client: Client, queue: str) -> ServingProcess | None:
 
 @attrs.frozen
 class PauseNotice:
-    """A person's pause of the queue or target of this name. `what` is "queue" or "target".
+    """A person's pause of the queue or target with this name. `what` is "queue" or "target".
 
-    `text` says in a sentence by whom and why.
+    `text` is a sentence that says who paused it and why.
     """
 
     what: str
@@ -222,7 +222,7 @@ class PauseNotice:
 
 
 def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
-    """Return which of these two a person paused; None if neither, or if Redis does not say.
+    """Return a person's pause of this queue or target; None if neither is paused, or if Redis refuses the query.
 
     Raise `StoreUnavailable`.
     """
@@ -237,9 +237,9 @@ def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
 
 
 def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
-    """Return why jobs of this queue are not taken, as far as it is known; None if they are.
+    """Return why the jobs of this queue wait, if that can be found out; None if nothing stops them.
 
-    `target` is the one whose queue it is, None if nobody knows. Raise `StoreUnavailable` if Redis does not answer.
+    `target` is the target that serves the queue, None if it is unknown. Raise `StoreUnavailable`.
     """
     paused = None if target is None else pause_of(client, queue, target)
     if paused is not None:
@@ -256,10 +256,10 @@ def _text(snapshot: Mapping[str, Json], name: str) -> str | None:
 
 
 def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
-    """Return the answer to a job pushed with `wanted`, within `timeout_s` seconds; None if it is still queued then.
+    """Return the answer to a job pushed with `wants_reply`; None if it is still queued after `timeout_s` seconds.
 
     The keys are jid, command, text, status, outcome, answer, error, attempts and duration_ms. Raise `StoreUnavailable`
-    or `StoreRefused` if it cannot wait, and `RestbrokerError` for an answer that cannot be read; when interrupted, the
+    or `StoreRefused` if it cannot wait, and `RestbrokerError` if the answer cannot be read. After an interrupt the
     answer stays in Redis until it expires.
     """
     raw = queues.wait_reply(client, jid, timeout_s)

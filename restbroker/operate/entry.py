@@ -43,13 +43,13 @@ _RAN: Final = ("uncertain", "delivered")
 
 @attrs.frozen
 class Entry:
-    """One job as it may be shown. Times are epoch seconds; None where the job does not say.
+    """One job with secrets masked, for people. Times are epoch seconds; None if the job does not say.
 
-    `key` names it again, in its set, and reveals nothing of it. `at_s`: when it died, is due, or was pushed.
-    `attempts`: how often it was tried. `arguments`: an object by name, or what is there instead; secrets are masked.
-    `history`: the last tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: these bytes are no
-    job, or one that was wrapped since it could not be read. `target`: None if none of the configuration serves the
-    queue. `repeat_safe`: to send it again does no harm even if it ran.
+    `key` identifies the job within its set and reveals nothing of it. `at_s`: when it died, is due, or was pushed.
+    `attempts`: number of tries. `arguments`: {name: value}, or whatever the job has in their place. `history`: the last
+    tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: the bytes are not a job, or a wrapped
+    one that could not be read. `target`: None if no target of the configuration serves the queue. `repeat_safe`: it may
+    be sent again even if it ran.
     """
 
     key: str
@@ -92,7 +92,7 @@ class _Once(Generic[T]):
 
 @attrs.frozen(eq=False, slots=False)
 class JobView:
-    """A job's bytes, parsed as far as needed. `in_queue`: the list that it is in, or was taken from."""
+    """A job's bytes, parsed as far as needed. `in_queue`: the queue that it is in, or was taken from."""
 
     raw: bytes = attrs.field(repr=False)
     score: float
@@ -106,7 +106,7 @@ class JobView:
 
     @property
     def key(self) -> str:
-        """A name by which it can be found again, which reveals nothing of it."""
+        """A name that identifies the job within its set and reveals nothing of it."""
         return f"{self.score!r}-{digest_of(self.raw)}"
 
     @property
@@ -116,33 +116,33 @@ class JobView:
 
     @property
     def jid_then(self) -> str:
-        """The job's id once a person has sent it anywhere: one that has no id gets one."""
+        """The job's id after an action: a job without an id gets one then."""
         return self.jid or digest_of(self.raw)[:24]
 
     @property
     def shown_jid(self) -> str | None:
-        """The job's own id, as it may be shown."""
+        """The job's own id, with secrets masked."""
         return self._display(self.jid, _WORD_LIMIT)
 
     @property
     def queue(self) -> str | None:
-        """The queue that it is in, or that a set leads to (as a poller reads it, `default` where none is named)."""
+        """The queue that the job is in, or goes to from its set (`default`, as in Sidekiq, if it names none)."""
         named = (self.fields or {}).get("queue", "default")
         return self.in_queue or (named if isinstance(named, str) and named else None)
 
     @property
     def is_job(self) -> bool:
-        """Whether a broker could read it."""
+        """Whether a broker could read the job."""
         return self.fields is not None and self.fields.get("class") != UNREADABLE_CLASS
 
     @property
     def command(self) -> str | None:
-        """The command that it names, where that is plain; else None."""
+        """The command that the job names; None if that is not plain."""
         return command_of(self.fields or {})
 
     @property
     def group(self) -> str | None:
-        """The id of the group of jobs that failed for the same cause; None if it did not fail."""
+        """The id of the job's group: all jobs that failed for the same cause; None if it did not fail."""
         code, message = self._text("error_class"), self._text("error_message")
         if code is None and message is None:
             return None
@@ -151,12 +151,12 @@ class JobView:
 
     @property
     def shown_command(self) -> str | None:
-        """Its command, or else its class, as it may be shown."""
+        """The job's command, or else its class, with secrets masked."""
         return self._display(self.command or self._text("class"), _WORD_LIMIT, self._hides[1])
 
     @property
     def shown_code(self) -> str | None:
-        """Its error class, as it may be shown."""
+        """The job's error class, with secrets masked."""
         return self._display(self._text("error_class"), _WORD_LIMIT, self._hides[1])
 
     @property
@@ -166,13 +166,13 @@ class JobView:
 
     @property
     def attempts(self) -> int:
-        """How often it was tried, as far as it says: a person's `retry` takes one off the count, not off the tries."""
+        """The number of tries, if the job says so: a person's `retry` lowers Sidekiq's count, but not this number."""
         tries = sum(one.get("outcome") not in _BY_PEOPLE for one in self._tries)
         return 0 if self.count is None else max(self.count + 1, 1, tries)
 
     @property
     def may_have_run(self) -> bool:
-        """Whether the server may have done it already."""
+        """Whether the server may already have executed the job."""
         fields = self.fields or {}
         uncertain = fields.get(UNCERTAIN_FIELD)
         known = may_have_run_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
@@ -180,59 +180,59 @@ class JobView:
 
     @property
     def repeat_safe(self) -> bool:
-        """Whether to send it again does no harm even if it ran."""
+        """Whether the job may be sent again even if it ran."""
         return self.context.repeats(self.queue, self.command)
 
     def matches(self, where: Where) -> bool:
-        """Tell whether all conditions hold for the job as it may be seen."""
+        """Tell whether all conditions hold for the job with secrets masked."""
         return display.show_or_explain(lambda: self._matches(where), lambda _line: False)
 
     @property
     def open_text(self) -> bytes | None:
-        """Its id, command, arguments and reason of failure, as they are shown, as JSON in small letters.
+        """The job's id, command, arguments and error as JSON in lower case, with secrets masked.
 
-        None where it takes longer to find out how these are shown.
+        None if masking would take too long.
         """
         if self._open is None:
             return None
         return rubyjson.dumps([self.jid, self._text("error_class"), self._text("error_message"), *self._open]).lower()
 
     def says(self, text: str) -> bool:
-        """Tell whether this is in its id, command, values of arguments or reason of failure, as lists show these."""
+        """Tell whether this text is in the job's id, command, argument values or error, with secrets masked."""
         return display.show_or_explain(lambda: self._says(text.casefold()), lambda _line: False)
 
     def without_secrets(self, words: Json) -> Json:
-        """Return words about it without the secrets that it has."""
+        """Return `words` with the job's secrets masked."""
         return hiding.hide_everywhere(words, self._hides[0], _WHOLE)
 
     @property
     def is_large(self) -> bool:
-        """Whether its arguments are not shown in lists."""
+        """Whether the job is too large for its arguments to be shown in lists."""
         return len(self.raw) > SHOWN_BYTES
 
     @property
     def since_pushed(self) -> "JobView":
-        """The same job with the time at which it was pushed as its score, as a waiting one has it."""
+        """This view with the push time (epoch seconds) as its score, as waiting jobs have."""
         return attrs.evolve(self, score=self.moment("enqueued_at") or self.moment("created_at") or 0.0)
 
     def moment(self, field: str) -> float | None:
-        """Return the time in this field, in epoch seconds; None if it has none."""
+        """Return the time in this field, in epoch seconds; None if the field has none."""
         return seconds((self.fields or {}).get(field))
 
     @property
     def last_failure_s(self) -> float:
-        """When it last failed or was deferred, in epoch seconds; 0 if never."""
+        """When the job last failed or was deferred, in epoch seconds; 0 if never."""
         moments = (self.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
     @property
     def last_edit_s(self) -> float:
-        """When a person last edited it, in epoch seconds, as far as its history goes back; 0 if never."""
+        """When a person last edited the job, in epoch seconds, as far as its history goes back; 0 if never."""
         moments = (seconds(one.get("at")) for one in self._tries if one.get("outcome") in (EDITED, MOVED))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
     def entry(self) -> Entry:
-        """Return all of it that may be shown."""
+        """Return all of the job that may be shown, with secrets masked."""
         return display.show_or_explain(self._entry, self._hidden_entry)
 
     def _matches(self, where: Where) -> bool:
@@ -299,13 +299,13 @@ class JobView:
 
     @property
     def expires_at_s(self) -> float | None:
-        """When it expires (epoch seconds); None: never, or what it says is no time."""
+        """When the job expires (epoch seconds); None: never, or its `expiry` is not a time."""
         found = expiry.read(self.fields or {}, self.context.expire_s(self.queue, self.command))
         return found if isinstance(found, float) else None
 
     @property
     def arguments_as_they_are(self) -> Mapping[str, Json]:
-        """The arguments of which nothing is hidden, by name."""
+        """{name: value} of the arguments in which nothing is masked."""
         shown = self.entry().arguments
         given = shown if isinstance(shown, dict) else {}
         return {name: value for name, value in self._arguments.items() if name in given and given[name] == value}
@@ -340,7 +340,7 @@ class JobView:
 
     @property
     def message(self) -> str | None:
-        """Why it failed, as it may be shown."""
+        """Why the job failed, with secrets masked."""
         if self.fields is None:
             return "This entry is not a job: it is not a JSON object."
         return self._display(self._text("error_message"), _TEXT_LIMIT)

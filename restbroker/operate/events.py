@@ -20,7 +20,7 @@ _LONGEST = 500
 
 @attrs.frozen
 class RecentEvent:
-    """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds); a text is "" where there is none."""
+    """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds). A missing text is ""."""
 
     at_s: float
     source: str
@@ -35,9 +35,9 @@ class RecentEvent:
 
 @attrs.define(eq=False)
 class Tail:
-    """The stream, from the last event that was read. `source`: only events of this source are returned; None: all.
+    """The stream of events after the last one that was read. `source`: return only this source's events; None: all.
 
-    `sources`: those that were met, also those that are not returned.
+    `sources`: the sources of all events read, including those not returned.
     """
 
     client: Client
@@ -46,7 +46,7 @@ class Tail:
     _last: str = ""
 
     def read_new(self) -> Iterator[RecentEvent]:
-        """Yield the events that came since the last call, the oldest first; at the first call, all that are remembered.
+        """Yield the events since the last call, oldest first; at the first call, all events that Redis keeps.
 
         Raise `StoreUnavailable` or `StoreRefused`.
         """

@@ -30,11 +30,11 @@ _LARGEST: Final = 10**15
 
 @attrs.frozen
 class Location:
-    """Where a job is. `name`: of the queue, or of the process that has it in progress.
+    """A place where a job is. `name`: the queue, or the process that has the job in progress.
 
-    `entry.at_s`: when it is due, or died. `ahead`: so many jobs are taken before it. `since_s`: when its process
-    took it up (epoch seconds), if it says so. `served`: what is known of a process that serves its queue; None if no
-    process does, or if it is in no queue. `pause`, `target_pauses`: why no jobs are taken for its queue and its target.
+    `entry.at_s`: when the job is due, or died. `ahead`: how many jobs are taken before it. `since_s`: when its process
+    fetched it (epoch seconds; None: unknown). `serving`: a process that serves its queue; None if there is none, or if
+    the job is not in a queue. `pause`, `target_pauses`: the pauses of its queue and of its target.
     """
 
     kind: Kind
@@ -48,25 +48,25 @@ class Location:
 
     @property
     def pause_texts(self) -> tuple[str, ...]:
-        """The pauses in words: who paused its queue or its target, until when and why."""
+        """The pauses in words: who paused the queue or the target, until when and why."""
         of_queue = () if self.pause is None else (pauses.of_queue(self.name, self.pause),)
         target = self.entry.target or "?"
         return (*of_queue, *(pauses.of_target(target, pause) for pause in self.target_pauses))
 
     @property
     def hindrance(self) -> str | None:
-        """Why its target gets no jobs now; if it is paused, `pause_texts` says why, where that is known."""
+        """Why the target gets no jobs now; None if it does. Details of a pause are in `pause_texts`."""
         why = None if self.serving is None else self.serving.hindrance
         return "it is paused." if why == PAUSED and self.pause_texts else why
 
 
 @attrs.frozen
 class Timeline:
-    """What was found. `places` has more than one if a job was pushed twice, or moved during the search.
+    """The result. `places` has several locations if a job was pushed twice, or moved during the search.
 
-    `acts`: what people did with it, newest first. `unseen`: where the search did not reach the end. `ends`: how it
-    ended, where that is kept and it is nowhere, or dead (a copy of what was delivered can be put back); newest first.
-    `refused`: what Redis did not let be read, and what to do.
+    `acts`: people's actions on the job, newest first. `ends`: how it ended, from the History, newest first, if it is
+    nowhere or in the dead set (a delivered job's copy may have been restored). `unseen`: places that were not searched
+    to the end. `refused`: what Redis refused to show, and what to do.
     """
 
     jid: str
@@ -78,7 +78,7 @@ class Timeline:
 
 
 def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits | None = None) -> Timeline:
-    """Search for the job of this id and return its story. Raise `StoreUnavailable`."""
+    """Search for the job with this id and return its timeline. Raise `StoreUnavailable`."""
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
@@ -94,7 +94,7 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:
-    """Return what people did with this job by its id, newest first, among the last `notes` entries of the audit log."""
+    """Return people's actions on this job id, newest first, from the last `notes` entries of the audit log."""
     return tuple(written for written in audit.entries(client, notes) if jid in written.note.jids)
 
 
@@ -114,12 +114,12 @@ class _Search:
     jid: str
 
     def sorted_sets(self) -> Iterator[Location]:
-        """Yield where it is in the sets in which Sidekiq keeps jobs by their times."""
+        """Yield the job's locations in Sidekiq's sorted sets."""
         for zset in SETS:
             yield from self.walk.readable(self._in_set(zset))
 
     def places(self, met: Iterable[Match]) -> Iterator[Location]:
-        """Yield where it was met, with what is known of that."""
+        """Yield a location, with details, for each match."""
         for one in met:
             place = Location(one.kind, one.name, one.view.entry())
             match one.kind:
@@ -157,7 +157,7 @@ class _Search:
         return attrs.evolve(place, serving=self.walk.ask(lambda client: find_holder(client, queue, place.name), None))
 
     def acts(self) -> Iterator[StoredEntry]:
-        """Yield what people did with it by its id; what was done to very many at once names only the first of them."""
+        """Yield people's actions on this job id; an action on very many jobs names only the first of them."""
         notes = self.walk.bounds.notes
         for seen, written in enumerate(audit.entries(self.walk.client, notes + 1)):
             if seen == notes or not self.walk.left_s:

@@ -31,9 +31,9 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 @attrs.frozen
 class Budget:
-    """How much a search may read before it says where to go on.
+    """How much a search may read before it returns a place to go on from.
 
-    `gives_way`: it is not alone in its process, and rests as long as it works.
+    `gives_way`: the process has other work, so the search rests as long as it works.
     """
 
     entries: int = 50_000
@@ -43,9 +43,9 @@ class Budget:
 
 @attrs.frozen
 class Page:
-    """What was found. `after` leads to the next page, None: the end was reached. `total`: size of the whole set.
+    """One page of results. `after` is the next page's place; None: this is the last one. `total`: the set's size.
 
-    `looked_at`: how many jobs were read for it. A page may be empty and have an `after`: the budget was used up.
+    `looked_at`: how many jobs were read. A page may be empty and have an `after`, if the budget is used up.
     """
 
     entries: tuple[Entry, ...]
@@ -56,14 +56,14 @@ class Page:
 
 @attrs.frozen
 class FoundJob:
-    """A job's bytes and score, if it was found. `complete` False: time was up before everything was searched."""
+    """A job's bytes and score; None if it was not found. `complete` False: time ran out during the search."""
 
     member: Member | None
     complete: bool = True
 
 
 def is_key(name: str) -> bool:
-    """Tell whether this is the key of an entry, which is found without a search, and not a job id."""
+    """Tell whether this is an entry's key, which is found without a search, and not a job id."""
     return _parse_key(name) is not None
 
 
@@ -77,10 +77,10 @@ def page(
     limit: int = PAGE,
     budget: Budget | None = None,
 ) -> Page:
-    """Return at most `limit` jobs that match all conditions, behind the place `after` of an earlier page.
+    """Return at most `limit` jobs that match all conditions, after the place `after` of an earlier page.
 
-    Dead jobs come newest first, the others next due first. Raise `UsageError` for an `after` that is none,
-    `StoreUnavailable`, `StoreRefused`.
+    Dead jobs come newest first, others next due first. Raise `UsageError` if `after` is not a place; raise
+    `StoreUnavailable` or `StoreRefused`.
     """
     allowed = budget or Budget()
     deadline = time.monotonic() + allowed.seconds
@@ -115,9 +115,9 @@ def waiting_page(
     limit: int = PAGE,
     budget: Budget | None = None,
 ) -> Page:
-    """Return at most `limit` jobs of a queue that match all conditions, next one first; they stay where they are.
+    """Return at most `limit` jobs of a queue that match all conditions, next one first; they stay in the queue.
 
-    `after` is a number of jobs: those that are taken meanwhile shift what follows. Raise the errors of `page`.
+    `after` is a number of jobs: if jobs are taken meanwhile, the pages shift. Raise the errors of `page`.
     """
     require_waiting(where)
     allowed = budget or Budget()
@@ -144,9 +144,9 @@ def waiting_page(
 def first_waiting(
     client: Client, queue: str, where: Where, known: ConfigContext, budget: Budget, keys: Collection[str] = ()
 ) -> JobView | None:
-    """Return the next job of a queue that matches all conditions, or that has one of these keys.
+    """Return the next job of a queue that matches all conditions or has one of these keys.
 
-    None if there is none, or none among as many as the budget allows. Raise the errors of `page`.
+    None if there is none among the jobs that the budget allows to read. Raise the errors of `page`.
     """
     require_waiting(where)
     deadline = time.monotonic() + budget.seconds
@@ -163,13 +163,13 @@ def first_waiting(
 
 
 def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
-    """Return the view of a job that waits in this queue; its score is the time at which it was pushed."""
+    """Return the view of a job that waits in this queue, with the push time as its score."""
     look = JobView(raw, 0.0, known, queue)
     return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
 
 
 def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> Entry | None:
-    """Return the job of this key or job id; None if there is none (any more), or none was found in `seconds`.
+    """Return the job with this key or job id; None if there is none, or if it was not found in `seconds`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -178,7 +178,7 @@ def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, second
 
 
 def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> FoundJob:
-    """Return the job of this key or job id with its bytes, for code that acts on it. Raise the errors of `one`."""
+    """Return the bytes and score of the job with this key or job id. Raise the errors of `one`."""
     key = _parse_key(name)
     if key is not None:
         return _of_key(client, zset, *key, time.monotonic() + seconds)
@@ -186,7 +186,7 @@ def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) ->
 
 
 def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> FoundJob:
-    """Return a job of this id, which may be any text. Raise the errors of `one`."""
+    """Return a job with this id, which may be any text. Raise the errors of `one`."""
     deadline = time.monotonic() + seconds
     # JSON may write other characters in several ways; then each entry that has any jid is looked at.
     word = jid if _PLAIN.fullmatch(jid) else '"jid"'

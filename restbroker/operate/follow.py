@@ -32,9 +32,9 @@ _CLOCKS_APART_S: Final = 60.0
 
 @attrs.frozen
 class FailureCount:
-    """Jobs that failed again for one cause: how many, and where they are. `message` is of one of them.
+    """How many jobs failed again for one cause, and the set that they are in. `message` is from one of them.
 
-    `code` is `KILLED` for those that a person killed since, even if they failed before.
+    `code` is `KILLED` for jobs that a person killed since then, even if they failed before.
     """
 
     zset: SortedSet
@@ -46,13 +46,14 @@ class FailureCount:
 
 @attrs.frozen(kw_only=True)
 class ActionResult:
-    """How many of `jobs` are where. `done`: delivered. `dropped`: ended without delivery, as they themselves say.
+    """Counts of an action's jobs by what became of them.
 
-    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless a person deleted them. `deleted`:
-    they are nowhere, and it is kept how jobs end, but not of these: a person took them out. `taken`: they are nowhere,
-    and were in queues that no target here serves: another program took them, which says nothing to us. `waiting`: in a
-    queue, for the server, or for another time that a person set; `queues`: some of those that they wait in. `unknown`:
-    not met, and not everything was searched (`unseen`, `refused`). `failed` has most jobs first.
+    `done`: delivered. `dropped`: ended without delivery, as the jobs asked. `failed`: in the retry or dead set, by
+    cause, largest first. `waiting`: in a queue, for their server, or for a new time that a person set; `queues` names
+    some of these queues. These are in no queue, set or process any more: `gone`, if no History is kept: done, or
+    deleted by a person; `deleted`: the History does not have them, so a person deleted them; `taken`: they were in
+    queues that no target here serves, and another program took them. `unknown`: not found, but the search was
+    incomplete (`unseen`, `refused`).
     """
 
     jobs: int
@@ -71,26 +72,26 @@ class ActionResult:
 
     @property
     def failed_jobs(self) -> int:
-        """How many failed again."""
+        """How many jobs failed again."""
         return sum(one.jobs for one in self.failed) - self.killed_jobs
 
     @property
     def killed_jobs(self) -> int:
-        """How many were killed meanwhile."""
+        """How many jobs a person killed meanwhile."""
         return sum(one.jobs for one in self.failed if one.code == KILLED)
 
     @property
     def is_over(self) -> bool:
-        """Whether none is on its way any more. One that failed again and has tries left will run once more, later."""
+        """Whether no job is still on its way. Failed jobs with tries left do not count: they run again later."""
         return not (self.waiting or self.in_progress or self.unknown)
 
 
 @attrs.frozen
 class Run:
-    """An action as the audit log has it. `note` is the newest entry, of `noted_s`.
+    """An action in the audit log. `note`: the newest entry, written at `noted_s` (epoch seconds).
 
-    `jids` are those that its entries name, of `note.done` jobs, and `elsewhere` those of them that it led to queues
-    that no target here served.
+    `jids`: the job ids in its entries (`note.done` jobs were done; the ids of only the first are kept). `elsewhere`:
+    those that it sent to queues which no target of the writer's configuration served.
     """
 
     name: str
@@ -102,7 +103,7 @@ class Run:
 
 
 def run(client: Client, name: str) -> Run | None:
-    """Return the action that began with this entry of the audit log; None if there is none, any more.
+    """Return the action that began with this entry of the audit log; None if the log does not have it any more.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -126,10 +127,10 @@ def follow(
     elsewhere: Collection[str] = frozenset(),
     keeps_ends: bool = False,
 ) -> ActionResult:
-    """Return where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
+    """Return what became of these jobs, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
 
-    `elsewhere`: those that were sent to queues that no target here serves. `keeps_ends`: brokers write down how each
-    job ends (`History`). Raise `StoreUnavailable`.
+    `elsewhere`: those that were sent to queues which no target here serves. `keeps_ends`: brokers record how each job
+    ends (`History`). Raise `StoreUnavailable`.
     """
     wanted = frozenset(jids)
     first = _search(client, known, bounds, wanted)

@@ -22,7 +22,7 @@ _UNSETTLED = 2
 
 @attrs.define(eq=False)
 class History:
-    """The minutes of the last hours, kept between calls. Use one for each connection."""
+    """The counts per minute of the last hours, cached between calls. Use one for each connection."""
 
     _known: dict[int, Minute] = attrs.field(factory=dict)
 
@@ -37,9 +37,9 @@ class History:
 
 
 def percentile_ms(histogram: Sequence[int], share: float) -> float | None:
-    """Return about the time in ms below which this share (0 to 1) of the executions lies; None without any.
+    """Return the time (ms) that this share (0 to 1) of the executions did not exceed; None if there were none.
 
-    As exact as the buckets are: neighbouring limits differ by half.
+    It is approximate: each bucket's limit is 1.5 times the one before.
     """
     wanted = share * sum(histogram)
     below = 0

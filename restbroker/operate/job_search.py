@@ -40,10 +40,10 @@ _NAMED: Final = 10
 
 @attrs.frozen
 class SearchLimits:
-    """How far is searched: `seconds` in all, and at most so many `jobs` of each queue and set.
+    """Limits of a search: `seconds` in all, and at most `jobs` of each queue and set.
 
-    Also at most so many `ends` and `copies` of jobs, and `notes` of people; no further in a place where so many `hits`
-    were found. `gives_way`: it is not alone in its process, and rests as long as it works.
+    At most `ends` and `copies` of jobs and `notes` of the audit log are read; a place is left after `hits` results.
+    `gives_way`: the process has other work, so the search rests as long as it works.
     """
 
     seconds: float = 10.0
@@ -57,7 +57,7 @@ class SearchLimits:
 
 @attrs.frozen
 class End:
-    """How and when (epoch seconds, Redis' clock) a job ended that is nowhere any more, as `store.history` keeps it."""
+    """How and when (epoch seconds, Redis' clock) a job ended that is stored nowhere else, from `store.history`."""
 
     at_s: float
     ending: JobEnd
@@ -65,9 +65,9 @@ class End:
 
 @attrs.frozen(eq=False)
 class SearchQuery:
-    """What is searched for. `may_be_in` tells quickly from a job's bytes if it is none of these.
+    """Tests for the jobs searched for. `may_be_in` quickly excludes a job by its bytes.
 
-    `may_be_end` tells so from the record of an end, in which nothing is hidden.
+    `may_be_end` quickly excludes the record of an end, in which nothing is masked.
     """
 
     may_be_in: Callable[[bytes], bool]
@@ -78,9 +78,9 @@ class SearchQuery:
 
 @attrs.frozen(eq=False)
 class Match:
-    """A job that matches, where it was met. `name`: of the queue or set, or of the process that has it in progress.
+    """A job that matches. `name`: the queue or set, or the process that has the job in progress.
 
-    `number`: so many jobs come before it there.
+    `number`: how many jobs come before it there.
     """
 
     kind: Kind
@@ -91,9 +91,9 @@ class Match:
 
 @attrs.define(eq=False)
 class JobSearch:
-    """One search. `unseen`: what was not searched to the end. `refused`: what cannot be read.
+    """One search. `unseen`: places not searched to the end. `refused`: places that Redis refuses to show.
 
-    `looked_at`: how many jobs were read, by place.
+    `read_counts`: {place: how many jobs were read}.
     """
 
     client: Client
@@ -122,21 +122,21 @@ class JobSearch:
             yield from self._matches(zset, zset, f"the {zset} set", most=self.bounds.jobs, pieces=self._members(zset))
 
     def waiting_jobs(self) -> Iterator[Match]:
-        """Yield matches in queues that are known to Redis or that the configuration serves."""
+        """Yield matches in queues that Redis lists or the configuration serves."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         odd: Mapping[str, QueueName] = self.ask(queues.read_odd_names, {})
         for queue in self._in_time("queues", "the queue {}", announced | set(self.context.targets)):
             yield from self._in_queue(queue, odd.get(queue, queue))
 
     def in_unlisted_queues(self) -> Iterator[Match]:
-        """Yield matches in queues that were made with a push alone. To find them takes a look at all keys."""
+        """Yield matches in queues that Redis does not list, made by LPUSH alone. This reads the names of all keys."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         found: frozenset[str] = self.ask(survey.lists, frozenset())
         for queue in self._in_time("queues", "the queue {}", found - announced - set(self.context.targets)):
             yield from self._in_queue(queue, queue)
 
     def in_progress(self) -> Iterator[Match]:
-        """Yield matches among the jobs that restbroker's processes have taken."""
+        """Yield matches among the jobs that restbroker's processes have fetched."""
         alive: Mapping[str, int] = self.ask(identities.live_identities, {})
         dying: Mapping[str, int] = self.ask(identities.fenced_identities, {})
         for identity in self._in_time("processes", "jobs in progress of {}", {*alive, *dying}):
@@ -149,25 +149,25 @@ class JobSearch:
             )
 
     def copies(self) -> Iterator[Match]:
-        """Yield matching copies of dead jobs, newest first, wherever the jobs are now, however many are found."""
+        """Yield matching copies of dead jobs, newest first, without a limit on results, wherever the jobs are now."""
         most = self.bounds.copies
         found = self._through("copies of dead jobs", most, self._copies(), self._match_or_none, hits=most)
         return (Match("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
-        """Yield the records of jobs that were settled for good, newest first, back to `since_s` (epoch seconds)."""
+        """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
         found = self._through("finished jobs", self.bounds.ends, self._endings(since_s), self._end)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
-        """Yield these, as far as Redis lets them be read."""
+        """Yield these until Redis refuses to show more; then note that in `refused`."""
         try:
             yield from found
         except StoreRefused as error:
             self._note(error)
 
     def ask(self, question: Callable[[Client], T], instead: T) -> T:
-        """Return the answer, or `instead` if Redis refuses."""
+        """Return the answer, or `instead` if Redis refuses the question."""
         try:
             return question(self.client)
         except StoreRefused as error:

@@ -20,7 +20,7 @@ _WORD_LIMIT = 120
 
 @attrs.frozen
 class StoredJob:
-    """One job. `at_s` (epoch seconds): when it died, or when it is due. Texts are None where it has none."""
+    """One job. `at_s`: when it died, or is due (epoch seconds). Missing texts are None."""
 
     at_s: float
     jid: str | None
@@ -30,7 +30,7 @@ class StoredJob:
 
 
 def list_jobs(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]) -> Iterator[StoredJob]:
-    """Yield at most `limit` jobs, dead ones newest first, the others next due first; none of `secrets` is shown.
+    """Yield at most `limit` jobs, dead ones newest first, others next due first, with `secrets` masked.
 
     Raise `StoreUnavailable`.
     """
@@ -39,7 +39,7 @@ def list_jobs(client: Client, zset: SortedSet, limit: int, secrets: Collection[s
 
 
 def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
-    """Yield at most `limit` members of a set, with their scores. Raise `StoreUnavailable`."""
+    """Yield at most `limit` members of a set as (bytes, score). Raise `StoreUnavailable`."""
     skip = 0
     while skip < limit and (
         page := sets.list_members(client, zset, skip, min(PAGE, limit - skip), newest_first=newest_first)
@@ -49,7 +49,7 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
 
 
 def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
-    """Return what may be shown of a job's bytes."""
+    """Return the job in these bytes, with `secrets` masked."""
     return display.show_or_explain(
         lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, error_class=None, message=line)
     )

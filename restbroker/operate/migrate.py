@@ -31,10 +31,10 @@ _DESTINATIONS: tuple[Destination, ...] = ("queue", "retry", "dead", "stays")
 
 @attrs.frozen
 class Sources:
-    """Where to look: the configured queues, and each list of jobs in progress as queue and process id.
+    """Where to look: the configured queues, and the lists of jobs in progress, as (queue, process id).
 
-    `ambiguous`: keys that may belong to one of the queues or to another one; they are left alone. `complete`: Redis had
-    few enough keys to read all of them.
+    `ambiguous`: keys that may belong to another queue; they are left alone. `complete`: there were few enough keys to
+    read them all.
     """
 
     queues: tuple[str, ...]
@@ -45,10 +45,11 @@ class Sources:
 
 @attrs.frozen
 class Part:
-    """Some jobs with one way to go. `queue` is None if nothing names it; `source` is the key that they are in.
+    """Jobs of one key that go to one place. `queue` is None if nothing names it; `source` is the key that has them.
 
-    `repaired` must be changed so that Sidekiq and its web pages can read them. `unreadable` are no jobs: those in
-    progress go back byte for byte, and the broker makes them dead; those of the retry set become dead at once.
+    `repaired`: how many must change for Sidekiq and its web pages to read them. `unreadable`: how many are not jobs:
+    those in progress are requeued unchanged, and the broker moves them to the dead set; those of the retry set become
+    dead at once.
     """
 
     source: str
@@ -61,7 +62,7 @@ class Part:
 
 @attrs.frozen
 class Takeover:
-    """What would be moved, or was. `refused`: what Redis said, and how many jobs stay where they are because of it."""
+    """The jobs to move, or moved. `refused`: Redis' error messages, each with how many jobs stay because of it."""
 
     parts: tuple[Part, ...]
     refused: tuple[tuple[str, int], ...] = ()
@@ -74,7 +75,7 @@ class Takeover:
 
 @attrs.frozen
 class OriginalSigns:
-    """Signs that the original still runs. `blind`: Redis does not say who is connected, only the lists were watched."""
+    """Signs that the original still runs. `blind`: Redis does not show its clients, so only the lists were watched."""
 
     signs: tuple[str, ...]
     blind: bool
@@ -104,14 +105,14 @@ class _Tally:
         self.jobs[place] += 1
 
     def takeover(self) -> Takeover:
-        """Return the whole: jobs in progress, then what goes to be retried, what becomes dead, and what stays."""
+        """Return all parts: jobs in progress, then members of the retry set that are retried, become dead, and stay."""
         places = sorted(self.jobs, key=lambda place: (_DESTINATIONS.index(place[2]), place[0], place[1] or ""))
         parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
         return Takeover(tuple(parts), tuple(self.refused.items()))
 
 
 def sources(client: Client, queues: Sequence[str], process_ids: Collection[str]) -> Sources:
-    """Return the lists of jobs in progress: those of `process_ids`, or, if there are none, of all that are found."""
+    """Return the lists of jobs in progress of `process_ids`; if there are none, of all processes found in Redis."""
     known = set(queues) | migration.queue_names(client)
     lists: list[tuple[str, str]] = []
     unclear: list[str] = []
@@ -131,9 +132,9 @@ def sources(client: Client, queues: Sequence[str], process_ids: Collection[str])
 
 
 def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep) -> OriginalSigns:
-    """Return signs that the original still runs, after `watch_s` seconds at most.
+    """Return the signs that the original still runs, after at most `watch_s` seconds.
 
-    It writes no heartbeat to Redis, so that only what it does can be seen: taking jobs, and lists that change.
+    It writes no heartbeat to Redis. Its only signs are jobs that it takes and lists that change.
     """
     before = migration.states(client, where.lists)
     deadline_s = time.monotonic() + watch_s
@@ -168,7 +169,7 @@ def preview(client: Client, where: Sources) -> Takeover:
 
 
 def move(client: Client, where: Sources) -> Takeover:
-    """Move everything and return what was moved. Raise `StoreUnavailable`, perhaps half way: call it again."""
+    """Move everything and return what was moved. Raise `StoreUnavailable`, perhaps halfway: call it again."""
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
         if state.size:

@@ -19,7 +19,7 @@ from restbroker.job.retry import stamp, wrap_unreadable
 
 @attrs.frozen
 class Retry:
-    """The member goes to `retry`. `repaired`: its bytes had to change."""
+    """The member goes to the retry set. `repaired`: its bytes had to change."""
 
     payload: bytes
     queue: str
@@ -28,14 +28,14 @@ class Retry:
 
 @attrs.frozen
 class Kill:
-    """The member goes to the dead set, wrapped: it is no job."""
+    """The member is not a job; it goes to the dead set, wrapped."""
 
     payload: bytes
 
 
 @attrs.frozen
 class Keep:
-    """The member stays, since it belongs to a queue that is not ours: another go-workers program may share the set."""
+    """The member stays: its queue is not ours, and another go-workers program may share the set."""
 
     queue: str
 
@@ -44,9 +44,9 @@ Plan: TypeAlias = Retry | Kill | Keep
 
 
 def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge: int = 0) -> Plan:
-    """Return what to do with a member.
+    """Return what to do with a member of the retry set.
 
-    `nudge` (microseconds) makes it different from an equal one that is there already.
+    `nudge` (microseconds) makes it differ from an equal member of the set that it goes to.
     """
     # From the bytes, so that a second attempt makes the same one.
     spare = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]

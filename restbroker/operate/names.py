@@ -17,7 +17,7 @@ _ALIKE = 0.7
 
 
 def require(kind: str, name: str, known: Collection[str]) -> None:
-    """Raise `UsageError`, naming the nearest known name, unless `name` is one of them."""
+    """Raise `UsageError` with the nearest known name unless `name` is known."""
     if name in known:
         return
     near = get_close_matches(name, sorted(known), n=3)
@@ -25,7 +25,7 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known queue with a similar name, which the producer may have meant; None if there is none."""
+    """Return the known queue with the most similar name; None if none is similar."""
     plain = {other.casefold(): other for other in sorted(known)}
     # Whoever pushes by hand may have written the key's beginning twice.
     found = get_close_matches(name.casefold().removeprefix("queue:").strip(), plain, n=1, cutoff=_ALIKE)
@@ -33,9 +33,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def exact(client: Client, queue: str) -> QueueName:
-    """Return the queue's own name: `queue`, or the bytes of a name that is not UTF-8 and is shown like this.
+    """Return the queue's name in Redis: `queue`, or the bytes that are shown as `queue` if they are not UTF-8.
 
-    Raise `UsageError` if two queues are shown like this.
+    Raise `UsageError` if two queues are shown so.
     """
     # Only such a name is shown with this, so that nothing is asked for others.
     meant = queues.read_odd_names(client).get(queue) if "\\x" in queue else None

@@ -26,7 +26,7 @@ _LOOKED_AT: Final = 1000
 
 @attrs.frozen
 class SearchedPlace:
-    """A place that was searched, and how many jobs are there now; None: Redis does not let it be read."""
+    """A place that was searched. `jobs`: how many it has now; None: Redis refuses to show it."""
 
     place: str
     jobs: int | None
@@ -34,7 +34,7 @@ class SearchedPlace:
 
 @attrs.frozen
 class UnservedQueue:
-    """A queue with jobs in it that no process serves and no target has. `meant`: a queue with a similar name."""
+    """A queue with jobs that no process and no target serves. `similar`: a queue with a similar name."""
 
     name: str
     jobs: int
@@ -43,7 +43,7 @@ class UnservedQueue:
 
 @attrs.frozen
 class Copies:
-    """Of the `looked_at` newest copies of dead jobs, so many `left` the dead set: retried, deleted, or trimmed."""
+    """`left_dead_set` of the `looked_at` newest copies are no longer in the dead set: retried, deleted or trimmed."""
 
     looked_at: int = 0
     left_dead_set: int = 0
@@ -51,9 +51,10 @@ class Copies:
 
 @attrs.frozen
 class HistoryExtent:
-    """How jobs ended: for how long it is kept (`History`; None: it is not), how many are there, since when (epoch s).
+    """The History of finished jobs: it keeps the last `for_s` seconds (None: off).
 
-    What is there may have been written by brokers with another configuration.
+    `ends`: how many it has, the oldest from `since_s` (epoch seconds). Brokers with another configuration may have
+    written them.
     """
 
     for_s: float | None
@@ -63,7 +64,7 @@ class HistoryExtent:
 
 @attrs.frozen
 class NotFound:
-    """What was found out. `namespaces`: others on this Redis in which there are queues, "" for none."""
+    """The places searched in vain, and more. `namespaces`: others on this Redis that have queues; "" is none."""
 
     searched: tuple[SearchedPlace, ...]
     unserved: tuple[UnservedQueue, ...]

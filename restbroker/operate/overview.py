@@ -50,9 +50,9 @@ _STATES = {"open": "up", "closed": "down"}
 
 
 class SystemStats(TypedDict):
-    """Ready for JSON. `targets` has one row for each target in each process.
+    """Figures, ready for JSON. `targets` has a row per target and process.
 
-    `sources` has one for each source of events in each process that reads it, and for each user whose stream that is.
+    `sources` has a row per event source and process that reads it; a stream of a user has a row per user.
     """
 
     totals: dict[str, int]
@@ -62,7 +62,7 @@ class SystemStats(TypedDict):
 
 
 def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
-    """Return all figures, also of the queues `wanted`, even if no process or Redis knows these.
+    """Return all figures, including those of the queues `wanted`, even if neither a process nor Redis knows them.
 
     Times are seconds unless their names say ms. Raise `StoreUnavailable`.
     """
@@ -70,7 +70,7 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
 
 def stats_from(client: Client, seen: Overview) -> SystemStats:
-    """Return the figures that `system_stats` returns, from `seen`, read before. Raise `StoreUnavailable`."""
+    """Return the figures of `system_stats` from `seen`, which was read before. Raise `StoreUnavailable`."""
     targets = {lane.registration.process.target for lane in seen.identities if lane.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
@@ -140,5 +140,5 @@ def _state(snapshot: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def state_text(state: str) -> str:
-    """Return a target's state in words for people."""
+    """Return a target's state for people."""
     return "login refused" if state == "denied" else state

@@ -16,10 +16,10 @@ def _reason(pause: Pause) -> str:
 
 
 def of_target(name: str, pause: Pause) -> str:
-    """Return one reason why a target is paused, as a sentence."""
+    """Return a sentence that says who or what paused the target, and why."""
     return f"The target {name} is paused{_until(pause)} ({pause.reason}){_reason(pause)}."
 
 
 def of_queue(name: str, pause: Pause) -> str:
-    """Return why a queue is paused, as a sentence."""
+    """Return a sentence that says who paused the queue, and why."""
     return f"The queue {name} is paused{_until(pause)}{_reason(pause)}."

@@ -35,9 +35,9 @@ _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 @attrs.frozen
 class Work:
-    """A job that a process has in delivery: `job.at_s` says since when (epoch seconds); `name` is its command or class.
+    """A job that a process is delivering. `job.at_s`: since when (epoch seconds).
 
-    `name` None: it does not say. `thread` names it among those of its process.
+    `name`: its command or class; None: unknown. `thread` identifies it within its process.
     """
 
     thread: str
@@ -48,11 +48,11 @@ class Work:
 
 @attrs.frozen
 class Process:
-    """One process. `name` is `host:pid:nonce`, to which requests are addressed.
+    """One process. `name` is `host:pid:nonce`, the address for requests.
 
-    It is `host:pid` if the process wrote no record: then no request reaches it. `version` is what it says of itself
-    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_progress`: how many jobs Redis lists as its own, for Ruby's
-    how many it says; of `jobs` it shows a thousand at most. `heartbeat_age_s`: seconds since its last heartbeat.
+    It is `host:pid` if the process wrote no record; then no request reaches it. `version` is the process's own word
+    (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_progress`: how many jobs Redis lists as its own (for Ruby's:
+    its own count); `jobs` has at most a thousand. `heartbeat_age_s`: seconds since its last heartbeat.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Process:
 
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:
-        """Whether it runs or is quiet. Silent: it was killed, or hangs, or cannot reach Redis."""
+        """The state. Silent: the process was killed, hangs, or cannot reach Redis."""
         if (self.heartbeat_age_s or 0.0) > _SILENT_S[self.is_restbroker]:
             return "silent"
         return "quiet" if self.quiet else "running"
@@ -84,7 +84,7 @@ class Process:
 def processes(
     client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Overview | None = None
 ) -> list[Process]:
-    """Return every process that lives, by name; none of `secrets` is shown. `seen`: what was read already.
+    """Return all live processes, by name, with `secrets` masked. `seen`: an overview that was read before.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -101,7 +101,7 @@ def processes(
 
 
 def quiet(client: Client, process: str, who: str, why: str = "") -> None:
-    """Order a process to take no more jobs, for good; it finishes what it has in progress.
+    """Order a process to take no more jobs until it is restarted; it finishes its jobs in progress.
 
     It obeys within about five seconds. Raise `RestbrokerError` if there is no such process.
     """
@@ -109,19 +109,19 @@ def quiet(client: Client, process: str, who: str, why: str = "") -> None:
 
 
 def stop(client: Client, process: str, who: str, why: str = "") -> None:
-    """Order a process to finish what it has in progress, within its time-out, and to end.
+    """Order a process to finish its jobs in progress, within its time-out, and to end.
 
-    It obeys within about five seconds. A worker of `run --processes` is started again by its supervisor, and so are
-    most services. Raise `RestbrokerError` if there is no such process.
+    It obeys within about five seconds. The supervisor of `run --processes` restarts a worker, and so do most service
+    managers. Raise `RestbrokerError` if there is no such process.
     """
     _ask(client, process, "TERM", who=who, why=why)
 
 
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
-    """Order a process of restbroker to end the delivery of the job that it shows as `thread` (`Work`).
+    """Order a process to end the delivery of the job with this `thread` (`Work`).
 
-    It obeys within five seconds. The job dies as `Cancelled`, with whether it may have run; if it ends by itself
-    before, it is settled as ever. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
+    It obeys within five seconds. The job dies as `Cancelled`, which says whether it may have run; if it ends before, it
+    is settled as usual. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
     """
     found = next((one for one in stored.read_all(client) if one.name == process), None)
     if found is None:

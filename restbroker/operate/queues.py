@@ -38,10 +38,10 @@ _NOTE_EVERY_S: Final = 1.0
 
 @attrs.frozen
 class Queue:
-    """A queue: how many jobs wait, and how many seconds the next one has been waiting (None: it does not say).
+    """A queue: how many jobs wait, and for how many seconds the next one has (None: unknown).
 
     `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
-    where jobs are taken.
+    if it is not paused.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Queue:
 
 @attrs.frozen
 class WaitingJob:
-    """A job in a queue: `place` 0 is taken next; how long it has been waiting in seconds, None if it does not say."""
+    """A job in a queue. `place` 0 is taken next; `waited_s`: how long it has waited, None if it does not say."""
 
     place: int
     waited_s: float | None
@@ -63,7 +63,7 @@ class WaitingJob:
 
 @attrs.frozen
 class ClearProgress:
-    """How far a queue is cleared, which had `total` jobs. `ended` is False as long as it goes on."""
+    """Progress of clearing a queue of `total` jobs. `ended` is False until the last report."""
 
     total: int
     done: int = 0
@@ -71,7 +71,7 @@ class ClearProgress:
 
 
 def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
-    """Return every queue that Redis, a process or `wanted` knows, or that is paused.
+    """Return all queues that Redis, a process or `wanted` names, and all that are paused.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -94,8 +94,8 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
 def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = None) -> bool:
     """Pause a queue for all processes, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
 
-    Jobs in progress still run. Return False if it was paused already. Raise `StoreUnavailable`: it may be paused; the
-    same call again is right.
+    Jobs in progress still run. Return False if it was already paused. Raise `StoreUnavailable`: the queue may be
+    paused, and the call may be repeated.
     """
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=pause_length(for_s), why=why))
@@ -103,14 +103,14 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
 
 
 def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
-    """Let jobs of a queue be taken again, no matter who paused it. Return False if it was not paused."""
+    """End the pause of a queue, no matter who paused it. Return False if it was not paused."""
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="resume", place=place_of(queue), why=why))
     return pauses.resume_queue(client, own)
 
 
 def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[WaitingJob]:
-    """Yield at most `limit` jobs behind the first `skip`, the next to be taken first; none of `secrets` is shown."""
+    """Yield at most `limit` jobs after the first `skip`, the next one first, with `secrets` masked."""
     own = exact(client, queue)
     now_s = time_s(client)
     start, end = skip, skip + limit
@@ -122,7 +122,7 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
 
 
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
-    """Delete all jobs that wait in a queue, as `clearing` does, and return how many. `dry_run`: only count them."""
+    """Delete all jobs that wait in a queue; return how many. `dry_run`: only count them."""
     if dry_run:
         return size_of(client, exact(client, queue))
     done = 0
@@ -132,11 +132,11 @@ def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool 
 
 
 def clear_in_steps(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
-    """Delete all jobs that wait in a queue now, the oldest first; yield after each batch how far it came.
+    """Delete all jobs that wait in a queue now, oldest first; yield the progress after each batch.
 
-    They are gone: nothing keeps a copy. Jobs in progress still run; what is pushed meanwhile stays. A caller that stops
-    iterating stops it, and the same call again goes on with the rest. Raise `UsageError` if the key is no list;
-    `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
+    They are lost: there is no copy. Jobs in progress still run; jobs pushed meanwhile stay. It stops when the caller
+    stops iterating; the same call again deletes the rest. Raise `UsageError` if the key is not a list. Raise
+    `StoreUnavailable` or `StoreRefused`: the batches before are deleted, and perhaps one more.
     """
     own = exact(client, queue)
     so_far = ClearProgress(size_of(client, own))
@@ -163,7 +163,7 @@ def clear_in_steps(client: Client, queue: str, who: str, why: str = "") -> Gener
 
 
 def size_of(client: Client, queue: QueueName) -> int:
-    """Return how many jobs wait in it. Raise `UsageError` if the key is no list."""
+    """Return how many jobs wait in a queue. Raise `UsageError` if its key is not a list."""
     size = stored.size(client, queue)
     if size is None:
         key = client.keys.queue_of(queue)
@@ -173,12 +173,12 @@ def size_of(client: Client, queue: QueueName) -> int:
 
 
 def pause_length(for_s: float | None) -> str:
-    """Return how long a pause is to last, in words for the audit log."""
+    """Return the length of a pause, in words for the audit log."""
     return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
 def place_of(queue: str) -> str:
-    """Return the `place` of an action on a queue, as the audit log has it."""
+    """Return a queue's `place` in the audit log."""
     return f"queue:{queue}"
 
 

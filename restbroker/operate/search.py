@@ -33,9 +33,9 @@ _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 
 @attrs.frozen
 class SearchHit:
-    """A job, and where it is. `name`: of the queue or set, or of the process that has it in progress.
+    """A job and its place. `name`: the queue or set, or the process that has the job in progress.
 
-    `number`: so many come before it there. `entry.at_s`: when it is due, died or was pushed.
+    `number`: how many jobs come before it there. `entry.at_s`: when it is due, died or was pushed.
     """
 
     kind: Kind
@@ -46,9 +46,9 @@ class SearchHit:
 
 @attrs.frozen
 class SearchResult:
-    """What was found. `ends`: finished jobs, newest first. `looked_at`: how many jobs were read of each place.
+    """The result. `ends`: finished jobs, newest first. `looked_at`: {place: how many jobs were read}.
 
-    `unseen`: what was not searched, or not to the end. `refused`: what Redis did not let be read, and what to do.
+    `unseen`: places not searched, or not to the end. `refused`: places that Redis refuses to show, and what to do.
     """
 
     hits: tuple[SearchHit, ...]
@@ -59,13 +59,13 @@ class SearchResult:
 
     @property
     def jobs(self) -> int:
-        """How many jobs were found: one may have a copy and an end, too."""
+        """How many jobs were found: a job counts once, even if it also has a copy and an end."""
         named = {hit.entry.jid for hit in self.hits} | {end.ending.jid for end in self.ends}
         return len(named - {None}) + sum(hit.entry.jid is None for hit in self.hits)
 
 
 def search(client: Client, sought: where.SearchTerms, known: ConfigContext, bounds: SearchLimits) -> SearchResult:
-    """Search everywhere for jobs that have all texts and match all conditions. Raise `StoreUnavailable`."""
+    """Search everywhere for jobs that contain all texts and match all conditions. Raise `StoreUnavailable`."""
     asked = _Query(sought, tuple(_words(sought)), any(one.field == "at" for one in sought.where))
     walk = JobSearch(
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
@@ -113,24 +113,24 @@ class _Query:
     _unread: int = 0
 
     def note(self, raw: bytes) -> bool:
-        """Count what cannot be searched. Return True: nothing is left out for its bytes, in which secrets are."""
+        """Count jobs that cannot be searched. Return True: bytes may contain secrets, so none is excluded by them."""
         self._large += bool(self.terms.texts) and len(raw) > SHOWN_BYTES
         self._unread += raw[:1] not in b"{[ \t\r\n"
         return True
 
     def may_have_ended(self, record: bytes) -> bool:
-        """Tell whether the record of an end may be of a job that matches."""
+        """Tell whether the record of an end may be that of a matching job."""
         return bool(self.copied_jids) or self._may_match(record.lower())
 
     def is_job(self, look: JobView) -> bool:
-        """Tell whether it is one of the jobs that are searched for."""
+        """Tell whether the job matches."""
         if self.words and (shown := look.open_text) is not None and not self._may_match(shown):
             return False
         timed = _with_time(look) if self.is_timed else look
         return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
 
     def is_end(self, end: End) -> bool:
-        """Tell whether a job that matches ended so. `end` is as it may be shown."""
+        """Tell whether this is the end of a matching job. `end` has its secrets masked."""
         one = end.ending
         if one.jid in self.copied_jids or self.only_gone:
             return one.jid in self.copied_jids
@@ -143,7 +143,7 @@ class _Query:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
 
     def gaps(self) -> Iterator[str]:
-        """Yield what lies there and could not be searched."""
+        """Yield what could not be searched."""
         if self._large:
             yield f"the arguments of {self._large} jobs that have more than {SHOWN_BYTES // 1024} KiB"
         if self._unread:

@@ -11,10 +11,10 @@ from restbroker.job.json_types import Json
 
 
 def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
-    """Tell whether a worker pool with this snapshot takes jobs, as far as its process goes; its target may be down."""
+    """Tell whether a worker pool with this snapshot takes jobs. Its target may be down even so."""
     return snapshot.get("quiet") is not True and snapshot.get("finishing") is not True
 
 
 def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
-    """Return what a process reported of a worker pool with its last heartbeat; empty if that cannot be read."""
+    """Return a worker pool's snapshot from its process's last heartbeat; empty if it cannot be read."""
     return rubyjson.object_of(raw or b"") or {}

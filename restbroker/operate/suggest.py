@@ -18,9 +18,9 @@ from restbroker.servers.allowed_commands import allowed_commands
 
 @attrs.frozen
 class Suggestion:
-    """The suggestion for one target. `text`: lines for a file of its server, or what to set there.
+    """A suggestion for one target. `text`: lines for a file of its server, or settings to make there.
 
-    `text` None: a target of this kind needs nothing.
+    `text` None: targets of this kind need nothing.
     """
 
     target: str
@@ -29,10 +29,10 @@ class Suggestion:
 
 
 def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestion]:
-    """Return one suggestion for each target, or for each of `targets`.
+    """Return one suggestion per target; `targets` limits them to these.
 
-    Commands are those of the version that a running process found. Raise `UsageError` for a target that is not
-    configured.
+    The commands are those of the server's version that a running process found. Raise `UsageError` for a target that is
+    not configured.
     """
     known = [target.name for target in config.targets]
     for name in targets:

@@ -41,10 +41,10 @@ _ALL: Final = 10**9
 
 @attrs.define
 class Cause:
-    """A group with how many jobs it has. `first_s`, `last_s`: between when they died or last failed (epoch seconds).
+    """A group of failed jobs. `first_s`, `last_s`: when the first and the last of them died or failed (epoch seconds).
 
-    The rest is of the newest of them, as it may be shown: `key` names it, as a job id does; `command` is its class
-    where it has none, `code` its `error_class`.
+    All else is from the newest of them, with secrets masked: `key` identifies it as a job id would; `command` is its
+    class if it names no command; `code` is its `error_class`.
     """
 
     group: str
@@ -59,17 +59,17 @@ class Cause:
     last_s: float = -inf
 
     def add(self, jobs: int, first_s: float, last_s: float) -> None:
-        """Count that many more."""
+        """Count `jobs` more, which failed between `first_s` and `last_s`."""
         self.jobs += jobs
         self.first_s, self.last_s = min(self.first_s, first_s), max(self.last_s, last_s)
 
 
 @attrs.frozen
 class Summary:
-    """The causes of the jobs of a set: those with most jobs first.
+    """The causes of failure in a set, largest first.
 
-    A job in none of them did not fail, or has a cause beyond the thousand that are told apart. `meant`: how many of the
-    jobs that were read match the conditions. `looked_at` is less than `total` where time was up.
+    Jobs that did not fail have no cause; at most a thousand causes are counted. `matching`: how many of the jobs read
+    match the conditions. `looked_at` is less than `total` if time ran out.
     """
 
     causes: tuple[Cause, ...]
@@ -79,7 +79,7 @@ class Summary:
 
     @property
     def main(self) -> Sequence[Cause]:
-        """The fewest causes that make up 95 % of the jobs that are meant; all causes if they make up less."""
+        """The fewest causes that explain 95 % of the matching jobs; all causes if they explain less."""
         jobs = 0
         for number, cause in enumerate(self.causes, start=1):
             jobs += cause.jobs
@@ -102,9 +102,9 @@ class _Slice:
 
 @attrs.define(eq=False)
 class Summaries:
-    """The causes of the jobs of a set that match conditions, always up to date.
+    """The causes of failure of jobs that match conditions, kept up to date.
 
-    `gives_way`: it is not alone in its process.
+    `gives_way`: the process has other work, so this rests as long as it works.
     """
 
     zset: SortedSet
@@ -116,7 +116,7 @@ class Summaries:
     """The newest entry of the audit log that was seen."""
 
     def now(self, client: Client, seconds: float = 60.0) -> Summary:
-        """Return what is there, as far as it can be read in `seconds`; the next call goes on.
+        """Return the summary of what can be read in `seconds`; the next call continues.
 
         Raise `StoreUnavailable` or `StoreRefused`.
         """

@@ -37,10 +37,10 @@ _REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|
 
 @attrs.frozen
 class ResumePoint:
-    """Where an action that was stopped goes on: behind the place `after`, with so many `jobs` of the set to look at.
+    """Where a stopped action continues: after the place `after`, with `jobs` of the set still to look at.
 
-    `planned` keeps the scores of one action apart. `done`: so many jobs it did until then. `run`: the audit entry that
-    it began with; "": it did nothing yet.
+    `planned` keeps the scores of one action different. `done`: how many jobs are done. `run`: the action's first audit
+    entry; "": nothing is done yet.
     """
 
     after: str
@@ -55,7 +55,7 @@ class ResumePoint:
 
     @classmethod
     def of(cls, written: str) -> Self:
-        """Return the point that `str` made this text of. Raise `UsageError` for any other text."""
+        """Return the point from the text that `str` made of it. Raise `UsageError` for any other text."""
         found = _REST.fullmatch(written)
         if found is None:
             raise UsageError("The place where this action continues cannot be read.", "Start it again.")
@@ -65,17 +65,18 @@ class ResumePoint:
 
 @attrs.frozen
 class Progress:
-    """How far an action came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
+    """Progress of an action. `matched` is `done` + `gone` + all of `refused`, except for jobs that changed meanwhile.
 
-    `done`: with a dry run, what would be done. `gone`: someone else was faster. `refused`: why jobs stay where they
-    are, and how many. `foreign_queues`: queues that this configuration does not serve, and how many jobs this leads
-    there, or leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for.
-    `previews`: of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as
-    long as it goes on; `rest` is where, unless jobs were named. `inventory`: what is meant, as far as it was read.
-    `began_s`: by Redis' clock, epoch seconds. `run`: the audit entry that it began with, "" where nothing was done.
-    `jids`: the ids of the jobs of the last batch that were done, `elsewhere` those of them that were led to queues
-    which this configuration does not serve. `unseen`: jobs that others took, or hid by taking the newest, before it was
-    known whether they are meant.
+    `done`: how many jobs were done, or would be in a dry run. `gone`: jobs that something else took first. `refused`:
+    {reason: how many jobs stayed}. `foreign_queues`: {queue that this configuration does not serve: how many jobs were
+    sent there, or stayed because they would be}. `examples`: the first matching jobs. `missing`: names of jobs that
+    were not found. `previews`: the first edited jobs, as (before, after).
+
+    `ended` is False until the last report; `rest` says where to continue, unless jobs were named. `inventory`: the
+    members read so far. `began_s`: by Redis' clock (epoch seconds). `run`: the action's first audit entry, "" if
+    nothing was done. `jids`: ids of the jobs done in the last batch; `elsewhere`: those of them that were sent to
+    foreign queues. `unseen`: jobs that disappeared before they could be tested: others took them, or took the newest
+    job by which places in the queue are counted.
     """
 
     total: int
@@ -102,9 +103,8 @@ class Progress:
 class Tally:
     """The count of one action.
 
-    `place` is the set, or `queue:NAME`; `where`, which jobs are meant, as the entries say it.
-
-    `just_done`: jobs of the last batch. `refused`: why jobs stay where they are, and how many.
+    `place` and `where` are those of its audit entries (`AuditEntry`). `just_done`: how many jobs the last batch did.
+    `refused`: {reason: how many jobs stayed}.
     """
 
     client: Client
@@ -120,27 +120,27 @@ class Tally:
     _noted_s: float = -_NOTE_EVERY_S
 
     def begin(self) -> None:
-        """Write that it begins, unless that is written."""
+        """Write the action's first audit entry, unless it is written."""
         if not self.progress.run:
             self.progress = attrs.evolve(self.progress, run=self._note("begun"))
 
     def conclude(self, state: State) -> None:
-        """Write down how it ended, if it began.
+        """Write the action's last audit entry, if it has a first one.
 
-        If Redis does not answer, the error that ended the action says so.
+        If Redis does not answer, do nothing: the error that ended the action says so.
         """
         if self.progress.run and not self.dry_run:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 self._note(state)
 
     def preview(self, before: JobView, after: JobView) -> None:
-        """Keep what an edit makes of a job, if it is one of the first."""
+        """Keep a job before and after an edit, if it is one of the first."""
         kept = self.progress.previews
         if len(kept) < EXAMPLES:
             self.progress = attrs.evolve(self.progress, previews=(*kept, (before.entry(), after.entry())))
 
     def count(self, looks: Sequence[JobView], outcomes: Sequence[Outcome], looked_at: int) -> None:
-        """Count what became of these jobs, and write how far it came. `looked_at`: so many were read for them."""
+        """Count these jobs' outcomes and write the progress. `looked_at`: how many jobs were read to find them."""
         so_far = self.progress
         done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         reasons = [why for outcome in outcomes if (why := reason_left(outcome)) is not None]
@@ -166,7 +166,7 @@ class Tally:
             self._note("going on", self._hidden(jids), self._hidden(self.progress.elsewhere if jids else ()))
 
     def miss(self, *, gone: int = 0, unseen: int = 0) -> None:
-        """Count jobs that could not be read: `gone` are those that were meant."""
+        """Count jobs that could not be read: `gone` were selected, `unseen` could not be tested."""
         so_far = self.progress
         self.progress = attrs.evolve(
             so_far, matched=so_far.matched + gone, gone=so_far.gone + gone, unseen=so_far.unseen + unseen

@@ -25,14 +25,14 @@ _LARGEST = 1e15
 
 @attrs.frozen
 class Target:
-    """A target over all its processes; `per_process` has a row of `overview.system_stats` for each that lives.
+    """A target over all its processes; `per_process` has a row of `overview.system_stats` for each live one.
 
-    `state` (up, down, denied), `reason`, `hint` and `down_for_s` are of the worst of them, `down_in` says in how many
-    it is not up; None: no process serves it, or none says. `pauses`: why it gets no jobs anywhere.
-    `concurrency`, `limit` (how many jobs it gets at once now), `busy`, `ahead`, `in_progress`, `rate_per_s`,
-    `delivered` and `failed` (since each process' start) are sums. `p50_ms` to `p99_ms`, of the last minute, are those
-    of the process that fares worst. `rate_limit_per_s` and `max_in_flight` hold for all together. `limited`: what held
-    a process' last fetch back. `outcomes`: how many tries ended as which, where processes say.
+    `state` (up, down, denied), `reason`, `hint` and `down_for_s` are those of the worst process; None: no process
+    serves the target, or none reports. `down_in`: in how many processes it is not up. `pauses`: the pauses that hold
+    for all processes. `concurrency`, `limit` (jobs at once now), `busy`, `ahead`, `in_progress`, `rate_per_s`,
+    `delivered` and `failed` (since each process started) are sums. `p50_ms` to `p99_ms` are those of the slowest
+    process in the last minute. `rate_limit_per_s` and `max_in_flight` hold for all processes together. `limited`: what
+    limited the processes' last fetches. `outcomes`: {outcome: how many tries}, if processes report them.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Target:
 
 
 def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
-    """Return every target that a process serves, that a person paused, or that is `wanted`.
+    """Return all targets that a process serves, that a person paused, or that are `wanted`.
 
     Raise `StoreUnavailable`.
     """
@@ -73,7 +73,7 @@ def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
 
 
 def merge_rows(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
-    """Return the targets of these rows, which `overview.system_stats` made. Raise `StoreUnavailable`."""
+    """Return the targets of these rows of `overview.system_stats`. Raise `StoreUnavailable`."""
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
     for lane in lanes:
         if isinstance(name := lane["target"], str):
@@ -86,7 +86,7 @@ def merge_rows(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Coll
 def pause(client: Client, target: str, who: str, why: str, for_s: float | None = None) -> None:
     """Pause a target in all processes, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
 
-    Jobs in progress still run. Raise `StoreUnavailable`: it may be paused; the same call again is right.
+    Jobs in progress still run. Raise `StoreUnavailable`: the target may be paused, and the call may be repeated.
     """
     audit.write(
         client, AuditEntry(who=who, action="pause", place=f"target:{target}", where=pause_length(for_s), why=why)
@@ -95,7 +95,7 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
 
 
 def resume(client: Client, target: str, who: str, why: str = "") -> bool:
-    """End a person's pause of a target; it stays paused for other reasons. Return False if no person had paused it."""
+    """End a person's pause of a target; other pauses stay. Return False if no person had paused it."""
     audit.write(client, AuditEntry(who=who, action="resume", place=f"target:{target}", why=why))
     return pauses.resume_target(client, target)
 

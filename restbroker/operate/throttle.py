@@ -21,9 +21,9 @@ _ITEMS_PER_STEP = 16
 
 @attrs.define(eq=False)
 class Throttle:
-    """Slows one piece of work in one thread down, so that others run.
+    """Makes work in one thread rest now and then, so that other threads run.
 
-    `worked_s` returns this thread's CPU time; `rest` lets others run.
+    `worked_s` returns this thread's CPU time; `rest` sleeps.
     """
 
     worked_s: Callable[[], float] = time.thread_time
@@ -34,7 +34,7 @@ class Throttle:
         self._rested_at_s = self.worked_s()
 
     def step(self) -> None:
-        """Rest if it is time to."""
+        """Rest if this thread has worked long enough."""
         worked_s = self.worked_s() - self._rested_at_s
         if worked_s >= _WORK_S:
             self.rest(min(worked_s, _LONGEST_REST_S))
@@ -42,7 +42,7 @@ class Throttle:
 
 
 def throttle_items(items: Iterable[T], throttle: Throttle) -> Iterator[T]:
-    """Yield the same items, with a step after every few of them."""
+    """Yield the same items, and call `step` after every few."""
     for number, item in enumerate(items, start=1):
         yield item
         if number % _ITEMS_PER_STEP == 0:

@@ -20,11 +20,9 @@ from restbroker.store.client import Client
 
 @attrs.frozen
 class TokenCounts:
-    """Jobs by the name of their token; None stands for an unknown one.
+    """How many jobs have which token, by the token's name; None: an unknown token.
 
-    `previous`: those with a secret that is replaced.
-
-    `skipped`: how many jobs beyond the limit were not read.
+    `previous`: jobs with a secret that is being replaced. `skipped`: how many jobs beyond the limit were not read.
     """
 
     jobs: Counter[str | None]
@@ -35,7 +33,7 @@ class TokenCounts:
 def count_tokens(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> TokenCounts:
     """Count the tokens of the next `limit` jobs of each queue, of the retry set and of the schedule set.
 
-    Of the sets only what goes to one of these queues counts. Raise `StoreUnavailable`.
+    Jobs of the sets count only if they go to one of these queues. Raise `StoreUnavailable`.
     """
     jobs: Counter[str | None] = Counter()
     previous: Counter[str] = Counter()
@@ -53,7 +51,7 @@ def count_tokens(client: Client, tokens: Tokens, served: Sequence[str], limit: i
 
 
 def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | None:
-    """Return which token, as configured now, the job in this queue carries; None if it carries none of these."""
+    """Return which configured token the job in this queue carries; None if it carries none."""
     submission = arguments.read(fields.get("args"))
     read = submission if isinstance(submission, Submission) else None
     given = arguments.token_and_reply_id(fields.get("args"))[0] if read is None else read.token

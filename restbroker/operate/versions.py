@@ -13,7 +13,7 @@ _QUICK_S: Final = 0.5
 
 
 def server_version_of(config: Config, target: Target) -> str | None:
-    """Return the version that a running process found; None if there is none, or Redis does not say it quickly."""
+    """Return the server's version as a running process found it; None if none did, or Redis answers too slowly."""
     # The store is slow to import, and of no use without a configuration.
     from restbroker.operate.connect import open_store
     from restbroker.operate.enqueue import find_process

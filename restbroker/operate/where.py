@@ -53,7 +53,7 @@ OPTIONS: Final = "; for dead and retries also"
 
 @attrs.frozen
 class Span:
-    """A stretch of time in epoch seconds, `end_s` excluded; a moment begins and ends at once."""
+    """A time span in epoch seconds, without `end_s`; a moment begins and ends at once."""
 
     begin_s: float
     end_s: float
@@ -64,7 +64,7 @@ Value: TypeAlias = str | float | Span
 
 @attrs.frozen
 class Condition:
-    """One condition. `field` is one of FIELDS or, behind `arg.`, the name of an argument; `text` is what was typed."""
+    """One condition. `field` is one of FIELDS, or `arg.` and an argument's name; `text` is as it was typed."""
 
     field: str
     op: Op
@@ -73,13 +73,13 @@ class Condition:
 
     @property
     def argument(self) -> str | None:
-        """The argument that it is about; None for a field."""
+        """The name of the condition's argument; None if it is on a field."""
         return self.field.removeprefix(ARGUMENT) if self.field.startswith(ARGUMENT) else None
 
     def holds(self, found: Json) -> bool:
-        """Tell whether it holds for what a job has there: None where it has nothing.
+        """Tell whether the condition holds for a job's value, None if the job has none.
 
-        Nothing holds for what is masked.
+        It never holds for a masked value.
         """
         if found == MASK:
             return False
@@ -140,7 +140,7 @@ Where: TypeAlias = tuple[Condition, ...]
 
 
 def require_waiting(where: Where) -> None:
-    """Raise `UsageError` for conditions by which jobs that wait in a queue cannot be chosen."""
+    """Raise `UsageError` if a condition is on something that waiting jobs do not have."""
     if any(condition.field == "failure_group" for condition in where):
         raise UsageError(
             "failure_group is only for failed jobs; jobs that wait in a queue have none.",
@@ -149,9 +149,9 @@ def require_waiting(where: Where) -> None:
 
 
 def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Sequence[str] = ()) -> Where:
-    """Return the conditions that were typed. Raise `UsageError`, which says what is wrong and what is allowed.
+    """Return the conditions that were typed. Raise `UsageError` with what is wrong and what is allowed.
 
-    `ahead`: `at` is when a job is due, so that `2h` is two hours from now. `hidden`: arguments whose values are never
+    `ahead`: `at` is when a job is due, so `2h` means two hours from now. `hidden`: arguments whose values are never
     shown (message texts, unless `ShowBodies`).
     """
     return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
@@ -159,14 +159,14 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
 
 @attrs.frozen
 class SearchTerms:
-    """What a person searches for: `texts` that must all be in a job, in upper or lower case, and conditions."""
+    """A search: `texts` that must all be in a job, in upper or lower case, and conditions."""
 
     texts: tuple[str, ...]
     where: Where
 
 
 def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = ()) -> SearchTerms:
-    """Return the terms: each is a condition if an operator follows a name, else a text; one in quotes always is a text.
+    """Return the terms: a name with an operator is a condition, anything else is a text, and so is a quoted term.
 
     Raise `UsageError`.
     """
@@ -181,28 +181,28 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
 
 
 def time_condition(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
-    """Return a condition on a time, for an option that says before or after which: `value` may be a span here.
+    """Return the condition of an option such as `--since` or `--until`; its value may be a duration here.
 
-    A span means so long ago, or with `ahead` for `at` from now on; a sign decides. Raise `UsageError`.
+    A duration means that long ago, or from now on if `ahead` and the field is `at`; a sign decides. Raise `UsageError`.
     """
     span = _time(field, _unquote(value), now_s, ahead=ahead and field == "at")
     return with_fixed_time(Condition(field, op, span, f"{field} {op} {value}"))
 
 
 def is_time(value: str, now_s: float) -> bool:
-    """Tell whether an option that says before or after which time takes this: a time, or a span."""
+    """Tell whether an option such as `--since` takes this value: a time, or a duration."""
     return _span(_unquote(value), now_s, ahead=False) is not None
 
 
 def age_condition(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
-    """Return a condition on a time that lies longer ago than a span, or less long; None if `length` is no span."""
+    """Return a condition on a time more (`is_older`) or less than `length` ago; None if that is no duration."""
     if written_s(length) is None:
         return None
     return time_condition(field, "<" if is_older else ">", length, now_s)
 
 
 def with_fixed_time(condition: Condition) -> str:
-    """Return the condition as a text that always means the same: a date in the place of `2h` or `yesterday`."""
+    """Return the condition as text that always means the same: a date in place of `2h` or `yesterday`."""
     match condition.value:
         case Span(begin_s, end_s):
             with suppress(ValueError, OverflowError, OSError):  # beyond all dates, as nothing is

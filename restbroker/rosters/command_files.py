@@ -91,8 +91,8 @@ def import_(
 ) -> None:
     """Write rosters of many users from a file, a running ejabberd, or Prosody's own storage.
 
-    Each user's roster is written as a whole, or not at all where anything of it is wrong; then this ends with 7. The
-    same import again does no harm.
+    If any part of a user's roster is wrong, none of it is written, and the command exits with 7. The same import again
+    does no harm.
     """
     if [file, from_target, from_prosody].count(None) != 2:
         why = "Name one of: a file, --from-target, --from-prosody."
@@ -133,8 +133,7 @@ def export(
 ) -> None:
     """Write all rosters to a file or to stdout.
 
-    Only you may read the file. Where a named user has no roster this ends with 7, and with 1 where none of them has
-    one.
+    Only you may read the file. Exits with 7 if a named user has no roster, with 1 if none has one.
     """
     form = _format(file, format_)
     with open_rosters(config, only_looks=True) as connection, usage_errors():

@@ -92,7 +92,7 @@ def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
 
 
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
-    """Note for `window_ms` milliseconds that an event of this mark reports what this broker sends."""
+    """Remember for `window_ms` that an event with this mark is an echo of what this broker sent."""
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
 
 

@@ -35,6 +35,7 @@ class TlsWire:
 
     @has_sent.setter
     def has_sent(self, has_sent: bool) -> None:
+        """Set it on the plain wire, which sets it to True when it sends."""
         self._under.has_sent = has_sent
 
     async def shake_hands(self) -> None:

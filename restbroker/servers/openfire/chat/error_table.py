@@ -51,7 +51,8 @@ _TWICE: Final = (
 LOGGED_IN: Final = Rejected(
     Reason(
         "UserLoggedIn",
-        "This name is already logged in, here or in another program; the command needs another. Nothing was sent.",
+        "This name is already logged in, here or in another program; the command needs one that is not. "
+        "Nothing was sent.",
         f"{_TWICE}Use another name, or log the user off first (chat_logoff).",
     )
 )
