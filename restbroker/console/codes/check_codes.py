@@ -19,7 +19,7 @@ CONFIG: Final = Table(
         ),
         "WorldReadable, WorldWritable": Row(
             "everyone on the machine can read or change a secret, a certificate's key, or `env.json`",
-            "`chmod 600 FILE`, owned by restbroker's user; change a secret that others could read",
+            "`chmod 600 FILE`, owned by the user that runs restbroker; change a secret that others could read",
         ),
         "TokenFitsNowhere": Row(
             "no target's queue fits both `Targets` and `Queues` of a token",
@@ -206,7 +206,9 @@ SERVED: Final = Table(
             "another program answers, another configuration, or a service without its Redis",
             "stop the other program, or change `Listen` of this section",
         ),
-        "NotLookedAt": Row("the user who runs the check cannot read the secret", "run the check as restbroker's user"),
+        "NotLookedAt": Row(
+            "the user who runs the check cannot read the secret", "run the check as the user that runs restbroker"
+        ),
         "EventCame": Row("`check --events`: the message's event arrived", "nothing"),
         "EventUnwanted": Row(
             "`check --events`: the event arrived, but `Only`, `Except` or `Routes` exclude it",
