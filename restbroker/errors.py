@@ -6,15 +6,15 @@ the text says what happened, why, and what to do next, and never contains a secr
 
 
 class RestbrokerError(Exception):
-    """An error that a user can act on: `message` says what and why, `cure` what to do next."""
+    """An error that a user can act on: `message` says what and why, `hint` what to do next."""
 
-    def __init__(self, message: str, cure: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.cure = cure
+        self.hint = hint
 
     def __str__(self) -> str:
-        return self.message if self.cure is None else f"{self.message}\n{self.cure}"
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 
 
 class ConfigError(RestbrokerError):

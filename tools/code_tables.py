@@ -24,7 +24,7 @@ def renewed(page: str, text: str) -> str:
             text = _with(text, table.heading, rows)
     if page == "docs/operations.md":
         text = _with(
-            text, "## The log", [f"| {_named(names)}{_when(names)} | {cure} |" for names, cure in HINTS.items()]
+            text, "## The log", [f"| {_named(names)}{_when(names)} | {hint} |" for names, hint in HINTS.items()]
         )
     return text
 

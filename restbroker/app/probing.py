@@ -33,7 +33,7 @@ class ProbeResult:
     state: State
     version: str | None
     detail: str
-    cure: str | None
+    hint: str | None
     took_ms: float
 
 
@@ -63,7 +63,7 @@ async def probe_targets(config: Config, targets: Collection[str] = (), limit_s: 
 async def _probe(one: TargetPlan, limit_s: float) -> ProbeResult:
     target, begun_s = one.target, time.monotonic()
     state: State = "unreachable"
-    version, detail, cure = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
+    version, detail, hint = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
     if target.is_local:
         return ProbeResult(
             target.name,
@@ -71,7 +71,7 @@ async def _probe(one: TargetPlan, limit_s: float) -> ProbeResult:
             "ok",
             version=None,
             detail="Its commands run in Redis: there is no server to ask.",
-            cure=None,
+            hint=None,
             took_ms=0,
         )
     with trio.move_on_after(limit_s):
@@ -79,12 +79,12 @@ async def _probe(one: TargetPlan, limit_s: float) -> ProbeResult:
             answer = await probe(one)
         except (NotSent, MaybeSent) as problem:
             reason = unreachable_reason(problem)
-            detail, cure = reason.message, reason.cure or ""
+            detail, hint = reason.message, reason.hint or ""
         else:
-            state, version, detail, cure = _state(answer), answer.version, answer.detail, answer.cure or ""
+            state, version, detail, hint = _state(answer), answer.version, answer.detail, answer.hint or ""
     took_ms = round((time.monotonic() - begun_s) * 1000, 1)
     return ProbeResult(
-        target.name, target.kind, state, version=version, detail=detail, cure=cure or None, took_ms=took_ms
+        target.name, target.kind, state, version=version, detail=detail, hint=hint or None, took_ms=took_ms
     )
 
 

@@ -50,7 +50,7 @@ class Reloader:
             self.report(loaded)
             return None
         except ConfigError as error:
-            self.report(ConfigRefused(error.message, error.cure))
+            self.report(ConfigRefused(error.message, error.hint))
             return None
         finally:
             for supervisor in self.supervisors:

@@ -53,7 +53,7 @@ class ReloadObserver(Protocol):
 def warnings_of(old: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:
     """Yield warnings about a configuration that counts from now on: its notes, and what needs a restart."""
     for note in new.notes:
-        yield OperatorWarning(note.code, note.message, note.cure)
+        yield OperatorWarning(note.code, note.message, note.hint)
     late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
     if late:
         message = f"{', '.join(late)}: the change takes effect after a restart."
@@ -70,5 +70,5 @@ async def read(load: Callable[[], LoadedConfig], turn: trio.CapacityLimiter) -> 
         with trio.move_on_after(_LOAD_S):
             return await trio.to_thread.run_sync(load, abandon_on_cancel=True, limiter=turn)
     except ConfigError as error:
-        return ConfigRefused(error.message, error.cure)
+        return ConfigRefused(error.message, error.hint)
     return _TOO_SLOW

@@ -158,4 +158,4 @@ def _refresh_jobs(refreshing: RefreshTarget, users: Sequence[str]) -> RefreshJob
     try:
         return RefreshJobs(refreshing.queue, refreshing.payloads(users, time.time()))
     except ConfigError as error:
-        raise StoreRefused(error.message, error.cure) from error
+        raise StoreRefused(error.message, error.hint) from error

@@ -20,7 +20,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "gate": "open" if breaker.admits else "denied" if breaker.denied is not None else "closed",
         "gate_code": None if breaker.reason is None else breaker.reason.code,
         "gate_reason": None if breaker.reason is None else breaker.reason.message,
-        "gate_cure": None if breaker.reason is None else breaker.reason.cure,
+        "gate_cure": None if breaker.reason is None else breaker.reason.hint,
         "closed_for_s": None if breaker.admits else round(breaker.tripped_for_s, 1),
         "in_hand": len(jobs),
         # What else is reserved has ended, and is about to be written down.

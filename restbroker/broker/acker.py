@@ -87,7 +87,7 @@ class Acker:
             try:
                 codes = await self.health.insist_on(partial(self._finish, request, group, time.time()), is_write=True)
             except StoreRefused as error:
-                self.identity.warn_once("StoreRefused", error.message, error.cure)
+                self.identity.warn_once("StoreRefused", error.message, error.hint)
                 for job in (left := group + rest):
                     job.refuse()
                 return refused + left
@@ -236,7 +236,7 @@ class Acker:
             try:
                 await self.crashes.end(digests)
             except StoreRefused as error:
-                self.identity.warn_once("StoreRefused", error.message, error.cure)
+                self.identity.warn_once("StoreRefused", error.message, error.hint)
 
     async def _insist(self) -> None:
         """Try again and again to settle what Redis refuses; a person must repair the key's type or the rights.

@@ -288,10 +288,10 @@ class Breaker:
                 if not self.held_for_s:  # while the probe was on its way, it may have asked for a longer pause
                     self._reset(found)
             case Probe(denied=True):
-                self.deny(Reason("TargetDenied", found.detail, found.cure))
+                self.deny(Reason("TargetDenied", found.detail, found.hint))
             case _:
                 self.denied = None
-                self._note_failed_probe(Reason("TargetUnwell", found.detail, found.cure))
+                self._note_failed_probe(Reason("TargetUnwell", found.detail, found.hint))
 
     def _note_failed_probe(self, reason: Reason) -> None:
         now_s = trio.current_time()
@@ -313,7 +313,7 @@ class Breaker:
         if not self._is_reported:
             self._is_reported = True
             denied = self.denied is not None
-            self.report(TargetDown(self.target, reason.code, reason.message, reason.cure, denied=denied))
+            self.report(TargetDown(self.target, reason.code, reason.message, reason.hint, denied=denied))
         self._changed.unpark_all()
 
     def _reset(self, probe: Probe) -> None:

@@ -87,7 +87,7 @@ class Clearance:
         try:
             return await self._replays.ask(fingerprint)
         except StoreRefused as error:
-            self.identity.warn_once("StoreRefused", error.message, error.cure)
+            self.identity.warn_once("StoreRefused", error.message, error.hint)
             return False
 
     async def share_in_s(self, job: JobInProgress) -> float:
@@ -97,7 +97,7 @@ class Clearance:
         try:
             wait_ms = await self.health.insist(self.store, charge, self.plan.target.name, self.plan.limits)
         except StoreRefused as error:
-            self.identity.warn_once("ChargeRefused", error.message, error.cure)
+            self.identity.warn_once("ChargeRefused", error.message, error.hint)
             return ASK_AGAIN_S
         if not wait_ms:
             job.grant(boot_time_s())
@@ -112,7 +112,7 @@ class Clearance:
             try:
                 return await self._marks.ask(ticket)
             except StoreRefused as error:
-                self.identity.warn_once("MarkRefused", error.message, error.cure)
+                self.identity.warn_once("MarkRefused", error.message, error.hint)
                 await trio.sleep(ASK_AGAIN_S)
 
     async def _mark(self, tickets: list[str]) -> list[bool]:

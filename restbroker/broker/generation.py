@@ -292,7 +292,7 @@ async def _run_connector(pool: WorkerPool, *, task_status: trio.TaskStatus[None]
             task_status.started()
     except* Exception as errors:  # noqa: BLE001 - a connector's bug must not end the process
         bug = pool.plan.bug("The connector's background work", errors)
-        cure = f"{bug.cure} Jobs wait in Redis; a reload (SIGHUP) or a restart tries again."
-        pool.breaker.trip_for_good(attrs.evolve(bug, cure=cure))
+        hint = f"{bug.hint} Jobs wait in Redis; a reload (SIGHUP) or a restart tries again."
+        pool.breaker.trip_for_good(attrs.evolve(bug, hint=hint))
     if not has_begun:
         task_status.started()

@@ -70,7 +70,7 @@ class Heartbeat:
             )
         except StoreRefused as error:
             # The lease runs out by itself; until then what is sent can be settled once the rights are repaired.
-            identities[0].warn_once("BeatRefused", error.message, error.cure)
+            identities[0].warn_once("BeatRefused", error.message, error.hint)
             return True
         fenced = [one for one, lives in zip(identities, alive, strict=True) if not (lives or one.is_retired)]
         if not fenced:

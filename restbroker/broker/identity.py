@@ -37,9 +37,9 @@ class Identity:
         """Note that it is taken back on purpose: a heartbeat that fails behind this is no fence."""
         self.is_retired = True
 
-    def warn_once(self, code: str, message: str, cure: str | None) -> None:
+    def warn_once(self, code: str, message: str, hint: str | None) -> None:
         """Report a warning, but each message only once."""
-        self.report_once(message, OperatorWarning(code, message, cure))
+        self.report_once(message, OperatorWarning(code, message, hint))
 
     def report_once(self, what: str, event: Event) -> None:
         """Report an event, but only the first of those about `what`."""

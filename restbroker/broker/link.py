@@ -180,12 +180,12 @@ async def probe(plan: TargetPlan) -> Probe:
         raise
     except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
         bug = plan.bug("The probe", error)
-        return Probe(ok=False, denied=False, version=None, detail=bug.message, cure=bug.cure)
+        return Probe(ok=False, denied=False, version=None, detail=bug.message, hint=bug.hint)
     return attrs.evolve(
         found,
         version=remove_secrets(found.version, plan.target),
         detail=remove_secrets(found.detail, plan.target),
-        cure=remove_secrets(found.cure, plan.target),
+        hint=remove_secrets(found.hint, plan.target),
     )
 
 
@@ -240,21 +240,21 @@ def redact_outcome(
 def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
     """Return why nothing was sent, or why a question was not answered."""
     if isinstance(secret := problem.__cause__, ConfigError):
-        return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Fix it.'}")
+        return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.hint or 'Fix it.'}")
     if isinstance(problem, NotSent) and problem.tls:
-        cure = "Jobs wait in Redis. Check the server's certificate, and that this system knows its authority."
-        return Reason("TlsRefused", problem.message, cure)
-    cure = "Jobs wait in Redis. Check that the server runs, and the target's URL."
-    return Reason("TargetUnreachable", problem.message, cure)
+        hint = "Jobs wait in Redis. Check the server's certificate, and that this system knows its authority."
+        return Reason("TlsRefused", problem.message, hint)
+    hint = "Jobs wait in Redis. Check that the server runs, and the target's URL."
+    return Reason("TargetUnreachable", problem.message, hint)
 
 
 def no_answer_reason(problem: MaybeSent) -> Reason:
     """Return why it is unknown whether what was sent has run."""
     if problem.timed_out:
-        cure = (
+        hint = (
             "The server hangs or is overloaded: check its load and log. If the command takes that long, raise "
             "RequestTimeout."
         )
-        return Reason("TimedOut", problem.message, cure)
-    cure = "The server stopped, or a proxy in front drops connections: check the logs of both."
-    return Reason("ConnectionLost", problem.message, cure)
+        return Reason("TimedOut", problem.message, hint)
+    hint = "The server stopped, or a proxy in front drops connections: check the logs of both."
+    return Reason("ConnectionLost", problem.message, hint)

@@ -44,7 +44,7 @@ class Pauses:
                 self._told.add(error.message)
                 self.report(
                     OperatorWarning(
-                        "PausesRefused", f"Pauses of queues do not end on time: {error.message}", error.cure
+                        "PausesRefused", f"Pauses of queues do not end on time: {error.message}", error.hint
                     )
                 )
             return

@@ -91,7 +91,7 @@ class Poller:
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             except StoreRefused as error:
                 self.limited = "refused"
-                self.identity.warn_once("FetchRefused", error.message, error.cure)
+                self.identity.warn_once("FetchRefused", error.message, error.hint)
                 await trio.sleep(_REFUSED_WAIT_S)
             else:
                 wait_s = FIRST_WAIT_S

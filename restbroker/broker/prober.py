@@ -134,6 +134,7 @@ class Prober:
 def encode(found: ProbeFinding) -> bytes:
     """Return the JSON that other processes read, with each text cut to a bounded length."""
     fields = attrs.asdict(found)
+    fields["cure"] = fields.pop("hint")
     return orjson.dumps({name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()})
 
 
@@ -141,8 +142,9 @@ def decode(text: bytes) -> ProbeFinding | None:
     """Return what another process found; None if this version does not understand it."""
     try:
         fields = orjson.loads(text)
+        fields["hint"] = fields.pop("cure")
         return Probe(**fields) if "ok" in fields else Reason(**fields)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, LookupError, AttributeError):
         return None
 
 

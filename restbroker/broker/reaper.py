@@ -125,7 +125,7 @@ class Reaper:
         # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
         if error.message not in self._told:
             self._told.add(error.message)
-            self.report(OperatorWarning("RecoveryRefused", error.message, error.cure))
+            self.report(OperatorWarning("RecoveryRefused", error.message, error.hint))
 
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()

@@ -106,7 +106,7 @@ class Recovery:
         try:
             return await self._settle_unfinished(by_order=by_order)
         except StoreRefused as error:
-            self.identity.warn_once("StoreRefused", error.message, error.cure)
+            self.identity.warn_once("StoreRefused", error.message, error.hint)
             return Remainder(complete=False)
 
     async def _settle_unfinished(self, *, by_order: bool) -> Remainder:
@@ -135,7 +135,7 @@ class Recovery:
         try:
             held = await self.health.insist(self.store, store_jobs.read_jobs, self.identity.name)
         except StoreRefused as error:
-            self.identity.warn_once("StoreRefused", error.message, error.cure)
+            self.identity.warn_once("StoreRefused", error.message, error.hint)
             return
         back: list[JobInProgress] = []
         for ticket in held.tickets:

@@ -59,7 +59,7 @@ class Rewrite:
         except StoreRefused as error:
             run_id = "" if file is None else file.run_id
             self._done_for = run_id
-            self._warn(run_id, error.message, error.cure)
+            self._warn(run_id, error.message, error.hint)
 
     async def _ask(self, run_id: str) -> None:
         if not await self.health.insist(self.store, rewrite.take_turn, self.name, run_id):
@@ -69,11 +69,11 @@ class Rewrite:
             self.report(StoreRewrite())
         self._asked_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S
 
-    def _warn(self, run_id: str, why: str, cure: str | None) -> None:
+    def _warn(self, run_id: str, why: str, hint: str | None) -> None:
         """Report this warning, once for each run of Redis."""
         if self._told_of != run_id:
             self._told_of = run_id
-            self.report(OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", cure))
+            self.report(OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", hint))
 
 
 _SEE_LOG = "Check Redis' log, and free space on its disk; restbroker asks again each minute."

@@ -88,13 +88,13 @@ class Scheduler:
             return await self._move(zset)
         except StoreRefused as error:
             # Delivering what is in the queues must go on; a person has to mend the key or the rights.
-            self._complain(zset, error.message, error.cure)
+            self._complain(zset, error.message, error.hint)
             return False
 
-    def _complain(self, zset: str, why: str, cure: str | None) -> None:
+    def _complain(self, zset: str, why: str, hint: str | None) -> None:
         if (zset, why) not in self._told:
             self._told.add((zset, why))
-            self.report(OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
+            self.report(OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", hint))
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
         """Move what is due behind all that stays; of that, look again at one page, however much there is.

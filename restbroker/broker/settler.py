@@ -50,7 +50,7 @@ class Reports:
         if isinstance(outcome, Delivered):
             return JobFinished(*what, outcome.status, note=outcome.note, admitted=job.admitted)
         reason = outcome.reason
-        return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure, admitted=job.admitted)
+        return JobFinished(*what, reason.status, reason.code, reason.message, reason.hint, admitted=job.admitted)
 
     def of_replay(self, job: JobInProgress) -> JobFinished:
         """Return the event of a signed job that was done before, and was not sent."""
@@ -195,7 +195,7 @@ class Settler:
             "Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this."
         )
         if job.settling:
-            self.identity.warn_once(reason.code, f"{reason.message} It was settled before.", reason.cure)
+            self.identity.warn_once(reason.code, f"{reason.message} It was settled before.", reason.hint)
             return
         context = self._context(job)
         fields = rubyjson.object_of(job.raw) if job.effected else None

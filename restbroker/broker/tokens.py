@@ -162,7 +162,7 @@ class Tokens:
             if secret.path not in self._unusable:
                 self._unusable.add(secret.path)
                 self.report(
-                    OperatorWarning("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure)
+                    OperatorWarning("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.hint)
                 )
             return last
         self._unusable.discard(secret.path)

@@ -52,7 +52,7 @@ def run(settings: Config, options: BatchOptions) -> NoReturn:
         try:
             table = bulk_files.open_table(found.source)
         except BadFile as error:
-            raise UsageError(f"{found.name} {error.why}.", error.cure) from None
+            raise UsageError(f"{found.name} {error.why}.", error.hint) from None
         if options.dry_run:
             summary = _dry_run(settings, options, typed, table)
         else:

@@ -319,13 +319,13 @@ def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
     if reasons:
         output.say("Nothing was queued.")
         for reason in reasons:
-            output.say(f"{reason.code}: {reason.message}\n{reason.cure}")
+            output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.form == "csv" else None
     if wrong is not None:
         version = makers.version(options.command)
-        cure = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
-        raise UsageError(f"No row can be valid: {wrong}", cure)
+        hint = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
+        raise UsageError(f"No row can be valid: {wrong}", hint)
 
 
 def _request_text(options: BatchOptions, typed: arguments.TypedArguments) -> str:

@@ -48,8 +48,8 @@ def read(path: Path) -> State | None:
               "complete": bool(complete)}:  # fmt: skip
             return State(batch, source, row, rows=rows, is_complete=complete)
         case _:
-            cure = "Name another one with --state, or remove it: Redis also knows how far the batch got."
-            raise UsageError(f"{path} is not a state file of this version.", cure)
+            hint = "Name another one with --state, or remove it: Redis also knows how far the batch got."
+            raise UsageError(f"{path} is not a state file of this version.", hint)
 
 
 def write(path: Path, state: State) -> None:

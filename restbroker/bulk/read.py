@@ -25,10 +25,10 @@ UNCLOSED: Final = "an unclosed quotation mark."
 class BadFile(ValueError):
     """Raised if nothing of the file can be read. `why` completes "the file …"."""
 
-    def __init__(self, why: str, cure: str = "") -> None:
+    def __init__(self, why: str, hint: str = "") -> None:
         super().__init__(why)
         self.why = why
-        self.cure = cure
+        self.hint = hint
 
 
 class Source(Protocol):

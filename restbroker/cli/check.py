@@ -139,8 +139,7 @@ def _findings(config: ConfigOption, look: Callable[[LoadedConfig], Sequence[Find
 
 
 def _fields(finding: Finding) -> dict[str, str | None]:
-    shown = attrs.asdict(finding, filter=lambda field, _: field.name not in {"cause", "cure"})
-    return shown | {"hint": finding.cure}
+    return attrs.asdict(finding, filter=lambda field, _: field.name != "cause")
 
 
 def _count_text(number: int, word: str) -> str:
@@ -161,7 +160,7 @@ def _draw(found: Sequence[Finding]) -> None:
         text = Text(output.printable(finding.message))
         if finding.level != "ok":
             text.append(f"  {finding.code}", style="dim")
-        for more, style in ((finding.why, "dim"), (finding.cure, "")):
+        for more, style in ((finding.why, "dim"), (finding.hint, "")):
             if more is not None:
                 text.append("\n" + output.printable(more), style=style)
         drawn.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.area, text)

@@ -165,11 +165,11 @@ def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | N
             raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", instead)
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
-        cure = f"Did you mean {' or '.join(near)}?" if near else f"`{listing}` lists them all."
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"`{listing}` lists them all."
         others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
         if others and target is None:
-            cure = f"A target of the kind {' or '.join(others)} has it (--kind)."
-        raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", cure)
+            hint = f"A target of the kind {' or '.join(others)} has it (--kind)."
+        raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", hint)
     if signatures.differences():
         output.say(f"note: versions of {kind} differ in {name}: {signatures.differences()}.")
     return spec

@@ -67,7 +67,7 @@ def login(text: str, members: Members) -> str:
         try:
             read_bare(text)
         except BadAddress as bad:
-            raise UsageError(f"The login {printable(text)} {bad.why}.", bad.cure) from bad
+            raise UsageError(f"The login {printable(text)} {bad.why}.", bad.hint) from bad
     return text
 
 
@@ -83,16 +83,16 @@ def domain(text: str) -> str:
     try:
         return read_domain(text)
     except BadAddress as bad:
-        raise UsageError(f"The virtual host {printable(text)} {bad.why}.", bad.cure) from bad
+        raise UsageError(f"The virtual host {printable(text)} {bad.why}.", bad.hint) from bad
 
 
 def queue(text: str) -> str:
     """Return a queue's name as producers use it; raise `UsageError` if it is none."""
     plain = text.strip().removeprefix("queue:")
     if not plain or plain != text or "://" in text or not is_plain(text):
-        cure = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
+        hint = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
         raise UsageError(
             f'The queue {printable(text)!r} is not a queue name. Write it as producers do, without "queue:" in front.',
-            cure,
+            hint,
         )
     return text

@@ -181,7 +181,7 @@ def _answer(question: str, read: _Read, **how: Any) -> str:  # noqa: ANN401 - as
         try:
             return read(str(typer.prompt(question, err=True, **how)))
         except UsageError as error:
-            output.say(f"   {error.message}" + (f" {error.cure}" if error.cure else ""))
+            output.say(f"   {error.message}" + (f" {error.hint}" if error.hint else ""))
 
 
 def _form(kind: Members) -> str:
@@ -243,7 +243,7 @@ def _write(path: Path, planned: Setup) -> None:
             with contextlib.suppress(OSError):
                 file.unlink()
         if isinstance(error, ConfigError):
-            raise UsageError(f"{error.message}\nNo file was left behind.", error.cure or "") from error
+            raise UsageError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
         raise
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")

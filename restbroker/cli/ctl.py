@@ -83,9 +83,9 @@ def ctl(
     130: Ctrl-C, still queued.
     """
     if their_own:
-        cure = "restbroker's configuration (--config) has servers and logins; --target chooses one by name."
+        hint = "restbroker's configuration (--config) has servers and logins; --target chooses one by name."
         raise UsageError(
-            "This option names nodes, logins or files of the server, which mean nothing here. Leave it out.", cure
+            "This option names nodes, logins or files of the server, which mean nothing here. Leave it out.", hint
         )
     settings = load_quietly(config)
     given = words or []
@@ -100,8 +100,8 @@ def ctl(
             )
         read = manner.read(catalogue, given, version)
         match read:
-            case CtlRefusal(message=message, cure=cure):
-                raise UsageError(message, cure)
+            case CtlRefusal(message=message, hint=hint):
+                raise UsageError(message, hint)
             case CtlOutput():
                 _end(read)
             case CtlCommand():

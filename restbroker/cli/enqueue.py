@@ -321,7 +321,7 @@ def _answer(
         # Whoever saw this error only would push the job again.
         output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}")
         if as_json:
-            told_of: Json = {"code": "NoAnswer", "message": error.message, "cure": error.cure}
+            told_of: Json = {"code": "NoAnswer", "message": error.message, "cure": error.hint}
             output.as_json({"jid": jid, "outcome": "queued", "error": told_of})
         raise typer.Exit(Exit.WAITING) from None
     once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"

@@ -30,7 +30,7 @@ from restbroker.operate.not_found import not_found
 
 app = typer.Typer(add_completion=False)
 
-_CURES: Final[dict[Kind, str]] = {
+_HINTS: Final[dict[Kind, str]] = {
     "dead": "When the cause is fixed: restbroker dead retry {jid}",
     "retry": "To try it now: restbroker retries retry {jid}. To stop trying: restbroker retries kill {jid}",
     "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
@@ -146,12 +146,12 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
         yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."
-    cure = _CURES.get(place.kind)
+    hint = _HINTS.get(place.kind)
     # What has ended since would run twice.
     if place.kind == "dead" and place.entry.error_class in NEVER_EDITED:
         yield "A retry works only if this broker accepts its token by then. Else delete it, and push it again with one."
-    elif cure is not None and not (place.kind == "copy" and timeline.ends):
-        yield cure.format(jid=timeline.jid)
+    elif hint is not None and not (place.kind == "copy" and timeline.ends):
+        yield hint.format(jid=timeline.jid)
     if place.kind in _EDITS and queue in queues and place.entry.error_class not in NEVER_EDITED:
         verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"

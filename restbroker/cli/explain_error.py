@@ -44,7 +44,7 @@ def _text(row: codes.Explanation) -> str:
 def _unknown_code(code: str) -> UsageError:
     by_word = {name.casefold(): name for name in codes.names()}
     near = get_close_matches(code.casefold(), by_word, n=3)
-    cure = "`restbroker explain-error` lists them all."
+    hint = "`restbroker explain-error` lists them all."
     if near:
-        cure = f"Did you mean {' or '.join(by_word[name] for name in near)}? {cure}"
-    return UsageError(f"There is no code {code[:60]!r}.", cure)
+        hint = f"Did you mean {' or '.join(by_word[name] for name in near)}? {hint}"
+    return UsageError(f"There is no code {code[:60]!r}.", hint)

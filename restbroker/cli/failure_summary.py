@@ -97,10 +97,10 @@ def _lines(cause: "Cause", found: "Summary", zset: str) -> Iterator[str]:
     yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {cause.group}"
     if cause.message:
         yield f"    {cause.message}"
-    cure = hint(cause)
-    if cure is not None:
+    todo = hint(cause)
+    if todo is not None:
         by = f" (restbroker {_NAMES[zset]} edit --group {cause.group} NAME=VALUE --retry; or --rename OLD=NEW)"
-        yield f"    What to do: {cure}{by if cure.startswith('Correct ') else ''}"
+        yield f"    What to do: {todo}{by if todo.startswith('Correct ') else ''}"
     span = local(cause.last_s) if cause.jobs == 1 else f"{local(cause.first_s)} to {local(cause.last_s)}"
     yield f"    {span}, e.g. {cause.jid or cause.key}"
 

@@ -130,7 +130,7 @@ def probe(
     else:
         header = ("TARGET", "STATE", "VERSION", "MS", "SAID", "TO DO")
         rows = [
-            (one.target, one.state, one.version or "-", f"{one.took_ms:g}", one.detail, one.cure or "-")
+            (one.target, one.state, one.version or "-", f"{one.took_ms:g}", one.detail, one.hint or "-")
             for one in found
         ]
         output.table(header, rows)

@@ -229,8 +229,8 @@ def _check_secret(source: EventSource, written: EventSource, where: str, review:
     """Refuse a missing or short secret of a source that other machines can reach."""
     place = _place_of_secret(written, where)
     if written.secret is None:
-        cure = "use SecretFile, or listen on a loopback address"
-        review.refuse(place, f"is missing or empty, and Listen is open to others; {cure}.")
+        hint = "use SecretFile, or listen on a loopback address"
+        review.refuse(place, f"is missing or empty, and Listen is open to others; {hint}.")
     elif source.secret is not None and len(source.secret.reveal()) < LEAST_SECRET:
         why = "other machines can reach Listen, and could guess it"
         review.refuse(place, f"expected at least {LEAST_SECRET} characters, found fewer; {why}.")

@@ -63,10 +63,10 @@ def check_targets(
     for entry in entries:
         written.append(_entry(entry, review))
         if given and entry.name == kind:
-            cure = "choose another name, or move those keys into it"
+            hint = "choose another name, or move those keys into it"
             first = review.as_written(given[0])
             review.add(
-                at("Targets", kind), f"has the name of the target that {first} and the other flat keys define; {cure}."
+                at("Targets", kind), f"has the name of the target that {first} and the other flat keys define; {hint}."
             )
     _check_queues(written, response_queue, review)
     return tuple(_target(placed, review) for placed in written)

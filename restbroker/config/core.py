@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without i
     from restbroker.config.tokens import Token
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
-_CURE = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
+_HINT = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
 
 
 def _target() -> Members:
@@ -268,7 +268,7 @@ class Config:
         open_to_others = not is_loopback(self.stats_bind)
         if user is None and not has_password:
             if self.stats and open_to_others and not review.is_wrong("StatsUser"):
-                review.add("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
+                review.add("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_HINT}.")
             return None
         if user is None:
             review.refuse("StatsUser", "is missing or empty, although StatsPass is given.")

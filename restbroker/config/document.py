@@ -84,7 +84,7 @@ def _refuse_twice(document: dict[str, Json], review: Problems) -> None:
 
 
 def _parse(text: str, path: Path) -> Json:
-    cure = "JSON takes no trailing commas and no comments; a key that begins with _ or // is a comment here."
+    hint = "JSON takes no trailing commas and no comments; a key that begins with _ or // is a comment here."
     try:
         document: Json = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse)
     except json.JSONDecodeError as error:
@@ -93,11 +93,11 @@ def _parse(text: str, path: Path) -> Json:
         if error.msg.startswith("Expecting ',' delimiter"):
             # Python names the place where it noticed, which is the member after the missing comma.
             where += " or before this, perhaps on the line above"
-        raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}:\n  {line}", cure) from error
+        raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}:\n  {line}", hint) from error
     except ValueError as error:
-        raise ConfigError(f"{path} contains an invalid number (NaN, Infinity, endless digits).", cure) from error
+        raise ConfigError(f"{path} contains an invalid number (NaN, Infinity, endless digits).", hint) from error
     except RecursionError as error:
-        raise ConfigError(f"{path} is nested too deeply to be a configuration.", cure) from error
+        raise ConfigError(f"{path} is nested too deeply to be a configuration.", hint) from error
     return document
 
 

@@ -80,8 +80,8 @@ class FlatKeys:
     def entry(self, kind: str, review: Problems) -> Target:
         """Return the flat keys as an entry of `Targets`, of this kind and with its name."""
         if self.rest_url is None:
-            cure = "ejabberd's API is usually under /api."
-            review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", cure)
+            hint = "ejabberd's API is usually under /api."
+            review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", hint)
         found = {"ServerVersion": self.server_version, "ApiVersion": self.api_version}
         options = KindOptions(review.kinds[kind], {name: value for name, value in found.items() if value is not None})
         written = attrs.evolve(
@@ -124,8 +124,8 @@ class FlatKeys:
             if password is not None or review.is_wrong("RestPass"):
                 review.refuse("RestUser", "is missing or empty, although RestPass is given.")
             if address.credentials is not None:
-                cure = "Use RestUser and RestPassFile, so that the URL can be shown."
-                review.note("LoginInURL", "The login is taken from RestURL.", cure)
+                hint = "Use RestUser and RestPassFile, so that the URL can be shown."
+                review.note("LoginInURL", "The login is taken from RestURL.", hint)
             return address.credentials
         if address.credentials is not None:
             review.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")

@@ -112,9 +112,9 @@ def expected_kind(kinds: Iterable[str], found: str) -> str:
     return f"expected one of {known}, found {describe(found)}."
 
 
-def note_no_login(target: Target, cure: str, review: Problems) -> None:
+def note_no_login(target: Target, hint: str, review: Problems) -> None:
     """Add the note that no login for the target is configured."""
-    review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+    review.note("NoCredentials", f"No login for the server at {target.url} is given.", hint)
 
 
 def with_broadcasts(patterns: tuple[str, ...], *own: str) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ def login(auth: Auth | None, address: RestAddress, place: str, review: Problems)
     where = at(place, "Auth")
     if auth is None:
         if address.credentials is not None:
-            cure = "Use Auth with Basic and PassFile, so that the URL can be shown."
-            review.note("LoginInURL", f"The login is taken from {review.as_written(at(place, 'URL'))}.", cure)
+            hint = "Use Auth with Basic and PassFile, so that the URL can be shown."
+            review.note("LoginInURL", f"The login is taken from {review.as_written(at(place, 'URL'))}.", hint)
         return address.credentials
     if address.credentials is not None:
         message = f"{where} is used, not the login in {review.as_written(at(place, 'URL'))}."
@@ -37,8 +37,8 @@ def login(auth: Auth | None, address: RestAddress, place: str, review: Problems)
 def note_plain(url: Url, review: Problems) -> None:
     """Add a note if others can read a login on its way to this URL."""
     if url.scheme == "http" and url.socket is None and not is_loopback(url.host):
-        cure = "Use https, or reach the server over loopback."
-        review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", cure)
+        hint = "Use https, or reach the server over loopback."
+        review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", hint)
 
 
 def check_name_alone(where: str, user: str, review: Problems) -> None:

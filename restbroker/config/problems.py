@@ -28,7 +28,7 @@ class Notice:
 
     code: str
     message: str
-    cure: str | None = None
+    hint: str | None = None
 
 
 @attrs.frozen
@@ -86,10 +86,10 @@ class Problems:
         places = (where for number in count() if (where := f"{place}[{number}]") not in self.wrong)
         return zip(places, read, strict=False)
 
-    def note(self, code: str, message: str, cure: str | None = None) -> None:
+    def note(self, code: str, message: str, hint: str | None = None) -> None:
         """Add a note that the operator should see; the configuration can be used nevertheless."""
         self.notes.append(
-            Notice(code, words_without_logins(message), None if cure is None else words_without_logins(cure))
+            Notice(code, words_without_logins(message), None if hint is None else words_without_logins(hint))
         )
 
     def as_written(self, place: str) -> str:

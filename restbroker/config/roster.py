@@ -28,7 +28,7 @@ USER: Final = "{user}"
 _KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
 _SHARE: Final = 0.8
 """The share of a refresh's time that Prosody may spend waiting for a roster."""
-_CURE: Final = "give Auth, or use a loopback address"
+_HINT: Final = "give Auth, or use a loopback address"
 
 
 @attrs.frozen
@@ -116,7 +116,7 @@ class Roster:
         auth = None if written is None else written.check("Roster.Auth", review)
         if not is_loopback(host) and written is None:
             if not review.is_wrong("Roster.Auth"):
-                review.add("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
+                review.add("Roster.Listen", f"{host} is open to others, and rosters have no login; {_HINT}.")
         elif not is_loopback(host):
             review.note(
                 "PlainRosters",

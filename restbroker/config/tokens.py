@@ -112,8 +112,8 @@ def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Problems)
 
 def _check_flat(written: Secret | None, review: Problems) -> Secret | None:
     if is_blank(written):
-        cure = "it is the token that each job must carry (or use TokenFile, or Tokens)."
-        review.refuse("Token", f"is missing or empty; {cure}")
+        hint = "it is the token that each job must carry (or use TokenFile, or Tokens)."
+        review.refuse("Token", f"is missing or empty; {hint}")
         return None
     return review.try_secret("Token", written, maker=_MAKER)
 

@@ -62,8 +62,8 @@ def _json(name: str, text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
     except rubyjson.Unreadable as error:
-        cure = f"Quote texts twice ({name}:='\"text\"'), or write {name}=text."
-        raise UsageError(f"The argument {name} is not JSON after := ({error}).", cure) from error
+        hint = f"Quote texts twice ({name}:='\"text\"'), or write {name}=text."
+        raise UsageError(f"The argument {name} is not JSON after := ({error}).", hint) from error
 
 
 def _from_stdin(name: str, words: Sequence[str]) -> str:
@@ -80,8 +80,8 @@ def _from_file(name: str, path: Path) -> str:
     try:
         return _decode(name, path.read_bytes())
     except OSError as error:
-        cure = f"For a text that begins with @ write {name}:='\"@…\"'."
-        raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", cure) from error
+        hint = f"For a text that begins with @ write {name}:='\"@…\"'."
+        raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", hint) from error
     except ValueError as error:  # a NUL in the path
         raise UsageError(f"The file for {name} has an impossible name.", HOW) from error
 

@@ -61,4 +61,4 @@ def load_quietly(path: Path | None, *sections: Section) -> Config:
 def print_notices(found: LoadedConfig) -> None:
     """Print each note on stderr."""
     for note in found.notes:
-        say(f"note: {note.message}" + (f" {note.cure}" if note.cure else ""))
+        say(f"note: {note.message}" + (f" {note.hint}" if note.hint else ""))

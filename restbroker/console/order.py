@@ -89,7 +89,7 @@ def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandS
     if len(reasons) > 1:
         output.say(f"None of the {len(reasons)} tokens allows this; nothing was queued.")
     for reason in reasons:
-        output.say(f"{reason.code}: {reason.message}\n{reason.cure}")
+        output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
     raise typer.Exit(Exit.REFUSED)
 
 
@@ -139,7 +139,7 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     """
     refused = endpoint.check(command)
     if not isinstance(refused, str):
-        raise UsageError(refused.message, refused.cure)
+        raise UsageError(refused.message, refused.hint)
     catalogues = registry.candidates_of(target, found, command)
     newest = catalogues[-1]
     name = newest.name_in(command)
@@ -152,8 +152,8 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     if near or newest.is_whole:
         meant = f"; did you mean {' or '.join(near)}?" if near else "."
         known = f"`restbroker commands --target {target.name}` lists them all."
-        cure = known if newest.is_whole else "If you mean exactly this name, add --any."
-        raise UsageError(f"There is no command {name!r}{meant}", cure)
+        hint = known if newest.is_whole else "If you mean exactly this name, add --any."
+        raise UsageError(f"There is no command {name!r}{meant}", hint)
     return signatures
 
 
@@ -270,7 +270,7 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
     near = get_close_matches(word, sorted(known), n=3)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     if all(catalogue.is_whole for one in catalogues.values() for catalogue in one):
-        cure = f"`restbroker commands --target NAME` lists those of each: {names}."
+        hint = f"`restbroker commands --target NAME` lists those of each: {names}."
     else:
-        cure = f"If you mean exactly this name, choose a target with --target: {names}."
-    return UsageError(f"No target is known to have a command {word!r}{meant}", cure)
+        hint = f"If you mean exactly this name, choose a target with --target: {names}."
+    return UsageError(f"No target is known to have a command {word!r}{meant}", hint)

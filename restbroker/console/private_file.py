@@ -22,8 +22,8 @@ def write_new(path: Path, text: str) -> None:
 def require_folder(path: Path) -> None:
     """Raise `UsageError` if the folder that the file would be in does not exist."""
     if not path.parent.exists():
-        cure = f"Make it first: mkdir -p {shlex.quote(str(path.parent))}"
-        raise UsageError(f"{path} cannot be written: its folder does not exist.", cure)
+        hint = f"Make it first: mkdir -p {shlex.quote(str(path.parent))}"
+        raise UsageError(f"{path} cannot be written: its folder does not exist.", hint)
 
 
 def write_pieces(path: Path, texts: Iterable[str]) -> None:
@@ -46,8 +46,8 @@ def write_pieces(path: Path, texts: Iterable[str]) -> None:
     except FileExistsError as error:
         raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
     except OSError as error:
-        cure = "Free some space there, or name another file."
-        raise UsageError(f"{path} cannot be written: {error.strerror}. No file was left behind.", cure) from error
+        hint = "Free some space there, or name another file."
+        raise UsageError(f"{path} cannot be written: {error.strerror}. No file was left behind.", hint) from error
 
 
 def replace(path: Path, pieces: Iterable[bytes]) -> None:

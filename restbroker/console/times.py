@@ -31,8 +31,8 @@ def at_s(delay: str | None, at: str | None) -> float | None:
     try:
         moment_s = datetime.fromisoformat(at).timestamp()
     except (ValueError, OverflowError) as error:
-        cure = "Write it as 2030-01-31T08:00+01:00; without a zone it is in this machine's time zone."
-        raise UsageError("--at takes an ISO time.", cure) from error
+        hint = "Write it as 2030-01-31T08:00+01:00; without a zone it is in this machine's time zone."
+        raise UsageError("--at takes an ISO time.", hint) from error
     return moment_s
 
 

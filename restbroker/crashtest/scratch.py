@@ -112,8 +112,8 @@ def sweep(client: Client) -> None:
         while _sweep_once(client, own, deadline_s):
             pass
     except StoreUnavailable as error:
-        cure = f"Remove them:  redis-cli --scan --pattern '{client.keys.namespace}:*' | xargs -r redis-cli unlink"
-        raise StoreUnavailable(f"The keys of the run remain: {error.message}", cure) from error
+        hint = f"Remove them:  redis-cli --scan --pattern '{client.keys.namespace}:*' | xargs -r redis-cli unlink"
+        raise StoreUnavailable(f"The keys of the run remain: {error.message}", hint) from error
 
 
 def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:

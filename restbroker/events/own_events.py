@@ -38,7 +38,7 @@ class OwnEvents:
             await self._connection.call(store.remember, mark, window_ms)
         except (StoreUnavailable, StoreRefused) as error:
             what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
-            self.report(OperatorWarning("OwnNotRemembered", what, error.cure))
+            self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
 
     async def aclose(self) -> None:
         """Close the connection, if there is one; a later call opens a new one."""

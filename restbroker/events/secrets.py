@@ -62,7 +62,7 @@ class CurrentSecret:
             if not self._is_reported:
                 self._is_reported = True
                 self.report(
-                    OperatorWarning("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure)
+                    OperatorWarning("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.hint)
                 )
         return True
 

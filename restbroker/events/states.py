@@ -118,7 +118,7 @@ class StatesOfSource:
 
         A problem with an empty code says that nothing is wrong, and that there is nothing to read.
         """
-        code, message, hint = ("", "", "") if problem is None else (problem.code, problem.message, problem.cure)
+        code, message, hint = ("", "", "") if problem is None else (problem.code, problem.message, problem.hint)
         now_s = self.states.now_s()
         where = (self.source, self.kind, self.states.process, user)
         self.states.put(SourceState(*where, now_s, code, message, hint))

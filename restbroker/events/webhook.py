@@ -207,29 +207,29 @@ class Webhooks:
         match refusal.outcome:
             case "unauthorized":
                 self._note_refusal(name)
-                cure = _GIVE_IT if place.login is not None else _SEE_TO_KEY
-                self._report(OperatorWarning("EventUnauthorized", what, cure))
+                hint = _GIVE_IT if place.login is not None else _SEE_TO_KEY
+                self._report(OperatorWarning("EventUnauthorized", what, hint))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-                cure = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
-                self._report(OperatorWarning("EventMalformed", what, cure))
+                hint = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
+                self._report(OperatorWarning("EventMalformed", what, hint))
             case "malformed":
-                cure = _ONLY_THE_SERVER if place.login is not None else _SEE_TO_SOURCE
-                self._report(OperatorWarning("EventMalformed", what, cure))
+                hint = _ONLY_THE_SERVER if place.login is not None else _SEE_TO_SOURCE
+                self._report(OperatorWarning("EventMalformed", what, hint))
             case "too_large":
                 self._report(OperatorWarning("EventTooLarge", what, "Let the server send less in one event."))
             case "busy" | "unavailable":
-                cure = (
+                hint = (
                     "restbroker did not keep it. The server got an error: some servers publish again, some tell the "
                     "sender."
                 )
-                self._report(OperatorWarning("EventNotTaken", what, cure))
+                self._report(OperatorWarning("EventNotTaken", what, hint))
             case _:
                 pass
 
     def _warn_of_path(self) -> None:
         what = "A request came to a path that belongs to no event source."
-        cure = f"Let the server post to one of these: {', '.join(sorted(self._places))}."
-        self._report(OperatorWarning("EventPathUnknown", what, cure))
+        hint = f"Let the server post to one of these: {', '.join(sorted(self._places))}."
+        self._report(OperatorWarning("EventPathUnknown", what, hint))
 
 
 def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:

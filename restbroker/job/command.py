@@ -64,7 +64,7 @@ class CommandSpec:
     the command takes these although its arguments do not list them (ejabberd's policy `user`). `beyond`: it may reach
     other hosts than its arguments name. `takes_more`: it takes any further arguments of a job. `timeout_s`: how long it
     may take, where that is longer than the target's time-out. `bare`: the argument that a job may send as a bare list
-    of texts in the place of all (`["refresh", ["john"]]`). `unanswered`: code and cure of a job that was sent and not
+    of texts in the place of all (`["refresh", ["john"]]`). `unanswered`: code and hint of a job that was sent and not
     answered, where the command has its own. `dangers_in`: what of the server itself a job touches by its arguments, as
     `Catalogue.dangerous_in` says it of endpoints.
     """

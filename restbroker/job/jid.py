@@ -45,7 +45,7 @@ class BadAddress(ValueError):
         self.instead = instead
 
     @property
-    def cure(self) -> str:
+    def hint(self) -> str:
         """A sentence that says what to write; empty if it is not known what was meant."""
         return f"Write {printable(self.instead)}." if self.instead else ""
 

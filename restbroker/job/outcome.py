@@ -118,7 +118,7 @@ Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Deni
 class Probe:
     """The answer to a harmless question to the target. `ok`: it works for us; `denied`: it works, but not for us.
 
-    `version` is the server's version text if it says one; `detail` says in words what was found, `cure` what to do
+    `version` is the server's version text if it says one; `detail` says in words what was found, `hint` what to do
     where it does not work.
     """
 
@@ -126,4 +126,4 @@ class Probe:
     denied: bool
     version: str | None
     detail: str
-    cure: str | None = None
+    hint: str | None = None

@@ -89,7 +89,7 @@ def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dic
         "status": answer.status,
         "outcome": answer.outcome,
         "answer": None if truncated or not _can_be_written(answer.body) else answer.body,
-        "error": None if error is None else {"code": error.code, "message": error.message, "cure": error.cure},
+        "error": None if error is None else {"code": error.code, "message": error.message, "cure": error.hint},
         "attempts": job.attempt,
         "duration_ms": round(context.duration_s * 1000, 1),
     }

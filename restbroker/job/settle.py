@@ -71,7 +71,7 @@ def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | 
     reason = Reason(
         EXPIRED,
         f"Its next try would come after its expiry. The last one ended with {last.code}: {last.message}",
-        last.cure,
+        last.hint,
         last.status,
     )
     if isinstance(outcome, Uncertain):
@@ -86,11 +86,11 @@ EXPIRED = "Expired"
 def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
     """Return why it is unknown whether this command has run.
 
-    It is `reason`, with the command's own code and cure if it has them.
+    It is `reason`, with the command's own code and hint if it has them.
     """
     if spec is None or spec.unanswered is None:
         return reason
-    return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
+    return attrs.evolve(reason, code=spec.unanswered.code, hint=spec.unanswered.hint)
 
 
 def acknowledge(job: Job, reply_id: Json) -> Ack | None:

@@ -60,7 +60,7 @@ def config_finding(error: ConfigError) -> Finding:
         "Unusable",
         message=error.message,
         why="Nothing else can be checked.",
-        cure=error.cure,
+        hint=error.hint,
         cause="config",
     )
 
@@ -79,14 +79,14 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
             why = "restbroker cannot send to this target, and does not start."
             seen = [
                 Finding(
-                    "problem", target.name, "Unusable", message=error.message, why=why, cure=error.cure, cause="config"
+                    "problem", target.name, "Unusable", message=error.message, why=why, hint=error.hint, cause="config"
                 )
             ]
         except Exception as error:  # noqa: BLE001 - a bug of one kind must not keep the others from being looked at
             bug = registry.bug(target.kind, "The check", error)
             seen = [
                 Finding(
-                    "problem", target.name, bug.code, message=bug.message, why="Its state is unknown.", cure=bug.cure
+                    "problem", target.name, bug.code, message=bug.message, why="Its state is unknown.", hint=bug.hint
                 )
             ]
         found[target.name] = [_with_keys_of(target, finding) for finding in seen]
@@ -109,7 +109,7 @@ def _with_keys_of(target: Target, finding: Finding) -> Finding:
         return None if text is None else _FLAT.sub(lambda found: f"Targets.{target.name}.{_MEMBERS[found[0]]}", text)
 
     message = named(finding.message) or ""
-    return attrs.evolve(finding, message=message, why=named(finding.why), cure=named(finding.cure))
+    return attrs.evolve(finding, message=message, why=named(finding.why), hint=named(finding.hint))
 
 
 def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
 
 def _as_finding(note: Notice) -> Finding:
     level: Level = "warning" if note.code in _WARNINGS else "note"
-    return Finding(level, AREA, note.code, message=note.message, why=None, cure=note.cure)
+    return Finding(level, AREA, note.code, message=note.message, why=None, hint=note.hint)
 
 
 def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iterator[Finding]:
@@ -139,10 +139,10 @@ def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iter
     why = "Anyone who does can send commands to the server, or take jobs."
     if mode & stat.S_IROTH and not may_be_read:
         message = f"{subject} can be read by everyone on this machine (mode {mode:04o})."
-        yield Finding("warning", AREA, "WorldReadable", message=message, why=why, cure=f"chmod 640 {path}")
+        yield Finding("warning", AREA, "WorldReadable", message=message, why=why, hint=f"chmod 640 {path}")
     if mode & stat.S_IWOTH:
         message = f"{subject} can be changed by everyone on this machine (mode {mode:04o})."
-        yield Finding("warning", AREA, "WorldWritable", message=message, why=why, cure=f"chmod o-w {path}")
+        yield Finding("warning", AREA, "WorldWritable", message=message, why=why, hint=f"chmod o-w {path}")
 
 
 def _secret_files(config: Config) -> set[Path]:

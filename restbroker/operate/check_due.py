@@ -36,7 +36,7 @@ def check_due(client: Client, config: Config) -> Iterator[Finding]:
                 message=f"{count} due jobs that restbroker wrote stay in {zset!r}, since no target of this"
                 f" configuration serves their queue: {counts_text(found)}.",
                 why="They wait until a restbroker that serves it runs.",
-                cure="Start that one, or serve the queue here (RestQueue, or Queues of a target). Or look at them:"
+                hint="Start that one, or serve the queue here (RestQueue, or Queues of a target). Or look at them:"
                 f" restbroker {command} list --where 'queue = NAME', and move or delete them.",
             )
 

@@ -84,7 +84,7 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
             "EventNotTested",
             message=NO_SOURCE,
             why=why,
-            cure=ADD_SOURCE,
+            hint=ADD_SOURCE,
             cause="config",
         )
         return
@@ -100,7 +100,7 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
                     yield trio.run(test_source, ask, config, source, attrs.evolve(test, obstacle=obstacle))
     except (StoreUnavailable, StoreRefused) as error:
         yield Finding(
-            "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, cure=error.cure, cause="store"
+            "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, hint=error.hint, cause="store"
         )
 
 
@@ -131,29 +131,29 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     except ConfigError as error:
         message = f"Source {source.name}: {error.message}"
         return Finding(
-            "problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=error.cure, cause="config"
+            "problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=error.hint, cause="config"
         )
     except (NotSent, MaybeSent) as error:
-        cure = "`restbroker check` says more about the target."
-        return _failure(source, target, remove_secrets(error.message, target) or "", cure=cure, cause="target")
+        hint = "`restbroker check` says more about the target."
+        return _failure(source, target, remove_secrets(error.message, target) or "", hint=hint, cause="target")
     if refused is not None:
         return refused
     found = await _wait(ask, mark, source.name, within_s=test.within_s)
     if found is None:
         took = duration_text(test.within_s)
         message = f"Source {source.name}: {target.name} accepted the message, but no event arrived within {took}."
-        cure = emission.look_at
+        hint = emission.look_at
         if await ask(partial(store.read_refusal, source=source.name)) not in (None, last_refusal):
             message += " Meanwhile the running broker refused a request to this source as unauthorized."
-            cure = f"{_GIVE_IT if source.secret is not None else _SEE_WARNING} If that was another's: {cure}"
-        return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, cure=cure)
+            hint = f"{_GIVE_IT if source.secret is not None else _SEE_WARNING} If that was another's: {hint}"
+        return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, hint=hint)
     return _came(source, target, found, time.monotonic() - began_s)
 
 
 def _obstacle_finding(source: EventSource, why: str) -> Finding:
     message = f"Source {source.name}: nothing was sent. {why}"
-    cure = "Start `restbroker run` with this configuration, or check its log."
-    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure)
+    hint = "Start `restbroker run` with this configuration, or check its log."
+    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=hint)
 
 
 async def _send(config: Config, target: Target, emission: Emission, number: str) -> Outcome:
@@ -172,16 +172,16 @@ async def _send(config: Config, target: Target, emission: Emission, number: str)
 def _refusal(source: EventSource, target: Target, emission: Emission, outcome: Outcome) -> Finding | None:
     if isinstance(outcome, Delivered):
         return None
-    message, cure = (remove_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.cure))
+    message, hint = (remove_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.hint))
     if isinstance(outcome, Denied):
-        return _failure(source, target, message, cure=cure, cause="refused")
+        return _failure(source, target, message, hint=hint, cause="refused")
     # An error of whoever it went to may be that of the way to the source.
-    return _failure(source, target, message, cure=f"{cure} {emission.look_at}".lstrip(), cause="other")
+    return _failure(source, target, message, hint=f"{hint} {emission.look_at}".lstrip(), cause="other")
 
 
-def _failure(source: EventSource, target: Target, message: str, cure: str | None, cause: Cause) -> Finding:
+def _failure(source: EventSource, target: Target, message: str, hint: str | None, cause: Cause) -> Finding:
     message = f"Source {source.name}: {target.name} did not accept the test message. {message}"
-    return Finding("problem", _AREA, "EventNotSent", message=message, why=_UNKNOWN, cure=cure, cause=cause)
+    return Finding("problem", _AREA, "EventNotSent", message=message, why=_UNKNOWN, hint=hint, cause=cause)
 
 
 async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping[str, object] | None:
@@ -205,9 +205,9 @@ def _came(source: EventSource, target: Target, noted: Mapping[str, object], took
             _AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']} (this one, a test, did not)."
         )
     why = "Only, Except or Routes exclude such events."
-    cure = "If you want such events, correct these, or name other addresses with --from and --to."
+    hint = "If you want such events, correct these, or name other addresses with --from and --to."
     return Finding(
-        "note", _AREA, "EventUnwanted", message=f"{message}, but the source excludes it.", why=why, cure=cure
+        "note", _AREA, "EventUnwanted", message=f"{message}, but the source excludes it.", why=why, hint=hint
     )
 
 
@@ -215,5 +215,5 @@ def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
     message = f"Source {source.name}: " + (
         f"{' and '.join(names)} could be its server." if names else f"no target of kind {kind} exists for its server."
     )
-    cure = "Name the right one with --target." if names else f"Add a target of kind {kind} for its server."
-    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure, cause="config")
+    hint = "Name the right one with --target." if names else f"Add a target of kind {kind} for its server."
+    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=hint, cause="config")

@@ -30,7 +30,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 "TokenFitsNowhere",
                 message=f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
                 why="Every job that carries it dies.",
-                cure=f"Correct the names in Tokens.{token.name}, or take the token out.",
+                hint=f"Correct the names in Tokens.{token.name}, or take the token out.",
             )
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
         if words:
@@ -42,7 +42,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 f" {', '.join(words)}.",
                 why="Anyone who can push with it can stop the server, or read and overwrite its files, as far as these"
                 " commands allow.",
-                cure=f"If this is not intended, remove them from Tokens.{token.name}.Allow.",
+                hint=f"If this is not intended, remove them from Tokens.{token.name}.Allow.",
             )
 
 
@@ -66,7 +66,7 @@ def check_limits(target: Target) -> Iterator[Finding]:
             "NeverReached",
             message=message,
             why=why,
-            cure="Lower Concurrency, or raise MaxInFlight.",
+            hint="Lower Concurrency, or raise MaxInFlight.",
         )
 
 
@@ -80,9 +80,9 @@ def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
 def _pause(name: str, pause: Pause) -> Finding:
     reason = pause.reason
     message = pauses.of_target(name, pause)
-    cure = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
+    hint = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
     return Finding(
-        "warning", "redis", "TargetPaused", message=message, why=_PAUSES.get(reason, "Its jobs wait."), cure=cure
+        "warning", "redis", "TargetPaused", message=message, why=_PAUSES.get(reason, "Its jobs wait."), hint=hint
     )
 
 
@@ -99,7 +99,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "DeadSetFull",
             message=f"{dead} jobs are in the dead set, and DeadLimit is {limit}.",
             why="No job is taken, so that no failed job is overlooked.",
-            cure="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
+            hint="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
         )
     if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
         yield Finding(
@@ -109,7 +109,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             message=f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
             why=f"Beyond that, the oldest dead jobs vanish. Copies stay in {client.keys.dead_copies} for a while"
             " (restbroker dead --trimmed).",
-            cure=f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops in time; a database of its own avoids it.',
+            hint=f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops in time; a database of its own avoids it.',
         )
 
 

@@ -46,8 +46,8 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
     if pause is not None:
         message = pauses.of_queue(queue.name, pause)
         why = "No more jobs are taken from this queue; jobs in progress finish."
-        cure = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
-        yield Finding("warning", AREA, "QueuePaused", message=message, why=why, cure=cure)
+        hint = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
+        yield Finding("warning", AREA, "QueuePaused", message=message, why=why, hint=hint)
     elif queue.size is None:
         return  # its key is named by `check_store`
     elif quiet and not served:
@@ -55,7 +55,7 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
     elif queue.size and not served:
         message = f"{_waiting(queue)} in the queue {queue.name} and no restbroker serves it."
         yield Finding(
-            "note", AREA, "NotServed", message=message, why="They wait until one does.", cure="Start `restbroker run`."
+            "note", AREA, "NotServed", message=message, why="They wait until one does.", hint="Start `restbroker run`."
         )
     else:
         yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
@@ -74,7 +74,7 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
         message=f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is"
         " restarted.",
         why="Others take them." if served else f"No other process takes them, and {queue.size or 0} wait.",
-        cure="Restart it on its machine, e.g.: systemctl restart restbroker",
+        hint="Restart it on its machine, e.g.: systemctl restart restbroker",
     )
 
 
@@ -84,27 +84,27 @@ def _new_queue(client: Client, config: Config, facts: ServerInfo, name: str, kno
     if meant is not None:
         why = f"There is a queue {meant}; the producers may use that one."
         return Finding(
-            "warning", AREA, "QueueMisspelt", message=message, why=why, cure=f'Did you mean "RestQueue": "{meant}"?'
+            "warning", AREA, "QueueMisspelt", message=message, why=why, hint=f'Did you mean "RestQueue": "{meant}"?'
         )
     others = sorted(survey.namespaces(client) - {config.namespace})
     if others and not known:
         shown = ", ".join(other or "none" for other in others[:5])
         why = f'Other namespaces have queues ({shown}), and "{config.namespace}" has none.'
-        cure = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
+        hint = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
         return Finding(
-            "warning", AREA, "OtherNamespace", message=message, why=why, cure=f"If the producers push there: {cure}"
+            "warning", AREA, "OtherNamespace", message=message, why=why, hint=f"If the producers push there: {hint}"
         )
     number = _database(config.redis_url)
     if facts.databases and number not in facts.databases:
         filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(facts.databases.items()))
         why = f"Database {number} is empty, and others are not: {filled}."
-        cure = "If the producers push there, write its number after the last slash of RedisURL."
-        return Finding("warning", AREA, "OtherDatabase", message=message, why=why, cure=cure)
+        hint = "If the producers push there, write its number after the last slash of RedisURL."
+        return Finding("warning", AREA, "OtherDatabase", message=message, why=why, hint=hint)
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
     target = next(target for target in config.targets if name in target.queues)
     command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
-    cure = f"Push one: restbroker enqueue --wait {command}{where}"
-    return Finding("note", AREA, "NewQueue", message=message, why="This is normal before the first job.", cure=cure)
+    hint = f"Push one: restbroker enqueue --wait {command}{where}"
+    return Finding("note", AREA, "NewQueue", message=message, why="This is normal before the first job.", hint=hint)
 
 
 def _database(url: str) -> int:

@@ -22,7 +22,7 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
         yield ok(AREA, "Version", f"{facts.product} answers at {address}.")
     else:
         message = f"{facts.product} at {address} is too old."
-        yield Finding("problem", AREA, "TooOld", message=message, why=TOO_OLD, cure=NEWER_REDIS)
+        yield Finding("problem", AREA, "TooOld", message=message, why=TOO_OLD, hint=NEWER_REDIS)
     if facts.cluster_enabled:
         yield Finding(
             "problem",
@@ -31,7 +31,7 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
             message="This is Redis Cluster.",
             why="It spreads Sidekiq's keys (queues, retry, schedule, dead) over its nodes, and a job can then not be"
             " moved from one to the other in one step. Sidekiq refuses it, too.",
-            cure="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
+            hint="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
         )
         return
     if facts.role != "master":
@@ -41,7 +41,7 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
             "Replica",
             message="This Redis is a replica.",
             why="It refuses writes, so that no job can be taken or settled.",
-            cure="Let RedisURL name the primary (on the replica, INFO replication tells which one it is).",
+            hint="Let RedisURL name the primary (on the replica, INFO replication tells which one it is).",
         )
     yield from _persistence(facts)
     yield _policy(facts)
@@ -52,15 +52,15 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
 def _persistence(facts: ServerInfo) -> Iterator[Finding]:
     if not facts.disk_ok:
         why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
-        cure = "Look at its log and at the free space of its disk."
-        yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, cure=cure)
+        hint = "Look at its log and at the free space of its disk."
+        yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, hint=hint)
     if facts.aof_enabled:
         yield _append_only(facts.appendfsync)
     elif facts.save is None:
         message = "Redis has no append-only file, and does not say whether it saves snapshots."
         why = "Jobs since the last snapshot are lost when it crashes."
         yield Finding(
-            "note", AREA, "Unknown", message=message, why=why, cure="Turn on persistence where this Redis is managed."
+            "note", AREA, "Unknown", message=message, why=why, hint="Turn on persistence where this Redis is managed."
         )
     else:
         kind = f"only snapshots ({facts.save})" if facts.save else "nothing"
@@ -71,7 +71,7 @@ def _persistence(facts: ServerInfo) -> Iterator[Finding]:
             "SnapshotsOnly" if facts.save else "NotSaved",
             message=f"Redis saves {kind}.",
             why=f"When it crashes, {lost} is lost.",
-            cure="In redis.conf:\nappendonly yes\nappendfsync always",
+            hint="In redis.conf:\nappendonly yes\nappendfsync always",
         )
 
 
@@ -88,13 +88,13 @@ def _append_only(appendfsync: str | None) -> Finding:
                 "SavedEachSecond",
                 message=message,
                 why="A crash may lose about the last second.",
-                cure=always,
+                hint=always,
             )
         case "no":
             message = "Redis lets the operating system save (appendfsync no)."
             why = "A crash of the machine may lose the last 30 seconds or more."
             return Finding(
-                "warning", AREA, "SavedSometime", message=message, why=why, cure="In redis.conf: appendfsync everysec"
+                "warning", AREA, "SavedSometime", message=message, why=why, hint="In redis.conf: appendfsync everysec"
             )
         case _:
             message = "Redis has an append-only file but does not say how often it saves it."
@@ -104,7 +104,7 @@ def _append_only(appendfsync: str | None) -> Finding:
                 "Unknown",
                 message=message,
                 why="With everysec, a crash may lose the last second.",
-                cure=always,
+                hint=always,
             )
 
 
@@ -117,7 +117,7 @@ def _policy(facts: ServerInfo) -> Finding:
         "Eviction",
         message=f"Redis may remove keys to free memory (maxmemory-policy {facts.policy}).",
         why="At maxmemory it removes keys with an expiry, including answers that a caller waits for.",
-        cure="In redis.conf: maxmemory-policy noeviction",
+        hint="In redis.conf: maxmemory-policy noeviction",
     )
     if not facts.policy.startswith("allkeys"):
         return found
@@ -133,13 +133,13 @@ def _headroom(facts: ServerInfo) -> Finding:
     if 0 < facts.maxmemory_bytes <= facts.used_memory_bytes and facts.policy == "noeviction":
         message = f"Redis is full: it uses {_mib(facts.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
         why = "Producers cannot push; restbroker still settles existing jobs."
-        cure = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
-        return Finding("problem", AREA, "Full", message=message, why=why, cure=cure)
+        hint = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
+        return Finding("problem", AREA, "Full", message=message, why=why, hint=hint)
     if limit and facts.used_memory_bytes > HEADROOM * limit:
         share = f"{facts.used_memory_bytes / limit:.0%} of {name} ({_mib(facts.used_memory_bytes)} of {_mib(limit)})"
         why = "When it is full, producers cannot push; restbroker still settles existing jobs."
-        cure = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
-        return Finding("warning", AREA, "NearlyFull", message=f"Redis uses {share}.", why=why, cure=cure)
+        hint = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
+        return Finding("warning", AREA, "NearlyFull", message=f"Redis uses {share}.", why=why, hint=hint)
     return ok(AREA, "Memory", f"Redis uses {_mib(facts.used_memory_bytes)} of {name} ({_mib(limit)}).")
 
 
@@ -154,5 +154,5 @@ def _clock(offset_s: float) -> Finding:
     message = f"Redis' clock is {duration_text(abs(offset_s))} {side} this machine's."
     why = "Jobs become due by Redis' clock, while producers and logs use their own: delays look wrong by that much."
     return Finding(
-        "warning", AREA, "Clock", message=message, why=why, cure="Set both clocks by NTP (timedatectl set-ntp true)."
+        "warning", AREA, "Clock", message=message, why=why, hint="Set both clocks by NTP (timedatectl set-ntp true)."
     )

@@ -28,6 +28,6 @@ def check_rewrite(client: Client, facts: ServerInfo) -> Iterator[Finding]:
         message="This user may not make Redis rewrite its append-only file (BGREWRITEAOF).",
         why="A power loss may leave half a change at the end of that file. Redis ignores it at its next start, but may "
         "apply it at the one after, and then loses jobs.",
-        cure="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. If that is not possible, run "
+        hint="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. If that is not possible, run "
         "redis-check-aof --fix on the file before you start Redis after a crash of its machine.",
     )

@@ -74,14 +74,14 @@ def _roster(roster: Roster) -> Finding:
     except (OSError, HTTPException) as error:
         why = "Prosody asks there at each login; while no one answers, users see no contacts."
         who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
-        cure = f"{who}, with this configuration; start it, or check its log."
+        hint = f"{who}, with this configuration; start it, or check its log."
         return Finding(
             "warning",
             area,
             "NotServing",
             message=f"No process serves rosters at {where}: {_why(error)}.",
             why=why,
-            cure=cure,
+            hint=hint,
         )
     if status == 200:
         return ok(area, "Serving", f"A process serves rosters at {where}.")
@@ -115,9 +115,9 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
                 continue
             told.add(bind)
             why = "Events that servers post meanwhile are refused, and most servers do not post twice."
-            cure = "`restbroker run` accepts them, with this configuration; start it, or check its log."
+            hint = "`restbroker run` accepts them, with this configuration; start it, or check its log."
             message = _unserved_text(bind, error)
-            yield Finding("warning", area, "NotServing", message=message, why=why, cure=cure)
+            yield Finding("warning", area, "NotServing", message=message, why=why, hint=hint)
             continue
         if status == 200:
             yield ok(area, "Serving", f"A process accepts events of the source {source.name} at {where}.")
@@ -163,13 +163,13 @@ def _unverified_context() -> ssl.SSLContext:
 def _other(area: str, where: str, status: int, what: str = "") -> Finding:
     message = f"The program at {where} answers{what} with status {status}."
     why = "It is another program, or a restbroker with another configuration or without its Redis."
-    cure = "See what listens there (ss -ltnp), and restart restbroker after a change."
-    return Finding("problem", area, "NotOurs", message=message, why=why, cure=cure)
+    hint = "See what listens there (ss -ltnp), and restart restbroker after a change."
+    return Finding("problem", area, "NotOurs", message=message, why=why, hint=hint)
 
 
 def _unreadable(area: str) -> Finding:
     message = "The secret cannot be read, so the service was not tested."
-    return Finding("note", area, "NotLookedAt", message=message, why=None, cure="Run this as a user who may read it.")
+    return Finding("note", area, "NotLookedAt", message=message, why=None, hint="Run this as a user who may read it.")
 
 
 def _unserved_text(bind: tuple[str, int], error: OSError | HTTPException) -> str:

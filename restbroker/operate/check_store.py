@@ -62,7 +62,7 @@ def check_store(config: Config) -> list[Finding]:
         except StoreUnavailable as error:
             why = "Without Redis no jobs are taken, and producers cannot push."
             found.append(
-                Finding("problem", AREA, "Unreachable", message=error.message, why=why, cure=error.cure, cause="store")
+                Finding("problem", AREA, "Unreachable", message=error.message, why=why, hint=error.hint, cause="store")
             )
         except StoreRefused as error:
             found.append(_refusal(error))
@@ -81,12 +81,12 @@ def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True
 def _refusal(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
     if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
         why = "restbroker needs this command while it runs."
-        return Finding("problem", AREA, "Refused", message=error.message, why=why, cure=error.cure)
+        return Finding("problem", AREA, "Refused", message=error.message, why=why, hint=error.hint)
     why = "Only operators' commands need this, never `restbroker run`. A part of Redis was not checked."
-    cure = error.cure
+    hint = error.hint
     if "permission" in error.message:
-        cure = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'
-    return Finding("note", AREA, "NotLookedAt", message=error.message, why=why, cure=cure)
+        hint = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'
+    return Finding("note", AREA, "NotLookedAt", message=error.message, why=why, hint=hint)
 
 
 def _offset_s(client: Client) -> float:
@@ -116,7 +116,7 @@ def _at_most_once(config: Config, facts: ServerInfo) -> Iterator[Finding]:
             message=f"AtMostOnce names commands ({names}), and Redis is not known to save each write before it"
             " answers.",
             why="A crash of Redis may lose the mark that a command is on its way: it can then be sent a second time.",
-            cure="In redis.conf:\nappendonly yes\nappendfsync always",
+            hint="In redis.conf:\nappendonly yes\nappendfsync always",
         )
 
 
@@ -129,7 +129,7 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
             message="Redis accepts writes that no replica receives (min-replicas-to-write 0).",
             why="A failover loses what was not replicated. A master that was cut off or replaced accepts jobs for"
             " some seconds more and then discards them.",
-            cure="With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
+            hint="With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
         )
 
 
@@ -142,7 +142,7 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
             "WrongType",
             message=f"{one.message}.",
             why="Redis refuses every command on it: jobs are not taken, not settled or not counted.",
-            cure=one.cure,
+            hint=one.hint,
         )
 
 
@@ -160,7 +160,7 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
             "QueueTaken",
             message=f"Sidekiq takes jobs from the same queue: {_join(thieves)}.",
             why="Its workers do not know these jobs' classes: what it takes fails there and never reaches the server.",
-            cure=f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
+            hint=f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
             " RestQueue.",
         )
     yield Finding(
@@ -170,7 +170,7 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
         message=f"Other Sidekiq processes use this database: {_join(foreign)}.",
         why="They trim the dead set to 9,999 jobs and 180 days, restbroker's too; and a process of open-source"
         " Sidekiq that is killed while it moves a due job out of the retry or schedule set loses that job.",
-        cure="Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
+        hint="Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
     )
 
 

@@ -48,7 +48,7 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
             "OriginalLeft",
             message=f"The Go original (ejabberd-restbroker) has jobs here: {shown}.",
             why="restbroker does not read these: while the original is stopped, nothing runs them.",
-            cure="Stop the original, then: restbroker migrate (with --dry-run it only shows what would be moved)",
+            hint="Stop the original, then: restbroker migrate (with --dry-run it only shows what would be moved)",
         )
 
 
@@ -67,11 +67,11 @@ def _unfinished_finding(lane: IdentityView, *, living: bool) -> Finding:
             "Recovering",
             message=message,
             why="A running restbroker returns them to their queues within 25 s.",
-            cure=None,
+            hint=None,
         )
     why = "They wait until a running restbroker returns them to their queues."
     return Finding(
-        "warning", AREA, "LeftBehind", message=message, why=why, cure="Start `restbroker run`; it takes about 25 s."
+        "warning", AREA, "LeftBehind", message=message, why=why, hint="Start `restbroker run`; it takes about 25 s."
     )
 
 
@@ -79,9 +79,9 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
     key = client.keys.in_progress(orphan.identity)
     message = f"{orphan.jobs} jobs are in {key}, which belongs to no process."
     why = "No process will find them: the owner's entry was removed by hand, by another program, or lost in a failover."
-    cure = (
+    hint = (
         f"Let a running restbroker return them: HSET {client.keys.fenced_identities} {orphan.identity} 0"
         if orphan.is_described
         else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
     )
-    return Finding("warning", AREA, "Orphans", message=message, why=why, cure=cure)
+    return Finding("warning", AREA, "Orphans", message=message, why=why, hint=hint)

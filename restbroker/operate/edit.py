@@ -173,7 +173,7 @@ def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | s
 
 
 def _reason_text(reason: Reason) -> str:
-    return " ".join(word for word in (reason.message, reason.cure) if word)
+    return " ".join(word for word in (reason.message, reason.hint) if word)
 
 
 def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:

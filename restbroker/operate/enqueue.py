@@ -119,7 +119,7 @@ def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
         else:
             queues.schedule(client, raw, order.at_s)
     except (ConnectionEnded, StoreNotNow) as error:
-        raise StoreNotNow(f"{error.message} The job was not queued.", error.cure) from error
+        raise StoreNotNow(f"{error.message} The job was not queued.", error.hint) from error
     except StoreUnavailable as error:
         raise StoreUnavailable(
             f"{error.message} The job {jid} may or may not have been queued.",

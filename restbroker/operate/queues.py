@@ -168,7 +168,7 @@ def size_of(client: Client, queue: QueueName) -> int:
     if size is None:
         key = client.keys.queue_of(queue)
         odd = MisusedKey(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
-        raise UsageError(f"{odd.message}: no job is in it.", odd.cure)
+        raise UsageError(f"{odd.message}: no job is in it.", odd.hint)
     return size
 
 

@@ -48,7 +48,7 @@ _SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """Examples as the command line takes them."""
 OPTIONS: Final = "; for dead and retries also"
-"""It stands in a cure before options that the command line has and a page has not."""
+"""It stands in a hint before options that the command line has and a page has not."""
 
 
 @attrs.frozen

@@ -299,8 +299,8 @@ def _read(file: Path) -> Mapping[str, Contact]:
         raise UsageError(f"{file} is not JSON: {error}.", "`restbroker roster show USER --json` shows one.") from None
     except BadRoster:
         if _has_users(raw):
-            cure = f"`restbroker roster import {file}` takes it; `set` takes one roster."
-            raise UsageError(f"{file} has rosters of users, as `export` writes them.", cure) from None
+            hint = f"`restbroker roster import {file}` takes it; `set` takes one roster."
+            raise UsageError(f"{file} has rosters of users, as `export` writes them.", hint) from None
         raise
 
 

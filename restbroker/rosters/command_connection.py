@@ -64,7 +64,7 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except BadRoster as error:
-        raise UsageError(f"{error.entry} {error.why}.", error.cure or None) from None
+        raise UsageError(f"{error.entry} {error.why}.", error.hint or None) from None
 
 
 def note_missing_refresh_target(connection: RosterConnection) -> None:

@@ -195,7 +195,7 @@ def _of_file(file: Path, form: Format, connection: RosterConnection) -> FileCont
         return roster_files.read(read_file(file), form, connection.domain)
     except BadFile as error:
         line = "" if error.line is None else f", line {error.line}"
-        raise UsageError(f"{file}{line} {error.why}.", error.cure or None) from None
+        raise UsageError(f"{file}{line} {error.why}.", error.hint or None) from None
 
 
 def _target(connection: RosterConnection, name: str | None) -> Target:
@@ -204,8 +204,8 @@ def _target(connection: RosterConnection, name: str | None) -> Target:
         known = ", ".join(targets) or "none"
         kind = next((target.kind for target in connection.settings.targets if target.name == name), None)
         why = f"There is no target {name}." if kind is None else f"The target {name} is of kind {kind}."
-        cure = f"These are: {known}. --from-prosody reads what Prosody keeps itself."
-        raise UsageError(f"{why} Rosters can only be read from targets of kind ejabberd.", cure)
+        hint = f"These are: {known}. --from-prosody reads what Prosody keeps itself."
+        raise UsageError(f"{why} Rosters can only be read from targets of kind ejabberd.", hint)
     return targets[name]
 
 
@@ -238,8 +238,8 @@ def _of_prosody(folder: Path, connection: RosterConnection, *, one_sided: bool) 
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
     if not (imported.contents.rosters or imported.contents.refused):
-        cure = "Prosody keeps them in roster, in its host's folder: /var/lib/prosody/example%2eorg/roster."
-        raise UsageError(f"{folder} has no rosters: no file ends with .dat.", cure)
+        hint = "Prosody keeps them in roster, in its host's folder: /var/lib/prosody/example%2eorg/roster."
+        raise UsageError(f"{folder} has no rosters: no file ends with .dat.", hint)
     _print_one_sided(imported.left_out)
     return imported.contents
 

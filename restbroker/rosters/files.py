@@ -48,11 +48,11 @@ _LONGEST_CELL: Final = 1024 * 1024
 class BadFile(ValueError):
     """Nothing of the file can be read. `why` completes "the file …"; `line` is None where it is about all of it."""
 
-    def __init__(self, why: str, line: int | None = None, cure: str = "") -> None:
+    def __init__(self, why: str, line: int | None = None, hint: str = "") -> None:
         super().__init__(why)
         self.why = why
         self.line = line
-        self.cure = cure
+        self.hint = hint
 
 
 @attrs.frozen
@@ -225,8 +225,8 @@ def _read_csv(text: str, gathered: _FileReader) -> None:
         header = next(rows, [])
         if wrong := _wrong_in(header):
             first = printable(next(iter(text.splitlines()), ""), _LONGEST_QUOTED)
-            what, cure = wrong
-            raise BadFile(f'{what}: "{first}"', 1, f"{cure} The first line names the columns: {_EXAMPLES['csv']}")
+            what, hint = wrong
+            raise BadFile(f'{what}: "{first}"', 1, f"{hint} The first line names the columns: {_EXAMPLES['csv']}")
         for cells in rows:
             if any(cells):
                 _read_row(header, cells, rows.line_num, gathered)

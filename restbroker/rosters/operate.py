@@ -82,7 +82,7 @@ class Writer:
             audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_place(one.user)))
         done = self.write(changes)
         if isinstance(done, RosterUnchanged):
-            raise UsageError(f"{_reason_text(done)} Nothing was changed.", _cure(done))
+            raise UsageError(f"{_reason_text(done)} Nothing was changed.", _hint(done))
         return done.versions
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
@@ -286,7 +286,7 @@ def _reason_text(refused: RosterUnchanged) -> str:
             return f"The roster of {refused.user} would have more than {MOST_BYTES} bytes."
 
 
-def _cure(refused: RosterUnchanged) -> str:
+def _hint(refused: RosterUnchanged) -> str:
     return f"`restbroker roster show {refused.user}` shows it."
 
 

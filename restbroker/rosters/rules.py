@@ -45,19 +45,19 @@ _FIELDS: Final = ("name", "groups")
 
 
 class BadRoster(ValueError):
-    """This is no roster, or no part of one. `entry` names the contact or user, `why` completes it, `cure` may be empty.
+    """This is no roster, or no part of one. `entry` names the contact or user, `why` completes it, `hint` may be empty.
 
     None of the three holds more than a part of the input, in one line.
     """
 
-    def __init__(self, entry: str, why: str, cure: str = "") -> None:
-        super().__init__(entry, why, cure)
+    def __init__(self, entry: str, why: str, hint: str = "") -> None:
+        super().__init__(entry, why, hint)
         self.entry = entry
         self.why = why
-        self.cure = cure
+        self.hint = hint
 
     def __str__(self) -> str:
-        return " ".join(part for part in (f"{self.entry} {self.why}.", self.cure) if part)
+        return " ".join(part for part in (f"{self.entry} {self.why}.", self.hint) if part)
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ def read_jid(text: Json) -> str:
     try:
         bare = read_bare(text)
     except BadAddress as error:
-        raise BadRoster(entry, error.why, error.cure) from None
+        raise BadRoster(entry, error.why, error.hint) from None
     # Rather a user's name whose domain was forgotten; and `pending` is a key that Prosody keeps for itself.
     if bare.local is None and not any(sign in text for sign in ".:"):
         raise BadRoster(entry, "has no domain", f"Write {entry}@ and the domain.")
@@ -131,7 +131,7 @@ def read_user(text: Json, domain: str | None) -> str:
             read_domain(own)
         user = read_local(local)
     except BadAddress as error:
-        raise BadRoster(entry, error.why, error.cure) from None
+        raise BadRoster(entry, error.why, error.hint) from None
     if at and domain is not None and own != domain:
         raise BadRoster(entry, f"is not a user of {domain}", "Rosters are kept for users of that domain only.")
     return user

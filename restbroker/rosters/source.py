@@ -74,9 +74,9 @@ class _RosterFetch:
             case Delivered(body=body):
                 return body
             case Denied(reason=reason):
-                raise ServerRefusal(f"{command}: {reason.message}", reason.cure)
+                raise ServerRefusal(f"{command}: {reason.message}", reason.hint)
             case other:
-                raise RestbrokerError(f"{command}: {other.reason.message}", other.reason.cure)
+                raise RestbrokerError(f"{command}: {other.reason.message}", other.reason.hint)
 
     async def users(self) -> list[str]:
         """Return every account of the host; raise as `ask`."""

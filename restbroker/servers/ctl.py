@@ -38,11 +38,11 @@ class CtlOutput:
 class CtlRefusal:
     """Why a command is refused: it belongs on the server's machine, or is not ours to do.
 
-    `cure`: what to use in its place.
+    `hint`: what to use in its place.
     """
 
     message: str
-    cure: str
+    hint: str
 
 
 @attrs.frozen

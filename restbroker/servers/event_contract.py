@@ -223,7 +223,7 @@ class Problem(Protocol):
         ...
 
     @property
-    def cure(self) -> str:
+    def hint(self) -> str:
         """What to do about it."""
         ...
 

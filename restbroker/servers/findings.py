@@ -26,7 +26,7 @@ CAUSES: tuple[Cause, ...] = ("config", "store", "refused", "target", "other")
 class Finding:
     """The result of one check; `area` is config, redis, Roster, Events or a target's name.
 
-    `code` is stable, for machines. A `cure` of several lines consists of lines for a configuration file. `cause`
+    `code` is stable, for machines. A `hint` of several lines consists of lines for a configuration file. `cause`
     matters for problems only.
     """
 
@@ -35,7 +35,7 @@ class Finding:
     code: str
     message: str
     why: str | None = None
-    cure: str | None = None
+    hint: str | None = None
     cause: Cause = "other"
 
 

@@ -67,7 +67,7 @@ class Package:
             if self.is_ours:
                 raise
             bug = self.bug(PARTS[part].offers, error)
-            raise ConfigError(bug.message, bug.cure) from error
+            raise ConfigError(bug.message, bug.hint) from error
 
     def bug(self, what: str, error: Exception) -> Reason:
         """Return the reason that names an unforeseen error: its class, and the line of the package that raised it.
@@ -78,8 +78,8 @@ class Package:
             error = error.exceptions[0]
         place = self._place(error)
         where = f"{self}, {place}" if place else str(self)
-        cure = "Please report this." if self.is_ours else f"Please report this to the authors of {self.name}."
-        return Reason("Bug", f"{what} failed with {type(error).__name__} ({where}).", cure)
+        hint = "Please report this." if self.is_ours else f"Please report this to the authors of {self.name}."
+        return Reason("Bug", f"{what} failed with {type(error).__name__} ({where}).", hint)
 
     @property
     def is_ours(self) -> bool:
@@ -128,8 +128,8 @@ class Package:
             raise self._unusable(f"{module} cannot be imported ({type(error).__name__}: {error})") from error
 
     def _unusable(self, why: str) -> ConfigError:
-        cure = f"Install {self.name} again with all its dependencies, or another version."
-        return ConfigError(f"The package {self} cannot be used as a kind of server: {why}.", cure)
+        hint = f"Install {self.name} again with all its dependencies, or another version."
+        return ConfigError(f"The package {self} cannot be used as a kind of server: {why}.", hint)
 
 
 @cache
@@ -162,6 +162,6 @@ def package_of(kind: str) -> Package | None:
             raise ambiguous(kind, several, "Uninstall all but one of them.")
 
 
-def ambiguous(kind: str, packages: tuple[Package, ...], cure: str) -> ConfigError:
+def ambiguous(kind: str, packages: tuple[Package, ...], hint: str) -> ConfigError:
     """Return the error of a kind that several packages bring."""
-    return ConfigError(f'The kind of server "{kind}" is in several packages: {" and ".join(map(str, packages))}.', cure)
+    return ConfigError(f'The kind of server "{kind}" is in several packages: {" and ".join(map(str, packages))}.', hint)

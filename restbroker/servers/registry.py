@@ -182,7 +182,7 @@ async def check(target: "Target") -> "list[Finding]":
             one,
             message=remove_secrets(one.message, target),
             why=remove_secrets(one.why, target),
-            cure=remove_secrets(one.cure, target),
+            hint=remove_secrets(one.hint, target),
         )
         for one in findings
     ]
@@ -235,7 +235,7 @@ def _failed_options(kind: str, error: Exception) -> str:
     if package.is_ours:
         raise error
     bug = package.bug("Options", error)
-    return f"{bug.message} {bug.cure}"
+    return f"{bug.message} {bug.hint}"
 
 
 def _options(kind: str) -> Members:
@@ -247,5 +247,5 @@ def _options(kind: str) -> Members:
             raise UnusableKind(f"{expected_kind(_known_kinds(), kind)} {_OTHERS}")
         members: Members = package.load("options")
     except ConfigError as error:
-        raise UnusableKind(f"{error.message} {error.cure}") from error
+        raise UnusableKind(f"{error.message} {error.hint}") from error
     return members

@@ -32,7 +32,7 @@ def findings_of(
             state.code,
             message=message,
             why=why,
-            cure=state.hint,
+            hint=state.hint,
             cause=causes.get(state.code, "other"),
         )
 

@@ -33,7 +33,7 @@ _BODY_TIMEOUT_S = 10
 class Refuse(Protocol):
     """A function that makes the answer to a refused request: what happened, and what to do next."""
 
-    def __call__(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
+    def __call__(self, status: int, code: str, message: str, hint: str | None = None) -> Response:
         """Return the answer, with this status."""
         ...
 
@@ -48,9 +48,9 @@ def text_answer(text: str, status: int = 200) -> Response:
     return Response(text + "\n", status, content_type="application/json; charset=utf-8")
 
 
-def failure(status: int, code: str, message: str, cure: str | None = None) -> Response:
+def failure(status: int, code: str, message: str, hint: str | None = None) -> Response:
     """Return an error as JSON: what happened and what to do next."""
-    return answer({"error": {"code": code, "message": message, "cure": cure}}, status)
+    return answer({"error": {"code": code, "message": message, "hint": hint}}, status)
 
 
 @attrs.frozen
@@ -89,9 +89,9 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
     async def refused(error: HTTPException) -> Response:
         status = error.code or 500
         here = look.ask_for or " and ".join(sorted(rule.rule for rule in app.url_map.iter_rules()))
-        cure = f"Ask for {here}." if status == HTTPStatus.NOT_FOUND else None
+        hint = f"Ask for {here}." if status == HTTPStatus.NOT_FOUND else None
         answer = look.refuse(
-            status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.", cure
+            status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.", hint
         )
         for header, value in error.get_headers():
             if header == "Allow":

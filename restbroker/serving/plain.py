@@ -44,10 +44,10 @@ class Answer:
 
 
 def error_answer(
-    status: int, code: str, message: str, cure: str | None = None, *headers: tuple[bytes, bytes], closing: bool = False
+    status: int, code: str, message: str, hint: str | None = None, *headers: tuple[bytes, bytes], closing: bool = False
 ) -> Answer:
     """Return an error as JSON: what happened and what to do next."""
-    body = json.dumps({"error": {"code": code, "message": message, "cure": cure}}).encode() + b"\n"
+    body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode() + b"\n"
     return Answer(status, body, headers, closing)
 
 

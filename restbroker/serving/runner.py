@@ -241,10 +241,10 @@ class Server:
         )
         return False
 
-    def _warn_once(self, code: str, message: str, cure: str) -> None:
+    def _warn_once(self, code: str, message: str, hint: str) -> None:
         if message not in self._warned:
             self._warned.add(message)
-            self.report(OperatorWarning(code, message, cure))
+            self.report(OperatorWarning(code, message, hint))
 
 
 def _drop_stalled(listener: trio.SocketListener) -> None:

@@ -52,8 +52,8 @@ class StrictApp:
         if trio.current_time() - self._reported_at_s >= _REMIND_S:
             self._reported_at_s = trio.current_time()
             message = f"{self.name}: a client requested a WebSocket, which this port does not support; it got 403."
-            cure = "Any web page in a browser that reaches this port can do this. Restrict access to the port."
-            self.report(OperatorWarning("WebSocketRefused", message, cure))
+            hint = "Any web page in a browser that reaches this port can do this. Restrict access to the port."
+            self.report(OperatorWarning("WebSocketRefused", message, hint))
 
 
 def _doubtful_end(scope: HTTPScope) -> tuple[str, str] | None:

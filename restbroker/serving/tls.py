@@ -51,8 +51,8 @@ class Certificate:
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         left = "No connection can be accepted" if self._context is None else "The previous one stays in use"
         what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."
-        cure = "Put a certificate with its key there, in PEM form, readable by restbroker."
-        self.report(OperatorWarning("CertificateUnusable", what, cure))
+        hint = "Put a certificate with its key there, in PEM form, readable by restbroker."
+        self.report(OperatorWarning("CertificateUnusable", what, hint))
 
 
 def failure(error: BaseException, what: str) -> OperatorWarning | None:
@@ -63,15 +63,15 @@ def failure(error: BaseException, what: str) -> OperatorWarning | None:
     reason = cause.reason or type(cause).__name__
     match reason:
         case "HTTP_REQUEST" | "WRONG_VERSION_NUMBER":
-            cure = "It does not speak TLS: give it an https:// address."
+            hint = "It does not speak TLS: give it an https:// address."
         case _ if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason or "CERTIFICATE_UNKNOWN" in reason:
-            cure = (
+            hint = (
                 "It does not trust the certificate: give it the authority's certificate, and a host name "
                 "that the certificate contains."
             )
         case _:
-            cure = "The log of that client may say more."
-    return OperatorWarning("TLSFailed", f"A TLS handshake failed with {what}: {reason}.", cure)
+            hint = "The log of that client may say more."
+    return OperatorWarning("TLSFailed", f"A TLS handshake failed with {what}: {reason}.", hint)
 
 
 def _stamp_of(files: CertFiles) -> _Stamp:

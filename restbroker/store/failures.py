@@ -99,7 +99,7 @@ def translate(
     """
     match error:
         case ErrorReply(is_login=True):
-            cure = (
+            hint = (
                 "Check user and password: RedisURL, and RedisPass or RedisPassFile if given; a change takes "
                 "effect after a restart of restbroker. In RedisURL a password without a user is written "
                 "redis://:PASSWORD@host. A user made with ACL SETUSER is gone after a restart of Redis unless "
@@ -110,10 +110,10 @@ def translate(
         case ErrorReply(is_away=False):
             return _from_reply(error, address, misused, password)
         case TimeoutError():
-            cure = "Check its load and the network."
+            hint = "Check its load and the network."
         case _:
-            cure = "Check that it runs, and RedisURL."
-    return StoreUnavailable(f"Redis at {address} {describe_failure(error, password)}.", cure)
+            hint = "Check that it runs, and RedisURL."
+    return StoreUnavailable(f"Redis at {address} {describe_failure(error, password)}.", hint)
 
 
 def describe_failure(error: Failure, password: str | None = None) -> str:
@@ -138,8 +138,8 @@ def _from_reply(
 ) -> RestbrokerError:
     reason = _clean(error.reason, password)
     if error.code in _PASSING:
-        message, cure = _PASSING[error.code]
-        return StoreNotNow(f"Redis at {address}: {message}", cure)
+        message, hint = _PASSING[error.code]
+        return StoreNotNow(f"Redis at {address}: {message}", hint)
     if reason.endswith(_NO_DATABASE):
         return StoreRefused(
             f"Redis at {address} has no database with the configured number.",
@@ -147,18 +147,18 @@ def _from_reply(
             " which is 16 unless redis.conf says otherwise: 0 to 15.",
         )
     if error.code == "NOPERM":
-        cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
+        hint = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
     elif error.code in _CLUSTER:
-        cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
+        hint = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
     elif misused and error.code == WRONG_TYPE:
         found = ". ".join(one.message for one in misused)
         return StoreRefused(
             f"Redis at {address} refused a command (WRONGTYPE). {found}.",
-            "\n".join(one.cure for one in misused),
+            "\n".join(one.hint for one in misused),
         )
     else:
-        cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
-    return StoreRefused(f"Redis at {address} refused: {reason}", cure)
+        hint = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
+    return StoreRefused(f"Redis at {address} refused: {reason}", hint)
 
 
 def _clean(said: str, password: str | None = None) -> str:

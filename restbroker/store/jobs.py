@@ -173,7 +173,7 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     """Reserve jobs, under tickets base + 1, base + 2, … One fetch at a time per identity.
 
     Raise `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`. Raise
-    `StoreRefused`: nothing was taken; its cure names the keys to check where one has a wrong type.
+    `StoreRefused`: nothing was taken; its hint names the keys to check where one has a wrong type.
     """
     return read_fetch(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
 
@@ -230,12 +230,12 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
     """Return the error, with the keys to check if a type is wrong: Redis names the script, not the key."""
     if "WRONGTYPE" not in error.message:
         return error
-    cure = (
+    hint = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recoveries_version}, the "
         f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}."
     )
-    return StoreRefused(error.message, cure)
+    return StoreRefused(error.message, hint)
 
 
 def mark(client: Client, identity: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:

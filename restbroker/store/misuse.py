@@ -37,7 +37,7 @@ class MisusedKey:
         return f"The key {self.key} is {found}, but restbroker needs a {_WORDS.get(expected, expected)}"
 
     @property
-    def cure(self) -> str:
+    def hint(self) -> str:
         """What to do about it."""
         return f"Find out who writes it. Then move it away: RENAME {self.key} {self.key}:misplaced"
 

@@ -118,7 +118,7 @@ class EditPages:
         try:
             edit, progress = await self._try(name, key, form)
         except UsageError as error:
-            return await self._form(name, key, form, f"{error.message} {error.cure or ''}")
+            return await self._form(name, key, form, f"{error.message} {error.hint or ''}")
         if not progress.previews:
             why = " ".join(progress.refused) or "The job is gone or has changed."
             return await self._form(name, key, form, why)
@@ -144,7 +144,7 @@ class EditPages:
             asked = action_form_of(name, meant.form)
             return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
-            return await self._form_of_all(meant, form, f"{error.message} {error.cure or ''}")
+            return await self._form_of_all(meant, form, f"{error.message} {error.hint or ''}")
 
     async def _form_of_all(
         self, meant: "_EditSelection", typed: Mapping[str, str], wrong: str | None = None

@@ -28,7 +28,7 @@ _COOKIE = "restbroker-visit"
 _READ_AGAIN_S = 10.0
 TOO_MANY = "Too many wrong attempts. Wait a minute."
 _WAIT_S = 60.0
-_CURE = "Fix the login of that client; if you do not know it, restrict access to the port."
+_HINT = "Fix the login of that client; if you do not know it, restrict access to the port."
 
 
 @attrs.define(eq=False)
@@ -147,7 +147,7 @@ class Guard:
             message = (
                 "There were so many wrong logins to the pages, /stats or /metrics that all are rejected for a while."
             )
-            self.report(OperatorWarning("LoginsThrottled", f"{message} The last came from {_address()}.", _CURE))
+            self.report(OperatorWarning("LoginsThrottled", f"{message} The last came from {_address()}.", _HINT))
 
     async def _is_logged_in(self) -> bool:
         """Tell whether the visitor is logged in, or needs no login.
@@ -179,7 +179,7 @@ class Guard:
             # A slow disk must not hold up deliveries.
             wanted = await trio.to_thread.run_sync(login.password.reveal)
         except ConfigError as error:
-            self.report(OperatorWarning("LoginUnreadable", error.message, error.cure))
+            self.report(OperatorWarning("LoginUnreadable", error.message, error.hint))
             raise
         digest = sha256(wanted.encode()).digest()
         if self._password not in (None, digest):

@@ -171,7 +171,7 @@ class SetPages:
         except UsageError as error:
             page, wrong = Page((), None, 0, 0), of_form(error)
         if isinstance(page, UsageError):
-            return self.refuse(404, "NoQueue", page.message, page.cure)
+            return self.refuse(404, "NoQueue", page.message, page.hint)
         html = await self.shell.page_of_jobs(
             "queue.html",
             name="queues",
@@ -235,10 +235,10 @@ def conditions(given: list[str]) -> list[str]:
 
 def of_form(wrong: UsageError) -> UsageError:
     """Return the error with an example as a form takes it, instead of one for the command line."""
-    if wrong.cure == where.EXAMPLE:
+    if wrong.hint == where.EXAMPLE:
         return UsageError(wrong.message, _EXAMPLE)
-    cure, options, _ = (wrong.cure or "").partition(where.OPTIONS)
-    return UsageError(wrong.message, f"{cure}.") if options else wrong
+    hint, options, _ = (wrong.hint or "").partition(where.OPTIONS)
+    return UsageError(wrong.message, f"{hint}.") if options else wrong
 
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:

@@ -145,17 +145,17 @@ class _Site:
         self.guard = Guard(self.settings, self.report, self.refuse, self._to_login)
         self._streams = Streams(self.watch, self.renderer.parts, self.render_limiter)
 
-    def refuse(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
+    def refuse(self, status: int, code: str, message: str, hint: str | None = None) -> Response:
         """Return the answer that says why there is no page: as a page for people, as JSON for programs."""
         if "text/html" not in request.headers.get("Accept", ""):
-            return failure(status, code, message, cure)
-        html = self.renderer.page("refusal.html", title="Error", message=message, cure=cure, mark="")
+            return failure(status, code, message, hint)
+        html = self.renderer.page("refusal.html", title="Error", message=message, hint=hint, mark="")
         return Response(html, status)
 
     async def error_page(self, error: RestbrokerError) -> Response:
         """Return the answer for an error: 400 for a `UsageError`, otherwise 503."""
         status = 400 if isinstance(error, UsageError) else 503
-        return self.refuse(status, type(error).__name__, error.message, error.cure)
+        return self.refuse(status, type(error).__name__, error.message, error.hint)
 
     async def page(self, name: str) -> Response:
         """Return a live page as it is now."""

@@ -46,7 +46,7 @@ def stats_view(connection: Connection, question: Callable[[], Question]) -> Call
                 except ConnectionEnded:  # since the last request; Redis itself may be well
                     return text_answer(await connection.call(body))
         except RestbrokerError as error:
-            return failure(503, type(error).__name__, error.message, error.cure)
+            return failure(503, type(error).__name__, error.message, error.hint)
         return failure(503, "Busy", "Other requests for these numbers are waiting for Redis.", "Try again later.")
 
     return stats

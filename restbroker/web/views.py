@@ -31,7 +31,7 @@ class Alarm:
     """Something that is wrong, in words; `page` shows more about it. `is_mild`: it was done on purpose."""
 
     text: str
-    cure: str | None = None
+    hint: str | None = None
     page: str | None = None
     is_mild: bool = False
 

@@ -137,14 +137,14 @@ async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harne
 
 
 @pytest.mark.parametrize(
-    ("problem", "code", "cure"),
+    ("problem", "code", "hint"),
     [
         (MaybeSent("No whole answer within 10 s.", timed_out=True), "TimedOut", "check its load and log"),
         (MaybeSent("reset"), "ConnectionLost", "check the logs of both"),
     ],
 )
 async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_job_and_at_the_gate(
-    harness: Harness, problem: MaybeSent, code: str, cure: str
+    harness: Harness, problem: MaybeSent, code: str, hint: str
 ) -> None:
     async def lost(_request: Request) -> Response:
         raise problem
@@ -154,7 +154,7 @@ async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_jo
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished) and harness.of(TargetDown), "the gate closes")
     (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(TargetDown)
-    assert {(job.code, cure in str(job.hint)), (gate.code, cure in str(gate.hint))} == {(code, True)}
+    assert {(job.code, hint in str(job.hint)), (gate.code, hint in str(gate.hint))} == {(code, True)}
 
 
 async def test_a_bug_in_the_connector_costs_the_job_a_try_and_not_the_worker(harness: Harness) -> None:

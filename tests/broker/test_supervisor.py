@@ -92,8 +92,8 @@ async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a
     waits = [message.partition("restarted within ")[2].partition(";")[0] for message in one.told()]
     assert waits[:5] == ["10 ms", "20 ms", "40 ms", "40 ms", "40 ms"]
     assert "was killed by SIGKILL" in one.told()[0]
-    cures = [event.hint for event in one.events if isinstance(event, OperatorWarning)]
-    assert all(cure is not None and "dmesg or journalctl -k" in cure for cure in cures)
+    hints = [event.hint for event in one.events if isinstance(event, OperatorWarning)]
+    assert all(hint is not None and "dmesg or journalctl -k" in hint for hint in hints)
 
 
 async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wait(

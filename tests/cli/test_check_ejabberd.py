@@ -48,7 +48,7 @@ def target_of(server: Ejabberd, user: str | None = None, **changes: object) -> T
 async def looked(target: Target, *ports: tuple[str, int]) -> Found:
     found = await check(target, ports)
     assert "hush" not in repr(found)
-    assert all(finding.cure or finding.level == "ok" for finding in found)
+    assert all(finding.hint or finding.level == "ok" for finding in found)
     return {finding.code: finding for finding in found}
 
 
@@ -84,14 +84,14 @@ async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabber
     target = target_of(own_ejabberd, own_ejabberd.limited)
     found = (await looked(target))["Forbidden"]
     assert (found.level, found.cause) == ("problem", "refused")
-    assert found.cure is not None
-    lines = found.cure.partition("\n")[2]
+    assert found.hint is not None
+    lines = found.hint.partition("\n")[2]
     section = "api_permissions:\n"
     await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
     healed = await looked(target)
     assert "Rights" in healed
     # What was not asked for stays forbidden, and is named with its own lines.
-    assert "registered_vhosts" in (healed["HostsHidden"].cure or "")
+    assert "registered_vhosts" in (healed["HostsHidden"].hint or "")
 
 
 async def test_a_missing_module_is_named_with_the_lines_that_load_it(
@@ -106,7 +106,7 @@ async def test_a_missing_module_is_named_with_the_lines_that_load_it(
     finally:
         await trio.to_thread.run_sync(server.kill)
     assert "send_message" in found.message
-    assert found.cure == "modules:\n  mod_admin_extra: {}"
+    assert found.hint == "modules:\n  mod_admin_extra: {}"
 
 
 async def test_what_the_server_has_otherwise_than_configured_is_told_with_the_nearest(ejabberd: Ejabberd) -> None:
@@ -115,8 +115,8 @@ async def test_what_the_server_has_otherwise_than_configured_is_told_with_the_ne
         ({"default_host": None}, "NoDomain", '"JabberDomain": "localhost"'),
         ({"options": Options(server_version="19.05")}, "OtherVersion", '"ServerVersion": "auto"'),
     ]
-    for changes, code, cure in rows:
-        assert (await looked(target_of(ejabberd, **changes)))[code].cure == cure  # type: ignore[arg-type]
+    for changes, code, hint in rows:
+        assert (await looked(target_of(ejabberd, **changes)))[code].hint == hint  # type: ignore[arg-type]
 
 
 async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_problem(ejabberd: Ejabberd) -> None:
@@ -127,7 +127,7 @@ async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_pr
         assert "NoApiVersions" not in found
     else:
         assert (found["NoApiVersions"].level, found["NoApiVersions"].cause) == ("problem", "config")
-        assert "Take ApiVersion out" in (found["NoApiVersions"].cure or "")
+        assert "Take ApiVersion out" in (found["NoApiVersions"].hint or "")
 
 
 def tokens(server: Ejabberd) -> list[object]:
@@ -146,8 +146,8 @@ async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_l
     server = Ejabberd(tmp_path, scram=True, tokens=False)
     await trio.to_thread.run_sync(server.start)
     try:
-        cure = (await looked(target_of(server)))["SlowLogin"].cure or ""
-        first, _, rest = cure.partition("oauth_access: restbroker\naccess_rules:\n")
+        hint = (await looked(target_of(server)))["SlowLogin"].hint or ""
+        first, _, rest = hint.partition("oauth_access: restbroker\naccess_rules:\n")
         assert "oauth_access" in first
         rule = "".join(f"{line}\n" for line in rest.splitlines()[:3])
         await trio.to_thread.run_sync(
@@ -157,7 +157,7 @@ async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_l
                 "access_rules:\n", f"access_rules:\n{rule}"
             ),
         )
-        assert "ejabberd can issue tokens" in ((await looked(target_of(server)))["SlowLogin"].cure or "")
+        assert "ejabberd can issue tokens" in ((await looked(target_of(server)))["SlowLogin"].hint or "")
         assert await trio.to_thread.run_sync(tokens, server) == []
         found = await looked(target_of(server, credentials=issued(server, fallback=True)))
         assert {finding.level for finding in found.values()} == {"ok"}
@@ -186,7 +186,7 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
         reconfigure, own_ejabberd, lambda text: text.replace("oauth_access: all", "oauth_access: none")
     )
     found = (await looked(target))["NoToken"]
-    assert (found.level, "oauth_access: restbroker" in (found.cure or "")) == (level, True)
+    assert (found.level, "oauth_access: restbroker" in (found.hint or "")) == (level, True)
 
     def forbid(text: str) -> str:
         text = text.replace("oauth_access: none", "oauth_access: all")
@@ -195,7 +195,7 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
     await trio.to_thread.run_sync(reconfigure, own_ejabberd, forbid)
     weak = (await looked(target))["TokenForbidden"]
     assert weak.level == level
-    lines = (weak.cure or "").partition("\n")[2]
+    lines = (weak.hint or "").partition("\n")[2]
     section = "api_permissions:\n"
     await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
     assert (await looked(target))["Speed"].level == "ok"
@@ -205,7 +205,7 @@ async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd) -
     rows: list[str] = ["", "/rest", "/api/v1/more"]
     for path in rows:
         found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", ejabberd.port, path)))
-        assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
+        assert found["FoundElsewhere"].hint == f'"RestURL": "{ejabberd.url}"'
         assert worst_cause(found.values()) == "target"
 
 
@@ -215,8 +215,8 @@ async def test_a_wrong_port_is_answered_with_the_right_url_or_with_the_lines_tha
     wrong = target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api"))
     found = await looked(wrong, ("https", free_port()), ("http", ejabberd.port))
     assert found["Unreachable"].level == "problem"
-    assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
-    assert "mod_http_api" in ((await looked(wrong))["FoundNowhere"].cure or "")
+    assert found["FoundElsewhere"].hint == f'"RestURL": "{ejabberd.url}"'
+    assert "mod_http_api" in ((await looked(wrong))["FoundNowhere"].hint or "")
 
 
 async def test_the_login_is_never_sent_to_where_the_operator_did_not_point(ejabberd: Ejabberd) -> None:
@@ -249,7 +249,7 @@ async def test_a_server_that_hangs_is_asked_once_and_not_told_how_to_offer_its_a
         target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=1.0)
         found = await looked(target, ("http", ejabberd.port))
         assert (list(found), len(there.requests)) == (["Silent"], 1)
-        assert "the check stopped here" in str(found["Silent"].cure)
+        assert "the check stopped here" in str(found["Silent"].hint)
         assert worst_cause(found.values()) == "target"
 
 

@@ -58,7 +58,7 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
         "The key restbroker:audit is a string, but restbroker needs a stream.",
     }
     assert len(found) == 3
-    assert all(one.code == "WrongType" and "RENAME" in str(one.cure) for one in found)
+    assert all(one.code == "WrongType" and "RENAME" in str(one.hint) for one in found)
 
 
 def _sidekiq_process(client: Client) -> None:
@@ -113,8 +113,8 @@ def test_whether_redis_may_be_asked_to_write_its_file_again_is_told_and_nothing_
     assert looked(server.url)["TornFile"].level == "ok"
     warning = looked(f"redis://u:p@127.0.0.1:{server.port}/0")["TornFile"]
     assert (warning.level, "the one after" in (warning.why or "")) == ("warning", True)
-    assert "+bgrewriteaof" in (warning.cure or "")
-    assert "redis-check-aof --fix" in (warning.cure or "")
+    assert "+bgrewriteaof" in (warning.hint or "")
+    assert "redis-check-aof --fix" in (warning.hint or "")
     assert "aof_last_rewrite_time_sec:-1" in server.command("INFO persistence")
     assert "TornFile" not in looked(make_redis().url)
 
@@ -136,7 +136,7 @@ def test_at_most_once_on_a_redis_that_does_not_save_each_write_is_told(
     if told:
         note = found["MarksNotSaved"]
         assert (note.level, "send_message" in note.message) == ("note", True)
-        assert note.cure == "In redis.conf:\nappendonly yes\nappendfsync always"
+        assert note.hint == "In redis.conf:\nappendonly yes\nappendfsync always"
 
 
 def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRedis) -> None:
@@ -161,7 +161,7 @@ def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeR
         assert note.level == "note"
         assert f"'{right}'" in note.message
         assert "never `restbroker run`" in (note.why or "")
-        assert "docs/sidekiq.md" in (note.cure or "")
+        assert "docs/sidekiq.md" in (note.hint or "")
 
 
 def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client) -> None:
@@ -169,7 +169,7 @@ def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client
     for pushed in rows:
         client.command("FLUSHALL")
         client.command("SADD", "queues", pushed, "mailers")
-        assert looked(redis_url)["QueueMisspelt"].cure == f'Did you mean "RestQueue": "{pushed}"?'
+        assert looked(redis_url)["QueueMisspelt"].hint == f'Did you mean "RestQueue": "{pushed}"?'
 
 
 QUIET = b'{"quiet":true}'
@@ -218,8 +218,8 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     client.command("DEL", client.keys.heartbeats)
     found = looked(redis_url)["Orphans"]
     assert found.message.startswith("1 jobs are in restbroker:ip:node:77:abc:ejabberd")
-    assert found.cure is not None
-    client.command(*found.cure.partition(": ")[2].split())
+    assert found.hint is not None
+    client.command(*found.hint.partition(": ")[2].split())
     assert heartbeats.recover(client, identity, lambda fallen: Dead(0.0, fallen.raw)).jobs == 1
     assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
     assert "Orphans" not in looked(redis_url)
@@ -231,7 +231,7 @@ def test_what_the_go_original_left_is_told_until_it_was_moved(redis_url: str, cl
     client.command("LPUSH", "queue:rest:some host:inprogress", "{}", "{}")
     client.command("LPUSH", "queue:mail:1:inprogress", "of another queue")
     found = looked(redis_url)["OriginalLeft"]
-    assert (found.level, "restbroker migrate" in str(found.cure)) == ("warning", True)
+    assert (found.level, "restbroker migrate" in str(found.hint)) == ("warning", True)
     assert found.message.endswith(" has jobs here: 2 in queue:rest:some host:inprogress, 1 in goretry.")
     (tmp_path / "env.json").write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
     done = run(["migrate", "--yes"], directory=tmp_path)

@@ -152,10 +152,10 @@ def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -
         ("dead sho", "Did you mean show?"),
         ("config foo", "Known are init, schema, show."),
     ]
-    for line, cure in rows:
+    for line, hint in rows:
         done = run(line.split())
         assert (done.returncode, done.stdout) == (2, "")
-        assert cure in done.stderr
+        assert hint in done.stderr
 
 
 def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:

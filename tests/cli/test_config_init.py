@@ -249,6 +249,6 @@ def test_the_help_names_each_server_that_the_refusal_of_another_names() -> None:
     text = " ".join(run(["config", "init", "--help"]).stdout.split())
     with pytest.raises(UsageError) as caught:
         config_answers.kind("sendmail", registry.kinds())
-    names = str(caught.value.cure).removeprefix("There are ").partition(". ")[0].split(", ")
+    names = str(caught.value.hint).removeprefix("There are ").partition(". ")[0].split(", ")
     assert len(names) > 4
     assert [name for name in names if name not in text] == []

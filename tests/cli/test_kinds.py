@@ -198,20 +198,20 @@ def test_without_options_a_kind_takes_none(shell: Shell, lib: Path, tmp_path: Pa
     assert shell("config", "show").returncode == 0
 
 
-@pytest.mark.parametrize(("change", "why", "cure"), BROKEN, ids=[why for _, why, _ in BROKEN])
+@pytest.mark.parametrize(("change", "why", "hint"), BROKEN, ids=[why for _, why, _ in BROKEN])
 def test_a_package_that_cannot_be_used_is_an_error_of_the_configuration_that_names_it_and_what_to_do(
-    shell: Shell, lib: Path, change: Change, why: str, cure: str
+    shell: Shell, lib: Path, change: Change, why: str, hint: str
 ) -> None:
     change(lib)
     for words in (["run"], ["enqueue", "--target", "chat", "get_user", "user=ann"]):
         ended = shell(*words)
         assert ended.returncode == 2
         assert "Targets.chat.Kind: " in ended.stderr
-        assert all(text in ended.stderr for text in ("restbroker-chatter 1.0", why, cure)), ended.stderr
+        assert all(text in ended.stderr for text in ("restbroker-chatter 1.0", why, hint)), ended.stderr
     checked = shell("check", "--json")
     assert (checked.returncode, why in json.loads(checked.stdout)["findings"][-1]["message"]) == (2, True)
     listed = shell("commands", "--kinds")
-    assert (listed.returncode, "ejabberd" in listed.stdout, why in listed.stdout, cure in listed.stderr) == (
+    assert (listed.returncode, "ejabberd" in listed.stdout, why in listed.stdout, hint in listed.stderr) == (
         2,
         True,
         True,

@@ -142,7 +142,7 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Clie
 def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(shell: Shell, store: Client) -> None:
     serve(store, "prosody", 7, ["other"])
     record(store, "web:9:ab", queues=["q"])
-    for words, cure in [
+    for words, hint in [
         (("queues", "pause", "rset"), "Did you mean rest?"),
         (("queues", "peek", "rset"), "Did you mean rest?"),
         (("queues", "clear", "rset", "--yes"), "Did you mean rest?"),
@@ -151,7 +151,7 @@ def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(shell: Shell, s
         (("processes", "stop", "web:9:abc", "--yes"), "Did you mean web:9:ab?"),
     ]:
         done = shell(*words)
-        assert (done.returncode, cure in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, hint in done.stderr) == (2, True), done.stderr
     done = shell("queues", "pause", "rest", "--for", "soon")
     assert done.returncode == 2
     assert "--for takes a duration up to 366 days" in done.stderr

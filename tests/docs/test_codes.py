@@ -58,7 +58,7 @@ def made_in(tree: ast.Module) -> Iterator[str]:
                     code = arguments[place]
                     yield from texts(named.get(code.id, code) if isinstance(code, ast.Name) else code)
             case ast.AnnAssign(target=ast.Name("_REFUSALS"), value=ast.Tuple(rows)):
-                # The one table of codes: pattern, code, cure.
+                # The one table of codes: pattern, code, hint.
                 yield from (text for row in rows if isinstance(row, ast.Tuple) for text in texts(row.elts[1]))
             case _:
                 pass

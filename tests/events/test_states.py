@@ -25,7 +25,7 @@ SOURCE = EventSource("mim", "mongooseim-amqp", None, "q", "C")
 class Trouble:
     code: str = "RabbitMQSilent"
     message: str = "It is silent."
-    cure: str = "Wait for it."
+    hint: str = "Wait for it."
 
 
 @asynccontextmanager

@@ -52,9 +52,9 @@ class Bench:
         try:
             found = load(file, _ENVIRON, {}, registry.kinds(), sources.kinds())
         except ConfigError as error:
-            said = "\n".join([error.message, *([error.cure] if error.cure else [])])
+            said = "\n".join([error.message, *([error.hint] if error.hint else [])])
             return said.replace(str(self.folder), "DIR")
-        notes = {f"note {note.code}": f"{note.message} {note.cure or ''}".strip() for note in found.notes}
+        notes = {f"note {note.code}": f"{note.message} {note.hint or ''}".strip() for note in found.notes}
         flat = {**dict(_flat("", found.config)), **notes}
         return {name: value.replace(str(self.folder), "DIR") for name, value in flat.items()}
 

@@ -83,4 +83,4 @@ def written(probe: Probe) -> str:
     """Return it in a line."""
     state = "ok" if probe.ok else "denied" if probe.denied else "unwell"
     version = f" {probe.version}" if probe.version else ""
-    return f"{state}{version}: {probe.detail}{f' | {probe.cure}' if probe.cure else ''}"
+    return f"{state}{version}: {probe.detail}{f' | {probe.hint}' if probe.hint else ''}"

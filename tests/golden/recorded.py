@@ -77,6 +77,6 @@ def _words(result: Result) -> str:
         case Delivered():
             return fates.facts(result)
         case Rejected() | Deferred() | Uncertain() | Unsent() | Denied():
-            return f"{fates.facts(result)} | {result.reason.cure}"
+            return f"{fates.facts(result)} | {result.reason.hint}"
         case findings:
             return ", ".join(f"{finding.level} {finding.code}" for finding in findings)

@@ -95,13 +95,13 @@ def test_an_unknown_name_is_told_with_the_nearest_one_or_with_those_that_there_a
     require("queue", "rest", {"rest"})
     with pytest.raises(UsageError) as told:
         require("queue", "rets", {"rest", "mailers"})
-    assert told.value.cure == "Did you mean rest?"
+    assert told.value.hint == "Did you mean rest?"
     with pytest.raises(UsageError) as told:
         require("queue", "x", {f"queue-{n:02}" for n in range(12)})
-    assert str(told.value.cure).endswith("queue-09 and 2 more.")
+    assert str(told.value.hint).endswith("queue-09 and 2 more.")
     with pytest.raises(UsageError) as told:
         require("queue", "x", ())
-    assert "RedisURL" in str(told.value.cure)
+    assert "RedisURL" in str(told.value.hint)
 
 
 def test_a_queue_whose_name_is_no_utf_8_is_shown_with_its_jobs_and_steered_by_how_it_is_shown(client: Client) -> None:

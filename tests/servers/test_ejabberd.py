@@ -86,7 +86,7 @@ async def test_who_may_send_no_stanza_is_told_which_right_a_message_with_an_id_n
         outcome = await side.call("send_message", {**message, "id": "order-7"})
     assert isinstance(outcome, Denied)
     assert outcome.reason.code == "CommandForbidden"
-    assert "Allow send_stanza for restbroker's account" in (outcome.reason.cure or "")
+    assert "Allow send_stanza for restbroker's account" in (outcome.reason.hint or "")
 
 
 async def test_each_answer_is_taken_for_what_it_is(admin: Side) -> None:
@@ -141,7 +141,7 @@ async def test_each_answer_is_taken_for_what_it_is(admin: Side) -> None:
         with walk.row((command, given, how)):
             outcome = await admin.call(command, given, **how)
             assert in_short(outcome) == wanted
-            assert isinstance(outcome, Delivered) or outcome.reason.cure
+            assert isinstance(outcome, Delivered) or outcome.reason.hint
     walk.end()
 
 
@@ -206,7 +206,7 @@ async def test_an_account_that_may_call_little_is_well_unless_it_was_refused_thr
                 assert in_short(await side.do("connected_users_number")) == "Denied CommandForbidden"
             probe = await side.probe()
             assert (probe.ok, probe.denied) == (works, not works)
-    assert "api_permissions" in (probe.cure or "")
+    assert "api_permissions" in (probe.hint or "")
 
 
 async def test_many_at_once_are_all_delivered(ejabberd: Ejabberd) -> None:

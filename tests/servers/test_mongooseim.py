@@ -103,7 +103,7 @@ async def test_domain_admins_without_a_database_of_domains_wait(side: Open) -> N
             outcome = await ours.do("account.registerUser", username="x", password="p")
             assert isinstance(outcome, Deferred)
             assert (outcome.pause_target, outcome.counts) == (True, False)
-            assert "service_domain_db" in ((await ours.probe()).cure or "")
+            assert "service_domain_db" in ((await ours.probe()).hint or "")
 
 
 async def test_a_user_sends_in_their_own_name(side: Open) -> None:

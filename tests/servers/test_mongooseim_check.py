@@ -53,7 +53,7 @@ async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Pl
 
 
 @rows(
-    ("members", "code", "level", "cure"),
+    ("members", "code", "level", "hint"),
     [
         ({"Auth": {"Basic": {"User": "admin", "Pass": "wr0ng-secret"}}}, "LoginRefused", "problem", "login"),
         ({"Domain": None}, "NoDomain", "note", '"Domain": "example.org" in Targets.'),
@@ -68,11 +68,11 @@ async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Pl
     ],
 )
 async def test_what_is_wrong_with_a_target_is_told_with_its_cure(
-    look: Look, mim: Player, members: dict[str, Any], code: str, level: str, cure: str
+    look: Look, mim: Player, members: dict[str, Any], code: str, level: str, hint: str
 ) -> None:
     found = (await look(mim, **members))[code]
     assert found.level == level
-    assert cure in (found.cure or "")
+    assert hint in (found.hint or "")
     assert "wr0ng" not in repr(found)
 
 
@@ -84,7 +84,7 @@ async def test_what_is_not_the_api_or_does_not_answer_is_told_and_nothing_else(l
     with Player(exchanges("other_host")) as server:
         loopback = entry(server)["URL"].replace("localhost", "127.0.0.1")
         (other,) = (await look(server, URL=loopback)).values()
-        assert (other.code, other.cure) == ("OtherHost", '"HostHeader": "localhost"')
+        assert (other.code, other.hint) == ("OtherHost", '"HostHeader": "localhost"')
         assert "Reachable" in await look(server, URL=loopback, HostHeader="localhost")
     assert (await only(URL=entry(mim)["URL"].replace("/api/", "/rest/")))[0] == "NotTheApi"
     assert await only(URL=f"http://localhost:{free_port()}/api/graphql") == ("Unreachable", "target")

@@ -78,22 +78,22 @@ async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire, console: Play
         (target(chat, credentials=None, options=Options(wrong)), "LoginRefused", "plugin.ofchat.secret"),
         (target(chat, credentials=None), "LoginRefused", "Give Auth"),
     ]
-    for asked, code, cure in rows:
+    for asked, code, hint in rows:
         chat.requests.clear()
         found = await only(asked)
         assert (found.level, found.code) == ("problem", code)
-        assert cure in (found.cure or ""), code
+        assert hint in (found.hint or ""), code
         assert "wr0ng" not in repr(found), code
         if code == "Unreachable":
             # The usual ports are tried without the login.
             assert [one.headers.get("authorization") for one in chat.requests] == [None]
     found = await only(target(chat, port=starting.port))
-    assert here in (found.cure or "")
+    assert here in (found.hint or "")
     assert "admin console" in found.message
     chat.is_enabled = False
     found = await only(target(chat))
     assert (found.code, found.cause) == ("PluginDisabled", "target")
-    assert "plugin.ofchat.enabled" in (found.cure or "")
+    assert "plugin.ofchat.enabled" in (found.hint or "")
     chat.stop()
     found = await only(target(chat))
     assert (found.code, found.cause) == ("Unreachable", "target")
@@ -128,5 +128,5 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
 async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_found(chat: Openfire) -> None:
     found = await registry.check(target(chat, credentials=Basic("admin@example.org", Secret("secret"))))
     assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
-    assert found[1].cure is not None
-    assert "only the administrator's name" in found[1].cure
+    assert found[1].hint is not None
+    assert "only the administrator's name" in found[1].hint

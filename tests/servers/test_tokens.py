@@ -101,12 +101,12 @@ async def test_a_token_that_was_given_is_used_as_it_is(fresh: Ejabberd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "cure"),
+    ("changes", "hint"),
     [({"tokens": False}, "oauth_access"), ({"without": ("p1_oauth2",)}, "erlang-p1-oauth2")],
     ids=["oauth_access none", "no oauth2"],
 )
 async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
-    tmp_path: Path, changes: dict[str, object], cure: str
+    tmp_path: Path, changes: dict[str, object], hint: str
 ) -> None:
     server = Ejabberd(tmp_path, **changes)  # type: ignore[arg-type]  # real fields
     await trio.to_thread.run_sync(server.start)
@@ -116,8 +116,8 @@ async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
         async with side_of(server, login(server, fallback=False)) as side:
             (outcome,) = await ask(side)
             assert isinstance(outcome, Denied)
-            assert cure in (outcome.reason.cure or "")
-            assert cure in ((await side.probe()).cure or "")
+            assert hint in (outcome.reason.hint or "")
+            assert hint in ((await side.probe()).hint or "")
     finally:
         await trio.to_thread.run_sync(server.kill)
 

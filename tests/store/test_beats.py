@@ -312,7 +312,7 @@ def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane
     server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
     with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
         identities.read(lane.client, lane.identity)
-    assert "restbroker:ip:*" in (caught.value.cure or "")
+    assert "restbroker:ip:*" in (caught.value.hint or "")
 
 
 @on_both

@@ -23,7 +23,7 @@ def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client:
     server.raw.set("ns:queue:a", "x")
     with pytest.raises(StoreRefused, match="The key ns:queue:a is a string, but restbroker needs a list") as caught:
         client.commands([("PING",), ("LRANGE", b"ns:queue:a", 0, -1)])
-    assert "RENAME ns:queue:a ns:queue:a:misplaced" in str(caught.value.cure)
+    assert "RENAME ns:queue:a ns:queue:a:misplaced" in str(caught.value.hint)
     server.raw.set("ns:dead", "x")
     told = "The key ns:dead is a string, but restbroker needs a sorted set"
     with pytest.raises(StoreRefused, match=told):

@@ -127,10 +127,10 @@ def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(lane:
     server.raw.set("ns:restbroker:pause:t", "no hash")
     with pytest.raises(StoreRefused) as caught:
         bounded(lane, 5)
-    cure = caught.value.cure or ""
-    assert "`restbroker check` names the key" in cure
+    hint = caught.value.hint or ""
+    assert "`restbroker check` names the key" in hint
     named = ("ns:restbroker:pause:t", "ns:restbroker:inflight:t", "ns:restbroker:rate:t", "ns:dead", "ns:paused")
-    assert not [key for key in (*named, VERSION) if key not in cure]
+    assert not [key for key in (*named, VERSION) if key not in hint]
 
 
 def news(lane: Lane) -> int:

@@ -82,7 +82,7 @@ def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(wo
     codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
     assert codes == [Applied()]
     assert isinstance(answer, StoreRefused)
-    assert "pause:t" in (answer.cure or "")
+    assert "pause:t" in (answer.hint or "")
     assert read_jobs(working.client, working.identity).jobs == {"2:1": b"2"}
 
 

@@ -122,7 +122,7 @@ def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_co
             client = open_client(StoreSettings(settings.url, client_name=name), 10.0)
             with pytest.raises(kind) as caught:
                 client.command("PING")
-            assert message in str(caught.value) + str(caught.value.cure)
+            assert message in str(caught.value) + str(caught.value.hint)
             client.close()
 
 

@@ -136,7 +136,7 @@ def test_a_sentinel_that_names_what_is_no_server_is_told_of_and_passed_over(
     monkeypatch.setattr(socket, "getaddrinfo", only_numbers)
     with pytest.raises(StoreUnavailable, match=re.escape(f"{odd[1]} {told}")) as caught:
         client_of(odd, password=None).command("PING")
-    assert "RedisMaster" in (caught.value.cure or "")
+    assert "RedisMaster" in (caught.value.hint or "")
     client = client_of(odd, sentinel_that_names(make_redis, "127.0.0.1", str(right.port)), password=None)
     assert client.command("PING") == b"PONG"
     assert client.address == f"127.0.0.1:{right.port}"

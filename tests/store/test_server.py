@@ -74,7 +74,7 @@ def test_a_server_that_is_too_old_is_refused_by_name() -> None:
             require_supported(client)
         client.close()
     assert caught.value.message.startswith("Valkey 7.0.0 at 127.0.0.1:")
-    assert "Redis 7.0 or newer" in (caught.value.cure or "")
+    assert "Redis 7.0 or newer" in (caught.value.hint or "")
 
 
 def test_answers_are_taken_apart_and_put_together_again() -> None:
@@ -96,4 +96,4 @@ def test_an_answer_of_another_shape_says_what_came_and_what_should_have() -> Non
         with pytest.raises(StoreRefused) as caught:
             take(reply)
         assert caught.value.message == f"Redis answered {found} where {wanted} was expected."
-        assert "Redis >= 7.0" in (caught.value.cure or "")
+        assert "Redis >= 7.0" in (caught.value.hint or "")

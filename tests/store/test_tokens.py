@@ -20,4 +20,4 @@ def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, serv
     server.raw.hset("ns:restbroker:tokens", "app", "yesterday")
     with pytest.raises(StoreRefused, match="ns:restbroker:tokens has values that are not times") as caught:
         last_uses(client)
-    assert "may delete it" in (caught.value.cure or "")
+    assert "may delete it" in (caught.value.hint or "")

@@ -163,7 +163,7 @@ async def test_a_wrong_address_is_told_to_people_as_a_page_and_to_programs_as_js
         for_programs = await running.get("/nothing", Accept="*/*")
     assert for_people.status_code == for_programs.status_code == 404
     assert "Ask for /, /healthz, /metrics, /readyz or /stats." in parse("", for_people.text).text
-    assert for_programs.json()["error"]["cure"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
+    assert for_programs.json()["error"]["hint"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
 class TestBehindAProxy:
@@ -227,4 +227,4 @@ async def test_a_queue_that_nobody_knows_has_no_page_but_one_that_is_empty_serve
         unnamed = await running.get("/queue", Accept="*/*")
     assert unknown.status_code == unnamed.status_code == 404
     assert "There is no queue 'flaw'. Did you mean flow?" in parse("", unknown.text).text
-    assert unnamed.json()["error"]["cure"] == "Known are drained, flow, rest, still."
+    assert unnamed.json()["error"]["hint"] == "Known are drained, flow, rest, still."

@@ -103,9 +103,9 @@ def restart_warning(number: int, end: End, wait_s: float, *, alone: bool) -> Ope
     start = f"It is restarted within {duration_text(wait_s)}"
     if alone:
         start = "No other worker is left, so one is started within a second"
-    cure = _why(end) if end.code else None
+    hint = _why(end) if end.code else None
     message = f"{end.of(number)}. {start}; another worker returns its jobs to their queues."
-    return OperatorWarning("WorkerEnded", message, cure)
+    return OperatorWarning("WorkerEnded", message, hint)
 
 
 def failure(number: int, end: End) -> GroupFailed:

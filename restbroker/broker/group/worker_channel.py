@@ -243,11 +243,11 @@ def _hang_warning(number: int, pid: int, silent_s: float) -> OperatorWarning:
         "event loop is blocked. It is not killed; 20 s after its last heartbeat, another worker returns its "
         "jobs to their queues."
     )
-    cure = (
+    hint = (
         f"Find the cause (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid}). If it does not recover: "
         f"kill -KILL {pid}; another worker replaces it."
     )
-    return OperatorWarning("WorkerHangs", message, cure)
+    return OperatorWarning("WorkerHangs", message, hint)
 
 
 def _recovery_notice(number: int, pid: int, silent_s: float) -> OperatorWarning:

@@ -156,7 +156,7 @@ class SidekiqRecord:
         """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""
         if code not in self._told:
             self._told.add(code)
-            self.report(OperatorWarning(code, f"{what}: {error.message}", error.cure))
+            self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
 
     def _act(self, asked: str) -> None:
         number = _REQUESTS.get(asked)

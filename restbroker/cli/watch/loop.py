@@ -109,7 +109,7 @@ def _wait(schedule: _Schedule) -> None:
 
 
 def _json(look: Sample) -> None:
-    error: Json = None if look.error is None else {"message": look.error.message, "hint": look.error.cure}
+    error: Json = None if look.error is None else {"message": look.error.message, "hint": look.error.hint}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("totals", "queues", "targets", "sources"))
     if look.stats is not None and look.error is None:

@@ -28,7 +28,7 @@ class Problem:
 
     grave: bool
     text: str
-    cure: str | None = None
+    hint: str | None = None
 
 
 def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:

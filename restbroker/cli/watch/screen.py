@@ -137,7 +137,7 @@ def _problem_lines(view: View, found: Sequence[Problem], width: int, room: int) 
     """Return what is wrong in at most `room` lines: in full if they suffice, otherwise one line each."""
     if view.error is not None:
         old = "" if view.stats is None else f" These numbers are {duration_text(view.age_s)} old."
-        found = [Problem(True, view.error.message + old, view.error.cure), *found]
+        found = [Problem(True, view.error.message + old, view.error.hint), *found]
     if not found:
         return [Text(truncate("Nothing is wrong." if view.stats else "Asking Redis …", width), _GOOD)]
     whole = [
@@ -157,7 +157,7 @@ def _problem_lines(view: View, found: Sequence[Problem], width: int, room: int) 
 def _problem_text(one: Problem) -> str:
     text = one_line(f"{'!!' if one.grave else '!'} {one.text}")
     text = text if text.endswith((".", "!", "?")) else f"{text}."
-    return text if one.cure is None else f"{text} {one_line(one.cure)}"
+    return text if one.hint is None else f"{text} {one_line(one.hint)}"
 
 
 def _style(one: Problem) -> str:

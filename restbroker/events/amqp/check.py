@@ -41,7 +41,7 @@ def _check_source(source: EventSource) -> Iterator[Finding]:
         from restbroker.events.amqp.blocking_connection import open_amqp
     except ModuleNotFoundError:
         message = f"The source {source.name} needs an extra that is not installed."
-        yield Finding("problem", AREA, "NotInstalled", message=message, why=_WHY, cure=INSTALL, cause="config")
+        yield Finding("problem", AREA, "NotInstalled", message=message, why=_WHY, hint=INSTALL, cause="config")
         return
     try:
         with open_amqp(source.options.server, f"restbroker check, source {source.name}") as found:
@@ -67,8 +67,8 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
             f"No process reads the queue {settings.queue} now.",
             "This is normal while restbroker is stopped.",
         )
-        cure = "If it runs, its log says why."
-        yield Finding("note", AREA, _UNREAD, message=message, why=why, cure=cure, cause="target")
+        hint = "If it runs, its log says why."
+        yield Finding("note", AREA, _UNREAD, message=message, why=why, hint=hint, cause="target")
     elif readers is None:
         yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
 
@@ -87,20 +87,20 @@ def _missing(exchange: Exchange) -> Finding:
             "RabbitMQMissing",
             message=message,
             why=_WHY,
-            cure="Start MongooseIM, which creates it.",
+            hint="Start MongooseIM, which creates it.",
             cause="target",
         )
     why = (
         f"restbroker creates it when it runs, {describe(exchange)}. With another type, MongooseIM then does not start."
     )
-    cure = "Compare this with MongooseIM's configuration, or start MongooseIM first."
-    return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, cure=cure)
+    hint = "Compare this with MongooseIM's configuration, or start MongooseIM first."
+    return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, hint=hint)
 
 
 def _problem_finding(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
     return Finding(
-        "problem", AREA, trouble.code, message=message, why=_WHY, cure=trouble.cure, cause=_CAUSES[trouble.code]
+        "problem", AREA, trouble.code, message=message, why=_WHY, hint=trouble.hint, cause=_CAUSES[trouble.code]
     )
 
 

@@ -141,7 +141,7 @@ class RabbitReader:
             self.states.put(trouble)
         if trouble.message != self._last_warning:
             self._last_warning = trouble.message
-            self.report(OperatorWarning(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
+            self.report(OperatorWarning(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.hint))
 
     def _note_request(self) -> None:
         self._confirmed = trio.Event()
@@ -190,11 +190,11 @@ class RabbitReader:
             self.report(EventHandled(self.source.name, "malformed"))
         if broken:
             what = f"Source {self.source.name}: {len(broken)} of RabbitMQ's messages are not events of MongooseIM."
-            cure = (
+            hint = (
                 "They are in the dead set: `restbroker dead list` shows them. Let only MongooseIM publish "
                 "to these exchanges."
             )
-            self.report(OperatorWarning("EventParked", what, cure))
+            self.report(OperatorWarning("EventParked", what, hint))
 
     async def _offer(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
         """Wait until Redis has all events of `told`; add the number of each to `done` as soon as it has a verdict."""

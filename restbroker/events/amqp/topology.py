@@ -53,14 +53,14 @@ Step: TypeAlias = Login | DeclareExchange | DeclareQueue | StartConsumer
 
 @attrs.define(eq=False)
 class Problem(Exception):
-    """Why nothing comes from RabbitMQ, and what to do (`cure`); `code` is that of the warning."""
+    """Why nothing comes from RabbitMQ, and what to do (`hint`); `code` is that of the warning."""
 
     code: Code
     message: str
-    cure: str
+    hint: str
 
     def __str__(self) -> str:
-        return f"{self.message} {self.cure}"
+        return f"{self.message} {self.hint}"
 
 
 NO_LIMIT: Final = 2**31 - 1
@@ -80,8 +80,8 @@ _NOT_ALLOWED: Final = 530
 
 def unreachable_server(server: str, why: str) -> Problem:
     """Return the problem that the server cannot be reached, or that the connection ended, for the reason `why`."""
-    cure = "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
-    return Problem("RabbitMQAway", f"restbroker cannot read from RabbitMQ at {server}: {why}.", cure)
+    hint = "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
+    return Problem("RabbitMQAway", f"restbroker cannot read from RabbitMQ at {server}: {why}.", hint)
 
 
 def refusal(step: Step, code: int, said: str) -> Problem:
@@ -97,8 +97,8 @@ def refusal(step: Step, code: int, said: str) -> Problem:
             what = f"The queue {settings.queue} in RabbitMQ differs from the configuration ({code} {said})."
             limit = f", with x-delivery-limit {NO_LIMIT}" if settings.queue_type == "quorum" else ""
             wanted = f"Its type has to be {settings.queue_type}{limit}, and it must be durable."
-            cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
-            return Problem("RabbitMQDiffers", what, cure)
+            hint = f"{wanted} Delete it, or change QueueType or RabbitQueue."
+            return Problem("RabbitMQDiffers", what, hint)
         case DeclareQueue(settings) | StartConsumer(settings):
             what = f"The queue {settings.queue} in RabbitMQ cannot be used ({code} {said})."
             return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
@@ -119,29 +119,29 @@ def silent_queue(settings: Options) -> Problem:
     """
     what = f"RabbitMQ answers, but its queue {settings.queue} does not: nothing is read."
     status = f"`rabbitmq-queues quorum_status {settings.queue}`"
-    cure = (
+    hint = (
         f"A quorum queue waits for a majority of its nodes: {status} shows them. restbroker reads it as soon "
         "as it is back. Delete one that RabbitMQ cannot restore, with its events; restbroker creates it again "
         "at the next try."
     )
-    return Problem("RabbitMQSilent", what, cure)
+    return Problem("RabbitMQSilent", what, hint)
 
 
 def missing_exchange(exchange: Exchange) -> Problem:
     """Return the problem that the exchange is missing and is not to be made."""
     what = f"The exchange {exchange.name} is missing in RabbitMQ."
-    cure = "Start MongooseIM, which creates it; or let restbroker create it after a restart of RabbitMQ (Create)."
-    return Problem("RabbitMQDiffers", what, cure)
+    hint = "Start MongooseIM, which creates it; or let restbroker create it after a restart of RabbitMQ (Create)."
+    return Problem("RabbitMQDiffers", what, hint)
 
 
 def lost_exchange(exchange: Exchange) -> Problem:
     """Return the problem that the exchange is gone, which was there when the connection was opened."""
     what = f"The exchange {exchange.name} is gone from RabbitMQ: no events arrive from it."
-    cure = (
+    hint = (
         "Start MongooseIM, which creates it: restbroker reads it again within seconds. restbroker itself "
         "creates it only when it connects."
     )
-    return Problem("RabbitMQDiffers", what, cure)
+    return Problem("RabbitMQDiffers", what, hint)
 
 
 def is_missing(code: int) -> bool:
@@ -158,11 +158,11 @@ def _exchange_refusal(exchange: Exchange, code: int, said: str) -> Problem:
     if is_missing(code):
         return missing_exchange(exchange)
     what = f"The exchange {exchange.name} in RabbitMQ is not as configured ({describe(exchange)}): {code} {said}."
-    cure = (
+    hint = (
         "Set Type and Durable of this exchange as in MongooseIM's configuration: if restbroker created it with "
         "others, MongooseIM would not start."
     )
-    return Problem("RabbitMQDiffers", what, cure)
+    return Problem("RabbitMQDiffers", what, hint)
 
 
 def _denial(step: Step, code: int, said: str) -> Problem:
@@ -170,17 +170,17 @@ def _denial(step: Step, code: int, said: str) -> Problem:
         case Login(server, user, vhost) if code == _NOT_ALLOWED:
             what = f"RabbitMQ at {server} does not let the user {user} into the virtual host {vhost} ({said})."
             named = "Check the virtual host in URL or URLFile (/ is written %2F), or make it (rabbitmqctl add_vhost)"
-            cure = f"{named}; the user needs permissions in it (rabbitmqctl set_permissions -p)."
+            hint = f"{named}; the user needs permissions in it (rabbitmqctl set_permissions -p)."
         case Login(server, user):
             what = f"RabbitMQ at {server} refuses the login of the user {user} ({said})."
-            cure = "Check the user and the password in URL or URLFile. guest may log in only from the same machine."
+            hint = "Check the user and the password in URL or URLFile. guest may log in only from the same machine."
         case DeclareExchange(exchange):
             what = f"RabbitMQ does not allow this user to use the exchange {exchange.name} ({said})."
-            cure = f"The user needs the permission configure for {exchange.name}; or set Create to false."
+            hint = f"The user needs the permission configure for {exchange.name}; or set Create to false."
         case DeclareQueue(settings) | StartConsumer(settings):
             what = f"RabbitMQ does not allow this user to use the queue {settings.queue} ({said})."
             queue = settings.queue
-            cure = f"The user needs configure, write and read for {queue}, and read for the exchanges."
+            hint = f"The user needs configure, write and read for {queue}, and read for the exchanges."
         case _:
             assert_never(step)
-    return Problem("RabbitMQDenied", what, cure)
+    return Problem("RabbitMQDenied", what, hint)

@@ -25,16 +25,16 @@ async def _answer(target: Target) -> Finding:
         async with open_client(target) as http:
             probe = classify.read_probe(await http.send(request.probe_request(target)))
     except (NotSent, MaybeSent) as error:
-        cure = "Check that Prosody runs with mod_http, and the target's URL."
+        hint = "Check that Prosody runs with mod_http, and the target's URL."
         return Finding(
-            "problem", target.name, "Unreachable", message=error.message, why=_WAIT, cure=cure, cause="target"
+            "problem", target.name, "Unreachable", message=error.message, why=_WAIT, hint=hint, cause="target"
         )
     message = f"{target.url}: {probe.detail}"
     if probe.denied:
         code = classify.MISSING.code if probe.detail == classify.MISSING.message else "LoginRefused"
-        return Finding("problem", target.name, code, message=message, why=_WAIT, cure=probe.cure, cause="refused")
+        return Finding("problem", target.name, code, message=message, why=_WAIT, hint=probe.hint, cause="refused")
     if not probe.ok:
-        return Finding("problem", target.name, "Unwell", message=message, why=_WAIT, cure=probe.cure, cause="target")
+        return Finding("problem", target.name, "Unwell", message=message, why=_WAIT, hint=probe.hint, cause="target")
     return ok(target.name, "Reachable", f"{target.url}: {probe.detail}")
 
 
@@ -46,5 +46,5 @@ def _open_to_all(target: Target) -> list[Finding]:
         return []
     message = f"{target.url} is not on this machine, and no login is configured for it."
     why = "The module requires no login: anyone who reaches it can refresh any user."
-    cure = "Let Prosody listen on loopback only (http_interfaces), or put a proxy with a login in front."
-    return [Finding("warning", target.name, "OpenRefresh", message=message, why=why, cure=cure)]
+    hint = "Let Prosody listen on loopback only (http_interfaces), or put a proxy with a login in front."
+    return [Finding("warning", target.name, "OpenRefresh", message=message, why=why, hint=hint)]

@@ -52,11 +52,11 @@ def user_outcome(user: str, response: Response, now_s: float) -> Outcome:
 def no_answer(user: str, timeout_s: float) -> Outcome:
     """Return the outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
     message = f"Prosody did not answer the refresh of {user} within {duration_text(timeout_s)}."
-    cure = (
+    hint = (
         "Once or twice is normal for a client that just connected. Otherwise check the roster service's answer "
         "for that user, and how fast it is: Prosody never answers if it is not a valid roster."
     )
-    return Deferred(Reason("RefreshUnanswered", message, cure))
+    return Deferred(Reason("RefreshUnanswered", message, hint))
 
 
 def read_probe(response: Response) -> Probe:
@@ -66,13 +66,13 @@ def read_probe(response: Response) -> Probe:
     """
     status = response.status
     if status == 404:
-        return Probe(ok=False, denied=True, version=None, detail=MISSING.message, cure=MISSING.cure)
+        return Probe(ok=False, denied=True, version=None, detail=MISSING.message, hint=MISSING.hint)
     if status in _REFUSED:
-        cure = "Correct the target's login (Auth): the module itself requires none, so a proxy in front does."
-        return Probe(ok=False, denied=True, version=None, detail=f"The login is refused (status {status}).", cure=cure)
+        hint = "Correct the target's login (Auth): the module itself requires none, so a proxy in front does."
+        return Probe(ok=False, denied=True, version=None, detail=f"The login is refused (status {status}).", hint=hint)
     if status >= 500 or status == 429:
         detail = f"Prosody, or a proxy before it, does not work now (status {status})."
-        return Probe(ok=False, denied=False, version=None, detail=detail, cure="See its log.")
+        return Probe(ok=False, denied=False, version=None, detail=detail, hint="See its log.")
     return Probe(ok=True, denied=False, version=None, detail=f"The roster module answers (status {status}).")
 
 
@@ -100,8 +100,8 @@ def _failure(user: str) -> Reason:
 
 def _not_the_module(response: Response) -> Outcome:
     message = "Something other than the roster module answered: its answer has neither errors nor status."
-    cure = "Check the target's URL: it is http://HOST:5280/roster_admin unless Prosody's http_paths say otherwise."
-    return Deferred(Reason("NotTheModule", message, cure, response.status), pause_target=True)
+    hint = "Check the target's URL: it is http://HOST:5280/roster_admin unless Prosody's http_paths say otherwise."
+    return Deferred(Reason("NotTheModule", message, hint, response.status), pause_target=True)
 
 
 def _refusal(response: Response, now_s: float) -> Outcome:

@@ -70,7 +70,7 @@ class RosterConnector:
         try:
             return await self._do(request_, call.attempt)
         except StoreRefused as error:
-            return Deferred(Reason("RosterRefused", error.message, error.cure))
+            return Deferred(Reason("RosterRefused", error.message, error.hint))
 
     async def probe(self, link: Link) -> Probe:
         """Ask Prosody whether the roster module is there; send nothing where no server is needed.

@@ -173,7 +173,7 @@ class Refresher:
             _end(asked, _ENDED)
             raise
         except StoreRefused as error:
-            _end(asked, Deferred(Reason("RosterRefused", f"Redis refuses a refresh: {error.message}", error.cure)))
+            _end(asked, Deferred(Reason("RosterRefused", f"Redis refuses a refresh: {error.message}", error.hint)))
             return
         now_s = trio.current_time()
         for user, wait_s in claimed.wait_s.items():

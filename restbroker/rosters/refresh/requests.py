@@ -73,7 +73,7 @@ def read(command: Command, domain: str | None) -> RosterRequest | Reason:
     try:
         return _read(command.endpoint, given, _domain(given, domain))
     except BadRoster as bad:
-        return Reason("BadRoster", f"{bad.entry} {bad.why}.", bad.cure or "Correct it, and push the job again.")
+        return Reason("BadRoster", f"{bad.entry} {bad.why}.", bad.hint or "Correct it, and push the job again.")
 
 
 def _read(name: str, given: Mapping[str, Json], domain: str | None) -> RosterRequest:

@@ -25,7 +25,7 @@ from restbroker.telemetry.events import OperatorWarning, Report
 
 _HEAD: Final = b'{"restbroker":"copies of rosters","version":1}\n'
 _PAUSE_S: Final = 60.0
-_CURE: Final = "Check CopiesFile of Roster: the folder, its rights and its free space. Rosters are served without it."
+_HINT: Final = "Check CopiesFile of Roster: the folder, its rights and its free space. Rosters are served without it."
 
 
 @attrs.define(eq=False)
@@ -120,7 +120,7 @@ class CopiesFile:
                 self._is_ours, self._is_torn = True, False
 
     def _warn(self, message: str) -> None:
-        self.report(OperatorWarning("RosterCopies", message, _CURE))
+        self.report(OperatorWarning("RosterCopies", message, _HINT))
 
 
 def _offset_s() -> float:

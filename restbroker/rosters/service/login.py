@@ -81,7 +81,7 @@ class Login:
                     text = await trio.to_thread.run_sync(secret.reveal, abandon_on_cancel=True, limiter=self._thread)
                     self._known = before + text.encode()
             except ConfigError as error:
-                self.report(OperatorWarning("LoginUnreadable", error.message, error.cure))
+                self.report(OperatorWarning("LoginUnreadable", error.message, error.hint))
                 if not self._known:
                     raise
             if not self._known:

@@ -129,7 +129,7 @@ class Reader:
         if isinstance(wanted.answer, RestbrokerError):
             # A new one for each who waits.
             kind = StoreUnavailable if isinstance(wanted.answer, StoreUnavailable) else RestbrokerError
-            raise kind(wanted.answer.message, wanted.answer.cure)
+            raise kind(wanted.answer.message, wanted.answer.hint)
         return wanted.answer.body
 
     def stop(self) -> None:
@@ -224,7 +224,7 @@ class Reader:
             self._is_away = True
             kept = f"; users with a copy in memory ({len(self.copies)}) get the copy" if len(self.copies) else ""
             what = f"restbroker cannot read rosters from Redis, so Prosody gets none{kept}. {error.message}"
-            self.report(OperatorWarning("RostersUnread", what, error.cure))
+            self.report(OperatorWarning("RostersUnread", what, error.hint))
         return error
 
     async def _refresh_stale(self) -> None:
@@ -250,7 +250,7 @@ class Reader:
     def _tell(self, user: str, answer: PreparedRoster | RestbrokerError) -> None:
         match answer:
             case StoreRefused():
-                self._warn(f"The roster of {user} cannot be read. {answer.message}", answer.cure)
+                self._warn(f"The roster of {user} cannot be read. {answer.message}", answer.hint)
             case PreparedRoster(bad=(first, *more)):
                 left_out = f"and {len(more)} more are left out" if more else "is left out"
                 what = f"In the roster of {user} a contact {left_out}: {first.entry} {first.why}."
@@ -258,8 +258,8 @@ class Reader:
             case _:
                 pass
 
-    def _warn(self, message: str, cure: str | None) -> None:
-        self.report(OperatorWarning("RosterUnreadable", message, cure))
+    def _warn(self, message: str, hint: str | None) -> None:
+        self.report(OperatorWarning("RosterUnreadable", message, hint))
 
 
 def _failure(error: Exception) -> RestbrokerError:

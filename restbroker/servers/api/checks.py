@@ -35,7 +35,7 @@ def problem(
     target: Target, code: str, message: str, hint: str | None, *, why: str = JOBS_WAIT, cause: Cause = "target"
 ) -> Finding:
     """Return a finding of something that must be changed; `hint` says how."""
-    return Finding("problem", target.name, code, message=message, why=why, cure=hint, cause=cause)
+    return Finding("problem", target.name, code, message=message, why=why, hint=hint, cause=cause)
 
 
 def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
@@ -44,7 +44,7 @@ def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
     if health.probe.ok:
         return ok(target.name, health.code, message)
     cause: Cause = "refused" if health.code == "LoginRefused" else "target"
-    return problem(target, health.code, message, hint or health.probe.cure, cause=cause)
+    return problem(target, health.code, message, hint or health.probe.hint, cause=cause)
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: str = "") -> Finding:
@@ -62,4 +62,4 @@ def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: st
 
 def bad_login(target: Target, error: ConfigError) -> Finding:
     """Return the finding of a login that cannot even be sent."""
-    return problem(target, "BadLogin", error.message, error.cure, cause="config")
+    return problem(target, "BadLogin", error.message, error.hint, cause="config")

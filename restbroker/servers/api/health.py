@@ -37,9 +37,9 @@ def target_up(detail: str, version: str | None = None) -> Health:
 
 def target_denied(code: str, detail: str, hint: str) -> Health:
     """Return the judgement that the server answers, but not us: the login or the address is wrong."""
-    return Health(Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{hint} {_WAIT}"), code, hint)
+    return Health(Probe(ok=False, denied=True, version=None, detail=detail, hint=f"{hint} {_WAIT}"), code, hint)
 
 
 def target_down(detail: str, hint: str, code: str = "Unwell") -> Health:
     """Return the judgement that the server does not work now."""
-    return Health(Probe(ok=False, denied=False, version=None, detail=detail, cure=hint), code, hint)
+    return Health(Probe(ok=False, denied=False, version=None, detail=detail, hint=hint), code, hint)

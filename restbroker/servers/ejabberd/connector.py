@@ -269,13 +269,13 @@ def _with_login(call: Call, way: Route, login: Login) -> Request:
 
 def _no_token(why: NoToken) -> Denied | Deferred:
     # Without the status: it is no answer to the command, and a 403 would be taken for one.
-    reason = Reason("NoToken", why.message, why.cure)
+    reason = Reason("NoToken", why.message, why.hint)
     return Denied(reason) if why.denied else Deferred(reason, counts=False, pause_target=True)
 
 
 def _without_token(why: NoToken) -> Health:
     if why.denied:
-        return target_denied("NoToken", why.message, why.cure)
+        return target_denied("NoToken", why.message, why.hint)
     return target_down(why.message, _WAITS)
 
 

@@ -48,7 +48,7 @@ class NoToken:
     """Why there is no token. `denied`: the server works, and a person must do something."""
 
     message: str
-    cure: str
+    hint: str
     denied: bool
 
 
@@ -71,7 +71,7 @@ def read_token(response: Response, now_s: float) -> Token | NoToken:
     passing = response.status in (408, 425, 429) or answer.raw_words == "unknown_command"
     if passing or (response.status >= 500 and answer.raw_words != "internal_error"):
         return NoToken(message, "See ejabberd's log.", denied=False)
-    return NoToken(message, _cure(response.status, answer.raw_words), denied=True)
+    return NoToken(message, _hint(response.status, answer.raw_words), denied=True)
 
 
 def _token(response: Response, now_s: float) -> Token | NoToken:
@@ -86,7 +86,7 @@ def _token(response: Response, now_s: float) -> Token | NoToken:
     return Token(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)
 
 
-def _cure(status: int, words: str) -> str:
+def _hint(status: int, words: str) -> str:
     if status == 401:
         return "Correct the target's user (a whole JID) and password (RestUser, RestPass)."
     if status == 403:
@@ -101,5 +101,5 @@ def _cure(status: int, words: str) -> str:
 def token_refusal() -> NoToken:
     """Return why there is no token after one was refused."""
     message = "ejabberd does not accept a token that it issued a short time ago."
-    cure = "Check its log; behind a balancer, its nodes must share their database."
-    return NoToken(message, cure, denied=True)
+    hint = "Check its log; behind a balancer, its nodes must share their database."
+    return NoToken(message, hint, denied=True)

@@ -33,6 +33,6 @@ class Options:
             message = f"{at('Domain')} is missing: each job must name its host."
             review.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')
         if target.credentials is None:
-            cure = f"Give {at('Auth')}, unless the server allows this machine by address."
-            note_no_login(target, cure, review)
+            hint = f"Give {at('Auth')}, unless the server allows this machine by address."
+            note_no_login(target, hint, review)
         return target

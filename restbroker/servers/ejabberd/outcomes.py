@@ -134,8 +134,8 @@ def could_be_stopping(outcome: Outcome) -> bool:
 
 def stopping_outcome(status: int) -> Deferred:
     """Return the outcome of a refusal while the session manager is gone: deferred, since the server stops or starts."""
-    cure = "It continues by itself."
-    reason = Reason(_STOPPING, "ejabberd is stopping or starting, so its answers are not reliable.", cure, status)
+    hint = "It continues by itself."
+    reason = Reason(_STOPPING, "ejabberd is stopping or starting, so its answers are not reliable.", hint, status)
     return Deferred(reason, counts=False, pause_target=True)
 
 
@@ -152,15 +152,15 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
     if told is not None and served is not None and host not in served:
         has = read(told, secrets).masked_text.hide(", ".join(served[:5]))
         message = f"The server has no virtual host {name}; it has {has}."
-        cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
-        return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)
+        hint = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
+        return Rejected(Reason("UnknownHost", message, hint, reason.status), denied.text)
     also = f"The account must also be an administrator of {name} (access rule configure)"
     also += (
         "."
         if served is not None
         else (", and the server must have it: allow registered_vhosts to let restbroker check this.")
     )
-    return attrs.evolve(denied, reason=attrs.evolve(reason, cure=f"{reason.cure} {also}"))
+    return attrs.evolve(denied, reason=attrs.evolve(reason, hint=f"{reason.hint} {also}"))
 
 
 def unknown_command(answer_text: str, status: int) -> Rejected:

@@ -49,7 +49,7 @@ class Session:
     _spare_at_s: float = float("-inf")
     """From when on the next token is asked for at once if one that worked is refused."""
     _warned_hints: dict[str, str | None] = attrs.field(factory=dict)
-    """By the code of a warning, the cure that it named."""
+    """By the code of a warning, the hint that it gave."""
     _token_lock: trio.Lock = attrs.field(factory=trio.Lock)
     fixed_headers: Headers | None = attrs.field(init=False, repr=False)
     """The headers of every request, if these never change; None if a token stands in, or a file holds the secret."""
@@ -139,8 +139,8 @@ class Session:
             self._token = None
             self._ask_at_s = trio.current_time() + WEAK_PAUSE_S
             message = "ejabberd's tokens lack rights that their account has (status 403)."
-            cure = 'Give tokens the same rights in ejabberd\'s api_permissions, under "oauth".'
-            self._warn_once("TokenForbidden", message, cure)
+            hint = 'Give tokens the same rights in ejabberd\'s api_permissions, under "oauth".'
+            self._warn_once("TokenForbidden", message, hint)
 
     def _headers_of(self, login: Login, state: object) -> Headers | None:
         """Return the headers of this login, made anew if `state` is another one than that of the last time."""
@@ -167,14 +167,14 @@ class Session:
         if worked and now_s >= self._spare_at_s:
             self._ask_at_s, self._spare_at_s = now_s, now_s + PAUSE_S
         elif credentials.fallback:
-            self._warn_once("TokenRefused", self._no_token.message, self._no_token.cure)
+            self._warn_once("TokenRefused", self._no_token.message, self._no_token.hint)
 
-    def _warn_once(self, code: str, message: str, cure: str) -> None:
+    def _warn_once(self, code: str, message: str, hint: str) -> None:
         """Report that Basic is used, once until the cause is another one or was gone."""
-        if self._warned_hints.get(code) != cure:
-            self._warned_hints[code] = cure
+        if self._warned_hints.get(code) != hint:
+            self._warned_hints[code] = hint
             meanwhile = f"{message} Commands of target {self._target.name!r} use the password meanwhile."
-            self._report(OperatorWarning(code, meanwhile, f"{cure} `restbroker check` says what is missing."))
+            self._report(OperatorWarning(code, meanwhile, f"{hint} `restbroker check` says what is missing."))
 
     async def _try_to_renew(self, credentials: IssuedLogin, link: Link) -> None:
         if not self._may_ask or self._token_lock.locked():
@@ -203,7 +203,7 @@ class Session:
         else:
             self._no_token = found
             if credentials.fallback and found.denied:
-                self._warn_once("NoToken", found.message, found.cure)
+                self._warn_once("NoToken", found.message, found.hint)
 
     def _take(self, token: Token) -> None:
         if self._token is not None and self.unproven_token is None:

@@ -35,7 +35,7 @@ async def _answer(target: Target, settings: Settings) -> Finding:
         message = f"{target.url} answers; the login was not tested."
         why = "A job that gets 401 or 403 dies, since restbroker cannot tell whether all would."
         hint = 'Name a path that needs the login and changes nothing: "Probe": {"Path": "/me"} in Options.'
-        return Finding("note", target.name, "LoginUnknown", message=message, why=why, cure=hint)
+        return Finding("note", target.name, "LoginUnknown", message=message, why=why, hint=hint)
     return ok(target.name, "Reachable", f"{target.url} answers and accepts the login.")
 
 

@@ -94,7 +94,7 @@ class HttpConnector:
             now_s = trio.current_time()
             if self._busy_until_s > now_s:
                 left = f"The server is busy; restbroker waits for {duration_text(self._busy_until_s - now_s)} more."
-                return Probe(ok=False, denied=False, version=None, detail=left, cure="It continues by itself.")
+                return Probe(ok=False, denied=False, version=None, detail=left, hint="It continues by itself.")
             if self._last_probe is not None and self._last_probe.denied and now_s - self._last_probe_at_s < _DENIED_S:
                 return self._last_probe
             return await self._ask(link)

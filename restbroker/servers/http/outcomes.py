@@ -30,13 +30,13 @@ _NOT_NOW: Final = BUSY | {408, 425}
 _HEAD_LIMIT: Final = 1024
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
 _TAG: Final = re.compile(r"<[^>]*>")
-_CURES: Final = {
+_HINTS: Final = {
     401: "Check the target's login (Auth, Headers).",
     403: "Check what the target's login may do.",
     404: "Check the command's Path, the target's URL, and that the names in the job exist.",
     405: "Check the command's Method.",
 }
-_CURE: Final = "Correct the arguments, or the command's templates in the configuration."
+_HINT: Final = "Correct the arguments, or the command's templates in the configuration."
 _SIGNED: Final = " If the server mentions a signature, compare its secret with SigningSecrets, and the clocks."
 
 _SHARED: Final = standard("the server", check_url="", check_log="Check the server's log.")
@@ -66,7 +66,7 @@ def classify(
         hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.masked_text.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
-    return answer.reject(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))
+    return answer.reject(code, _HINTS.get(status, _HINT) + (_SIGNED if signing else ""))
 
 
 def _judge_deferral(answer: Answer) -> Outcome:

@@ -75,7 +75,7 @@ def _version(target: Target, found: Health) -> Iterator[Finding]:
     if wanted != "auto" and schema.known_version(wanted) != schema.known_version(version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Operations and their arguments are those of the configured version."
-        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, cure='"ServerVersion": "auto"')
+        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, hint='"ServerVersion": "auto"')
     counted = schema.known_version(version if wanted == "auto" else wanted)
     yield ok(target.name, "Version", f"It is MongooseIM {version}; operations as of {counted}.")
 
@@ -93,7 +93,7 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
             "NoDomain",
             message=message,
             why=why,
-            cure=f'"Domain": "example.org" in Targets.{target.name}',
+            hint=f'"Domain": "example.org" in Targets.{target.name}',
         )
     elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
         message = f"The server does not serve {domain}, the target's Domain."
@@ -104,7 +104,7 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
             "UnknownHost",
             message=message,
             why=why,
-            cure="Correct Domain, or add it to the server.",
+            hint="Correct Domain, or add it to the server.",
         )
     else:
         yield ok(target.name, "Domain", f"It serves {domain}.")
@@ -116,8 +116,8 @@ def _open_to_all(target: Target) -> Iterator[Finding]:
     if target.credentials is None and not is_local:
         message = f"{url} is on another machine and treats everyone as an admin."
         why = "Its listener has no username and password: anyone who reaches it can do anything there."
-        cure = 'In mongooseim.toml, for that handler:\nusername = "admin"\npassword = "…"'
-        yield Finding("warning", target.name, "OpenAdmin", message=message, why=why, cure=cure)
+        hint = 'In mongooseim.toml, for that handler:\nusername = "admin"\npassword = "…"'
+        yield Finding("warning", target.name, "OpenAdmin", message=message, why=why, hint=hint)
 
 
 def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:

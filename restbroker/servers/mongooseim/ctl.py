@@ -44,8 +44,8 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
         return CtlRefusal("No command is given.", "For example: restbroker ctl account countUsers --domain example.org")
     category, given = words[0], words[1:]
     if category in _ON_THE_MACHINE:
-        cure = "Run mongooseimctl there, or ask the server: restbroker ctl server status"
-        return CtlRefusal(f"{category} concerns the Erlang node, on MongooseIM's machine.", cure)
+        hint = "Run mongooseimctl there, or ask the server: restbroker ctl server status"
+        return CtlRefusal(f"{category} concerns the Erlang node, on MongooseIM's machine.", hint)
     if category == "graphql":
         return _read_ours(given)
     known = sorted(name for name in catalogue.commands if name.startswith(f"{category}."))

@@ -71,7 +71,7 @@ _OF_DOCUMENTS: Final = frozenset(
 
 
 def refusal_of(code: str, problem: Problem, *, is_own: bool) -> tuple[str, str]:
-    """Return our code for a refusal, and the cure, as words for people.
+    """Return our code for a refusal, and the hint, as words for people.
 
     `code` is the server's, maybe corrected by the judge. `is_own`: the document is the job's own.
     """

@@ -47,8 +47,8 @@ class Options:
             case Basic(user, _):
                 self._judge_user(user, at, review)
             case None if self.schema == "admin":
-                cure = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
-                note_no_login(target, cure, review)
+                hint = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
+                note_no_login(target, hint, review)
             case _:
                 why = "must be Basic: MongooseIM accepts no other login."
                 review.refuse(at("Auth"), why, at("URL"), at("Options.Schema"))

@@ -62,7 +62,7 @@ def _no_host(target: Target) -> Finding:
         "NoDomain",
         message=message,
         why=why,
-        cure=f'"Domain": "example.org" in Targets.{target.name}',
+        hint=f'"Domain": "example.org" in Targets.{target.name}',
     )
 
 

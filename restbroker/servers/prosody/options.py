@@ -76,8 +76,8 @@ class Options:
         if isinstance(target.credentials, IssuedLogin):
             review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
         elif target.credentials is None:
-            cure = f"Give {at('Auth')}: mod_rest accepts an account's password or a token."
-            note_no_login(target, cure, review)
+            hint = f"Give {at('Auth')}: mod_rest accepts an account's password or a token."
+            note_no_login(target, hint, review)
         place = at("Options")
         token = review.try_secret(f"{place}.AdminToken", self._admin_token)
         check_bearer(f"{place}.AdminToken", token, review)

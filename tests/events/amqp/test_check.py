@@ -53,7 +53,7 @@ def test_what_the_reader_says_is_told_in_the_place_of_nobody_reads(rabbit: Rabbi
     findings = found(rabbit.url(), states=[state("RabbitMQSilent", "It is silent."), state("", "", "web2:8")])
     assert [one.code for one in findings] == ["RabbitMQ"] * 3 + ["RabbitMQSilent"]
     told = findings[-1]
-    assert (told.level, told.cause, told.cure) == ("problem", "target", "Do it.")
+    assert (told.level, told.cause, told.hint) == ("problem", "target", "Do it.")
     assert told.message == "Source rabbit: It is silent. web1:7 says so, since 2026-11-22 17:30:05 UTC."
     assert found(rabbit.url(), states=[state("", "")])[-1].code == "RabbitMQUnread"
 
@@ -87,7 +87,7 @@ def test_an_exchange_and_a_queue_that_differ_are_problems_of_the_configuration(r
         channel.queue_declare(RABBIT_QUEUE, durable=True)
     findings = found(rabbit.url())
     assert [one.code for one in findings] == ["RabbitMQ", "RabbitMQDiffers", "RabbitMQDiffers"]
-    assert "Its type has to be quorum" in str(findings[2].cure)
+    assert "Its type has to be quorum" in str(findings[2].hint)
     assert worst_cause(findings) == "config"
 
 
@@ -97,15 +97,15 @@ def test_a_wrong_password_a_missing_virtual_host_and_a_missing_permission_are_to
     (login,) = found(rabbit.url(password="wrong-password"))
     assert (login.level, login.code, login.cause) == ("problem", "RabbitMQDenied", "refused")
     assert "refuses the login of the user restbroker (ACCESS_REFUSED" in login.message
-    assert "the password" in str(login.cure)
+    assert "the password" in str(login.hint)
     assert "wrong-password" not in f"{login}"
     (place,) = found(rabbit.url().replace("%2F", "nowhere"))
     assert (place.code, place.cause) == ("RabbitMQDenied", "refused")
     assert "does not let the user restbroker into the virtual host nowhere (NOT_ALLOWED" in place.message
-    assert "the password" not in str(place.cure)
-    assert "rabbitmqctl add_vhost" in str(place.cure)
+    assert "the password" not in str(place.hint)
+    assert "rabbitmqctl add_vhost" in str(place.hint)
     rabbit.declare("chat_msg")
-    assert "permission configure for chat_msg" in str(found(rabbit.url(user=LIMITED))[1].cure)
+    assert "permission configure for chat_msg" in str(found(rabbit.url(user=LIMITED))[1].hint)
 
 
 def test_a_server_that_does_not_answer_is_told() -> None:
@@ -114,7 +114,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     assert (
         one.message == "Source rabbit: restbroker cannot read from RabbitMQ at amqp://127.0.0.1:1: connection refused."
     )
-    assert one.cure == "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
+    assert one.hint == "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +129,8 @@ def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pika", None)
     monkeypatch.delitem(sys.modules, "restbroker.events.amqp.blocking_connection", raising=False)
     (one,) = found("amqp://u:p@127.0.0.1:1")
-    assert (one.code, one.cure) == ("NotInstalled", INSTALL)
+    assert (one.code, one.hint) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="reads from RabbitMQ, which needs an extra that is not installed") as caught:
         open_reader(source("amqp://h"), ReaderPorts(object(), print))  # type: ignore[arg-type]
-    assert INSTALL in str(caught.value.cure)
+    assert INSTALL in str(caught.value.hint)

@@ -121,7 +121,7 @@ async def test_what_concerns_lanes_gives_a_plan(config: Config) -> None:
         reloader = desk.reloader(config)
         assert await reloader.reload() is not None
         assert desk.planned == desk.applied == [new]
-        assert desk.events == [ConfigReloaded(("ejabberd",)), OperatorWarning(note.code, note.message, note.cure)]
+        assert desk.events == [ConfigReloaded(("ejabberd",)), OperatorWarning(note.code, note.message, note.hint)]
         assert reloader.config is new
         assert await reloader.reload() is None
 

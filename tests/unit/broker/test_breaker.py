@@ -75,7 +75,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
     for denied in (True, False):
         events: list[Event] = []
         breaker = made(events)
-        target = Target(Probe(ok=False, denied=denied, version=None, detail="no", cure="mend it"), FINE)
+        target = Target(Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
             await breaker.wait_to_admit()

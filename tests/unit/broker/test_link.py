@@ -12,5 +12,5 @@ def test_a_secret_that_cannot_be_used_is_not_blamed_on_the_server() -> None:
         raise NotSent("any") from ConfigError("The secret file /x is empty.", "Put the secret into it.")
     found = unreachable_reason(caught.value)
     assert (found.code, found.message) == ("SecretUnusable", "The secret file /x is empty.")
-    assert found.cure == "Jobs wait in Redis. Put the secret into it."
+    assert found.hint == "Jobs wait in Redis. Put the secret into it."
     assert unreachable_reason(NotSent("refused")).code == "TargetUnreachable"

@@ -228,7 +228,7 @@ def test_what_is_told_is_what_is_heard(found: Probe | Reason) -> None:
 
 
 def test_whatever_a_server_says_fits() -> None:
-    found = Probe(ok=False, denied=False, version="\ud800" * 9999, detail="\x00" * 9999, cure="\U0001f4a9" * 9999)
+    found = Probe(ok=False, denied=False, version="\ud800" * 9999, detail="\x00" * 9999, hint="\U0001f4a9" * 9999)
     assert len(encode(found)) <= LONGEST_TEXT_BYTES
     assert isinstance(decode(encode(found)), Probe)
 

@@ -87,7 +87,7 @@ def test_a_target_that_cannot_refresh_is_refused_and_one_that_is_not_named_is_no
     with pytest.raises(ConfigError, match="'ejabberd' is of kind ejabberd; only prosody-roster refreshes rosters"):
         write({"Target": "ejabberd"})
     (note,) = [note for note in write({}).notes if note.code == "NoRosterTarget"]
-    assert note.cure == 'Add "Target": "rosters" to it.'
+    assert note.hint == 'Add "Target": "rosters" to it.'
     assert "NoRosterTarget" not in [note.code for note in write({"Target": "rosters"}).notes]
     assert "NoRosterTarget" not in [note.code for note in write({}, Targets={}).notes]
 

@@ -72,10 +72,10 @@ def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near() -> 
             "chat: Give the URL of its module in the target's Options: AdminURL.",
         ),
     ]
-    for targets, command, message, cure in rows:
+    for targets, command, message, hint in rows:
         with pytest.raises(UsageError) as refused:
             target_of(targets, None, None, command)
-        assert (refused.value.message, refused.value.cure) == (message, cure)
+        assert (refused.value.message, refused.value.hint) == (message, hint)
 
 
 def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +199,7 @@ def test_a_command_that_is_newer_than_prosody_is_refused_with_the_version_that_h
         assert signatures_of(PROSODY, version, "disable_user", any_command=False).newest is not None
     with pytest.raises(UsageError, match="has no command disable_user") as refused:
         signatures_of(PROSODY, "0.12.3", "disable_user", any_command=False)
-    assert refused.value.cure == "It needs Prosody 13; this one is 0.12.3."
+    assert refused.value.hint == "It needs Prosody 13; this one is 0.12.3."
 
 
 def test_what_every_version_refuses_is_refused_with_what_each_takes() -> None:

@@ -83,11 +83,11 @@ def test_each_refusal_says_what_to_change(step: Step, code: int, found: str, say
 
 def test_a_queue_of_another_type_is_told_apart_from_a_channel_that_was_silent_for_too_long() -> None:
     differs = refusal(DeclareQueue(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
-    assert "Its type has to be quorum" in differs.cure
+    assert "Its type has to be quorum" in differs.hint
     silent = refusal(
         DeclareQueue(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"
     )
-    assert "restbroker creates and binds it again" in silent.cure
+    assert "restbroker creates and binds it again" in silent.hint
 
 
 def job(body: bytes) -> dict[str, Any]:

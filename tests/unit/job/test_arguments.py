@@ -68,7 +68,7 @@ def test_a_text_or_number_is_a_reply_id_and_passes_unchanged(reply_id: str | flo
 def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
     refused = refusal(["cmd", {}, "t", reply_id])
     assert refused.code == "BadReplyId"
-    assert "Give a text or a number" in (refused.cure or "")
+    assert "Give a text or a number" in (refused.hint or "")
 
 
 def test_a_fifth_element_is_ignored() -> None:
@@ -105,14 +105,14 @@ def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:
     reason = refusal(args)
     assert reason.code in {"BadArguments", "BadEndpoint", "BadReplyId"}
     assert found in reason.message
-    assert reason.cure
+    assert reason.hint
 
 
 def test_an_activejob_wrapper_is_refused_by_name() -> None:
     refused = refusal([{"job_class": "MyJob", "arguments": []}])
     assert refused.code == "BadArguments"
     assert "ActiveJob" in refused.message
-    assert "[endpoint, arguments, token]" in (refused.cure or "")
+    assert "[endpoint, arguments, token]" in (refused.hint or "")
 
 
 @rows("endpoint", [

@@ -205,7 +205,7 @@ def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
 ) -> None:
     reason = refused(grant, endpoint, **arguments)
     assert reason is not None
-    shown = f"{reason.message} {reason.cure}"
+    shown = f"{reason.message} {reason.hint}"
     assert '"app"' in shown
     assert all(word in shown for word in words), shown
 

@@ -45,7 +45,7 @@ def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str
         coerce(SPEC, {"days": text})
 
 
-@rows(("given", "shown", "cure"), [
+@rows(("given", "shown", "hint"), [
     ({"days": "3.5"}, 'must be an integer, not "3.5".', "days=30"),
     ({"days": "30 d"}, 'must be an integer, not "30 d".', "days=30"),
     ({"days": "password=hunter2X"}, "must be an integer, not a text of 17 characters.", "days=30"),
@@ -53,9 +53,9 @@ def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str
     ({"pin": "hunter2"}, "must be an integer, not something else.", "pin=30"),
     ({"options": "a"}, "c: options is a list of objects", "options:="),
 ])  # fmt: skip
-def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], shown: str, cure: str) -> None:
+def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], shown: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         coerce(SPEC, given)
     assert shown in caught.value.message
-    assert caught.value.cure is not None
-    assert cure in caught.value.cure
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint

@@ -35,7 +35,7 @@ def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str |
     assert str(BareJid(local, domain)) == text
 
 
-@rows(("text", "why", "cure"), [
+@rows(("text", "why", "hint"), [
     ("Ann@example.org", "is not in lower case", "Write ann@example.org."),
     ("ann@Example.org", "is not in lower case", "Write ann@example.org."),
     ("JÖRG@A.B", "is not in lower case", "Write jörg@a.b."),
@@ -49,26 +49,26 @@ def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str |
     ("Ꙁ@a.b", "is not in lower case", "Write ꙁ@a.b."),
     ("ann@a.b/phone", "has a resource", "Write ann@a.b."),
 ])  # fmt: skip
-def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, why: str, cure: str) -> None:
+def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, why: str, hint: str) -> None:
     with pytest.raises(BadAddress) as refused:
         read_bare(text)
-    assert (refused.value.why, refused.value.cure) == (why, cure)
+    assert (refused.value.why, refused.value.hint) == (why, hint)
 
 
-@rows(("text", "cure"), [
+@rows(("text", "hint"), [
     ("Ꙁ@a.b", "Write ꙁ@a.b."),
     ("ẞ@a.b", "Write ss@a.b."),
     ("Ϲ@a.b", "Write σ@a.b."),
 ])  # fmt: skip
 def test_a_letter_younger_than_the_tables_is_made_small_whichever_python_it_is(
-    text: str, cure: str, monkeypatch: pytest.MonkeyPatch
+    text: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As Debian's Python has it since 3.11.2-6+deb12u9.
     monkeypatch.setitem(stringprep.b3_exceptions, ord(text[0]), text[0])
     with pytest.raises(BadAddress) as refused:
         read_bare(text)
-    assert refused.value.cure == cure
-    assert fold_case(text) == cure.removeprefix("Write ").removesuffix(".")
+    assert refused.value.hint == hint
+    assert fold_case(text) == hint.removeprefix("Write ").removesuffix(".")
 
 
 @rows(("text", "why"), [
@@ -107,7 +107,7 @@ def test_what_no_server_can_have_is_refused(text: str, why: str) -> None:
 def test_what_is_taken_is_small_whole_and_visible(text: str) -> None:
     bare = tried(text)
     if isinstance(bare, BadAddress):
-        assert unprintable(bare.why + bare.cure) is None
+        assert unprintable(bare.why + bare.hint) is None
         return
     assert str(bare) == text
     assert text == text.lower()

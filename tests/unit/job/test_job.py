@@ -125,7 +125,7 @@ def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
         assert isinstance(entry, NotAJob)
         assert (entry.raw, entry.queue, entry.jid) == (raw, "q", SPARE)
         assert found in entry.reason.message
-        assert entry.reason.cure
+        assert entry.reason.hint
 
 
 def test_a_payload_of_just_the_longest_length_is_a_job_before_and_after_it_was_stored() -> None:

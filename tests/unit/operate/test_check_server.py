@@ -63,7 +63,7 @@ def test_what_endangers_jobs_is_found_with_its_weight() -> None:
     for changes, code, level in rows:
         found = judged(**changes)  # type: ignore[arg-type]  # offset_s is the one float among them
         assert found[code].level == level
-        assert found[code].cure
+        assert found[code].hint
 
 
 def test_a_version_as_old_as_allowed_is_accepted() -> None:

@@ -100,7 +100,7 @@ def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
 def test_a_span_behind_a_comparison_is_refused_with_both_things_that_may_be_meant(typed: str) -> None:
     with pytest.raises(UsageError, match="is ambiguous: 2m is a duration") as refused:
         read([typed], NOW_S, ahead=True)
-    assert refused.value.cure == (
+    assert refused.value.hint == (
         "Older than 2m: failed_at < 2026-11-20T11:58:00Z; newer: failed_at > 2026-11-20T11:58:00Z; for dead and retries"
         " also --older-than 2m and --newer-than 2m."
     )
@@ -109,7 +109,7 @@ def test_a_span_behind_a_comparison_is_refused_with_both_things_that_may_be_mean
 def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> None:
     with pytest.raises(UsageError) as refused:
         read(["at < 2h"], NOW_S + 0.25, ahead=True)
-    assert refused.value.cure == ("Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z.")
+    assert refused.value.hint == ("Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z.")
 
 
 @rows(("typed", "value"), [
@@ -164,7 +164,7 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
 def test_what_is_wrong_is_named_with_what_is_allowed(typed: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         read([typed], NOW_S)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_an_argument_that_is_called_like_a_field_has_a_prefix() -> None:

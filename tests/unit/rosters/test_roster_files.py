@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
     assert (refused.value.why, refused.value.line) == (why, line)
 
 
-@rows(("raw", "cure"), [
+@rows(("raw", "hint"), [
     (b"user,jid\n\xe9,ann@a.b", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."),
     (b"user;jid", "Save it with commas between them. The first line names the columns: user,jid,name,groups"),
     (
@@ -162,10 +162,10 @@ def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
     ),
     (b"", "Its first line names the columns: user,jid,name,groups"),
 ])  # fmt: skip
-def test_what_a_spreadsheet_did_is_said_with_its_cure(raw: bytes, cure: str) -> None:
+def test_what_a_spreadsheet_did_is_said_with_its_cure(raw: bytes, hint: str) -> None:
     with pytest.raises(BadFile) as refused:
         read(raw, "csv", None)
-    assert refused.value.cure == cure
+    assert refused.value.hint == hint
 
 
 def test_a_line_without_contacts_is_told_with_its_user_of_whom_nothing_is_taken() -> None:

@@ -75,7 +75,7 @@ def test_an_iq_that_is_an_administrators_command_needs_to_be_allowed_as_dangerou
         reason = refused(allow, SHUTDOWN)
         assert reason is not None, allow
         assert reason.code == "DangerousCommand", allow
-        assert '"dangerous:admin-shutdown"' in (reason.cure or ""), allow
+        assert '"dangerous:admin-shutdown"' in (reason.hint or ""), allow
     for allow in (("*", "dangerous:*"), ("iq", "dangerous:server"), ("iq", "dangerous:admin-shutdown")):
         assert refused(allow, SHUTDOWN) is None, allow
     load = "http://prosody.im/protocol/modules#load"

@@ -117,7 +117,7 @@ async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_req
         if isinstance(outcome, Delivered | Unsent):
             assert status == 200  # what was done is its producer's
             continue
-        told = f"{outcome.reason.message}\n{outcome.reason.cure}\n{getattr(outcome, 'text', None)}"
+        told = f"{outcome.reason.message}\n{outcome.reason.hint}\n{getattr(outcome, 'text', None)}"
         assert found_in(told, SECRETS) == [], (status, is_page)
 
 

@@ -47,13 +47,13 @@ def test_each_error_says_where_what_and_what_to_do() -> None:
         *((StoreRefused, *row) for row in STAYING),
         *((StoreUnavailable, *row) for row in UNREACHABLE),
     ]
-    for kind, error, told, cure in rows:
+    for kind, error, told, hint in rows:
         found = translate(error, "r:1")
         assert type(found) is kind, error
         assert found.message.startswith("Redis at r:1")
         assert told in found.message
         assert not found.message.endswith("..")
-        assert cure in (found.cure or "")
+        assert hint in (found.hint or "")
 
 
 def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
@@ -64,7 +64,7 @@ def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
         "Redis at r:1 refused a command (WRONGTYPE). The key dead is a string, but restbroker needs a sorted "
         "set. The key paused is a list, but restbroker needs a set."
     )
-    assert "RENAME dead dead:misplaced" in (found.cure or "")
+    assert "RENAME dead dead:misplaced" in (found.hint or "")
     assert "WRONGTYPE Operation" in translate(error, "r:1").message
 
 

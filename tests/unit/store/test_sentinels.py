@@ -40,4 +40,4 @@ def test_there_are_none_where_none_are_named() -> None:
 def test_sentinels_need_a_name_and_no_socket(url: str, master: str | None) -> None:
     with pytest.raises(ConfigError, match="RedisSentinels needs the name") as caught:
         open_sentinels(attrs.evolve(SETTINGS, url=url, master=master))
-    assert "Add RedisMaster" in (caught.value.cure or "")
+    assert "Add RedisMaster" in (caught.value.hint or "")

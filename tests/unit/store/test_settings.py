@@ -62,6 +62,6 @@ def test_a_url_that_cannot_be_read_is_an_error_that_shows_nothing_of_it() -> Non
     ):
         with pytest.raises(ConfigError, match="RedisURL cannot be read") as caught:
             endpoint_of(StoreSettings(url), 3.0)
-        assert "s3cret" not in str(caught.value) + str(caught.value.cure)
-        assert "redis://HOST:PORT/DB" in (caught.value.cure or "")
+        assert "s3cret" not in str(caught.value) + str(caught.value.hint)
+        assert "redis://HOST:PORT/DB" in (caught.value.hint or "")
         assert caught.value.__suppress_context__

@@ -1,6 +1,6 @@
 """Judges a target's first answer: is it ejabberd's API, and does it take our login? Pure.
 
-Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
+Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own hint.
 """
 
 import shlex
@@ -41,10 +41,10 @@ def judge_entry(target: Target, response: Response) -> Entry:
             return Entry(ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."))
         case 403:
             why = "ejabberd does not refuse like this: a proxy or firewall in front does."
-            cure = "Check the proxy or firewall, and that it lets this machine through."
+            hint = "Check the proxy or firewall, and that it lets this machine through."
             return Entry(
                 Finding(
-                    "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, cure=cure, cause="refused"
+                    "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, hint=hint, cause="refused"
                 )
             )
         case 400 if answer.raw_words == "unknown_command":
@@ -69,16 +69,16 @@ def _running(target: Target, answer: Answer) -> Entry:
 
 def _target_down(target: Target, says: str, why: str) -> Entry:
     message = f"The server at {target.url} does not work now ({says})."
-    cure = "Try again in some seconds; then check the server's log."
-    return Entry(Finding("problem", target.name, "Unwell", message=message, why=why, cure=cure, cause="target"))
+    hint = "Try again in some seconds; then check the server's log."
+    return Entry(Finding("problem", target.name, "Unwell", message=message, why=why, hint=hint, cause="target"))
 
 
 def _not_the_api(target: Target, says: str) -> Entry:
     message = f"What answers at {target.url} is not ejabberd's API ({says})."
     why = "RestURL must lead to mod_http_api, with the path of its request handler, e.g. /api."
-    cure = "Correct RestURL; see below."
+    hint = "Correct RestURL; see below."
     return Entry(
-        Finding("problem", target.name, "NotTheApi", message=message, why=why, cure=cure, cause="target"),
+        Finding("problem", target.name, "NotTheApi", message=message, why=why, hint=hint, cause="target"),
         elsewhere=True,
     )
 
@@ -86,11 +86,11 @@ def _not_the_api(target: Target, says: str) -> Entry:
 def _redirect(target: Target, answer: Answer) -> Entry:
     where = answer.masked_text.address()
     url = where.removesuffix("/").removesuffix("/status")
-    cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
+    hint = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."
     why = "restbroker does not follow redirects: it might send the login, or a command twice, to another server."
     return Entry(
-        Finding("problem", target.name, "Redirect", message=message, why=why, cure=cure, cause="target"), elsewhere=True
+        Finding("problem", target.name, "Redirect", message=message, why=why, hint=hint, cause="target"), elsewhere=True
     )
 
 
@@ -98,14 +98,14 @@ def _login_refused(target: Target, says: str) -> Entry:
     login = target.credentials.login if isinstance(target.credentials, IssuedLogin) else target.credentials
     if login is None or isinstance(login, Bearer):
         why = "A bearer token expires, and needs the Erlang application oauth2 (Debian: erlang-p1-oauth2)."
-        cure = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
+        hint = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
     elif "@" not in login.user:
         why = "ejabberd requires the whole address of an account, but RestUser has no @."
-        cure = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
+        hint = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
     else:
         why = "The account does not exist on that server, or RestPass is not its password."
         # curl asks for the password: no command line shows it.
         way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
-        cure = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
+        hint = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
     message = f"ejabberd does not accept the login ({says})."
-    return Entry(Finding("problem", target.name, "LoginRefused", message=message, why=why, cure=cure, cause="refused"))
+    return Entry(Finding("problem", target.name, "LoginRefused", message=message, why=why, hint=hint, cause="refused"))

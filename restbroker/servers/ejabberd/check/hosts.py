@@ -55,14 +55,14 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         message = "restbroker cannot check that the server has JabberDomain: the login may not call registered_vhosts."
         lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
         why = "With ejabberd 26.07 and newer, a job for a missing host then counts as forbidden."
-        return Finding("note", name, "HostsHidden", message=message, why=why, cure=lines)
+        return Finding("note", name, "HostsHidden", message=message, why=why, hint=lines)
     if domain is None:
         why = "Jobs must name their host."
         if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
             why += " ejabberd also logs a warning for each request, since the Host header names none of its hosts."
-        cure = f'"JabberDomain": "{hide(served[0])}"' if served else None
+        hint = f'"JabberDomain": "{hide(served[0])}"' if served else None
         message = f"The server has the virtual hosts {_some(served, hide)}; JabberDomain names none."
-        return Finding("note", name, "NoDomain", message=message, why=why, cure=cure)
+        return Finding("note", name, "NoDomain", message=message, why=why, hint=hint)
     if domain in served:
         return ok(name, "Host", f"The server has the virtual host {domain}.")
     nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
@@ -72,7 +72,7 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         "UnknownHost",
         message=f"The server has no virtual host {domain}; it has {_some(served, hide)}.",
         why="Commands for a host that it does not have are refused, and their jobs die.",
-        cure=f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
+        hint=f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
     )
 
 

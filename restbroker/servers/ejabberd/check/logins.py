@@ -59,11 +59,11 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     refused = await _why_no_token(target, login, http)
     if refused is None:
         rights = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
-        cure = f"{AUTO}; ejabberd can issue tokens, which need their own rights:\n{rights}\n{instead}"
+        hint = f"{AUTO}; ejabberd can issue tokens, which need their own rights:\n{rights}\n{instead}"
     else:
         why += f" {refused.message}"
-        cure = f"{_cure(login, refused)}\nThen {AUTO}. {instead}"
-    return Finding("note", target.name, "SlowLogin", message=message, why=why, cure=cure)
+        hint = f"{_hint(login, refused)}\nThen {AUTO}. {instead}"
+    return Finding("note", target.name, "SlowLogin", message=message, why=why, hint=hint)
 
 
 async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
@@ -79,7 +79,7 @@ async def _check_issued(target: Target, login: Basic, http: Transport, host: str
     if isinstance(found, NoToken):
         why = "The configuration asks for tokens. " + _meanwhile(level)
         return Finding(
-            level, target.name, "NoToken", message=found.message, why=why, cure=_cure(login, found), cause="refused"
+            level, target.name, "NoToken", message=found.message, why=why, hint=_hint(login, found), cause="refused"
         )
     try:
         finding = await _with_token(target, login, found.login, http=http, level=level)
@@ -98,7 +98,7 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
         message = f"The token that ejabberd issues may call none of {' and '.join(commands)} (status {statuses[0]})."
         why = "Tokens have only the rights under `oauth` in api_permissions. " + _meanwhile(level)
         lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
-        return Finding(level, target.name, "TokenForbidden", message=message, why=why, cure=lines, cause="refused")
+        return Finding(level, target.name, "TokenForbidden", message=message, why=why, hint=lines, cause="refused")
     basic = duration_text(await _fastest_s(target, login, http))
     bearer = duration_text(await _fastest_s(target, token, http))
     says = f"ejabberd issues tokens: it answers in {bearer} with one, in {basic} with the password."
@@ -121,16 +121,16 @@ def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bo
     why = "Tokens have only the rights under `oauth` in api_permissions: "
     why += f"{then if fallback else 'jobs for these commands would die'}."
     lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
-    return Finding("warning", target.name, "TokenForbidden", message=message, why=why, cure=lines)
+    return Finding("warning", target.name, "TokenForbidden", message=message, why=why, hint=lines)
 
 
 def _meanwhile(level: Level) -> str:
     return "Jobs use the password meanwhile." if level == "warning" else "Jobs wait in Redis meanwhile."
 
 
-def _cure(login: Basic, why: NoToken) -> str:
+def _hint(login: Basic, why: NoToken) -> str:
     if "badpass" not in why.message:
-        return why.cure
+        return why.hint
     return f"The password is right, since ejabberd accepts the login: {UNSET_ACCESS}\n{ejabberd_yml.tokens(login.user)}"
 
 

@@ -1,6 +1,6 @@
 """Judges that a target gave no answer: no connection, no login to send, silence. Pure.
 
-Called by `check`. Always holds: each way in which there is no answer has its own cure.
+Called by `check`. Always holds: each way in which there is no answer has its own hint.
 """
 
 import attrs
@@ -17,7 +17,7 @@ _WAIT = "Jobs for this target wait in Redis until it answers."
 def unusable_login(target: Target, error: ConfigError) -> Finding:
     """Return the finding of credentials that cannot even be sent."""
     why = "Without them, nothing can be tested."
-    return Finding("problem", target.name, "BadLogin", message=error.message, why=why, cure=error.cure, cause="config")
+    return Finding("problem", target.name, "BadLogin", message=error.message, why=why, hint=error.hint, cause="config")
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
@@ -28,20 +28,20 @@ def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
         "Unreachable",
         message=error.message,
         why=_WAIT,
-        cure="Check that the server runs, and RestURL.",
+        hint="Check that the server runs, and RestURL.",
         cause="target",
     )
     if isinstance(error, NotSent) and error.tls:
         # A plain ejabberd hangs up in the middle of the handshake, other servers answer with words (measured).
         plain = "CERTIFICATE" not in error.message.upper()
         why = "This port seems to speak plain HTTP." if plain else "This machine does not trust its certificate."
-        cure = f'"RestURL": "{str(target.url).replace("https:", "http:", 1)}"'
+        hint = f'"RestURL": "{str(target.url).replace("https:", "http:", 1)}"'
         other = "Install the certificate's CA on this machine, or use the name that is in the certificate."
-        return attrs.evolve(found, code="TlsFailed", why=why, cure=cure if plain else other)
+        return attrs.evolve(found, code="TlsFailed", why=why, hint=hint if plain else other)
     if is_silent(error):
         why = f"It accepts the request and does not answer: it hangs or is overloaded. {_WAIT}"
-        cure = "Check the server's load and log; the check stopped here. If that port is not for HTTP, correct RestURL."
-        return attrs.evolve(found, code="Silent", why=why, cure=cure)
+        hint = "Check the server's load and log; the check stopped here. If that port is not for HTTP, correct RestURL."
+        return attrs.evolve(found, code="Silent", why=why, hint=hint)
     if isinstance(error, MaybeSent):
         why = (
             "It closes HTTP connections: perhaps this port expects TLS, or is not for HTTP (5222 is for XMPP clients)."
@@ -66,7 +66,7 @@ def lost_connection(target: Target, error: NotSent | MaybeSent) -> Finding:
         "Unreachable",
         message=error.message,
         why=why,
-        cure="Check ejabberd's log.",
+        hint="Check ejabberd's log.",
         cause="target",
     )
 
@@ -84,5 +84,5 @@ def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
         "Unfinished",
         message=message,
         why=why,
-        cure="Check the server's load and log; try again.",
+        hint="Check the server's load and log; try again.",
     )

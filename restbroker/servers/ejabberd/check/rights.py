@@ -105,11 +105,11 @@ def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
         message = f"The login may not call status, connected_users_number and {_rest(rights.forbidden)}."
         why = "restbroker calls these to see whether the server works. Without them it pauses this target."
         return Finding(
-            "problem", name, "Forbidden", message=message + unknown, why=why + besides, cure=lines, cause="refused"
+            "problem", name, "Forbidden", message=message + unknown, why=why + besides, hint=lines, cause="refused"
         )
     message = f"The login may not call {', '.join(rights.forbidden)}."
     why = "Jobs for these commands would die. If you do not need them, all is well."
-    return Finding("warning", name, "SomeForbidden", message=message + unknown, why=why + besides, cure=lines)
+    return Finding("warning", name, "SomeForbidden", message=message + unknown, why=why + besides, hint=lines)
 
 
 def _classify(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:

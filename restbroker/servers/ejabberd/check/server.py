@@ -85,13 +85,13 @@ def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
     if urls:
         shown = ", ".join(map(str, urls))
         message = f"ejabberd's API answers at {shown}."
-        return Finding("note", target.name, "FoundElsewhere", message=message, why=None, cure=f'"RestURL": "{urls[0]}"')
+        return Finding("note", target.name, "FoundElsewhere", message=message, why=None, hint=f'"RestURL": "{urls[0]}"')
     url = target.url
     ports = ", ".join(map(str, dict.fromkeys([url.port, *(port for _, port in PORTS)])))
     tried = f"ports {ports}" if url.socket is None else "this socket"
     message = f"Nothing on {url.host} answers like ejabberd's API (tried: {tried}; paths /api, / and /rest)."
     why = "ejabberd offers it only if configured; after a change: ejabberdctl reload_config."
-    return Finding("note", target.name, "FoundNowhere", message=message, why=why, cure=ejabberd_yml.listen(target.url))
+    return Finding("note", target.name, "FoundNowhere", message=message, why=why, hint=ejabberd_yml.listen(target.url))
 
 
 async def _inside(target: Target, http: Transport, entry: Entry, found: list[Finding]) -> None:
@@ -117,7 +117,7 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
     if wanted not in ("auto", version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Commands and their arguments are those of the configured version."
-        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, cure='"ServerVersion": "auto"')
+        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, hint='"ServerVersion": "auto"')
     if (message := catalogue.too_old(target, version)) is not None:
         why = "Every job would be refused; restbroker takes none for this target."
         yield Finding(
@@ -126,7 +126,7 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
             "NoApiVersions",
             message=message,
             why=why,
-            cure=catalogue.NO_API_VERSION,
+            hint=catalogue.NO_API_VERSION,
             cause="config",
         )
     known = catalogue.for_target(target, version).version
@@ -148,7 +148,7 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
             "ModuleMissing",
             message=f"The server has no {', '.join(commands)}.",
             why=f"The module {module} with these commands is not loaded. Jobs for them would die.",
-            cure=ejabberd_yml.module(module),
+            hint=ejabberd_yml.module(module),
         )
         for module, commands in missing.items()
     ]

@@ -80,11 +80,11 @@ def _not_ours(word: str) -> CtlRefusal | None:
             "restbroker does not have ejabberd's own help.", "`restbroker commands` lists its commands, with NAME one."
         )
     if word in _ON_THE_MACHINE:
-        cure = f"Run ejabberdctl {word} there, or what starts its service (systemctl)."
-        return CtlRefusal(f"{word} concerns the Erlang node, on ejabberd's machine.", cure)
+        hint = f"Run ejabberdctl {word} there, or what starts its service (systemctl)."
+        return CtlRefusal(f"{word} concerns the Erlang node, on ejabberd's machine.", hint)
     if word in _OF_THE_SERVER:
-        cure = f"Run systemctl or ejabberdctl {word} there; `restbroker enqueue {word}` sends it as a command."
-        return CtlRefusal(f"A {word} that waits for a server which is down would {word} it once it is up.", cure)
+        hint = f"Run systemctl or ejabberdctl {word} there; `restbroker enqueue {word}` sends it as a command."
+        return CtlRefusal(f"A {word} that waits for a server which is down would {word} it once it is up.", hint)
     return None
 
 

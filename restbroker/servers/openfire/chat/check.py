@@ -76,7 +76,7 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
                 "NotAdministrator",
                 message=message,
                 why=why,
-                cure=_LOOK_AT_LOGIN,
+                hint=_LOOK_AT_LOGIN,
                 cause="refused",
             )
         ]
@@ -85,10 +85,10 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
     if target.options_as(Options).passwords is None:
         why = "Jobs that act as a user are denied: the user would have no name."
         return [
-            Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, cure=CURE, cause="refused")
+            Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=CURE, cause="refused")
         ]
     why = "Jobs that act as a user who is not in the file of passwords are denied: the user would have no name."
-    return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, cure=CURE)]
+    return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=CURE)]
 
 
 def _console(target: Target, response: Response) -> str:
@@ -107,9 +107,9 @@ def _login_hint(target: Target) -> str:
 
 
 async def _with_address(target: Target, found: Finding) -> Finding:
-    """Return the finding, with the address where the Chat API answers as its cure, if that is one of the usual ones."""
+    """Return the finding, with the address where the Chat API answers as its hint, if that is one of the usual ones."""
     for url in await _find_addresses(target.url, target):
-        return attrs.evolve(found, cure=f'It answers there: "URL": "{url}"')
+        return attrs.evolve(found, hint=f'It answers there: "URL": "{url}"')
     return found
 
 

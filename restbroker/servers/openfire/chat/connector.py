@@ -80,7 +80,7 @@ class ChatConnector:
         except NoLogin as refused:
             return refused.outcome
         except StoreRefused as error:
-            return Deferred(Reason("LoginNotShared", error.message, error.cure), of_job=True)
+            return Deferred(Reason("LoginNotShared", error.message, error.hint), of_job=True)
         except ConfigError as error:
             # A secret's file may be gone in the middle: as unsent, the job waits until it is back.
             raise NotSent(str(error)) from error

@@ -90,14 +90,14 @@ class Options:
         place = at("Options")
         match target.credentials:
             case None if secret is None:
-                cure = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
-                note_no_login(target, cure, review)
+                hint = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
+                note_no_login(target, hint, review)
             case None:
                 note_plain(target.url, review)
                 if self.passwords is None:
-                    cure = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
+                    hint = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
                     message = f"{place}.Secret cannot log users in: commands that act as a user need their password."
-                    review.note("NoPasswords", message, cure)
+                    review.note("NoPasswords", message, hint)
             case Basic(user, _) if secret is None:
                 check_name_alone(at("Auth"), user, review)
             case Basic():

@@ -93,8 +93,8 @@ def as_offer_refusal(outcome: Outcome, *, maybe_run: bool) -> Outcome:
     """Return a refusal of an answer to an offer as `OfferGone`, with the likely reason; any other outcome as it is."""
     if not isinstance(outcome, Rejected):
         return outcome
-    cure = _OFFER_TAKEN if maybe_run else _OFFER_GONE
-    return Rejected(Reason("OfferGone", outcome.reason.message, cure, outcome.reason.status), outcome.text)
+    hint = _OFFER_TAKEN if maybe_run else _OFFER_GONE
+    return Rejected(Reason("OfferGone", outcome.reason.message, hint, outcome.reason.status), outcome.text)
 
 
 def as_join_refusal(outcome: Outcome) -> Outcome:
@@ -189,7 +189,7 @@ def _bad_request(entry: Entry, answer: Answer) -> Rejected:
     if entry.effect == "asks":
         for words, reason in _REFUSED_QUESTIONS:
             if words.encode() in answer.response.body:
-                return answer.reject(reason.code, reason.cure or "")
+                return answer.reject(reason.code, reason.hint or "")
     if entry.effect == "pushes":
         return answer.reject("Refused", _PUSH_REFUSED)
     return answer.reject("Refused", _SEE_WORDS if explains(answer) else _CHECK_ARGUMENTS)

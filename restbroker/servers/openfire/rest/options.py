@@ -49,8 +49,8 @@ class Options:
         check_bearer(f"{place}.Secret", secret, review)
         match target.credentials:
             case None if secret is None:
-                cure = f"Give {at('Auth')} with Basic, an administrator's, or {place}.SecretFile."
-                note_no_login(target, cure, review)
+                hint = f"Give {at('Auth')} with Basic, an administrator's, or {place}.SecretFile."
+                note_no_login(target, hint, review)
             case None:
                 note_plain(target.url, review)
             case Basic(user, _) if secret is None:

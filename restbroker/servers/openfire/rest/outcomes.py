@@ -50,7 +50,7 @@ _BAD_INPUT: Final = (
     "then its log."
 )
 _EXISTS: Final = re.compile("AlreadyExists")
-_LEGACY_CURES: Final = {
+_LEGACY_HINTS: Final = {
     "RequestNotAuthorised": "Give Options.Secret, the plugin's shared secret, and look at its allowed IPs.",
     "UserServiceDisabled": CHECK_ENABLED,
 }
@@ -205,15 +205,15 @@ def _legacy(case: _Case, text: str) -> Outcome:
         return Delivered(text, None, case.response.status)
     answer = case.read()
     if found is None:
-        cure = "Check `type`: add, update, delete, enable, disable, add_roster and the like."
-        return answer.reject("CommandFailed", cure, "The user service did not report a result.")
+        hint = "Check `type`: add, update, delete, enable, disable, add_roster and the like."
+        return answer.reject("CommandFailed", hint, "The user service did not report a result.")
     error = found[1].strip()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
     if case.call.maybe_run and done.get(error) == kind:
         return answer.deliver_already_done(case.call, case.spec)
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
-    hint = _LEGACY_CURES.get(error, CHECK_ARGUMENTS)
+    hint = _LEGACY_HINTS.get(error, CHECK_ARGUMENTS)
     return answer.reject(code, hint, f"The user service says: {answer.words}")
 
 

@@ -65,7 +65,7 @@ async def _check_source(source: EventSource) -> list[Finding]:
         passwords = passwords_in(settings.passwords)
     except ConfigError as error:
         return [
-            Finding("problem", AREA, "OpenfireDenied", message=error.message, why=_WHY, cure=error.cure, cause="config")
+            Finding("problem", AREA, "OpenfireDenied", message=error.message, why=_WHY, hint=error.hint, cause="config")
         ]
     found, well = [], []
     for user in settings.everybody:
@@ -77,16 +77,16 @@ async def _check_source(source: EventSource) -> list[Finding]:
         except Problem as trouble:
             found.append(_of(source, trouble))
         except (NotSent, MaybeSent) as error:
-            message, cure = f"Source {source.name}: {error.message}", "Start the server, or correct URL."
+            message, hint = f"Source {source.name}: {error.message}", "Start the server, or correct URL."
             return [
                 *found,
-                Finding("problem", AREA, "OpenfireAway", message=message, why=_WHY, cure=cure, cause="target"),
+                Finding("problem", AREA, "OpenfireAway", message=message, why=_WHY, hint=hint, cause="target"),
             ]
         except ConfigError as error:
             return [
                 *found,
                 Finding(
-                    "problem", AREA, "OpenfireAway", message=error.message, why=_WHY, cure=error.cure, cause="config"
+                    "problem", AREA, "OpenfireAway", message=error.message, why=_WHY, hint=error.hint, cause="config"
                 ),
             ]
     if well:
@@ -99,7 +99,7 @@ async def _check_source(source: EventSource) -> list[Finding]:
 def _of(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
     return Finding(
-        "problem", AREA, trouble.code, message=message, why=_WHY, cure=trouble.cure, cause=_CAUSES[trouble.code]
+        "problem", AREA, trouble.code, message=message, why=_WHY, hint=trouble.hint, cause=_CAUSES[trouble.code]
     )
 
 

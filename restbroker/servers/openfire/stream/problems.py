@@ -31,10 +31,10 @@ class Problem(Exception):
 
     code: Code
     message: str
-    cure: str
+    hint: str
 
     def __str__(self) -> str:
-        return f"{self.message} {self.cure}"
+        return f"{self.message} {self.hint}"
 
 
 def refusal(target: Target, user: str, status: int) -> Problem:
@@ -46,10 +46,10 @@ def refusal(target: Target, user: str, status: int) -> Problem:
         )
     if status == _NOT_NOW:
         what = f"{target.url} opens no stream for {user} now (503)."
-        cure = (
+        hint = (
             "restbroker tries again. If it persists for this user alone, check their name in Users and PasswordsFile."
         )
-        return Problem("OpenfireAway", what, cure)
+        return Problem("OpenfireAway", what, hint)
     if status == UNWANTED:
         what = f"{target.url} opens no stream for {user}: it refuses the header Accept (405)."
         return Problem("OpenfireAway", what, "restbroker tries again. A proxy in between may have changed the header.")
@@ -152,7 +152,7 @@ class ProblemReporter:
                 self._denied[user] = trouble.message
             case _:
                 pass
-        self.report(OperatorWarning(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
+        self.report(OperatorWarning(trouble.code, f"Source {self.source}: {trouble.message}", trouble.hint))
 
     def report_unreadable(self, user: str, name: str, error: str) -> None:
         """Report that an event is lost since reading it fails. `name`: its frame's; `error`: the exception's type."""
@@ -164,8 +164,8 @@ class ProblemReporter:
         """Report that events of this user's stream may be missing."""
         between = f"between {_timestamp(gap.since_s)} and {_timestamp(gap.until_s)}"
         what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
-        cure = "Openfire keeps no events. Do not log off users whose events restbroker reads."
-        self.report(OperatorWarning("OpenfireGap", what, cure))
+        hint = "Openfire keeps no events. Do not log off users whose events restbroker reads."
+        self.report(OperatorWarning("OpenfireGap", what, hint))
 
     def note_open(self, user: str, server: str) -> None:
         """Note that the user's stream is open at this address, and report the end of earlier problems."""
@@ -184,7 +184,7 @@ class ProblemReporter:
 
     def note_idle(self, user: str, why: Literal["no login", "no question"]) -> None:
         """Note that the user has no stream, as it should be; `why` says what is missing."""
-        self._keep(user, Problem(code="", message=why, cure=""))
+        self._keep(user, Problem(code="", message=why, hint=""))
 
     def _keep(self, user: str, problem: Problem | None) -> None:
         """Put the user's state where it can be seen, unless another process reads the stream by now.

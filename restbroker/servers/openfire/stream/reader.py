@@ -173,8 +173,8 @@ class StreamReader:
             what = (
                 f"{lost} events of the source {self.source.name} are lost: Redis did not accept them before the stop."
             )
-            cure = "Openfire keeps no events: make sure that Redis works when restbroker stops."
-            self.ports.report(OperatorWarning("EventsLost", what, cure))
+            hint = "Openfire keeps no events: make sure that Redis works when restbroker stops."
+            self.ports.report(OperatorWarning("EventsLost", what, hint))
 
     async def _offer(self) -> None:
         """Offer the buffered events until Redis has them all, or has found that they are not wanted."""
@@ -213,8 +213,8 @@ class StreamReader:
             return
         self._waits = True
         what = f"Events of the source {self.source.name} wait: {why}"
-        cure = "Openfire keeps none: a stop of restbroker loses the events that it has read."
-        self.ports.report(OperatorWarning("EventsWait", what, cure))
+        hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
+        self.ports.report(OperatorWarning("EventsWait", what, hint))
 
 
 def _warn_of_full(source: str, report: Report, size_bytes: int) -> None:

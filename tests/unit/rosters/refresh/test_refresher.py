@@ -288,7 +288,7 @@ async def test_a_missing_module_is_denied_with_what_to_configure(side: Opened, a
     for outcome in found.values():
         assert isinstance(outcome, Denied)
         assert (outcome.reason.code, outcome.reason.status) == ("ModuleMissing", 404)
-        assert "HostHeader" in (outcome.reason.cure or "")
+        assert "HostHeader" in (outcome.reason.hint or "")
         assert (probe.ok, probe.denied, probe.detail) == (False, True, outcome.reason.message)
     assert len(at.prosody.requests) == 2
 
@@ -373,7 +373,7 @@ async def test_where_redis_refuses_the_jobs_are_tried_again_later(side: Opened, 
         rosters.refuses = None
         assert isinstance(await at.refresh("john"), Delivered)
     assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.reason.cure) == ("RosterRefused", "Allow it.")
+    assert (outcome.reason.code, outcome.reason.hint) == ("RosterRefused", "Allow it.")
 
 
 async def test_a_bug_costs_its_own_flight_and_no_other(side: Opened, autojump_clock: object) -> None:

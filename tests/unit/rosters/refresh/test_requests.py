@@ -144,19 +144,19 @@ def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
         reason = refusal(command, **arguments)
         assert reason.code == "BadRoster", (command, arguments)
         assert named in reason.message, (command, arguments)
-        assert reason.cure, (command, arguments)
+        assert reason.hint, (command, arguments)
 
 
 def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them() -> None:
     reason = refusal("set_roster", user="john", contacts='{"ann@example.org": {}}')
     assert reason.message == "The roster is a text, not an object or a list."
-    assert "contacts:='{" in str(reason.cure)
+    assert "contacts:='{" in str(reason.hint)
 
 
 def test_an_unknown_command_or_argument_is_refused_with_what_exists() -> None:
-    assert refusal("refresch").cure == f"These exist: {', '.join(sorted(catalogue.for_version(None).commands))}."
+    assert refusal("refresch").hint == f"These exist: {', '.join(sorted(catalogue.for_version(None).commands))}."
     reason = refusal("refresh", user="john")
-    assert (reason.code, reason.cure) == ("BadArgument", "It takes users, now, host.")
+    assert (reason.code, reason.hint) == ("BadArgument", "It takes users, now, host.")
 
 
 def test_every_command_may_be_repeated_and_the_catalogue_is_whole() -> None:

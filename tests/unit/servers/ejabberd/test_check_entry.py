@@ -53,7 +53,7 @@ def test_each_wrong_answer_has_its_name_and_cure() -> None:
         assert (finding.code, finding.cause, finding.level) == (code, cause, "problem"), (answer, code)
         assert entry.elsewhere == elsewhere, (answer, code)
         assert finding.why, (answer, code)
-        assert finding.cure, (answer, code)
+        assert finding.hint, (answer, code)
 
 
 def test_what_the_server_tells_of_its_hosts_does_not_show_the_login() -> None:
@@ -62,12 +62,12 @@ def test_what_the_server_tells_of_its_hosts_does_not_show_the_login() -> None:
     for domain in ("l0gin-p4ss-w0rdx", None):
         finding = judge_hosts(attrs.evolve(TARGET, default_host=domain), told, "26.07")
         assert "***, example.org" in finding.message, domain
-        assert finding.cure == '"JabberDomain": "***"', domain
+        assert finding.hint == '"JabberDomain": "***"', domain
 
 
 def test_a_redirect_names_the_url_behind_it_without_a_login() -> None:
     finding = judge_entry(TARGET, response(302, b"", location="https://x:y@other/api/status?z=1")).finding
-    assert finding.cure == '"RestURL": "https://other/api"'
+    assert finding.hint == '"RestURL": "https://other/api"'
     assert "x:y" not in repr(finding)
 
 
@@ -83,7 +83,7 @@ def test_each_silence_has_its_name_and_cure() -> None:
     for error, code, says in rows:
         finding = unreachable(TARGET, error)
         assert (finding.code, finding.cause) == (code, "target"), (error, code)
-        assert says in (finding.cure or ""), (error, code)
+        assert says in (finding.hint or ""), (error, code)
 
 
 def test_only_ejabberds_own_way_to_complain_is_taken_for_its_api() -> None:
@@ -128,10 +128,10 @@ def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_versi
 
 
 def test_each_refused_login_is_told_what_to_try_and_no_command_line_shows_the_password() -> None:
-    def cure(credentials: Credentials) -> str:
-        found = judge_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.cure
+    def hint(credentials: Credentials) -> str:
+        found = judge_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.hint
         return found or ""
 
-    assert cure(TARGET.credentials) == "Try: curl --user bob@h --data '{}' https://h:443/api/status"
-    assert cure(Basic("bob", Secret("hush"))) == '"RestUser": "bob@h"'
-    assert "oauth_issue_token" in cure(Bearer(Secret("hush")))
+    assert hint(TARGET.credentials) == "Try: curl --user bob@h --data '{}' https://h:443/api/status"
+    assert hint(Basic("bob", Secret("hush"))) == '"RestUser": "bob@h"'
+    assert "oauth_issue_token" in hint(Bearer(Secret("hush")))

@@ -64,7 +64,7 @@ async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besi
         found = (await looked(target))["SomeForbidden"]
     assert (found.level, found.message) == ("warning", f"The login may not call {COMMANDS}.")
     assert "administrator of the host, here localhost" in (found.why or "")
-    assert (found.cure or "").endswith('access_rules:\n  configure:\n    allow:\n      - user: "full@localhost"')
+    assert (found.hint or "").endswith('access_rules:\n  configure:\n    allow:\n      - user: "full@localhost"')
 
 
 async def test_rights_are_asked_with_a_host_that_the_server_has_and_a_user_that_it_cannot_have() -> None:
@@ -80,7 +80,7 @@ async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_a
     with standing_in("26.07", "limited") as (target, _):
         found = (await looked(target))["Forbidden"]
     assert "also require the account to be an administrator of the host, here localhost" in (found.why or "")
-    rights, _, besides = (found.cure or "").partition("\n\n")
+    rights, _, besides = (found.hint or "").partition("\n\n")
     assert list(yaml.safe_load(rights)) == ["api_permissions"]
     assert yaml.safe_load(besides) == {"access_rules": {"configure": {"allow": [{"user": "limited@localhost"}]}}}
     forbidden = (403, '{"code":32,"message":"no"}')
@@ -90,7 +90,7 @@ async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_a
     ):
         for other in (older, address):
             found = (await looked(other))["Forbidden"]
-            assert list(yaml.safe_load(found.cure or "")) == ["api_permissions"]
+            assert list(yaml.safe_load(found.hint or "")) == ["api_permissions"]
             assert "administrator" not in (found.why or "")
 
 
@@ -98,7 +98,7 @@ async def test_what_24_12_forbids_is_cured_by_rights_alone() -> None:
     with standing_in("24.12", "full", kick_user=(403, '{"code":32,"message":"no"}')) as (target, _):
         found = (await looked(target))["SomeForbidden"]
     assert found.message == "The login may not call kick_user."
-    assert "access_rules" not in (found.cure or "")
+    assert "access_rules" not in (found.hint or "")
 
 
 async def test_a_name_that_is_refused_before_the_rights_are_looked_at_tells_nothing_of_them() -> None:

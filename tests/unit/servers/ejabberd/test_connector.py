@@ -157,7 +157,7 @@ async def test_the_probe_tells_unwell_from_denied() -> None:
         probe = await opened().probe(answering(answer))
         assert (probe.ok, probe.denied) == (is_ok, denied), (answer, is_ok)
         assert probe.detail, (answer, is_ok)
-        assert probe.cure, (answer, is_ok)
+        assert probe.hint, (answer, is_ok)
 
 
 async def test_an_account_that_may_not_ask_for_status_is_asked_for_something_else() -> None:
@@ -195,7 +195,7 @@ async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forb
         assert isinstance(outcome, Rejected), host
         assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403), host
         assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
-        assert "api_permissions" not in (outcome.reason.cure or ""), host
+        assert "api_permissions" not in (outcome.reason.hint or ""), host
         assert asked[0] == "ask /api/registered_vhosts", host
 
 
@@ -205,9 +205,9 @@ async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbi
         outcome, _ = await to_a_26_07("localhost", hosts)
         assert isinstance(outcome, Denied), hosts
         assert outcome.reason.code == "CommandForbidden", hosts
-        assert "Allow register for restbroker's account" in (outcome.reason.cure or ""), hosts
+        assert "Allow register for restbroker's account" in (outcome.reason.hint or ""), hosts
         if isinstance(hosts, Response):
-            assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.cure or ""), hosts
+            assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.hint or ""), hosts
 
 
 async def test_what_the_server_tells_of_its_hosts_shows_neither_the_login_nor_a_secret_of_the_job() -> None:

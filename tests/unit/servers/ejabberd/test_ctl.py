@@ -123,7 +123,7 @@ def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> No
     for word in ("start", "stop", "restart", "foreground", "live", "debug", "etop", "ping", "mnesia", "help"):
         found = DIALECT.read(OLD, [word], None)
         assert isinstance(found, CtlRefusal), word
-        assert found.cure, word
+        assert found.hint, word
 
 
 def test_arguments_are_read_in_the_catalogues_order_and_in_the_versions_form() -> None:

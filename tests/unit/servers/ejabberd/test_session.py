@@ -327,13 +327,13 @@ async def test_where_a_token_is_needed_and_not_to_be_had_nothing_is_sent() -> No
         (Response(400, {}, b'"unknown_command"', 0.0), Deferred, "log"),
         (Response(503, {}, b"", 0.0), Deferred, "log"),
     ]
-    for answer, kind, cure in rows:
+    for answer, kind, hint in rows:
         server, connector = Server(issue=answer), opened(ONLY)
         outcome = await connector.deliver(KICK, server)
         assert isinstance(outcome, Denied | Deferred), (answer, kind)
         assert type(outcome) is kind, (answer, kind)
         assert outcome.reason.code == "NoToken", (answer, kind)
-        assert cure in (outcome.reason.cure or ""), (answer, kind)
+        assert hint in (outcome.reason.hint or ""), (answer, kind)
         probe = await connector.probe(server)
         assert (probe.ok, probe.denied) == (False, kind is Denied), (answer, kind)
         assert server.seen == ["ask"], (answer, kind)

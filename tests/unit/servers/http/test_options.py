@@ -56,7 +56,7 @@ def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
         wish = AccessRequest(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
         found = refusal(Token("bound", (), hosts=("a.example",)), wish)
         assert found is not None, arguments
-        assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts."), arguments
+        assert (found.code, found.hint) == ("HostNotAllowed", "Push with a token without Hosts."), arguments
         assert refusal(Token("free", ()), wish) is None, arguments
 
 

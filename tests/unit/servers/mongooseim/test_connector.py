@@ -202,7 +202,7 @@ async def test_the_probe_tells_a_server_that_is_well_from_others(opened: Opened)
             probe: Probe = await bench.connector.probe(bench.link)
         assert (probe.ok, probe.denied) == (ok, denied), (answer, ok)
         assert told in probe.detail, (answer, ok)
-        assert (probe.cure is None) == ok, (answer, ok)
+        assert (probe.hint is None) == ok, (answer, ok)
 
 
 async def test_the_version_that_the_probe_finds_chooses_the_operations(opened: Opened) -> None:

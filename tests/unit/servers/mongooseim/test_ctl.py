@@ -135,7 +135,7 @@ def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> No
     for word in ("start", "stop", "status", "join_cluster", "live"):
         found = read(word)
         assert isinstance(found, CtlRefusal), word
-        assert found.cure, word
+        assert found.hint, word
 
 
 def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:

@@ -88,7 +88,7 @@ def test_a_module_that_is_not_loaded_is_named() -> None:
     error["extensions"] |= {"not_loaded_modules": ["mod_muc"], "not_loaded_services": []}
     outcome = answer("muc.deleteRoom", failed("muc.deleteRoom", error))
     assert isinstance(outcome, Rejected)
-    assert (outcome.reason.code, outcome.reason.cure) == (
+    assert (outcome.reason.code, outcome.reason.hint) == (
         "UnknownCommand",
         "Load mod_muc in MongooseIM for that domain.",
     )

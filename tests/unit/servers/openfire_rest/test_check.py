@@ -74,22 +74,22 @@ async def test_what_is_wrong_comes_with_what_to_do(made: Made) -> None:
     for status, code, says in rows:
         (finding,) = await found(made, empty(status))
         assert (finding.level, finding.code) == ("problem", code), (status, code)
-        assert finding.cure is not None, (status, code)
-        assert says in finding.cure, (status, code)
+        assert finding.hint is not None, (status, code)
+        assert says in finding.hint, (status, code)
 
 
 async def test_a_wrong_path_is_told_with_the_right_one(made: Made) -> None:
     (finding,) = await found(made, serving, "/rest/api")
     assert finding.code == "OtherPath"
-    assert finding.cure is not None
-    assert finding.cure.endswith(f'{BASE}"')
+    assert finding.hint is not None
+    assert finding.hint.endswith(f'{BASE}"')
 
 
 def test_the_port_of_web_clients_is_told_with_that_of_the_console() -> None:
     target = Target("fire", "openfire-rest", Url("https", "of.example.org", 7443, BASE), ("q",))
     # A test cannot listen on that port of every machine.
     finding = checking._chat_port(target)
-    assert (finding.code, finding.cure) == ("OtherPort", f'"URL": "https://of.example.org:9091{BASE}"')
+    assert (finding.code, finding.hint) == ("OtherPort", f'"URL": "https://of.example.org:9091{BASE}"')
 
 
 async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(made: Made, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(mad
 
 async def test_tls_on_the_port_without_is_told_where_it_is() -> None:
     # A test cannot listen on that port of every machine.
-    for port, cure in ((9090, "https is on 9091"), (9091, "Check that Openfire runs")):
+    for port, hint in ((9090, "https is on 9091"), (9091, "Check that Openfire runs")):
         target = Target("fire", "openfire-rest", Url("https", "of.example.org", port, BASE), ("q",))
         finding = checking.no_answer(target, NotSent("It did not answer with TLS."))
-        assert finding.code == "Unreachable", (port, cure)
-        assert finding.cure is not None, (port, cure)
-        assert cure in finding.cure.partition(".")[0], (port, cure)
+        assert finding.code == "Unreachable", (port, hint)
+        assert finding.hint is not None, (port, hint)
+        assert hint in finding.hint.partition(".")[0], (port, hint)

@@ -451,7 +451,7 @@ async def test_the_probe_tells_what_is_wrong(opened: Opened) -> None:
             probe = await bench.connector.probe(bench.link)
         assert (probe.ok, probe.denied) == (False, denied), (status, denied)
         assert says in probe.detail, (status, denied)
-        assert probe.cure, (status, denied)
+        assert probe.hint, (status, denied)
 
 
 async def test_an_unknown_command_is_parked_with_where_to_look(opened: Opened) -> None:

@@ -184,9 +184,9 @@ async def test_a_command_of_a_module_that_is_not_configured_says_which_option_na
         known, unknown = await bench.deliver("announcement"), await bench.deliver("create_room")
         other = await bench.deliver("msg")
     assert [outcome.reason.code for outcome in (known, unknown, other)] == ["UnknownCommand"] * 3
-    assert known.reason.cure == "Give the URL of its module in the target's Options: AdminURL."
-    assert other.reason.cure == "Give the URL of its module in the target's Options: MsgURL."
-    assert "AdminURL" not in unknown.reason.cure
+    assert known.reason.hint == "Give the URL of its module in the target's Options: AdminURL."
+    assert other.reason.hint == "Give the URL of its module in the target's Options: MsgURL."
+    assert "AdminURL" not in unknown.reason.hint
 
 
 VERSION = json.dumps({"type": "result", "kind": "iq", "version": {"name": "Prosody", "version": "0.12.3"}}).encode()
@@ -207,7 +207,7 @@ def test_the_probe_tells_a_server_that_works_from_a_refused_login_and_a_wrong_ad
     for status, body, is_ok, is_denied, version in rows:
         found = health_of(Response(status, {}, body, 0.0)).probe
         assert (found.ok, found.denied, found.version) == (is_ok, is_denied, version), (status, body)
-        assert found.ok or found.cure, (status, body)
+        assert found.ok or found.hint, (status, body)
 
 
 async def test_the_probe_asks_the_own_host_for_its_version_or_without_one_sends_no_stanza(opened: Opened) -> None:

@@ -78,7 +78,7 @@ def test_an_error_that_is_for_good_parks_the_job_with_its_condition_text_and_a_c
         assert isinstance(outcome, Rejected), kind
         assert outcome.reason.code == "StanzaRefused", kind
         assert outcome.reason.message == f"The answer is the error service-unavailable (type {kind}): No such user"
-        assert outcome.reason.cure == "Check that the account exists, and that it accepts this while offline.", kind
+        assert outcome.reason.hint == "Check that the account exists, and that it accepts this while offline.", kind
         assert outcome.text is not None, kind
         assert "service-unavailable" in outcome.text, kind
 
@@ -172,7 +172,7 @@ def test_a_refusal_of_mod_rest_is_shown_by_its_text_with_what_to_do() -> None:
         other = reason_of(_of_step(version, "stanzas", 403))
         assert other.code == "CommandForbidden", version
         assert other.message == "Status 403: Not authorized to send stanza with requested 'from'", version
-        assert "needs its own target" in other.cure, version
+        assert "needs its own target" in other.hint, version
         bare = reason_of(_of_step(version, "refused", 401))
         assert bare.message == "The server answered with status 401 without a text.", version
 
@@ -181,13 +181,13 @@ def test_a_refused_ad_hoc_command_says_what_it_lacks() -> None:
     told = {"forbidden": "administrator", "service-unavailable": "module"}
     for condition, word in told.items():
         outcome = answer(200, error("cancel", condition), "iq", arguments={"to": "h", "command": {"node": "x"}})
-        assert word in reason_of(outcome).cure, condition
-        assert word not in reason_of(answer(200, error("cancel", condition), "iq")).cure, condition
+        assert word in reason_of(outcome).hint, condition
+        assert word not in reason_of(answer(200, error("cancel", condition), "iq")).hint, condition
 
 
 def test_a_refused_command_of_prosody_13_names_that_version() -> None:
     outcome = answer(200, error("cancel", "service-unavailable"), "disable_user")
-    assert reason_of(outcome).cure == "It needs Prosody 13, and mod_admin_adhoc on that host."
+    assert reason_of(outcome).hint == "It needs Prosody 13, and mod_admin_adhoc on that host."
 
 
 def test_a_crash_of_prosody_asks_the_probe_and_names_the_account() -> None:
@@ -196,7 +196,7 @@ def test_a_crash_of_prosody_asks_the_probe_and_names_the_account() -> None:
             outcome = _of_step(version, "no-account", 500, command=command)
             assert isinstance(outcome, Deferred), version
             assert (outcome.max_attempts, outcome.pause_target) == (3, pauses), (version, command)
-            assert "account exists" in (outcome.reason.cure or ""), (version, command)
+            assert "account exists" in (outcome.reason.hint or ""), (version, command)
 
 
 def test_an_iq_that_nobody_answered_is_asked_again_unless_it_may_have_changed_something() -> None:
