@@ -85,7 +85,9 @@ class Acker:
             group, rest = rest[:count], rest[count:]
             request, last = self._request(group), self.reservations.last_number
             try:
-                codes = await self.health.insist_on(partial(self._finish, request, group, time.time()), is_write=True)
+                codes = await self.health.await_until_up(
+                    partial(self._finish, request, group, time.time()), is_write=True
+                )
             except StoreRefused as error:
                 self.identity.warn_once("StoreRefused", error.message, error.hint)
                 for job in (left := group + rest):

@@ -44,8 +44,8 @@ class AdmittedJob:
 
 
 @attrs.frozen
-class Pass:
-    """What was found for one endpoint, token and queue, where it depends on nothing else of an unsigned job."""
+class ReusableAdmission:
+    """What admits each unsigned job of one endpoint, token and queue, where nothing else of the job matters."""
 
     proof: Proof
     endpoint: Endpoint
@@ -90,17 +90,19 @@ class Admission:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
 
-    def pass_of(self, job: JobInProgress, admitted: AdmittedJob) -> Pass | None:
-        """Return the pass for jobs like this one, which was let in; None if each has to be looked at by itself."""
+    def reusable_for(self, job: JobInProgress, admitted: AdmittedJob) -> ReusableAdmission | None:
+        """Return what admits jobs like this one, which was admitted; None if each has to be checked by itself."""
         proof, endpoint = job.proof, admitted.endpoint
         if proof is None or proof.signature is not None or proof.token.hosts:
             return None
         if endpoint.spec is not None and endpoint.spec.dangers_in is not None:
             return None
-        return Pass(proof, endpoint)
+        return ReusableAdmission(proof, endpoint)
 
-    def admit_with(self, known: Pass, job: JobInProgress, payload: Job, token: Json, reply_id: ReplyId) -> bool:
-        """Let a job in that has the same endpoint and queue as the one that `known` is of; return False if it may not.
+    def admit_with(
+        self, known: ReusableAdmission, job: JobInProgress, payload: Job, token: Json, reply_id: ReplyId
+    ) -> bool:
+        """Admit a job that has the same endpoint and queue as the one that `known` is of; return False if it may not.
 
         Then, as when its token is another one, nothing was noted. The arguments must be an object, and none of the
         fields may say that the job was let in before.

@@ -100,7 +100,7 @@ class Breaker:
         return not self.stopped
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more jobs may be in delivery now."""
         return max(0, self._adaptive.limit - self._in_delivery) if self._reason is None else 0
 
@@ -109,7 +109,7 @@ class Breaker:
 
         If it returns True, `leave` must follow. Safe to cancel.
         """
-        while not self.enter_now():
+        while not self.try_enter():
             if self.stopped:
                 return False
             self.waiting += 1
@@ -118,12 +118,12 @@ class Breaker:
             except trio.Cancelled:
                 self.waiting -= 1
                 # It may have been woken for a place that is now another's.
-                self.let_in()
+                self.wake_waiting()
                 raise
             self.waiting -= 1
         return True
 
-    def enter_now(self) -> bool:
+    def try_enter(self) -> bool:
         """Count one more job in delivery if it need not wait; return False if it would have to, or the pool stops.
 
         If it returns True, `leave` must follow.
@@ -139,13 +139,13 @@ class Breaker:
     def leave(self) -> None:
         """Note that a job that entered is no longer in delivery, and let the next one in."""
         self.note_left()
-        self.let_in()
+        self.wake_waiting()
 
     def note_left(self) -> None:
-        """Note that a job that entered is no longer in delivery; `let_in` must follow."""
+        """Note that a job that entered is no longer in delivery; `wake_waiting` must follow."""
         self._in_delivery -= 1
 
-    def let_in(self) -> None:
+    def wake_waiting(self) -> None:
         """Wake a job that waits, since there may be a place for it now."""
         if self.waiting:
             self._entrance.unpark()
@@ -263,9 +263,9 @@ class Breaker:
             limited = self.limit < self.concurrency
             with trio.move_on_after(CALM_S if limited else math.inf):
                 await self._changed.park()
-            if limited and self.admits and self.room == 0:
+            if limited and self.admits and self.capacity == 0:
                 self._adaptive.note_wait(trio.current_time())
-                self.let_in()
+                self.wake_waiting()
 
     def probe_in_s(self, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
@@ -329,4 +329,4 @@ class Breaker:
         self.was_let_in = True
         self._is_reported = False
         self._changed.unpark_all()
-        self.let_in()
+        self.wake_waiting()

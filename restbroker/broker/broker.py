@@ -16,7 +16,7 @@ from restbroker.broker import signals
 from restbroker.broker.generation import Generation
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.recovery import Remainder
+from restbroker.broker.recovery import StopResult
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
@@ -63,7 +63,7 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
                 newest = await _next(control, reload)
             plan.report(BrokerStopping(control.why, plan.shutdown_timeout_s))
         process.cancel_scope.cancel()
-    rest = generations.remainder
+    rest = generations.stop_result
     plan.report(BrokerStopped(rest.complete, rest.requeued, rest.uncertain, rest.reserved))
     return BrokerEnd(rest.complete, control.second)
 
@@ -94,11 +94,11 @@ async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None
 
 @attrs.define(eq=False)
 class _Generations:
-    """All generations of a process. `remainder`: what remained of those that lived until its stop, added up."""
+    """All generations of a process. `stop_result`: what was left of those that lived until its stop, added up."""
 
     control: Control
     health: StoreHealth
-    remainder: Remainder = attrs.field(factory=Remainder)
+    stop_result: StopResult = attrs.field(factory=StopResult)
     _identities: set[str] = attrs.field(factory=set)
     _serving: list[tuple[trio.Event, trio.Lock]] = attrs.field(factory=list)
 
@@ -116,7 +116,7 @@ class _Generations:
                 async with lock:
                     pass
 
-        remainder = Remainder()
+        stop_result = StopResult()
         try:
             while not (self.control.stop.is_set() or replaced.is_set()):
                 generation = Generation(
@@ -128,11 +128,11 @@ class _Generations:
                     intake=intake,
                     take_over=take_over,
                 )
-                remainder = await generation.run()
+                stop_result = await generation.run()
         finally:
             self._serving.remove((replaced, intake))
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
                 for target in plan.targets:
                     await target.transport.aclose()
         if self.control.stop.is_set():
-            self.remainder = self.remainder.plus(remainder)
+            self.stop_result = self.stop_result.plus(stop_result)

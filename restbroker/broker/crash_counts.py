@@ -27,9 +27,9 @@ class CrashCounts:
         """Return in how many crashes a job with these bytes was in progress."""
         return self.counts.get(digest(raw), 0)
 
-    async def keep_up(self, version: int) -> None:
+    async def refresh(self, version: int) -> None:
         """Load the counts of this version. Wait while Redis is away; raise `StoreRefused`."""
-        self.counts = await self.health.insist(self.store, heartbeats.maybe_run)
+        self.counts = await self.health.call_until_up(self.store, heartbeats.maybe_run)
         self.version = version
 
     async def load(self) -> None:
@@ -39,4 +39,4 @@ class CrashCounts:
     async def end(self, digests: Collection[str]) -> None:
         """End these counts, here and in Redis. Wait while Redis is away; raise `StoreRefused`."""
         self.counts = {name: count for name, count in self.counts.items() if name not in digests}
-        await self.health.insist(self.store, heartbeats.forget, sorted(digests))
+        await self.health.call_until_up(self.store, heartbeats.forget, sorted(digests))

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from restbroker.broker.admission import AdmittedJob, Pass
+from restbroker.broker.admission import AdmittedJob, ReusableAdmission
 from restbroker.broker.endpoints import Endpoint
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.job.arguments import Submission
@@ -50,10 +50,10 @@ class PlainEndpoint:
     endpoint: Endpoint
     plan: Plan
     head: bytes
-    job_pass: Pass | None
+    job_pass: ReusableAdmission | None
     outcomes: dict[tuple[int, bytes], Delivered] = attrs.field(factory=dict)
 
-    def renew(self, job_pass: Pass | None) -> None:
+    def renew(self, job_pass: ReusableAdmission | None) -> None:
         """Note the pass of a job that came with another token."""
         self.job_pass = job_pass
 

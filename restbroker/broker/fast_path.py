@@ -27,7 +27,7 @@ from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.exchange import Exchange, PlainEndpoint
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.link import Outlet
+from restbroker.broker.link import SendChecks
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
@@ -61,7 +61,7 @@ class FastPath:
     plan: TargetPlan
     planner: Planner
     client: LeanClient
-    outlet: Outlet
+    send_checks: SendChecks
     ready: ReadyBuffer
     admission: Admission
     breaker: Breaker
@@ -101,18 +101,18 @@ class FastPath:
 
     def take(self, job: JobInProgress) -> bool:
         """Send the job if it is a plain one, or hold it until the breaker admits it; return False to leave it."""
-        if not self.outlet.lease.is_fresh:
+        if not self.send_checks.lease.is_fresh:
             return False
         try:
             exchange = self._prepare(job)
         except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
             return False
-        if exchange is None or job.ticket not in self.outlet.reservations.jobs:
+        if exchange is None or job.ticket not in self.send_checks.reservations.jobs:
             return False
         expires, breaker = job.expires_at_s is not None, self.breaker
         if expires and job.is_expired(time.time()):
             return False
-        if breaker.waiting or self._held or not breaker.enter_now():
+        if breaker.waiting or self._held or not breaker.try_enter():
             if expires:
                 return False  # there it expires while it waits
             self._held.append(exchange)
@@ -160,7 +160,7 @@ class FastPath:
         admitted = self.admission.admit(job, payload)
         if isinstance(admitted, Reason) or admitted.endpoint is not endpoint.endpoint or job.fingerprint:
             return False
-        endpoint.renew(self.admission.pass_of(job, admitted))
+        endpoint.renew(self.admission.reusable_for(job, admitted))
         return True
 
     def _find(self, name: str, job: JobInProgress, payload: Job) -> PlainEndpoint | None:
@@ -174,7 +174,7 @@ class FastPath:
             return None
         if len(self._endpoints) >= _ENDPOINTS:
             self._endpoints.clear()
-        job_pass, head = self.admission.pass_of(job, admitted), self.client.head_of(plan.request)
+        job_pass, head = self.admission.reusable_for(job, admitted), self.client.head_of(plan.request)
         found = self._endpoints[name, job.queue] = PlainEndpoint(endpoint, plan, head, job_pass)
         return found
 
@@ -198,10 +198,10 @@ class FastPath:
     def _start_held(self) -> None:
         """Send those that are held, in their order, as far as the breaker admits them."""
         held, breaker = self._held, self.breaker
-        while held and not breaker.waiting and breaker.enter_now():
+        while held and not breaker.waiting and breaker.try_enter():
             exchange = held.popleft()
             job, now_s = exchange.job, self._clock.current_time()
-            if job.ticket not in self.outlet.reservations.jobs:
+            if job.ticket not in self.send_checks.reservations.jobs:
                 breaker.leave()
                 self.ready.note_done()
             elif self._is_current(exchange) and (connection := self._connection(now_s)) is not None:
@@ -216,7 +216,7 @@ class FastPath:
             plan = self.planner.plan(exchange.endpoint.endpoint.endpoint)
         except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
             return False
-        return plan is exchange.endpoint.plan and self.outlet.lease.is_fresh
+        return plan is exchange.endpoint.plan and self.send_checks.lease.is_fresh
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, as the processor does, and have the next ones started."""
@@ -235,7 +235,7 @@ class FastPath:
         self.acks.add(job)
         self._spare = exchange.connection
         if breaker.waiting or self._held:
-            breaker.let_in()
+            breaker.wake_waiting()
         self._note_done()
         spare, self._spare = self._spare, None
         if spare is not None:

@@ -29,7 +29,7 @@ from restbroker.broker.pauses import Pauses
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.reaper import Reaper
-from restbroker.broker.recovery import Remainder
+from restbroker.broker.recovery import StopResult
 from restbroker.broker.rewrite import Rewrite
 from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import bound, cancel_on
@@ -72,7 +72,7 @@ class Generation:
     _lost: bool = False
     """Whether it was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
 
-    async def run(self) -> Remainder:
+    async def run(self) -> StopResult:
         """Run until the process stops, a later generation takes over or Redis fences this one; return what remained.
 
         Raise `StoreRefused` if Redis is too old.
@@ -81,7 +81,7 @@ class Generation:
             pools = [self._pool(target) for target in self.plan.targets]
             upkeep = self._open()
             try:
-                return await self._serve(pools, upkeep) if await self._register(pools, upkeep) else Remainder()
+                return await self._serve(pools, upkeep) if await self._register(pools, upkeep) else StopResult()
             finally:
                 self.identities.difference_update(pool.identity.name for pool in pools)
 
@@ -122,10 +122,10 @@ class Generation:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
             nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
-            await self.health.insist(upkeep, require_supported)
+            await self.health.call_until_up(upkeep, require_supported)
             # The first job that fails is due by Redis' clock, too.
             asked_at_s = time.time()
-            self.health.note_clock(await self.health.insist(upkeep, time_s), asked_at_s, time.time())
+            self.health.note_clock(await self.health.call_until_up(upkeep, time_s), asked_at_s, time.time())
             for pool in pools:
                 await pool.register()
                 self.identities.add(pool.identity.name)
@@ -133,7 +133,7 @@ class Generation:
             nursery.cancel_scope.cancel()
         return registered
 
-    async def _serve(self, pools: Sequence[WorkerPool], upkeep: Connection) -> Remainder:
+    async def _serve(self, pools: Sequence[WorkerPool], upkeep: Connection) -> StopResult:
         members = [Member(pool.identity, pool.plan.tokens, partial(self.plan.snapshot, pool)) for pool in pools]
         async with trio.open_nursery() as keep:
             keep.start_soon(self._keep_alive, Heartbeat(members, self._open(), self.health, self._lease))
@@ -146,10 +146,10 @@ class Generation:
                 self._lost = True
                 raise
             finally:
-                remainder = await self._settle_unfinished(pools)
+                stop_result = await self._settle_unfinished(pools)
                 self.plan.status.remove(pools)
             keep.cancel_scope.cancel()
-        return remainder
+        return stop_result
 
     async def _keep_alive(self, heartbeat: Heartbeat) -> None:
         async with trio.open_nursery() as nursery:
@@ -259,12 +259,12 @@ class Generation:
         self._intake_scope.cancel()
         self._work_scope.cancel()
 
-    async def _settle_unfinished(self, pools: Sequence[WorkerPool]) -> Remainder:
-        total = Remainder()
+    async def _settle_unfinished(self, pools: Sequence[WorkerPool]) -> StopResult:
+        total = StopResult()
         bound(self._settle_scope, self._end_s())
         with self._settle_scope as scope:
             while True:
-                total = Remainder()
+                total = StopResult()
                 for pool in pools:
                     by_order = self.control.stop.is_set()
                     total = total.plus(await pool.recovery.settle_unfinished(by_order=by_order))

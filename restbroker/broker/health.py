@@ -58,17 +58,20 @@ class StoreHealth:
         """Whether Redis can be used, as far as known."""
         return self._lost_at_s is None
 
-    async def insist(
+    async def call_until_up(
         self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call `do` until Redis answers, and return its result. Only for what may be repeated.
 
         Wait while Redis is away, and report the outage. Raise `StoreRefused`. Safe to cancel.
         """
-        return await self.insist_on(partial(connection.call, do, *args, **kwargs))
+        return await self.await_until_up(partial(connection.call, do, *args, **kwargs))
 
-    async def insist_on(self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
-        """Await `ask()` as `insist` calls `do`, where no thread is needed. `is_write`: its success ends an outage."""
+    async def await_until_up(self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
+        """Await `ask()` as `call_until_up` calls `do`, where no thread is needed.
+
+        `is_write`: its success ends an outage.
+        """
         wait_s = FIRST_WAIT_S
         while True:
             began_s = trio.current_time()

@@ -65,7 +65,7 @@ class Heartbeat:
         snapshots = {member.identity.name: orjson.dumps(member.snapshot()) for member in self.members}
         pairs = [(identity.name, self.count) for identity in identities]
         try:
-            asked_at_s, alive = await self.health.insist_on(
+            asked_at_s, alive = await self.health.await_until_up(
                 partial(self.control.call, _timed_beat, pairs, snapshots), is_write=True
             )
         except StoreRefused as error:

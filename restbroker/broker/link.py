@@ -12,9 +12,9 @@ import attrs
 import trio
 
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.clearance import Clearance
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.lease import Lease
+from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target_secrets import remove_secrets, spellings_of
 from restbroker.errors import ConfigError
@@ -29,15 +29,15 @@ from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
 
 
-class NotOurs(Exception):
+class JobTakenAway(Exception):
     """The job is in other hands by now: a reaper's, or back in its queue. It must not be sent."""
 
 
-class TooLate(Exception):
+class JobExpired(Exception):
     """The job expired. It must not be sent."""
 
 
-class NotNow(Exception):
+class SendingStopped(Exception):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
 
 
@@ -59,14 +59,14 @@ class ProbeLink:
 
 
 @attrs.define(eq=False)
-class Outlet:
-    """What every link of one pool asks before its request leaves."""
+class SendChecks:
+    """What every link of one pool checks before its request leaves."""
 
     transport: Transport
     reservations: Reservations
     breaker: Breaker
     lease: Lease
-    clearance: Clearance
+    redis_checks: RedisChecks
 
 
 @attrs.define(eq=False)
@@ -76,7 +76,7 @@ class JobLink:
     It is the transport's `Sender` too, as a connection may come long after the request for it.
     """
 
-    outlet: Outlet
+    send_checks: SendChecks
     job: JobInProgress
     partial: PartialExchange | None = None
     """What the fast path has sent of the first request that takes effect; None once that was gone on with."""
@@ -91,13 +91,13 @@ class JobLink:
         """
         if self._took:
             return self._ask_between(request)
-        return self.outlet.transport.send(request)
+        return self.send_checks.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send the request that has the effect, and return the answer; mark in Redis first what must not run twice.
 
-        Raise `NotOurs`, `TooLate` or `NotNow`: not sent; or what `Transport.send` raises. To be awaited at once: it has
-        no coroutine of its own, since each is one more to pass at every wake-up.
+        Raise `JobTakenAway`, `JobExpired` or `SendingStopped`: not sent; or what `Transport.send` raises.
+        To be awaited at once: it has no coroutine of its own, since each is one more to pass at every wake-up.
         """
         if self.partial is not None:
             return self._resume(request)
@@ -107,20 +107,22 @@ class JobLink:
             self._took = self.has_continued = False
         if self.job.at_most_once:
             return self._send_marked(request)
-        return self.outlet.transport.send(request, self)
+        return self.send_checks.transport.send(request, self)
 
     def may_send(self) -> None:
-        """Raise `NotOurs` if the job is in other hands, `TooLate` if it expired, `NotNow` if nothing may be sent now.
+        """Raise if the job must not be sent.
+
+        `JobTakenAway`: it is in other hands; `JobExpired`: it expired; `SendingStopped`: nothing may be sent now.
 
         A job has to begin before it expires: of what is done in part, the rest is sent all the same.
         """
-        outlet = self.outlet
-        if self.job.ticket not in outlet.reservations.jobs:
-            raise NotOurs
+        send_checks = self.send_checks
+        if self.job.ticket not in send_checks.reservations.jobs:
+            raise JobTakenAway
         if self.job.is_expired(time.time()) and not self.job.effected:
-            raise TooLate
-        if not outlet.breaker.admits or outlet.breaker.stopped or not outlet.lease.is_fresh:
-            raise NotNow
+            raise JobExpired
+        if not send_checks.breaker.admits or send_checks.breaker.stopped or not send_checks.lease.is_fresh:
+            raise SendingStopped
 
     def note_sending(self) -> None:
         """Note in the job that its first byte may leave from now on."""
@@ -136,8 +138,8 @@ class JobLink:
         partial, self.partial = self.partial, None
         if partial is None:
             return False
-        assert isinstance(self.outlet.transport, LeanClient)  # noqa: S101 - who began it
-        self.outlet.transport.take_back(partial.connection, trio.current_time(), fit=False)
+        assert isinstance(self.send_checks.transport, LeanClient)  # noqa: S101 - who began it
+        self.send_checks.transport.take_back(partial.connection, trio.current_time(), fit=False)
         return True
 
     async def _resume(self, request: Request) -> Response:
@@ -147,9 +149,9 @@ class JobLink:
         request is sent then.
         """
         partial, self.partial, self._took = self.partial, None, True
-        assert partial is not None and isinstance(self.outlet.transport, LeanClient)  # noqa: S101, PT018 - who began it
-        response = await self.outlet.transport.resume(partial, request, self)
-        if response.status in _LOGIN_REFUSED and self.outlet.transport.message_of(request) != partial.message:
+        assert partial is not None and isinstance(self.send_checks.transport, LeanClient)  # noqa: S101, PT018 - who began it
+        response = await self.send_checks.transport.resume(partial, request, self)
+        if response.status in _LOGIN_REFUSED and self.send_checks.transport.message_of(request) != partial.message:
             return await self.send(request)
         return response
 
@@ -157,16 +159,16 @@ class JobLink:
         """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""
         self.has_continued = True
         try:
-            return await self.outlet.transport.send(request)
+            return await self.send_checks.transport.send(request)
         except MaybeSent as problem:
             raise NotSent(problem.message, timed_out=problem.timed_out) from problem
 
     async def _send_marked(self, request: Request) -> Response:
         self.may_send()
-        if not await self.outlet.clearance.mark(self.job.ticket):
-            raise NotOurs
+        if not await self.send_checks.redis_checks.mark(self.job.ticket):
+            raise JobTakenAway
         self.job.mark()
-        return await self.outlet.transport.send(request, self)
+        return await self.send_checks.transport.send(request, self)
 
 
 async def probe(plan: TargetPlan) -> Probe:

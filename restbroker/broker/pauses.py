@@ -37,7 +37,7 @@ class Pauses:
     async def end_due(self) -> None:
         """End the pauses that are due now, and report them; what Redis refuses is reported once."""
         try:
-            ended = await self.health.insist(self.store, pauses.end_due)
+            ended = await self.health.call_until_up(self.store, pauses.end_due)
         except StoreRefused as error:
             # A target's pause ends without us, and a queue's can be ended by hand.
             if error.message not in self._told:

@@ -89,7 +89,7 @@ class PoisonDetector:
         self.ready.send_nowait([suspect])
         self.ready.allow(suspect.number)
         if not await self._until_reserved(()):
-            await self.health.insist(self.store, store_jobs.rejoin, self.identity.name, suspect.ticket)
+            await self.health.call_until_up(self.store, store_jobs.rejoin, self.identity.name, suspect.ticket)
 
     async def _isolate(self, suspect: JobInProgress) -> bool:
         """Record in Redis that the suspect runs alone; return False if it is no longer in progress.
@@ -97,7 +97,7 @@ class PoisonDetector:
         Raise `StoreRefused`, once the suspect is released.
         """
         try:
-            answer = await self.health.insist(self.store, store_jobs.isolate, self.identity.name, suspect.ticket)
+            answer = await self.health.call_until_up(self.store, store_jobs.isolate, self.identity.name, suspect.ticket)
         except StoreRefused:
             # No worker has it now: the reconcile before the next fetch takes it up again.
             self.reservations.release(suspect.ticket)
@@ -137,7 +137,7 @@ class PoisonDetector:
         request = store_jobs.FetchRequest(
             identity=self.identity.name, target=self.plan.target.name, queues=(), base=last, count=0, hwm=mark
         )
-        answer = await self.health.insist_on(partial(self.store.fetch, request))
+        answer = await self.health.await_until_up(partial(self.store.fetch, request))
         if isinstance(answer, store_jobs.IdentityUnknown):
             self.identity.fence()
         elif not isinstance(answer, store_jobs.Duplicate):

@@ -142,7 +142,7 @@ class Poller:
             # The acker had its turn, and waited with it for the end of an outage.
             return None
         plan, ready, breaker = self.plan, self.ready, self.breaker
-        room = min(ready.idle_workers, breaker.room)
+        room = min(ready.idle_workers, breaker.capacity)
         most = plan.limits.in_flight
         share = most - len(self.reservations.jobs) if most else MAX_BATCH
         want = max(0, min(room + reserve - len(ready) - breaker.waiting, share, MAX_BATCH))
@@ -201,7 +201,7 @@ class Poller:
 
     async def _adopt(self, got: FetchResult, want: int) -> None:
         if got.recoveries_version != self.crashes.version:
-            await self.crashes.keep_up(got.recoveries_version)
+            await self.crashes.refresh(got.recoveries_version)
         if got.bad:
             self._complain(got)
         if got.jobs:

@@ -38,15 +38,14 @@ import trio
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.clearance import ASK_AGAIN_S, Clearance
 from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.link import (
+    JobExpired,
     JobLink,
-    NotNow,
-    NotOurs,
-    Outlet,
-    TooLate,
+    JobTakenAway,
+    SendChecks,
+    SendingStopped,
     is_ours,
     outcome_of,
     probe,
@@ -54,6 +53,7 @@ from restbroker.broker.link import (
     unreachable_reason,
 )
 from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.redis_checks import ASK_AGAIN_S, RedisChecks
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slot, Slots
 from restbroker.broker.target_plan import TargetPlan
@@ -116,11 +116,11 @@ class Processor:
     reservations: Reservations
     ready: ReadyBuffer
     admission: Admission
-    clearance: Clearance
+    redis_checks: RedisChecks
     slots: Slots
     delayed: DelayedJobs
     breaker: Breaker
-    outlet: Outlet
+    send_checks: SendChecks
     settler: Settler
     acks: AckBuffer
     stopping: trio.Event
@@ -211,7 +211,7 @@ class Processor:
 
     async def _is_replay(self, job: JobInProgress) -> bool:
         """Tell whether a signed job was done before; then it is settled as that."""
-        if job.fingerprint is None or not await self.clearance.is_replay(job.fingerprint):
+        if job.fingerprint is None or not await self.redis_checks.is_replay(job.fingerprint):
             return False
         self.settler.end_replay(job)
         return True
@@ -254,8 +254,8 @@ class Processor:
         ):
             wait_s = ASK_AGAIN_S
             try:
-                wait_s = await self.clearance.share_in_s(job)
-                if not wait_s and self.outlet.lease.is_fresh:
+                wait_s = await self.redis_checks.share_in_s(job)
+                if not wait_s and self.send_checks.lease.is_fresh:
                     return True
                 wait_s = wait_s or ASK_AGAIN_S
             finally:
@@ -276,7 +276,9 @@ class Processor:
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
         # Where nothing has to be waited for, the link checks all else.
-        may_start = partial is not None or (not (job.in_slot or self.clearance.has_rate) and self.breaker.enter_now())
+        may_start = partial is not None or (
+            not (job.in_slot or self.redis_checks.has_rate) and self.breaker.try_enter()
+        )
         while may_start or await self._may_start(job):
             may_start = False
             try:
@@ -284,7 +286,7 @@ class Processor:
             except NotYet as why:
                 self.delayed.add(job, why.wait_s)
                 return
-            except TooLate:
+            except JobExpired:
                 self.settler.expire(job, admitted.payload)
                 return
             partial = None
@@ -307,15 +309,15 @@ class Processor:
         """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
-        matter what the connector made of it. No exception of the connector gets out but `NotYet` and `TooLate`, of an
-        unsent job.
+        matter what the connector made of it. No exception of the connector gets out but `NotYet` and `JobExpired`, of
+        an unsent job.
         """
-        link, started_s = JobLink(self.outlet, job, partial), time.perf_counter()
+        link, started_s = JobLink(self.send_checks, job, partial), time.perf_counter()
         if partial is not None:
             started_s -= trio.current_time() - partial.started_s
         try:
             outcome = await self.plan.connector.deliver(call, link)
-        except (NotOurs, NotNow, TooLate) as why:
+        except (JobTakenAway, SendingStopped, JobExpired) as why:
             return self._hold(job, why), time.perf_counter() - started_s
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
             outcome = outcome_of(self.plan, job, error, spec)
@@ -352,15 +354,15 @@ class Processor:
             payload.identity,
         )
 
-    def _hold(self, job: JobInProgress, why: NotOurs | NotNow | TooLate) -> Uncertain | None:
+    def _hold(self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired) -> Uncertain | None:
         """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
 
-        None: it waits to be sent, unless it was released. Raise `TooLate` again.
+        None: it waits to be sent, unless it was released. Raise `JobExpired` again.
         """
         job.hold()
-        if isinstance(why, TooLate):
+        if isinstance(why, JobExpired):
             raise why
-        if isinstance(why, NotOurs):
+        if isinstance(why, JobTakenAway):
             self.reservations.release(job.ticket)
             return None
         return Uncertain(_BEGUN) if job.is_uncertain else None

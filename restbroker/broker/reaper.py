@@ -82,16 +82,16 @@ class Reaper:
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
         self._scanned_at_s = now_s
-        redis = await self.health.insist(self.store, server.server)
+        redis = await self.health.call_until_up(self.store, server.server)
         epoch = (self.health.outages, redis.run_id, redis.role)
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
-        live = await self.health.insist(self.store, identities.live_identities)
+        live = await self.health.call_until_up(self.store, identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
-        dying = await self.health.insist(self.store, identities.fenced_identities)
+        dying = await self.health.call_until_up(self.store, identities.fenced_identities)
         for identity, counter in dead.items():
-            if await self.health.insist(self.store, heartbeats.fence, identity, counter):
+            if await self.health.call_until_up(self.store, heartbeats.fence, identity, counter):
                 await self._recover(identity)
         for identity in dying:
             await self._recover(identity)
@@ -116,7 +116,7 @@ class Reaper:
 
     async def _registration(self, identity: str) -> Registration | None:
         try:
-            return await self.health.insist(self.store, identities.read, identity)
+            return await self.health.call_until_up(self.store, identities.read, identity)
         except StoreRefused as error:
             self._complain(error)
             return None
@@ -133,7 +133,7 @@ class Reaper:
         of_specs = partial(_make_dead, specs=self.specs)
         make_dead, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
         try:
-            done = await self.health.insist(
+            done = await self.health.call_until_up(
                 self.store, heartbeats.recover, identity, make_dead, poison=poison, waits=_waits
             )
         except StoreRefused as error:
@@ -187,4 +187,4 @@ def _death(fallen: OrphanedJob, settlement: Dead) -> JobDied:
 
 
 def _waits(queue: str, raw: bytes) -> bool:
-    return settle.is_led_back(raw, queue)
+    return settle.returns_to(raw, queue)

@@ -30,8 +30,8 @@ from restbroker.store.tickets import queue_of, ticket_number
 
 
 @attrs.frozen
-class Remainder:
-    """What remained at the end. `requeued` jobs went back unsent.
+class StopResult:
+    """What a stop did with the jobs in progress. `requeued` jobs went back unsent.
 
     `uncertain` jobs were sent and not answered, wherever they are now. `complete`: nothing remains for a reaper; else
     `reserved` is how many jobs do, as far as known.
@@ -42,9 +42,9 @@ class Remainder:
     complete: bool = True
     reserved: int = 0
 
-    def plus(self, other: "Remainder") -> "Remainder":
+    def plus(self, other: "StopResult") -> "StopResult":
         """Return the sum of both."""
-        return Remainder(
+        return StopResult(
             self.requeued + other.requeued,
             self.uncertain + other.uncertain,
             complete=self.complete and other.complete,
@@ -97,7 +97,7 @@ class Recovery:
         await self.acker.commit([job for job in unknown if job.settlement is not None])
         return sorted((job for job in unknown if job.settlement is None), key=lambda job: job.number)
 
-    async def settle_unfinished(self, *, by_order: bool) -> Remainder:
+    async def settle_unfinished(self, *, by_order: bool) -> StopResult:
         """Settle what remains, retire the identity, and return what remained.
 
         Wait while Redis is away: the caller bounds it. `by_order`: the process got the order to stop. What Redis
@@ -107,10 +107,10 @@ class Recovery:
             return await self._settle_unfinished(by_order=by_order)
         except StoreRefused as error:
             self.identity.warn_once("StoreRefused", error.message, error.hint)
-            return Remainder(complete=False)
+            return StopResult(complete=False)
 
-    async def _settle_unfinished(self, *, by_order: bool) -> Remainder:
-        held = await self.health.insist(self.store, store_jobs.read_jobs, self.identity.name)
+    async def _settle_unfinished(self, *, by_order: bool) -> StopResult:
+        held = await self.health.call_until_up(self.store, store_jobs.read_jobs, self.identity.name)
         found = [self.reservations.jobs.get(ticket) or self._stray(ticket, held) for ticket in held.tickets]
         jobs = [job for job in found if job is not None]
         uncertain = [job for job in jobs if job.settlement is None and job.is_uncertain]
@@ -123,8 +123,8 @@ class Recovery:
         refused = await self.acker.settle(jobs)
         # Said before it is so: a heartbeat that comes just behind it is no fence.
         self.identity.retire()
-        retired = await self.health.insist(self.store, store_jobs.retire, self.identity.name)
-        return Remainder(requeued, len(uncertain), complete=retired and not refused)
+        retired = await self.health.call_until_up(self.store, store_jobs.retire, self.identity.name)
+        return StopResult(requeued, len(uncertain), complete=retired and not refused)
 
     async def requeue(self, *, workers_gone: bool) -> None:
         """Requeue what no worker has begun and, once they are gone (`workers_gone`), what they could not send.
@@ -133,7 +133,7 @@ class Recovery:
         `settle_unfinished`. Safe to cancel.
         """
         try:
-            held = await self.health.insist(self.store, store_jobs.read_jobs, self.identity.name)
+            held = await self.health.call_until_up(self.store, store_jobs.read_jobs, self.identity.name)
         except StoreRefused as error:
             self.identity.warn_once("StoreRefused", error.message, error.hint)
             return

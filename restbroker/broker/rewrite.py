@@ -45,7 +45,7 @@ class Rewrite:
         """Request a rewrite if this run of Redis needs one and no other process does; report once if it fails."""
         file = None
         try:
-            file = await self.health.insist(self.store, rewrite.append_only_file)
+            file = await self.health.call_until_up(self.store, rewrite.append_only_file)
             if file.run_id == self._done_for:
                 return
             if file.is_under_way:
@@ -62,9 +62,9 @@ class Rewrite:
             self._warn(run_id, error.message, error.hint)
 
     async def _ask(self, run_id: str) -> None:
-        if not await self.health.insist(self.store, rewrite.take_turn, self.name, run_id):
+        if not await self.health.call_until_up(self.store, rewrite.take_turn, self.name, run_id):
             return
-        await self.health.insist(self.store, rewrite.rewrite)
+        await self.health.call_until_up(self.store, rewrite.rewrite)
         if self._asked_for != run_id:
             self.report(StoreRewrite())
         self._asked_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S

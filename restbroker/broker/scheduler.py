@@ -121,12 +121,12 @@ class Scheduler:
     async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
         """Move one page; return whether it was a full one, and whether any of it was moved."""
         asked_at_s = time.time()
-        due = await self.health.insist(self.store, sets.due, zset, _BATCH, sweep.after)
+        due = await self.health.call_until_up(self.store, sets.due, zset, _BATCH, sweep.after)
         self.health.note_clock(due.now_s, asked_at_s, time.time())
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
         moves = [one for one in planned if isinstance(one, sets.Move)]
-        codes = iter(await self.health.insist(self.store, sets.promote, zset, moves) if moves else [])
+        codes = iter(await self.health.call_until_up(self.store, sets.promote, zset, moves) if moves else [])
         moved: list[sets.Move] = []
         staying: list[float] = []
         for one, (_, score) in zip(planned, due.members, strict=True):

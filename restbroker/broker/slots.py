@@ -26,7 +26,7 @@ class Slot:
     waiting: deque[JobInProgress] = attrs.field(factory=deque)
 
     @property
-    def room(self) -> int:
+    def waiting_limit(self) -> int:
         """How many jobs may wait for a place."""
         return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.places)
 
@@ -36,7 +36,7 @@ class Slot:
             self.in_use += 1
             job.in_slot = True
             return "in"
-        if len(self.waiting) < self.room:
+        if len(self.waiting) < self.waiting_limit:
             self.waiting.append(job)
             return "waiting"
         return "full"

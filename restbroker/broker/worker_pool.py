@@ -12,7 +12,6 @@ from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.clearance import Clearance
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.endpoints import Endpoints
@@ -21,7 +20,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease
-from restbroker.broker.link import Outlet, probe
+from restbroker.broker.link import SendChecks, probe
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, SharingOverRedis
@@ -29,6 +28,7 @@ from restbroker.broker.processor import Processor
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.recovery import Recovery
+from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
@@ -112,39 +112,46 @@ class WorkerPool:
             settler=settler,
             acker=acker,
         )
-        clearance = Clearance(plan, identity, store, health)
-        outlet = Outlet(
+        redis_checks = RedisChecks(plan, identity, store, health)
+        send_checks = SendChecks(
             transport=plan.transport,
             reservations=reservations,
             breaker=self.breaker,
             lease=self.lease,
-            clearance=clearance,
+            redis_checks=redis_checks,
         )
-        self.processor = self._new_processor(admission, settler, acks, clearance=clearance, outlet=outlet)
-        self.fast_path = None if clearance.has_rate else self._new_fast_path(admission, settler, acks, outlet)
+        self.processor = self._new_processor(
+            admission, settler, acks, redis_checks=redis_checks, send_checks=send_checks
+        )
+        self.fast_path = None if redis_checks.has_rate else self._new_fast_path(admission, settler, acks, send_checks)
         self.poller = self._new_poller(batch_size, crashes)
         self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
 
     def _new_processor(
-        self, admission: Admission, settler: Settler, acks: AckBuffer, clearance: Clearance, outlet: Outlet
+        self,
+        admission: Admission,
+        settler: Settler,
+        acks: AckBuffer,
+        redis_checks: RedisChecks,
+        send_checks: SendChecks,
     ) -> Processor:
         return Processor(
             plan=self.plan,
             reservations=self.reservations,
             ready=self.ready,
             admission=admission,
-            clearance=clearance,
+            redis_checks=redis_checks,
             slots=self.slots,
             delayed=self.delayed,
             breaker=self.breaker,
-            outlet=outlet,
+            send_checks=send_checks,
             settler=settler,
             acks=acks,
             stopping=self.stopping,
         )
 
     def _new_fast_path(
-        self, admission: Admission, settler: Settler, acks: AckBuffer, outlet: Outlet
+        self, admission: Admission, settler: Settler, acks: AckBuffer, send_checks: SendChecks
     ) -> FastPath | None:
         plan = self.plan
         if plan.fast_jobs is None:
@@ -156,7 +163,7 @@ class WorkerPool:
             plan=plan,
             planner=plan.connector,
             client=plan.transport,
-            outlet=outlet,
+            send_checks=send_checks,
             ready=self.ready,
             admission=admission,
             breaker=self.breaker,
@@ -209,7 +216,7 @@ class WorkerPool:
         """Register its identity in Redis, with a new name if that one is there. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
         facts = same_host.own_facts(target.name)
-        while not await self._health.insist(
+        while not await self._health.call_until_up(
             self._store, jobs.register, self.identity.name, facts, queues=target.queues, responses=responses
         ):
             self.identity.rename(f"{new_name()}:{target.name}")

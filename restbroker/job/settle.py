@@ -164,7 +164,7 @@ def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
     return _settle_orphan(fallen, now_s, lambda _: _POISON)
 
 
-def is_led_back(raw: bytes, queue: str) -> bool:
+def returns_to(raw: bytes, queue: str) -> bool:
     """Tell whether a set leads the job in these bytes back to `queue`.
 
     It does if it names the queue and nothing in it has to be repaired. Ruby's poller, which may take it from there,

@@ -237,7 +237,7 @@ class Harness:
             identity,
             lambda fallen: settle.settle_crashed(fallen, time.time(), lambda _: None),
             lambda fallen: settle.settle_poisoned(fallen, time.time()),
-            lambda queue, raw: settle.is_led_back(raw, queue),
+            lambda queue, raw: settle.returns_to(raw, queue),
         )
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from restbroker.broker.job_in_progress import SENDING, JobInProgress
 from restbroker.broker.lease import Lease, boot_time_s
-from restbroker.broker.link import JobLink, NotNow, NotOurs
+from restbroker.broker.link import JobLink, JobTakenAway, SendingStopped
 from restbroker.broker.tokens import Proof
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret
@@ -90,11 +90,12 @@ def stopped(pool: WorkerPool) -> None:
 
 def run_out(pool: WorkerPool) -> None:
     # One that no beat confirms.
-    pool.processor.outlet.lease = Lease()
+    pool.processor.send_checks.lease = Lease()
 
 
 @pytest.mark.parametrize(
-    ("change", "why"), [(taken_away, NotOurs), (closed, NotNow), (stopped, NotNow), (run_out, NotNow)]
+    ("change", "why"),
+    [(taken_away, JobTakenAway), (closed, SendingStopped), (stopped, SendingStopped), (run_out, SendingStopped)],
 )
 async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_started(
     harness: Harness, change: Callable[[WorkerPool], None], why: type[Exception]
@@ -105,7 +106,7 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
         payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
         assert isinstance(payload, Job)
         job.admit(payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False), None, once=False)
-        link = JobLink(pool.processor.outlet, job)
+        link = JobLink(pool.processor.send_checks, job)
         pool.reservations.add([job])
         link.may_send()
         change(pool)
@@ -127,10 +128,10 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
         run_out(pool)
         harness.push("safe")
         breaker = pool.breaker
-        await harness.until(lambda: harness.target.calls and breaker.room == harness.concurrency, "it was not sent")
+        await harness.until(lambda: harness.target.calls and breaker.capacity == harness.concurrency, "it was not sent")
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
-        pool.processor.outlet.lease.confirm(boot_time_s())
+        pool.processor.send_checks.lease.confirm(boot_time_s())
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert len(harness.target.sent) == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.recovery import Recovery, Remainder
+from restbroker.broker.recovery import Recovery, StopResult
 from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
@@ -174,7 +174,7 @@ async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_
 ) -> None:
     settle = Recovery.settle_unfinished
 
-    async def forgetful(recovery: Recovery, *, by_order: bool) -> Remainder:
+    async def forgetful(recovery: Recovery, *, by_order: bool) -> StopResult:
         recovery.reservations.jobs.clear()
         return await settle(recovery, by_order=by_order)
 

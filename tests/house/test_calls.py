@@ -31,7 +31,7 @@ TAKE_ANY_NUMBER = frozenset(
         "choice",
         "command",
         "error_answer",
-        "insist",
+        "call_until_up",
         "partial",
         "refuse",
         "run",

@@ -273,7 +273,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         await trio.sleep(0.1)
         breaker.leave()
         breaker.observe(busy, "sick")
-        assert (breaker.limit, breaker.room) == (1, 0)
+        assert (breaker.limit, breaker.capacity) == (1, 0)
         with trio.fail_after(15):
             assert await breaker.enter()
         nursery.cancel_scope.cancel()

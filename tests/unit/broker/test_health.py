@@ -58,12 +58,12 @@ async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not
         await trio.sleep(1)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(health.insist_on, answered_late, is_write=True))
+        nursery.start_soon(partial(health.await_until_up, answered_late, is_write=True))
         await trio.sleep(1)
         health.note_outage(StoreUnavailable("writes are refused"), trio.current_time())
         refused.set()
     assert [type(event) for event in events] == [StoreLost]
-    await health.insist_on(trio.lowlevel.checkpoint, is_write=True)
+    await health.await_until_up(trio.lowlevel.checkpoint, is_write=True)
     assert [type(event) for event in events] == [StoreLost, StoreBack]
 
 

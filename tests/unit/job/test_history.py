@@ -16,9 +16,9 @@ from restbroker.job.settle import (
     Final,
     acknowledge,
     drop_reply,
-    is_led_back,
     may_send,
     perturb,
+    returns_to,
     settle,
     settle_crashed,
     settle_poisoned,
@@ -197,7 +197,7 @@ def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> 
 def test_a_set_leads_a_job_back_that_names_its_queue_and_that_rubys_poller_would_not_lose(
     raw: bytes, *, leads: bool
 ) -> None:
-    assert is_led_back(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
+    assert returns_to(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
 
 
 def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else_changes() -> None:

@@ -65,8 +65,8 @@ class _SharedCalls(Generic[T]):
 
 
 @attrs.define(eq=False)
-class Clearance:
-    """The questions of one pool. All of them wait while Redis is away, and are safe to cancel."""
+class RedisChecks:
+    """The checks of one pool. Each method waits while Redis is away, and is safe to cancel."""
 
     plan: TargetPlan
     identity: Identity
@@ -95,7 +95,7 @@ class Clearance:
         if not self.has_rate or boot_time_s() - job.granted_at_s <= _SHARE_S:
             return 0.0
         try:
-            wait_ms = await self.health.insist(self.store, charge, self.plan.target.name, self.plan.limits)
+            wait_ms = await self.health.call_until_up(self.store, charge, self.plan.target.name, self.plan.limits)
         except StoreRefused as error:
             self.identity.warn_once("ChargeRefused", error.message, error.hint)
             return ASK_AGAIN_S
@@ -116,11 +116,11 @@ class Clearance:
                 await trio.sleep(ASK_AGAIN_S)
 
     async def _mark(self, tickets: list[str]) -> list[bool]:
-        answer = await self.health.insist(self.store, jobs.mark, self.identity.name, tickets)
+        answer = await self.health.call_until_up(self.store, jobs.mark, self.identity.name, tickets)
         if isinstance(answer, jobs.IdentityUnknown):
             self.identity.fence()
             return [False] * len(tickets)
         return answer
 
     async def _look_up(self, fingerprints: list[Fingerprint]) -> list[bool]:
-        return await self.health.insist(self.store, done_jobs.are_done, fingerprints)
+        return await self.health.call_until_up(self.store, done_jobs.are_done, fingerprints)
