@@ -2,8 +2,8 @@
 
 Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always holds:
 no secret of six characters or more leaves here in a form that docs/appendix/security.md lists (plain, in base64,
-escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret; what is cut was
-masked before; and no text that is hidden for people can start a new line in a log.
+escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret, but for names of
+XMPP (`job.markup`); what is cut was masked before; and no text that is hidden for people can start a new line in a log.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.job import escapes, headers
+from restbroker.job import escapes, headers, markup
 from restbroker.job.escapes import MOST_CHARACTERS, MOST_ROUNDS
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
@@ -353,14 +353,19 @@ def _of_text(told: Text) -> Iterator[Spelling]:
         short.update(line for line in lines if _SHORTEST <= len(line) < SHORTEST_ANYWHERE or FLOAT.fullmatch(line))
         short.update(chain.from_iterable(headers.repeatable_parts(header) for header in _CODED.findall(form)))
         shown.update(shown_words.intersection(_WORD.findall(form)))
-        # In a form "+" is a blank.
-        for whole in {form, form.replace("+", " "), form.replace(" ", "+")}:
-            yield from ((one, _IN_PIECES) for one in (whole, *base64_spellings(whole.encode("utf-8", "replace"))))
+        yield from ((whole, _IN_PIECES) for whole in _with_plus(markup.without_names(form)))
+        coded = chain.from_iterable(base64_spellings(one.encode("utf-8", "replace")) for one in _with_plus(form))
+        yield from ((one, _IN_PIECES) for one in coded)
     if len(short - shown) > MOST_SECRETS:
         yield from _ANYTHING
         return
     yield from chain.from_iterable(map(spellings, short - shown))
     yield from ((text, _SHOWN) for text in {told.visible, *shown} if text)
+
+
+def _with_plus(form: str) -> set[str]:
+    """Return what may stand for this: in a form "+" is a blank."""
+    return {form, form.replace("+", " "), form.replace(" ", "+")}
 
 
 @lru_cache(maxsize=8)  # asked two or three times about the same answer

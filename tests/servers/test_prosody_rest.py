@@ -4,6 +4,7 @@ Its modules are our stand-ins, which were written from what the originals were s
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -208,6 +209,47 @@ def test_a_job_from_the_command_line_arrives_and_its_answer_comes_back(
     assert '"Prosody"' in asked.stdout, asked.stderr
     assert refused.returncode == 1
     assert "service-unavailable" in refused.stdout + refused.stderr
+
+
+FORM = (
+    "<iq type='set' to='example.org'><command xmlns='http://jabber.org/protocol/commands'"
+    " node='http://jabber.org/protocol/admin#add-user'><x xmlns='jabber:x:data' type='submit'>"
+    "<field var='accountjid'><value>bob@elsewhere.example</value></field>"
+    "<field var='password'><value>c4n4ry-of-bob</value></field>"
+    "<field var='password-verify'><value>c4n4ry-of-bob</value></field></x></command></iq>"
+)
+
+
+def test_a_form_with_a_password_hides_neither_why_it_was_refused_nor_what_to_do(
+    tmp_path: Path, redis_url: str, accounts: Prosody
+) -> None:
+    accounts.register("admin")
+    login = {"Basic": {"User": "admin", "Pass": PASSWORD}}
+    token = {"Secret": "a-token-of-admins", "Allow": ["*", "dangerous:*"]}
+    file = tmp_path / "env.json"
+    document = {"RedisURL": redis_url, "Tokens": {"t": token}, "Targets": {"chat": entry(accounts, Auth=login)}}
+    file.write_text(json.dumps(document))
+    file.chmod(0o600)
+    data = {"accountjid": "bob@elsewhere.example", "password": "c4n4ry-pass-1", "password-verify": "c4n4ry-pass-1"}
+    command = json.dumps({"node": "http://jabber.org/protocol/admin#add-user", "data": data})
+    with process.started(["run", "--config", str(file)], directory=tmp_path) as broker:
+        broker.wait_for(r"target\.found")
+        for words in (["stanza", f"xml={FORM}"], ["iq", "to=example.org", "type=set", f"command:={command}"]):
+            told = process.run(["enqueue", *words, "--wait", "--config", str(file)])
+            said = " ".join((told.stdout + told.stderr).split())
+            assert "CommandFailed" in said, said
+            assert "The ad-hoc command failed: Trying to add a user on " in said
+            assert "but command was sent to " in said
+            assert "Correct the form; check that the accounts exist on its host." in said
+        listed = process.run(["dead", "list", "--json", "--config", str(file)]).stdout
+        assert len(json.loads(listed)) == 2
+        for one in json.loads(listed):
+            shown = process.run(["dead", "show", one["jid"], "--config", str(file)]).stdout
+            assert re.search("rejected +CommandFailed", shown)
+            assert "The ad-hoc command failed: Trying to add a user on " in shown
+            assert "check that the accounts exist on its host." in " ".join(shown.split())
+            assert "c4n4ry" not in shown
+        assert "c4n4ry" not in broker.output() + said + listed
 
 
 JIDS = [
