@@ -60,15 +60,13 @@ class Ask(Protocol):
 class EventTest:
     """How to test. `targets`: the servers that emit an event; empty: all that fit.
 
-    `source`: the only source to test; None: all. `obstacle`: a known reason why events cannot arrive, so that none is
-    sent.
+    `source`: the only source to test; None: all.
     """
 
     parties: Parties
     targets: Sequence[str] = ()
     within_s: float = 10.0
     source: str | None = None
-    obstacle: str | None = None
 
 
 def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
@@ -96,8 +94,7 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
 
             for source in config.events.sources:
                 if test.source in (None, source.name):
-                    obstacle = why_unserved(config.events, source)
-                    yield trio.run(test_source, ask, config, source, attrs.evolve(test, obstacle=obstacle))
+                    yield trio.run(test_source, ask, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
         yield Finding(
             "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, hint=error.hint, cause="store"
@@ -105,7 +102,7 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
 
 
 async def test_source(ask: Ask, config: Config, source: EventSource, test: EventTest) -> Finding:
-    """Return whether an event of this source arrives. Raise the errors of `ask`.
+    """Return whether an event of this source arrives; where no process serves it, none is sent. Raise those of `ask`.
 
     It takes as long as its command, and up to `within_s` more. If it is cancelled, the mark that identifies the test
     event stays in Redis for an hour.
@@ -122,8 +119,9 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     assert mark is not None  # noqa: S101  it was made a line above
     try:
         emission = sources.emission(source, target, test.parties, text)
-        if test.obstacle is not None:
-            return _obstacle_finding(source, test.obstacle)
+        obstacle = await _obstacle(config, source)
+        if obstacle is not None:
+            return obstacle
         await ask(partial(store.expect_test, test_mark=mark))
         last_refusal = await ask(partial(store.read_refusal, source=source.name))
         began_s = time.monotonic()
@@ -150,7 +148,12 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     return _came(source, target, found, time.monotonic() - began_s)
 
 
-def _obstacle_finding(source: EventSource, why: str) -> Finding:
+async def _obstacle(config: Config, source: EventSource) -> Finding | None:
+    """Return that nothing is sent since no process would hear of it; None if one may."""
+    assert config.events is not None  # noqa: S101  it has this source
+    why = await trio.to_thread.run_sync(why_unserved, config.events, source)
+    if why is None:
+        return None
     message = f"Source {source.name}: nothing was sent. {why}"
     hint = "Start `restbroker run` with this configuration, or check its log."
     return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=hint)
