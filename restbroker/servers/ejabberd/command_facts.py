@@ -57,6 +57,9 @@ QUESTIONS: Final = frozenset({"check_account", "check_password", "check_password
 FAIL_BY_RESULT: Final = frozenset({"restart_module"})
 """Commands with an integer as result for which 1 means that it failed."""
 
+UNTOLD: Final = frozenset({"resource_num"})
+"""Commands that refuse their arguments with words that the API does not tell: it says "internal_error" (23.01)."""
+
 BY_JID: Final = frozenset({"muc_register_nick", "muc_unregister_nick"})
 """Commands whose version 3, with `user` and `host`, is refused as lacking the host (measured on 24.12 and 26.07).
 

@@ -94,7 +94,7 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
             return _conflict(call, spec, answer)
         # ejabberd itself sends no 503 (read in its source): it comes from what is in front of it.
         case _ if 500 <= status < 600 and status != 503:
-            return _server_error(answer)
+            return _server_error(call, answer)
         case _:
             return ladder(answer, _RUNGS)
 
@@ -232,10 +232,14 @@ def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     return answer.reject("AlreadyExists", EXISTS)
 
 
-def _server_error(answer: Answer) -> Outcome:
+def _server_error(call: Call, answer: Answer) -> Outcome:
     if answer.code in _FAILED and _PASSING.search(answer.raw_words) is None:
         return _permanent(answer)
     if answer.raw_words == "internal_error":
+        name = _command(call)
+        if name in command_facts.UNTOLD:
+            hint = f"Correct the arguments; `ejabberdctl {name}` on ejabberd's machine says what is wrong with them."
+            return answer.reject("Refused", hint)
         # A crash through bad arguments and a busy room's time-out look the same.
         return answer.defer("ServerError", _CHECK_LOG, max_attempts=INTERNAL_ERROR_ATTEMPTS)
     return ladder(answer, _RUNGS)

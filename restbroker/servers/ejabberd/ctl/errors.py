@@ -62,10 +62,10 @@ def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
             return CtlOutput(f"Error: {kind}: {message}\n", 1)
         case {"message": str(message)}:
             return CtlOutput(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
-        case "internal_error" as words:
+        case "internal_error" as words if name not in command_facts.UNTOLD:
             return CtlOutput(_UNHANDLED.format(words=words), 1)
-        case str(words) if words == _NO_TEXT:
-            # It ran, and its result cannot be made JSON (24.12).
+        case str(words) if words in ("internal_error", _NO_TEXT):
+            # It ran, and its result cannot be made JSON (24.12); or it refused an argument.
             note = f"ejabberd's API cannot express what {name} says ({words}): run `ejabberdctl {name}` on its machine."
             return CtlOutput("", 1, note=note)
         case str(words):

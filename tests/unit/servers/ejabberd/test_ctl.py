@@ -170,6 +170,10 @@ def test_of_what_the_api_has_no_form_for_it_is_said_that_ejabberdctl_tells_it() 
         found = printed(line, 400, '"400 Bad Request"', catalogue="24.12")
         assert (found.text, found.code) == ("", 1)
         assert f"run `ejabberdctl {line.split()[0]}` on its machine" in str(found.note)
+    # 23.01 of a number that does not exist (measured); its ejabberdctl names it.
+    found = printed("resource_num alice localhost 5", 500, '"internal_error"')
+    assert (found.text, found.code) == ("", 1)
+    assert "run `ejabberdctl resource_num` on its machine" in str(found.note)
 
 
 def test_lists_within_a_line_have_the_versions_separator() -> None:

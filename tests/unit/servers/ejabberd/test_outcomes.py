@@ -78,6 +78,7 @@ def test_each_answer_has_its_fate() -> None:
         ("register", 500, MALFORMED, "Rejected BadArgument"),
         ("backup", 500, error(0, 'Can\'t store backup in "/x" at node n@h: enoent'), "Rejected Refused"),
         ("add_rosteritem", 500, "internal_error", "Deferred ServerError max 3"),
+        ("resource_num", 500, "internal_error", "Rejected Refused"),
         ("register", 502, PAGE, "Deferred ServerError pauses"),
         ("register", 504, PAGE, "Uncertain GatewayTimeout"),
         ("register", 999, b"", "Rejected OddAnswer"),
