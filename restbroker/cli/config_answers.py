@@ -5,6 +5,7 @@ password.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from restbroker.config.key import Members
@@ -76,6 +77,18 @@ def password(text: str) -> str:
     if not text.strip() or not is_plain(text):
         raise UsageError("A password is one line, not blank, without control characters.")
     return text
+
+
+def token_file(text: str) -> str:
+    """Return where the file with a token is; raise `UsageError` if no token can be read there."""
+    path = Path(text).expanduser().absolute()
+    try:
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{printable(text)} cannot be read.", "Name a file that holds the token alone.") from None
+    if not token or not is_plain(token) or " " in token:
+        raise UsageError(f"{printable(text)} holds no token.", "A token is one line, without blanks.")
+    return str(path)
 
 
 def domain(text: str) -> str:

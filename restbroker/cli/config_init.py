@@ -141,6 +141,9 @@ def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     login = given.login if given.token_file is None else ""
     login = ask(login, form, "", _optional(lambda text: config_answers.login(text, members)))
     password = None if not login or _file_of(given, None) is not None else _password(login)
+    token_file = _token_file(given)
+    if not login and token_file is None and defaults_of(members).takes_token:
+        token_file = _ask_token_file()
     domain = given.domain or _domain_of(login)
     if domain is None:
         form = "The virtual host of the jobs (empty: each job names it)"
@@ -158,7 +161,7 @@ def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
         stats=stats,
         password=password,
         password_file=file,
-        token_file=_token_file(given),
+        token_file=token_file,
     )
 
 
@@ -191,6 +194,17 @@ def _form(kind: Members) -> str:
 
 def _password(login: str) -> str:
     return _answer(f"   The password of {login} (not shown)", config_answers.password, hide_input=True)
+
+
+def _ask_token_file() -> Path | None:
+    read = _optional(config_answers.token_file)
+    found = _answer(
+        "   The file with a bearer token in its place; empty: none",
+        lambda text: read(text.strip()),
+        default="",
+        show_default=False,
+    )
+    return Path(found) if found else None
 
 
 def _optional(read: _Read) -> _Read:

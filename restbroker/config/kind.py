@@ -27,7 +27,8 @@ class Defaults:
     """What a kind uses where the target does not say, and whether its `Domain` is the default of the header `Host`.
 
     `config init` proposes `url`, where servers of the kind usually are, and `login`, what a user's name looks like
-    there (without a domain if the server takes the name alone); empty or None: not known.
+    there (without a domain if the server takes the name alone); empty or None: not known. `takes_token`: it asks for a
+    bearer token where there is no login.
     """
 
     concurrency: int = 20
@@ -36,6 +37,7 @@ class Defaults:
     domain_is_host: bool = True
     url: str = ""
     login: str | None = None
+    takes_token: bool = False
 
 
 @runtime_checkable

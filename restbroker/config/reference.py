@@ -111,7 +111,7 @@ def _with_parts(name: str, members: Members) -> Iterator[str]:
 
 def _other_defaults(options: Members) -> str:
     """Return a sentence on the other defaults of the kind with these options; "" if it has the usual ones."""
-    own = attrs.evolve(defaults_of(options), url="", login=None)
+    own = attrs.evolve(defaults_of(options), url="", login=None, takes_token=False)
     if own == Defaults():
         return ""
     keeps = f", `IdleExpiry` {own.idle_expiry_s:g}s" if own.idle_expiry_s != Defaults().idle_expiry_s else ""

@@ -245,6 +245,34 @@ def test_a_token_in_a_file_is_logged_in_with_in_the_place_of_a_login(tmp_path: P
     assert run(both, directory=tmp_path).returncode == 2
 
 
+def test_without_a_login_a_token_is_asked_for_where_the_server_takes_one(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("a-token\n")
+    (tmp_path / "empty").write_text("\n")
+    given = ["config", "init", "--url", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--queue", "q"]
+    with dialogue([*given, "--server", "prosody"], tmp_path) as talk:
+        talk.answer("1. The login", "")
+        talk.answer("The file with a bearer token in its place; empty: none", "none-such")
+        talk.answer("none-such cannot be read.", "empty")
+        talk.answer("empty holds no token.", "mine")
+        talk.answer("2. The virtual host of the jobs", "bots.example.org")
+        talk.answer("Test the connection", "n")
+        assert talk.end() == 0
+    credentials = made(tmp_path).credentials
+    assert isinstance(credentials, Bearer)
+    assert credentials.token.reveal() == "a-token"
+    assert "a-token" not in talk.shown
+    for server, has_token in (("ejabberd", True), ("openfire", False), ("mongooseim", False)):
+        with dialogue([*given[:2], f"{server}.json", *given[2:], "--server", server], tmp_path) as talk:
+            talk.answer("1. The login", "")
+            if has_token:
+                talk.answer("The file with a bearer token", "")
+            talk.answer("2. The virtual host of the jobs", "")
+            talk.answer("Test the connection", "n")
+            assert talk.end() == 0
+        assert made(tmp_path, f"{server}.json").credentials is None
+        assert ("bearer token" in talk.shown) is has_token
+
+
 def test_the_help_names_each_server_that_the_refusal_of_another_names() -> None:
     text = " ".join(run(["config", "init", "--help"]).stdout.split())
     with pytest.raises(UsageError) as caught:

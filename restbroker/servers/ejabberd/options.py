@@ -19,7 +19,7 @@ class Options:
     interface under which commands are sent; None: the newest that the server has, or the URL's.
     """
 
-    DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5281/api", login="admin@example.org")
+    DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5281/api", login="admin@example.org", takes_token=True)
 
     server_version: str = key("ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", "auto")
     api_version: Annotated[int, whole(0, 9999)] | None = key(

@@ -41,7 +41,7 @@ class Options:
     `host`: the domain of the account, if anything tells it.
     """
 
-    DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5280/rest")
+    DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5280/rest", takes_token=True)
 
     places: Mapping[Api, ApiAddress] = MappingProxyType({})
     host: str | None = None
