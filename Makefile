@@ -218,7 +218,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/pylint restbroker/servers
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the tables of codes again
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample, and the tables of codes and paths again
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
 		from restbroker.servers.api import reference as commands; \
 		from restbroker.events import registry as sources; \

@@ -1,4 +1,4 @@
-"""Writes the tables of codes into their pages, from what `restbroker explain-error` tells. `make reference` does.
+"""Writes the tables of codes and of HTTP requests into their pages, from what the code has. `make reference` does.
 
 Always holds: of a page only the rows of these tables change.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from restbroker.console.codes import TABLES
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
+from tools import endpoint_table
 from tools.pages import ROOT
 
 HINTED = ("docs/check.md",)
@@ -26,12 +27,17 @@ def renewed(page: str, text: str) -> str:
         text = _with(
             text, "## The log", [f"| {_named(names)}{_when(names)} | {hint} |" for names, hint in HINTS.items()]
         )
+    if page == endpoint_table.PAGE:
+        text = _with(text, endpoint_table.HEADING, endpoint_table.rows())
     return text
 
 
 def pages() -> dict[str, str]:
     """Each page that has such tables, renewed."""
-    return {page: renewed(page, (ROOT / page).read_text("utf-8")) for page in sorted({table.page for table in TABLES})}
+    return {
+        page: renewed(page, (ROOT / page).read_text("utf-8"))
+        for page in sorted({*(table.page for table in TABLES), endpoint_table.PAGE})
+    }
 
 
 def _with(text: str, heading: str, rows: Iterable[str]) -> str:

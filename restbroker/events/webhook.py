@@ -37,6 +37,7 @@ _SEE_TO_KEY: Final = (
 )
 _ONLY_THE_SERVER: Final = "Let only the server post there."
 _SEE_TO_SOURCE: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
+METHODS: Final = ("OPTIONS", "POST")
 _PROBLEM: Final = "application/problem+json"
 """A type that no server takes for an event's: Prosody would send a plain text to the user."""
 
@@ -150,8 +151,8 @@ class Webhooks:
     async def _handle(self, place: _WebhookSource, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         began_s = trio.current_time()
         method, headers = scope["method"], dict(scope["headers"])
-        if method not in ("POST", "OPTIONS"):
-            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": "OPTIONS, POST"})
+        if method not in METHODS:
+            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": ", ".join(METHODS)})
         if place.login is not None and not await place.login.accepts(headers, scope["query_string"], rest):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(

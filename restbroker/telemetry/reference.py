@@ -26,7 +26,7 @@ This page is made from the code (`make reference`).
 ## /metrics
 
 `"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), in Prometheus' text format, or as OpenMetrics if
-the client asks for it. It requires a login where the pages do. `examples/grafana-dashboard.json` is a dashboard to
+the client asks for it. `examples/grafana-dashboard.json` is a dashboard to
 import, `examples/prometheus-alerts.yml` has alert rules.
 
 ```yaml

@@ -294,8 +294,8 @@ WARNINGS: Final = Table(
             "restrict access to the port; report a restart as a bug",
         ),
         "RequestFailed": Row(
-            "a request for a roster, an event, a page, `/stats`, `/metrics`, `/healthz` or `/readyz`, or a "
-            "read of Redis for the pages, met an error in restbroker; jobs are not affected",
+            "a request to restbroker, or a read of Redis for the pages, met an error in restbroker; jobs are not "
+            "affected",
             "report it",
         ),
     },

@@ -23,6 +23,7 @@ from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import SHORT_LIMITS_S, Samples
 
+METHODS: Final = ("GET", "HEAD")
 _EMPTY: Final = Answer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
 _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
@@ -65,13 +66,13 @@ class Service:
         }
 
     async def _answer(self, asked: Request) -> Answer:
-        if asked.method not in {"GET", "HEAD"}:
+        if asked.method not in METHODS:
             return error_answer(
                 405,
                 "MethodNotAllowed",
                 "Rosters are read-only here.",
                 "Use GET.",
-                (b"allow", b"GET, HEAD"),
+                (b"allow", ", ".join(METHODS).encode()),
                 closing=True,
             )
         path, key = self.addresses.split(asked.target)

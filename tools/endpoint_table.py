@@ -1,0 +1,136 @@
+"""The table of all HTTP requests that restbroker answers, for docs/web.md; `tools.code_tables` writes it.
+
+Paths and methods are those of the routes, and who needs a login is asked of the app itself; what a path is for is said
+here. Always holds: no path is left out, and none is told of that there is not.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NoReturn
+
+import attrs
+import trio
+from quart_trio import QuartTrio
+
+from restbroker.broker.status.status import Status
+from restbroker.config.core import Config
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.events import webhook
+from restbroker.operate.context import ConfigContext
+from restbroker.rosters.service import service
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event
+from restbroker.web.connection import AdminConnection
+from restbroker.web.health import Health
+from restbroker.web.metrics import add_metrics
+from restbroker.web.sets import SETS
+from restbroker.web.settings import Settings
+from restbroker.web.site import site_app
+from restbroker.web.watch import Watch
+
+PAGE: Final = "docs/web.md"
+HEADING: Final = "## Paths"
+MEANINGS: Final[Mapping[str, str]] = {
+    "/": "what is wrong and what to do; totals, causes, charts of the last three hours",
+    "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes; in all and for each process",
+    "/queues /queue?name=…": "waiting jobs, their age, why a queue does not move",
+    "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
+    "/sources /test-events": "event sources; a test [whether events come](check.md#whether-events-come)",
+    "/in-progress": "jobs in progress, the longest first",
+    "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs); on top the twenty "
+    "most frequent [causes](jobs.md#why-jobs-are-dead-causes)",
+    "/SET/KEY": "one job: what happened, arguments, last tries",
+    "/SET/KEY/edit /edit/SET /edit/queue": "the edit of one job; of all that match",
+    "/SET/act /queue/act /steer": "other actions on jobs; on all else",
+    "/find?q=…": "the search box, as [`restbroker find`](jobs.md#find-a-lost-job)",
+    "/job?jid=…": "a timeline, as [`restbroker explain`](jobs.md#a-jobs-timeline)",
+    "/audit /audit/NAME": "the [audit log](jobs.md#audit-log); one action and "
+    "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
+    "/copies": "copies of dead jobs, also of trimmed ones",
+    "/login /logout": "for browsers",
+    "/live?page=… /static/NAME": "a page's changes, as an event stream; style sheet, script",
+    "/stats /metrics": "[figures as JSON](stats.md#stats); [for Prometheus](telemetry.md#metrics)",
+    "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
+}
+"""What each path is for: paths of one row, with the parameter that they need."""
+
+
+@attrs.frozen
+class _Route:
+    """A path with the methods that it answers to, and what they need: a login, `Basic` for other clients, or none."""
+
+    methods: frozenset[str]
+    login: str
+
+
+def rows() -> list[str]:
+    """The rows of the table; raise `ValueError` if a route has no meaning here, or a meaning no route."""
+    found = trio.run(_routes)
+    told = {_plain(path) for paths in MEANINGS for path in paths.split()}
+    if told != set(found):
+        raise ValueError(f"tools/endpoint_table.py: {sorted(told ^ set(found))}")
+    return [*(row for paths, meaning in MEANINGS.items() for row in _rows(paths.split(), found, meaning)), *_others()]
+
+
+def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterator[str]:
+    """The row of these paths; those that differ in methods are told one by one."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for path in paths:
+        groups.setdefault(found[_plain(path)].methods, []).append(path)
+    requests = ", ".join(
+        ", ".join(f"`{'' if methods == {'GET'} else '/'.join(sorted(methods)) + ' '}{path}`" for path in group)
+        for methods, group in groups.items()
+    )
+    logins = list(dict.fromkeys(found[_plain(path)].login for path in paths))
+    yield f"| {requests} | {', '.join(logins)} | {meaning} |"
+
+
+def _others() -> Iterator[str]:
+    """The rows of what has ports of its own, and no routes: its paths are configured."""
+    events, rosters = ("/".join(sorted(set(methods) - {"HEAD"})) for methods in (webhook.METHODS, service.METHODS))
+    yield f"| `{events}` to a source's `Path` | [its secret](events.md) | takes an event |"
+    yield f"| `{rosters} /roster/USER` | [`Auth`](roster-service.md#the-login) | a roster |"
+
+
+def _plain(path: str) -> str:
+    return path.partition("?")[0]
+
+
+async def _routes() -> Mapping[str, _Route]:
+    """Each path of the pages' port, with what is between `<` and `>` in capitals, and `SET` for the name of a set."""
+    events: list[Event] = []
+    # Nobody is logged in: no request comes as far as Redis.
+    connections = [Connection(open_client(StoreSettings("redis://127.0.0.1:1"))) for _ in range(2)]
+    desk = AdminConnection(connections[0], lambda: ConfigContext({}), Config)
+    watch = Watch(connections[1], _never, events.append)
+    settings = Settings("127.0.0.1", login=Basic("ops", Secret("x")))
+    app = site_app(settings, watch, desk, _never, events.append, health=Health(Status().view))
+    add_metrics(app, connections[1], dict, _never)
+    found: dict[str, _Route] = {}
+    for rule in app.url_map.iter_rules():
+        path = re.sub(rf"(?<=/)({'|'.join(SETS)})(?=/)|(?<=/edit/)({'|'.join(SETS)})$", "SET", rule.rule)
+        path = re.sub("<([a-z]+)>", lambda match: match[1].upper(), path)
+        for method in (rule.methods or set()) - {"HEAD"}:
+            login = await _login(app, method, rule.rule)
+            before = found.get(path, _Route(frozenset(), login))
+            if before.login != login:
+                raise ValueError(f"{path} needs a login for some methods only")
+            found[path] = _Route(before.methods | {method}, login)
+    for connection in connections:
+        await connection.aclose()
+    return found
+
+
+async def _login(app: QuartTrio, method: str, path: str) -> str:
+    """What the app wants of a stranger who sends this request."""
+    client = app.test_client()
+    answer = await (client.get if method == "GET" else client.post)(path, headers={"Host": "127.0.0.1"})
+    if "WWW-Authenticate" in answer.headers:
+        return "yes; Basic, bearer"
+    return "yes" if answer.status_code == 401 or "/login" in answer.headers.get("Location", "") else "no"
+
+
+def _never() -> NoReturn:
+    raise AssertionError("Without a login nobody is told anything.")
