@@ -51,14 +51,16 @@ def check_store(config: Config) -> list[Finding]:
             found += _at_most_once(config, facts)
             found += _failover(client, config)
             found += _each(
-                lambda: _key_types(client, config),
-                lambda: _neighbours(client, config),
-                lambda: check_pauses(client, config),
-                lambda: check_queues(client, config, facts),
-                lambda: check_unfinished(client),
-                lambda: check_due(client, config),
+                [
+                    lambda: _key_types(client, config),
+                    lambda: _neighbours(client, config),
+                    lambda: check_pauses(client, config),
+                    lambda: check_queues(client, config, facts),
+                    lambda: check_unfinished(client),
+                    lambda: check_due(client, config),
+                ]
             )
-            found += _each(lambda: check_original(client, config), asked_by_run=False)
+            found += _each([lambda: check_original(client, config)], asked_by_run=False)
         except StoreUnavailable as error:
             why = "Without Redis no jobs are taken, and producers cannot push."
             found.append(
@@ -70,7 +72,7 @@ def check_store(config: Config) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True) -> Iterator[Finding]:
+def _each(questions: Iterable[Callable[[], Iterable[Finding]]], *, asked_by_run: bool = True) -> Iterator[Finding]:
     for question in questions:
         try:
             yield from question()

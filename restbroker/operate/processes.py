@@ -218,7 +218,7 @@ def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker:
     """Return the jobs, the oldest first. Others may write there too: what cannot be read is left out."""
     found: list[Work] = []
     for thread, raw in work.items():
-        with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             found.append(_work(thread, raw, secrets, is_restbroker=is_restbroker))
     return sorted(found, key=lambda one: one.job.at_s)
 

@@ -6,6 +6,7 @@ other roster.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 import attrs
@@ -112,7 +113,7 @@ def fetch(
     `tell` is called with the numbers of users done and of all. Raise `ServerUnreachable`,
     `ServerRefusal`, or `RestbrokerError` if the server says no in another way.
     """
-    return trio.run(_fetch, target, host, users, one_sided, tell)
+    return trio.run(partial(_fetch, target, host, users, one_sided=one_sided, tell=tell))
 
 
 def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact], int]:
@@ -146,7 +147,8 @@ async def _fetch(
     target: Target,
     host: str,
     users: Sequence[str],
-    one_sided: bool,  # noqa: FBT001 - trio.run passes by place
+    *,
+    one_sided: bool,
     tell: ProgressCallback,
 ) -> FetchedRosters:
     http = open_transport(target)
