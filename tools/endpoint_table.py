@@ -34,7 +34,7 @@ PAGE: Final = "docs/web.md"
 HEADING: Final = "## Paths"
 MEANINGS: Final[Mapping[str, str]] = {
     "/": "what is wrong and what to do; totals, causes, charts of the last three hours",
-    "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes; in all and for each process",
+    "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes",
     "/queues /queue?name=…": "waiting jobs, their age, why a queue does not move",
     "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
     "/sources /test-events": "event sources; a test [whether events come](check.md#whether-events-come)",

@@ -254,8 +254,8 @@ class Acker:
                 self.identity.warn_once(
                     "StoreRefused",
                     f"Redis refuses to settle a job ({type(self.refused[0].settlement).__name__.lower()}).",
-                    "No more jobs are taken until it does. Check that the keys retry, schedule and dead are sorted "
-                    "sets and that restbroker may write them.",
+                    "restbroker takes no more jobs until it does. Check that the keys retry, schedule and dead are "
+                    "sorted sets and that restbroker may write them.",
                 )
                 tried = list(self.refused)
                 # They stay listed meanwhile: nothing is fetched, and /readyz says so.

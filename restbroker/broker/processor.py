@@ -428,16 +428,17 @@ class Processor:
 
 _BEGUN = Reason(
     "Uncertain",
-    "A part of the command ran, but the rest could not be sent; AtMostOnce forbids sending it again.",
+    "A part of the command ran; restbroker could not send the rest, and AtMostOnce forbids sending it again.",
     "Check on the server what was done. A retry sends the whole command again.",
 )
 _DROPPED = Reason(
     "Uncertain",
-    "The command was sent, but no answer was read; a second try would be another request, so none is made.",
+    "restbroker sent the command but read no answer, and does not repeat it: that would be another request.",
     "Check on the server whether it was done. A retry sends it again.",
 )
 _TOO_OFTEN = Reason(
     "Uncertain",
-    "The command was sent several times without an answer and may have run each time; it is not safe to repeat.",
+    "restbroker sent the command several times without an answer; it may have run each time, and is not safe to "
+    "repeat.",
     "Check on the server whether it was done. A retry sends it again.",
 )

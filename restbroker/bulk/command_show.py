@@ -250,7 +250,7 @@ class Summary:
         output.table(("", ""), [(name, str(count)) for name, count in rows])
         if kept is not None:
             which = "that failed or were rejected" if self.failed else "that were rejected"
-            output.say(f"The rows {which} are in {kept}: correct them there, and run that file.")
+            output.say(f"The rows {which} are in {kept}: correct them there, and push that file.")
         if count := sum(self.uncertain.values()):
             rows_that = "1 row" if count == 1 else f"{count} rows"
             output.say(f"{rows_that} may have run: check the server before you push any of them again. Their jobs:")

@@ -206,7 +206,7 @@ def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
     if outcome == "delivered":
         return FailedRow(row, jid, "", "")
     if outcome == "negative":
-        return FailedRow(row, jid, NEGATIVE, 'The server says "no".')
+        return FailedRow(row, jid, NEGATIVE, 'The server answered "no".')
     found = error if isinstance(error, Mapping) else {}
     may_have_run = outcome == "uncertain" or details.get("may_have_run") is True
     return FailedRow(

@@ -89,7 +89,7 @@ def push(
     fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
     reply = client.run("bulk_push", [*fixed, *lists], arguments)
     if isinstance(reply, bytes):
-        raise StoreRefused(f"Redis refuses it: {text(reply)}", "Look at that key and who wrote it.")
+        raise StoreRefused(f"Redis refuses to push these rows: {text(reply)}", "Look at that key and who wrote it.")
     return integer(reply)
 
 

@@ -279,7 +279,10 @@ def _print_refusals(seen: Progress) -> None:
     if seen.gone:
         output.say(f"{output.jobs(seen.gone)} gone meanwhile: someone else was faster.")
     if seen.unseen:
-        output.say(f"{output.jobs(seen.unseen)} not searched: meanwhile others took them, or the newest of them.")
+        output.say(
+            f"{output.jobs(seen.unseen)} not searched: other processes took them first, or restbroker lost its place "
+            "in the queue. Run the command again for the rest."
+        )
 
 
 def _as_json(seen: Progress, action: Action) -> dict[str, Json]:

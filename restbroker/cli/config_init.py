@@ -276,7 +276,7 @@ def _offer_test(path: Path) -> Exit | None:
 def _print_next_steps(path: Path, answers: Answers, *, is_tested: bool) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
-    check = "" if is_tested else f"  restbroker check{where}            is all of it right?\n"
+    check = "" if is_tested else f"  restbroker check{where}            test everything\n"
     output.say(
         "What to do next:\n"
         f"{check}"

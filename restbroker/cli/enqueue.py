@@ -329,7 +329,7 @@ def _answer(
         once = f" once the {paused.what} {paused.name} is resumed"
     then = f"it is still queued and will be done{once}"
     if expires_at_s is not None and time.time() >= expires_at_s:
-        then = "it has expired and is not sent any more"
+        then = "it has expired and will not be sent"
     elif expires_at_s is not None:
         then += f", unless it expires before, at {local(expires_at_s)}"
     output.say(

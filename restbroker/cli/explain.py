@@ -134,8 +134,9 @@ def _where(place: Location, timeline: Timeline) -> str:
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
     yield from place.pause_texts
     if place.kind not in ("dead", "copy") and (expires_at_s := place.entry.expires_at_s) is not None:
-        passed = "It expired at {}: it is not sent any more, and leaves when its turn comes."
-        yield (passed if expires_at_s <= time.time() else "It is not sent later than {}.").format(local(expires_at_s))
+        is_over = expires_at_s <= time.time()
+        then = "It expired at {}: restbroker will not send it." if is_over else "restbroker does not send it after {}."
+        yield then.format(local(expires_at_s))
     if place.kind == "queue" and place.serving is None:
         meant = None if place.name in queues else nearest(place.name, queues)
         may = "" if meant is None else f" Did its producer mean {meant}?"
@@ -145,11 +146,14 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
         yield f"{'Its target gets no jobs now' if is_sent else 'It waits'}: {place.hindrance}"
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
-        yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."
+        yield f"No target of this configuration serves its queue {queue}: add --foreign-queues to push it there anyway."
     hint = _HINTS.get(place.kind)
     # What has ended since would run twice.
     if place.kind == "dead" and place.entry.error_class in NEVER_EDITED:
-        yield "A retry works only if this broker accepts its token by then. Else delete it, and push it again with one."
+        yield (
+            "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "
+            "a valid token."
+        )
     elif hint is not None and not (place.kind == "copy" and timeline.ends):
         yield hint.format(jid=timeline.jid)
     if place.kind in _EDITS and queue in queues and place.entry.error_class not in NEVER_EDITED:

@@ -95,7 +95,8 @@ def _ask(seen: Takeover, *, as_json: bool) -> None:
     """Ask on a terminal whether to move; end the command without a yes. Raise `UsageError` without a terminal."""
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{output.jobs(seen.jobs_to_move)} would be moved. This needs an answer, and stdin is not a terminal.",
+            f"{output.jobs(seen.jobs_to_move)} would be moved. This needs your confirmation, but stdin is not a "
+            "terminal.",
             "Add --yes to move them, or --dry-run to see them.",
         )
     if sys.stdout.isatty() and not as_json:

@@ -88,7 +88,7 @@ def _show(result: Result) -> None:
     output.say(f"Faults: {faults}. It took {duration_text(result.took_s)}; the same order again: --seed {result.seed}")
     if result.dead_by_code:
         why = ", ".join(f"{count} {name}" for name, count in result.dead_by_code.items())
-        output.say(f"Dead, as an operator would see them: {why}.")
+        output.say(f"Dead jobs, by code: {why}.")
     output.say(_outcome(result))
 
 

@@ -29,7 +29,7 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Problems) 
     """Return the section `Events` as it is to be used, every source checked; problems and notes go to `review`."""
     place = at("Events", "Sources")
     if not events.sources:
-        review.refuse(place, "is missing or empty; name at least one source, or take Events out.")
+        review.refuse(place, "is missing or empty; name at least one source, or remove Events.")
     owners = {queue: target.name for target in targets for queue in target.queues}
     is_open = not is_loopback(events.listen[0])
     paths: dict[str, str] = {}

@@ -30,7 +30,7 @@ _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
 _QUEUE = r"(?!.*:/.*@)\S(?:.{0,198}\S)?"
 """A queue's name, but no address with a login: names of queues are shown."""
-_EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
+_EXPECTED_QUEUE = "a queue's name, without control characters or blanks around it"
 
 
 @attrs.frozen

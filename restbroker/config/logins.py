@@ -28,7 +28,7 @@ def login(auth: Auth | None, address: RestAddress, place: str, review: Problems)
         case Auth(basic=None, bearer=None, auto=Basic() as auto):
             return issued_login(auto.check(at(where, "Auto"), review), fallback=True)
         case Auth(basic=None, bearer=None, auto=None):
-            review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
+            review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or remove it.")
         case _:
             pass  # several, which the reader refuses
     return None

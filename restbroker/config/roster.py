@@ -64,7 +64,7 @@ class RosterAuth:
             return self.basic.check(at(place, "Basic"), review)
         if self.key is not None:
             return self.key.check(at(place, "Key"), review)
-        review.refuse(place, "is empty; give exactly one of Basic and Key, or take it out.")
+        review.refuse(place, "is empty; give exactly one of Basic and Key, or remove it.")
         return None
 
 

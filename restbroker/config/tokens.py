@@ -74,7 +74,7 @@ class Token:
             why = "the token's jobs carry it or sign with it (or use SecretFile)"
             review.refuse(where, f"is missing or empty; {why}.")
         if self._previous is not None and is_blank(self._previous):
-            review.refuse(previous, "is empty; take it out.")
+            review.refuse(previous, "is empty; remove it.")
         placed: list[_Placed] = []
         for member, written in ((where, self._current), (previous, self._previous)):
             if not is_blank(written) and (tried := review.try_secret(member, written)) is not None:
@@ -102,7 +102,7 @@ def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Problems)
     for written in tokens:
         place = at("Tokens", written.name)
         if written.name == FLAT_TOKEN and flat is not None:
-            review.add(place, "is the name of the token that Token gives; choose another, or take Token out.")
+            review.add(place, "is the name of the token that Token gives; choose another, or remove Token.")
         token, secrets = written.check(place, review)
         found.append(token)
         placed.append(secrets)

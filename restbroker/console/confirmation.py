@@ -21,7 +21,7 @@ def confirm(question: str, *, yes: bool = False) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{question} This needs an answer, and stdin is not a terminal.",
+            f"{question} This needs your confirmation, but stdin is not a terminal.",
             "Add --yes to go ahead, or --dry-run to see what would be done.",
         )
     if not typer.confirm(question, err=True):

@@ -37,7 +37,7 @@ def find_server(environ: Mapping[str, str]) -> Path:
         if found is None:
             raise RestbrokerError(
                 f"${VARIABLE} names {named}, which is not a program that can be run.",
-                f"Correct it, or unset {VARIABLE} to have one looked for.",
+                f"Correct it, or unset {VARIABLE}: the demo then looks for one.",
             )
         return Path(found)
     for name in ("valkey-server", "redis-server"):

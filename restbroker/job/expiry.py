@@ -50,6 +50,6 @@ def _seconds(value: Json) -> float | None:
 
 _BAD: Final = Reason(
     "BadExpiry",
-    f'The job\'s "{FIELD}" is no time, so it is unclear until when it may be sent.',
+    f'The job\'s "{FIELD}" is not a time, so restbroker cannot tell when it expires.',
     "Push it with epoch seconds, such as 1790000000.5, or leave the member out.",
 )

@@ -28,7 +28,7 @@ __all__ = [
 
 @light
 class Delivered:
-    """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is no JSON).
+    """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is not JSON).
 
     `negative`: the server answered "no" to a question (ejabberd's `check_account` with 1). `note`: how it was done,
     where that is not plain ("already done", "answer truncated"). `by_us`: nothing was sent to the server, so that

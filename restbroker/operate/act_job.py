@@ -94,7 +94,8 @@ SIGNED_FOR_A_QUEUE: Final = Refusal(
     "it would die as BadSignature. Sign and push it again, for the other queue."
 )
 SHOWN_THERE: Final = Refusal(
-    "One of its arguments is hidden, and would be shown in that queue: give it a new value first (edit), or remove it."
+    "One of its arguments is hidden, and would be shown in that queue: give the argument a new value first (edit), or "
+    "remove it from the job."
 )
 
 

@@ -30,7 +30,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 "TokenFitsNowhere",
                 message=f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
                 why="Every job that carries it dies.",
-                hint=f"Correct the names in Tokens.{token.name}, or take the token out.",
+                hint=f"Correct the names in Tokens.{token.name}, or remove the token.",
             )
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
         if words:
@@ -98,7 +98,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "redis",
             "DeadSetFull",
             message=f"{dead} jobs are in the dead set, and DeadLimit is {limit}.",
-            why="No job is taken, so that no failed job is overlooked.",
+            why="restbroker takes no jobs, so that no one overlooks the failed ones.",
             hint="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
         )
     if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):

@@ -45,7 +45,7 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
     yield from (_quiet(queue, process, served=served) for process in quiet)
     if pause is not None:
         message = pauses.of_queue(queue.name, pause)
-        why = "No more jobs are taken from this queue; jobs in progress finish."
+        why = "Processes take no more jobs from this queue; jobs in progress finish."
         hint = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
         yield Finding("warning", AREA, "QueuePaused", message=message, why=why, hint=hint)
     elif queue.size is None:

@@ -29,8 +29,8 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
             AREA,
             "Cluster",
             message="This is Redis Cluster.",
-            why="It spreads Sidekiq's keys (queues, retry, schedule, dead) over its nodes, and a job can then not be"
-            " moved from one to the other in one step. Sidekiq refuses it, too.",
+            why="It spreads Sidekiq's keys (queues, retry, schedule, dead) over its nodes, and cannot move a job from"
+            " one node to another in one step. Sidekiq refuses it, too.",
             hint="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
         )
         return

@@ -62,7 +62,7 @@ def check_store(config: Config) -> list[Finding]:
             )
             found += _each([lambda: check_original(client, config)], asked_by_run=False)
         except StoreUnavailable as error:
-            why = "Without Redis no jobs are taken, and producers cannot push."
+            why = "Without Redis restbroker takes no jobs, and producers cannot push."
             found.append(
                 Finding("problem", AREA, "Unreachable", message=error.message, why=why, hint=error.hint, cause="store")
             )

@@ -312,8 +312,8 @@ def _fields_of(name: str, new: str) -> str:
     if was == now:
         return f"The argument {was} is hidden, and its value would be shown: give it a new value, or remove it."
     return (
-        f"The argument {was} is hidden, and its value would be shown as {now}: take {was} out, and give {now} a value"
-        " of its own."
+        f"The argument {was} is hidden, and its value would be shown as {now}: remove {was}, and give {now} a value of"
+        " its own."
     )
 
 
@@ -375,7 +375,7 @@ def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str
     if proof.signature is not None:
         was, job = args[2], sealing.seal(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
         if arguments.token(job.fields.get("args")) == was:
-            return "It would be too large to seal again. Make it smaller, or push several jobs."
+            return "The edited job would be too large to sign. Make it smaller, or push several jobs."
     return EditedJob(dict(job.fields), wanted.queue, is_another=True)
 
 

@@ -45,7 +45,7 @@ def exact(client: Client, queue: str) -> QueueName:
         raise UsageError(
             f"More than one queue matches {queue}, because names that are not UTF-8 are shown like this. "
             "Nothing was done.",
-            "Use redis-cli on the keys `queues` and `paused`, which takes each name by its own bytes.",
+            "Use redis-cli on the keys `queues` and `paused`: it shows and takes the bytes of each name.",
         )
     return meant
 

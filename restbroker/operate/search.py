@@ -147,7 +147,7 @@ class _Query:
         if self._large:
             yield f"the arguments of {self._large} jobs that have more than {SHOWN_BYTES // 1024} KiB"
         if self._unread:
-            yield f"{self._unread} entries that are no jobs: not a JSON object"
+            yield f"{self._unread} entries that are not jobs: not a JSON object"
 
 
 def _words(sought: where.SearchTerms) -> Iterator[bytes]:

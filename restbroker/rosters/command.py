@@ -269,7 +269,7 @@ def _conclude(found: operate.RefreshResult, without: Sequence[str], timeout_s: f
     for why in dict.fromkeys(found.errors):
         output.say(why)
     if found.failed and not found.errors:
-        output.say("Users who failed are retried alone: `restbroker retries list` shows them and why.")
+        output.say("restbroker retries the users who failed, one by one: `restbroker retries list` shows them and why.")
     if found.waiting:
         after = duration_text(timeout_s)
         output.say(f"After {after}, {count_text(found.waiting, 'job')} had not ended; they stay queued.")

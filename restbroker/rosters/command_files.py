@@ -293,7 +293,7 @@ def _print_refused(refused: Iterable[RefusedRoster]) -> None:
 
 
 def _print_omitted(user: str, bad: BadRoster) -> None:
-    output.say(f"Left out of {user}'s: {bad}")
+    output.say(f"Left out of the roster of {user}: {bad}")
 
 
 def _conclude(found: FileContents, done: ImportProgress, *, dry_run: bool, as_json: bool) -> None:

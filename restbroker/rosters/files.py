@@ -248,7 +248,7 @@ def _wrong_in(header: list[str]) -> tuple[str, str] | None:
         if name not in COLUMNS and name.strip().lower() in COLUMNS:
             return "has columns with other names", "Write them in lower case and without blanks."
     if others := [name for name in header if name not in COLUMNS]:
-        return f'has a column "{printable(others[0], _LONGEST_QUOTED)}"', "Take it out."
+        return f'has a column "{printable(others[0], _LONGEST_QUOTED)}"', "Remove it."
     missing = [name for name in ("user", "jid") if name not in header]
     return (f"has no column {' and no column '.join(missing)}", "Add it.") if missing else None
 

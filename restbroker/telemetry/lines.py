@@ -91,7 +91,9 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "broker.stopping", fields)
         case events.BrokerQuiet():
             # A warning: whoever wonders later why nothing is done must find it.
-            return Line("warning", "broker.quiet", fields | {"message": "No more jobs are taken until a restart."})
+            return Line(
+                "warning", "broker.quiet", fields | {"message": "The process takes no more jobs until a restart."}
+            )
         case events.BrokerStopped(clean=True):
             return Line("info", "broker.stopped", fields | {"clean": None, "left": None})
         case events.BrokerStopped():

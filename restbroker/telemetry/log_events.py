@@ -80,7 +80,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "redis.lost": LogEvent("error", "Redis is unavailable; once per outage and process."),
     "redis.rewrite": LogEvent(
         "info",
-        "Redis was asked to rewrite its append-only file ([why](guarantees.md#a-power-loss-of-redis)).",
+        "restbroker asked Redis to rewrite its append-only file ([why](guarantees.md#a-power-loss-of-redis)).",
     ),
     "source.opened": LogEvent(
         "info",

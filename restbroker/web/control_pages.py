@@ -144,7 +144,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "resume-target": Control(
         "targets",
         "Resume the target",
-        "Its jobs are taken again, unless something else prevents it.",
+        "Processes take its jobs again, unless something else prevents them.",
         lambda client, action: targets.resume(client, action.name, action.who, action.why),
     ),
     "quiet-process": Control(

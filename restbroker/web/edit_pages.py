@@ -368,7 +368,7 @@ def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
 def _value(name: str, text: str, was: Json) -> Json:
     """Return the typed text, or what it says as JSON if the argument was no text before.
 
-    Raise `UsageError` if it is no JSON then. The catalogue turns texts into numbers and lists later.
+    Raise `UsageError` if it is not JSON then. The catalogue turns texts into numbers and lists later.
     """
     if was is None or isinstance(was, str):
         return text

@@ -204,8 +204,8 @@ class Guard:
             return self.refuse(
                 403,
                 "ForeignForm",
-                "This request came from a page of another site, or the browser uses another address than the "
-                "one that arrives here.",
+                "This request came from a page of another site, or the address in the browser is not the "
+                "one that reaches restbroker.",
                 "Behind a reverse proxy, let it pass on name and port: proxy_set_header Host $http_host.",
             )
         mark = (await request.form).get("mark", "")

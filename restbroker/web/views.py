@@ -150,7 +150,7 @@ def _backlog(state: State) -> Chart:
 def _of_service(state: State) -> Iterator[Alarm]:
     unready = state.snapshot.metrics.get("unready") if state.snapshot is not None else None
     if isinstance(unready, str):
-        yield Alarm(unready, "No jobs are taken meanwhile; they wait in Redis.")
+        yield Alarm(unready, "The process takes no jobs meanwhile; they wait in Redis.")
     elif state.snapshot is not None and not rows(state, "processes"):
         yield Alarm("No broker is running.", "Jobs wait in their queues. Start one: restbroker run.", "processes")
 

@@ -127,7 +127,7 @@ async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_pr
         assert "NoApiVersions" not in found
     else:
         assert (found["NoApiVersions"].level, found["NoApiVersions"].cause) == ("problem", "config")
-        assert "Take ApiVersion out" in (found["NoApiVersions"].hint or "")
+        assert "Remove ApiVersion" in (found["NoApiVersions"].hint or "")
 
 
 def tokens(server: Ejabberd) -> list[object]:

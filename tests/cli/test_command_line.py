@@ -181,7 +181,7 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
         ("roster import -", "<&-", 2, "restbroker: Standard input is closed."),
         ("enqueue register user=a host=b password=-", "<&-", 2, "restbroker: Standard input is closed."),
         ("stats --config nowhere.json", "2>/dev/full", 2, ""),
-        ("dead retry --all", "<&-", 2, "This needs an answer, and stdin is not a terminal."),
+        ("dead retry --all", "<&-", 2, "This needs your confirmation, but stdin is not a terminal."),
         ("stats", ">&-", 8, "restbroker: The output cannot be written"),
         ("--help", ">&-", 8, "restbroker: The output cannot be written"),
         ("nonsense", "<&- >&- 2>&-", 2, ""),

@@ -213,7 +213,7 @@ def test_a_job_that_expired_unanswered_is_not_said_to_be_done_later(shell: Shell
     done = shell("enqueue", "status", "--expire", "100ms", "--wait", "--timeout", "60s")
     assert done.returncode == 6
     assert "is not done after 2.1 s" in done.stderr
-    assert "it has expired and is not sent any more" in done.stderr
+    assert "it has expired and will not be sent" in done.stderr
     assert "will be done" not in done.stderr
     explained = shell("explain", str(job(store)["jid"]))
     assert "It expired at" in explained.stdout + explained.stderr

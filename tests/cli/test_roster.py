@@ -100,7 +100,8 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     asked = do("delete john")
     assert asked.returncode == 2
     assert (
-        "Delete the roster of john with 1 contact? This needs an answer, and stdin is not a terminal." in asked.stderr
+        "Delete the roster of john with 1 contact? This needs your confirmation, but stdin is not a terminal."
+        in asked.stderr
     )
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
     assert do("delete john --yes").stderr == "john has no roster any more.\n"

@@ -317,13 +317,14 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     asked = shell("dead", "retry", "--all", "--foreign-queues")
     assert (
         asked.returncode,
-        f"Retry 4 jobs of the dead set, {question}? This needs an answer, and stdin is not a terminal." in asked.stderr,
+        f"Retry 4 jobs of the dead set, {question}? This needs your confirmation, but stdin is not a terminal."
+        in asked.stderr,
     ) == (
         2,
         True,
     )
     named = shell("dead", "retry", "j0", "--foreign-queues")
-    assert (named.returncode, "'default' (1)? This needs an answer" in named.stderr, count(store, "dead")) == (
+    assert (named.returncode, "'default' (1)? This needs your confirmation" in named.stderr, count(store, "dead")) == (
         2,
         True,
         4,

@@ -66,7 +66,9 @@ def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell
     assert "j1" in planned.stdout
     refused = shell("queues", "delete", "rest", "--where", "jid = j1")
     assert refused.returncode == 2
-    assert "Delete 1 job of the queue rest? This needs an answer, and stdin is not a terminal." in refused.stderr
+    assert (
+        "Delete 1 job of the queue rest? This needs your confirmation, but stdin is not a terminal." in refused.stderr
+    )
     assert queues.sizes(store, ["rest"]) == {"rest": 3}
     assert noted(store) == []
     done = shell("queues", "delete", "rest", "--where", "jid = j1", "--yes", "--json")
@@ -88,7 +90,7 @@ def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store:
     refused = shell(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "user: alice → bob" in refused.stderr
-    assert "Edit 1 job of the queue rest? This needs an answer, and stdin is not a terminal." in refused.stderr
+    assert "Edit 1 job of the queue rest? This needs your confirmation, but stdin is not a terminal." in refused.stderr
     for wrong, told in (
         (("user=bob",), "the jobs in exactly one way"),
         (("--all",), "nothing to change"),

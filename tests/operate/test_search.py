@@ -149,7 +149,7 @@ def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, 
         shown = found(client, configured, text)
         assert places(shown) == [], text
         assert "the arguments of 1 jobs that have more than 64 KiB" in shown.unseen
-        assert "2 entries that are no jobs: not a JSON object" in shown.unseen
+        assert "2 entries that are not jobs: not a JSON object" in shown.unseen
     assert places(found(client, configured, "large")) == [("queue", "rest", "large")]
 
 

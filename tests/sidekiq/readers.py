@@ -129,7 +129,7 @@ class Reader:
             # The lists show the text as the only argument; its details and buttons do not find it.
             if place == "queue" or (place != "dead" and self.needs_queue):
                 raise
-            _wrong(f"{place}: it is no JSON that Ruby parses")
+            _wrong(f"{place}: it is not JSON that Ruby parses")
 
     def _queues(self, info: Mapping[str, Any]) -> None:
         # From 7 on the first that is there counts; 8.0.8 and 8.0.9 insist on capsules.
@@ -208,7 +208,7 @@ def _parse(raw: bytes | str) -> Any:
         value = json.loads(raw, parse_constant=_gone)
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        _gone("it is no JSON that Ruby parses")
+        _gone("it is not JSON that Ruby parses")
     if _depth(value) > _DEEPEST:
         _gone("it is nested deeper than Ruby parses")
     return value

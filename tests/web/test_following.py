@@ -37,7 +37,7 @@ async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is
     assert "Waiting 5" in found.text
     assert 'http-equiv="refresh"' in waiting.text
     found = parse(link, ended.text)
-    assert "Done 3 3 of them concluded" in found.text
+    assert "Done 3 3 of them without a record" in found.text
     assert "Failed again 2" in found.text
     assert found.row("ServerError")[:2] == ["2", "dead"]
     assert len(found.links_to("/dead?where=failure_group")) == 1

@@ -38,7 +38,7 @@ CONFIG: Final = Table(
             "set it, or have each job name its `host`",
         ),
         "DefaultURL, NoScheme, NoTLS": Row(
-            "what is assumed about the server's URL; TLS keys beside `http://`",
+            "what restbroker assumes about the server's URL; TLS keys beside `http://`",
             "write the whole URL, or remove the keys without effect",
         ),
         "LoginInURL, NoCredentials, PlainLogin": Row(
@@ -96,7 +96,7 @@ REDIS: Final = Table(
             "([sidekiq.md](sidekiq.md#a-redis-user))",
         ),
         "NotLookedAt": Row(
-            "a command of operators' tools that this Redis user may not call: their output lacks that part",
+            "a command that operators' tools need and this Redis user may not call: their output lacks that part",
             "nothing, or give this user the rights ([sidekiq.md](sidekiq.md#a-redis-user))",
         ),
         "WrongType": Row(
@@ -183,7 +183,7 @@ REDIS: Final = Table(
             "start `restbroker run`: it requeues them; `Recovering`: nothing, this is under way",
         ),
         "Orphans": Row(
-            "jobs in progress of an identity that is registered nowhere",
+            "jobs in progress whose process has no record in Redis",
             "run the command that it names once you are sure that the process is gone",
         ),
         "OriginalLeft": Row(
@@ -318,15 +318,15 @@ TARGET: Final = Table(
         "OtherHost, OtherSchema": Row(
             "`mongooseim`: the listener answers to another `Host`; the URL leads to another endpoint than "
             "`Schema` ([mongooseim.md](servers/mongooseim.md))",
-            "take the `Host` or the URL that it names",
+            "use the `Host` or the URL that it names",
         ),
         "OtherPort, OtherPath": Row(
             "`openfire-rest`: the URL leads to the port of web clients, or not to the plugin "
             "([openfire.md](servers/openfire.md))",
-            "take the URL that it names",
+            "use the URL that it names",
         ),
         "NotAdministrator": Row(
-            "`openfire-chat`: the login is no administrator's, so it cannot log in users without passwords "
+            "`openfire-chat`: the login is not an administrator's, so it cannot log in users without passwords "
             "of their own ([openfire.md](servers/openfire.md)); or Openfire answers 500",
             "log in as an administrator, by name without a domain, or give each user a line in `PasswordsFile`",
         ),

@@ -26,7 +26,9 @@ DEAD: Final = Table(
             "The reply id is neither a text nor a number.",
             "Push a text, a number or none.",
         ),
-        "BadExpiry": Row("`expiry` is no time.", "Push epoch seconds, such as 1790000000.5, `null`, or leave it out."),
+        "BadExpiry": Row(
+            "`expiry` is not a time.", "Push epoch seconds, such as 1790000000.5, `null`, or leave it out."
+        ),
         "BadToken": Row(
             "The third element is not a token of the configuration.",
             "Push the job again with a token of the configuration (`Token`, `TokenFile` or `Tokens`).",
@@ -86,7 +88,7 @@ DEAD: Final = Table(
             "Rosters: a refresh at a target with `WritesOnly`, and no other target refreshes.",
             "See [while Prosody is down](roster-refresh.md#while-prosody-is-down).",
         ),
-        "RefreshRefused": Row("Rosters: Prosody could not read a list of one name.", "See Prosody's log."),
+        "RefreshRefused": Row("Rosters: Prosody could not read the request to refresh one user.", "See Prosody's log."),
         "CommandFailed": Row("Status 200, but the result says that it failed.", "See the server's log, or its answer."),
         "CommandForbidden": Row(
             "Status 403 for this command, while others are allowed; MongooseIM: 401 for this operation.",
@@ -95,7 +97,7 @@ DEAD: Final = Table(
         ),
         "BadRequest": Row(
             'Only "400 Bad Request". It may have run (ejabberd 24.12, interface version 0).',
-            "Check the server.",
+            "Check on the server whether it was done.",
         ),
         "UserLoginRefused": Row(
             "Openfire chat: the acting user could not log in.",
@@ -230,7 +232,7 @@ TRIED_AGAIN: Final = Table(
         ),
         "CutOff": Row(
             "Sent, but restbroker stopped before the answer, and it is not safe to repeat; or restbroker failed.",
-            "Check the server.",
+            "Check on the server whether it was done.",
         ),
         "Uncertain": Row(
             "Sent too often without an answer; it is not sent again.",

@@ -195,7 +195,7 @@ WARNINGS: Final = Table(
             "check Redis; `Except` with the bot's address works without Redis",
         ),
         "EventParked": Row(
-            "a message from RabbitMQ is no event of MongooseIM: it was acknowledged, and is in the dead set "
+            "a message from RabbitMQ is not an event of MongooseIM: it was acknowledged, and is in the dead set "
             "as a job of the source's class with the content in `raw`",
             "see `restbroker dead list`, `dead show`; let only MongooseIM publish to these exchanges "
             "([rabbitmq.md](rabbitmq.md))",
@@ -217,7 +217,7 @@ WARNINGS: Final = Table(
         ),
         "OpenfireAway": Row(
             "a user's stream cannot be opened, or the user cannot log in; once for all users until "
-            "`OpenfireBack`. Tried again, finally every 5 s",
+            "`OpenfireBack`. restbroker tries again, at last every 5 s",
             "check Openfire; `restbroker check` tries the same",
         ),
         "OpenfireDenied": Row(
@@ -243,8 +243,8 @@ WARNINGS: Final = Table(
         ),
         "OpenfireBack": Row("events are read again", "nothing: this ends an earlier warning"),
         "RabbitMQAway": Row(
-            "RabbitMQ cannot be reached, or ended the connection; once until `RabbitMQBack`. Tried again "
-            "after half a second, then less often, finally every 5 s",
+            "RabbitMQ cannot be reached, or ended the connection; once until `RabbitMQBack`. restbroker "
+            "tries again after half a second, then less often, at last every 5 s",
             "check RabbitMQ; `restbroker check` tries the same",
         ),
         "RabbitMQDenied": Row(

@@ -73,7 +73,7 @@ class CopiesFile:
             return
         if damaged:
             lines = "a line" if damaged == 1 else f"{damaged} lines"
-            self._warn(f"The copies of rosters in {self.path} are used but for {lines} of it, damaged.")
+            self._warn(f"restbroker uses the copies of rosters in {self.path}, but not {lines} that cannot be read.")
         now_s, now_at = trio.current_time(), time.time()
         for user, body, read_at in found:
             read_s = now_s - max(0.0, now_at - read_at)

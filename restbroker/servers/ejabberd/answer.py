@@ -28,7 +28,7 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 
 def parse(body: bytes) -> tuple[str, Json, bool]:
-    """Return a body as text, the same parsed (None if it is no JSON), and whether it is JSON."""
+    """Return a body as text, the same parsed (None if it is not JSON), and whether it is JSON."""
     text = body.decode("utf-8", "replace")
     try:
         return text, orjson.loads(body), True

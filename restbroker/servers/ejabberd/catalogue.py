@@ -26,7 +26,7 @@ from restbroker.servers.ejabberd.options import Options
 _DANGERS: Final = command_facts.dangers()
 API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
-NO_API_VERSION: Final = "Take ApiVersion out of the configuration, or use ejabberd 24.02 or newer."
+NO_API_VERSION: Final = "Remove ApiVersion from the configuration, or use ejabberd 24.02 or newer."
 """What to do if `too_old` finds something."""
 _HOST_RIGHTS_SINCE: Final = (26, 7)
 """From this version on an account may only name a `host` of which it is an administrator."""

@@ -98,7 +98,7 @@ def parse_value(value: Json, depth: int = 1) -> Template:
         case None | bool() | int() | float():
             return value
         case _:
-            raise BadTemplate("is no JSON.")
+            raise BadTemplate("is not JSON.")
 
 
 def parse_path(text: str) -> Path:

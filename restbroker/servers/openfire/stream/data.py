@@ -74,14 +74,14 @@ def _writable(members: dict[str, Json]) -> Data:
 
 
 def _repair(text: str) -> Data:
-    """Return the members of data that is no JSON: each value ends where the next known name begins.
+    """Return the members of data that is not JSON: each value ends where the next known name begins.
 
-    A value that is no JSON, such as an object with an unescaped text in it, is returned as the text that stands there.
+    A value that is not JSON, such as an object with an unescaped text in it, is returned as the text that stands there.
     """
     begun = list(_BEGINNING.finditer(text))
     end = _END.search(text)
     if not begun or begun[0].start() > 0 or end is None:
-        return Data(None, "it is no JSON")
+        return Data(None, "it is not JSON")
     ends = [*(one.start() for one in begun[1:]), end.start()]
     members: dict[str, Json] = {}
     unread: list[str] = []
@@ -95,7 +95,7 @@ def _repair(text: str) -> Data:
     found = _writable(members)
     if not unread or found.fault is not None:
         return found
-    return Data(members, f"the value of {', '.join(unread)} is no JSON, and is given as text")
+    return Data(members, f"the value of {', '.join(unread)} is not JSON, and is given as text")
 
 
 def _value(written: str) -> Json:
@@ -109,4 +109,4 @@ def _value(written: str) -> Json:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -98,7 +98,7 @@ class Options:
     )
     limit_bytes: Annotated[int, whole(_LEAST_LIMIT, _MOST_LIMIT)] = key(
         "LargestEvent",
-        "Bytes of the largest event; larger ones are lost. A message grows there by a third or more.",
+        "Bytes of the largest event; larger ones are lost. Events are longer than their messages by a third or more.",
         4 * 1024 * 1024,
     )
     buffer_bytes: Annotated[int, whole(_LEAST_BUFFER, _MOST_BUFFER)] = key(

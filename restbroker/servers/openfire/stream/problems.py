@@ -163,7 +163,7 @@ class ProblemReporter:
     def report_gap(self, user: str, gap: Gap) -> None:
         """Report that events of this user's stream may be missing."""
         between = f"between {_timestamp(gap.since_s)} and {_timestamp(gap.until_s)}"
-        what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
+        what = f"Source {self.source}: events of {user} {between} may be missing: {gap.why}."
         hint = "Openfire keeps no events. Do not log off users whose events restbroker reads."
         self.report(OperatorWarning("OpenfireGap", what, hint))
 

@@ -30,7 +30,7 @@ TAKEN: Final = Answer(202)
 
 
 def read_json(body: bytes) -> dict[str, Json]:
-    """Return the members of a stanza that was posted as JSON; raise `MalformedEvent` if it is no JSON object."""
+    """Return the members of a stanza that was posted as JSON; raise `MalformedEvent` if it is not a JSON object."""
     try:
         stanza = rubyjson.loads(body)
     except rubyjson.Unreadable as error:

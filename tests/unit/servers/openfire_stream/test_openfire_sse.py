@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_handed_on_as_text_with_the_reason(name: str, kin
     event = read(name, '{"body": "x"')
     assert event is not None
     assert (event.type, event.body) == (kind, None)
-    assert event.raw == {"event": name, "user": "ann", "text": '{"body": "x"', "parse_error": "it is no JSON"}
+    assert event.raw == {"event": name, "user": "ann", "text": '{"body": "x"', "parse_error": "it is not JSON"}
 
 
 @rows("text", ["[" * 5000, '{"a": NaN}', '{"a": 1e999}', "7", '{"a": "\\ud800"}', '{"a": ' + "9" * 5000 + "}", "{}{"])
@@ -184,4 +184,4 @@ def test_a_value_that_is_no_json_is_given_as_text_and_the_members_beside_it_are_
     assert data.members is not None
     assert (data.members["id"], data.members["from"]) == ("a1", "eve@example.org")
     assert data.members["metaData"] == '{"question":["How "big"?"]}'
-    assert data.fault == "the value of metaData is no JSON, and is given as text"
+    assert data.fault == "the value of metaData is not JSON, and is given as text"
