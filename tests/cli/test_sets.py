@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from restbroker.servers.api.ladder import EXISTS
 from restbroker.store import history
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
@@ -132,9 +133,7 @@ def test_each_verb_takes_a_group_of_the_summary_and_touches_no_other_job(shell: 
     assert (first, cells[1:6]) == (whole, ["3", "75.0%", "ejabberd", "register", "AlreadyExists"])
     assert cells[8:] == ["j2", "u2@e.org exists."]
     shown = json.loads(shell("retries", "summary", "--json", "--limit", "1").stdout)
-    assert [(one["group"], one["jobs"], one["hint"]) for one in shown["groups"]] == [
-        (cells[0], 3, "Nothing, or push with `--ok-if-exists` (`ok_if_exists` in the job).")
-    ]
+    assert [(one["group"], one["jobs"], one["hint"]) for one in shown["groups"]] == [(cells[0], 3, EXISTS)]
     for listing in (("dead",), ("dead", "list"), ("retries",), ("retries", "list")):
         found = shell(*listing, "--group", cells[0]).stdout.splitlines()
         assert sorted(line.split("\t")[1] for line in found) == ["j0", "j1", "j2"]
