@@ -1,10 +1,10 @@
 """From the workers to the acker: jobs with their settlements in, groups out.
 
-A worker `add`s each job that has its settlement, and goes on at once; the acker `take`s all that is there, unless a
-fetch takes it along. While more jobs can be started it gathers for a moment, since a call of
-Redis costs about as much for fifty jobs as for one; when none can, it settles at once, so that a single job is answered
-at once. Always holds: what is added is in `Reservations.jobs` too until Redis confirmed it, so nothing is lost with
-what waits here; and it is bounded by what was fetched.
+A worker calls `add` for each job that has its settlement, and takes its next job at once. The acker calls `take` for
+all jobs in the buffer, unless a fetch settles them in its own round trip (`Acker.settle_and_fetch`). While more jobs
+can be started, the acker waits a moment for a larger group, since a call of Redis costs about as much for fifty jobs as
+for one; when none can, it settles at once. Always holds: each job in the buffer is in `Reservations.jobs` too until
+Redis confirms its settlement, so nothing is lost with the buffer; and it never holds more jobs than were fetched.
 """
 
 import attrs
@@ -22,9 +22,9 @@ GROUP_LIMIT = MAX_BATCH
 
 
 def group_size(jobs: list[JobInProgress]) -> int:
-    """Return how many of the first jobs are settled in one call: none behind one that is too large.
+    """Return how many jobs from the front of `jobs` one call of Redis settles: `GROUP_LIMIT` at most.
 
-    Redis takes a while for that one.
+    A group ends with its first oversized job, since Redis takes long to settle that.
     """
     group = jobs[:GROUP_LIMIT]
     return next((place for place, job in enumerate(group, 1) if job.size_bytes), len(group))
@@ -32,7 +32,10 @@ def group_size(jobs: list[JobInProgress]) -> int:
 
 @attrs.define(eq=False)
 class AckBuffer:
-    """The jobs of one pool that are to be settled. A list: a memory channel wakes its reader once per job."""
+    """The jobs of one pool that have a settlement and wait for the acker, oldest first.
+
+    It is a list and no memory channel, which would wake the acker once per job.
+    """
 
     ready: ReadyBuffer
     _jobs: list[JobInProgress] = attrs.field(factory=list)
@@ -43,7 +46,7 @@ class AckBuffer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
+        """Whether a group is being settled, or is about to be, so that a call of Redis is made anyway."""
         return bool(self._jobs) or not self._acker
 
     def add(self, job: JobInProgress) -> None:
@@ -54,20 +57,20 @@ class AckBuffer:
             self._acker.unpark_all()
 
     def put_back(self, jobs: list[JobInProgress]) -> None:
-        """Put back in front what was taken and not settled."""
+        """Put jobs that were taken and could not be settled back in front of all others, in this order."""
         if jobs:
             self._jobs[:0] = jobs
             self._acker.unpark_all()
 
     def take(self) -> list[JobInProgress]:
-        """Remove and return what is there now, the oldest first, as far as it fits into a group."""
+        """Remove and return the next group, the oldest job first (see `group_size`); an empty list if none waits."""
         count = group_size(self._jobs)
         jobs = self._jobs[:count]
         del self._jobs[:count]
         return jobs
 
     async def wait_for_group(self) -> bool:
-        """Wait until the next group is there, without taking it; return False once closed and all was taken."""
+        """Wait until `take` has jobs to return; return False once the buffer is closed and empty. Safe to cancel."""
         while True:
             while not self._jobs and not self._closed:
                 await self._acker.park()
@@ -77,7 +80,7 @@ class AckBuffer:
                 return bool(self._jobs)
 
     def close(self) -> None:
-        """Note that no more will come; to be called when the last worker is gone."""
+        """Note that no more jobs will be added; to be called when the last worker has ended."""
         self._closed = True
         self._acker.unpark_all()
 

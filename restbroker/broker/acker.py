@@ -64,7 +64,7 @@ class Acker:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a group is being settled, or about to be, so that Redis hears from us anyway."""
+        """Whether a group is being settled, or is about to be, so that a call of Redis is made anyway."""
         return self.buffer.is_busy
 
     def close(self) -> None:
@@ -72,12 +72,12 @@ class Acker:
         self.buffer.close()
 
     async def commit(self, jobs: list[JobInProgress]) -> None:
-        """Settle `jobs` as `settle` does, and try again later what Redis refuses."""
+        """Settle `jobs` as `settle` does; those that Redis refuses go to `refused`, which `run` tries again."""
         refused = await self.settle(jobs)
         self.refused += refused
 
     async def settle(self, jobs: list[JobInProgress]) -> list[JobInProgress]:
-        """Settle `jobs`; return those that Redis refuses in every form. Wait as long as Redis is away."""
+        """Settle `jobs` in Redis; return those that it refuses, also in a changed form. Wait while Redis is away."""
         refused: list[JobInProgress] = []
         rest = jobs
         while rest:
@@ -101,10 +101,11 @@ class Acker:
     async def settle_and_fetch(
         self, make_request: Callable[[], FetchRequest | None]
     ) -> tuple[FetchRequest, FetchAnswer] | None:
-        """Fetch what `make_request` asks for once it is our turn, and settle what is there in the same round trip.
+        """Fetch jobs, and settle the next group of the buffer in the same round trip.
 
-        Return the request and its answer; None if it returns None by then. Raise `StoreUnavailable` or
-        `StoreRefused`. Safe to cancel: what was not settled is back in the buffer.
+        Wait first until no other settling is under way, then call `make_request` for what to fetch. Return its request
+        and the answer of Redis; None if it returned None. Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel:
+        jobs that were not settled are in the buffer again.
         """
         # Trio lets all other tasks run first, also when a lock is free. What they finish meanwhile makes a group
         # larger; a pool that has nothing in progress is spared that.

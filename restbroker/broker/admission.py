@@ -1,4 +1,4 @@
-"""Whether a job is let in: its form is right, and its token is one that allows what it asks for.
+"""Admits a job: its payload and arguments have the right form, and its token is known and allows its command.
 
 The processor calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
 the token is answered; no token is shown, no matter where a producer put it.
@@ -36,7 +36,10 @@ _SEALED = (
 
 @light
 class AdmittedJob:
-    """A job that is let in, and what it asks for. Its fields say that its signature, if any, was accepted."""
+    """A job that was admitted, what its producer asks for, and the endpoint of its command.
+
+    If the job is signed, the fields of `payload` record that its signature was accepted.
+    """
 
     payload: Job
     submission: Submission
@@ -45,7 +48,10 @@ class AdmittedJob:
 
 @attrs.frozen
 class ReusableAdmission:
-    """What admits each unsigned job of one endpoint, token and queue, where nothing else of the job matters."""
+    """The result of one admission, valid for each unsigned job of the same endpoint, token and queue.
+
+    It exists only where no rule depends on the job's arguments.
+    """
 
     proof: Proof
     endpoint: Endpoint
@@ -62,9 +68,9 @@ class Admission:
     health: StoreHealth
 
     def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:
-        """Read the payload, and return the job in it, which `job.payload` keeps, or what it is instead.
+        """Parse the bytes of `job`, and return the payload, which `job.payload` keeps, or `NotAJob` if they hold none.
 
-        `started_at_s` (epoch seconds) is when a worker took it up; None: none does.
+        `started_at_s` (epoch seconds) is when a worker took the job; None if no worker has it.
         """
         recovered = self.crashes.of(job.raw) if self.crashes.counts else 0
         payload = None
@@ -79,9 +85,10 @@ class Admission:
         return entry
 
     def admit(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
-        """Return what the job asks for, or why it is not let in. Note in `job` what was found of it.
+        """Check token, arguments and expiry of a job; return what it asks for, or the reason why it is refused.
 
-        A reason shows no secret. A signed job gets its fingerprint.
+        `job` gets its command, its reply id, the proof of its token and, if it is signed, its fingerprint, as far as
+        the checks came. No secret is in a reason.
         """
         admitted = self._check(job, payload)
         if isinstance(admitted, Reason):
@@ -91,7 +98,11 @@ class Admission:
         return admitted
 
     def reusable_for(self, job: JobInProgress, admitted: AdmittedJob) -> ReusableAdmission | None:
-        """Return what admits jobs like this one, which was admitted; None if each has to be checked by itself."""
+        """Return what `admit_with` takes for further jobs of the endpoint, token and queue of `job`, just admitted.
+
+        Return None if each of them has to be checked by itself: the job is signed, its token is bound to hosts, or
+        arguments decide whether its command is dangerous.
+        """
         proof, endpoint = job.proof, admitted.endpoint
         if proof is None or proof.signature is not None or proof.token.hosts:
             return None
@@ -102,10 +113,10 @@ class Admission:
     def admit_with(
         self, known: ReusableAdmission, job: JobInProgress, payload: Job, token: Json, reply_id: ReplyId
     ) -> bool:
-        """Admit a job that has the same endpoint and queue as the one that `known` is of; return False if it may not.
+        """Admit a job of the endpoint and queue of `known` without a full check; return False if it needs that.
 
-        Then, as when its token is another one, nothing was noted. The arguments must be an object, and none of the
-        fields may say that the job was let in before.
+        It needs it if its `token` is another one or its expiry cannot be read; `job` is unchanged then. The caller
+        makes sure that the arguments are an object and that no field says that the job was admitted before.
         """
         tokens, proof = self.plan.tokens, known.proof
         expires_at_s = self._expires_at_s(payload, known.endpoint)
@@ -117,14 +128,18 @@ class Admission:
         return True
 
     def proof_of(self, payload: Job) -> Proof | None:
-        """Return the proof by which a job was let in before; None if that cannot be found out any more."""
+        """Return the token, secret and signature that fit `payload` now; None if its arguments or token are wrong."""
         submission = arguments.read(payload.fields.get("args"))
         if isinstance(submission, Reason):
             return None
         return self.plan.tokens.proof(submission.token, _own_jid(payload), submission, self._let_in_from(payload))
 
     def without_crashes(self, job: JobInProgress, payload: Job) -> Job:
-        """Return the job without its runs before crashes; those of a program that wrote no marks stay."""
+        """Return `payload` with `maybe_run` less the crashes of processes that had the job in progress.
+
+        For an at-most-once job: if it had been about to be sent at a crash, its mark would have made it dead. The
+        crashes stay counted if a program that writes no marks had it.
+        """
         counts = self.crashes.counts
         if job.recovered is None or f"!{job.recovered}" in counts:
             return payload

@@ -80,7 +80,7 @@ class Breaker:
 
     @property
     def held_for_s(self) -> float:
-        """Seconds for which the target still wants to be left alone (Retry-After), 0 if none are left."""
+        """Seconds until the target's last Retry-After is over, 0 if it is or there was none."""
         return self.rules.held_for_s(trio.current_time())
 
     @property
@@ -146,14 +146,14 @@ class Breaker:
         self._in_delivery -= 1
 
     def wake_waiting(self) -> None:
-        """Wake a job that waits, since there may be a place for it now."""
+        """Wake one job that waits in `enter`; if none waits, call the function that `call_when_free` set."""
         if self.waiting:
             self._entrance.unpark()
         elif self._when_free is not None:
             self._when_free()
 
     def call_when_free(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called whenever there may be a place for which no job waits in `enter`; None ends that."""
+        """Set the function to call whenever a place may be free and no job waits in `enter`; None removes it."""
         self._when_free = call
 
     def observe(
@@ -165,10 +165,11 @@ class Breaker:
         in_slot: bool = False,
         is_retry: bool = False,
     ) -> None:
-        """Note what became of a delivery of this command (its endpoint), after its `leave`.
+        """Note the outcome of a delivery of `command` (its endpoint), and trip or change the limit accordingly.
 
-        `duration_s`: how many seconds it took. `in_slot`: it had a place of its own beside the limit. `is_retry`: the
-        job failed before, so that another failure says more of the job than of the target.
+        To be called after `leave`. `duration_s`: how many seconds the delivery took. `in_slot`: the job had a place in
+        its command's slot, beside the limit. `is_retry`: the job failed before, so that another failure says more
+        about the job than about the target.
         """
         now_s = self._clock.current_time()
         match outcome:
@@ -228,7 +229,7 @@ class Breaker:
         self._failing.add(command)
 
     def deny(self, reason: Reason) -> None:
-        """Trip until a probe is let in, since the target refuses the broker itself."""
+        """Trip because the target refuses the broker's own login; the next probe that succeeds resets it."""
         self.rules.trip(trio.current_time(), reason.message)
         if self.denied is None:
             self.denied = reason
@@ -236,7 +237,7 @@ class Breaker:
         self._trip(reason)
 
     def trip(self, reason: Reason) -> None:
-        """Trip until a probe finds the target well, since it does not work at all now."""
+        """Trip because the target does not work at all; the next probe that succeeds resets it."""
         now_s = trio.current_time()
         if self.rules.permits:
             self.rules.trip(now_s, reason.message)
@@ -254,10 +255,10 @@ class Breaker:
         self._entrance.unpark_all()
 
     async def wait_to_probe(self) -> None:
-        """Wait until the target is to be probed.
+        """Wait until the breaker is tripped, and not for good, so that the target is to be probed. Safe to cancel.
 
-        It is more than a wait: no other task watches a breaker that admits jobs, so meanwhile this raises the adaptive
-        limit if all its places were taken for a calm while, and lets the next job in. Only the prober may wait here.
+        Meanwhile it raises the adaptive limit when all places were taken for `CALM_S` seconds, and wakes the next job,
+        since no other task watches a breaker that admits jobs. Only the prober may wait here.
         """
         while self.admits or self.is_final:
             limited = self.limit < self.concurrency
@@ -277,7 +278,7 @@ class Breaker:
         return self.rules.probe_due_s(now_s, jitter)
 
     def note_probe(self, found: Probe | Reason) -> None:
-        """Note what a probe found, or why it was not answered, and reset or trip accordingly."""
+        """Note the result of a probe, or the reason why it got none: reset if the target works for us, else trip."""
         self._probed_at_s = trio.current_time()
         if self.is_final:
             return

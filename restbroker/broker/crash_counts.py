@@ -1,7 +1,7 @@
 """In how many crashes each job was in progress, as Redis counts them: {digest of its bytes: count}.
 
-The processor adds them to a job's own count of runs, the poison detector finds suspects by them, and the acker ends the
-count of what is settled. Always holds: nearly always it is empty, and then a job pays for one look at it.
+Admission adds them to a job's own count of runs, the poison detector finds suspects by them, and the acker removes the
+count of each job that is settled. Always holds: with no crash the mapping is empty, and costs a job one look-up.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,10 @@ from restbroker.store.connection import Connection
 
 @attrs.define(eq=False)
 class CrashCounts:
-    """The counts as one pool knows them; `counts` has "!" and the digest too for what a program without marks ran."""
+    """One pool's copy of the counts, and their version in Redis.
+
+    `counts` has a second key, "!" and the digest, for each job that a program without high-water marks ran.
+    """
 
     store: Connection
     health: StoreHealth
@@ -28,15 +31,21 @@ class CrashCounts:
         return self.counts.get(digest(raw), 0)
 
     async def refresh(self, version: int) -> None:
-        """Load the counts of this version. Wait while Redis is away; raise `StoreRefused`."""
+        """Load the counts from Redis, where they have this version now.
+
+        Wait while Redis is away. Raise `StoreRefused` if Redis refuses the call.
+        """
         self.counts = await self.health.call_until_up(self.store, heartbeats.maybe_run)
         self.version = version
 
     async def load(self) -> None:
-        """Load the counts, no matter what is known; raise `StoreUnavailable` or `StoreRefused`."""
+        """Load the counts from Redis in one try. Raise `StoreUnavailable` or `StoreRefused` if that fails."""
         self.counts = await self.store.call(heartbeats.maybe_run)
 
     async def end(self, digests: Collection[str]) -> None:
-        """End these counts, here and in Redis. Wait while Redis is away; raise `StoreRefused`."""
+        """Remove the counts under these digests, here and in Redis.
+
+        Wait while Redis is away. Raise `StoreRefused` if Redis refuses the call.
+        """
         self.counts = {name: count for name, count in self.counts.items() if name not in digests}
         await self.health.call_until_up(self.store, heartbeats.forget, sorted(digests))

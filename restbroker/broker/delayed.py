@@ -1,4 +1,4 @@
-"""Jobs whose time has not come, which wait for it without a worker.
+"""Jobs that their connector wants to send only after some seconds, which they wait without a worker.
 
 The processor adds a job whose connector raised `NotYet`; `run` puts it in front of the ready buffer again. Always
 holds: such a job stays reserved and has no settlement, so that a stop requeues it with the rest; how many may wait is
@@ -18,7 +18,7 @@ from restbroker.broker.ready_buffer import ReadyBuffer
 
 @attrs.define(eq=False)
 class DelayedJobs:
-    """The delayed jobs of one pool; they go back to `_ready`. `_heap`: when each is due by Trio's clock."""
+    """The delayed jobs of one pool; they return to `_ready`. `_heap`: (time due on Trio's clock, ticket, job)."""
 
     _ready: ReadyBuffer
     _heap: list[tuple[float, str, JobInProgress]] = attrs.field(factory=list)
@@ -40,7 +40,7 @@ class DelayedJobs:
         heapq.heapify(self._heap)
 
     async def run(self) -> None:
-        """Put back what is due until cancelled."""
+        """Put each job back into the ready buffer when it is due, until cancelled."""
         while True:
             self._changed = trio.Event()
             with trio.move_on_at(self._heap[0][0] if self._heap else math.inf):

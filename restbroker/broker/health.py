@@ -36,9 +36,9 @@ They grow since two reasons may alternate with each try.
 class StoreHealth:
     """The state of Redis, as this process knows it.
 
-    `outages` rises at the beginning of each, reported or not, so that others can tell that time has a hole. `away_s` is
-    how many seconds all outages took together. `clock_ahead_s`: by how much Redis' clock is ahead of ours, at least;
-    negative if it is behind.
+    `outages` rises by one when an outage begins, reported or not, so that a task can see that there was one since it
+    looked. `away_s` is how many seconds all outages took together. `clock_ahead_s`: by how many seconds Redis' clock is
+    ahead of ours, at least; negative if it is behind.
     """
 
     report: Report
@@ -61,16 +61,16 @@ class StoreHealth:
     async def call_until_up(
         self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call `do` until Redis answers, and return its result. Only for what may be repeated.
+        """Call `do` in a thread until Redis answers, and return its result. Only for calls that may be repeated.
 
-        Wait while Redis is away, and report the outage. Raise `StoreRefused`. Safe to cancel.
+        Wait while Redis is away, and report the outage. Raise `StoreRefused` if Redis refuses the call. Safe to cancel.
         """
         return await self.await_until_up(partial(connection.call, do, *args, **kwargs))
 
     async def await_until_up(self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
-        """Await `ask()` as `call_until_up` calls `do`, where no thread is needed.
+        """Await `ask()` until Redis answers, and return its result, as `call_until_up` does, but without a thread.
 
-        `is_write`: its success ends an outage.
+        `is_write`: it writes to Redis, so that its success ends an outage.
         """
         wait_s = FIRST_WAIT_S
         while True:
@@ -87,9 +87,10 @@ class StoreHealth:
                 return result
 
     def note_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
-        """Note what Redis' clock showed between two moments of ours (all in epoch seconds).
+        """Set `clock_ahead_s` from the time `redis_s` that Redis returned to a call (all times in epoch seconds).
 
-        A time between the two is no difference: the way to Redis and back may explain it.
+        The call began at `asked_at_s` and ended at `answered_at_s` by our clock; a time between the two counts as no
+        difference.
         """
         self.clock_ahead_s = min(0.0, redis_s - asked_at_s) + max(0.0, redis_s - answered_at_s)
 

@@ -1,6 +1,6 @@
-"""The name under which one generation of a worker pool is known to Redis, and what it reports.
+"""The name under which one generation of a worker pool is registered in Redis, and its way to report events.
 
-Its agents share it. Always holds: a name is never used again; once Redis has taken its rights away, it stays fenced.
+All agents of the pool share it. Always holds: a name is never used again; an identity that Redis fenced stays fenced.
 """
 
 import os
@@ -15,7 +15,10 @@ from restbroker.telemetry.events import Event, IdentityFenced, OperatorWarning, 
 
 @attrs.define(eq=False)
 class Identity:
-    """The identity of one pool. `fenced` is set once Redis no longer knows it, or another pool of its generation."""
+    """The identity of one pool.
+
+    `fenced` is set once Redis no longer lists this identity, or that of another pool of the same generation.
+    """
 
     name: str
     report: Report
@@ -24,7 +27,7 @@ class Identity:
     _warned: set[str] = attrs.field(factory=set)
 
     def rename(self, name: str) -> None:
-        """Take another name, since Redis has one of that name already."""
+        """Take the name `name`, since Redis lists another identity under the current one."""
         self.name = name
 
     def fence(self) -> None:
@@ -34,7 +37,7 @@ class Identity:
             self.fenced.set()
 
     def retire(self) -> None:
-        """Note that it is taken back on purpose: a heartbeat that fails behind this is no fence."""
+        """Note that the generation removes this identity itself: a heartbeat that fails from now on is no fencing."""
         self.is_retired = True
 
     def warn_once(self, code: str, message: str, hint: str | None) -> None:
@@ -42,7 +45,7 @@ class Identity:
         self.report_once(message, OperatorWarning(code, message, hint))
 
     def report_once(self, what: str, event: Event) -> None:
-        """Report an event, but only the first of those about `what`."""
+        """Report `event`, unless one was reported with the same `what` before."""
         if what not in self._warned:
             self._warned.add(what)
             self.report(event)

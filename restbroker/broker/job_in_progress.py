@@ -3,7 +3,7 @@
 The poller makes it, the processor takes it through its delivery, the acker through its settling. Always holds: its two
 states change along `DELIVERY_STEPS` and `SETTLING_STEPS` only; `SENDING` is set before the first byte of the effect can
 leave, and a settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of
-it. What is history (`recovered`, `effected`, …) is no state: it never leads back.
+it. Fields about earlier runs (`recovered`, `effected`, …) are no states: they never set a job back.
 
     delivery   FETCHED ──► ADMITTED ──► MARKED ──► SENDING ──► ANSWERED
                               ▲ └─────────────────►┘ │ │
@@ -142,7 +142,7 @@ class JobInProgress:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether it must not be requeued: it may be running, or a part of what must not run twice is done."""
+        """Whether it must not simply be requeued: it may have run, or it is at-most-once and a part of it is done."""
         return self.delivery >= SENDING or (self.effected and self.at_most_once)
 
     def is_expired(self, now_s: float) -> bool:
@@ -154,15 +154,19 @@ class JobInProgress:
         self.granted_at_s = at_s
 
     def identify(self, payload: Job | None, recovered: str | None, started_at_s: float | None) -> None:
-        """Note what was read of its bytes: the job, None if they hold none, and its count of runs before a crash."""
+        """Keep the job that was parsed from its bytes (None if they hold none), and when a worker took it.
+
+        `recovered` is the digest under which its runs before a crash are counted, None if there were none;
+        `started_at_s` is in epoch seconds, None if no worker has it.
+        """
         self.payload, self.recovered, self.started_at_s = payload, recovered, started_at_s
 
     def address(self, command: str, reply_id: ReplyId) -> None:
-        """Note the command that it asks for, and where its answer goes: its producer knows the token."""
+        """Keep the endpoint of its command, and its reply id, which is None if its producer does not know the token."""
         self.command, self.reply_id = command, reply_id
 
     def prove(self, payload: Job, proof: Proof, fingerprint: Fingerprint | None) -> None:
-        """Note that its token, or its signature, is accepted."""
+        """Keep the payload, and the proof that its token or signature is valid, of a job that may still be refused."""
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
 
     def admit(
@@ -174,9 +178,10 @@ class JobInProgress:
         once: bool,
         expires_at_s: float | None = None,
     ) -> None:
-        """Note that it is let in, also once more behind a wait for its slot.
+        """Note that it is admitted; a job that waited for its slot is admitted a second time.
 
-        `once`: it must run at most once; `expires_at_s` (epoch seconds): it must not be sent any more then.
+        `once`: it must run at most once. `expires_at_s` (epoch seconds): from then on it must not be sent; None: it
+        never expires. Raise `IllegalTransition` if it is marked or sent already, or its settlement is decided.
         """
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
@@ -184,13 +189,13 @@ class JobInProgress:
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
 
     def mark(self) -> None:
-        """Note that Redis has it as about to be sent. Raise `IllegalTransition` if it is not let in, or answered."""
+        """Note that Redis marked it as about to be sent. Raise `IllegalTransition` if not admitted, or answered."""
         if not 0 < self.delivery < ANSWERED or self.settling:
             raise self._illegal(MARKED)
         self.delivery = max(self.delivery, MARKED)
 
     def start_sending(self) -> None:
-        """Note that its first byte may leave from now on. Raise `IllegalTransition` if it is not let in."""
+        """Note that its first byte may leave from now on. Raise `IllegalTransition` if it is not admitted."""
         if not 0 < self.delivery < ANSWERED or self.settling:
             raise self._illegal(SENDING)
         self.delivery = SENDING
@@ -200,33 +205,48 @@ class JobInProgress:
         self.hold(effected=True)
 
     def hold(self, *, effected: bool = False) -> None:
-        """Note that it was not sent, or is to be sent again: it waits. `effected`: a part of it is done."""
+        """Note that it was not sent, or is to be sent again, so that it waits. `effected`: a part of it is done.
+
+        Raise `IllegalTransition` if it is answered or its settlement is decided.
+        """
         if self.delivery is ANSWERED or self.settling:
             raise self._illegal(ADMITTED)
         self.delivery, self.effected = min(self.delivery, ADMITTED), self.effected or effected
 
     def answer(self) -> None:
-        """Note that the target answered what was sent; do nothing if nothing was sent."""
+        """Note that the target answered; do nothing if nothing was sent.
+
+        Raise `IllegalTransition` if a settlement is decided.
+        """
         if self.settling:
             raise self._illegal(ANSWERED)
         if self.delivery is SENDING:
             self.delivery = ANSWERED
 
     def decide(self, settlement: Settlement, event: JobFinished | None = None, context: Context | None = None) -> None:
-        """Note what becomes of it, and what is reported of that. Raise `IllegalTransition` if it was decided before."""
+        """Keep its settlement, and the event to report once Redis has settled it.
+
+        Raise `IllegalTransition` if a settlement was decided before.
+        """
         if self.settling:
             raise self._illegal(DECIDED)
         self.settlement, self.event, self.context, self.settling = settlement, event, context, DECIDED
 
     def decide_delivered(self, settlement: Settlement, status: int, took_s: float, context: Context | None) -> None:
-        """Note that it is done, of which only the status and the seconds that it took are reported."""
+        """Keep the settlement of a delivered job of which only status and duration (`took_s`, seconds) are reported.
+
+        Raise `IllegalTransition` if a settlement was decided before.
+        """
         if self.settling:
             raise self._illegal(DECIDED)
         self.settlement, self.context, self.settling = settlement, context, DECIDED
         self.status, self.took_s = status, took_s
 
     def revise(self, settlement: Settlement, event: JobFinished | None = None) -> None:
-        """Replace what was decided, since Redis did not take it in that form; None leaves what is reported."""
+        """Replace its settlement, which Redis refused, and its event; None keeps the event.
+
+        Raise `IllegalTransition` if no settlement is decided yet, or Redis has confirmed it.
+        """
         if not 0 < self.settling < CONFIRMED:
             raise self._illegal(DECIDED)
         self.settlement, self.event = settlement, event or self.event
@@ -244,7 +264,10 @@ class JobInProgress:
         self.settling = REFUSED
 
     def confirm(self) -> None:
-        """Note that it is settled, or in other hands: it is not in progress here any more."""
+        """Note that Redis has settled it, or gave it to another process: it is not in progress here any more.
+
+        Raise `IllegalTransition` if no settlement is decided, or it is confirmed already.
+        """
         if not 0 < self.settling < CONFIRMED:
             raise self._illegal(CONFIRMED)
         self.settling = CONFIRMED
@@ -257,9 +280,9 @@ class JobInProgress:
 class Reservations:
     """All jobs that Redis lists as those of one worker pool, fetched or in progress: {ticket: job}.
 
-    The poller adds them, the acker releases them once Redis has settled them. What Redis lists is in `jobs`, or is
-    about to be adopted by a reconcile. `last_number` is the highest ticket number issued, `memory_bytes` what all of
-    them take.
+    The poller adds them, the acker releases them once Redis has settled them. A job that Redis lists and `jobs` lacks
+    is added by the next reconcile. `last_number` is the highest ticket number issued, `memory_bytes` about how much
+    memory all jobs take.
     """
 
     jobs: dict[str, JobInProgress] = attrs.field(factory=dict)
@@ -275,7 +298,7 @@ class Reservations:
             self.last_number = max(self.last_number, jobs[-1].number)
 
     def skip_to(self, number: int) -> None:
-        """Issue no ticket number up to this one any more."""
+        """Issue only ticket numbers above this one from now on."""
         self.last_number = max(self.last_number, number)
 
     def release(self, *tickets: str) -> None:

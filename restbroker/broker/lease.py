@@ -1,8 +1,8 @@
 """Whether a generation may still start requests: only while its last confirmed heartbeat is young.
 
-The heartbeat confirms, the link checks. Always holds: a process that was suspended, or cut off from Redis for long
-enough that another may have taken its jobs, starts nothing before Redis has answered again. Time is CLOCK_BOOTTIME,
-which runs on while a virtual machine is suspended.
+The heartbeat calls `confirm`, the link checks `is_fresh`. Always holds: a process that was suspended, or cut off from
+Redis for so long that another may have taken its jobs, starts no request before Redis has answered again. Time is
+CLOCK_BOOTTIME, which advances while a virtual machine is suspended.
 """
 
 import sys

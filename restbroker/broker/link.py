@@ -1,4 +1,4 @@
-"""The way to the target for one delivery, which notes in the job what may have left; and why deliveries fail.
+"""Sends the requests of one delivery, and notes in the job whether bytes may have left; and why deliveries fail.
 
 The processor makes a `JobLink` for each round of a delivery, the prober a `ProbeLink`. Always holds: no byte of a
 command leaves unless its job is ours, the breaker admits jobs and the lease is fresh at that very moment.
@@ -30,7 +30,7 @@ from restbroker.transport.message import Request, Response, Transport
 
 
 class JobTakenAway(Exception):
-    """The job is in other hands by now: a reaper's, or back in its queue. It must not be sent."""
+    """The job is not reserved here any more: a reaper has it, or it is in its queue again. It must not be sent."""
 
 
 class JobExpired(Exception):
@@ -52,7 +52,7 @@ class ProbeLink:
     _transport: Transport
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Send the request and return the answer; raise `NotSent` or `MaybeSent`."""
+        """Send the request and return the answer; raise `NotSent`, or `MaybeSent` if it was sent and not answered."""
         return self._transport.send(request)
 
     send = ask
@@ -85,19 +85,20 @@ class JobLink:
     _took: bool = False
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Send a request that prepares the delivery, and return the answer. The job does not count as sent.
+        """Send a request without effect, such as a look-up, and return the answer. The job does not count as sent.
 
-        Raise `NotSent` or `MaybeSent`; only `NotSent` once something was sent.
+        Raise `NotSent`, or `MaybeSent` if there was no answer; after a `send` that the target did not refuse, raise
+        `NotSent` in both cases.
         """
         if self._took:
             return self._ask_between(request)
         return self.send_checks.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Send the request that has the effect, and return the answer; mark in Redis first what must not run twice.
+        """Send a request that has an effect, and return the answer; mark an at-most-once job in Redis first.
 
-        Raise `JobTakenAway`, `JobExpired` or `SendingStopped`: not sent; or what `Transport.send` raises.
-        To be awaited at once: it has no coroutine of its own, since each is one more to pass at every wake-up.
+        Raise `JobTakenAway`, `JobExpired` or `SendingStopped` if it may not be sent, or what `Transport.send` raises.
+        Await it at once. This method is not `async`, since each level of coroutines costs time at every wake-up.
         """
         if self.partial is not None:
             return self._resume(request)
@@ -130,11 +131,11 @@ class JobLink:
         self._took = True
 
     def note_refused(self) -> None:
-        """Note that the server refused what was sent: a request behind it does not go on from there."""
+        """Note that the server refused the last request: the next one is no further part of the same job."""
         self._took = False
 
     def drop_partial(self) -> bool:
-        """Close the connection of what the fast path began if no request went on with it; tell whether that is so."""
+        """Close the connection of a request that the fast path sent, if no `send` took it over; tell whether it did."""
         partial, self.partial = self.partial, None
         if partial is None:
             return False
@@ -172,9 +173,10 @@ class JobLink:
 
 
 async def probe(plan: TargetPlan) -> Probe:
-    """Send the target something harmless, and return what was found; raise `NotSent` or `MaybeSent`.
+    """Send the target a harmless request, and return what its connector makes of the answer.
 
-    A bug in the connector is "not well". No text of what was found has a secret of the target.
+    Raise `NotSent` or `MaybeSent` if there was none. A bug in the connector gives a `Probe` that is not `ok`. No text
+    of the result has a secret of the target.
     """
     try:
         found = await plan.connector.probe(ProbeLink(plan.transport))
@@ -192,7 +194,10 @@ async def probe(plan: TargetPlan) -> Probe:
 
 
 def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:
-    """Return what follows from an exception that the connector raised; raise `NotYet` for a job that was not sent."""
+    """Return the outcome for an exception that the connector raised; raise a `NotYet` again if the job was not sent.
+
+    `spec`: the command in the catalogue, None if it is in none.
+    """
     match problem:
         case NotYet() if not job.was_sent:
             raise problem
@@ -212,7 +217,10 @@ def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: C
 
 
 def is_ours(outcome: Outcome) -> bool:
-    """Tell whether a connector that sent nothing did or refused the job by itself: that is no answer of the target."""
+    """Tell whether the outcome of a delivery that sent nothing was the connector's own, and no sign of the target.
+
+    That is so for a job that it did or refused by itself; not if the outcome pauses the target.
+    """
     match outcome:
         case Delivered():
             return outcome.by_us
@@ -227,7 +235,7 @@ def redact_outcome(
 ) -> Outcome:
     """Return an outcome whose texts show no token, no secret argument and no secret of the target.
 
-    Which arguments are secret says `spec` (None outside the catalogue), or their name.
+    `spec` (None outside the catalogue) and the names of the arguments say which of them are secret.
     """
     secrets = redact.secret_values(spec, call.command.arguments) | frozenset(plan.tokens.values)
     own = spellings_of(plan.target.all_secrets)
@@ -240,7 +248,7 @@ def redact_outcome(
 
 
 def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
-    """Return why nothing was sent, or why a question was not answered."""
+    """Return the reason for a request that could not be sent, or for a look-up or probe without an answer."""
     if isinstance(secret := problem.__cause__, ConfigError):
         return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.hint or 'Fix it.'}")
     if isinstance(problem, NotSent) and problem.tls:
@@ -251,7 +259,7 @@ def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
 
 
 def no_answer_reason(problem: MaybeSent) -> Reason:
-    """Return why it is unknown whether what was sent has run."""
+    """Return the reason for a command that was sent and not answered, so that it may have run."""
     if problem.timed_out:
         hint = (
             "The server hangs or is overloaded: check its load and log. If the command takes that long, raise "

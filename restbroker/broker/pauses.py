@@ -1,7 +1,7 @@
 """Ends the pauses of queues and targets that people made for a limited time, and reports it.
 
-One task per process; Redis gives each pause that ends to one of them. Always holds: one small script call every two
-seconds, however much is paused; a pause without an end is left alone.
+One task per process; of all processes, one gets each pause that ends from Redis. Always holds: one small script call
+every two seconds, however much is paused; a pause without an end is left alone.
 """
 
 import random
@@ -21,7 +21,7 @@ LOOK_S: Final = 2.0
 
 @attrs.define(eq=False)
 class Pauses:
-    """What ends pauses. `store`: a connection that nothing urgent waits for."""
+    """Ends pauses, for one process. `store`: a connection that no urgent call uses."""
 
     store: Connection
     health: StoreHealth

@@ -1,4 +1,4 @@
-"""What a broker is made of. `app` makes it of a configuration; every generation of that configuration uses the same."""
+"""The parts of a broker. `app` builds them from a configuration; all generations of that configuration share them."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,10 +1,10 @@
 """Finds out which job crashes processes, without harm to those beside it.
 
-The poller hands jobs over through this once a crash is counted. A job that was in progress when two processes died is a
-suspect: it runs with nothing else in progress, so that only its own crash is laid at its door (`jobs.isolate`; the
-reaper then makes it dead). Always holds: every job that makes way for a suspect goes back to its queue; a suspect that
-is not run stays reserved, to be requeued at the end of the generation; and no suspect holds the others up for long:
-between two of them others have their turn, and one that lives for a while runs on among the others.
+The poller calls `hand_over` for the jobs that it fetched. A job that was in progress when two processes died is a
+suspect: it runs with nothing else in progress, so that a crash then can only be its own (`jobs.isolate` marks it, and
+the reaper makes it dead after that crash). Always holds: a job that must wait for a suspect is requeued; a suspect that
+is not run stays reserved, and is requeued at the end of the generation; and no suspect holds other jobs up for long:
+other jobs run between two suspects, and beside a suspect that has run for `_PATIENCE_S` seconds.
 """
 
 from collections.abc import Collection, Sequence
@@ -35,7 +35,7 @@ _LOOK_AGAIN_S = 0.5
 
 @attrs.define(eq=False)
 class PoisonDetector:
-    """What hands jobs over in one generation of a pool, so that suspects run alone."""
+    """Gives jobs to the workers of one generation of a pool, in such a way that suspects run alone."""
 
     plan: TargetPlan
     identity: Identity

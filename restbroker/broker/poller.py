@@ -39,7 +39,11 @@ _TRIPPED_WAIT_S = 1.0
 
 @attrs.define(eq=False)
 class Poller:
-    """The poller of one pool. `queues` waits for its queues; `reconcile` is what recovery does after an outage."""
+    """The poller of one pool.
+
+    `queues` waits until a queue may hold a job. `reconcile` is `Recovery.reconcile`, called after an outage. `quiet` is
+    set when the process takes no more jobs.
+    """
 
     plan: TargetPlan
     identity: Identity

@@ -1,10 +1,10 @@
-"""Finds out when a closed target works again: one prober over all processes, and pauses that all of them keep.
+"""Probes a target whose breaker is tripped, for all processes together, and pauses the target for all of them.
 
-A generation runs one per pool. The process that has the turn probes and shares the result through Redis, so that a dead
-target sees one probe every second or two, however many processes wait for it. Always holds: what was found before this
-pool's breaker tripped does not reset it; a process believes others only in what is the same for all (that the target
-does not work, or works as it did), and probes by itself where its own login or the server's version matter, at its
-start, and while Redis is away; a pause made here ends by itself.
+A generation runs one prober per pool. The process whose turn it is probes and shares the result through Redis, so that
+a dead target gets one probe every second or two, however many processes wait for it. Always holds: a result from before
+this pool's breaker tripped does not reset it; a process uses the result of another one only where it is the same for
+all (the target does not work, or works as before), and probes by itself where its own login or the server's version
+matter, at its start, and while Redis is away; a pause that a prober made ends by itself.
 """
 
 import random
@@ -46,14 +46,17 @@ _LONGEST_TEXT = 300
 
 
 class ProbeSharing(Protocol):
-    """How the processes of one Redis share what they know of a target. No method raises."""
+    """How the processes of one Redis share probes and pauses of a target. No method raises; all are safe to cancel."""
 
     async def turn(self) -> ProbeClaim:
-        """Return `ProbeGranted` if this process is to probe, also if Redis is away; else a result, or `ProbeBusy`."""
+        """Return `ProbeGranted` if this process is to probe; else a shared `ProbeResult`, or `ProbeBusy`.
+
+        `ProbeGranted` too if Redis is away.
+        """
         ...
 
     async def tell(self, text: bytes, counts_s: float) -> None:
-        """End this process' turn with what it found; `text` counts for `counts_s` seconds."""
+        """End this process' turn and share its result: `text`, from `encode`, is valid for `counts_s` seconds."""
         ...
 
     async def pause(self, why: Pause, for_s: float) -> None:
@@ -67,7 +70,7 @@ class ProbeSharing(Protocol):
 
 @attrs.define(eq=False)
 class Prober:
-    """Resets a breaker when its target works. `ask` probes, and raises `NotSent` or `MaybeSent` without an answer."""
+    """Resets a breaker when its target works. `ask` sends a probe; it raises `NotSent` or `MaybeSent` if unanswered."""
 
     breaker: Breaker
     ask: Callable[[], Awaitable[Probe]]
@@ -75,7 +78,7 @@ class Prober:
     _paused: bool = False
 
     async def run(self) -> None:
-        """Open the breaker whenever the target works again, until cancelled."""
+        """Probe while the breaker is tripped, and report each result to it (`note_probe`), until cancelled."""
         while True:
             await self.breaker.wait_to_probe()
             await self._until_due()
@@ -139,7 +142,7 @@ def encode(found: ProbeFinding) -> bytes:
 
 
 def decode(text: bytes) -> ProbeFinding | None:
-    """Return what another process found; None if this version does not understand it."""
+    """Return the result that `encode` put into `text`; None if another version wrote it and it cannot be read."""
     try:
         fields = orjson.loads(text)
         fields["hint"] = fields.pop("cure")
@@ -163,7 +166,7 @@ class SharingOverRedis:
     owner: Identity
 
     async def turn(self) -> ProbeClaim:
-        """Return the turn, a result or `ProbeBusy`; the turn also if Redis is away or refuses to say."""
+        """Return the claim that Redis answers; `ProbeGranted` too if Redis is away or refuses the call."""
         turn = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_TURN_S))
         return ProbeGranted() if turn is None else turn
 

@@ -96,7 +96,10 @@ class _Misses:
 
 @attrs.define(eq=False)
 class Worker:
-    """One worker: the job that it took last. `scope` ends if a person cancels a job: `cancelled`, None for none."""
+    """One worker. `job`: the one that it took last.
+
+    When a person cancels a job, that is `cancelled`, and `scope` is cancelled.
+    """
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     job: JobInProgress | None = None
@@ -110,7 +113,7 @@ class Worker:
 
 @attrs.define(eq=False)
 class Processor:
-    """What the workers of one pool do. `stopping` ends every wait before another try."""
+    """Runs the workers of one pool. Setting `stopping` ends every wait of a job before it is sent (again)."""
 
     plan: TargetPlan
     reservations: Reservations
@@ -127,11 +130,11 @@ class Processor:
     _workers: set[Worker] = attrs.field(factory=set)
 
     async def run(self) -> None:
-        """Work as one worker until the ready buffer is closed. When cancelled, its job keeps what is known of it.
+        """Work as one worker until the ready buffer is closed. When cancelled, the job keeps its states, for recovery.
 
         A job without a settlement stays reserved: the pool stops before it could be sent, it waits for a place in its
-        slot, or it is not ours any more. When a person cancels the job of this worker, it dies and the worker takes
-        the next one.
+        slot, or it is not ours any more. When a person cancels the job of this worker, the job becomes dead and the
+        worker takes the next one.
         """
         while True:
             # Not one for each job: that would cost each a microsecond. Once it is cancelled, `receive` takes no more.
@@ -166,9 +169,10 @@ class Processor:
             del job
 
     async def resume(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None) -> None:
-        """Go on with a job that the fast path has sent, and whose answer is not a plain one; None: nothing was sent.
+        """Deliver and settle a job that the fast path began.
 
-        When cancelled, its job keeps what is known of it. It becomes dead when a person cancels it.
+        `partial`: the request that was sent and its answer so far; None if nothing was sent. When cancelled, the job
+        keeps its states, for recovery. It becomes dead when a person cancels it.
         """
         worker = Worker(job=job)
         self._workers.add(worker)

@@ -1,7 +1,7 @@
-"""Waits until one of a pool's queues may hold a job. Its poller calls it when there was nothing to fetch.
+"""Waits until one of a pool's queues may hold a job. Its poller calls it when a fetch got none.
 
-Always holds: a wait is only advice, and takes nothing; a queue that answered badly just now is not waited on, as it
-might answer at once, again and again.
+Always holds: a wait takes no job, and its end promises none; a queue that a fetch could not read is not waited on, as
+such a wait might end at once, again and again.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ class QueueWaiter:
     waiters: dict[str, Waiter]
 
     async def wait(self, unreadable: Collection[str]) -> None:
-        """Wait until one of the queues has a job, for two seconds at most; leave out the `unreadable` ones."""
+        """Wait until one of the queues, except the `unreadable` ones, may have a job, for two seconds at most."""
         match [queue for queue in self.waiters if queue not in unreadable]:
             case []:
                 await trio.sleep(_WAIT_S)
@@ -38,10 +38,10 @@ class QueueWaiter:
                         nursery.start_soon(self._first, queue, nursery.cancel_scope)
 
     async def wait_beside(self, ready: ReadyBuffer, unreadable: Collection[str]) -> None:
-        """Wait as `wait` does, but end too when workers are idle though jobs are here: Redis has to know of them first.
+        """Wait as `wait` does, but end too when workers are idle and `ready` has jobs that they may not start yet.
 
-        Workers take jobs without settling any while what they take waits for its slot. Workers that have just got jobs
-        send them first.
+        The next fetch tells Redis that these jobs may start. Before it waits, it lets workers that have just got jobs
+        send them.
         """
         for _ in range(_PASSES):
             await trio.lowlevel.checkpoint()

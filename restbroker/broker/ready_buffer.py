@@ -1,7 +1,7 @@
 """From the poller to the workers: batches in, single jobs out.
 
-The poller sends, workers receive; who gets an answer of Redis calls `confirm`. It keeps the protocol of a memory
-channel: bounded (the poller waits for demand), and closed with `trio.ClosedResourceError` for both sides. Always holds:
+The poller sends, workers receive; a task that gets an answer of Redis calls `confirm`. It keeps the protocol of a
+memory channel: bounded (the poller waits for demand), and `trio.ClosedResourceError` once closed. Always holds:
 a job's number is above the allowed one only while it waits here, so that Redis knows of every job that may have been
 started (the high-water mark); and no more jobs are started than there are workers.
 
@@ -86,12 +86,12 @@ class ReadyBuffer:
 
     @property
     def idle_workers(self) -> int:
-        """How many workers wait for a job, and do not stand by for one of the fast path."""
+        """How many workers wait for a job, less one for each job that the fast path has."""
         return max(0, len(self._idle) - self._taken)
 
     @property
     def is_ready(self) -> bool:
-        """Whether a job waits here that may be started."""
+        """Whether the first waiting job may be started: Redis knows a high-water mark that covers it."""
         return bool(self._waiting) and self._waiting[0].number <= self._allowed
 
     @property
@@ -101,7 +101,7 @@ class ReadyBuffer:
 
     @property
     def is_free(self) -> bool:
-        """Whether all jobs that wait here may be started."""
+        """Whether all waiting jobs may be started; True if none waits."""
         return not self._waiting or self._waiting[-1].number <= self._allowed
 
     @property
@@ -155,9 +155,10 @@ class ReadyBuffer:
         self._for_workers = deque(job for job in self._for_workers if job.ticket in known)
 
     def offer_to(self, takes: Callable[[JobInProgress], bool] | None) -> None:
-        """Offer each job to `takes` first, which starts it and returns True, or leaves it to a worker; None ends that.
+        """Offer each job to the function `takes` before a worker is woken for it; None ends that.
 
-        Each job that it took must be followed by a `note_done`.
+        It starts the job and returns True, and `note_done` must be called when that job is done; or it returns False,
+        and a worker gets the job.
         """
         self._takes = takes
 
@@ -194,7 +195,7 @@ class ReadyBuffer:
             await self._demand.wait()
 
     def close(self) -> None:
-        """End every wait for a job; what waits here was not started, and is requeued later."""
+        """End every wait for a job. The jobs that wait here were not started; recovery requeues them."""
         self.closed = True
         self._waiting.clear()
         self._for_workers.clear()

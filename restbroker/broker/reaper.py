@@ -47,9 +47,9 @@ class Observation:
 
 @attrs.define(eq=False)
 class Reaper:
-    """The reaper of one process, which never reaps `own_identities`: those of this process at each scan.
+    """The reaper of one process. It never reaps `own_identities`, which the process changes as generations come and go.
 
-    `specs`: {queue: the function that returns what its target's catalogue says of a command}.
+    `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
     """
 
     store: Connection

@@ -1,9 +1,9 @@
 """The settlements of the last seconds, in case Redis forgets them.
 
-The acker remembers, recovery looks up. A Redis that restarts without its last second, or a
-replica that takes over, lists jobs as in progress that were settled; settling them again is right, running them is not.
-Or it has them in their queue, as if they had never been taken: then they run again, as jobs that may have run. Always
-holds: memory is bounded by time and size.
+The acker calls `add`, recovery looks settlements up. A Redis that restarts without its last second, or a replica that
+takes over, may list jobs as in progress that were settled: they are settled again, and not run. Or it may have them in
+their queue, as if they had never been taken: then they run again, as jobs that may have run. Always holds: memory is
+bounded by time and size.
 """
 
 from array import array
@@ -52,7 +52,7 @@ class RecentlySettled:
     _lost_until_s: float = float("-inf")
 
     def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
-        """Remember confirmed settlements: the ticket of each, and the job's bytes."""
+        """Keep settlements that Redis confirmed, with the ticket and the bytes of each job, all in the same order."""
         size_bytes = sum(map(_size, settlements))
         self._groups.append(
             _Group(
@@ -73,7 +73,7 @@ class RecentlySettled:
         return bool(self._lost)
 
     def get(self, ticket: str) -> Settlement | None:
-        """Return what became of this ticket; None if it is not remembered."""
+        """Return the settlement of this ticket; None if it is not kept, or not any more."""
         if self._by_ticket is None:
             self._by_ticket = {
                 ticket: settlement
@@ -83,7 +83,10 @@ class RecentlySettled:
         return self._by_ticket.get(ticket)
 
     def forget(self, now_s: float) -> None:
-        """Forget what is too old or too much. To be called now and then: an idle pool keeps nothing."""
+        """Drop settlements older than `KEPT_S` seconds, and the oldest beyond `KEPT_BYTES`.
+
+        To be called now and then, so that an idle pool keeps none.
+        """
         groups = self._groups
         while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
             self._size_bytes -= groups.popleft().size_bytes
@@ -99,9 +102,9 @@ class RecentlySettled:
             self._size_bytes = newest.size_bytes
 
     def note_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
-        """Note that Redis may have forgotten something.
+        """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
 
-        `jobs`, and all that are remembered, may come under new tickets.
+        These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
         """
         settled = {
             job
@@ -114,9 +117,9 @@ class RecentlySettled:
         self._lost_until_s = now_s + LOSS_S
 
     def may_have_run(self, job: bytes, now_s: float) -> bool:
-        """Tell whether a fetched job is one of those that `note_loss` noted.
+        """Tell whether a fetched job (its bytes) is one of those that `note_loss` noted.
 
-        Each counts once, since another job with equal bytes is another.
+        Each is reported once, since a second job with equal bytes is a new job.
         """
         if not self._lost or hash(job) not in self._lost:
             return False

@@ -70,7 +70,7 @@ class Recovery:
     acker: Acker
 
     async def reconcile(self) -> list[JobInProgress]:
-        """Put right what differs, and return the jobs that are to be run, in the order of their tickets.
+        """Make Redis' list and `reservations` agree; return the jobs that are to be run, in the order of their tickets.
 
         Unknown tickets beyond the last known are of a fetch whose answer was lost: they are adopted. The others were
         settled, and Redis has forgotten it (a restart without its last second): they are settled again if we remember
@@ -98,10 +98,10 @@ class Recovery:
         return sorted((job for job in unknown if job.settlement is None), key=lambda job: job.number)
 
     async def settle_unfinished(self, *, by_order: bool) -> StopResult:
-        """Settle what remains, retire the identity, and return what remained.
+        """Settle or requeue all jobs that remain, remove the identity from Redis, and return how many jobs there were.
 
-        Wait while Redis is away: the caller bounds it. `by_order`: the process got the order to stop. What Redis
-        refuses stays in progress, for a reaper, and is reported.
+        Wait while Redis is away: the caller bounds that. `by_order`: the process was ordered to stop. A job that Redis
+        refuses to settle stays in progress, for a reaper, and is reported.
         """
         try:
             return await self._settle_unfinished(by_order=by_order)
@@ -127,10 +127,10 @@ class Recovery:
         return StopResult(requeued, len(uncertain), complete=retired and not refused)
 
     async def requeue(self, *, workers_gone: bool) -> None:
-        """Requeue what no worker has begun and, once they are gone (`workers_gone`), what they could not send.
+        """Requeue the jobs that no worker took and, with `workers_gone`, those that workers took and did not send.
 
-        To be called when the pool has been stopped. What this leaves, or Redis refuses, is left to
-        `settle_unfinished`. Safe to cancel.
+        To be called when the pool has been stopped; `workers_gone`: all workers have ended. All other jobs, and those
+        that Redis refuses to requeue, are left to `settle_unfinished`. Safe to cancel.
         """
         try:
             held = await self.health.call_until_up(self.store, store_jobs.read_jobs, self.identity.name)

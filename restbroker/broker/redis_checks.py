@@ -1,9 +1,9 @@
-"""What Redis is asked before a job is sent: whether it was done before, for its share of the rate limit, for its mark.
+"""Three calls of Redis before a job is sent: is it a replay, may it start by the rate limit, and mark it as sent soon.
 
-The processor asks the first two, the link the last. Always holds: only what Redis says was done is a replay, so that a
-job that was recovered, requeued or retried is none; a share counts for a quarter of a second only, or a process that
-was stalled would start a burst; nothing is sent under `AtMostOnce` that Redis does not list as marked, so that a crash
-makes it dead instead of running it again. Questions that come while one of their kind is under way share the next call.
+The processor makes the first two, the link the last. Always holds: a job is a replay only if Redis lists it as done, so
+that a recovered, requeued or retried job is none; a share is valid for a quarter of a second only, or a process that
+was stalled would start a burst; a command under `AtMostOnce` is sent only once Redis lists it as marked, so that a
+crash makes it dead instead of running it again. Checks that come while one of their kind is under way share one call.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -83,7 +83,7 @@ class RedisChecks:
         self._marks, self._replays = _SharedCalls(self._mark), _SharedCalls(self._look_up)
 
     async def is_replay(self, fingerprint: Fingerprint) -> bool:
-        """Tell whether the signed job of this fingerprint was done; False also if Redis refuses to say."""
+        """Tell whether Redis lists the signed job of this fingerprint as done; False too if Redis refuses the call."""
         try:
             return await self._replays.ask(fingerprint)
         except StoreRefused as error:
@@ -91,7 +91,10 @@ class RedisChecks:
             return False
 
     async def share_in_s(self, job: JobInProgress) -> float:
-        """Return the seconds until the job may try for its share of the rate limit, 0 if it has it, or needs none."""
+        """Charge the rate limit for a start of `job`; return 0 if it may start, else the seconds until to try again.
+
+        Return 0 at once if its target has no rate limit or the job was charged within a quarter of a second.
+        """
         if not self.has_rate or boot_time_s() - job.granted_at_s <= _SHARE_S:
             return 0.0
         try:
@@ -104,9 +107,9 @@ class RedisChecks:
         return wait_ms / 1000
 
     async def mark(self, ticket: str) -> bool:
-        """Record that the job is about to be sent; return False if it must not be, as it is not ours any more.
+        """Record in Redis that the job of this ticket is about to be sent; return False if it is not ours any more.
 
-        Wait also while Redis refuses it.
+        Wait too while Redis refuses the call.
         """
         while True:
             try:

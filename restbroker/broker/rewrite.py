@@ -23,7 +23,7 @@ _AGAIN_S: Final = 60.0
 
 @attrs.define(eq=False)
 class Rewrite:
-    """What requests the rewrite. `store`: a connection that nothing urgent waits for; `name`: this process' own."""
+    """Requests the rewrite. `store`: a connection that no urgent call uses; `name`: this process' name in Redis."""
 
     store: Connection
     health: StoreHealth
@@ -36,7 +36,7 @@ class Rewrite:
     _told_of: str | None = None
 
     async def run(self) -> None:
-        """Look about every second until cancelled: nothing but its new run id may tell of a restart of Redis."""
+        """Call `check` about every second until cancelled, since a restart of Redis may show in its run id alone."""
         while True:
             await self.check()
             await trio.sleep(LOOK_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes

@@ -1,8 +1,8 @@
-"""Whether another process of this very host is gone, with proof.
+"""Whether another process of this very host has certainly ended.
 
-The reaper calls it. Always holds: a yes is certain. Containers share host names but not pid namespaces, and pids are
-used again, so the boot, the pid namespace and the start time of the process must all speak for it. Linux only;
-elsewhere the answer is always no, and fencing by heartbeats does the work.
+The reaper calls it. Always holds: True is certain. Containers share host names but not pid namespaces, and pids are
+used again, so boot id, pid namespace and start time of the process are all compared. Linux only; elsewhere the result
+is always False, and fencing by heartbeats does the work.
 """
 
 import os
@@ -23,12 +23,12 @@ class Host:
 
 
 def this_host() -> Host:
-    """Return what can be known of the host from this process."""
+    """Return the host as this process sees it."""
     return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
 
 
 def own_facts(target: str) -> ProcessInfo:
-    """Return what others need to know to find out that this process is gone; `target` is the pool's."""
+    """Return the record of this process with which `is_gone` works in others; `target` is the pool's target."""
     host = this_host()
     pid = os.getpid()
     return ProcessInfo(
@@ -42,7 +42,10 @@ def own_facts(target: str) -> ProcessInfo:
 
 
 def is_gone(facts: ProcessInfo, host: Host) -> bool:
-    """Tell whether `facts` name a process of this boot and pid namespace that no longer runs; False in any doubt."""
+    """Tell whether the process of `facts` belongs to the boot and pid namespace of `host` and no longer runs.
+
+    Return False if that is uncertain.
+    """
     if not host.boot_id or not host.pid_namespace:
         return False
     if (facts.boot_id, facts.pid_namespace) != (host.boot_id, host.pid_namespace):

@@ -1,9 +1,9 @@
 """Moves due jobs from the retry and schedule sets to their queues.
 
 One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
-unchanged, whichever program wrote them; what restbroker wrote goes to queues of this configuration only; what no worker
-could read dies, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock
-of Redis, and `StoreHealth` learns how far that is from ours.
+unchanged, whichever program wrote them; a job that restbroker wrote goes to queues of this configuration only; an entry
+that no worker could read becomes dead, and one that stays is passed over, so that neither blocks the entries that are
+due after it; "due" is by the clock of Redis, and `StoreHealth` learns how far that is from ours.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ _NOT_SERVED: Final = (
 
 @attrs.frozen
 class UnservedQueue:
-    """A due entry that restbroker wrote, for a queue that this configuration does not serve: it stays."""
+    """A due entry that restbroker wrote for `queue`, which this configuration does not serve: it stays in its set."""
 
     queue: str
 
@@ -61,7 +61,7 @@ class _Sweep:
 
 @attrs.define(eq=False)
 class Scheduler:
-    """What moves due jobs. `store`: a connection that nothing urgent waits for.
+    """Moves due jobs, for one process. `store`: a connection that no urgent call uses.
 
     `queues`: all that this configuration serves.
     """
@@ -165,11 +165,11 @@ class Scheduler:
 
 
 def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | UnservedQueue:
-    """Return where a due entry goes: unchanged to its queue, wrapped to the dead set if it is no job; or that it stays.
+    """Return where a due entry goes: unchanged to its queue, or wrapped to the dead set if it is no job.
 
-    A job without a queue goes to `default`, and one whose queue is a number to the queue of that name, as Ruby's client
-    would push it. What only Ruby can read (comments, unknown escapes) goes to the queue that it names: the program that
-    serves that queue decides.
+    Return `UnservedQueue` if it stays. `served`: the queues of this configuration. A job without a queue goes to
+    `default`, and one whose queue is a number to the queue of that name, as Ruby's client would push it. JSON that only
+    Ruby can read (comments, unknown escapes) goes to the queue that it names: the program that serves it decides.
     """
     try:
         fields = rubyjson.loads(raw)

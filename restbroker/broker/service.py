@@ -1,4 +1,4 @@
-"""What a service is: a task that runs beside the pools for as long as the process does, such as the stats app."""
+"""The protocol of a service: a task that runs beside the pools as long as the process does, such as the stats app."""
 
 from typing import Protocol
 

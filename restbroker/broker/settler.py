@@ -1,8 +1,8 @@
-"""Decides what becomes of a job: makes its settlement of its outcome, and the event that is reported of it.
+"""Turns the outcome of a job into its settlement, and into the event that is reported about it.
 
-The processor calls it for what was delivered, recovery for what a stop cut off. The rules are in `job.settle`, pure;
-this file gives them what they need. Always holds: what is stored again holds no token that it need not hold, says
-whether a part of it is done, and never leads into a queue that its target does not serve.
+The processor calls it for jobs that it delivered or refused, recovery for jobs that a stop cut off. The rules are in
+`job.settle`, pure; this file gives them their arguments. Always holds: a job that is stored again holds no token that
+it need not hold, says whether a part of it is done, and never names a queue that its target does not serve.
 """
 
 import random
@@ -32,11 +32,11 @@ from restbroker.telemetry.events import JobFinished, JobsDelivered, OperatorWarn
 
 @attrs.define(eq=False)
 class Reports:
-    """What is reported of the jobs of one pool: of most only how long they took, a group at once; of others an event.
+    """Reports the settled jobs of one pool: one event with the durations of a group, and one for each unusual job.
 
-    The settler has an event made where there is more to report, since the outcome is at hand then; the acker calls
-    `send` once Redis has confirmed a group, and before that `records`, which are kept in Redis. No token is in what is
-    reported, no matter where a producer put it.
+    The settler makes the event of an unusual job, while it has the outcome. The acker calls `records` for a group that
+    it settles, to be kept in Redis, and `send` once Redis has confirmed it. No token is in an event or record, no
+    matter where a producer put it.
     """
 
     plan: TargetPlan
@@ -57,7 +57,7 @@ class Reports:
         return JobFinished(*self._what(job, "duplicate", "ack", 0.0))
 
     def of(self, job: JobInProgress) -> JobFinished | None:
-        """Return the event of a job, or None if it ended before and is only settled again, since Redis lost that."""
+        """Return the event of a job; None for one that was reported before, and is settled again as Redis lost that."""
         if job.event is None and job.status is not None:
             return JobFinished(*self._what(job, "delivered", "ack", job.took_s), job.status, admitted=job.admitted)
         return job.event
@@ -129,7 +129,7 @@ class Reports:
 
 @attrs.define(eq=False)
 class Settler:
-    """What decides for the jobs of one pool."""
+    """Decides the settlements of one pool's jobs."""
 
     plan: TargetPlan
     identity: Identity
@@ -138,7 +138,11 @@ class Settler:
     def settle(
         self, job: JobInProgress, payload: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
     ) -> None:
-        """Decide what becomes of a job with this outcome; `payload` is what is stored if it is not done."""
+        """Decide the settlement and the event of a job with this outcome.
+
+        `payload` is stored if the job is retried, deferred or dead. `spec`: None for a command outside the catalogue.
+        `duration_s`: how many seconds the delivery took.
+        """
         if isinstance(outcome, Delivered):
             done = settle.acknowledge(payload, job.reply_id)
             if done is not None:
@@ -160,12 +164,12 @@ class Settler:
         self._conclude(job, settlement, outcome, context, duration_s=duration_s)
 
     def refuse(self, job: JobInProgress, entry: NotAJob) -> None:
-        """Settle bytes that are no job, as dead."""
+        """Decide that `job`, whose bytes are no job, becomes dead, for the reason in `entry`."""
         context = self._context(job)
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(entry.reason), context)
 
     def defer_crowded(self, job: JobInProgress, payload: Job) -> None:
-        """Defer a job whose slot and its waiting room are full."""
+        """Defer a job that found its slot, and the places to wait for it, full; no try is used up."""
         context, outcome = self._context(job), Deferred(_CROWDED, counts=False)
         settlement = settle.defer_crowded(self.to_store(job, payload), context)
         if (expired := settle.expire_before(settlement, outcome, job.expires_at_s)) is not None:
@@ -221,8 +225,8 @@ class Settler:
     def cut_off(self, job: JobInProgress, *, by_order: bool) -> None:
         """Settle a job whose request was sent and not answered when its pool had to stop.
 
-        `by_order`: the process got the order to stop. If it fails instead, this job may be why, and uses up a try. What
-        holds no job is left as it is.
+        `by_order`: the process was ordered to stop. If it stops because of an error, this job may be its cause, and
+        uses up a try. Do nothing if its bytes were not read as a job.
         """
         payload = job.payload
         if payload is None:
@@ -238,12 +242,12 @@ class Settler:
         self._conclude(job, settlement, outcome, context)
 
     def requeue(self, job: JobInProgress) -> None:
-        """Settle a job that was not sent, or only in part: back to its queue, with a note if a part of it was done."""
+        """Decide that a job, not sent or sent in part, goes back to its queue, with a note if a part of it is done."""
         payload = job.payload if job.effected else None
         job.decide(Requeue() if payload is None else settle.requeue(self.to_store(job, payload)))
 
     def drop_reply(self, job: JobInProgress, why: str) -> bool:
-        """Settle a job without its reply, which Redis refuses; return False if there is none."""
+        """Remove the reply, which Redis refuses with the error `why`, from a job's settlement; False: it has none."""
         settlement, payload = job.settlement, job.payload
         if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
             return False
@@ -255,9 +259,10 @@ class Settler:
         return True
 
     def to_store(self, job: JobInProgress, payload: Job) -> Job:
-        """Return the job as it may be stored: with its command's name, sealed if it can be, and a note if part is done.
+        """Return `payload` as it is stored: with its command's name for Sidekiq Web and a note if a part of it is done.
 
-        A `retry_queue` that does not count is reported.
+        Its token is replaced by a signature where that can be (`job.sealing`). Report a `retry_queue` that its target
+        does not serve.
         """
         secrets = self.plan.tokens.values
         name = job.command or display.command_of(payload.fields)

@@ -23,7 +23,7 @@ WATCHED = (*STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
 @attrs.define(eq=False)
 class Control:
-    """What signals have called for. `second` is the number of the signal that ended the drain; None: there was none.
+    """Requests that signals made. `second` is the number of the signal that ended the drain; None: there was none.
 
     `stop`: drain and end; `why` says in words what called for it. `at_once`: end now. `quiet`: take no more jobs.
     `reload` is for one reload: the task that acts on it calls `take_reload` first, so that no signal is missed

@@ -31,7 +31,7 @@ class Slot:
         return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.places)
 
     def enter(self, job: JobInProgress) -> Literal["in", "waiting", "full"]:
-        """Take a place ("in"), or else a seat in the waiting room ("waiting"); "full": there is neither."""
+        """Give the job a place ("in"), or let it wait for one ("waiting"), or do neither if all are taken ("full")."""
         if self.in_use < self.places:
             self.in_use += 1
             job.in_slot = True
@@ -42,7 +42,7 @@ class Slot:
         return "full"
 
     def leave(self, job: JobInProgress) -> JobInProgress | None:
-        """Free the job's place; return the one that waited longest, to be handed to a worker again, or None."""
+        """Free the job's place; return the job that waited longest, for the caller to give to a worker, or None."""
         job.in_slot = False
         self.in_use -= 1
         return self.waiting.popleft() if self.waiting else None

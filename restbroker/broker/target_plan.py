@@ -1,4 +1,4 @@
-"""What serving one target is made of. `app` makes it of a configuration; every generation uses the same."""
+"""The parts that serve one target. `app` builds them from a configuration; all its generations share them."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The tokens that jobs may carry, kept in memory and read again when their files change.
 
-Admission looks up whose a job's third argument is; `restbroker token list` does so for waiting jobs. Always holds: each
-look-up compares with every secret, whichever fits; what a file does not hold any more fits for a second at most; no
-secret is in a `repr`.
+Admission calls `proof` for a job's third argument; `restbroker token list` does so for waiting jobs. Always holds: each
+look-up compares with every secret, also behind one that fits; a secret that was removed from its file is accepted for a
+second more at most; no secret is in a `repr`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ _Look: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 @attrs.frozen
 class Proof:
-    """What a job showed: the token, the secret that fits, and the signature if it came with one.
+    """The proof that a job may use a token: the token, the secret that fits, and the signature if it has one.
 
     `is_previous`: the secret is not the token's current one, but the one that a rotation replaces.
     """
@@ -77,7 +77,7 @@ class Tokens:
         self._know(tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places()))
 
     def proof(self, given: Json, jid: str = "", submission: Submission | None = None, queue: str = "") -> Proof | None:
-        """Return the token that `given` shows, with what proves it, as configured now; None if it fits no token.
+        """Return the token that `given` fits, and the secret or signature that proves it; None if it fits no token.
 
         `given` is a job's third argument: a secret, or a signature that fits `jid`, `submission` and `queue`.
         """

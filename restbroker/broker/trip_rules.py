@@ -102,10 +102,10 @@ class TripRules:
         self._lengthen(now_s, None)
 
     def note_silence(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
-        """Note that a job was sent and not answered within `waited_s` seconds: silence, as `unsent`, and a "not now".
+        """Note that a job was sent and not answered within `waited_s` seconds.
 
-        It is no sign of silence if others were answered in the second half of that time: jobs that were sent at once
-        time out at once.
+        It counts as a "not now", and as one of five silent jobs in a row, as in `note_unsent`; not as the latter if
+        another job was answered in the second half of that time, since jobs that are sent together time out together.
         """
         self._count(now_s, command, deferred=True)
         if now_s - self._answered_at_s >= waited_s / 2:
@@ -121,7 +121,7 @@ class TripRules:
             self._judge(now_s)
 
     def is_alone(self, command: str) -> bool:
-        """Tell whether this command fails by itself: half of its last answers are "not now", of the others' fewer."""
+        """Tell whether this command alone fails: half of its last answers are "not now", and fewer of the others'."""
         window = self._commands.get(command[:_LONGEST_NAME])
         if window is None or window.answers < _JUDGED_FROM or not _fails(window.answers, window.deferred):
             return False

@@ -1,7 +1,7 @@
-"""What serves one target in one generation: its workers, and the agents that share a job's way with them.
+"""Serves one target in one generation: workers, and the agents (poller, acker, prober, …) that work with them.
 
 The generation makes a pool for each target and runs its tasks; pages and metrics read it. Always holds: a pool only
-puts its agents together; each of them owns its state and knows of the others what its constructor names.
+puts its agents together; each of them owns its state and has only those others that its constructor names.
 """
 
 import attrs
@@ -209,11 +209,11 @@ class WorkerPool:
 
     @property
     def hindrance(self) -> str | None:
-        """Why it gets no jobs although it could run some; None: nothing keeps it from that."""
+        """Why it gets no jobs although it could run some, as a word of `Poller.limited`; None if nothing hinders it."""
         return "refused" if self.acker.refused else self.poller.limited
 
     async def register(self) -> None:
-        """Register its identity in Redis, with a new name if that one is there. Wait while Redis is away."""
+        """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
         facts = same_host.own_facts(target.name)
         while not await self._health.call_until_up(
@@ -233,7 +233,7 @@ class WorkerPool:
             beside.cancel_scope.cancel()
 
     def cancel(self, job: JobInProgress) -> bool:
-        """End the delivery of a job, which dies; return False if no one delivers it, or it is settled."""
+        """End the delivery of a job, which becomes dead; return False if no worker has it or it has a settlement."""
         return (self.fast_path is not None and self.fast_path.cancel(job)) or self.processor.cancel(job)
 
     def stop(self) -> None:

@@ -1,9 +1,8 @@
 """Whether the arguments of a row are what its command takes. Pure; `enqueue --bulk` asks before it pushes a row.
 
-Always holds: what passes names only arguments that the command has, gives each that it needs, and has their types; no
-reason shows a value of a secret argument. An empty cell of a table is an empty text, or nothing: an argument that may
-be left out is left out, and where an empty text cannot be meant (a number, a secret, a name, a host) the row is
-refused.
+Always holds: a row that passes has only arguments of the command, all that it needs, and each of the right type; no
+reason shows a value of a secret argument. An empty cell leaves an optional argument out; for any other argument it is
+an empty text, or the row is refused where that cannot be meant (a number, a secret, a name, a host).
 """
 
 import re

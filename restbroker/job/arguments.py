@@ -1,7 +1,7 @@
 """A job's `args` as producers write them: `[endpoint, arguments, token, reply_id?]` in all its shapes.
 
-The worker calls `read`. Always holds: values pass unchanged, and what is refused is refused with a reason that names
-what was found. The shapes come from the Go original (both of its revisions), its README's PHP example, and the clients
+The broker's admission calls `read`. Always holds: values pass unchanged, and the reason of a refusal names the value
+that is wrong. The shapes come from the Go original (both of its revisions), its README's PHP example, and the clients
 listed in `docs/producers.md`.
 """
 
@@ -84,13 +84,13 @@ def name_bare_list(submission: Submission, spec: CommandSpec | None) -> Submissi
 
 
 def token(args: Json) -> Json:
-    """Return the token of `args`, even if the rest is odd; None where there is none."""
+    """Return the third element of `args`, the token, whatever the others are; None if there is no third."""
     listed = _parse_json(args) if isinstance(args, str) else args
     return listed[2] if isinstance(listed, list) and len(listed) > 2 else None
 
 
 def token_and_reply_id(args: Json) -> tuple[Json, str | int | float | None]:
-    """Return the token and the reply id of `args` that cannot be read otherwise; None for what cannot be found.
+    """Return the token and the reply id of `args` that `read` refuses; None for a reply id that is not valid.
 
     Both are None if `args` has fewer than four elements.
     """

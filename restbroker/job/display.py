@@ -1,7 +1,7 @@
 """What Sidekiq Web shows of a job: its command as its name, and a safe copy of a job in progress.
 
 `broker.status.record` shows jobs in progress with `payload`; `with_command_name` is for all that goes to `retry`,
-`schedule` and `dead`. `show_or_explain` is for all code that shows a job: no job ends or breaks what shows it. Sidekiq
+`schedule` and `dead`. Code that shows a job calls `show_or_explain`, so that no job can make it fail. Sidekiq
 from 6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: `payload`
 makes of any job a small object that every version of Sidekiq reads, and no secret is in it, in whichever field a
 producer put one.
@@ -50,7 +50,10 @@ _LIMITS = (_Limits(20, 8, 300), _Limits(8, 4, 60), _Limits(4, 1, 40))
 
 
 def show_or_explain(show: Callable[[], T], instead: Callable[[str], T]) -> T:
-    """Return what `show` makes of a job; if it fails, what `instead` makes of a line that says so, and why."""
+    """Return `show()`; if that fails because of the job, return `instead(text)`, where `text` says why.
+
+    `text` is like "(not shown: it is nested too deeply)" and holds nothing of the job.
+    """
     try:
         return show()
     except _ODD as error:
@@ -74,7 +77,10 @@ def command_of(fields: Mapping[str, Json]) -> str | None:
 
 
 def with_command_name(fields: Mapping[str, Json], command: str | None) -> Mapping[str, Json]:
-    """Return the payload with its command as its name, unless its producer named it or there is no command."""
+    """Return the payload with `command` as the name that Sidekiq Web shows.
+
+    It is unchanged if its producer named it or `command` is None.
+    """
     given = fields.get(DISPLAY_FIELD)
     # Sidekiq Web takes it for HTML.
     fit = isinstance(given, str) and bool(given) and repair.without_tags(given) == given

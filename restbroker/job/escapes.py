@@ -1,4 +1,4 @@
-"""Reads what stands escaped in place of characters, and knows where each escape stood.
+"""Decodes escaped characters in a text (of JSON, URLs, XML, bytes), with the position of each escape.
 
 Used by `job.hiding` and `job.finder`. Always holds: nothing here raises, and the time grows with the length alone.
 """
@@ -51,7 +51,7 @@ def decode(line: str, base: int = 8) -> tuple[str, Places]:
 
 
 def forms(text: str) -> Iterator[str]:
-    """Yield the text, and what it means where it is escaped, up to four levels deep; of a long text only itself."""
+    """Yield the text, then the text with its escapes decoded, up to four levels deep; a long text only as it is."""
     yield text
     if len(text) <= MOST_CHARACTERS:
         octal = list(_read(text, 8))
@@ -110,7 +110,10 @@ def text_of(raw: bytes) -> str:
 
 
 def place_of(span: tuple[int, int], places: Places) -> tuple[int, int]:
-    """Return the span in the line for a span in the decoded one; what was escaped together is covered as a whole."""
+    """Return the span (start, end) in the escaped line for a span in the decoded one; each escape counts as a whole.
+
+    `places` is what `decode` returned.
+    """
     start, last = span[0], span[1] - 1
     ends = []
     for at, is_end in ((start, False), (last, True)):

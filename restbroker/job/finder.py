@@ -29,12 +29,12 @@ _WORD: Final = re.compile(r"@?[^\s@=<>{}\"'&,;/]{1,200}")
 
 @attrs.frozen
 class Finder:
-    """Finds names of secrets in the members and texts of a job. `reads_escapes`: also where they are escaped."""
+    """Finds names of secrets ("password", …) in a job. `reads_escapes`: also where such a name is escaped."""
 
     reads_escapes: bool
 
     def is_secret(self, name: str) -> bool:
-        """Tell whether a member of this name is secret."""
+        """Tell whether a member of an object with this name holds a secret."""
         return any(map(is_secret, self._forms(name)))
 
     def has_a_name(self, text: str) -> bool:
@@ -42,7 +42,7 @@ class Finder:
         return any(map(_has_a_name, self._forms(text)))
 
     def names_a_secret(self, text: str) -> bool:
-        """Tell whether a text has a secret's name and a sign, so that the secret may stand there in any notation.
+        """Tell whether a text has a secret's name and a sign (`password=x`), so that it may hold the secret itself.
 
         A sign is any but `. , ! ? - _ @` and the `/` of a JID at the beginning.
         """
@@ -50,7 +50,7 @@ class Finder:
         return SIGN.search(text, address.end() if address else 0) is not None and self.has_a_name(text)
 
     def is_a_name(self, text: str) -> bool:
-        """Tell whether a secret's name is in a text that is one word and no address."""
+        """Tell whether a text is a single word, and no address, with a secret's name in it."""
         return self.has_a_name(text) and any(map(_WORD.fullmatch, self._forms(text)))
 
     def _forms(self, text: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What a server may repeat alone of a secret that is a header's value: without its scheme, or a part of a cookie.
+"""The parts of a secret header value that a server may repeat by themselves: without scheme, or one part of a cookie.
 
 Used by `job.hiding` for the login of a request, and by `job.redact` for a job's arguments.
 """
@@ -24,12 +24,12 @@ _HEADER = re.compile(r"(?i)(?:basic|bearer|token|digest|apikey) +\S|[\w.-]++=\S"
 
 
 def parts_of(secret: str) -> set[str]:
-    """Return what a server may repeat alone of a secret that is a header's value; an empty set for any other secret."""
+    """Return the repeatable parts of a secret that looks like a header's value; an empty set for any other secret."""
     return repeatable_parts(secret) if _HEADER.match(secret) else set()
 
 
 def repeatable_parts(header: str) -> set[str]:
-    """Return what a server may repeat alone of a header's value: the credentials without scheme, and their parts."""
+    """Return the parts that a server may repeat by themselves: the credentials without scheme, and their parts."""
     scheme, _, credentials = header.partition(" ")
     behind = credentials.strip() if scheme.isalpha() else header
     # Not so in a header that somebody wrote by hand.

@@ -98,9 +98,9 @@ Hide: TypeAlias = Callable[[str, int], str]
 
 @attrs.frozen
 class Text:
-    """Texts that name a secret, each on its line; where in them it stands is unknown.
+    """Texts of a job, one on each line, that name a secret; at which place of them it stands is unknown.
 
-    `visible`: what else the job shows, each text on its line.
+    `visible`: the job's other texts, which are shown, one on each line.
     """
 
     text: str
@@ -138,9 +138,9 @@ def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) ->
 
 
 def spellings_of(secrets: Iterable[Secret]) -> Spellings:
-    """Return all spellings of these secrets, and pieces of texts that name one: each takes 0.2 ms.
+    """Return all spellings of these secrets, and of each `Text` its pieces. One secret takes 0.2 ms.
 
-    If there are too many, return a pattern that masks everything.
+    If the secrets are too many or too long, return a pattern that masks everything.
     """
     sought = frozenset(secrets)
     if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
@@ -160,7 +160,7 @@ def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = fro
 
 
 def mask_secrets(message: str, known: Spellings, rounds: int = MOST_ROUNDS) -> str:
-    """Return the whole message as it came, but for known secrets and credentials.
+    """Return the whole message with a mask for each known secret, and for credentials and passwords in URLs.
 
     `rounds`: how many levels of escapes are read.
     """
@@ -168,18 +168,18 @@ def mask_secrets(message: str, known: Spellings, rounds: int = MOST_ROUNDS) -> s
 
 
 def beginning(text: str, known: Spellings, limit: int = START_LIMIT) -> str:
-    """Return the first `limit` characters of a text as they came, but for what `mask_secrets` takes out.
+    """Return the first `limit` characters of a text, with the masks of `mask_secrets`.
 
-    If the text is longer, the last of them go too: of a secret that is cut there, the beginning would be left.
+    If the text is longer, the last of them are left out: they may be the beginning of a secret that was cut.
     """
     return _beginning(text, _mask_patterns(known), limit)
 
 
 def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide:
-    """Return a function that does what `text` does, for the texts of one job or answer.
+    """Return a function (message, limit) that does what `text` does, for the texts of one job or answer.
 
-    The spellings are made once, or `known` already. With very many texts and secrets, the last texts are hidden as a
-    whole.
+    The spellings of `secrets` are made once; `known` are spellings that exist already. With very many texts and
+    secrets, the last texts are masked as a whole.
     """
     hidden = _mask_patterns(known | spellings_of(secrets))
     shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)

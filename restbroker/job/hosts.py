@@ -1,6 +1,6 @@
 """Which virtual hosts a command is about, as its arguments say. For tokens that are bound to hosts.
 
-`job.auth` calls `hosts_of`. Always holds: where it is unclear, that is said; nothing is guessed in favour of a job.
+`job.auth` calls `hosts_of`. Always holds: an unclear case is reported as `HostsUnclear`, never guessed for the job.
 Case, compatible forms of letters and invisible characters do not count, as in XMPP's own preparation of addresses (RFC
 6122: nodeprep, nameprep, resourceprep).
 """

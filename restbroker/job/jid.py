@@ -126,9 +126,9 @@ def fold_case(text: str) -> str:
 
 
 def unprintable(text: str) -> str | None:
-    """Return the first character that no stanza can carry or that cannot be seen for what it is; None if there is none.
+    """Return the first character that no stanza can carry, or that is not visible; None if there is none.
 
-    Control characters, half surrogate pairs, and what XML forbids.
+    That are control characters, half surrogate pairs, and what XML forbids.
     """
     if text.isprintable():  # as nearly all are
         return None
@@ -152,7 +152,7 @@ def printable(text: str, longest: int = 80) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text as `printable` does, in quotes if it has blanks, which could not be seen as a part of it."""
+    """Return a text as `printable` does, in quotes if it has blanks, so that these are seen to belong to it."""
     return f'"{printable(text)}"' if " " in text else printable(text)
 
 

@@ -1,7 +1,7 @@
 """One Sidekiq-format payload, read as tolerantly as producers need and no more.
 
-The worker calls `read` with what the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed form in
-the same order; nothing is encoded back unless a field must change.
+Admission calls `read` with the bytes that the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed
+form in the same order; nothing is encoded back unless a field must change.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """What names the command to a server, the same for each attempt: the jid, and after an edit its revision too.
+        """The name of the command for a server, the same for each attempt: the jid, and after an edit the revision too.
 
         So no server takes the edited command for a repetition of the one that it had before.
         """
@@ -102,7 +102,7 @@ class NotAJob:
 
 
 def may_have_run_before(fields: Mapping[str, Json]) -> bool:
-    """Tell whether a payload says that it may have run before the sendings that are counted, or ran in part."""
+    """Tell whether a payload's fields record that it may have run before `maybe_run` began to count, or ran in part."""
     return fields.get(MAY_HAVE_RUN_FIELD) is True or fields.get(EFFECTED_FIELD) is True
 
 
@@ -118,7 +118,7 @@ def spare_jid(identity: str, ticket: str) -> str:
 
 
 def digest(raw: bytes) -> str:
-    """Return the name under which a payload is counted after crashes."""
+    """Return the SHA-1 (hex) of a payload, under which its crashes are counted."""
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
@@ -153,7 +153,7 @@ _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
 
 
 def oversized_job(size_bytes: int, queue: str, spare: str) -> NotAJob:
-    """Return what stands for a payload of so many bytes that the store did not hand out."""
+    """Return the `NotAJob` for a payload of `size_bytes` that is too large, whose bytes are in the store alone."""
     message = f"The payload has {size_bytes} bytes; {PAYLOAD_LIMIT_BYTES} are the limit."
     return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), is_kept=True)
 

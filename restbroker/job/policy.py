@@ -1,4 +1,4 @@
-"""What a settlement depends on: the operator's choices, and the facts of one job."""
+"""The arguments of a settlement besides job and outcome: the operator's choices, and facts about one job."""
 
 import attrs
 
@@ -33,7 +33,9 @@ class Policy:
 
 @light
 class Context:
-    """The facts of one settlement. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
+    """Facts about one settlement. `now_s` is in epoch seconds, `jitter` random in [0, 1).
+
+    `unique`: a number of microseconds that is added to times, so that equal jobs that fail at once stay different.
 
     `reply_jid` is the same each time the same ticket is settled; only a job with a `reply_id` needs one. `duration_s`
     is the delivery's. `queues` are those of the job's target: a `retry_queue` counts only if it is among them.

@@ -326,9 +326,9 @@ def mask_by_names(
 
 
 def hides_of(secrets: frozenset[Secret], known: Spellings = frozenset()) -> tuple[Hide, Hide]:
-    """Return the functions that hide these secrets in answers, and in what else is shown of their job.
+    """Return two functions that hide these secrets: one for a server's answers, one for all else that a job shows.
 
-    The second leaves out pieces of texts: there they say nothing.
+    The second ignores each `Text`: a piece of it stands in a command or an argument by chance.
     """
     return hiding.make_hide(secrets, known), hiding.make_hide((one for one in secrets if isinstance(one, str)), known)
 

@@ -1,8 +1,8 @@
 """Takes the token out of a job that waits, so that people who look at Sidekiq Web do not learn it.
 
-The broker's admission calls it for a job that it let in and that goes to `retry`, `schedule` or `dead`. Always holds:
-it returns either the job unchanged, or one that is let in at any later time as long as the secret is valid, also after
-Ruby rewrote it; where that is in doubt, the token stays.
+The broker's settler calls it for an admitted job that goes to `retry`, `schedule` or `dead`, `operate.edit` for a job
+that a person edits. Always holds: it returns either the job unchanged, or one that will be admitted at any later time
+as long as the secret is valid, also after Ruby rewrote it; where that is in doubt, the token stays.
 """
 
 from collections.abc import Mapping

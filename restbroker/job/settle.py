@@ -1,8 +1,9 @@
-"""From an outcome to a settlement: the whole table of what follows from what, in pure functions.
+"""Makes the settlement of a job from its outcome: all rules for that, as pure functions.
 
-The worker calls `settle` for every job that it is done with, the acker `drop_reply` and `perturb` when Redis
-objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in progress. Always holds: every
-job gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
+The broker's settler calls `settle` for each outcome, and `drop_reply` if Redis refuses a reply; the acker calls
+`perturb` if a set already holds an equal job; the reaper calls `settle_crashed` and `settle_poisoned` for jobs that a
+dead process had in progress. Always holds: every job gets exactly one settlement, and no job vanishes unless it says
+`"dead": false` itself, or expired.
 """
 
 from codecs import BOM_UTF8
@@ -40,9 +41,9 @@ Specs = Callable[[str], CommandSpec | None]
 
 
 def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context) -> Settlement:
-    """Return what to do with `job`.
+    """Return the settlement of a job with this outcome.
 
-    `spec` is the command's, None outside the catalogue (then it is not repeat-safe).
+    `spec` is its command in the catalogue; None outside of it: then the command is not repeat-safe.
     """
     match outcome:
         case Delivered():
@@ -84,19 +85,16 @@ EXPIRED = "Expired"
 
 
 def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
-    """Return why it is unknown whether this command has run.
-
-    It is `reason`, with the command's own code and hint if it has them.
-    """
+    """Return `reason`, why a command was not answered, with the code and hint of `spec.unanswered` if there are any."""
     if spec is None or spec.unanswered is None:
         return reason
     return attrs.evolve(reason, code=spec.unanswered.code, hint=spec.unanswered.hint)
 
 
 def acknowledge(job: Job, reply_id: Json) -> Ack | None:
-    """Return the settlement of a delivered job that wants no answer; None if it wants one.
+    """Return the settlement of a delivered job whose producer wants no answer; None if they want one.
 
-    Such a settlement depends on nothing else.
+    It is the same for all such jobs.
     """
     return None if is_answered(job, reply_id) else _ACK
 
@@ -115,10 +113,10 @@ def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bo
 
 
 def settle_cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
-    """Settle a job that was sent and not answered when its process was ordered to stop.
+    """Return the settlement of a job that was sent and not answered when its process was ordered to stop.
 
-    Ruby puts such a job back without a try. So does this, if it is safe to repeat; and the job remembers that it may
-    have run, or it would take its own effect for an error.
+    If it is safe to repeat, it is requeued and uses up no try, as with Sidekiq, and its payload records that it may
+    have run, so that its own effect is not taken for an error. Else it is settled as `Uncertain`.
     """
     if context.at_most_once or not repeat_safe(spec):
         return _uncertain(job, spec, reason, context)
@@ -126,9 +124,9 @@ def settle_cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: 
 
 
 def requeue(job: Job) -> Requeue:
-    """Put back a job that may have run, or of which a part was done.
+    """Return the settlement that requeues a job which may have run, or of which a part is done.
 
-    No try is used up, and the job keeps what `job` says of its runs.
+    No try is used up, and the payload records `job.maybe_run`.
     """
     fields = {**job.fields, "jid": job.jid}
     if job.maybe_run:
@@ -160,15 +158,15 @@ def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: N
 
 
 def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
-    """Return the settlement of a job whose process died again and again, at last with nothing else in progress."""
+    """Return the settlement of a job that was alone in progress when its process died once more: it becomes dead."""
     return _settle_orphan(fallen, now_s, lambda _: _POISON)
 
 
 def returns_to(raw: bytes, queue: str) -> bool:
-    """Tell whether a set leads the job in these bytes back to `queue`.
+    """Tell whether the job in these bytes can wait in a set as it is, and will be moved to `queue` from there.
 
-    It does if it names the queue and nothing in it has to be repaired. Ruby's poller, which may take it from there,
-    would lose one without a class, and show one with odd fields.
+    It can if it names the queue and no field has to be repaired (`job.repair`): Ruby's poller, which may take it from
+    the set, would lose a job without a class.
     """
     fields = None if raw.startswith(BOM_UTF8) else rubyjson.object_of(raw)
     return fields is not None and is_fit(fields, queue)
@@ -267,7 +265,7 @@ def drop_reply(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, conte
 
 
 def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
-    """Return the same settlement a few microseconds later, for a set that already holds an equal member."""
+    """Return the settlement with a time in its payload moved by `step` microseconds: its set holds an equal member."""
     fields = rubyjson.loads(settlement.payload)
     assert isinstance(fields, dict)  # noqa: S101 - our own payload
     for name in (DEFERRED_AT_FIELD, "retried_at", "failed_at"):
@@ -279,9 +277,9 @@ def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
 
 
 def defer_crowded(job: Job, context: Context) -> Schedule:
-    """Defer a job since its slot is full here: no try, however often it happens, but each time for longer.
+    """Return the settlement that defers a job whose slot is full in this process; no try is used up.
 
-    Each round costs Redis work and a share of the rate limit, and the job comes before others when it is due.
+    The wait doubles each time, up to a limit, since each round costs Redis work and a share of the rate limit.
     """
     before = job.fields.get(CROWDED_FIELD)
     times = min(before if isinstance(before, int) and before > 0 else 0, _CROWDED_LIMIT) + 1

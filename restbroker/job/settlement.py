@@ -1,4 +1,4 @@
-"""What the store does with a job in progress.
+"""The settlements: what the store is to do with a job in progress, such as `Ack`, `Retry` and `Dead`.
 
 Made by `job.settle`, executed by `store.settling`; for jobs of a dead process by `store.heartbeats`. Always holds:
 exactly one settlement per ticket, and it is idempotent in the store.
@@ -44,9 +44,9 @@ class OrphanedJob:
 
 @light
 class Fingerprint:
-    """What stays of a signed job that is done, for `keep_s` seconds, so that a copy of it is not done again.
+    """The record that a signed job is done, kept for `keep_s` seconds, so that a copy of the job is not run.
 
-    `text` is that of its signature, `queue` the one from which it was let in first.
+    `text` is `signing.fingerprint` of its signature, `queue` the one from which it was admitted first.
     """
 
     queue: str
@@ -56,7 +56,7 @@ class Fingerprint:
 
 @light
 class Ack:
-    """Done: counted as processed. `fingerprint`: what is remembered of a signed job."""
+    """Done: counted as processed. `fingerprint`: the record to keep of a signed job; None for other jobs."""
 
     replies: tuple[Reply, ...] = ()
     fingerprint: Fingerprint | None = None

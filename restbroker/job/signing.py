@@ -137,12 +137,12 @@ def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
 
 
 def fingerprint(signature: Signature) -> str:
-    """Return what stands for the signature, and so for the one job that it fits, among those that were done."""
+    """Return the 32 hexadecimal digits under which the job of this signature is recorded as done."""
     return signature.text[-64:-32]
 
 
 def acceptance(secret: str, signature: Signature, queue: str) -> str:
-    """Return the value of `ACCEPTED_FIELD` for a job that is let in from this queue for the first time.
+    """Return the value of `ACCEPTED_FIELD` for a job that is admitted from this queue for the first time.
 
     It can be made only with the secret, and it fits one signature.
     """
@@ -150,13 +150,13 @@ def acceptance(secret: str, signature: Signature, queue: str) -> str:
 
 
 def accepted_queue(fields: Mapping[str, Json]) -> str | None:
-    """Return the queue from which this job was let in for the first time, as it says itself; None if it says none."""
+    """Return the queue from which this job was admitted first, by its `ACCEPTED_FIELD`; None if that names none."""
     value = fields.get(ACCEPTED_FIELD)
     return value.partition(":")[2] or None if isinstance(value, str) else None
 
 
 def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
-    """Tell whether a broker has let this job in before."""
+    """Tell whether a broker admitted this job before: its `ACCEPTED_FIELD` was made with `secret` for `signature`."""
     value, queue = fields.get(ACCEPTED_FIELD), accepted_queue(fields)
     if not isinstance(value, str):
         return False
@@ -167,7 +167,7 @@ def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -
 
 
 def queue_bound_signature(fields: Mapping[str, Json]) -> Signature | None:
-    """Return the job's signature if it covers the queue, so that it must be let in from that one first; else None."""
+    """Return the job's signature if it covers the queue, from which it must be admitted first then; else None."""
     signature = read(arguments.token(fields.get("args")))
     return signature if signature is not None and signature.covers_queue else None
 

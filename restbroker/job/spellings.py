@@ -61,7 +61,7 @@ def spellings(secret: str) -> Iterator[Spelling]:
 
 
 def unescaped_spellings(secret: str) -> Iterator[Spelling]:
-    """Yield the spellings of one secret in which nothing is escaped but what is so in the secret itself."""
+    """Yield the spellings of one secret that need no decoding: plain, as numbers, as forms send it, and in base64."""
     whole = _pattern_form(secret)
     if secret.strip():
         yield secret, whole.format(re.escape(secret))

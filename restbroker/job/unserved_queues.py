@@ -1,7 +1,7 @@
 """Which entries of Sidekiq's sets wait for a queue that this configuration does not serve.
 
-The scheduler leaves them where they are, `check` counts them, and the commands that people call ask before they push
-there. Always holds: only what restbroker wrote is judged; entries of other programs, which share the sets, are theirs.
+The scheduler leaves them where they are, `check` counts them, and commands ask a person before they push there. Always
+holds: only entries that restbroker wrote count; those of other programs, which share the sets, are left to these.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ _NAME_LIMIT: Final = 100
 
 
 def unserved_queue(fields: Mapping[str, Json], served: Collection[str]) -> str | None:
-    """Return the queue of an entry that restbroker wrote, if it is not among `served`; None if it may go there."""
+    """Return the queue of an entry if restbroker wrote it and the queue is not among `served`; else None."""
     queue = fields.get("queue")
     if not isinstance(queue, str) or queue in served or not any(name in fields for name in _WRITTEN):
         return None

@@ -1,4 +1,4 @@
-"""What Redis (or Valkey) holds, and the only room that speaks to it.
+"""All data in Redis (or Valkey), and the only room that sends commands to it.
 
 Offers `client`, `connection`, and one file of functions for each thing that Redis holds, to every room above. Always
 holds: a job is in exactly one place, even if a process, Redis or the network fails. Everything but `connection` is

@@ -1,7 +1,8 @@
 """One connection to Redis, with types. Used by every file of the store; opened by `app` and the command line.
 
-Always holds: nothing is sent twice behind the caller's back, since what was sent but not answered may have been done.
-The one repetition is after NOSCRIPT, where Redis ran nothing. A connection that ended is not replaced unseen either.
+Always holds: no command is sent twice unless the caller does so, since one that was not answered may have been done.
+The one repetition is after NOSCRIPT, where Redis ran nothing. A connection that ended in the middle of a call is an
+error, and the call is not repeated over another one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -104,7 +105,7 @@ class Client:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is connected, as far as is known to the present master; the connection may have ended unseen."""
+        """Whether it is connected, to the present master as far as is known; an end may not have been noticed yet."""
         strays = self._sentinels is not None and self._sentinels.master != self._place
         return self._link is not None and not strays
 

@@ -1,4 +1,4 @@
-"""What became of one job in a batch. Used by `jobs`, `sets` and their callers.
+"""The result for one job of a batch: `Applied`, `Gone`, `Clash` or `Refused`. Used by `jobs`, `sets` and their callers.
 
 Always holds: `Applied` and `Gone` mean that the job is no longer where it was; `Clash` and `Refused` that it still is.
 """
@@ -39,7 +39,7 @@ _APPLIED, _GONE = Applied(), Gone()
 
 
 def as_code(reply: Reply) -> Code:
-    """Return the code that a script's reply for one job stands for."""
+    """Return the code in a script's reply for one job."""
     match reply:
         case 1:
             return _APPLIED

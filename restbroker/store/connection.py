@@ -41,7 +41,7 @@ LOOK_EVERY_S = 0.5
 class Connection:
     """A client and its thread: one call at a time, the others wait their turn.
 
-    `took` is called with the seconds that each answer to a call without the thread took, if it was connected before.
+    `took` is called after each call without the thread, with the seconds until its answer, unless it had to connect.
     """
 
     def __init__(self, client: Client, took: Callable[[float], None] | None = None) -> None:
@@ -147,11 +147,11 @@ class Waiter:
         self._overdue_at_s = 0.0
 
     async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Wait until the queue holds a job, at most `timeout_s` seconds, and tell whether it does; take nothing.
+        """Wait until the queue holds a job, at most `timeout_s` seconds; return whether it does, and take none.
 
-        It must always be the same queue. Return at once while jobs are there, so never wait on a queue that is not
-        being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Can be cancelled at any moment, at
-        once.
+        `queue` must be the same in each call. It returns at once while the queue has jobs, so never wait for one that
+        is not being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel at any
+        moment, with effect at once.
         """
         until_s = trio.current_time() + max(timeout_s, 0.01)
         while (now_s := trio.current_time()) < until_s:
@@ -207,7 +207,7 @@ class MasterWatch:
         self._sentinels = sentinels
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Ask until cancelled; where the sentinels lead to no master, say nothing: those who need one report it."""
+        """Ask the sentinels until cancelled; report nothing if they name no master: each call that needs one does."""
         task_status.started()
         while True:
             # That nobody leads to a master is told by those who need one.
@@ -217,7 +217,7 @@ class MasterWatch:
 
 
 async def on_trio(steps: Steps[T]) -> T:
-    """Take these steps on Trio's loop; return and raise what they do.
+    """Take these steps on Trio's loop; return their result or raise their error.
 
     It can be cancelled only where the steps allow it: once commands are sent whose answer counts, it goes on until that
     has come, or is overdue.

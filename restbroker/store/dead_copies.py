@@ -53,5 +53,5 @@ def missing_copies(client: Client, copies: Sequence[Copy]) -> list[Copy]:
 
 
 def restore(client: Client, copy: Copy) -> bool:
-    """Put a copy back into the dead set, as if it died now: the oldest would be trimmed again. False: it is there."""
+    """Put a copy back into the dead set, with the present time, or it would be trimmed again. False: it is there."""
     return client.command("ZADD", client.keys.sorted_set("dead"), "NX", as_score(time_s(client)), copy.payload) == 1

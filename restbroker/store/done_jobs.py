@@ -1,6 +1,6 @@
-"""Which signed jobs were done. Written by `finish.lua`, in the step that settles them; read by `delivery.replays`.
+"""Which signed jobs were done. Written by `finish.lua` when it settles them; read by `broker.redis_checks`.
 
-Always holds: a job that is remembered was done; one that is not was not done, or was forgotten.
+Always holds: a job that is listed was done; one that is not was not done, or its record has expired.
 """
 
 from collections.abc import Sequence

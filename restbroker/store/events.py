@@ -1,8 +1,8 @@
 """Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `operate.events`.
 
-What is no event becomes a dead job. Always holds: a queue's name is in the set of queues before its first job; an event
-is pushed, or known to have been pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no
-text of a message.
+A notification that is no event becomes a dead job. Always holds: a queue's name is in the set of queues before its
+first job; each event by itself is pushed, known to have been pushed, or refused; the list of recent events holds the
+newest 1,000 or so, and no text of a message.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ class RecentEvent:
 
 
 def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
-    """Push the jobs of those events that did not come before, in their order, and return what became of each.
+    """Push the jobs of those events that did not come before, in their order; return one `PushResult` for each event.
 
     Raise `StoreNotNow` or `StoreRefused`: nothing was done. Raise `StoreUnavailable`: any of it may have been done.
     """
@@ -85,24 +85,24 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
 
 
 def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
-    """Return what became of each event, from the reply to `push_call`. Raise `StoreRefused` if the reply is that."""
+    """Return one `PushResult` for each event, from the reply to `push_call`. Raise it if it is a `StoreRefused`."""
     if isinstance(reply, StoreRefused):
         raise reply
     return [_read_code(code) for code in items(reply)]
 
 
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
-    """Remember for `window_ms` that an event with this mark is an echo of what this broker sent."""
+    """Record for `window_ms` milliseconds that an event with this mark reports a message of this broker itself."""
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
 
 
 def expect_test(client: Client, test_mark: str) -> None:
-    """Let events of this test become no jobs for an hour, so that a late one does not either."""
+    """Record a test for an hour: events with its mark are noted (`read_test_events`) and become no jobs."""
     client.command("SET", client.keys.event(test_mark), "\n", "PX", _TEST_MS)
 
 
 def read_test_events(client: Client, test_mark: str) -> list[bytes]:
-    """Return what was noted of each event of this test that came (JSON)."""
+    """Return the record (JSON) of each event of this test that came so far."""
     value = client.command("GET", client.keys.event(test_mark))
     return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
 
@@ -113,7 +113,7 @@ def note_refusal(client: Client, source: str) -> None:
 
 
 def read_refusal(client: Client, source: str) -> object:
-    """Return what tells the last refusal of a request to this source from others; None if there is none."""
+    """Return a value that is another one after each `note_refusal` of this source; None if there was none."""
     return client.command("GET", _refusal_key(client, source))
 
 

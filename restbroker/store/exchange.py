@@ -18,10 +18,10 @@ from restbroker.store.settling import FinishSteps
 def exchange(
     client: Client, finished: FinishRequest, now_s: float, wanted: FetchRequest
 ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-    """Settle jobs and take others; return the answers of `finish` and of `fetch`, or the `StoreRefused` that each met.
+    """Settle jobs and take others; return the answers of `finish` and of `fetch`, or for each its `StoreRefused`.
 
-    Raise `StoreUnavailable`: each may have been done all the same. `finish` called again is right, and the next fetch
-    answers `Duplicate` if jobs were taken.
+    `now_s` is in epoch seconds. Raise `StoreUnavailable`: each may have been done all the same; then call `finish`
+    again, and the next fetch answers `Duplicate` if jobs were taken.
     """
     both = Exchange(client.keys, finished, now_s, wanted)
     return both.answers(client.run_each(both.calls))

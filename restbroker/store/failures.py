@@ -1,7 +1,7 @@
-"""What is wrong with Redis, in this project's words. Used by `store.client`, and by `store.sentinel`.
+"""Turns failures of Redis into this project's errors. Used by `store.client`, and by `store.sentinel`.
 
-Always holds: no password appears in a message, and what heals by itself (a restart, a failover, a full disk, a full
-Redis) is `StoreUnavailable`, so that callers wait instead of giving jobs up.
+Always holds: no password appears in a message, and a failure that ends by itself (a restart, a failover, a full disk, a
+full Redis) is `StoreUnavailable`, so that callers wait and no job becomes dead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -117,7 +117,7 @@ def translate(
 
 
 def describe_failure(error: Failure, password: str | None = None) -> str:
-    """Return what is wrong with a server, as the end of a sentence that begins with its name; `password` is masked."""
+    """Return a failure as the end of a sentence that begins with the server's name; `password` is masked."""
     match error:
         case ErrorReply(is_login=True):
             return f"does not accept the login: {_clean(error.reason, password)}"

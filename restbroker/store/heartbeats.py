@@ -1,4 +1,4 @@
-"""Who lives, who died, and giving back the jobs that the dead had in progress.
+"""Which processes live and which are dead, and giving back the jobs that dead ones had in progress.
 
 Used by the heartbeat, the reaper, and `broker.crash_counts` for the poller and the acker (which count what was in
 progress at a crash). Always holds: an identity goes from `beats` to `dying` to gone, never back. It is dead
@@ -76,9 +76,9 @@ def write_heartbeats(client: Client, beats: Sequence[tuple[str, int]], snapshot:
 
 
 def fence(client: Client, identity: str, counter_seen: int) -> bool:
-    """Take an identity's rights away if it still shows this counter, and tell whether it is fenced now.
+    """Fence an identity if its heartbeat counter is still `counter_seen`: Redis gives it no more jobs from then on.
 
-    False: it lives, or is gone.
+    Return whether it is fenced now. False: it lives, or is gone.
     """
     return client.run("fence", [client.keys.heartbeats, client.keys.fenced_identities], [identity, counter_seen]) == 1
 

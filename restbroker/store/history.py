@@ -1,4 +1,4 @@
-"""How jobs ended that are in Redis no more, as a stream: what was delivered, and what was dropped on its own wish.
+"""How jobs ended that are in Redis no more, as a stream: those delivered, and those dropped (`"dead": false`, expired).
 
 Written by `finish.lua`, together with the settlement, where `History` asks for it; read by `operate.explain`. Always
 holds: the stream is bounded by time and by count; it has neither arguments nor a token.
@@ -30,7 +30,7 @@ class JobEnd:
 
 @attrs.frozen
 class Records:
-    """What `finish` is to write of the jobs that it settles: one record for each, in their order (empty: none).
+    """The records that `finish` is to write about the jobs that it settles: one for each, in their order (b"": none).
 
     `keep_ms`: how long they are kept, in milliseconds.
     """
@@ -53,7 +53,7 @@ class Entry:
 
 
 def to_record(ending: JobEnd) -> bytes:
-    """Return the bytes to write for this end of a job; long texts are cut."""
+    """Return the record for this end of a job, which `read` reads; long texts are cut."""
     words = (_plain(word) for word in (ending.jid, ending.target, ending.command, ending.outcome))
     code = None if ending.code is None else _plain(ending.code)
     return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code])

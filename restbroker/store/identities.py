@@ -1,7 +1,7 @@
-"""What is registered of processes: who lives, what each identity wrote at its start, and how much it has in progress.
+"""Reads what Redis has of processes: which identities live, the record that each wrote at its start, and its jobs.
 
-Used by `store.heartbeats`, which changes it, by the metrics and by `enqueue`. Always holds: nothing is changed here; a
-record that is damaged is named.
+Used by `store.heartbeats`, which writes it, by the metrics and by `enqueue`. Always holds: nothing is changed here; the
+error about a damaged record names it.
 """
 
 from collections.abc import Mapping, Sequence

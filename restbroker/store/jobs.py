@@ -119,7 +119,7 @@ class FetchResult:
 
 @attrs.frozen
 class IdentityUnknown:
-    """The answer that the identity has no rights (any more): drop what is in memory, start under a new one."""
+    """The answer that Redis does not list the identity (any more): drop its jobs, and register a new one."""
 
 
 @attrs.frozen
@@ -257,7 +257,7 @@ def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | boo
 
 
 def retire(client: Client, identity: str) -> bool:
-    """Remove an identity that has nothing in progress. False: it has, and nothing was changed."""
+    """Remove an identity that has no job in progress. False: it has one, and nothing was changed."""
     keys = client.keys
     # What retired before has no record, and nothing in progress either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
@@ -266,7 +266,7 @@ def retire(client: Client, identity: str) -> bool:
 
 
 def rejoin(client: Client, identity: str, ticket: str) -> None:
-    """Take back what `isolate` recorded, before other jobs are taken into hand beside it.
+    """Remove what `isolate` recorded about this job, before other jobs are fetched beside it.
 
     Raise `StoreUnavailable`: the same call again is right.
     """

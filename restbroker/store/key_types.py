@@ -17,7 +17,7 @@ Key = TypeVar("Key", str, QueueName)
 
 
 def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[MisusedKey, ...]:
-    """Return every key of a wrong type: of those that all processes share, of these targets, and these queues' lists.
+    """Return the keys of a wrong type: shared keys, those of `targets`, and the lists of `queues`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

@@ -131,7 +131,7 @@ class Keys:
         return self._key(f"restbroker:event:{mark}")
 
     def lease(self, name: str) -> str:
-        """Return the key of a STRING with an expiry: who has the turn at what `name` stands for."""
+        """Return the key of a STRING with an expiry: the holder of the lease `name`."""
         return self._key(f"restbroker:lease:{name}")
 
     @property
@@ -152,7 +152,7 @@ class Keys:
         return self._key("restbroker:sources")
 
     def turn_result(self, name: str) -> str:
-        """Return the key of a HASH with an expiry: the last result of what `name` stands for."""
+        """Return the key of a HASH with an expiry: the last shared result of the probe `name` (`store.probing`)."""
         return self._key(f"restbroker:told:{name}")
 
     @property

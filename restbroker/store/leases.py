@@ -1,4 +1,4 @@
-"""Who does what, of several processes: leases by names, which end by themselves. Used by the reader of streams.
+"""Leases by name, so that one of several processes does a task; they end by themselves. Used by the reader of streams.
 
 Always holds: for each name at most one holder learns that it has the lease, by Redis' clock; a lost answer leaves
 nothing that does not end by itself; a full Redis grants leases too. A lease is no fence by itself: a holder that was

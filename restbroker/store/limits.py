@@ -1,4 +1,4 @@
-"""What bounds a target over all processes, besides fetching: its pauses, and tokens for jobs that start late.
+"""The pauses of a target, and its rate limit for jobs that start long after their fetch; both over all processes.
 
 Called by probers (which pause and resume for breakers), workers (`charge`), `check` and the figures (`pauses`); pauses
 that people make are in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends

@@ -164,7 +164,7 @@ def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
 
 
 def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> bool:
-    """Forget this stream, which is over, or these claims. False: something else is noted, which may be other claims."""
+    """Remove the record of this stream, which is over, or of these claims. False: another record is there; it stays."""
     state, noted = ("on", what.stream) if isinstance(what, LoggedIn) else ("asks", what.claim)
     return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 

@@ -1,7 +1,7 @@
-"""Which key was of another type than restbroker needs, and what to do. Used by `store.client`, and by `check`.
+"""Finds the key of a wrong type behind an error of Redis, and a hint. Used by `store.client`, and by `check`.
 
-Always holds: Redis' error does not name the key, and for a script not even the type that it needs; so the types of the
-command's keys are read, which changes nothing.
+Redis' error does not name the key, and for a script not even the type that it needs. Always holds: only the types of
+the command's keys are read, and nothing is changed.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
 """Pauses that people make: of a queue or a target, by whom, why and until when; and ending those that are due.
 
-Used by `operate`, `broker.upkeep.pauses` and the pages. Always holds: what stops fetching is Sidekiq Pro's set `paused`
-for a queue, and the reason `operator` for a target (`store.limits`); the notes beside them are for people, and each
-counts only for the pause that it was made with. Redis' own clock counts.
+Used by `operate`, `broker.pauses` and the pages. Always holds: a queue is paused by Sidekiq Pro's set `paused`, a
+target by the reason `operator` (`store.limits`); the notes beside them are for people, and each counts only for the
+pause that it was made with. Redis' own clock counts.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,8 +1,8 @@
-"""Which process does a probe for all, and its result: a target's prober asks whether the target works again.
+"""Which process sends a probe for all, and its result. Used by `broker.prober`.
 
 Always holds: a turn ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis grants
-turns too, since what drains it may need them. A turn is no fence: a process that was suspended may go on after it ran
-out. Texts are never logged.
+turns too, since its jobs could not be delivered otherwise. A turn is no lock: a process that was suspended may probe
+after its turn ran out. Texts are never logged.
 """
 
 from typing import TypeAlias
@@ -17,12 +17,12 @@ LONGEST_TEXT_BYTES = 4096
 
 @attrs.frozen
 class ProbeGranted:
-    """It is the caller's turn: do the work, then `publish`."""
+    """It is the caller's turn: send the probe, then call `publish`."""
 
 
 @attrs.frozen
 class ProbeResult:
-    """A process did the work `age_ms` milliseconds ago by Redis' clock, and `text` is its result."""
+    """A process probed `age_ms` milliseconds ago by Redis' clock, and `text` is its result."""
 
     text: bytes = attrs.field(repr=False)
     age_ms: int
@@ -30,16 +30,17 @@ class ProbeResult:
 
 @attrs.frozen
 class ProbeBusy:
-    """Another process is doing the work."""
+    """Another process is probing."""
 
 
 ProbeClaim: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
 
 
 def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
-    """Return the last result as long as it counts, to its author too; else the turn at what `name` stands for.
+    """Return the last result of the probe `name` while it is valid, also to the process that published it; else a turn.
 
-    `ttl_ms`: how long the work may take (milliseconds); then another process gets the turn.
+    `owner` names the caller. `ttl_ms`: how long the probe may take (milliseconds); then another process gets the turn.
+    Return `ProbeBusy` while another process has it.
     """
     answer = items(
         client.run("turn", [client.keys.lease(name), client.keys.turn_result(name)], [owner, max(1, ttl_ms)])
@@ -54,7 +55,7 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
 
 
 def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
-    """End the owner's turn with its result, which counts for `ttl_ms`. False: it came too late, and is dropped.
+    """End the owner's turn with its result, valid for `ttl_ms` milliseconds. False: the turn was over; it is dropped.
 
     Raise ValueError for more than `LONGEST_TEXT_BYTES`.
     """

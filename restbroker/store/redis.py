@@ -1,8 +1,8 @@
-"""Our own way to Redis: sockets, RESP2 and time-outs, and nothing of what is stored there.
+"""Our own client of Redis' protocol: sockets, RESP2 and time-outs. It knows nothing of the data.
 
-Used by `client` and `sentinel`. What takes time is written once, as steps that say what they need (`Wait`, `Work`):
+Used by `client` and `sentinel`. Each operation that waits is written once, as a generator of steps (`Wait`, `Work`):
 `run_blocking` takes them in the calling thread, `connection.on_trio` on Trio's loop. Always holds: nothing is sent
-twice, and only `connect` connects. A link whose exchange did not end well must be closed, since an answer left unread
+twice, and only `connect` connects. A link must be closed after an exchange that failed, since an answer left unread
 would be taken for the next one's.
 """
 
@@ -43,9 +43,9 @@ Replies: TypeAlias = list[Reply | ErrorReply]
 
 @attrs.define(eq=False)
 class Wait:
-    """A step that waits to read a socket, or to write it if `for_writing`; `TimeoutError` is thrown in after a while.
+    """A step that waits to read a socket, or to write it if `for_writing`, for `timeout_s` seconds.
 
-    `is_cancellable`: nothing was sent yet whose answer counts.
+    After that, `TimeoutError` is thrown into the generator. `is_cancellable`: no command whose answer matters was sent.
     """
 
     socket: socket.socket
@@ -69,7 +69,7 @@ Steps: TypeAlias = Generator[Wait | Work, Any, T]
 
 
 def run_blocking(steps: Steps[T]) -> T:
-    """Take these steps in this thread; return and raise what they do."""
+    """Take these steps in this thread, blocking; return their result or raise their error."""
     began_s = time.monotonic()
     try:
         step = next(steps)
@@ -98,7 +98,7 @@ def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the st
 
 
 class Answers:
-    """The answers that a server owes, parsed from the bytes that it sends: no input or output."""
+    """Parses the answers to the commands that were sent from a server's bytes; does no input or output."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
@@ -107,14 +107,14 @@ class Answers:
         """How many are to come, including those that came."""
 
     def feed(self, data: bytearray, count: int) -> None:
-        """Take the first `count` bytes of what was read. Raise `ErrorReply` if they are no RESP."""
+        """Parse the first `count` bytes of `data`, read from the server. Raise `ErrorReply` if they are no RESP."""
         self._reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
         while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
             self._replies.append(reply)
 
     @property
     def has_surplus(self) -> bool:
-        """Whether more came than was expected, once the expected answers were taken."""
+        """Whether bytes are left behind the expected answers, once `take` has returned these."""
         return self._reader.has_data()
 
     def take(self) -> Replies | None:

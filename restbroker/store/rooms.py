@@ -1,9 +1,9 @@
-"""Which users of a server are in which room by their present logins, as its answers to their joins and leavings said.
+"""Which users of a server are in which room by their present logins, as its answers to joins and leaves said.
 
-Used by `app` for connectors whose server does not confirm that a message came into the room. Always holds: what is
-known ends with the user's login, and a week after the last question; one process at a time has a user join or leave a
-room, by Redis' clock; what is not known is no "in"; each call may be repeated after a lost answer. A login is here as a
-mark that gives nothing away.
+Used by `app` for connectors whose server does not confirm that a message came into the room. Always holds: a state ends
+with the user's login, and a week after it was last read; one process at a time has a user join or leave a room, by
+Redis' clock; a user counts as "in" only if that is known; each call may be repeated after a lost answer. A login is
+stored as a mark that reveals nothing of it.
 """
 
 import hashlib
@@ -43,9 +43,10 @@ class RoomMembership:
 def take(
     client: Client, target: str, stay: RoomMembership, turn: LoginTurn, need: Need
 ) -> State | LoginGranted | LoginBusy:
-    """Tell whether the user is in the room, or return the turn: then have them join or leave, and `put`.
+    """Return whether the user is in the room ("in" or "out"), or the turn to have them join or leave, then `put`.
 
-    A look gets no turn; it answers "in", "out" or "" (not known), or that another process has the turn.
+    `need` says which of them the caller needs. A mere look gets no turn: "" if the state is not known. Return
+    `LoginBusy` while another process has the turn.
     """
     arguments: list[Argument] = [stay.user, stay.mark, turn.holder, max(1, turn.lease_ms), need, KEPT_MS, MOST_USERS]
     match items(client.run("room_take", [client.keys.room(target, stay.room)], arguments)):

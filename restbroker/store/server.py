@@ -21,7 +21,7 @@ NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 
 @attrs.frozen
 class ServerInfo:
-    """What the server says of itself. `role` is master or slave, `time_s` the server's clock (epoch seconds).
+    """The server's own description (INFO). `role` is master or slave, `time_s` the server's clock (epoch seconds).
 
     Sizes are bytes: `maxmemory_bytes` is 0 for no limit, `used_memory_bytes` is without what does not count towards it
     (buffers for replicas). `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are
@@ -57,7 +57,7 @@ class ServerInfo:
 
 
 def server(client: Client) -> ServerInfo:
-    """Return what the server says of itself. Raise `StoreUnavailable`, or `StoreRefused` where INFO is not allowed."""
+    """Return the server's own description. Raise `StoreUnavailable`, or `StoreRefused` where INFO is not allowed."""
     fields = info(text(client.command("INFO")))
     version, is_valkey = _version(fields)
     return ServerInfo(

@@ -1,4 +1,4 @@
-"""Sidekiq's sorted sets: what is due, and moving it to its queue. Used by the scheduler and by `operate`.
+"""Sidekiq's sorted sets: the members that are due, and moving members. Used by the scheduler and by `operate`.
 
 Always holds: due is decided by Redis' clock; a member is in the set or at its new place, never both, never neither.
 """
@@ -30,7 +30,7 @@ class Due:
 
 @attrs.frozen
 class Position:
-    """How far the due members were passed over: all below this score, and the first `ties` that have it."""
+    """A place in a set: behind all members below this score, and behind the first `ties` members that have it."""
 
     score: float = -math.inf
     ties: int = 0

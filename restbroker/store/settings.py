@@ -1,6 +1,6 @@
-"""Where Redis is, and what a connection to it is made of. Used by `client`, `redis` and `sentinel`.
+"""Where Redis is, and the settings of a connection to it. Used by `client`, `redis` and `sentinel`.
 
-Always holds: what cannot be read is refused before anything is connected, and no password is in a text or repr.
+Always holds: a setting that cannot be read is refused before anything connects; no password is in a text or repr.
 """
 
 from collections.abc import Mapping, Sequence

@@ -30,9 +30,9 @@ _GONE = Gone()
 
 @attrs.frozen
 class FinishRequest:
-    """Tickets and what becomes of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
+    """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
-    `records`: what is to be written of those that end; None: nothing.
+    `records`: the history records of the jobs that end; None: none are written.
     """
 
     identity: str
@@ -169,7 +169,7 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
 
 @attrs.define(eq=False)
 class Destinations:
-    """Where replies and fingerprints go: a script gets each of `lists` once, and from then on its number."""
+    """The keys that replies and fingerprints of one call go to: {key: its number among the script's keys}."""
 
     keys: Keys
     lists: dict[str, int] = attrs.field(factory=dict)

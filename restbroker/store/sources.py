@@ -1,4 +1,4 @@
-"""The state of the reading of each source of events, as the process that reads it reports it.
+"""The state of each source of events, as the process that reads from it reports it.
 
 Written by `events.states`, read by `check`, the pages and `stats`. Always holds: it is for display only, and a write
 that is lost is made up for by the next; a state counts for `TTL_S` by Redis' clock, so that what a process reported

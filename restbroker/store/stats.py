@@ -1,4 +1,4 @@
-"""The figures that `restbroker stats` shows. Used by `operate` and the pages.
+"""The numbers that `restbroker stats` shows. Used by `operate` and the pages.
 
 Always holds: everything comes from Redis, so every process shows the same; ages are by Redis' clock.
 """
@@ -65,7 +65,7 @@ class Overview:
 
 
 def overview(client: Client, wanted: Collection[str] = (), most_queues: int | None = None) -> Overview:
-    """Read all figures, in seven round trips. The queues `wanted` are shown in any case.
+    """Read all numbers, in seven round trips. The queues `wanted` are in the result in any case.
 
     `most_queues`: if there are more, those that are neither wanted nor served are only counted.
     """

@@ -34,7 +34,7 @@ class QueueSnapshot:
     """The jobs of a queue that waited at one moment: `size`, how many were `pushed_since`, as far as is known.
 
     A job is named by its rank, which stays: 0 is the one that was pushed last, and the highest is taken first. `newest`
-    is the job of rank 0, and `marks` are digests of the newest few: the line is found again by these.
+    is the job of rank 0, and `marks` are digests of the newest few, by which the jobs are found again in the list.
     """
 
     queue: QueueName
@@ -46,7 +46,7 @@ class QueueSnapshot:
 
 @attrs.frozen
 class Piece:
-    """Some jobs of a line, the oldest first: `rank` is that of the first, and falls by one for each."""
+    """Some jobs of a snapshot, the oldest first: `rank` is that of the first, and falls by one for each."""
 
     rank: int
     jobs: tuple[bytes, ...]
@@ -59,7 +59,7 @@ class Piece:
 
 @attrs.frozen
 class TakeRequest:
-    """A job of a line, as it was read, and where it goes: to a queue, to the dead set, or nowhere.
+    """A job of a snapshot, as it was read, and where it goes: to a queue, to the dead set, or nowhere (deleted).
 
     `answers` are pushed in the same step. `stays`: it goes nowhere, and is `placing.new` from then on.
     """
@@ -71,7 +71,7 @@ class TakeRequest:
 
 
 def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
-    """Return the line of the jobs that wait in the queue now. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Return a snapshot of the jobs that wait in the queue now. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.queue_of(queue)
     size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
@@ -79,7 +79,7 @@ def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
 
 
 def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
-    """Return up to `limit` jobs from this rank on to lower ones, fewer if they are large.
+    """Return up to `limit` jobs of the snapshot `meant`, from this rank down, fewer if they are large.
 
     The next piece begins at its `rank - len(jobs)`. None: none of this or a lower rank is left, since others took them.
     Raise `StoreUnavailable` or `StoreRefused`.

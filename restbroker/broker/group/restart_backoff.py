@@ -1,8 +1,8 @@
-"""When the workers of a group are started again, and what is reported of their ends. The supervisor calls it.
+"""When the workers of a group are restarted, and the messages about how they ended. The supervisor calls it.
 
-Always holds: a worker that goes on ending is started less and less often; but while none lives, jobs wait, so that one
-is started at once, though no two within `ALONE_S`; no sentence promises
-what no process is there to do: a dead worker's jobs are requeued by one that serves.
+Always holds: a worker that keeps ending is restarted less and less often; but while no worker lives, jobs wait, so that
+one is started at once, though no two within `ALONE_S` seconds; and each message is true of the group as it is: a dead
+worker's jobs are requeued by another worker.
 """
 
 import math
@@ -21,7 +21,7 @@ ALONE_S = 1.0
 
 
 async def always() -> bool:
-    """Return True: for a group in which nothing hinders a start."""
+    """Return True at once: the `may_start` of a group whose workers may always start."""
     return True
 
 
@@ -43,9 +43,10 @@ class RestartBackoff:
         self._tried_at_s = trio.current_time()
 
     async def wait(self, wait_s: float, may_start: Callable[[], Awaitable[bool]]) -> float:
-        """Wait until a worker is to be started again, or the group ends; return the wait before the start after that.
+        """Wait until a worker may be restarted or the group ends; return the `wait_s` for the worker's next restart.
 
-        `wait_s` and what is returned are seconds. While `may_start` returns False, it waits on, each time for longer.
+        `wait_s` (seconds) is how long to wait while other workers live. It is doubled after each wait; while
+        `may_start` returns False, another wait follows.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_at_stop, nursery.cancel_scope)

@@ -102,11 +102,11 @@ class Supervisor:
         return seen if self.is_alive() else attrs.evolve(seen, heartbeat_fresh=False, silent=self._health.problem())
 
     def is_alive(self) -> bool:
-        """Tell whether any worker has spoken lately, and none hangs; at the start they may take their time."""
+        """Tell whether a worker reported within the last `HUNG_S` seconds and none hangs; True before any report."""
         return not self.any_hangs() and not is_silent(self._heard_at_s)
 
     def any_hangs(self) -> bool:
-        """Tell whether the event loop of a worker that lives stands still."""
+        """Tell whether a live worker has stopped to report, so that its event loop must hang."""
         return bool(self._health.silent_workers())
 
     def pids(self) -> frozenset[int]:

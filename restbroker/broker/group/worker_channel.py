@@ -1,4 +1,4 @@
-"""What ties a worker of `run --processes` to its supervisor: one socket, which is the worker's standard input.
+"""The channel between a worker of `run --processes` and its supervisor: a socket, the worker's standard input.
 
 Towards the worker, each byte is the number of a signal, and is acted on as that signal. Towards the supervisor, each
 line is JSON: a `WorkerReport`, when it has changed and once a second, and, where /metrics is served, the values for it,
@@ -39,13 +39,13 @@ _CHUNK_BYTES = 4096
 
 @attrs.frozen
 class WorkerReport:
-    """What a worker reports: how it is, and how many reloads it has finished."""
+    """A worker's report to its supervisor: its state, and how many reloads it has finished."""
 
     view: View
     reloads: int
 
     def line(self) -> bytes:
-        """Return it as the line of JSON that is sent."""
+        """Return the report as one line of JSON, for the socket."""
         return json.dumps(attrs.asdict(self)).encode() + b"\n"
 
 
@@ -85,9 +85,9 @@ class WorkerChannel:
     _told_to_stop: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Obey the supervisor and report to it until cancelled, beginning with the orders that are there already.
+        """Act on the supervisor's signal numbers and report to it, until cancelled.
 
-        At the end the values for /metrics are sent once more.
+        Orders that came before the start are acted on first. At the end the values for /metrics are sent once more.
         """
         self.line.setblocking(False)
         self._act_first()
@@ -105,7 +105,7 @@ class WorkerChannel:
         """Do nothing: the supervisor hears of a reload when it is over."""
 
     def reload_ended(self) -> None:
-        """Count a reload that is over, no matter what became of it."""
+        """Count a reload that has ended, whether it succeeded or not, for the next report."""
         self._reloads += 1
 
     def _act_first(self) -> None:
@@ -168,21 +168,21 @@ class Worker:
     last_report_s: float | None = None
 
     def order(self, number: int) -> None:
-        """Order it to act as at this signal; do nothing if it is gone."""
+        """Order the worker to act as if it got the signal `number`; do nothing if its end of the socket is closed."""
         with suppress(OSError):
             self.line.send(bytes([number]))
 
     def note(self, report: WorkerReport) -> None:
-        """Note what it reports."""
+        """Keep the view and the number of reloads that the worker reported."""
         self.view, self.reloads = report.view, report.reloads
 
     def note_line(self) -> None:
-        """Note that it lives."""
+        """Note that a line came from the worker now, so that it lives."""
         self.last_report_s = trio.current_time()
 
     @property
     def is_silent(self) -> bool:
-        """Whether it has been silent for too long; False if it never reported."""
+        """Whether its last line came `HUNG_S` seconds ago or more; False if none ever came."""
         return is_silent(self.last_report_s)
 
 
@@ -214,7 +214,7 @@ class WorkerHealth:
                 self.check()
 
     def check(self) -> None:
-        """Report what has changed since the last call, except about workers that are gone: their end is reported."""
+        """Report each worker that began to hang, or answers again, since the last call; nothing about ended workers."""
         hung: dict[int, float | None] = {}
         for number, worker in self.workers.items():
             pid, heard_at_s = worker.process.pid, worker.last_report_s
@@ -228,7 +228,10 @@ class WorkerHealth:
 
 
 def is_silent(at_s: float | None) -> bool:
-    """Tell whether what reported last at `at_s` has been silent for too long; False if it never did (None)."""
+    """Tell whether `at_s`, the time of the last report, is `HUNG_S` seconds or more ago; False for None (none came).
+
+    `at_s` is a time on Trio's clock.
+    """
     return at_s is not None and trio.current_time() - at_s >= HUNG_S
 
 

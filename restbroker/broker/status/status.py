@@ -1,7 +1,7 @@
-"""How the broker is, for what asks from outside: the readiness page, the stats page and the process record.
+"""The state of the broker, for the readiness page, the stats page and the process record.
 
 `broker.run` fills it, across all generations; services read it. Always holds: reading it costs no I/O and changes
-nothing, and what comes out (`view`) is a copy; `cancel`, which the record calls for a person, is all that acts.
+nothing, and `view` returns a copy; only `cancel`, which the record calls for a person, changes anything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Status:
         self._control, self._health = control, health
 
     def serve(self, pools: Sequence[WorkerPool], lease: Lease) -> None:
-        """Note that a generation takes jobs from now on; the one before it, if it still lives, finishes what it has."""
+        """Note that the generation of `pools` takes jobs from now on; an earlier one, if any, finishes those it has."""
         if self._pools:
             self._finishing.append(self._pools)
         self._pools, self._lease = pools, lease
@@ -93,7 +93,7 @@ class Status:
         return False
 
     def served_targets(self) -> Sequence[ServedTarget]:
-        """Return the targets of the newest generation, also between two of them and while it ends."""
+        """Return the targets of the generation that began last, also while it ends and until the next one begins."""
         return self._serving
 
     def _phase(self) -> Phase:

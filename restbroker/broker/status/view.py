@@ -1,7 +1,7 @@
-"""What can be seen of a broker from outside, as plain values.
+"""The state of a broker as plain values, for readers outside of it.
 
-`Status` makes them; pages, systemd and supervisors read them. Always holds: nothing of what delivers is imported here,
-so that a supervisor stays small.
+`Status` makes them; pages, systemd and supervisors read them. Always holds: no code that delivers jobs is imported
+here, so that a supervisor stays small.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class View:
 
 
 def together(views: Sequence[View], *, stopping: bool) -> View:
-    """Return several processes as one, which takes jobs when each does. `stopping`: all of them are to end."""
+    """Return the views of several processes as one, ready when each of them is. `stopping`: all of them are to end."""
     phases = {view.phase for view in views}
     phase: Phase = "serving"
     if stopping:

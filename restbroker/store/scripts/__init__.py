@@ -78,6 +78,6 @@ def script(name: ScriptName) -> Script:
 
 
 def read_all() -> None:
-    """Read every script now: later another version's may be there, or no file descriptor be left."""
+    """Read every script now: later, files of another version may be there, or no file descriptor may be free."""
     for name in get_args(ScriptName):
         script(name)
