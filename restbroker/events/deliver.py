@@ -1,4 +1,4 @@
-"""Pushes events to Redis: what comes together goes in one call. Every webhook and reader delivers through it.
+"""Pushes events to Redis, those that wait together in one call. Every webhook and reader delivers through it.
 
 `app` makes one `Deliverer` for a process and runs it beside the sources. Always holds: an event with the verdict
 "accepted" has a job in Redis; after `PATIENCE_S`, or the source's own time, no push is begun for an event of `deliver`,
@@ -61,7 +61,7 @@ class _PendingEvent:
 
 @attrs.define(eq=False)
 class Deliverer:
-    """The way of all events of a process to Redis; `run` must be running."""
+    """Pushes all events of a process to Redis; `run` must be running."""
 
     connection: Connection
     patience_s: float = PATIENCE_S
@@ -128,7 +128,7 @@ class Deliverer:
                 return
 
     def note_refusal(self, source: str, /) -> None:
-        """Have Redis know that a request to this source was refused as unauthorized: `check --events` then says so."""
+        """Record in Redis that a request to this source was refused as unauthorized, for `check --events`."""
         now_s = trio.current_time()
         if now_s >= self._refused_at_s.get(source, -math.inf) + _REFUSAL_GAP_S:
             self._refused_at_s[source] = now_s
@@ -136,11 +136,11 @@ class Deliverer:
             self._came.set()
 
     def hurry(self) -> None:
-        """Give up a push that fails, from now on, instead of trying it again, because the process stops."""
+        """From now on, do not try a failed push again, because the process stops."""
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Push what waits, until cancelled; a call that is on its way then ends first."""
+        """Push the events that wait, until cancelled; a call of Redis that has begun ends first."""
         task_status.started()
         while True:
             await self._came.wait()
@@ -221,7 +221,7 @@ class EventOffer:
                 await one.done.wait()
 
     async def withdraw(self) -> None:
-        """Stop waiting: what is not on its way to Redis is not pushed. Return when the rest is decided, in seconds."""
+        """Withdraw the events that are not yet being sent to Redis; return within seconds, when the rest is decided."""
         for one in self._pending:
             if one is not None:
                 one.is_abandoned = True

@@ -1,7 +1,7 @@
-"""Makes of an event what goes to Redis: the job, the mark by which a duplicate is known, and the note about it.
+"""Makes an event's entry for Redis: the job, the mark that identifies a duplicate, and the record for display.
 
 Called by `deliver`. Always holds: pure; a job is what a Ruby client would push, so that any Sidekiq process takes it;
-the note holds no text of a message.
+the record holds no text of a message.
 """
 
 import hashlib

@@ -30,7 +30,7 @@ class LeasesInRedis:
     _connection: Connection | None = None
 
     async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
-        """Take or renew the leases of these names for `lease_s` seconds, and return what Redis says of each.
+        """Take or renew the leases of these names for `lease_s` seconds; return for each whether it is ours now.
 
         Raise `StoreUnavailable` or `StoreRefused`.
         """

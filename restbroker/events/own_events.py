@@ -1,8 +1,8 @@
-"""Remembers in Redis what restbroker sends, so that it is no event when it comes back (`contract.SentMessages`).
+"""Records in Redis the messages that restbroker sends, so that they become no events (`contract.SentMessages`).
 
 `app` makes one for each target, where a source has `DropOwn`; `hear.lua` finds the marks. Always holds: nothing is
-connected before the first message; no call waits for Redis for longer than the connection's time-out; what cannot be
-remembered is sent all the same, with a warning.
+connected before the first message; no call waits for Redis for longer than the connection's time-out; a message that
+cannot be recorded is sent all the same, with a warning.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from restbroker.telemetry.events import OperatorWarning, Report
 
 @attrs.define(eq=False)
 class OwnEvents:
-    """The memory of sent messages. `window_s`: for how many seconds each is remembered.
+    """The record of sent messages. `window_s`: for how many seconds each is kept.
 
     `open_connection` makes a connection with a short time-out.
     """
@@ -48,6 +48,6 @@ class OwnEvents:
 
 
 def own_of(events: Events | None, open_connection: Callable[[], Connection], report: Report) -> OwnEvents | None:
-    """Return the memory for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
+    """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
     windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
     return OwnEvents(max(windows_s), open_connection, report) if windows_s else None

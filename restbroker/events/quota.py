@@ -1,4 +1,4 @@
-"""Limits the requests that are read or wait for Redis. `events.webhook` takes a place for each that it lets in.
+"""Limits the requests that are read or wait for Redis. `events.webhook` takes a place for each that it accepts.
 
 Always holds: no source can take another's places; where only the body shows who posts, one address has at most half of
 the source's places; all places together bound the bodies that are in memory.

@@ -1,7 +1,7 @@
-"""Runs what takes events in (the app that servers post to, the readers), with what pushes for it. `app` makes it.
+"""Runs the app that servers post events to, the readers, and the deliverer that pushes for both. `app` makes it.
 
-Always holds: while the process stops, what came by then is still pushed and confirmed, within the time that a web app
-has for its end.
+Always holds: while the process stops, events that came by then are still pushed and confirmed, within the time that a
+web app has for its end.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from restbroker.serving.runner import Server
 class Receiver:
     """The sources of a process, and the `deliverer`, which ends after them.
 
-    `servers`: one for each address that servers post to. Among the `readers` is what keeps the states of reading in
-    Redis.
+    `servers`: one for each address that servers post to. `readers` includes the `StatesInRedis`, which reports their
+    states.
     """
 
     deliverer: Deliverer
@@ -27,7 +27,7 @@ class Receiver:
     readers: Sequence[Reader] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Take events in until cancelled; then push what came by then."""
+        """Receive events until cancelled; then push those that came by then."""
         async with trio.open_nursery() as nursery:
             pushing = trio.CancelScope(shield=True)
             nursery.start_soon(self._push, pushing)

@@ -8,8 +8,8 @@ needed, and neither this file nor `options` loads Trio. A folder has
 - `hook`, if servers post: the function `open_hook`, as below;
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
 
-What makes a server emit an event is `emit` in the server's own folder, for all its kinds of sources: `TARGET_KIND`, the
-kind of target that takes the command, and the function `emission`, as below.
+The module `emit` in a server's own folder makes the server emit an event, for all its kinds of sources: `TARGET_KIND`,
+the kind of target that takes the command, and the function `emission`, as below.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,13 +53,13 @@ def kinds() -> Mapping[str, Members]:
 
 
 def open_hook(source: "EventSource") -> "Hook":
-    """Return what reads and answers the requests that are posted to this source."""
+    """Return the hook that reads and answers the requests that are posted to this source."""
     hook: Hook = _part(source.kind, "hook").open_hook(source)
     return hook
 
 
 def open_reader(source: "EventSource", ways: "ReaderPorts") -> "Reader":
-    """Return what fetches for this source, without connecting yet; raise `ConfigError` if it cannot be used."""
+    """Return the reader of this source, without connecting yet; raise `ConfigError` if it cannot be used."""
     reader: Reader = _part(source.kind, "reader").open_reader(source, ways)
     return reader
 
@@ -67,7 +67,7 @@ def open_reader(source: "EventSource", ways: "ReaderPorts") -> "Reader":
 def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterator["Finding"]:
     """Check the server that this source fetches from, and change nothing there.
 
-    `states`: how the reading stands, from the processes that read it.
+    `states`: the states that the processes that read the source reported.
     """
     findings: Iterator[Finding] = _part(source.kind, "check").check(source, states)
     return findings
@@ -80,9 +80,9 @@ def emits(kind: str) -> str:
 
 
 def emission(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Emission":
-    """Return what makes the target's server report a message with this text to this source.
+    """Return the command that makes the target's server report a message with this text to this source.
 
-    Raise `ConfigError` where `parties` lacks somebody who has to be named.
+    Raise `ConfigError` if `parties` lacks a sender or receiver that the server needs.
     """
     found: Emission = import_module(f"{_EMITS[source.kind]}.emit").emission(source, target, parties, text)
     return found

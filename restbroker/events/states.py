@@ -1,4 +1,4 @@
-"""Keeps in Redis how the reading of this process' sources stands, for `check`, the pages and `stats`.
+"""Keeps the states of this process' event sources in Redis, for `check`, the pages and `stats`.
 
 `app` makes one for a process that reads sources, and runs it beside them. Always holds: setting a state never waits,
 and no reader stops because Redis is away; Redis is written to once a second at most, and each `REFRESH_S` where nothing
@@ -48,9 +48,9 @@ class StatesInRedis:
         return StatesOfSource(self, source.name, source.kind)
 
     def put(self, state: SourceState) -> None:
-        """Set the state of its place from now on, and keep the time of its beginning if nothing has changed.
+        """Set the state of its place; it keeps the time of its beginning if it is the same as before.
 
-        That is so where the code is the same, or, without a code, the message.
+        It is the same if the code is, or, without a code, the message.
         """
         known = self._states.get(state.place)
         if known is not None and known.code == state.code and (state.code or known.message == state.message):
@@ -107,7 +107,7 @@ class StatesInRedis:
 
 @attrs.frozen(eq=False)
 class StatesOfSource:
-    """The `States` of one source, by which its reader says how its reading stands."""
+    """The `States` of one source, to which its reader reports its problems."""
 
     states: StatesInRedis
     source: str

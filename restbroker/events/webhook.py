@@ -2,9 +2,9 @@
 
 `app` runs it with `serving.runner`. It is plain ASGI, without Quart: events share the loop with the deliveries, and
 most of what a request costs would be the framework. Always holds: 202 is answered only when Redis has the job, or the
-source's filters drop the event; a client that does not show the secret learns nothing, and nothing that it sent is
-read; what is held in memory is bounded; no answer and no line of the log repeats what was sent; a failure here is
-answered with 500 and ends nothing.
+source's filters drop the event; a client that does not show the secret learns nothing, and its body is not read; memory
+is bounded; no answer and no line of the log repeats a part of a request; a failure here is answered with 500 and ends
+nothing.
 """
 
 import json

@@ -79,7 +79,7 @@ def note_missing_refresh_target(connection: RosterConnection) -> None:
 
 @attrs.define
 class WaitNotice:
-    """Says why refreshes wait, each time it is called and that is another reason."""
+    """Prints why refreshes wait, at each call where the reason is another one than before."""
 
     writer: Writer
     _said: str | None = None

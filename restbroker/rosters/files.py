@@ -1,7 +1,7 @@
 """Rosters of many users as files: JSON, NDJSON and CSV. Pure; called by `restbroker roster import` and `export`.
 
-Always holds: what is written is read again as the same rosters; nothing is taken of a user if anything of theirs is
-wrong, and what is wrong is reported with its line, where the format has lines.
+Always holds: a written file is read again as the same rosters; a user with any wrong entry is refused as a whole, and
+each error is reported with its line, where the format has lines.
 """
 
 import codecs
@@ -57,7 +57,7 @@ class BadFile(ValueError):
 
 @attrs.frozen
 class RefusedRoster:
-    """What is wrong, in whose roster, and in which line; None: the format has no lines."""
+    """A roster that was refused: its `user`, the error (`what`), and the line; None if the format has no lines."""
 
     user: str
     what: str
@@ -66,7 +66,7 @@ class RefusedRoster:
 
 @attrs.frozen
 class FileContents:
-    """What a file has: the rosters that can be written, and what is wrong with those of other users."""
+    """The contents of a file: the rosters that can be written, {user: {JID: contact}}, and those that are refused."""
 
     rosters: Mapping[str, Mapping[str, Contact]]
     refused: tuple[RefusedRoster, ...] = ()

@@ -1,4 +1,4 @@
-"""What operators do with rosters: look, change, import and export. Called by `restbroker roster`.
+"""The operators' actions on rosters: show, change, import and export. Called by `restbroker roster`.
 
 Always holds: a change by hand is written to the audit log first (`operate.audit`), like all that operators do; where a
 target refreshes rosters, each user whose roster changes gets a refresh job in the same step.
@@ -31,7 +31,7 @@ _PATIENCE_S: Final = 2.0
 
 @attrs.frozen
 class RosterView:
-    """A user's roster, what is known of it, and what is wrong with entries that cannot be served."""
+    """A user's roster, its state, and for each entry that cannot be served the reason (`bad`)."""
 
     state: UserState
     contacts: Mapping[str, Contact]
@@ -40,7 +40,7 @@ class RosterView:
 
 @attrs.frozen
 class ImportProgress:
-    """How far an import is: users written of `total`, how many of them changed, and who was refused and why.
+    """The progress of an import: `done` of `total` users, how many of them `changed`, and those who were refused.
 
     `refused` has (user, reason).
     """
@@ -53,7 +53,7 @@ class ImportProgress:
 
 @attrs.frozen
 class RefreshResult:
-    """What became of refreshes: users `done`, users who `failed` and are tried again alone, jobs still `waiting`.
+    """The result of refreshes: users `done`, users who `failed` and are tried again alone, jobs still `waiting`.
 
     `errors` has the reasons of jobs that failed as a whole.
     """
@@ -66,7 +66,7 @@ class RefreshResult:
 
 @attrs.frozen
 class Writer:
-    """What changes rosters, on behalf of `who`. `refresh_target`: the target that tells Prosody, or None."""
+    """Changes rosters on behalf of `who`. `refresh_target`: the target that tells Prosody of changes, or None."""
 
     client: Client
     who: str
@@ -110,7 +110,7 @@ class Writer:
 def wait_for_refreshes(
     client: Client, jids: Sequence[str], timeout_s: float, late: Callable[[], None]
 ) -> RefreshResult:
-    """Wait up to `timeout_s` seconds in all for the jobs that `Writer.refresh` pushed, and return what became of them.
+    """Wait up to `timeout_s` seconds in all for the jobs that `Writer.refresh` pushed, and return their result.
 
     Call `late` if one takes long. Raise `StoreUnavailable` if Redis does not answer.
     """
@@ -154,7 +154,7 @@ def without_roster(client: Client, names: Sequence[str]) -> list[str]:
 
 
 def list_users(client: Client) -> Iterator[UserState]:
-    """Yield what is known of every user who has a roster, sorted by name."""
+    """Yield the state of every user who has a roster, sorted by name."""
     for some in _in_batches(sorted(users(client)), lambda _: 1):
         yield from store.user_states(client, some)
 

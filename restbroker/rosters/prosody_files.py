@@ -39,7 +39,10 @@ _DEEPEST: Final = 10
 
 @attrs.frozen
 class PreparedImport:
-    """What the files have. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
+    """The rosters in the files. `left_out`: the number of contacts left out, whose subscription is not `both`.
+
+    Prosody would make each of them a contact of both sides.
+    """
 
     contents: FileContents
     left_out: int

@@ -1,7 +1,7 @@
-"""Rosters: what a contact is, what is refused before it is stored, and how Prosody gets it.
+"""The rules of rosters: valid contacts, their form in Redis, and their form for Prosody.
 
-Used by the commands that write rosters, by the store's callers and the roster service. Always holds: what is read here
-without an error is a roster that Prosody takes. Prosody's roster module checks nothing, and one bad entry leaves the
+Used by the commands that write rosters, by the store's callers and the roster service. Always holds: a roster that is
+read here without an error is accepted by Prosody. Prosody's roster module checks nothing, and one bad entry leaves the
 user's login and the refresh of all others in its batch without an answer (measured with 0.12.3 and 13.0.1): a null or a
 number as a name, groups that are no object, control characters. A user who is their own contact makes Prosody itself
 run in circles for seconds, during which it answers no client, each time that the user comes, goes or is refreshed
@@ -62,7 +62,7 @@ class BadRoster(ValueError):
 
 @attrs.frozen
 class Contact:
-    """What a user's roster says of one JID. Prosody makes every contact one that both see (`both`).
+    """The entry of one JID in a user's roster. Prosody gives every contact the subscription `both`.
 
     `groups` are sorted, each once.
     """
@@ -185,7 +185,7 @@ def require_fit(roster: Mapping[str, Contact]) -> None:
 
 
 def as_stored(contact: Contact) -> bytes:
-    """Return the contact as it lies in Redis; equal contacts are equal bytes."""
+    """Return the contact as it is stored in Redis (JSON); equal contacts are equal bytes."""
     fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
     if contact.groups:
         fields["groups"] = contact.groups
@@ -193,7 +193,7 @@ def as_stored(contact: Contact) -> bytes:
 
 
 def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
-    """Return (JID, contact) from what `as_stored` wrote; raise `BadRoster` if it is wrong.
+    """Return (JID, contact) of an entry that `as_stored` wrote; raise `BadRoster` if it is wrong.
 
     It is checked again, as other programs may write to Redis too.
     """
@@ -211,7 +211,7 @@ def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
 def roster_of(
     stored: Mapping[bytes, bytes], user: str, domain: str | None
 ) -> tuple[Mapping[str, Contact], tuple[BadRoster, ...]]:
-    """Return a user's roster from Redis: the contacts that can be served, and what is wrong with the others."""
+    """Return a user's roster from Redis: the contacts that can be served, and an error for each of the others."""
     found: dict[str, Contact] = {}
     bad: list[BadRoster] = []
     for jid, contact in stored.items():

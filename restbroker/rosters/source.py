@@ -47,7 +47,10 @@ class ServerRefusal(RestbrokerError):
 
 @attrs.frozen
 class FetchedRosters:
-    """What was found. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
+    """The rosters of a server. `left_out`: the number of contacts left out, whose subscription is not `both`.
+
+    Prosody would make each of them a contact of both sides.
+    """
 
     contents: FileContents
     left_out: int

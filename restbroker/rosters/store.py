@@ -1,4 +1,4 @@
-"""Rosters in Redis, and the marks of changes to refresh: writing, reading, and taking turns at refreshing.
+"""Rosters in Redis, and the marks of changes to refresh: writes and reads them, and assigns refreshes to processes.
 
 Used by `app.rosters` for connectors, the roster service and `rosters.operate`. Always holds: a change, the rise of its
 version, the user's mark and the user's refresh job are one step (`roster_change.lua`), so that no crash comes between;
@@ -44,7 +44,7 @@ class Claims:
 
 @attrs.frozen
 class UserState:
-    """What is known of a user: version (0: no roster), contacts, bytes.
+    """The state of a user's roster: version (0: no roster), number of contacts, bytes.
 
     `dirty_s`: for how many seconds a change has waited for its refresh; `flying_s`: for how many seconds a refresh may
     still be under way. None: neither.
@@ -65,7 +65,10 @@ class UserState:
 
 @attrs.frozen
 class Page:
-    """Some users with a roster, in no order, and where to go on; "" at the end. A user may be on two pages."""
+    """Some users with a roster, in no order, and the `cursor` of the next page; "" at the end.
+
+    A user may be on two pages.
+    """
 
     users: tuple[str, ...]
     cursor: str
@@ -146,8 +149,8 @@ def read_claims(users: Sequence[str], reply: Reply) -> Claims:
 def end_refreshes(client: Client, holder: str, done: Collection[str], again: Collection[str] = ()) -> int:
     """End refreshes that `holder` began, and return how many of them it still held.
 
-    `again`: these failed, and their jobs come again. They get their marks back, so that changes until then push no jobs
-    beside theirs.
+    `again`: these failed, and their jobs come again. They are marked again, so that changes until then push no further
+    jobs.
     """
     return integer(client.run(*end_call(client.keys, holder, done, again)))
 
@@ -170,7 +173,7 @@ def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
 
 
 def user_states(client: Client, names: Sequence[str]) -> list[UserState]:
-    """Return what is known of each of these users."""
+    """Return the state of each of these users' rosters."""
     return [one for some in _in_pieces(names) for one in _user_states(client, some)]
 
 

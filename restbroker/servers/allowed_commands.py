@@ -1,7 +1,7 @@
-"""What all tokens together allow, as names of commands, so that a server's own configuration can allow just as much.
+"""The names of all commands that the tokens allow, so that a server's own configuration can allow just as much.
 
-`operate.suggest` makes it for `restbroker check --suggest`; connectors write it in their server's words. Always holds:
-a command is in it only if a token can let in a job for it (`job.auth`); a dangerous one needs to be allowed as such.
+`operate.suggest` calls it for `restbroker check --suggest`; a kind's `suggest` writes it in its server's words. Always
+holds: a command is in it only if some token allows a job with it (`job.auth`); a dangerous one must be allowed as such.
 """
 
 import re

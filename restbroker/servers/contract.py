@@ -39,7 +39,7 @@ from restbroker.transport.message import Request, Response, Transport
 
 
 class Link(Protocol):
-    """The way to the target for one delivery, made by the worker."""
+    """Sends the requests of one delivery to the target. The worker makes one for each."""
 
     async def ask(self, request: Request) -> Response:
         """Send a request that prepares the delivery, such as a login or a look-up, and return the answer.
@@ -73,7 +73,7 @@ class DirectLink:
 
 
 class NotYet(Exception):
-    """The time of a job has not come: `deliver` raises it before anything of the job was sent.
+    """The job is not to be sent yet: `deliver` raises it before anything of the job was sent.
 
     The job is delivered again after `wait_s` seconds. Until then it takes no worker, uses up no try, and goes back to
     its queue if the process stops.
@@ -85,7 +85,7 @@ class NotYet(Exception):
 
 
 class Connector(Protocol):
-    """What speaks one server's dialect; a process has one for each target."""
+    """Delivers commands to one target, in its server's dialect; a process has one for each target."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -107,7 +107,10 @@ class Connector(Protocol):
         ...
 
     async def probe(self, link: Link) -> Probe:
-        """Ask the target something harmless, and return how it is; raise `NotSent` or `MaybeSent` without an answer."""
+        """Send a harmless request, and return whether the target works.
+
+        Raise `NotSent` or `MaybeSent` if there was no answer.
+        """
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -117,12 +120,12 @@ class Connector(Protocol):
 
 @attrs.frozen
 class Plan:
-    """What is the same for all plain calls of one endpoint, as `deliver` would treat them.
+    """How to deliver the plain calls of one endpoint, exactly as `deliver` would.
 
     `request`: method, path, query and headers of each. `body` returns the body of a call with these arguments; None for
-    a call that `deliver` would send otherwise, refuse, or send more than one request for. `outcome` returns what an
-    answer of this status and this whole body means; None for one that `deliver` would look at more closely, or that
-    depends on anything else. `note_delivered` is called after each answer that has an outcome.
+    a call that `deliver` would send otherwise, refuse, or send more than one request for. `outcome` returns the outcome
+    of an answer with this status and whole body; None if `deliver` would need more than these, or find another outcome
+    than `Delivered`. `note_delivered` is called after each answer that has an outcome.
     """
 
     request: Request
@@ -164,7 +167,7 @@ class Rosters(Protocol):
     """
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
-        """Make all these changes, each of another user, or none; return the new versions, or what stood in the way."""
+        """Make all these changes, each of another user, or none; return the new versions, or why none was made."""
         ...
 
     async def mark(self, users: Sequence[str]) -> bool:
@@ -197,7 +200,7 @@ class Rosters(Protocol):
 
 
 class SentMessages(Protocol):
-    """What keeps messages that this broker sends from coming back as events (`DropOwn`)."""
+    """Records the messages that this broker sends, so that they do not become events (`DropOwn`)."""
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
         """Remember a message. Never raises.
@@ -212,7 +215,7 @@ class SentMessages(Protocol):
 
 
 class LoginStore(Protocol):
-    """What Redis knows of a target's logins and of its users' rooms, as `store.logins` and `store.rooms` keep it.
+    """A target's logins and its users' rooms in Redis, as `store.logins` and `store.rooms` keep them.
 
     Each call waits while Redis is away, and raises `StoreRefused` if Redis refuses it.
     """
@@ -242,7 +245,7 @@ class LoginStore(Protocol):
         ...
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
-        """Return what is noted of each user, in the order of `users`; None where nothing is."""
+        """Return the recorded state of each user's login, in the order of `users`; None if there is none."""
         ...
 
     async def ask(self, user: str, claim: str) -> ClaimResult:
@@ -254,14 +257,14 @@ class LoginStore(Protocol):
         ...
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
-        """Forget this stream, which is over, or these claims; return False if something else is noted by now."""
+        """Remove the record of this stream or these claims, which are over; return False if another record is there."""
         ...
 
     async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
-        """Tell whether the user is in the room, or return the turn at having them join or leave it.
+        """Return whether the user is in the room ("in", "out"), or the turn (`LoginGranted`) to let them join or leave.
 
-        The turn is to be ended by `put_room`. A `need` of "look" gets no turn: "" means that nothing is known. "need"
-        gets it unless they are in the room; "again" gets it in any case. `LoginBusy`: another process has the turn.
+        End the turn by `put_room`. A `need` of "look" gets no turn, and "" if nothing is known; "need" gets the turn
+        unless they are in the room; "again" gets it in any case. `LoginBusy`: another process has the turn.
         """
         ...
 
@@ -270,9 +273,9 @@ class LoginStore(Protocol):
         ...
 
     async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
-        """Note that the user, or everyone (""), is out of the room; if not `is_out`, that nothing is known of them.
+        """Record that the user, or every user (""), is out of the room; without `is_out`, that it is not known.
 
-        It holds for each of their logins. A join that is under way meanwhile leaves no note.
+        It holds for each of their logins. The result of a join that is under way is not recorded.
         """
         ...
 
@@ -304,17 +307,17 @@ class Logins(Protocol):
         ...
 
     async def renew(self, user: str, stale: str) -> str:
-        """Return the id of the user's stream after `stale` was refused: what others know by now, or a new login's.
+        """Return the id of the user's stream after the server refused `stale`: another process' login, or a new one.
 
-        If it is the same id again, the server knows it: it was refused for another reason.
+        If it is the same id again, the server knows it, and refused the request for another reason.
         """
         ...
 
     async def stream_for_reader(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
-        """Return an id as `stream` does, or as `renew` with a stale one; None for a user who is off or asks.
+        """Return an id as `stream` does, or with a `stale` one as `renew` does; None for a user not to be logged in.
 
-        A user whom a job logged off, or whose name asks a question, is not logged in. `afresh`: the stale stream leads
-        nowhere although the server knows it, and is logged off first.
+        That is a user whom a job logged off, or whose name asks a question. `afresh`: no events come over the stale
+        stream although the server knows it; it is logged off first.
         """
         ...
 
@@ -340,11 +343,11 @@ class Logins(Protocol):
 
 @attrs.frozen
 class Ports:
-    """What a connector may use of the world outside.
+    """All that a connector may use besides its arguments.
 
-    `report` tells people something. `now_s` returns the time in epoch seconds. `http` is the way to the target,
-    for requests that belong to no single job. `rosters` and `logins` are None for a kind that has none;
-    `sent_messages` is None if no source of events needs it.
+    `report` reports an event or a warning. `now_s` returns the time in epoch seconds. `http` sends requests to the
+    target that belong to no single job. `rosters` and `logins` are None for a kind that has none; `sent_messages` is
+    None if no source of events needs it.
     """
 
     report: Report

@@ -1,4 +1,4 @@
-"""A command as a server's own command line takes it (`ejabberdctl`, `mongooseimctl`), and what that prints. Pure.
+"""Commands in the form of a server's own command line (`ejabberdctl`, `mongooseimctl`), and its output. Pure.
 
 A kind's part `ctl` makes these for our command line. Always holds: a `CtlCommand` has what `enqueue` would push for the
 same; `CtlOutput` is stdout, to the byte, and the exit code.
@@ -47,7 +47,7 @@ class CtlRefusal:
 
 @attrs.frozen
 class JobReply:
-    """The end of a job, as its reply tells it; `text` is the server's answer as it was sent.
+    """The end of a job, as read from its reply; `text` is the server's answer as it was sent.
 
     `code` is that of the job's error; "" without one.
     """
@@ -69,8 +69,8 @@ class CtlDialect:
     """How `restbroker ctl` stands in for the command line of one kind of server, which `program` names.
 
     `read(catalogue, words, version)` reads the words behind `restbroker ctl`; `version` is that of `--version`, as it
-    was written. `write(catalogue, asked, answered)` returns what is printed of an answer; None: the server's own
-    command line could not have met that. `asks_state`: the command that asks whether the server runs, if there is one.
+    was written. `write(catalogue, asked, answered)` returns the output for an answer; None if the server's own command
+    line has no output for that. `asks_state`: the command that asks whether the server runs, if there is one.
     """
 
     program: str

@@ -1,8 +1,8 @@
-"""What one kind of event source has to offer. `registry` has the kinds; `webhook` and `app` use them.
+"""The interface of one kind of event source. `registry` has the kinds; `webhook` and `app` use them.
 
 A kind that servers post to is a `Hook`. A kind that fetches by itself (from a message broker's queue, or a stream of a
-server) is a `Reader`, which offers what it got to an `Intake`, and confirms it to the server only after that. Always
-holds: no kind knows Redis; an event that was not taken is not confirmed.
+server) is a `Reader`: it offers its events to an `Intake`, and confirms them to the server only when Redis has them.
+Always holds: no kind uses Redis itself; an event that Redis does not have is not confirmed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,11 +41,11 @@ class Offer(Protocol):
         ...
 
     async def withdraw(self) -> None:
-        """Give up the events that are not yet on their way to Redis; return when the rest is decided, in seconds."""
+        """Withdraw the events that are not yet being sent to Redis; return within seconds, when the rest is decided."""
         ...
 
     def verdicts(self) -> list[Verdict | RestbrokerError | None]:
-        """Return what became of each event by now, in their order: a verdict, or why there is none; None: undecided."""
+        """Return the present result for each event, in their order: a verdict, an error, or None while undecided."""
         ...
 
 
@@ -62,7 +62,7 @@ class Intake(Protocol):
 
 
 class MalformedEvent(ValueError):
-    """What was posted is no event of the server; the text says why, and repeats nothing of it."""
+    """The body of a request is no event of the server; the text says why, and repeats nothing of the body."""
 
 
 @light
@@ -128,7 +128,7 @@ class Hook(Protocol):
         ...
 
     def answer_probe(self) -> Answer:
-        """Return the answer to OPTIONS, by which a server asks whether the source is there."""
+        """Return the answer to OPTIONS, by which a server tests whether the source exists."""
         ...
 
     def answer_accepted(self, told: IncomingEvent) -> Answer:
@@ -140,7 +140,10 @@ class Hook(Protocol):
         ...
 
     def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
-        """Return the answer to an event that could not be taken, so that its sender knows and tries again later."""
+        """Return the answer to an event that cannot be accepted now; its sender may send it again.
+
+        `retry_after_s`: after how many seconds.
+        """
         ...
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:
@@ -153,7 +156,7 @@ class SignedHook(Hook, Protocol):
     """A hook whose requests are signed, so that no secret is asked for before they are read."""
 
     def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
-        """Raise `Forbidden` if the head of a request shows that its sender may not post: its body need not be read."""
+        """Raise `Forbidden` if the headers alone show that the sender may not post, so that the body is not read."""
         ...
 
 
@@ -177,10 +180,10 @@ class Emission:
 
 
 class Deliver(Protocol):
-    """The function that has Redis take an event."""
+    """The function that pushes an event's job to Redis."""
 
     async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
-        """Return what became of the event, once that is decided.
+        """Push the event's job and return the verdict once it is decided.
 
         Raise `StoreUnavailable` or `StoreRefused`, after some seconds at most.
         """
@@ -188,7 +191,7 @@ class Deliver(Protocol):
 
 
 class Leases(Protocol):
-    """Which of the processes does what: `store.leases`, for one reader in one process."""
+    """The leases of one reader in one process (`store.leases`), so that one process alone reads each stream."""
 
     async def hold(self, names: Sequence[str], lease_s: float) -> "Mapping[str, Lease]":
         """Take or renew the leases of these names for `lease_s` seconds; return for each name whether it is ours now.
@@ -230,7 +233,7 @@ class Problem(Protocol):
 
 @attrs.frozen
 class StreamInfo:
-    """What is known of a user's stream; times are epoch seconds, and 0 means never.
+    """Facts about a user's stream; times are epoch seconds, and 0 means never.
 
     `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
     opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat.
@@ -243,7 +246,7 @@ class StreamInfo:
 
 
 class States(Protocol):
-    """Where a reader says how its reading stands, for display: `events.states`."""
+    """Takes a reader's reports about the state of its source, for display (`events.states`)."""
 
     def put(self, problem: Problem | None, user: str = "") -> None:
         """Note the problem that there is from now on, or still; None: events are read.
@@ -264,7 +267,7 @@ class States(Protocol):
 
 @attrs.frozen
 class ReaderPorts:
-    """What a reader may use; `leases`, `logins` and `http` are there if its options name a target.
+    """All that a reader may use; `leases`, `logins` and `http` are None unless its options name a target.
 
     `http` is what the logins use. The reader closes these three. `states` is None if nothing shows them.
     """

@@ -1,7 +1,7 @@
-"""What `restbroker check` found: one `Finding` each.
+"""The results of `restbroker check`: one `Finding` each.
 
-Made by the parts of the check, shown by `cli.check`. Always holds: a finding of something that is not well says why it
-matters and exactly what to change; no finding holds a secret.
+Made by the parts of the check, shown by `cli.check`. Always holds: a finding about a problem says why it matters and
+exactly what to change; no finding holds a secret.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ class Finding:
 
 
 def ok(area: str, code: str, message: str) -> Finding:
-    """Return the finding of something that is as it should be."""
+    """Return a finding without a problem."""
     return Finding("ok", area, code, message)
 
 

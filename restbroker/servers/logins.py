@@ -1,4 +1,4 @@
-"""The logins in Redis as a connector or a reader of events uses them: one book for each target that has users.
+"""The logins in Redis for a connector or a reader of events: one `LoginsInRedis` for each target that has users.
 
 Made by `app`, and by the test of events. Always holds: nothing is connected before the first call; a call waits while
 Redis is away, which the worker pool reports; a target of another kind has none.
@@ -62,11 +62,11 @@ class LoginsInRedis:
         return await self._call_until_answered(logins.put, self._target, user, holder, stream)
 
     async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
-        """Return the turn at ending the user's stream, or None if none is known (`store.logins.off`)."""
+        """Return the turn at ending the user's stream, or None if none is known (`store.logins.start_logoff`)."""
         return await self._call_until_answered(logins.start_logoff, self._target, user, turn, how)
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
-        """Return what is noted of each user (`store.logins.read_states`)."""
+        """Return the recorded state of each user's login (`store.logins.read_states`)."""
         return await self._call_until_answered(logins.read_states, self._target, users)
 
     async def ask(self, user: str, claim: str) -> ClaimResult:
@@ -74,7 +74,7 @@ class LoginsInRedis:
         return await self._call_until_answered(logins.ask, self._target, user, claim)
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
-        """Forget this stream or these claims, which are over; return False if others are noted (`store.logins.end`)."""
+        """Remove the record of a stream or claims that are over; False: another one is there (`store.logins.end`)."""
         return await self._call_until_answered(logins.end, self._target, user, what)
 
     async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
@@ -89,7 +89,7 @@ class LoginsInRedis:
         return await self._call_until_answered(rooms.put, self._target, stay, holder, state)
 
     async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
-        """Note that the user, or every user (""), is out of the room, or that nothing is known (`store.rooms.lose`)."""
+        """Record that the user, or every user (""), is out of the room, or perhaps is (`store.rooms.forget`)."""
         return await self._call_until_answered(rooms.forget, self._target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
@@ -115,5 +115,5 @@ class LoginsInRedis:
 
 
 def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:
-    """Return the book that the target's connector gets; None for kinds whose commands need no login of a user."""
+    """Return the logins for the target's connector; None for kinds whose commands need no login of a user."""
     return LoginsInRedis(target.name, open_connection) if target.kind == _KIND else None

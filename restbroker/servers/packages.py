@@ -47,7 +47,10 @@ class Package:
         return self._import(f"{_DEFAULT if is_left_out else self.module}.{name}")
 
     def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
-        """Return what this part of the kind must offer; raise `ConfigError` if it does not, or cannot be imported."""
+        """Return the class or function that this part must offer (`parts`); raise `ConfigError` if it has none.
+
+        Raise it too if the part cannot be imported.
+        """
         module, name = self.part(part), PARTS[part].offers
         if name not in vars(module):
             raise self._unusable(f"{module.__name__} has no {name}")

@@ -1,7 +1,7 @@
-"""What a kind of server is made of: a package with a module for each part. Public, as `servers.contract` is.
+"""The parts of a kind of server: a package with a module for each. Public, as `servers.contract` is.
 
-The registry looks for these, in our own folders as in the packages of others. Always holds: a part that a kind leaves
-out is the one of `servers.default`; nothing but attrs is loaded here.
+The registry looks for these, in our own folders and in the packages of others. Always holds: for a part that a kind
+leaves out, that of `servers.default` is used; nothing but attrs is loaded here.
 """
 
 from collections.abc import Mapping

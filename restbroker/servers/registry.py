@@ -169,10 +169,10 @@ def ctl_dialect(kind: str) -> "CtlDialect | None":
 
 
 async def check(target: "Target") -> "list[Finding]":
-    """Return what was found about this target; nothing is changed there. Safe to cancel.
+    """Check this target, changing nothing there, and return the findings. Safe to cancel.
 
-    What a person can act on is a finding. No finding has a secret of the target, even if its kind wrote one into it.
-    Raise `ConfigError` for a kind whose package cannot be used.
+    A failure that a person can act on is a finding, too. No finding has a secret of the target, even if its kind wrote
+    one into it. Raise `ConfigError` for a kind whose package cannot be used.
     """
     from restbroker.config.target_secrets import remove_secrets  # for a check alone
 
@@ -189,7 +189,7 @@ async def check(target: "Target") -> "list[Finding]":
 
 
 def suggest(target: "Target", allowed: "AllowedCommands") -> str | None:
-    """Return lines for the server's own configuration that allow this and no more; None if there is nothing to say.
+    """Return lines for the server's own configuration that allow only these commands; None if none can be suggested.
 
     They are to be copied there, and have comments of the server's form. They hold no secret, and no server is asked.
     """

@@ -1,6 +1,6 @@
-"""What may be done to rosters, what became of it, and when it is refreshed: values between a connector and the store.
+"""Changes of rosters, their results, and the delay of refreshes: values between a connector and the store.
 
-Always holds: pure data; `rosters.store` does it.
+Always holds: pure data; `rosters.store` executes the changes.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ Why = Literal["ABSENT", "PRESENT", "MANY", "LARGE"]
 
 @attrs.frozen
 class Change:
-    """What to do with one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
+    """The change of one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
 
-    `drop`: JIDs to remove. `whole`: what is put replaces all contacts. `forget`: the roster goes, and its version.
+    `drop`: JIDs to remove. `whole`: `put` replaces all contacts. `forget`: roster and version are removed.
     `needs`: each JID in `put` must be `present` or `absent` there, or nothing is done; `keep`: contacts that are there
     stay as they are.
     """

@@ -1,6 +1,6 @@
-"""What the processes that read a source report as wrong, as findings of the check. Called by the checks of the kinds.
+"""Findings of the check about problems that the processes reading a source reported. Called by the kinds' checks.
 
-Always holds: what the check has found by itself is not said again, and of many users a few are named.
+Always holds: a problem that the check has found by itself is not repeated, and of many users a few are named.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -30,7 +30,7 @@ _TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
 
 
 class MalformedAnswer(Exception):
-    """What came is not HTTP, or its head or trailer is longer than `HEAD_LIMIT_BYTES`."""
+    """The bytes from the server are not HTTP, or their head or trailer is longer than `HEAD_LIMIT_BYTES`."""
 
 
 class Headers(Mapping[str, str]):
@@ -68,9 +68,9 @@ class Headers(Mapping[str, str]):
 class AnswerReader:
     """A parser of answers, one per connection.
 
-    Call `begin` when a request is sent, then `feed` with what came until it returns True. Then `status`, `headers` and
-    `body` are the answer's. `whole`: the answer is complete. `body_cut`: its body was longer than the limit. `keep`:
-    the connection may be used again. `has_begun`: some bytes of the answer came.
+    Call `begin` when a request is sent, then `feed` with the bytes that come until it returns True. Then `status`,
+    `headers` and `body` are the answer's. `whole`: the answer is complete. `body_cut`: its body was longer than the
+    limit. `keep`: the connection may be used again. `has_begun`: some bytes of the answer came.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
-"""How many connections may be on their way to a server at once, learned from how it takes them. Used by `ConnectRamp`.
+"""Limits how many connections to a server are opened at once, by how fast it answers on them. Used by `ConnectRamp`.
 
-Always holds: the limit is never below `START`; above `START`, connects begin at most one per `GAP_S`; what was learned
-is forgotten after `REST_S` without a connect.
+Always holds: the limit is never below `START`; above `START`, connects begin at most one per `GAP_S`; after `REST_S`
+seconds without a connect, the limit begins at `START` again.
 
 A listener's backlog fills with connects that the server has not accepted. A client is not told of that, but the first
 answer on a new connection shows it: where it takes longer than before, the server is behind, or TCP had to try again.
@@ -44,14 +44,17 @@ class ConnectLimit:
         return 0.0 if young < START else self._next_s
 
     def note_begun(self, now_s: float) -> None:
-        """Count a connect that begins now; after `REST_S` without one, forget what was learned first."""
+        """Count a connect that begins now; after `REST_S` seconds without one, reset the limit first."""
         if now_s - self._moved_at_s > REST_S:
             self.limit, self.patience_s, self._quickest_s = START, PATIENCE_S, math.inf
         self._moved_at_s = now_s
         self._next_s = max(self._next_s, now_s - (START - 1) * GAP_S) + GAP_S
 
     def note_answered(self, now_s: float, took_s: float) -> None:
-        """Learn from a first answer, `took_s` after its connect began: raise the limit, or halve it if that is late."""
+        """Note the first answer on a connection, `took_s` seconds after its connect began.
+
+        Raise the limit, or halve it if that is late.
+        """
         self._moved_at_s = now_s
         self._quickest_s = min(self._quickest_s, took_s)
         # A busy server needs longer to accept too, and a slow one must not hold all others up.

@@ -1,9 +1,9 @@
 """Opens connections to one server a few at a time, and faster while it keeps up. Used by both clients, for all of them.
 
-Always holds: at most `ConnectLimit.limit` connections are open that the server has neither answered on nor had its time
-for; a task that waits stands in line until it has something or is gone, cancelled or not; a connection that is given
-back, and leave to connect, go straight to the first in line, so that no task is overtaken or forgotten, and each is
-woken once.
+Always holds: at most `ConnectLimit.limit` connections are open on which the server has not answered and still has time
+to (`patience_s`); a task stands in line until it has a connection or may connect, or is cancelled; a connection that is
+given back, and the permission to connect, go straight to the first task in line, so that none is overtaken or
+forgotten, and each is woken once.
 
 ejabberd 23.01 listens with a backlog of 5. With 50 connects at once (measured on loopback), some waited 1 s for TCP to
 try again, and 5 were reset after they had sent their request: five commands that may have run, for nothing.
@@ -30,15 +30,15 @@ def connections_for(target: Target) -> int:
 
 
 class RampClosed(Exception):
-    """The ramp is closed: no task in line gets a connection or leave to connect any more."""
+    """The ramp is closed: no task in line gets a connection, or the permission to connect, any more."""
 
 
 @attrs.define(eq=False)
 class RampTicket(Generic[C]):
-    """The place of one task in line, for leave to connect as `who`.
+    """The place of one task in line, which waits for the permission to connect as `who`.
 
-    If `takes`, it takes a connection that another task gives back as well, which is then in `connection`. `is_served`:
-    it has the one or the other.
+    If `takes`, it also takes a connection that another task gives back, which is then in `connection`. `is_served`: it
+    has got one of the two.
     """
 
     who: object
@@ -53,7 +53,7 @@ class RampTicket(Generic[C]):
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def wake(self) -> bool:
-        """Wake the task so that it checks what it got; return False if it is about to do so anyway."""
+        """Wake the task, so that it reads its ticket; return False if it is not parked and will read that anyway."""
         if self._parked is None:
             return False
         trio.lowlevel.reschedule(self._parked)
@@ -92,9 +92,9 @@ class ConnectRamp(Generic[C]):
     async def acquire(self, who: object, *, again: bool = False) -> C | None:
         """Wait in line, then return a connection that was given back, or None if `who` may connect now.
 
-        After None, the caller must call `note_answered`, `end` or `release` for `who`. `again`: the connection that it
-        got was not fit for use after all, so it is still its turn. Raise `RampClosed` if the ramp is closed. When
-        cancelled, the caller has neither a connection nor leave to connect.
+        After None, the caller must call `note_answered`, `end` or `release` for `who`. `again`: the connection that the
+        last call returned was not fit for use, so that the caller is first in line. Raise `RampClosed` if the ramp is
+        closed. When cancelled, the caller has neither a connection nor the permission to connect.
         """
         return await self._acquire(RampTicket(who, takes=True), again=again)
 
@@ -137,7 +137,7 @@ class ConnectRamp(Generic[C]):
             self._leave(who)
 
     def release(self, who: object) -> None:
-        """Take back the leave to connect from `who`, who has not tried; do nothing if it never began, or has ended."""
+        """Withdraw the permission to connect from `who`, which has not used it; do nothing if it has none."""
         if self._begun.pop(who, None) is not None:
             self._leave(who)
 

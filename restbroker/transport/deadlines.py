@@ -1,7 +1,8 @@
 """Ends requests that take too long: one task for all requests of a client, instead of a cancel scope for each.
 
-Used by the lean client, whose `run` is this task. Always holds: what is watched and late is cut off within `TICK_S`;
-while nothing is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one deadline 0.05.
+Used by the lean client, whose `run` is this task. Always holds: a watched request that is late is cut off within
+`TICK_S` seconds; while none is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one
+deadline 0.05.
 """
 
 from typing import Final, Protocol
@@ -16,7 +17,7 @@ class Expirable(Protocol):
     """Something that can be cut off at a deadline."""
 
     def expire(self) -> None:
-        """End what is watched, since its deadline passed; must not wait or raise."""
+        """End the request or connection, since its deadline passed; must not wait or raise."""
         ...
 
 
@@ -41,7 +42,7 @@ class Deadlines:
             self._lot.unpark_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Cut off what is late, until cancelled, and then until the last of what is watched is gone or late."""
+        """Cut off the watched objects that are late, until cancelled and none is watched any more."""
         self.is_kept = True
         task_status.started()
         try:

@@ -32,8 +32,8 @@ _ROOM_S: Final = 0.02
 async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Readiness) -> Wire:
     """Connect to the target within `timeout_s` seconds, TLS included, and return the connection.
 
-    `arrivals` tells the returned wire what comes. Raise `NotSent` if no connection comes about; when cancelled, nothing
-    stays open.
+    `arrivals` calls the returned wire when it is readable. Raise `NotSent` if it cannot connect; when cancelled,
+    nothing stays open.
     """
     what = "did not accept a connection"
     with trio.move_on_after(timeout_s):

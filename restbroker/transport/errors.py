@@ -1,4 +1,4 @@
-"""The two ways in which a request can fail without an answer; the difference decides whether a job may be re-sent."""
+"""The two errors of a request without an answer; which one it is decides whether the job may be sent again."""
 
 import errno
 import os

@@ -1,6 +1,7 @@
 """The head of a request, as bytes. Used by the lean client, and in parts by the stock one.
 
-Always holds: what HTTP forbids is refused before anything is sent; a body has a Content-Length and is never chunked.
+Always holds: a request that HTTP forbids is refused before anything is sent; a body has a Content-Length and is never
+chunked.
 """
 
 import re

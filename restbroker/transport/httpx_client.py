@@ -1,4 +1,4 @@
-"""The HTTP client of one target on httpx, for servers that the lean one does not get on with (`"Engine": "httpx"`).
+"""The HTTP client of one target on httpx, for servers with which the lean one does not work (`"Engine": "httpx"`).
 
 Opened by `client`. Always holds: as with the lean client.
 
@@ -307,9 +307,9 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what happened, as text without a full stop and without a byte of what was sent or received.
+    """Return the error as text without a full stop, and without any part of request or answer.
 
-    httpx quotes what came, which may repeat a login, and what was to leave.
+    httpx quotes both, which may show a login.
     """
     match error:
         case httpx.RemoteProtocolError():

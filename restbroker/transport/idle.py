@@ -1,9 +1,8 @@
 """Kept-alive connections between two requests. Used by the lean client.
 
-Always holds: the connection used last comes first, being the least likely to be stale, and none is handed out that is
-too old or that anything came on, not even its end. While `run` runs, connections that will not be used again are closed
-within a second or so: at the end of their time, and when the server has closed them. While there is none, nothing wakes
-up.
+Always holds: the connection used last comes first, being the least likely to be stale; none is returned that is too old
+or on which bytes or its end came. While `run` runs, connections that will not be used again are closed within a second
+or so: at the end of their time, and when the server has closed them. While there is none, nothing wakes up.
 """
 
 from collections import deque
@@ -25,8 +24,8 @@ class Connection:
 
     `since_s`: when it became idle last; `good_until_s`: when it is too old, or idle for too long.
 
-    `is_late`: it was cut off at its deadline. `is_used`: it brought an answer before, so that the server may have
-    closed it just now for its idleness. `turn`: its place among those that connect, until the server has answered.
+    `is_late`: it was cut off at its deadline. `is_used`: an answer came over it before, so that the server may have
+    closed it just now for its idleness. `turn`: its `who` in the connect ramp, until the server has answered.
     """
 
     wire: Wire
@@ -39,7 +38,7 @@ class Connection:
     is_late: bool = False
 
     def note_idle(self, now_s: float, expiry_s: float) -> None:
-        """Note that it brought an answer and may bring another; it may be idle for `expiry_s` seconds from `now_s`."""
+        """Note that an answer came and the connection may be used again; it may be idle for `expiry_s` from `now_s`."""
         self.is_used = True
         self.since_s = now_s
         self.good_until_s = min(now_s + expiry_s, self.old_at_s)
@@ -68,7 +67,7 @@ class PartialExchange:
 
     @property
     def rest(self) -> bytes:
-        """What of the request is still to be sent."""
+        """The bytes of the request that are still to be sent."""
         return self.message[self.sent :]
 
 
@@ -95,7 +94,7 @@ class Idle:
         return None
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection that rests, or close it if `close` was called before."""
+        """Keep an idle connection, or close it if `close` was called before."""
         if self._closed:
             connection.wire.close()
             return

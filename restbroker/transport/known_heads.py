@@ -1,8 +1,8 @@
 """Reads answers that came in one piece, or nearly, without parsing their heads again. Used by the broker's fast path.
 
 Most answers of a server have the same few heads: only the second of `Date` differs. Always holds: the strict reader
-has judged each head, once, with a body of the length that it names; what it refuses, what has no length or more than
-`_LONGEST_BYTES`, and what ends the connection is no plain answer; memory is bounded.
+(`answer`) has parsed each head, once, with a body of the length that it names; an answer that it refuses, that has no
+length or more than `_LONGEST_BYTES`, or that ends the connection is no plain answer; memory is bounded.
 """
 
 from enum import Enum
@@ -20,7 +20,7 @@ _END: Final = b"\r\n\r\n"
 
 
 class Rest(Enum):
-    """Why there is no plain answer in what came: some of it is `MISSING`, or it is not a plain one (`ODD`)."""
+    """Why the bytes so far are no plain answer: some are still `MISSING`, or it is not a plain one (`ODD`)."""
 
     MISSING = 0
     ODD = 1
@@ -37,7 +37,7 @@ class KnownHeads:
     _known: dict[bytes, tuple[int, int] | None] = attrs.field(factory=dict)
 
     def read(self, data: bytes) -> PlainAnswer | Literal[Rest.MISSING, Rest.ODD]:
-        """Return the answer in `data`, all that came since its request was sent, or why there is none."""
+        """Return the answer in `data`, or why there is none; `data` is all that came since the request was sent."""
         at = data.find(_END) + len(_END)
         if at < len(_END):
             return Rest.MISSING if len(data) < _LONGEST_BYTES else Rest.ODD

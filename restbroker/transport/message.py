@@ -1,4 +1,4 @@
-"""Requests and responses, and the seam behind which the HTTP client can be exchanged.
+"""Requests and responses, and the protocol `Transport`, behind which the HTTP client can be exchanged.
 
 Connectors build a `Request` and judge a `Response`. Always holds: paths are already encoded, the origin comes from the
 target, and nothing outside this room knows which client is inside.
@@ -86,9 +86,9 @@ class Transport(Protocol):
         ...
 
     async def keep_none(self) -> None:
-        """Close idle connections and keep none for later from now on, as other parts need them more.
+        """Close idle connections, and keep none for later from now on, since other parts need the descriptors more.
 
-        What is still to be sent is sent, over a connection of its own.
+        Each further request is sent over a connection of its own.
         """
         ...
 

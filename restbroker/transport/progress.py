@@ -1,4 +1,4 @@
-"""How far one exchange over httpx got, by httpcore's trace. Used by the client on httpx.
+"""The progress of one exchange over httpx, by httpcore's trace. Used by the client on httpx.
 
 Always holds: `has_begun` is set before the first byte of a request leaves.
 """

@@ -1,4 +1,4 @@
-"""Reads the Retry-After header of an answer. Connectors use it; for how long they heed it is for them to decide."""
+"""Reads the Retry-After header of an answer. Connectors use it, and may wait for less."""
 
 import re
 from datetime import UTC
@@ -11,7 +11,7 @@ LONGEST_S: Final = 24 * 3600.0
 
 
 def retry_after_s(response: Response, now_s: float) -> float | None:
-    """Return the seconds to wait by the Retry-After header (seconds or a date), at most a day; None if it has no sense.
+    """Return the seconds to wait by the Retry-After header (seconds or a date), at most a day; None if it is invalid.
 
     `now_s` is the current time in epoch seconds. None too if there is no such header; 0.0 for a date that has passed.
     """

@@ -46,7 +46,7 @@ _BLANKS: Final = b"\r\n"
 
 
 class StreamEnded(Exception):
-    """No event comes any more, for `reason`; `describe_error` is the text, which repeats nothing of what came."""
+    """No event comes any more, for `reason`; `describe_error` is the text, which repeats nothing from the server."""
 
     def __init__(self, reason: Reason, describe_error: str) -> None:
         super().__init__(describe_error)

@@ -1,7 +1,7 @@
 """TLS on a plain wire, for the lean client. Opened by `dial`.
 
-Always holds: what holds for every wire; and what TLS itself sends between two answers (session tickets, new keys) does
-not make a connection unfit, while a byte of another answer does.
+Always holds: as for every wire; and messages of TLS itself between two answers (session tickets, new keys) leave a
+connection fit for use, while a byte of another answer does not.
 
 Not on `trio.SSLStream`, which cannot tell whether a byte of a request left, nor what is in its buffers.
 """
@@ -69,7 +69,7 @@ class TlsWire:
             await self._flush()
 
     async def receive(self) -> bytes:
-        """Wait for bytes and return them; none at the end, even without TLS' own goodbye: many servers leave so."""
+        """Wait for bytes and return them; b"" at the end, even without TLS' close_notify, which many servers omit."""
         while True:
             try:
                 return self._tls.read(_READ_BYTES)
@@ -84,7 +84,7 @@ class TlsWire:
                 self._incoming.write_eof()
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing came since but TLS' own messages; otherwise the wire must not be used again.
+        """Tell whether only TLS' own messages came since the last answer; otherwise the wire must not be used again.
 
         TLS 1.3 servers send session tickets whenever they like; these are taken in here.
         """
@@ -101,7 +101,7 @@ class TlsWire:
         return False
 
     def close(self) -> None:
-        """Close the connection at once; TLS' goodbye, or its alert, is sent only if the kernel takes it at once."""
+        """Close the connection at once; TLS' close_notify or alert is sent only if the kernel takes it at once."""
         if self._is_between_records:
             self._is_between_records = False
             with contextlib.suppress(OSError):

@@ -31,7 +31,7 @@ class Wire(Protocol):
         ...
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing came since, not even the end; otherwise the wire must not be used again."""
+        """Tell whether nothing came since the last answer, not even the end; if not, never use the wire again."""
         ...
 
     def close(self) -> None:
@@ -100,17 +100,17 @@ class PlainWire:
                 raise got
 
     def listen(self, listener: Callable[[bytes | Exception], None] | None) -> None:
-        """Call `listener` with what comes, each time, until it is replaced by None: no task may wait here meanwhile.
+        """Have `listener` called with the bytes that come, each time; None ends that. No task may wait here meanwhile.
 
-        It gets no bytes at the end, and also if `arrivals` stopped, which leaves what comes unread; or what broke the
-        connection: `trio.ClosedResourceError` if it was closed here. `arrivals` must run.
+        It gets b"" at the end, and also when `arrivals` stops, so that later bytes stay unread; or the error that broke
+        the connection: `trio.ClosedResourceError` if it was closed here. `arrivals` must run.
         """
         self._listener = listener
         if listener is not None:
             self._have_watched()
 
     def on_readable(self) -> bool:
-        """Read what came and pass it to the task that waits for it, or the listener; return False if there is none."""
+        """Read the bytes and pass them to the task that waits, or to the listener; return False if there is neither."""
         waiting, listener = self._waiting, self._listener
         if waiting is None and listener is None:
             return False
@@ -139,7 +139,7 @@ class PlainWire:
             listener(b"")
 
     def receive_now(self) -> bytes | None:
-        """Return what is there: no bytes at the end or if the connection is broken; None if nothing came."""
+        """Return the bytes that are there: b"" at the end or if the connection is broken; None if nothing came."""
         try:
             return self._socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -148,7 +148,7 @@ class PlainWire:
             return b""
 
     def is_quiet(self) -> bool:
-        """Tell whether the socket is open and nothing came since, not even the end.
+        """Tell whether the socket is open and nothing came since the last answer, not even the end.
 
         A poll is used: to learn by an exception that nothing can be received takes three times as long (measured).
         """

@@ -35,7 +35,7 @@ class Address:
 
 
 def address(text: str) -> Address:
-    """Return what the URL says; raise `BadUrl` if it cannot be used.
+    """Return the address and login in a URL; raise `BadUrl` if it cannot be used.
 
     Without a login it is RabbitMQ's own guest; without a path the virtual host `/`.
     """

@@ -1,7 +1,7 @@
-"""An open connection to RabbitMQ, which finds and makes what is needed there. pika blocks, so use it in a thread.
+"""An open connection to RabbitMQ, which makes missing exchanges, queue and bindings. pika blocks: use a thread.
 
 Used by `link` and `check`. Always holds: an exchange is made only with exactly the type and durability that are
-configured, after none was found; what pika raises leaves here as `Problem`, without a password.
+configured, after none was found; each error of pika leaves here as `Problem`, without a password.
 
 Each wait is bounded, so that a thread that is abandoned ends too: 3 s for the network, 5 s for the handshake, some 30 s
 until a server that is silent counts as lost (measured; three times the heartbeat).
@@ -90,11 +90,11 @@ class AmqpConnection:
         return int(found.method.consumer_count)
 
     def count_consumers(self, settings: Options) -> int | None:
-        """Return how many other consumers the queue has, once it has confirmed one more; None: it counts none now.
+        """Add a consumer to the queue for a test, and return how many others it has; None: it counts none now.
 
-        The new consumer is the last to get an event. A passive declare alone is not enough: a queue that lost most of
-        its nodes answers it, with its consumers, and delivers nothing (seen). What changes a queue is confirmed by its
-        nodes only. Raise `Problem` if RabbitMQ refuses or does not answer.
+        The new consumer has the lowest priority. A passive declare alone is not enough: a queue that lost most of its
+        nodes answers it, with its consumers, and delivers nothing (seen); a new consumer must be confirmed by its
+        nodes. Raise `Problem` if RabbitMQ refuses or does not answer.
         """
         with translate_errors(StartConsumer(settings), self.where):
             channel = self.connection.channel()

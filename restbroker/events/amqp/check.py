@@ -1,7 +1,8 @@
 """Checks what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `operate.check_services`.
 
-Always holds: nothing is made, changed or consumed; no finding holds a login. What is there is declared once more as
-configured, since a passive declare does not compare; RabbitMQ refuses what differs, and leaves the rest as it is.
+Always holds: nothing is made, changed or consumed; no finding holds a login. Existing exchanges and queues are declared
+once more as configured, since a passive declare does not compare; RabbitMQ refuses that if they differ, and changes
+nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,10 +24,10 @@ _WHY: Final = "Events that MongooseIM publishes do not become jobs."
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
-    """Yield what is found in RabbitMQ, after some seconds at most if it does not answer.
+    """Yield the findings about RabbitMQ, after some seconds at most if it does not answer.
 
-    Then yield what is wrong by `states`, which come from the processes that read the queue: only reading may show it.
-    If there is any, the note that no process reads is left out.
+    Then yield findings about the problems in `states`, which the processes that read the queue reported. If there are
+    any, the note that no process reads is left out. It blocks.
     """
     found = list(_check_source(source))
     told = list(findings_of(states, found, _WHY, _CAUSES))

@@ -1,4 +1,4 @@
-"""Makes the dead job that stands for a message that is not an event, so that an operator sees it, with the reason.
+"""Makes a dead job of a message that is not an event, so that an operator sees it, with the reason.
 
 Called by `reader`. Always holds: pure; the job holds the message byte for byte, as text or in base64, or, if it is
 longer than 1 MiB, its beginning; users who may not see message texts do not see it (`raw`, see `job.redact`).

@@ -1,8 +1,8 @@
 """Leaves the properties of messages undecoded. Used by `blocking_connection`.
 
 Always holds: nothing that a publisher writes beside the body is decoded. It is not needed here, and a header that pika
-cannot decode (a time after the year 9999, tables in tables in tables) ended the connection, and the next one as well,
-since RabbitMQ delivers the same message again: nothing behind it in the queue ever came.
+cannot decode (a time after the year 9999, tables in tables in tables) would end each connection, since RabbitMQ
+delivers the same message again, so that no later message in the queue would ever come.
 """
 
 from typing import Self

@@ -1,4 +1,4 @@
-"""Takes what comes from RabbitMQ from the thread to Trio. Used by `reader`.
+"""Passes the messages of RabbitMQ from the thread to Trio. Used by `reader`.
 
 Always holds: messages stay in the order in which they came; they are bounded by the prefetch, since a message counts
 until it is acknowledged; Trio is woken once for all that came together.
@@ -32,7 +32,7 @@ class Inbox:
                 self._token.run_sync_soon(self._wake)
 
     async def take(self, most: int) -> list[Message]:
-        """Wait until a message is there; remove and return what came, at most `most`."""
+        """Wait until a message is there; remove and return the oldest, at most `most`. Safe to cancel."""
         while not self._messages:
             self._came = trio.Event()
             await self._came.wait()

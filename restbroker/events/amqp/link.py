@@ -2,9 +2,9 @@
 
 Used by `reader`. Always holds: nothing is consumed before the queue, each exchange and the bindings are there as
 configured; an exchange that others deleted and made again is bound again within seconds, and one that is gone is
-reported and not made while this connection lasts; a queue that brings nothing is checked from time to time for whether
-it still delivers; `acknowledge` and `stop` may be called by any thread, and do nothing on a connection that is gone,
-since RabbitMQ then delivers what was not acknowledged to the next one.
+reported and not made while this connection lasts; a queue without messages is checked from time to time for whether it
+still delivers; `acknowledge` and `stop` may be called by any thread, and do nothing on a connection that is gone, since
+RabbitMQ then delivers unacknowledged messages to the next one.
 """
 
 import contextlib
@@ -84,11 +84,11 @@ class Link:
                 connection.process_data_events(time_limit=0)
 
     def acknowledge(self, tag: int) -> None:
-        """Acknowledge all messages up to the one with this tag: they are in good hands."""
+        """Acknowledge all messages up to the one with this tag: Redis has their jobs, or they are dropped."""
         self._wake(partial(self._acknowledge, tag))
 
     def stop(self) -> None:
-        """Let `run` end when it has sent what is to be acknowledged."""
+        """Have `run` end once it has sent the acknowledgements that are due."""
         self._stopping.set()
         self._wake(lambda: None)
 

@@ -1,4 +1,4 @@
-"""The options of a source of the kind `mongooseim-amqp`: where RabbitMQ is, and what MongooseIM has there.
+"""The options of a source of the kind `mongooseim-amqp`: the RabbitMQ server, and MongooseIM's exchanges there.
 
 Used by the other files of this folder. Always holds: neither Trio nor a client of RabbitMQ is loaded here; the password
 is a `Secret`.

@@ -1,9 +1,9 @@
 """Makes a job of each event that RabbitMQ delivers, and acknowledges it then. `app` runs one for each source.
 
-The connection is in a thread (`link`); here is what it brings, batch after batch. Always holds: a message that is
-acknowledged has its job in Redis, or is filtered out, or is in the dead set since it is no event; while Redis takes
-nothing, nothing is acknowledged and nothing more than the prefetch is held; what was not acknowledged when a connection
-ends comes again. Ends within two seconds of its cancel, even if RabbitMQ does not answer.
+The connection is in a thread (`link`); this file handles its messages, batch after batch. Always holds: a message that
+is acknowledged has its job in Redis, or is filtered out, or is in the dead set since it is no event; while Redis
+accepts no jobs, nothing is acknowledged and no more messages than the prefetch are held; messages that were not
+acknowledged when a connection ends come again. Ends within two seconds of its cancel, even if RabbitMQ does not answer.
 """
 
 import random
@@ -70,7 +70,7 @@ class RabbitReader:
     _confirmed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Read until cancelled, over a new connection after each that ended; acknowledge what has its job by then."""
+        """Read until cancelled, over a new connection after each that ended; then acknowledge events with a job."""
         task_status.started()
         while True:
             self._warn(await self._read_connection())

@@ -1,8 +1,8 @@
-"""What restbroker needs in RabbitMQ, and what it reports where RabbitMQ refuses.
+"""The steps of setting up RabbitMQ, and the problem to report for each refusal of one.
 
 Used by `blocking_connection`, `link` and `check`.
 
-Always holds: pure; no text holds a password or anything of an event; each text names what to change.
+Always holds: pure; no text holds a password or a part of an event; each text names what to change.
 
 RabbitMQ closes the channel with 404 where something is missing, 405 where it is exclusively another client's, 406 where
 it has another type or durability, 403 where the user may not; and the connection with 403 for a wrong login, 530 for a
@@ -53,7 +53,7 @@ Step: TypeAlias = Login | DeclareExchange | DeclareQueue | StartConsumer
 
 @attrs.define(eq=False)
 class Problem(Exception):
-    """Why nothing comes from RabbitMQ, and what to do (`hint`); `code` is that of the warning."""
+    """Why no events come from RabbitMQ, and what to do (`hint`); `code` is that of the warning."""
 
     code: Code
     message: str
@@ -107,7 +107,7 @@ def refusal(step: Step, code: int, said: str) -> Problem:
 
 
 def deleted_queue(settings: Options) -> Problem:
-    """Return the problem that RabbitMQ took the queue away from under its consumer."""
+    """Return the problem that the queue was deleted while restbroker consumed from it."""
     what = f"RabbitMQ cancelled the consumer of the queue {settings.queue}: it was deleted, or its node left."
     return Problem("RabbitMQDiffers", what, "restbroker creates and binds it again at the next try.")
 

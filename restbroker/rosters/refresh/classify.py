@@ -1,7 +1,7 @@
-"""What the answers of mod_http_roster_admin mean. Pure; called by the sender, the probe and the check.
+"""The outcomes of mod_http_roster_admin's answers. Pure; called by the sender, the probe and the check.
 
-Always holds: what an answer says of several users is never taken for one of them; nothing of an answer's own words is
-shown but its status, since a proxy may have made it.
+Always holds: an answer about several users is never taken for one about a single user; no text of an answer is shown,
+only its status, since the answer may be a proxy's.
 """
 
 from typing import Final
@@ -27,7 +27,7 @@ _BUSY_S: Final = 5.0
 
 
 def batch_outcome(response: Response, now_s: float) -> Outcome | None:
-    """Return the outcome for all users of one request; None: it differs, so each must be refreshed alone."""
+    """Return the outcome for all users of one request; None if it differs by user, so that each must be sent alone."""
     if response.status == 200:
         succeeded = _has_succeeded(response)
         if succeeded is None:
@@ -60,7 +60,7 @@ def no_answer(user: str, timeout_s: float) -> Outcome:
 
 
 def read_probe(response: Response) -> Probe:
-    """Return how Prosody is, by its answer to `request.probe_request`.
+    """Return the probe's result, from Prosody's answer to `request.probe_request`.
 
     `denied`: it has no such module (404), or the login is refused. A 5xx or 429 means that it does not work now.
     """

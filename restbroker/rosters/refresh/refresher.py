@@ -1,4 +1,4 @@
-"""Gathers the users whose refresh jobs wait, and has them refreshed in batches when it is their turn.
+"""Gathers the users whose refresh jobs wait, and refreshes them in batches when they are due.
 
 The connector runs one per target and calls `refresh` for a job of one user, `refresh_all` for a job of many. Redis
 decides whose turn it is: a user who was changed a moment ago waits until the changes calm down, and one whose refresh
@@ -128,7 +128,7 @@ class Refresher:
         return {user: _outcome(part.result or _ENDED) for user, part in parts.items()}
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Refresh until cancelled; what is in progress then is cut off, and its jobs go back to their queue."""
+        """Refresh users until cancelled; refreshes in progress are cut off then, and their jobs are requeued."""
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:

@@ -1,6 +1,6 @@
-"""Reads and checks what a job for rosters is to do. Pure; the connector calls `read`.
+"""Reads and checks the command of a job for rosters. Pure; the connector calls `read`.
 
-Always holds: nothing that Prosody would choke on passes; what is refused is named, with what to do.
+Always holds: no roster passes on which Prosody would fail; a refusal names the wrong entry, with a hint.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ RosterRequest: TypeAlias = Refresh | Show | Write
 
 
 def read(command: Command, domain: str | None) -> RosterRequest | Reason:
-    """Return what the command is to do with users of `domain` (None: of any), or the reason why it cannot be done."""
+    """Return the command as a request for users of `domain` (None: of any), or the reason why it cannot be done."""
     spec = _COMMANDS.get(command.endpoint)
     if spec is None:
         message = f"There is no command {command.endpoint} for rosters."

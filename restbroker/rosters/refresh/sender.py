@@ -26,7 +26,7 @@ _BUG: Final = Reason("Bug", "restbroker failed on a refresh.", "Please report th
 
 @attrs.frozen
 class RefreshSender:
-    """The sender of refreshes. `_http` is the way to Prosody; a batch takes at most `_longest_s` seconds in all."""
+    """The sender of refreshes. `_http` sends to Prosody; a batch takes at most `_longest_s` seconds in all."""
 
     _target: Target
     _http: Transport

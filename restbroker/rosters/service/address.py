@@ -1,4 +1,4 @@
-"""Takes the addresses of requests for rosters apart. Used by `rosters.service.service`.
+"""Parses the addresses of requests for rosters. Used by `rosters.service.service`.
 
 Prosody 0.12 puts the user's name into the address as it is, `%` and `?` and UTF-8 included (measured), and adds
 nothing; all other clients write addresses with percent-encoding. So the header `User-Agent` decides which client it is.
@@ -18,7 +18,7 @@ _KEY = b"?key="
 
 @attrs.frozen
 class Addresses:
-    """The form of one service's addresses: what stands before and behind the user.
+    """The form of one service's addresses: the bytes before and behind the user's name.
 
     `with_key`: a key is expected at the end.
     """
@@ -44,7 +44,7 @@ class Addresses:
         return path or target, keys[0] if keys else b""
 
     def name(self, path: bytes) -> bytes | None:
-        """Return what stands in the user's place; None if the address is not one of a roster."""
+        """Return the user's name in the address, still encoded; None if the address is not one of a roster."""
         if not (path.startswith(self.before) and path.endswith(self.after)):
             return None
         name = path[len(self.before) : len(path) - len(self.after)]

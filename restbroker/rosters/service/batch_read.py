@@ -1,7 +1,7 @@
 """Reads rosters from Redis, and writes them as Prosody takes them. `rosters.service.reader` calls it, in threads.
 
-Always holds: a user whose key or entries are not what restbroker writes spoils no other user's roster. An entry that
-cannot be read is left out: with it Prosody would answer neither its user's login nor a refresh.
+Always holds: a user whose key or entries have another form than restbroker's affects no other user's roster. An entry
+that cannot be read is left out: with it Prosody would answer neither its user's login nor a refresh.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ RosterHash: TypeAlias = Mapping[bytes, bytes]
 
 @attrs.frozen
 class PreparedRoster:
-    """A roster as JSON, and what is wrong with those of its entries that were left out."""
+    """A roster as JSON, and an error for each of its entries that was left out."""
 
     body: bytes
     bad: tuple[BadRoster, ...] = ()

@@ -54,7 +54,7 @@ class Copies:
         return len(self._copies)
 
     def keep(self, user: str, copy: Copy) -> None:
-        """Keep this one, unless what is there was read later."""
+        """Keep this copy of the user's roster, unless the one that is kept was read later."""
         before = self._copies.get(user)
         if not self.longest_s or (before is not None and before.read_s > copy.read_s):
             return
@@ -82,13 +82,13 @@ class Copies:
         return tuple(self._copies.items())
 
     def note_stale(self, user: str, read_s: float) -> None:
-        """Note that the user got a copy that was read then."""
+        """Note that the user got a copy that was read at `read_s`, on Trio's clock."""
         self.stale_answers[user] = StaleAnswer(read_s)
         self.has_stale_answers.set()
         self.has_new_answer.set()
 
     def forget_stale(self, refreshed: Mapping[str, StaleAnswer]) -> None:
-        """Forget these, unless another copy was given to the user meanwhile."""
+        """Remove the stale answers of users who are refreshed, except where a user got another copy meanwhile."""
         for user, given in refreshed.items():
             if self.stale_answers[user] is given:
                 del self.stale_answers[user]

@@ -55,7 +55,7 @@ class Service:
         return found
 
     def samples(self) -> Samples:
-        """Return what was counted, for /metrics."""
+        """Return the counts and durations of answers, for /metrics."""
         return {
             "restbroker_roster_requests_total": {(str(status),): number for status, number in self._answers.items()},
             "restbroker_roster_request_seconds": {(): self._durations.copy()},

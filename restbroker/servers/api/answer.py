@@ -1,7 +1,7 @@
-"""What a server answered, as people may see it and as a judge needs it, and the outcomes that are made of it.
+"""A server's answer: masked for people, unmasked for the code that judges it, and the outcomes made from it.
 
-A kind says in an `AnswerForm` how its server words an answer; its judge, probe and check call `read`. Always holds: no
-body makes `read` raise; `text` and `words` have neither a secret of the call nor the login of the request.
+Each kind has an `AnswerForm` that finds the error in its server's answers; its judge, probe and check call `read`.
+Always holds: no body makes `read` raise; `text` and `words` have neither a secret of the call nor the request's login.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ Parse: TypeAlias = Callable[[Response, str], tuple[str, str]]
 
 
 class Deferral(TypedDict, total=False):
-    """Those fields of a `Deferred` that are not as usual."""
+    """Fields of a `Deferred` that differ from its defaults."""
 
     counts: bool
     max_attempts: int | None
@@ -39,7 +39,7 @@ class Deferral(TypedDict, total=False):
 class AnswerForm:
     """How a server answers; `parse` finds the error in an answer, `secrets` are masked in each.
 
-    `says`: what stands before the server's words; `{status}` may be in it.
+    `prefix`: the text before the server's words in a message; `{status}` in it becomes the status.
     """
 
     parse: Parse
@@ -49,12 +49,12 @@ class AnswerForm:
 
 @attrs.frozen
 class Answer:
-    """One answer; `words` is what it says to people, `body` is parsed and masked, if a kind's reader has parsed it.
+    """One answer. `words`: the server's message, masked, for people; `body`: parsed and masked, None if not parsed.
 
-    `is_own`: it is of the server's own API, and not a page of something else, as far as its reader can tell.
+    `is_own`: it comes from the server's own API, and is not a page of a proxy, as far as its reader can tell.
 
-    `code`, the server's own name of the error, and `raw_words`, its words, are as they came, for a judge alone: a
-    password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
+    `code`, the server's own name of the error, and `raw_words`, its message, are not masked, and only for the code that
+    judges: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
 
     response: Response = attrs.field(repr=False)
@@ -84,7 +84,7 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """What the server says, as a sentence."""
+        """The server's message behind the prefix of its `AnswerForm`, as a sentence."""
         if self._about:
             return self._form.prefix.format(status=self.status) + self._about
         return f"The server answered with status {self.status} without a text."
@@ -95,7 +95,7 @@ class Answer:
         return self.words.removeprefix(f"{self.status} ")
 
     def reason(self, code: str, hint: str, message: str | None = None) -> Reason:
-        """Return a reason of this code; its message is what the server says, unless another is given."""
+        """Return a reason with this code and hint; its message is `message`, or by default the `sentence`."""
         return Reason(code, self.sentence if message is None else message, hint, self.status)
 
     def reject(self, code: str, hint: str, message: str | None = None) -> Rejected:
@@ -103,7 +103,7 @@ class Answer:
         return Rejected(self.reason(code, hint, message), self.text)
 
     def deny(self, code: str, hint: str, message: str | None = None) -> Denied:
-        """Return the outcome of a refusal that perhaps meets every command; the probe decides."""
+        """Return the outcome of a refusal that may concern the broker's login; the probe decides whether it does."""
         return Denied(self.reason(code, hint, message), self.text)
 
     def uncertain(self, code: str, hint: str, message: str | None = None) -> Uncertain:
@@ -113,14 +113,17 @@ class Answer:
     def defer(
         self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[Deferral]
     ) -> Deferred:
-        """Return the outcome of a command that is not done now; `waits`: for as long as its Retry-After says."""
+        """Return the outcome of a command that is not done now.
+
+        `waits`: the next try is after the answer's Retry-After, if it has one. `how`: fields of the `Deferred`.
+        """
         wait_s = retry_after_s(self.response, self.now_s) if waits else None
         return Deferred(self.reason(code, hint, message), wait_s, text=self.text, **how)
 
     def deliver_already_done(self, call: Call, spec: CommandSpec | None, note: str = "already done") -> Delivered:
-        """Return the outcome of a command that had been done before.
+        """Return the outcome of a command that an earlier try had done; `note` says so.
 
-        Its producer gets the answer with nothing but the secrets masked.
+        Its producer gets the answer with only the secrets masked.
         """
         secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
         shown = mask_response(self.response, hiding.spellings_of(secrets) | self._form.secrets)
@@ -151,6 +154,6 @@ def read_for(form: AnswerForm, call: Call, spec: CommandSpec | None, response: R
 
 
 def deliver_as_is(response: Response, body: Json = None) -> Delivered:
-    """Return the success with the answer as it came, since its producer asked for it; `body` is the parsed answer."""
+    """Return the outcome of a success, with the unmasked answer for the producer; `body` is the parsed answer."""
     note = "answer truncated" if response.truncated else None
     return Delivered(response.body.decode("utf-8", "replace"), body, response.status, note=note)

@@ -2,7 +2,7 @@
 
 
 class InvalidArguments(Exception):
-    """The job's arguments make no request; the text names the argument, and shows no value.
+    """No request can be made of the job's arguments. The text names the argument that is wrong, and shows no value.
 
     If a kind knows them, `code` is the server's own word for the error, and `place` the argument that it is about.
     """

@@ -1,6 +1,6 @@
-"""Findings of `restbroker check` that are alike for targets of every kind: well, not well, or unreachable.
+"""Findings of `restbroker check` that are the same for targets of every kind: up, down, or unreachable.
 
-The checks of the kinds compose their findings of these. Always holds: questions go the way of the target's jobs.
+The checks of the kinds call these. Always holds: requests use the same transport settings as the target's jobs.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ JOBS_WAIT: Final = "Jobs for this target wait in Redis until it works."
 
 @asynccontextmanager
 async def open_client(target: Target) -> AsyncIterator[Transport]:
-    """Open the way to the target for as long as the block runs. Safe to cancel."""
+    """Open an HTTP client for the target, and close it at the end of the block. Safe to cancel."""
     http = open_transport(target)
     try:
         yield http
@@ -39,7 +39,7 @@ def problem(
 
 
 def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
-    """Return a judgement of the target as a finding; `hint` takes the place of the judgement's own."""
+    """Return `health` as a finding; with `hint` in place of its own."""
     message = f"{target.url}: {health.probe.detail}"
     if health.probe.ok:
         return ok(target.name, health.code, message)
@@ -48,9 +48,9 @@ def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: str = "") -> Finding:
-    """Return the finding of a question that was not answered, or could not be asked.
+    """Return the finding about a request that could not be sent or was not answered.
 
-    `hint` says what to do; `plain` is what stands before it, if need be.
+    `hint` says what to do; `plain` is a sentence to put before it.
     """
     if isinstance(error.__cause__, ConfigError):
         return bad_login(target, error.__cause__)
@@ -61,5 +61,5 @@ def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: st
 
 
 def bad_login(target: Target, error: ConfigError) -> Finding:
-    """Return the finding of a login that cannot even be sent."""
+    """Return the finding about a login that cannot be sent, since its secret cannot be read or used."""
     return problem(target, "BadLogin", error.message, error.hint, cause="config")

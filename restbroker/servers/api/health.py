@@ -1,6 +1,6 @@
-"""What the answer to a harmless question tells of a target: one judgement for the prober and for `check`.
+"""The health of a target, as the answer to a harmless request shows it: one value for the prober and for `check`.
 
-A kind's probe judges with it. Always holds: a judgement that is not well says what to do.
+A kind's probe makes it. Always holds: unless the target is up, it has a hint.
 """
 
 from typing import Final
@@ -20,9 +20,9 @@ IF_NOT: Final = "Jobs wait in Redis until it does. If it does not come back, "
 
 @attrs.frozen
 class Health:
-    """The judgement of a target: the probe's answer, and the `code` of the finding that `check` makes of it.
+    """The health of a target: the probe's result, and the `code` of the finding that `check` makes of it.
 
-    `hint`: what to do, without what becomes of jobs meanwhile.
+    `hint`: what to do, without the sentence about the jobs that wait, which `probe.hint` has.
     """
 
     probe: Probe
@@ -31,15 +31,15 @@ class Health:
 
 
 def target_up(detail: str, version: str | None = None) -> Health:
-    """Return the judgement that the server works for us; `version` is the server's, if it tells one."""
+    """Return the health of a server that works for us; `version` is the server's, None if it tells none."""
     return Health(Probe(ok=True, denied=False, version=version, detail=detail), "Reachable")
 
 
 def target_denied(code: str, detail: str, hint: str) -> Health:
-    """Return the judgement that the server answers, but not us: the login or the address is wrong."""
+    """Return the health of a server that works but refuses us: the login or the address is wrong."""
     return Health(Probe(ok=False, denied=True, version=None, detail=detail, hint=f"{hint} {_WAIT}"), code, hint)
 
 
 def target_down(detail: str, hint: str, code: str = "Unwell") -> Health:
-    """Return the judgement that the server does not work now."""
+    """Return the health of a server that does not work now."""
     return Health(Probe(ok=False, denied=False, version=None, detail=detail, hint=hint), code, hint)

@@ -1,7 +1,7 @@
-"""What an answer means by its status alone: rungs that all HTTP servers share, under those of a kind.
+"""The outcome of an answer by its status alone: a table (ladder) of statuses, with rows (rungs) for each.
 
-A kind's judge looks first at what depends on more than the status, in its own file, and leaves the rest to `ladder`.
-Always holds: every status has an outcome.
+A kind's judge handles the answers that need more than the status in its own file, and calls `ladder` for all others.
+The rungs of `standard` are for all HTTP servers; a kind replaces some. Always holds: every status has an outcome.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ Fate: TypeAlias = Literal["rejected", "denied", "deferred", "uncertain"]
 
 @attrs.frozen
 class Rung:
-    """What an answer becomes; {says}, {status} and {location} may stand in `message`.
+    """The outcome (`fate`) for a status, with its reason; {says}, {status} and {location} in `message` are filled in.
 
-    If it is deferred: `waits`, for as long as the answer's Retry-After says; `how`, the fields that are not as usual.
+    For a deferred job: `waits`: until the answer's Retry-After; `how`: fields of the `Deferred` besides its defaults.
     """
 
     fate: Fate
@@ -45,9 +45,9 @@ Ladder: TypeAlias = Mapping[Step, Rung]
 
 
 def standard(server: str, *, check_url: str, check_log: str) -> dict[Step, Rung]:
-    """Return the rungs that all servers share; `check_url` and `check_log` are the hints on where to look.
+    """Return the rungs for all servers; `check_url` and `check_log` are hints: what to check at the URL, in the log.
 
-    A kind lays its own over them: `standard(…) | {401: …}`.
+    A kind replaces some with its own: `standard(…) | {401: …}`.
     """
     busy = Rung("deferred", "ServerBusy", GOES_ON, waits=True, how={"counts": False, "pause_target": True})
     proxy = f"Give the proxy in front of {server} a longer timeout than restbroker's."

@@ -1,6 +1,6 @@
-"""What people may see of a server's answer. The judges, probes and checks of all kinds have it from here.
+"""The masked texts of a server's answer, for people. The judges, probes and checks of all kinds use it.
 
-Always holds: what is cut, searched or taken apart for people had its secrets masked before, as a whole.
+Always holds: a text is masked as a whole before it is cut, searched or split.
 """
 
 import re
@@ -19,7 +19,7 @@ _VERSION_LIMIT: Final = 40
 
 @attrs.frozen
 class MaskedText:
-    """What people may see of an answer; `text` is its body, masked and cut."""
+    """The masked texts of one answer; `text` is its body, masked and cut."""
 
     text: str
     _location: str = attrs.field(repr=False)
@@ -39,13 +39,13 @@ class MaskedText:
         return (self.hide(words).split() or [""])[0][:_VERSION_LIMIT] or None
 
     def address(self) -> str:
-        """Return where a redirect leads, without its login and query; "" if the answer does not say."""
+        """Return the address that a redirect names, masked, without login and query; "" if the answer names none."""
         where = self._hide(self._location, len(self._location))
         return self.hide(_LOGIN.sub("//", where).partition("?")[0])
 
 
 def mask_response(response: Response, known: hiding.Spellings) -> MaskedText:
-    """Return what people may see: the answer without what is `known`, its request's login and its target's secrets."""
+    """Return the texts of an answer, with the `known` spellings, its request's login and target's secrets masked."""
     known |= hiding.login_spellings(response.request_pairs) | spellings_of(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
     body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""Parts of a request, and what becomes of a job whose request cannot be made. Pure, but for reading secrets.
+"""Parts of a request, and the outcome of a job whose request cannot be made. Pure, but for reading secrets.
 
-The connectors compose their requests of these. Always holds: what is refused was not sent, and no refusal shows a
+The connectors make their requests with these. Always holds: nothing of a refused job was sent, and no refusal shows a
 value.
 """
 
@@ -25,7 +25,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str]) -> T | Rejected:
     """Return the command's entry, or the outcome of a job whose command the target does not have.
 
-    `lacking`: what to do instead, or what would bring it, by command.
+    `lacking`: hints for commands that need another one or a newer server: command → hint.
     """
     endpoint = command.endpoint
     if (entry := entries.get(endpoint)) is not None:

@@ -1,7 +1,7 @@
-"""What a server's commands take, as rows that people write: the forms of arguments, and whether a job's fit. Pure.
+"""The arguments of a server's commands, as rows of a table, and the check of a job's arguments against them. Pure.
 
-The tables of the kinds are made of these; their requests call `fit`, their catalogues `specs_of`. Always holds: what is
-refused was not sent, and no refusal shows a value.
+The tables of the kinds are made of these; their requests call `fit`, their catalogues `specs_of`. Always holds: nothing
+of a refused job was sent, and no refusal shows a value.
 """
 
 import re
@@ -27,10 +27,11 @@ Convert: TypeAlias = Callable[[str, Json, str | None], Json]
 
 
 class Form(NamedTuple):
-    """What an argument may be; `expected` completes "…, where … is needed" in a refusal.
+    """The values that an argument may have; `expected` completes "…, where … is needed" in a refusal.
 
-    `is_text`: some texts are such a value. `type` and `element` are what people and completion know of it. `place`: how
-    it says which virtual host is meant. `fits` judges what `convert` made of the value. `nonempty`: no empty text does.
+    `convert` makes the value that is sent from the job's; `fits` tells whether the result is valid. `is_text`: a text
+    may be valid. `type` and `element` are shown to people and used for completion. `place`: how it names a virtual
+    host. `nonempty`: an empty text is not valid.
     """
 
     expected: str
@@ -136,10 +137,10 @@ def names_in(path: str) -> tuple[str, ...]:
 
 
 def in_order(rows: Iterable[Argument], own: Iterable[Argument] = (), same: tuple[str, str] | None = None) -> Arguments:
-    """Return the rows as people see them, first those that are needed; of two rows of one name the first counts.
+    """Return the rows in the order for people, required ones first; of two rows of one name the first counts.
 
-    `own`: rows that are not as usual, each in the place of the usual one, or behind all. `same`: as in `Arguments`;
-    that member need not be given.
+    `own`: rows of this command alone, each in place of the row of its name, or behind all. `same`: as in `Arguments`;
+    that member is not required.
     """
     unusual = {row.name: row for row in own}
     found: dict[str, Argument] = {}
@@ -200,12 +201,12 @@ def without_host(given: Mapping[str, Json], own: str | None) -> Mapping[str, Jso
 
 
 def specs_of(takes: Arguments) -> tuple[ArgumentSpec, ...]:
-    """Return what people, tokens and completion know of these arguments."""
+    """Return the specifications of these arguments for a catalogue."""
     return tuple(map(_spec, takes.rows))
 
 
 def dangers_of(words: Mapping[str, str]) -> tuple[Danger, ...]:
-    """Return what the commands of a table touch of the server itself.
+    """Return the dangers of a table's commands: which parts of the server itself they touch.
 
     `words`: command → what it touches, such as "files"; "" for nothing.
     """

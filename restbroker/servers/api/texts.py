@@ -1,4 +1,4 @@
-"""What connectors ask of texts: whether XML can hold them, and what JSON is in an answer. Pure.
+"""Checks whether XML can hold a text, and parses the JSON of an answer. Pure.
 
 The requests and the judges of several kinds use it. Always holds: nothing here raises.
 """

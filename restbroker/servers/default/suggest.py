@@ -5,4 +5,4 @@ from restbroker.servers.allowed_commands import AllowedCommands
 
 
 def suggest(_target: Target, _allowed: AllowedCommands) -> None:
-    """Return None: there is nothing to say."""
+    """Return None: nothing can be suggested."""

@@ -1,7 +1,7 @@
-"""Reads an answer's body into words, be it JSON text, an object, a number, a proxy's HTML page, or garbage.
+"""Reads an answer's body: JSON (a text, an object, a number), a proxy's HTML page, or anything else.
 
-Used by the judge, the probe and the check. Always holds: no body makes it raise, and what is read holds neither a
-secret of the call nor the login that the request carried.
+Used by `outcomes`, the probe and the check. Always holds: no body makes it raise; neither a secret of the call nor the
+login that the request carried is in the texts for people.
 """
 
 import re
@@ -72,19 +72,19 @@ def read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
 
 
 def version_in(answer: Answer) -> str | None:
-    """Return the version that a running ejabberd tells in its answer to `status`; None for every other answer."""
+    """Return the version in a running ejabberd's answer to `status`; None for every other answer."""
     found = _RUNNING.search(answer.raw_words)
     return found[1] if found else None
 
 
 def hosts_in(response: Response) -> list[str] | None:
-    """Return the virtual hosts that an answer to `registered_vhosts` names, for a judge; None if it does not tell."""
+    """Return the virtual hosts in an answer to `registered_vhosts`, not masked; None if it has no such list."""
     hosts = parse(response.body)[1]
     return [str(host) for host in hosts] if response.status == 200 and isinstance(hosts, list) else None
 
 
 def is_stopped(answer: Answer) -> bool:
-    """Tell whether this answer to `status` says that the Erlang node runs, but ejabberd in it does not."""
+    """Tell whether, by this answer to `status`, the Erlang node runs but ejabberd in it does not."""
     return answer.raw_words.startswith("The node") and version_in(answer) is None
 
 

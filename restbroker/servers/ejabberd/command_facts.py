@@ -1,6 +1,6 @@
-"""What ejabberd does not tell of its commands: what is repeatable, secret, slow, a question, dangerous, on which host.
+"""Facts about ejabberd's commands that it does not tell: which are repeatable, secret, slow or dangerous, and where.
 
-Used by the catalogue and by the judge. Always holds: a command that is named nowhere here counts as unsafe to repeat.
+Used by the catalogue and by `outcomes`. Always holds: a command that is named nowhere here counts as unsafe to repeat.
 "Measured" means tried on 23.01 and 24.12; the names are those of 23.01 to 26.07.
 """
 
@@ -137,7 +137,7 @@ _BEYOND: Final = (
 
 
 def dangers() -> tuple[Danger, ...]:
-    """Return which commands touch the server itself rather than its users, in every version."""
+    """Return the dangers of the commands, of every version, that affect the server itself rather than its users."""
     words = dict.fromkeys(word for word, _ in _DANGERS)
     named = {word: [name for own, names in _DANGERS if own == word for name in names] for word in words}
     # Asked for every job: one plain alternative is found faster than fnmatch's own patterns.
@@ -164,12 +164,12 @@ def reaches_beyond(command: str) -> bool:
 
 
 def repeat_of(command: str) -> Repeat:
-    """Return whether the command may be sent again; "unsafe" if nothing is known of it."""
+    """Return whether the command may be sent again when it may have run; "unsafe" if nothing is known of it."""
     return next((repeat for repeat, names in _REPEAT if _matches(command, names)), "unsafe")
 
 
 def timeout_of(command: str) -> float | None:
-    """Return the command's own limit in seconds; None if the target's limit fits."""
+    """Return the command's own time-out in seconds; None if the target's time-out fits."""
     return next((seconds for seconds, names in _TIMEOUT_S if _matches(command, names)), None)
 
 

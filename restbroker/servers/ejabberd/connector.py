@@ -55,7 +55,7 @@ _WAITS: Final = f"{IF_NOT}see ejabberd's log."
 
 @attrs.define
 class EjabberdConnector:
-    """The connector of one target; it holds what the server told of itself, and how it treats our account."""
+    """The connector of one target. It holds the server's version, the login session, and how often it was forbidden."""
 
     _target: Target
     _now_s: Callable[[], float]

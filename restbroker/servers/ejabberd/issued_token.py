@@ -1,4 +1,4 @@
-"""The request for a token that ejabberd issues, and what its answer means. Pure, but for reading secrets.
+"""Makes the request for a token that ejabberd issues, and reads the answer. Pure, but for reading secrets.
 
 Called by the session and the check. Always holds: no message holds a token.
 
@@ -36,7 +36,7 @@ RENEW_AFTER: Final = 0.75
 
 @attrs.frozen
 class Token:
-    """A token, and the moments (of Trio's clock, in seconds) from which on it is to be exchanged, and useless."""
+    """A token, the time from which on it is to be renewed, and that of its end (seconds on Trio's clock)."""
 
     login: Bearer
     renew_at_s: float
@@ -99,7 +99,7 @@ def _hint(status: int, words: str) -> str:
 
 
 def token_refusal() -> NoToken:
-    """Return why there is no token after one was refused."""
+    """Return why there is no token, after ejabberd refused one that it had just issued."""
     message = "ejabberd does not accept a token that it issued a short time ago."
     hint = "Check its log; behind a balancer, its nodes must share their database."
     return NoToken(message, hint, denied=True)

@@ -13,7 +13,7 @@ from restbroker.config.target import Target
 
 @attrs.frozen
 class Options:
-    """What is written under `Options` for a target of this kind.
+    """The members of `Options` in the configuration, for a target of this kind.
 
     `server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server. `api_version`: the version of the
     interface under which commands are sent; None: the newest that the server has, or the URL's.

@@ -100,9 +100,10 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
 
 
 def plain_outcome(endpoint: str, spec: CommandSpec | None, status: int, body: bytes) -> Delivered | None:
-    """Return what `classify` makes of a whole answer to any call of this endpoint; None if it may depend on the call.
+    """Return the outcome that `classify` gives a whole answer to any call of this endpoint.
 
-    It depends on nothing else, so that it may be kept for the next equal answer.
+    None if that may depend on the call, or is not `Delivered`. It depends on these four values alone, so that it may be
+    cached.
     """
     if not 200 <= status < 300:
         return None
@@ -118,7 +119,7 @@ def is_unknown_command(response: Response) -> bool:
 
 
 def could_be_stopping(outcome: Outcome) -> bool:
-    """Tell whether a server that is stopping may have said this.
+    """Tell whether the answer with this outcome may come from a server that is stopping.
 
     A stopping 23.01 refuses good jobs in many ways: 400 "unknown_command" and "Invalid 'service'", 500
     "internal_error", 200 with 1 (measured, under load).
@@ -140,9 +141,10 @@ def stopping_outcome(status: int) -> Deferred:
 
 
 def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset[hiding.Secret]) -> Denied | Rejected:
-    """Return what it means that 26.07 or newer forbids an account a command with this host.
+    """Return the outcome if ejabberd 26.07 or newer forbids an account a command with this host.
 
-    `told` is the answer to which hosts the server has; None: that could not be asked. `secrets` are those of the call.
+    `denied` is the outcome so far. `told` is the answer to `registered_vhosts`; None: that could not be asked.
+    `secrets` are those of the call.
 
     The server says the same of a host that it does not serve, also for a name in capitals, and of one of which the
     account is no administrator: it checks that before anything else.

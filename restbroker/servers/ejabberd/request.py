@@ -87,9 +87,9 @@ def build(call: Call, way: Route, headers: Headers) -> Request:
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
-    """Return the request of a command that does no harm; raise `ConfigError` as `headers_of` does.
+    """Return the request of a harmless command; raise `ConfigError` as `headers_of` does.
 
-    It never names a version of the interface: such a request is understood in each, and by servers that know none.
+    It names no version of the interface, so that servers of any version accept it.
     """
     path, headers = f"{target.url.path}/{command}", headers_of(login or target.credentials)
     return Request(
@@ -98,7 +98,7 @@ def question(target: Target, command: str, arguments: Mapping[str, Json] | None 
 
 
 def host_of(call: Call, way: Route) -> str | None:
-    """Return the virtual host that this call names as its `host`, or gets for it; None if it has none."""
+    """Return the virtual host in this call's `host`, or the default that fills it; None if it takes none."""
     given = _arguments(call, way.host_names)
     return next((str(given[name]) for name in ("host", *way.host_names) if way.host_names and name in given), None)
 

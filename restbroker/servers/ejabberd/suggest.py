@@ -1,7 +1,7 @@
-"""The `api_permissions` of `ejabberd.yml` that let a target's login do what the tokens allow, and no more. Pure.
+"""Writes the `api_permissions` of `ejabberd.yml` that give a target's login the rights that tokens need. Pure.
 
-The registry calls `suggest`. Always holds: the lines are a whole block that ejabberd 23.01 accepts (tried), which takes
-names of commands that the server has not. What restbroker asks by itself is allowed too, and named as that.
+The registry calls `suggest`. Always holds: the lines are a whole block that ejabberd 23.01 accepts (tried), even with
+names of commands that it lacks. Commands that restbroker itself sends are allowed too, with a comment that says so.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""Any HTTP API: what is sent for a command is written in the configuration."""
+"""Any HTTP API: the configuration says which request is sent for each command."""

@@ -1,4 +1,4 @@
-"""What `restbroker check` examines in a target of kind `http`. The registry calls `check`.
+"""What `restbroker check` checks in a target of kind `http`. The registry calls `check`.
 
 Always holds: only the probe is sent, which changes nothing there.
 """
@@ -12,7 +12,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 
 
 async def check(target: Target) -> list[Finding]:
-    """Return all findings about this target; what a person can act on is a finding. Safe to cancel."""
+    """Return all findings about this target; a failure that a person can act on is a finding, too. Safe to cancel."""
     settings = settings_of(target)
     return [
         _commands(target, settings),

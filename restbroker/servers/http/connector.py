@@ -1,8 +1,8 @@
 """The connector for any HTTP API: one command is one request, as its recipe says.
 
-`app` opens it through the registry. Always holds: what the configuration does not have is refused before anything is
-sent; no redirect is followed; the probe changes nothing. A server that is busy is left alone for a while, a minute at
-most, by the probe too; a login that is refused is asked about once for all jobs that meet it.
+`app` opens it through the registry. Always holds: a command that the configuration lacks is refused before anything is
+sent; no redirect is followed; the probe changes nothing. To a server that said that it is busy, nothing is sent for a
+while, a minute at most, not even a probe; after refused logins, one probe serves all jobs that met them.
 """
 
 from collections.abc import Callable
@@ -56,14 +56,13 @@ class HttpConnector:
         return self._settings.catalogue
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """Return the command of this name; None if there is none, and then a job for it is refused."""
+        """Return the command of this name; None if there is none, and a job with it is rejected."""
         return self._settings.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Send the request, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
 
-        When cancelled, only the link knows whether it was sent. A 401 or 403 is `Denied` if the probe is not let in
-        either.
+        When cancelled, only the link knows whether it was sent. A 401 or 403 is `Denied` if the probe gets one too.
         """
         name, command = self._target.name, call.command
         recipe = lookup(self._settings.recipes, command, name, {command.endpoint: _ADD_IT})
@@ -88,7 +87,7 @@ class HttpConnector:
     async def probe(self, link: Link) -> Probe:
         """Send the configured `Probe`, else HEAD of the URL; judge the answer, or raise `NotSent` or `MaybeSent`.
 
-        Nothing is sent while the server wants to be left alone, nor within a second of a refused login.
+        Nothing is sent before the end of the server's Retry-After, nor within a second of a refused login.
         """
         async with self._probe_lock:
             now_s = trio.current_time()
@@ -140,7 +139,10 @@ def probe_request(target: Target, settings: Settings) -> Request:
 
 
 def health_of(response: Response, *, is_asked: bool) -> Health:
-    """Return what the answer to a probe means; `is_asked`: to a configured one, which tells more."""
+    """Return the health that the answer to a probe shows.
+
+    `is_asked`: the probe is configured, so that only a success is one; else any status below 500 is.
+    """
     status = response.status
     if 200 <= status < 300 or (not is_asked and (status < 500 or status == _NOT_IMPLEMENTED)):
         return target_up(f"It answers (status {status}).")

@@ -1,8 +1,8 @@
-"""The options that a target of kind `http` takes: what is sent for each command, how it is signed, what answers mean.
+"""The options that a target of kind `http` takes: the request of each command, its signature, the meaning of answers.
 
-The loader makes an instance, which makes `recipes.Settings` of itself: those are the finished target's options. Always
-holds: no Trio is loaded here; a template that is broken, a secret that cannot be read and a header that must not be
-given are problems that name their place.
+The loader makes an instance, whose `check` turns it into `recipes.Settings`, the options of the finished target. Always
+holds: no Trio is loaded here; a broken template, a secret that cannot be read and a header that is not allowed are
+problems that name their place.
 """
 
 import re
@@ -107,7 +107,7 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target with its `Settings` as options; what is wrong becomes a problem in `review`."""
+        """Return the target with its `Settings` as options; add problems of these options to `review`."""
         settings = _make_settings(self, target, at, review)
         secrets = secrets_of(settings)
         return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)

@@ -1,7 +1,7 @@
 """Judges an answer by the lists of its command: done, to be sent again, or final. Pure; the connector calls `classify`.
 
-Always holds: every answer has an outcome, and no refusal shows what is secret in the configuration, even if the server
-sent it back. The answer to a command that was done is passed on as it is. No redirect is followed.
+Always holds: every answer has an outcome, and no refusal shows a secret of the configuration, even if the server sent
+it back. The answer to a command that was done is passed on as it is. No redirect is followed.
 """
 
 import re
@@ -52,7 +52,7 @@ def classify(
 ) -> Outcome:
     """Return the outcome of this answer; `now_s` (epoch seconds) is for a Retry-After that names a date.
 
-    The secrets in `signing` are known to the receiver, who may repeat them.
+    `signing`: the keys of the signatures; they are masked, since the receiver knows and may repeat them.
     """
     status = response.status
     if _is_in(status, recipe.success):

@@ -1,4 +1,4 @@
-"""What is sent for each command of a target of kind `http`: `options` makes it ready, the connector reads it.
+"""The request for each command of a target of kind `http`, as a recipe. `options` makes it, the connector reads it.
 
 Always holds: secrets are in `Secret`s, and one in a file is read again whenever it is needed.
 """
@@ -22,7 +22,10 @@ _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
 
 @attrs.frozen
 class Recipe:
-    """What is sent for one command; `body` None: none, or what the path and the query leave (`spec.takes_more`)."""
+    """The request for one command.
+
+    `body` None: no body, or with `spec.takes_more` the arguments that are in neither path nor query.
+    """
 
     spec: CommandSpec
     method: str
@@ -51,12 +54,12 @@ class Settings:
 
 
 def settings_of(target: Target) -> Settings:
-    """Return the target's settings; settings without any command if it was not configured."""
+    """Return the target's settings; settings without any command for a target that no configuration made."""
     return target.options if isinstance(target.options, Settings) else Settings({}, Catalogue("", {}, is_whole=True))
 
 
 def secrets_of(settings: Settings) -> tuple[Secret, ...]:
-    """Return all secrets in the settings; headers such as `Accept` are none."""
+    """Return all secrets in the settings; values of headers such as `Accept` are not among them."""
     recipes = settings.recipes.values()
     hidden = frozenset[str]().union(*(recipe.secret_headers for recipe in recipes))
     headers = chain(settings.headers.items(), *(recipe.headers.items() for recipe in recipes))

@@ -1,7 +1,7 @@
 """Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
 
-Called by the connector. Always holds: what a job's arguments cannot make is refused before anything is sent; the
-method, the headers and the shape of the path are the configuration's.
+Called by the connector. Always holds: arguments that make no valid request are refused before anything is sent; method,
+headers and the number of the path's segments come from the configuration alone.
 """
 
 import json
@@ -28,7 +28,7 @@ def build(
 ) -> Request:
     """Return the request of this call, signed with each of the secrets in `signing`; `now_s` is in epoch seconds.
 
-    Raise `InvalidArguments` if the job's arguments make none, and `ConfigError` for a secret that cannot be used.
+    Raise `InvalidArguments` for arguments that make no request, and `ConfigError` for a secret that cannot be used.
     """
     given = _arguments(call, recipe)
     path = target.url.path + template.fill_path(recipe.path, given)

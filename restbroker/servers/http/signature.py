@@ -1,7 +1,7 @@
-"""Signs what is sent after Standard Webhooks 1.0 (standardwebhooks.com). Pure.
+"""Signs requests as Standard Webhooks 1.0 (standardwebhooks.com) says. Pure.
 
-Used by `request`, and by `recipes` to try a secret. Always holds: the id is the job's, the same for each attempt, so
-that a receiver can tell a repetition; the signature is over exactly the bytes of the body.
+Used by `request`, and by `recipes` to test a secret. Always holds: the id is the job's, the same for each attempt, so
+that a receiver recognises a repetition; the signature covers exactly the bytes of the body.
 """
 
 import base64
@@ -22,7 +22,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def stable_id(identity: str) -> str:
-    """Return the command's identity (`Job.identity`) as it may stand in a header: itself, or a digest of an odd one."""
+    """Return `identity` (`Job.identity`) if a header can hold it, else a digest of it."""
     if _PLAIN.fullmatch(identity):
         return identity
     return "jid_" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40]
@@ -45,7 +45,7 @@ def key_of(secret: str) -> bytes:
 
 
 def spellings(secret: str) -> tuple[str, ...]:
-    """Return how else than `whsec_…` someone who knows the secret may write its key."""
+    """Return the other spellings of the key in a secret `whsec_…`: without prefix, URL-safe, and in hexadecimal."""
     coded = secret.removeprefix(PREFIX).rstrip("=")
     return coded, coded.translate(_URL_SAFE), key_of(secret).hex()
 

@@ -1,9 +1,9 @@
 """Templates of paths, queries and bodies: `{name}` stands for an argument of the job. Pure.
 
-Parsed when the configuration is loaded, filled for each job. Always holds: what a job fills in changes no template's
-shape: a path keeps its segments, a JSON text stays one value. `{name}` alone stands for the value as it is, of any
-type; within other text for a text, number or boolean. `{name?}` may be missing: then the member or query item around
-it is left out. `{{` and `}}` are braces.
+Parsed when the configuration is loaded, filled for each job. Always holds: no argument changes a template's structure:
+a path keeps its segments, a JSON text stays one value. A text that is `{name}` alone becomes the argument's value, of
+any type; within a longer text, the argument must be a text, number or boolean. `{name?}` may be missing: then the
+member or query item around it is left out. `{{` and `}}` are braces.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""What an argument of Openfire's plugins may be. Pure.
+"""The forms of the arguments of Openfire's plugins: which values are valid. Pure.
 
-The entities and the tables of both kinds are made of these. Always holds: what Openfire was seen to answer 500 to is
-refused here, since a 500 says nothing: a name that is empty or has blanks or an @, an address that is no JID, a text
-that is longer than its column in Openfire's database.
+The entities and the tables of both kinds are made of these. Always holds: a value to which Openfire answers 500, which
+explains nothing, is refused here: a name that is empty or has blanks or an @, an address that is no JID, a text that is
+longer than its column in Openfire's database.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What becomes of a job that creates a room if the room exists, or may be half made; and whose turn it is to look.
+"""The outcome of a job that creates a room if the room exists, or may be half made; and a lock for each room.
 
 Both kinds use it. Always holds: an existing room is not touched, since both plugins would reset all of it, its members
 too, and answer 201 (measured on REST API 1.2.5, 1.3.10 and 1.10.2). It counts as made by a job that may have run
@@ -42,8 +42,8 @@ def existing_room(call: Call, status: int, room: str = "room") -> Delivered | Re
 def after_failure(call: Call, failed: Deferred, *, there: bool | None, room: str = "room") -> Outcome:
     """Return the outcome of a call that was answered with 500, which may have left a room half made.
 
-    `there`: whether the room exists behind it, None if the server does not say. No later try takes it for whole: the
-    call is rejected as one that exists, or already here if a later try would count it as done.
+    `there`: whether the room exists now, None if the server does not say. A half-made room must not count as done: a
+    later try rejects the call, since the room exists; where it would count that as done, the call is rejected now.
     """
     if there:
         message = f"Status 500, and the {room} exists: it may be half made by this try or an earlier one."
@@ -55,7 +55,7 @@ def after_failure(call: Call, failed: Deferred, *, there: bool | None, room: str
 
 
 def before_sending(outcome: Outcome) -> Outcome:
-    """Return the outcome of a question before the command as that of a job that was not sent."""
+    """Return the outcome of a look-up before the command, changed so that the command counts as not sent."""
     match outcome:
         case Uncertain(reason):
             return Deferred(reason)
@@ -67,14 +67,14 @@ def before_sending(outcome: Outcome) -> Outcome:
 
 @attrs.define
 class RoomTurns:
-    """The rooms for which jobs of this process look, or which they create, at the moment."""
+    """Locks by room, so that of this process' jobs only one at a time looks for a room and creates it."""
 
     _busy: set[str] = attrs.field(factory=set)
     _freed: trio.Event = attrs.field(factory=trio.Event)
 
     @asynccontextmanager
     async def hold(self, rooms: AbstractSet[str]) -> AsyncIterator[None]:
-        """Wait until no other job has any of these rooms, and have them all until the block ends."""
+        """Wait until no other job holds any of these rooms, then hold them all until the block ends. Safe to cancel."""
         while not self._busy.isdisjoint(rooms):
             await self._freed.wait()
         self._busy |= rooms

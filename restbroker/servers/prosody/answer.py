@@ -25,7 +25,7 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 
 def stanza_in(body: Json) -> Mapping[str, Json] | None:
-    """Return the stanza in an answer of mod_rest; of several (an archive's) the last, which ends them; None if none."""
+    """Return the stanza in an answer of mod_rest, the last of several (an archive's); None if there is none."""
     if isinstance(body, dict) and isinstance(several := body.get("xmpp"), list):
         body = several[-1] if several else None
     return body if isinstance(body, dict) else None
@@ -47,7 +47,7 @@ def _is_xml(response: Response) -> bool:
 def is_page(response: Response) -> bool:
     """Tell whether the body is a page; Prosody answers 500 with one if any of its modules crashed.
 
-    What mod_rest itself says as XML, also errors, has a type of its own (0.12.3 and 13.0.1, recorded).
+    The answers of mod_rest itself in XML, errors too, have another content type (0.12.3 and 13.0.1, recorded).
     """
     return not _is_xml(response) and response.body.lstrip().startswith(b"<")
 

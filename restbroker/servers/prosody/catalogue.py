@@ -57,7 +57,7 @@ def _newer(version: str | None) -> Mapping[str, str]:
 
 
 def entries_of(settings: Options) -> Mapping[str, Entry]:
-    """Return what is sent for each command of a target, by the command's name."""
+    """Return the table row of each command of a target, by the command's name."""
     return {name: more_fields(one, settings.fields) for name, one in TABLE.items() if one.api in settings.places}
 
 

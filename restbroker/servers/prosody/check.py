@@ -1,4 +1,4 @@
-"""What `restbroker check` examines in a target of kind `prosody-rest`. The registry calls `check`.
+"""What `restbroker check` checks in a target of kind `prosody-rest`. The registry calls `check`.
 
 Always holds: nothing changes on the server, and no stanza goes to anyone but the account's own host.
 """
@@ -21,7 +21,7 @@ _LIMIT_BYTES = 65_536
 
 
 async def check(target: Target) -> list[Finding]:
-    """Return all findings about this target; what a person can act on is a finding. Safe to cancel."""
+    """Return all findings about this target; a failure that a person can act on is a finding, too. Safe to cancel."""
     settings = options_of(target)
     try:
         async with open_client(target) as http:

@@ -39,7 +39,7 @@ class ProsodyConnector:
     _now_s: Callable[[], float]
 
     def spec(self, endpoint: str) -> CommandSpec | None:
-        """Return the command of this name; None if there is none, and then a job for it is refused."""
+        """Return the command of this name; None if there is none, and a job with it is rejected."""
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
@@ -60,7 +60,7 @@ class ProsodyConnector:
         return outcome
 
     async def probe(self, link: Link) -> Probe:
-        """Ask the account's own host for its version, or whether the login is taken; judge the answer. Changes nothing.
+        """Ask the account's own host for its version, or test the login; judge the answer. Change nothing.
 
         Raise `NotSent` or `MaybeSent` without an answer.
         """
@@ -78,7 +78,7 @@ def probe_request(target: Target, settings: Options) -> Request:
 
 
 def health_of(response: Response) -> Health:
-    """Return what the answer to the probe means; any stanza in it shows that mod_rest took the login to send it."""
+    """Return the health that the answer to the probe shows; any stanza in it shows that mod_rest accepts the login."""
     status, answer = response.status, read(FORM, response)
     body = parse_json(response.body)
     match status:

@@ -1,6 +1,6 @@
-"""What the note in an ad-hoc command's answer says that mod_admin_adhoc writes. Pure.
+"""Reads the note that mod_admin_adhoc puts into the answer to an ad-hoc command. Pure.
 
-The judge calls it. Always holds: a failure in a note of type `info` is found; a JID in it never counts as a heading.
+`outcomes` calls it. Always holds: a failure in a note of type `info` is found; a JID in it never counts as a heading.
 
 A note on several accounts has two lists, of which either may be missing (the same texts on 0.12.3 and 13.0.1,
 recorded): "The following accounts were successfully deleted:" and "The following accounts could not be deleted:".
@@ -27,7 +27,7 @@ _JID: Final = re.compile(r"[^\s@/]+([@/].*)?")
 
 @attrs.frozen
 class Report:
-    """For how many accounts it was done, and for how many not; two zeros if the words are not known."""
+    """For how many accounts the command was done, and for how many it failed; both 0 if the note's text is unknown."""
 
     done: int
     failed: int
@@ -39,7 +39,7 @@ def is_report(node: Json) -> bool:
 
 
 def read(text: str) -> Report:
-    """Return what a note on several accounts says."""
+    """Return the numbers of accounts in a note on several accounts."""
     counts = {"were successfully": 0, "could not be": 0}
     part = ""
     for line in text.splitlines():
@@ -53,5 +53,5 @@ def read(text: str) -> Report:
 
 
 def code_of(text: str) -> str:
-    """Return our code for a failure that concerns one account."""
+    """Return our code for the failure in a note's text about one account; "CommandFailed" for an unknown text."""
     return next((code for code, words in _CODES if words.match(text)), "CommandFailed")

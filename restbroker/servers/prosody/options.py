@@ -36,7 +36,7 @@ class ApiAddress:
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`; `places` are the APIs that the target has.
+    """The members of `Options` in the configuration; `places` are the APIs that the target has.
 
     `host`: the domain of the account, if anything tells it.
     """
@@ -72,7 +72,7 @@ class Options:
     )
 
     def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target with the places of its APIs in its options; what is wrong or odd is put into `review`."""
+        """Return the target with the addresses of its APIs in its options; add problems and notes to `review`."""
         if isinstance(target.credentials, IssuedLogin):
             review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
         elif target.credentials is None:

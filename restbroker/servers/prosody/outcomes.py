@@ -2,9 +2,9 @@
 
 Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
 
-mod_rest says 202 to what it passed on, and 200 with a stanza to what Prosody itself, or for an iq the addressee,
-answered at once. An XMPP error comes in a 200, too (measured on 0.12.3 and 13.0.1): its type says whether it is worth
-trying again (RFC 6120, 8.3.2).
+mod_rest answers 202 if it passed a stanza on, and 200 with a stanza if Prosody itself, or for an iq the addressee,
+replied at once. An XMPP error comes in a 200, too (measured on 0.12.3 and 13.0.1): its type says whether to try again
+(RFC 6120, 8.3.2).
 """
 
 import re

@@ -40,7 +40,7 @@ _SETS: Final = frozenset({"command", "archive"})
 def build(call: Call, entry: Entry, settings: Options) -> Request:
     """Return the request of this call.
 
-    Raise `InvalidArguments` for what the job gives, and `ConfigError` for a secret that cannot be used.
+    Raise `InvalidArguments` for arguments that make no request, and `ConfigError` for a secret that cannot be used.
     """
     given = _fit(call, entry, settings)
     place = settings.places[entry.api]
@@ -71,7 +71,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
 
 
 def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
-    """Tell whether it is an iq that asks, which does no harm when it is sent twice."""
+    """Tell whether the request changes nothing (an iq of type get, or a safe command), and may be sent twice."""
     if entry.repeat == "safe" or entry.ad_hoc is not None:
         return entry.repeat == "safe"
     if xml_stanza.is_given(given):
@@ -83,7 +83,7 @@ def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
 def question(target: Target, settings: Options) -> Request:
     """Return the probe's request: an iq that asks the account's own host for its version; raise `ConfigError`.
 
-    If no host is known, its body is no stanza: mod_rest answers 400 to that, once it has let in the login.
+    If no host is known, its body is no stanza: mod_rest answers 400 to that if it accepts the login.
     """
     place = settings.places["rest"]
     headers: Headers = (_ACCEPT, *authorization(place.login))

@@ -1,7 +1,7 @@
-"""What Prosody has to load for a target, so that it offers what the tokens allow. Pure.
+"""Writes the lines that load the modules of Prosody that a target's tokens need. Pure.
 
-The registry calls `suggest`. Always holds: a module is not loaded for the tokens' sake if none allows a command of it;
-what a module does beyond the tokens is said.
+The registry calls `suggest`. Always holds: no module is loaded for tokens that allow no command of it; comments say
+what a module allows beyond the tokens.
 """
 
 import json

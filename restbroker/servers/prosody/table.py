@@ -21,7 +21,7 @@ from restbroker.servers.prosody.options import Api
 
 @attrs.frozen(eq=False, repr=False)
 class Entry:
-    """What is sent for one command; `path` follows the API's own, with `{name}` for an argument.
+    """The request of one command; `path` follows the API's own, with `{name}` for an argument.
 
     `constants` are members of the body. `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET
     {asks}/JID` if the JID can stand in a path. `secret`: its answer is a credential. `ad_hoc`: it is an iq that is this

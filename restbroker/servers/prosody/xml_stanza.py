@@ -1,8 +1,8 @@
 """Stanzas as XML: a job's `xml` becomes a body; an answer is read for the judge, a posted stanza for an event.
 
-Called by `request`, `outcomes`, the connector and `events.hook`. Always holds: pure; what is sent is written again from
-what was read, so that what was checked is what is sent; no entity is resolved; a stanza whose command takes `to` and
-`from` has those, which are what a token is checked for.
+Called by `request`, `outcomes`, the connector and `events.hook`. Always holds: pure; the stanza that is sent is written
+from the parsed one, so that exactly the checked stanza is sent; no entity is resolved; a stanza whose command takes
+`to` and `from` gets both from these arguments, which the token was checked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -97,7 +97,7 @@ def is_question(given: Mapping[str, Json]) -> bool:
 
 
 def as_json(body: bytes) -> Json:
-    """Return what the judge needs of an answer, as mod_rest would write it as JSON; None if it is no stanza."""
+    """Return an answer in XML as the JSON that mod_rest would write, as far as `outcomes` needs; None if no stanza."""
     try:
         stanza = _read(body.decode("utf-8", "replace"))
     except UnreadableStanza:
@@ -120,7 +120,7 @@ def as_json(body: bytes) -> Json:
 
 
 def members_of(body: bytes) -> dict[str, Json]:
-    """Return a posted stanza as an event needs it. Raise `UnreadableStanza`.
+    """Return the members of a posted stanza that an event needs. Raise `UnreadableStanza` if it cannot be read.
 
     It has the plain members of mod_rest's JSON (kind, address, id, lang, body, subject, thread; ping, version, disco of
     a query), and the whole stanza as text: `{"kind": "message", "body": "hi", "xml": "<message …>"}`.

@@ -1,4 +1,4 @@
-"""What `restbroker check` examines in an ejabberd. The registry calls `check`."""
+"""The part of `restbroker check` for a target of kind `ejabberd`. The registry calls `check`."""
 
 from restbroker.servers.ejabberd.check.server import check
 

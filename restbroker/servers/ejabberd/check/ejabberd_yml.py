@@ -1,7 +1,7 @@
-"""The lines of `ejabberd.yml` that cure what `check` finds. Pure.
+"""Lines of `ejabberd.yml` that fix a problem that `check` finds. Pure.
 
-Used by `check`. Always holds: each is a whole block that ejabberd 23.01 accepts beside those that are there (tried;
-that of an administrator on 26.07); under a key that exists already, only the inner lines are added.
+Used by `check`. Always holds: each is a whole block that ejabberd 23.01 accepts beside existing ones (tried; that of an
+administrator on 26.07); under a key that exists already, a person adds only the inner lines.
 """
 
 import json

@@ -16,9 +16,9 @@ from restbroker.transport.message import Response
 
 @attrs.frozen
 class Entry:
-    """What the first answer told; if its finding is "ok", further questions make sense.
+    """The finding about the first answer; only if it is "ok", the check goes on.
 
-    `elsewhere`: look for the API elsewhere. `version` is None if `status` is forbidden.
+    `elsewhere`: the API may be at another address. `version`: the server's; None if `status` is forbidden.
     """
 
     finding: Finding
@@ -27,7 +27,7 @@ class Entry:
 
 
 def judge_entry(target: Target, response: Response) -> Entry:
-    """Return what the answer to `status` means."""
+    """Return the finding about the answer to `status`."""
     answer = read(response)
     says = answer.summary
     match response.status:

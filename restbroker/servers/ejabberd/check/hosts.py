@@ -1,6 +1,6 @@
-"""Judges whether the server has the target's domain, and finds a host of it to ask about rights with. Pure.
+"""Judges whether the server has the target's domain, and chooses a host for the check of rights. Pure.
 
-Called by `check`. Always holds: exactly one finding; a server that does not tell its hosts is not guessed at.
+Called by `check`. Always holds: exactly one finding; nothing is guessed about a server that does not tell its hosts.
 """
 
 import re
@@ -21,14 +21,14 @@ INVALID_HOST = "restbroker.invalid"
 
 @attrs.frozen
 class TrialHost:
-    """The host to ask about rights with; `is_served`: the server surely has it."""
+    """The host that the check of rights names in its calls; `is_served`: the server certainly has it."""
 
     name: str
     is_served: bool
 
 
 def trial_host(target: Target, response: Response) -> TrialHost:
-    """Return a host to ask about rights with; `response` is the answer to `registered_vhosts`.
+    """Return the host for the check of rights; `response` is the answer to `registered_vhosts`.
 
     It is the target's domain, else the account's, which is there since the login was taken, else any of the server's.
     If the server does not tell its hosts, the account's counts before the target's domain.
@@ -48,7 +48,7 @@ def _own_host(target: Target) -> str | None:
 
 
 def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
-    """Return what the answer to `registered_vhosts` means; `version` is the server's, None if it does not tell."""
+    """Return the finding about the answer to `registered_vhosts`; `version` is the server's, None if not known."""
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).masked_text.hide
     if served is None:

@@ -1,7 +1,7 @@
-"""Examines what the login costs ejabberd, whether it issues tokens, and whether they may do what the login may.
+"""Checks what the login costs ejabberd, whether it issues tokens, and whether a token has the login's rights.
 
-Called by `check.server` once the login was let in. Always holds: with a login alone nothing changes on the server; if
-the configuration has tokens asked for, one is, lives for a minute at most, and is revoked.
+Called by `check.server` once the login was accepted. Always holds: with a login alone nothing changes on the server; if
+the target uses tokens that ejabberd issues, one is requested, lives for a minute at most, and is revoked.
 """
 
 import time
@@ -28,9 +28,9 @@ AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto instead of Auth.Basic)'
 
 
 async def check_login(target: Target, http: Transport, host: str) -> list[Finding]:
-    """Return what the login costs with each request, and what a token would gain or gains; ask about rights on `host`.
+    """Return findings about the login's cost for each request, and about tokens and their rights on `host`.
 
-    Raise `NotSent` or `MaybeSent`.
+    Raise `NotSent` or `MaybeSent` if the server does not answer.
     """
     match target.credentials:
         case Basic() as login:

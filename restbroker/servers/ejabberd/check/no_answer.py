@@ -1,6 +1,6 @@
-"""Judges that a target gave no answer: no connection, no login to send, silence. Pure.
+"""The findings about a target that gave no answer: no connection, no usable login, silence. Pure.
 
-Called by `check`. Always holds: each way in which there is no answer has its own hint.
+Called by `check`. Always holds: each of these cases has its own hint.
 """
 
 import attrs
@@ -51,7 +51,7 @@ def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
 
 
 def is_silent(error: NotSent | MaybeSent) -> bool:
-    """Tell whether the request was taken, but no answer came in time."""
+    """Tell whether the request was sent over a connection, but no answer came in time."""
     return isinstance(error, MaybeSent) and error.timed_out
 
 

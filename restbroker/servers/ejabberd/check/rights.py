@@ -1,7 +1,7 @@
-"""Which commonly needed commands the login may call, asked with calls that cannot have an effect.
+"""Finds out which common commands the login may call, by calls that cannot have an effect.
 
-Called by `check.server`, and by `check.logins` for a token. Always holds: a right that an answer does not tell of is
-"not known", and no warning is made of it.
+Called by `check.server`, and by `check.logins` for a token. Always holds: a right that no answer shows counts as not
+known, and causes no warning.
 
 ejabberd looks at the form of a command's arguments, then at the rights, then at what the arguments say. From 26.07 on
 an account has no right to a host that the server does not serve, so that one which it serves must be asked with; on
@@ -31,9 +31,9 @@ _NOBODY: Final = "@"
 
 @attrs.frozen
 class Rights:
-    """Commands that the login may call, may not, or may perhaps, by name; one that the server lacks is in none.
+    """The names of commands that the login may call, may not call, or may perhaps; those the server lacks are in none.
 
-    `by_host`: an account has them on hosts of which it is an administrator.
+    `by_host`: the account has these rights only on hosts of which it is an administrator.
     """
 
     allowed: Sequence[str]
@@ -47,7 +47,7 @@ UNKNOWN_ARGUMENT: Final[Mapping[str, Json]] = {"zz_probe": 1}
 
 
 def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
-    """Return the commands, each with arguments that let it get as far as the rights and no further."""
+    """Return {command: arguments} such that ejabberd checks the rights and then refuses the arguments."""
     person: Mapping[str, Json] = {"user": _NOBODY, "host": host}
     return {
         "register": {**person, "password": "restbroker-check"},
@@ -61,7 +61,7 @@ def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
 
 
 async def ask_rights(target: Target, http: Transport, host: TrialHost, version: str | None) -> Rights:
-    """Ask for each command, and return which the login may call; raise `NotSent` or `MaybeSent`.
+    """Send a harmless call of each command, and return which the login may call; raise `NotSent` or `MaybeSent`.
 
     `version` is None if the login may not even ask for `status`.
     """

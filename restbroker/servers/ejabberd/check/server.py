@@ -1,9 +1,9 @@
 """Examines one ejabberd: reachable, its API at all, login, rights, version, virtual host.
 
-Called by `registry.check`. Always holds: nothing changes on the server. What a command would need is first asked with
-an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the form
-of the arguments, with calls that cannot have an effect (see `check.rights`). The one exception: if tokens are
-configured to be asked for, one is, lives for a minute at most, and is revoked.
+Called by `registry.check`. Always holds: nothing changes on the server. Commands are first called with an argument that
+no command has, which ejabberd refuses before anything runs; rights, which it checks after the form of the arguments,
+are tested by calls that cannot have an effect (see `check.rights`). The one exception: if the target uses tokens that
+ejabberd issues, one is requested, lives for a minute at most, and is revoked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,10 +45,10 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
 
 
 async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS, limit_s: float = LIMIT_S) -> list[Finding]:
-    """Return all findings about this target; what a person can act on is a finding, and never raised.
+    """Return all findings about this target; a failure that a person can act on is a finding, and not raised.
 
-    `ports` is where the API is looked for when it does not answer. Ends after `limit_s` seconds with what is known by
-    then. Safe to cancel.
+    `ports`: (scheme, port) pairs at which to look for the API if the target's URL does not have it. After `limit_s`
+    seconds, return the findings so far. Safe to cancel.
     """
     found: list[Finding] = []
     with trio.move_on_after(limit_s) as limit:

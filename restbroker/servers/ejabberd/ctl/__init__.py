@@ -1,4 +1,4 @@
-"""`restbroker ctl` for ejabberd: what `ejabberdctl` takes, and what it prints.
+"""`restbroker ctl` for ejabberd: reads the arguments of `ejabberdctl`, and prints its output.
 
 Reached through the registry. Always holds: loads no Trio.
 """

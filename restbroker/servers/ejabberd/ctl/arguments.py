@@ -1,8 +1,8 @@
 """Reads `register alice example.org secret`: arguments by their place, as the catalogue lists them.
 
-Always holds: what `ejabberdctl` refuses before it asks ejabberd is refused with its words and exit code; nothing else
-becomes a job. Compared with ejabberdctl 23.01 by tests/servers/test_ctl.py; how 24.02 and newer take lists of objects
-was read in its source, and has no program here to be compared with.
+Always holds: a command that `ejabberdctl` refuses before it asks ejabberd is refused with its words and exit code, and
+pushes no job. Compared with ejabberdctl 23.01 by tests/servers/test_ctl.py; how 24.02 and newer take lists of objects
+was read in its source, and not compared.
 """
 
 import re
@@ -35,7 +35,10 @@ _PARTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
 
 
 def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> CtlCommand | CtlOutput | CtlRefusal:
-    """Return the command that these words are, what ejabberdctl prints in its place, or why it is not ours to do."""
+    """Return the command in these words, the output of an ejabberdctl that refuses them, or our own refusal.
+
+    `version` is that of `--version`, None without it.
+    """
     if version is not None and re.fullmatch(r"[+-]?[0-9]{1,9}", version) is None:
         return CtlOutput(f'Invalid API version number: "{version}"\n', 1)
     if not words:
@@ -62,7 +65,7 @@ def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ctl
 
 
 def unknown_command(catalogue: Catalogue, written: str) -> CtlOutput:
-    """Return what ejabberdctl says of a command that does not exist."""
+    """Return the output of ejabberdctl for a command that does not exist."""
     others = [name for name in catalogue.commands if name != written.replace("-", "_")]
     near = min(others, key=lambda name: (_distance(written, name), name))
     return CtlOutput(f"Error: unknown command '{written}'. Did you mean '{near}'?\n", 1)

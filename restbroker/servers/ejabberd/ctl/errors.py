@@ -1,7 +1,7 @@
-"""What `ejabberdctl` prints of a refusal, from what the API tells of it.
+"""Makes the output of `ejabberdctl` for a refusal from the API's answer.
 
-Always holds: the exit code is ejabberdctl's. The API tells the words of a refusal and not in which form ejabberd's
-code had them, which `ejabberdctl` shows; the tables say that for each command, as measured on 23.01 and 24.12.
+Always holds: the exit code is ejabberdctl's. The API returns the words of a refusal without the Erlang term around
+them, which `ejabberdctl` shows; the tables have that term for each command, as measured on 23.01 and 24.12.
 """
 
 import re
@@ -51,7 +51,7 @@ _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {wo
 
 
 def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
-    """Return what ejabberdctl prints and ends with; None for a refusal unknown to it (of a login, token or proxy)."""
+    """Return ejabberdctl's output and exit code; None for a refusal that it never gets (of a login, token or proxy)."""
     if answered.outcome == "negative" or answered.code == "CommandFailed":
         return CtlOutput(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":

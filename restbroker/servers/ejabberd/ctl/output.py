@@ -1,7 +1,7 @@
 """Prints an answer of ejabberd's API as `ejabberdctl` prints the same result.
 
-Always holds: only stdout and the exit code are made here; what the API does not tell is written nowhere, or in the
-words of docs/ctl.md. Columns stand in the catalogue's order, never in the answer's: with Erlang/OTP 27 ejabberd sorts
+Always holds: only stdout and the exit code are made here; what the API leaves out is left out, or as docs/ctl.md
+describes. Columns stand in the catalogue's order, never in the answer's: with Erlang/OTP 27 ejabberd sorts
 them by name. Compared with ejabberdctl 23.01, result by result, by tests/servers/test_ctl.py, and with what the
 ejabberdctl of 24.12 and 26.07 printed, as recorded.
 """
@@ -33,7 +33,7 @@ _OTHER_COLUMNS: Final = (
 
 
 def write(catalogue: Catalogue, asked: CtlCommand, answered: JobReply) -> CtlOutput | None:
-    """Return what ejabberdctl prints of this answer; None if there is nothing of the server's to print.
+    """Return the output of ejabberdctl for this answer; None for an answer that ejabberdctl never gets.
 
     `asked` was read with this catalogue.
     """

@@ -1,9 +1,9 @@
 """The bodies that the Chat API reads: those of the REST API plugin, of which it has a copy, and its own.
 
-Its table makes arguments of them, and `request` writes them. Always holds: what has lists or properties is written as
-XML, which all generations of this interface read alike, while the oldest drops without a word what newer ones take as
-JSON (measured on the REST API plugin). What has neither is JSON, as the plugin's page shows it: without an outermost
-element. A member of which no more is known takes any scalar, of names and texts within what Openfire takes.
+Its table makes arguments of them, and `request` writes them. Always holds: a body with lists or properties is written
+as XML, which all generations of this interface read alike, while the oldest silently drops parts of the newer ones'
+JSON (measured on the REST API plugin). Any other body is JSON, as the plugin's page shows it: without an outermost
+element. A member of unknown type takes any scalar; names and texts are limited to those that Openfire accepts.
 """
 
 from collections.abc import Mapping

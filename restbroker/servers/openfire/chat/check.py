@@ -156,7 +156,7 @@ def _passwords(target: Target) -> list[Finding]:
 
 
 def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """Return the finding that the target did not answer a question."""
+    """Return the finding that the target did not answer a request of the check, for the reason in `error`."""
     is_plain = target.url.scheme == "https" and target.url.port == 7070
     plain = "Port 7070 has no TLS by default: https is on 7443. " if is_plain else ""
     hint = "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."

@@ -1,6 +1,6 @@
 """Creates a room after asking whether it exists, since the plugin would reset an existing room.
 
-The connector uses it; what becomes of an existing room is `new_rooms`' to say. Always holds: nothing is sent if the
+The connector uses it; `new_rooms` has the outcomes for a room that exists. Always holds: nothing is sent if the
 server does not say that the room is not there. A service that is not there gets 500 (read), as does a server that is
 unhealthy; it counts as missing only if the same question in the usual service shows that the server is well.
 """

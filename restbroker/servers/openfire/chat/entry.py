@@ -1,7 +1,7 @@
-"""What a row of the Chat API's table says of a command, and how to make one.
+"""The rows of the Chat API's table: one `Entry` for each command, and a function that makes it.
 
-`table` makes its rows here; the request, the connector and the judge read them. Always holds: loads no Trio; `from`
-names the user wherever a command acts as one.
+`table` makes its rows here; the request, the connector and `outcomes` read them. Always holds: loads no Trio; the
+argument `from` names the user wherever a command acts as one.
 """
 
 from collections.abc import Mapping
@@ -139,7 +139,7 @@ class Entry:
 
     @property
     def family(self) -> str:
-        """What the command belongs to, such as `chat` or `users`."""
+        """The group that people see the command in, such as `chat` or `users`."""
         return self.path.split("/")[1]
 
 

@@ -1,7 +1,7 @@
-"""What refusals of the Chat API mean that are not about one command, but about logins or the whole API. Pure.
+"""The outcomes for refusals of the Chat API that concern logins or the whole API, not a single command. Pure.
 
-The judge, the logins and the check use it. Always holds: every refusal has an outcome; no words of an answer are shown
-before its secrets are taken out.
+`outcomes`, the logins and the check use it. Always holds: every refusal has an outcome; no text of an answer is shown
+before its secrets are masked.
 """
 
 from collections.abc import Iterable
@@ -76,12 +76,12 @@ RUNGS: Final[Ladder] = _SHARED | {
 
 
 def form_of(stream: str = "") -> AnswerForm:
-    """Return how the Chat API answers, with what to mask: the ids of all streams, and this one in any form."""
+    """Return the `AnswerForm` of the Chat API; it masks the ids of all streams, and `stream` in any spelling."""
     return AnswerForm(_words, LOGINS | hiding.spellings_of([stream] if stream else []))
 
 
 def explains(answer: Answer) -> bool:
-    """Tell whether the answer says more than the name of an exception."""
+    """Tell whether the answer has a message for people, and not only the name of an exception."""
     return answer.raw_words != answer.code
 
 

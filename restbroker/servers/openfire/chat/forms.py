@@ -1,9 +1,9 @@
-"""What an argument of the Chat API may be, and what is sent for it. Pure.
+"""The forms of the Chat API's arguments: which values are valid, and what is sent for each. Pure.
 
-Its bodies and its table are made of these. Always holds: what the server would answer with a 400 or 500 that says
-nothing is refused here, and so is what it would take for something else: an unknown `show` makes a user available, an
-unknown chat state is dropped with a 200 (read). A value that was copied from the plugin's page with its quotes is
-understood where it stands in a path or is one of several choices; in a text, quotes may belong to it.
+Its bodies and its table are made of these. Always holds: a value is refused here if the server would answer it with a
+400 or 500 without a message, or take it for another one: an unknown `show` makes a user available, an unknown chat
+state is dropped with a 200 (read). A value that was copied from the plugin's page with its quotes is accepted in a path
+or where it is one of several choices; in a text, quotes may belong to it.
 """
 
 from typing import Final

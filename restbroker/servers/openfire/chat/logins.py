@@ -80,13 +80,13 @@ class SharedLogins:
         return await self._find_stream(user_name(user), stale, stays_off=True, afresh=afresh) or None
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
-        """Return what Redis notes of each user's login, in the order of `users`."""
+        """Return the state of each user's login in Redis, in the order of `users`."""
         return await self._store.read_states([user_name(user) for user in users])
 
     async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
-        """Log the user in now, even if a stream is known, and return the stream's id.
+        """Log the user in now, even if a stream is known, and return the new stream's id.
 
-        `password` counts instead of the configured one, `totp` is a one-time password. Raise `NoLogin` if the server
+        `password` is used in place of the configured one, `totp` is a one-time password. Raise `NoLogin` if the server
         refuses, or if the name asks a question.
         """
         name = user_name(user)
@@ -106,7 +106,7 @@ class SharedLogins:
                         pass  # another holder logged them in just now
 
     async def read_state(self, user: str) -> LoginState:
-        """Return what Redis notes of the user's login."""
+        """Return the state of the user's login in Redis."""
         (known,) = await self.read_states([user])
         return known
 
@@ -135,16 +135,16 @@ class SharedLogins:
                     raise NoLogin(LOGGED_IN)
 
     async def end_question(self, user: str, asks: AskingOnly) -> None:
-        """Forget a question that the server says is over, if its name has no connection any more.
+        """Remove the record of a question that the server reports as over, if its name has no connection any more.
 
-        The server says so even if the connection stays (read). If it cannot be reached, the question stays noted.
+        The server reports that even if the connection stays (read). If it cannot be reached, the record stays.
         """
         with contextlib.suppress(NotSent, MaybeSent):
             if not await self._sessions.is_taken(user):
                 await self.end(user, asks)
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> None:
-        """Forget what is noted of the user, here and in Redis: the stream was ended, or the question is over."""
+        """Remove the user's record, here and in Redis, since the stream or the question in `what` is over."""
         name = user_name(user)
         self._streams.pop(name, None)
         await self._store.end(name, what)

@@ -90,7 +90,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
 
 
 def as_offer_refusal(outcome: Outcome, *, maybe_run: bool) -> Outcome:
-    """Return a refusal of an answer to an offer as `OfferGone`, with the likely reason; any other outcome as it is."""
+    """Return the refusal of a job that answers an offer as `OfferGone`, with the likely reason; else `outcome`."""
     if not isinstance(outcome, Rejected):
         return outcome
     hint = _OFFER_TAKEN if maybe_run else _OFFER_GONE
@@ -98,9 +98,9 @@ def as_offer_refusal(outcome: Outcome, *, maybe_run: bool) -> Outcome:
 
 
 def as_join_refusal(outcome: Outcome) -> Outcome:
-    """Return the refusal of a join as `JoinRefused`: what was to follow it was not sent.
+    """Return the refusal of a join as `JoinRefused`: the command that needed the join was not sent.
 
-    Other outcomes stay as they are.
+    Other outcomes are returned as they are.
     """
     if not isinstance(outcome, Rejected):
         return outcome
@@ -118,7 +118,7 @@ def no_such_room(response: Response, room: str) -> Rejected | None:
 
 
 def deliver_with_stream_end(status: int) -> Delivered:
-    """Return the outcome of a command that needed a stream which has ended: with it, all was done already."""
+    """Return the outcome of a command that ends something of a stream which has ended already: it counts as done."""
     return Delivered("", None, status, note=DONE_BEFORE)
 
 

@@ -1,4 +1,4 @@
-"""What users do in rooms: they join and leave, post and invite, each on the stream of their login.
+"""Delivers the commands of users in rooms: to join and leave, post and invite, each on the stream of their login.
 
 The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or by
 one of which nothing is known if rooms are not to be joined; one process at a time has a user join or leave a room, and
@@ -213,7 +213,7 @@ class Rooms:
     async def expel(self, entry: Entry, asked: ChatRequest, link: Link) -> Response:
         """Send a command that may have users leave a room, and return the answer.
 
-        It is noted before the command, which holds whatever becomes of the answer and of Redis, and again afterwards,
+        The rooms are recorded as left before the command, so that a lost answer does no harm, and again afterwards,
         since a user may join in between. Raise `StoreRefused` only if the command was not sent.
         """
         await self._note(entry, asked, is_done=True)

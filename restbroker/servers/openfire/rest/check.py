@@ -53,7 +53,7 @@ async def check(target: Target) -> list[Finding]:
 
 
 def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """Return the finding that the target did not answer a question."""
+    """Return the finding that the target did not answer a request of the check, for the reason in `error`."""
     is_plain = target.url.scheme == "https" and target.url.port == 9090
     plain = "Port 9090 has no TLS by default: https is on 9091. " if is_plain else ""
     hint = "Check that Openfire runs, the address and port of its console, and the target's URL."

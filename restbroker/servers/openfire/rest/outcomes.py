@@ -135,7 +135,7 @@ def is_named(body: Json, member: str, wanted: Json) -> bool:
 
 
 def other_answer(what: str, response: Response) -> Denied:
-    """Return the outcome of a job if the server answers the question before it with something else.
+    """Return the outcome of a job if the server answers the look-up before it with something unexpected.
 
     `what` names what was asked for: "group" or "room".
     """

@@ -1,4 +1,4 @@
-"""Makes the login with which a user's stream is asked for, in the user's own name. Used by `listener` and `check`.
+"""Makes the login of the request that opens a user's stream, in the user's own name. Used by `listener` and `check`.
 
 Always holds: the login is written in Latin-1, as the server's Jetty reads it (measured): UTF-8, which the rest of
 Openfire takes, is a wrong password there.

@@ -1,4 +1,4 @@
-"""What is known of a user's stream, to be shown. Each `listener` has one, and `events.states` calls it.
+"""The attributes of a user's stream that people see. Each `listener` has one, and `events.states` calls it.
 
 Always holds: of the login's id, which is as good as a password, only the end leaves the process.
 """

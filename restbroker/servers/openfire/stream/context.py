@@ -1,4 +1,4 @@
-"""What the listeners of a source share. Made by `reader`, for each `listener`.
+"""The objects that all listeners of a source share. Made by `reader`, passed to each `listener`.
 
 Always holds: there is one for each source.
 """
@@ -31,7 +31,7 @@ def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryRece
 
 @attrs.define(eq=False)
 class ListenerContext:
-    """What the listeners of one source share."""
+    """The objects that the listeners of one source share."""
 
     source: str
     settings: Options

@@ -25,7 +25,7 @@ _END: Final = re.compile(r"\s*\}\s*\Z")
 
 @attrs.frozen
 class Data:
-    """What an event says. `members`: None if it cannot be read; `fault`: what is wrong with it, in words, or None."""
+    """The data of an event. `members`: None if it cannot be read. `fault`: what is wrong with it, in words, or None."""
 
     members: dict[str, Json] | None
     fault: str | None = None

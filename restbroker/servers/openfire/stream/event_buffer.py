@@ -1,8 +1,8 @@
-"""What came over all streams of a source and waits for Redis. `listener` fills it, `reader` takes out of it.
+"""The events of all streams of a source that wait for Redis. `listener` puts them in, `reader` takes them out.
 
 Always holds: events stay in the order in which they came over each stream; the buffer is bounded in bytes, however long
-Redis is away: a listener that finds it full waits and reads no more, so that what comes waits in the connection, and
-the server with it.
+Redis is away: a listener that finds it full waits and reads no more, so that further events wait in the connection and
+at the server.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ def _ignore(size_bytes: int) -> None:
 class EventBuffer:
     """The buffer of one source.
 
-    `on_full` is called with the bytes that wait, once until all that waited was taken.
+    `on_full` is called with the number of bytes that wait when it gets full, and not again until all were taken.
     """
 
     most_bytes: int
@@ -60,7 +60,10 @@ class EventBuffer:
         self._wake()
 
     async def take(self) -> list[ServerEvent]:
-        """Wait for events, and return the oldest ones, as many as Redis takes at once; drop those taken before."""
+        """Drop the events of the last call, wait for others, and return the oldest, as many as one push takes.
+
+        Safe to cancel: the others stay.
+        """
         self._settle()
         while not self._events:
             self._was_full = self._was_full and self._waiting > 0

@@ -1,7 +1,7 @@
-"""Makes events of what comes over a user's stream. Called by `listener`, for one frame after the other.
+"""Turns the frames of a user's stream into events. Called by `listener`, for one frame after the other.
 
-Always holds: every frame becomes an event, or is one that is not wanted; `raw` has all that came. The names of frames
-and the members of their data, as the plugin's source has them:
+Always holds: every frame becomes an event, unless its mode leaves it out; `raw` has the whole frame. The names of
+frames and the members of their data, as the plugin's source has them:
 
 | frame | type in its data | event |
 |---|---|---|
@@ -64,7 +64,7 @@ class Form:
     _pairs: Pairs = attrs.field(factory=Pairs)
 
     def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
-        """Return the event of a frame; None if it is not wanted in this mode. `now_s`: epoch seconds."""
+        """Return the event of a frame; None if `mode` leaves such frames out. `now_s`: epoch seconds."""
         if frame.name == _STANZAS:
             return self._of_stanza(frame, now_s)
         if self.mode == "stanzas":

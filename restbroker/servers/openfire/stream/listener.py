@@ -93,23 +93,23 @@ class Listener:
         renewal.set()
 
     def note_disturbed(self) -> None:
-        """Reopen the stream soon: another process may have opened one of this user late, so that ours gets nothing."""
+        """Open a new stream soon: another process may have opened one of this user late; then ours gets no events."""
         self._heard_at_s = -math.inf
         self._wake.set()
 
     def note_state(self, known: LoginState, was: LoginState) -> None:
-        """Note what Redis has of the user's login, as `StreamState.note` does; leave the stream if it is outdated."""
+        """Note the state of the user's login in Redis (see `StreamState.note`); leave the stream if it is outdated."""
         self.state.note(known, was)
         if self.state.is_outdated:
             self._wake.set()
 
     def note_lost(self) -> None:
-        """Note that another process has the lease: no stream is opened any more, and what has come already is read."""
+        """Note that another process has the lease: open no more streams, and read the rest of the open ones."""
         self._is_lost = True
         self._opening.cancel()
 
     async def run(self) -> None:
-        """Read streams until the lease is lost and what came before is read, or until cancelled."""
+        """Read streams until the lease is lost and the events that came before are read, or until cancelled."""
         async with trio.open_nursery() as nursery:
             reading: OpenStream | None = None
             with self._opening:

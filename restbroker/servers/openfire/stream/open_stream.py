@@ -1,6 +1,7 @@
 """One open stream, and how its reading ends. `listener` makes one for each stream that it opens.
 
-Always holds: what the server sent over a stream that was left is read, however long Redis keeps its events waiting.
+Always holds: all that the server sent over a stream is read before it is closed, however long its events wait for
+Redis.
 """
 
 import math
@@ -36,12 +37,12 @@ class OpenStream:
         self._end_soon()
 
     def suspend(self) -> None:
-        """Suspend that end while an event is handed on, which may take as long as Redis is away."""
+        """Suspend the end that `leave` began while an event is put into the buffer, which may wait for Redis."""
         self._is_suspended = True
         self.scope.deadline = math.inf
 
     def resume(self) -> None:
-        """Resume after `suspend`: the event was handed on, and more may lie behind it."""
+        """Resume the end after `suspend`: the event is in the buffer, and more may follow it."""
         self._is_suspended = False
         self._end_soon()
 

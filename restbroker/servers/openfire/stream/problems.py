@@ -1,7 +1,7 @@
-"""Why a stream is not read, in words, and what was reported already. Used by `listener`, `reader` and `check`.
+"""The problems for which a stream is not read, in words, and their reports. Used by `listener`, `reader` and `check`.
 
 Always holds: a problem of a source is reported once until it is over, for any number of users; no password, no stream's
-id and nothing of what came is in a text.
+id and no part of an event is in a text.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ UNWANTED: Final = 405
 
 @attrs.define(eq=False)
 class Problem(Exception):
-    """Why nothing comes for a user, and what to do. `code`: the warning's; "" means that nothing is wrong."""
+    """Why no events come for a user, and a hint. `code`: the warning's; "" means that nothing is wrong."""
 
     code: Code
     message: str

@@ -1,4 +1,4 @@
-"""Reads the streams of a source's users: keeps the leases, and hands the events to Redis. `app` runs it.
+"""Reads the streams of a source's users: keeps the leases, and pushes the events to Redis. `app` runs it.
 
 Always holds: only one of all processes reads a user's stream, and when it dies, another goes on within the time of a
 lease; while Redis is away, open streams are read until the buffer is full, and none is opened: another process may have
@@ -68,7 +68,7 @@ class StreamReader:
     """What was taken out of the buffer and is not known to be in Redis."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Read until cancelled; then push what came, within two seconds, end the leases and close the connections."""
+        """Read until cancelled; then push the remaining events within two seconds, end the leases, and disconnect."""
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:

@@ -1,7 +1,7 @@
 """Reads the stanza that comes before the events of the same message, exactly as the server got it.
 
-Called by `form`. Always holds: pure; any text is a stanza or none. XML that declares anything is none: what it declares
-could grow without end.
+Called by `form`. Always holds: pure; no text makes it raise. XML with a declaration (an entity, say) counts as no
+stanza, since that could expand without end.
 """
 
 import base64

@@ -42,7 +42,7 @@ class StreamState:
     def take_gap(self) -> Gap | None:
         """Return the gap before the open stream, the same gap only once; None if there is none.
 
-        Call it once the stream has proven to be one.
+        Call it when the first frame shows that the stream works.
         """
         broken, self._broken = self._broken, None
         return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
@@ -70,10 +70,10 @@ class StreamState:
             self.note_break(heard_s)
 
     def note_logoff(self, looked_s: float, known: LoginState) -> Gap | None:
-        """Note that the user was logged off at `looked_s`, as `known` says; return the gap of a missed login, or None.
+        """Note that `known` shows the user logged off at `looked_s`; return the gap of a missed login, or None.
 
-        Until then nothing came for them, unless they were logged in and off again meanwhile: what came then is in the
-        gap. After the next login events may come before a stream is open, so that the next gap begins at `looked_s`.
+        A login was missed if they were logged in and off again since the last stream: its events are lost. After the
+        next login events may come before a stream is open, so that the next gap begins at `looked_s`.
         """
         broken, gap = self._broken, None
         if isinstance(known, LoggedOff) and known.number != self._login_number:
@@ -84,13 +84,13 @@ class StreamState:
         return gap
 
     def note_no_question(self) -> None:
-        """Note that the user asks nothing: nothing comes for them meanwhile, so that there is no gap."""
+        """Note that the user asks no question: they get no events meanwhile, so that there is no gap."""
         self._broken = None
 
     def note(self, known: LoginState, was: LoginState) -> None:
-        """Note what Redis has of the user's login, asked for when the login of the stream was `was`.
+        """Note `known`, the state of the user's login in Redis; `was` is the stream's login when Redis was asked.
 
-        If it is another login, the stream becomes outdated, unless another stream is being opened by now.
+        If they differ, the stream is outdated, unless another stream is being opened by now.
         """
         # Where it is another by now, another stream is being opened.
         if was is self.login and known != was:

@@ -1,4 +1,4 @@
-"""What reads and answers the stanzas that mod_rest posts, as JSON or XML. `events.registry` opens it for a source.
+"""Reads and answers the stanzas that mod_rest posts, as JSON or XML. `events.registry` opens it for a source.
 
 Always holds: pure. mod_rest makes an iq of an answer's JSON, with the address of the query (measured on 0.12.3), also
 where it posted XML: an answer is read by its own type (read in its source, and tried on 0.12.3).
@@ -21,7 +21,10 @@ _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version",
 
 @attrs.frozen
 class StanzaHook:
-    """Reads and answers the stanzas of a source; with a name, it answers those who ask for it, and refuses all else."""
+    """Reads and answers the stanzas of a source.
+
+    With the option `name` it answers iqs that ask for name or version; other iqs that need an answer get an error.
+    """
 
     options: Options
 
@@ -72,7 +75,7 @@ class StanzaHook:
 
 
 def open_hook(source: EventSource) -> Hook:
-    """Return what reads and answers the stanzas that are posted to this source."""
+    """Return the hook of this source."""
     return StanzaHook(source.options if isinstance(source.options, Options) else Options())
 
 

@@ -7,7 +7,7 @@ from restbroker.config.key import key
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`."""
+    """The members of `Options` in the configuration."""
 
     name: str = key(
         "Name",
