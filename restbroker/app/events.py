@@ -1,6 +1,6 @@
-"""Makes what takes in events of servers, for a configuration that has them. Called by `build`, and `group` for all.
+"""Makes the services that receive events of servers, if the configuration has `Events`. Called by `build`, `group`.
 
-Always holds: nothing of it is imported without `Events`.
+Always holds: nothing of it is imported without `Events`. In a group, the supervisor receives events for all workers.
 """
 
 import time
@@ -91,7 +91,7 @@ def _reader_ports(
 def own_events(
     events: Events | None, open_connection: "Callable[[], Connection]", report: Report
 ) -> "OwnEvents | None":
-    """Return what keeps sent messages from coming back as events; None if no source has the key `DropOwn`."""
+    """Return the record of sent messages, which must not become events; None if no source has the key `DropOwn`."""
     if events is None:
         return None
     from restbroker.events.own_events import own_of

@@ -1,4 +1,4 @@
-"""What a process that delivers knows of itself, for /metrics. Called by `build`, where `Stats` is on.
+"""The metrics of a process that delivers, about itself, for /metrics. Called by `build`, where `Stats` is on.
 
 Always holds: it costs no I/O but reading the process' own memory use; what it returns is copied.
 """

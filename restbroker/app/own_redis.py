@@ -1,4 +1,4 @@
-"""The way to Redis of a process that delivers nothing, and so has no pools that have one: for `group` and `single`.
+"""Opens connections to Redis in a process without worker pools, for `group` and `single`.
 
 Always holds: the store, a part of such a process' memory, is imported only when this is called.
 """

@@ -1,4 +1,4 @@
-"""Probes targets now as a broker probes a tripped one, to see whether they work and let restbroker in.
+"""Probes targets now as a broker probes a tripped one, to see whether they work and accept restbroker's login.
 
 Called by `restbroker targets probe`. Always holds: nothing is changed there, no job is touched, and Redis is not used.
 """
@@ -26,7 +26,7 @@ State = Literal["ok", "denied", "unhealthy", "unreachable"]
 
 @attrs.frozen
 class ProbeResult:
-    """What a target answered. `took_ms`: for the whole probe, which may be more than one request."""
+    """The result of probing a target. `took_ms`: for the whole probe, which may be more than one request."""
 
     target: str
     kind: str

@@ -1,7 +1,8 @@
-"""Loads the configuration again while the process runs, and reports what counts from when. The broker calls `reload`.
+"""Loads the configuration again while the process runs, and reports the changes. The broker calls `reload`.
 
-Always holds: what cannot be used changes nothing; what is not about the targets counts without disturbing them; what
-needs a restart is reported, never half done; where the targets stay, they read their secret files again.
+Always holds: a configuration that cannot be used changes nothing; a change of other keys than the targets' takes effect
+without disturbing them; a change that needs a restart is reported and not made; where the targets stay the same, they
+read their secret files again.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ class Reloader:
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
-        """Load the configuration; return what is to take over, or None if the targets stay as they are."""
+        """Load the configuration; return the plan that takes over, or None if the targets stay as they are."""
         for supervisor in self.supervisors:
             supervisor.reload_began()
         try:

@@ -1,6 +1,6 @@
-"""Reads the configuration again while a process runs: what every process has in common, the supervisor too.
+"""Reads the configuration again while a process runs: the part that all processes share, the supervisor too.
 
-Always holds: nothing of what delivers is imported here, so that a supervisor stays small.
+Always holds: no code that delivers jobs is imported here, so that a supervisor stays small.
 """
 
 from collections.abc import Callable, Iterator, Mapping

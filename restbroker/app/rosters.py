@@ -1,4 +1,4 @@
-"""The rosters in Redis as a connector uses them: one for each target of that kind, with a connection of its own.
+"""The rosters in Redis for a connector: one `RostersInRedis` for each target of that kind, with its own connection.
 
 Made by `build`. Always holds: nothing is connected before the first call; a call waits while Redis is away, which the
 pool reports; a target that is not the one for changed rosters has marks of its own, as two servers may both have a user
@@ -43,8 +43,8 @@ _BUSY_MS: Final = 50
 class RostersInRedis:
     """The `Rosters` of one target; see `servers.contract.Rosters`.
 
-    `_changed` makes the refresh jobs of changes, `_marked` those of marks. `_prefix`: what stands before each user in
-    what Redis notes of refreshes. Every call waits while Redis is away, and raises `StoreRefused`.
+    `_changed` makes the refresh jobs of changes, `_marked` those of marks. `_prefix`: the text before each user in the
+    records of refreshes in Redis. Every call waits while Redis is away, and raises `StoreRefused`.
     """
 
     _open: Callable[[], Connection]
@@ -125,7 +125,7 @@ class RostersInRedis:
 
 
 def rosters_of(config: Config, target: Target, open_connection: Callable[[], Connection]) -> RostersInRedis | None:
-    """Return the rosters as this target's connector uses them; None for a target of another kind than `KIND`.
+    """Return the rosters for this target's connector; None for a target of another kind than `KIND`.
 
     Raise `ConfigError` if no token allows a refresh.
     """

@@ -50,7 +50,7 @@ class Notifier:
     _reloading: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Send what changes, until cancelled; that the process stops is sent then at the latest."""
+        """Send READY, STATUS and WATCHDOG when they are due, until cancelled; then STOPPING, unless it was sent."""
         task_status.started()
         due_s = trio.current_time()
         try:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:  # a supervisor without pages needs no Redis
 
 @attrs.frozen
 class ProcessView:
-    """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
+    """The sources of what the pages show about a process: its state (`view`), its event loop, and jobs in delivery.
 
-    `running`: its own jobs; or `pids`: the processes of this host whose jobs are shown; or `all_processes`: the jobs
-    of all processes on the same Redis. `samples` copies the values for /metrics.
+    `running_jobs` returns its own jobs; or `pids` the processes of this host whose jobs are shown; or `all_processes`:
+    the jobs of all processes on the same Redis. `samples` copies the values for /metrics.
     """
 
     view: Callable[[], View]

@@ -1,4 +1,4 @@
-"""What a pool reports of itself with each heartbeat, for `restbroker stats`."""
+"""Makes the JSON object that a pool writes with each heartbeat, for `restbroker stats`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Makes the log write every ten seconds what it adds up. `build` runs it, and `group` in a supervisor."""
+"""Has the log write its summaries every ten seconds. `build` runs it, and `group` in a supervisor."""
 
 import attrs
 import trio

@@ -1,7 +1,7 @@
-"""`restbroker enqueue --bulk`: a job for each row of a file, and with --wait what became of all of them.
+"""`restbroker enqueue --bulk`: a job for each row of a file, and with --wait the results of all of them.
 
-Called by `enqueue`. Always holds: neither Trio nor an HTTP client is imported; a row that is not right is rejected and
-costs no other; however it ends, the way to go on is said, and going on pushes no row twice.
+Called by `enqueue`. Always holds: neither Trio nor an HTTP client is imported; a bad row is rejected and affects no
+other; however the command ends, it prints how to continue, and continuing pushes no row twice.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """One batch of `enqueue --bulk`: begun or continued, pushed, waited for. Called by `bulk.command`.
 
-Always holds: what Redis says is pushed counts, not what a file says; a finished batch is pushed again only with
+Always holds: Redis decides which rows are pushed, not the state file; a finished batch is pushed again only with
 `--again`.
 """
 
@@ -54,7 +54,7 @@ EACH_ITS_OWN: Final = "-"
 
 @attrs.frozen
 class BatchOptions:
-    """The options of the command line. `order`: what all jobs have, but for their arguments and token."""
+    """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
 
     command: str
     words: Sequence[str]
@@ -74,7 +74,7 @@ class BatchOptions:
 
 @attrs.define(eq=False)
 class Batch:
-    """One batch in the course of being pushed. `state`: which batch it is, once that is known."""
+    """One batch that is being pushed. `state`: its id and progress; None until the id is known."""
 
     settings: Config
     options: BatchOptions
@@ -95,7 +95,7 @@ class Batch:
         return self.options.order.wants_reply
 
     def run(self) -> Summary:
-        """Push what is left of the batch, and wait for the answers if the options say so; return how it ended."""
+        """Push the remaining rows of the batch, wait for the answers if the options say so, and return the summary."""
         makers = makers_of(
             self.settings, self.options, self.typed_arguments, client=self.client, order=self.options.order
         )
@@ -284,7 +284,7 @@ def keeps_failed_rows(options: BatchOptions) -> bool:
 def makers_of(
     settings: Config, options: BatchOptions, typed: arguments.TypedArguments, client: Client, order: JobRequest
 ) -> Makers:
-    """Return what makes jobs of each command that a row may name."""
+    """Return the makers of jobs, one for each command that a row may name."""
     return Makers(
         settings,
         options.target,
@@ -297,7 +297,7 @@ def makers_of(
 
 
 def reader_of(makers: Makers, options: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
-    """Return what reads the rows."""
+    """Return the reader that makes jobs of the table's rows, and passes bad rows to `rejects`."""
     command = None if options.command == EACH_ITS_OWN else options.command
     return push.Reader(
         batch, table.rows, makers, command=command, are_cells=table.form == "csv", reject=rejects, rate=options.rate

@@ -33,8 +33,8 @@ STDIN: Final = "-"
 class Input:
     """An open input. `digest` None: it can be read once only. `size` None: it is unknown. `state`: its state file.
 
-    `begins`: the position of its first byte in the file; `copy`: what was read of an input that can be read once only
-    and will be needed again.
+    `begins`: the position of its first byte in the file; `copy`: a copy of the text read so far, if the input can be
+    read once only and will be needed again.
     """
 
     name: str
@@ -113,9 +113,10 @@ def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterat
 
 
 def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
-    """Return which batch this is, begun before or not. `what`: what is to be done with the input.
+    """Return the batch of this input: its id, and its progress if it was begun before.
 
-    Raise `UsageError` if the state file belongs to another batch.
+    `what`: the command and options, as a text; another text means another batch. Raise `UsageError` if the state file
+    belongs to another batch.
     """
     source = hashlib.sha256(f"{found.digest}\n{what}".encode()).hexdigest()
     if again:

@@ -1,4 +1,4 @@
-"""What makes the jobs of a command for `enqueue --bulk`: its target, its arguments as the server in use takes them.
+"""Makes the makers of jobs for `enqueue --bulk`, one for each command, with its target and the server's arguments.
 
 Called by `bulk.command`. Always holds: a command is looked up once, however many rows name it.
 """
@@ -23,7 +23,7 @@ from restbroker.store.client import Client
 
 @attrs.define(eq=False)
 class Makers:
-    """Returns the maker of a command's jobs for its name. `order` is what all jobs have.
+    """Returns the maker of jobs for the name of a command. `order`: the request that all jobs share.
 
     `client` None: Redis is not queried for the server's version.
     """
@@ -111,7 +111,7 @@ class Makers:
 
 
 def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:
-    """Return why no row of a table with these columns can be right; None if one may be.
+    """Return why no row of a table with these columns can be valid; None if one may be.
 
     It shows no column's name if all may be values of a first row.
     """

@@ -1,7 +1,7 @@
-"""What `enqueue --bulk` shows: how far it is, the rejected rows, and the summary. Called by `bulk.command`.
+"""Shows the progress, the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.command`.
 
-Always holds: the rejects file has all that its rows had, so only its owner may read it; a file that this batch did not
-write is left alone; on stdout is the summary alone.
+Always holds: the rejects file has whole rows, maybe with secrets, so only its owner may read it; a file that this batch
+did not write is left alone; on stdout is the summary alone.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Rows of CSV, as spreadsheets and scripts write it. `bulk.files` calls `table_of`.
 
-Always holds: what is no proper CSV is a bad row and never a guess: where a quotation mark is not closed, nothing behind
-it is taken for a row.
+Always holds: a row that is not proper CSV is a bad row, and nothing is guessed: behind a quotation mark that is not
+closed, nothing is taken for a row.
 """
 
 import csv
@@ -63,7 +63,7 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
 
 
 def guarded_row(text: str, separator: str) -> str:
-    """Return the row's text with its cells guarded (`job.cells`); what is no proper row stays as it is."""
+    """Return the row's text with its cells guarded (`job.cells`); a text that is no proper row stays as it is."""
     form = _Form(separator, (), None)
     if form.row_pattern().fullmatch(text) is None:
         return text

@@ -1,7 +1,7 @@
 """Files with one job in each row: CSV with a line that names its columns, or NDJSON. `enqueue --bulk` reads them.
 
-Always holds: however long the file or a line of it is, little of it is held; each row has its number, even after bad
-rows; what cannot be read is a `Bad` row with the line in which it begins and its very text.
+Always holds: however long the file or a line of it is, little of it is in memory; each row has its number, even after
+bad rows; a row that cannot be read is a `Bad` row with the line in which it begins and its exact text.
 """
 
 import json
@@ -37,7 +37,7 @@ def open_table(source: Source) -> Table:
 
 
 def reject_text(table: Table, bad: Bad) -> str:
-    """Return what stands for the row in a rejects file, which can be corrected and read again."""
+    """Return the text of a bad row for the rejects file, in a form that can be corrected and read again."""
     if bad.more:
         return f"{table.separator}{bad.text}" if bad.is_open else bad.text
     why = f"line {bad.line}: {bad.why}"

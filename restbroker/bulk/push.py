@@ -1,7 +1,7 @@
-"""Pushes the rows of a batch in their order, counts the answers to them, and reports how far that is.
+"""Pushes the rows of a batch in their order, and counts the answers to them.
 
 Called by `bulk.command`. Always holds: at most one chunk of rows is in memory; a caller that stops iterating stops it
-between two chunks, and a later call goes on behind the last row that Redis has; a bad row costs no other.
+between two chunks, and a later call continues behind the last row that Redis has; a bad row affects no other.
 """
 
 import time
@@ -215,7 +215,7 @@ def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
 
 
 def read_last_record(client: Client, batch: str) -> bulk.BatchRecord | None:
-    """Return what Redis knows of the batch after the error that ended it; None if that cannot be read now."""
+    """Return the batch's record in Redis after the error that ended it; None if that cannot be read now."""
     with suppress(RestbrokerError):
         return bulk.read_batch(client, batch) or bulk.BatchRecord()
     return None

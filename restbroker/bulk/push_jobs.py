@@ -1,4 +1,4 @@
-"""Jobs out of rows: for each command its target's queue, the token that allows it, and the payload.
+"""Makes jobs of rows: for each command its target's queue, the token that allows it, and the payload.
 
 Called by `bulk.command`. Always holds: a row's payload is, byte for byte, what `operate.enqueue.payload` would make of
 the same order; and its jid says which batch and which row it is of.
@@ -87,7 +87,7 @@ class Tokens:
 
 @attrs.define(eq=False)
 class Maker:
-    """Makes the payloads of one command. `order` is what all have; its arguments and token are not used."""
+    """Makes the payloads of one command. `order`: what all jobs share; its arguments and token are not used."""
 
     checker: Checker
     tokens: Tokens

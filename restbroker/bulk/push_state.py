@@ -1,7 +1,7 @@
-"""The file in which a batch remembers what it is, beside its input. `bulk.command` reads and writes it.
+"""The state file of a batch, beside its input: its id and progress. `bulk.command` reads and writes it.
 
-Always holds: only its owner may read it, and it is there as a whole or as it was before. It is a help, not the truth:
-Redis notes what is pushed together with the jobs.
+Always holds: only its owner may read it, and it is written as a whole or stays as it was. It only saves time: Redis
+records which rows are pushed, together with the jobs.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ _VERSION: Final = 1
 
 @attrs.frozen
 class State:
-    """What the file says: the id of the batch, and the last row (`row`) that was pushed when the file was written.
+    """The contents of the file: the id of the batch, and the last row (`row`) that was pushed when it was written.
 
-    `source`: a digest of the input and of what is to be done with it. `rows`: a digest of the rows up to `row`, where
-    the input can be read once only.
+    `source`: a digest of the input, the command and the options. `rows`: a digest of the rows up to `row`, where the
+    input can be read once only.
     """
 
     batch: str
@@ -36,7 +36,7 @@ class State:
 
 
 def read(path: Path) -> State | None:
-    """Return what the file says; None without a file. Raise `UsageError` for one that is something else."""
+    """Return the contents of the file; None without a file. Raise `UsageError` for another kind of file."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -53,13 +53,13 @@ def read(path: Path) -> State | None:
 
 
 def write(path: Path, state: State) -> None:
-    """Write the state in the place of what was there. Raise `OSError`."""
+    """Write the state, replacing the file. Raise `OSError` if that fails."""
     document: Mapping[str, Json] = {"version": _VERSION, "batch": state.batch, "source": state.source,
         "row": state.row, "rows": state.rows, "complete": state.is_complete}  # fmt: skip
     private_file.replace(path, [rubyjson.dumps(document) + b"\n"])
 
 
 def digest(path: Path) -> str:
-    """Return the digest of a file's bytes. Raise `OSError`."""
+    """Return the digest of a file's bytes. Raise `OSError` if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,7 +32,7 @@ class BadFile(ValueError):
 
 
 class Source(Protocol):
-    """Where the text comes from: `io.TextIOWrapper` of UTF-8 with `surrogateescape` and `newline=""`."""
+    """The source of the text: an `io.TextIOWrapper` of UTF-8 with `surrogateescape` and `newline=""`."""
 
     def readline(self, size: int = -1, /) -> str:
         """Return the next line, at most `size` characters of it; "" at the end."""
@@ -52,8 +52,8 @@ class Row:
 class Bad:
     """One row that cannot be read. `text`: its characters as they stand in the file.
 
-    `more`: no row of its own, but more of the last. `is_open`: it has a quotation mark that is not closed, so other
-    rows may be among its lines.
+    `more`: it is no row of its own, but a further piece of the one before. `is_open`: it has a quotation mark that is
+    not closed, so other rows may be among its lines.
     """
 
     number: int
@@ -71,7 +71,7 @@ Read: TypeAlias = Row | Bad
 class Table:
     """A file whose beginning was read. `columns` are those of a CSV file.
 
-    `opening` is what a rejects file begins with. `is_rejects`: this is such a file, of CSV.
+    `opening`: the text with which a rejects file of this table begins. `is_rejects`: this is such a file, of CSV.
     """
 
     form: Form
@@ -127,7 +127,7 @@ class Lines:
         return self.number - len(self.row_lines) + 1
 
     def rest(self, *, of_file: bool) -> Iterator[str]:
-        """Yield what is left of the line, or of the file, in pieces."""
+        """Yield the rest of the line, or with `of_file` that of the file, in pieces."""
         piece = self.row_lines[-1] if self.row_lines else ""
         while of_file or not piece.endswith(ENDS):
             piece = self.source.readline(LONGEST)

@@ -1,7 +1,7 @@
-"""Batches of `enqueue --bulk`: pushing rows, how far that got, and the answers to them. Used by `bulk.push`.
+"""Batches of `enqueue --bulk` in Redis: pushes rows, and keeps their progress and results. Used by `bulk.push`.
 
-Always holds: a row is pushed together with the note that it was, so that it is pushed once however often the batch is
-restarted; an answer is counted together with being taken away; a batch that is not touched for 30 days is forgotten.
+Always holds: a row and the record that it is pushed are written in one step, so that it is pushed once however often
+the batch is restarted; an answer is counted and removed in one step; a batch is removed after 30 days without a change.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ MAY_HAVE_RUN: Final = "?"
 
 @attrs.frozen
 class BatchRecord:
-    """What Redis knows of a batch: the last row that was pushed, and what became of the rows.
+    """The record of a batch: the last row that was pushed, and the results of the rows.
 
     `pushed`: how many rows were pushed (bad ones are left out), `done`: how many of these are done. Of the others, how
     many ended with which code: in `failed` those that did not run, in `uncertain` those that may have.
@@ -42,7 +42,7 @@ class BatchRecord:
 
 
 def read_batch(client: Client, batch: str) -> BatchRecord | None:
-    """Return what is known of this batch; None: nothing, or no longer. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Return the record of this batch; None if there is none (any more). Raise `StoreUnavailable` or `StoreRefused`."""
     fields = mapping(client.command("HGETALL", client.keys.bulk(batch)))
     if not fields:
         return None
@@ -56,7 +56,7 @@ def read_batch(client: Client, batch: str) -> BatchRecord | None:
 
 
 def failed_rows(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
-    """Return which of these rows failed, and with which code; not those that may have run.
+    """Return row → code for those of these rows that failed, without those that may have run.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

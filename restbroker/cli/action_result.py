@@ -1,4 +1,4 @@
-"""Wait until jobs that a person sent again are done, or have failed once more, and report that.
+"""Wait until jobs that a person sent again are done, or have failed once more, and print the result.
 
 Called by `retry --wait` and `edit --retry --wait`. Always holds: it only reads; a job that has not ended when the time
 is up is reported as such, never as done.
@@ -73,7 +73,7 @@ def _hindrances(client: Client, became: ActionResult, known: ConfigContext) -> I
 
 
 def print_result(became: ActionResult, timeout_s: float) -> None:
-    """Print what became of the jobs."""
+    """Print the result of following the jobs for up to `timeout_s` seconds."""
     output.say(f"{_progress_text(became)}.")
     for one in became.failed:
         name, group = _LISTS[one.zset], f" --group {one.group}" if one.group is not None else ""
@@ -105,7 +105,7 @@ def print_result(became: ActionResult, timeout_s: float) -> None:
 
 
 def exit_code(became: ActionResult) -> Exit:
-    """Return the exit code for what became of the jobs."""
+    """Return the exit code for the result of following the jobs."""
     if not became.is_over:
         return Exit.WAITING
     if became.failed or became.dropped or became.deleted:
@@ -114,7 +114,7 @@ def exit_code(became: ActionResult) -> Exit:
 
 
 def fields(became: ActionResult) -> dict[str, Json]:
-    """Return what became of the jobs, for `--json`."""
+    """Return the result of following the jobs, as fields for `--json`."""
     told = {**attrs.asdict(became, recurse=False), "queues": list(became.queues)}
     failed: list[Json] = [
         {"place": _LISTS[one.zset], "group": one.group, "error": one.code, "message": one.message, "jobs": one.jobs}

@@ -49,7 +49,7 @@ Follow: TypeAlias = Callable[[Progress, Sequence[str]], ActionResult]
 
 @attrs.frozen(kw_only=True)
 class ActOptions:
-    """Further options of a person; `wait_s` is how many seconds to follow jobs that were sent (None: not at all)."""
+    """How to act; `wait_s`: for how many seconds to follow the jobs that were sent again (None: not at all)."""
 
     dry_run: bool = False
     yes: bool = False
@@ -60,7 +60,7 @@ class ActOptions:
 
 @attrs.frozen
 class Operation:
-    """An action that can be done, or only tried, by `run(True)`; `place` says in words where the jobs are."""
+    """An action. `run(dry_run)` does it, or tells what it would do; `place` says in words where the jobs are."""
 
     action: Action
     place: str
@@ -113,7 +113,7 @@ def carry_out(operation: Operation, how: ActOptions, ask: Callable[[], object]) 
 
 
 def ask_for(operation: Operation) -> Progress:
-    """Show what would be done, ask whether to do it, and return what would be done; end the command without a yes."""
+    """Show what would be done, ask whether to do it, and return the counts of that; end the command without a yes."""
     seen, _ = _run(operation, dry_run=True)
     if sys.stdin.isatty():
         entries.print_entries(seen.examples)

@@ -1,7 +1,7 @@
-"""How `restbroker ctl` waits: push one job, wait for its end, and print on stderr what the other program cannot.
+"""How `restbroker ctl` waits: push one job, wait for its end, and print on stderr what the other program does not.
 
-Always holds: a person who does not learn how a job ended learns that it is queued, and its id; the job of a refusal
-that was printed does not stay in the dead set, unless it may have run.
+Always holds: if the end of a job does not come, its id is printed, and that it is queued; a job whose refusal was
+printed does not stay in the dead set, unless it may have run.
 """
 
 import secrets

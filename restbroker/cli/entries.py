@@ -1,7 +1,7 @@
-"""Show jobs that were searched for: in lines for people, in columns or JSON for programs; and one job in full.
+"""Print jobs that were found: in lines for people, in columns or JSON for programs; and one job in full.
 
-Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: callers pass only what may be
-shown.
+Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: callers pass only texts that
+may be shown.
 """
 
 import json
@@ -60,7 +60,7 @@ def all_fields(entry: Entry) -> dict[str, Json]:
 
 
 def properties(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Yield what is known of one job, as pairs of name and text."""
+    """Yield the properties of one job, as pairs of name and text."""
     served = "served by no target of this configuration" if entry.target is None else f"target {entry.target}"
     yield "job", entry.jid or "-"
     yield "command", entry.command or "-"

@@ -1,6 +1,6 @@
 """Report a job that is nowhere: what was searched, and what to do next; called by `restbroker explain`.
 
-Always holds: the places that were searched are data, on stdout; what may have become of the job goes to stderr.
+Always holds: the places that were searched are data, on stdout; where the job may be goes to stderr.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from restbroker.operate.not_found import HistoryExtent, NotFound, UnservedQueue
 
 
 def print_not_found(timeline: Timeline, found: NotFound) -> None:
-    """Print what was searched and what may have become of the job; `timeline` has neither a place nor an end."""
+    """Print the places that were searched, and where the job may be; `timeline` has neither a place nor an end."""
     rows = [(one.place, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
     output.table(("LOOKED THROUGH", "JOBS"), rows)
     for line in _lines(timeline, found):

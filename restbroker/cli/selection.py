@@ -1,6 +1,6 @@
-"""Which jobs a command is about; used by the verbs of `dead`, `retries` and `scheduled`.
+"""Read from the command line which jobs to act on; used by the verbs of `dead`, `retries` and `scheduled`.
 
-Always holds: they are named in exactly one way; leaving something out never means all jobs.
+Always holds: they are named in exactly one way; a missing option never means all jobs.
 """
 
 import re
@@ -27,7 +27,7 @@ def all_conditions(
     ages: tuple[str | None, str | None],
     group: Sequence[str] | None = None,
 ) -> list[str]:
-    """Return the conditions behind `--where`, and those that the options for times and `--group` stand for.
+    """Return the conditions behind `--where`, and those that the options for times and `--group` mean.
 
     `bounds` has `--since` and `--until`, `ages` `--older-than` and `--newer-than`, `group` `--group`. The time of a
     dead job is when it died, that of a retry when it first failed, and that of a scheduled one when it is due: it has
@@ -88,7 +88,7 @@ def selection_of(
     zset: SortedSet,
     known: "ConfigContext",
 ) -> "Selection":
-    """Return the jobs that are meant; raise `UsageError` unless they are named in exactly one way."""
+    """Return the selection by ids, by conditions, or of everything; raise `UsageError` unless exactly one is used."""
     from restbroker.operate.act import Selection
 
     where = conditions(typed, zset, known)

@@ -1,4 +1,4 @@
-"""What `restbroker stats` prints on a terminal: tables, notes on them, causes, and what to do next.
+"""Prints `restbroker stats` on a terminal: tables, notes on them, causes, and what to do next.
 
 Imported by `cli.stats` only there, since a pipe has no use for it. Always holds: each target in each process has one
 line of its table, and another one only if there is something to report.

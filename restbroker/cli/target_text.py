@@ -1,6 +1,6 @@
 """One target in one process, in words; used by `restbroker stats` and its live screen.
 
-`row` is one of the `targets` of `SystemStats`. Always holds: what a process did not report is a dash, never an error.
+`row` is one of the `targets` of `SystemStats`. Always holds: a value that a process did not report is a dash.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def _pause_reason(pause: Mapping[str, Json]) -> tuple[str, str]:
 
 
 def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
-    """Return what keeps the number of requests in progress down; empty if nothing does."""
+    """Return the reasons why no more requests are in progress, in words; empty if there are none."""
     limit, concurrency = row["limit"], row["concurrency"]
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
@@ -63,7 +63,7 @@ def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
 
 
 def fetch_limits(row: Mapping[str, Json]) -> list[str]:
-    """Return what limited the last fetch; empty if nothing did."""
+    """Return the reasons why the last fetch took no more jobs, in words; empty if there are none."""
     return [words for reason, words in _LIMITS.items() if row["limited"] == reason]
 
 

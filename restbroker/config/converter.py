@@ -133,8 +133,8 @@ CONVERTER: Final = _converter()
 def read(members: type[T], document: Mapping[str, Json], review: Problems, place: str = "") -> T:
     """Return `document` as an object of the class `members`, without the parts that cannot be read.
 
-    Its names must be proper already (`config.names`); `place` is where it stands in the file. Each part that cannot be
-    read becomes a problem in `review`. Options are left as they are: the class of their kind reads them later.
+    Its names must have their proper spelling (`config.names`); `place` is its place in the file. Each part that cannot
+    be read becomes a problem in `review`. Options are left as they are: the class of their kind reads them later.
     """
     try:
         return CONVERTER.structure(document, members)

@@ -1,6 +1,6 @@
-"""Read a whole part by part, so that every wrong part is reported and the others are used.
+"""Read a list or object part by part, so that every wrong part is reported and the others are used.
 
-Used by `config.converter` and `config.forms`. Always holds: what is wrong in a part is raised once, with its place.
+Used by `config.converter` and `config.forms`. Always holds: each error in a part is raised once, with its place.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class BadValues(Exception):
-    """All wrong values in a whole; `partial` is the whole without them, or None if nothing can be made of it."""
+    """All wrong values in a list or object; `partial` is the value without them, or None if none can be made."""
 
     def __init__(self, problems: Sequence[BadValue], partial: object) -> None:
         super().__init__(problems)
@@ -25,15 +25,15 @@ class BadValues(Exception):
 
 @attrs.frozen
 class ErrorCollector:
-    """Collects what is wrong in the parts of a whole."""
+    """Collects the wrong values in the parts of a list or object."""
 
     _problems: list[BadValue] = attrs.field(factory=list)
 
     def part(self, place: str, read: Callable[[], object], *, secret: bool | None = None) -> Any:  # noqa: ANN401  of any type
-        """Return what `read` returns; if it raises `BadValue` or `BadValues`, what could be made without wrong values.
+        """Return `read()`; if it raises `BadValue` or `BadValues`, keep these; return the part without wrong values.
 
-        That may be None. `place` is the part's place in the whole. `secret` is set on each `BadValue` that does not yet
-        say whether its value must be hidden.
+        That may be None. `place` is the part's place in the list or object. `secret` is set on each `BadValue` that
+        does not yet say whether its value must be hidden.
         """
         problems: Sequence[BadValue]
         try:
@@ -49,7 +49,7 @@ class ErrorCollector:
         return made
 
     def whole(self, made: T | None) -> T:
-        """Return `made`; raise `BadValues` if a part was wrong or `made` is None."""
+        """Return `made`, the value of all parts; raise `BadValues` if a part was wrong or `made` is None."""
         if self._problems or made is None:
             raise BadValues(self._problems, made)
         return made

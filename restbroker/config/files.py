@@ -1,7 +1,7 @@
-"""Read the text of a configuration or secret file, and of nothing else that a path may name.
+"""Read the text of a configuration or secret file, which must be a regular file.
 
-Called by `document` and `secret`. Always holds: a FIFO without a writer, or a device, blocks no caller; such a thing
-could not be read again at a reload or a rotation either.
+Called by `document` and `secret`. Always holds: a FIFO without a writer, or a device, blocks no caller; it could not be
+read again at a reload or a rotation either.
 """
 
 import errno
@@ -10,9 +10,10 @@ from pathlib import Path
 
 
 def text_of(path: Path, encoding: str) -> str:
-    """Return the file's text; raise `OSError` with `strerror`, or `UnicodeDecodeError`.
+    """Return the file's text.
 
-    What is no regular file raises `OSError` too.
+    Raise `OSError`, with `strerror`, if it cannot be read or is no regular file, and `UnicodeDecodeError` if it does
+    not have this encoding.
     """
     mode = path.stat().st_mode
     # A directory is left to the reading, which says so.

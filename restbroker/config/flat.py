@@ -139,5 +139,5 @@ class FlatKeys:
 
 
 def place_of(member: str) -> str:
-    """Return the flat key that stands for a member of a target."""
+    """Return the flat key for a member of a target: `RestURL` for `URL`."""
     return _NAMES.get(member, member)

@@ -1,4 +1,4 @@
-"""What a kind of target or source says about a target or source that is configured.
+"""The defaults of a kind of target or source, and its checks of a configured target or source.
 
 `config.check_targets` and `config.check_events` call the checks of the kind's options. Always holds: options without a
 check take the target or source as it is. A kind that needs other defaults than most gives its options `DEFAULTS`.

@@ -20,7 +20,7 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class CollectedKeys:
-    """What was written for each key by the origin that wins, not yet read; `problems` knows these origins.
+    """The JSON value of each key, from the origin that counts, not yet read; `problems` knows these origins.
 
     `in_file` has the names of the keys in the file, `values` the value as JSON by key.
     """
@@ -66,7 +66,7 @@ def load(
 
 
 def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> CollectedKeys:
-    """Return what was written for each key; raise `ConfigError` if nothing is configured, or the file is broken."""
+    """Return the JSON value of each key; raise `ConfigError` if nothing is configured, or the file is broken."""
     found = document.find(path, environ)
     review = Problems(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}

@@ -52,7 +52,7 @@ def check_name_alone(where: str, user: str, review: Problems) -> None:
 
 
 def issued_login(login: Basic | None, *, fallback: bool) -> IssuedLogin | None:
-    """Return the credentials that stand for tokens which the server issues for this login; None without a login.
+    """Return the credentials of a target whose server issues tokens for this login; None without a login.
 
     With `fallback`, the login itself is used where the server issues no tokens.
     """

@@ -1,8 +1,8 @@
-"""Show what was written for a key without its secrets.
+"""Mask the secrets in the value of a key.
 
 Called by `config show` and `check`. Always holds: nothing is shown of a secret's value, of a text in a query or body
-whose name is that of a secret, and of the login in an address, in whichever key it was written; to find out whether a
-value holds a secret, compare it with what is shown.
+whose name is that of a secret, and of the login in an address, in whichever key it was written; the result differs from
+a value that holds a secret.
 """
 
 from collections.abc import Mapping

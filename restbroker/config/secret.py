@@ -64,7 +64,7 @@ class Secret:
         )
 
     def file_state(self) -> tuple[int, ...] | None:
-        """Return what stays the same while the secret's file does.
+        """Return a value (numbers of `stat`) that changes when the secret's file changes.
 
         None: there is no file, it cannot be found, or it changed so lately that another change might not show.
         """

@@ -1,7 +1,7 @@
-"""What all values share: how a wrong one is described, which text is safe, how a duration is read and shown.
+"""Functions for all values: describe a wrong one, tell whether a text is safe, read and show a duration.
 
-Used by `config.form` and by other readers of values of the same form. Always holds: what is wrong is described without
-showing a secret.
+Used by `config.form` and by other readers of values of the same form. Always holds: a description of a wrong value
+shows no secret.
 """
 
 import json
@@ -184,7 +184,7 @@ def _brief(number: float) -> str:
 
 
 def json_or_text(given: str) -> Json:
-    """Return what a variable's text says: the value if it is JSON, otherwise the text itself."""
+    """Return the JSON value in a variable's text; the text itself if it is no JSON."""
     try:
         value: Json = json.loads(given)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Lay the environment over what the file says.
+"""Merge the variables of the environment into the keys of the file.
 
 Called by `config.load`. A variable is `RESTBROKER_` and the name of a key, in any case and with or without underscores
 between the words; two underscores lead into an object: `RESTBROKER_TARGETS__MONGOOSE__CONCURRENCY`. Always holds: an

@@ -1,7 +1,7 @@
-"""What a run breaks, in which order, and how many jobs that may make run twice. Used by `crashtest.run`.
+"""The faults of a run, their order, and how many jobs may run twice because of them. Used by `crashtest.run`.
 
-Always holds: the same seed gives the same order; each fault counts the jobs in progress of what it breaks before
-another process can take them over, so the bound on duplicates is never too low.
+Always holds: the same seed gives the same order; each fault counts the jobs in progress of the process that it breaks
+before another can take them over, so the bound on duplicates is never too low.
 """
 
 import random
@@ -45,9 +45,9 @@ def plan(kills: int, rng: random.Random) -> list[Fault]:
 
 @attrs.define(eq=False)
 class Breaker:
-    """What breaks things, one after the other.
+    """Makes the faults happen, one after the other.
 
-    `bound`: how many jobs may have run twice because of that; requests that were reset are not counted.
+    `bound`: how many jobs may have run twice because of faults; requests that were reset are not counted.
     `requeued_s`: for each killed or frozen process that held jobs, the seconds until they were back.
     """
 
@@ -65,7 +65,7 @@ class Breaker:
     _thawed: trio.Event = attrs.field(factory=trio.Event)
 
     async def do(self, fault: Fault) -> None:
-        """Break one thing, and return when it is back; for a freeze, return when it has begun."""
+        """Make one fault happen, and return when the broken part works again; for a freeze, when it has begun."""
         match fault:
             case "kill":
                 await self._kill()
@@ -86,7 +86,7 @@ class Breaker:
         self.happened[fault] += 1
 
     async def finish(self) -> None:
-        """Wait until nothing is frozen any more."""
+        """Wait until no broker is frozen any more."""
         if self._frozen is not None:
             await self._thawed.wait()
 

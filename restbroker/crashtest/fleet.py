@@ -31,7 +31,7 @@ _POLL_S: Final = 0.05
 
 @attrs.frozen(eq=False)
 class Broker:
-    """One broker process. `wire` is its way to Redis; None: it has none that could be cut."""
+    """One broker process. `wire` is its connection to Redis that can be cut; None: it connects directly."""
 
     process: trio.Process
     wire: Wire | None

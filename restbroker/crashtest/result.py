@@ -1,4 +1,4 @@
-"""What a run found, and whether that is what restbroker promises. Made by `crashtest.run`, shown by `cli.verify`."""
+"""The result of a run, and whether it keeps restbroker's promises. Made by `crashtest.run`, shown by `cli.verify`."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 
 @attrs.frozen
 class Result:
-    """What a run found. `bound`: how many jobs were in progress in what was broken, so how many may have run twice.
+    """The result of a run. `bound`: how many jobs broken processes had in progress, so that these may have run twice.
 
     `unfinished` are still queued or in progress after nothing moved for a while; `dead_by_code` is {error class: jobs};
     `requeued_s` are seconds until the jobs of a killed or frozen process were back in their queue.
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def is_tested(self) -> bool:
-        """Whether anything that broke had a job in progress, or nothing was to break."""
+        """Whether some broken process had a job in progress, or the run had no faults."""
         return self.bound > 0 or sum(self.faults.values()) == 0
 
     def numbers(self) -> Mapping[str, int]:

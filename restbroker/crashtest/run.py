@@ -50,7 +50,7 @@ ProgressCallback = Callable[[str], None]
 
 
 def run(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Result | None:
-    """Run to the end and return what was found; None if it was interrupted.
+    """Run to the end and return the result; None if it was interrupted.
 
     `settings` name the Redis; their namespace is not used. Raise `UsageError` for a Redis that is not fit,
     `StoreUnavailable` if it does not answer, and a group of `RestbrokerError` when a part fails.

@@ -1,7 +1,7 @@
 """The server that the jobs of a run go to: the stand-in ejabberd, which breaks on command.
 
-Used by `crashtest.run` and `crashtest.faults`. It is the judge of what ran how often. Always holds: a request is noted
-before anything can break it, and counts as answered before its first byte is sent.
+Used by `crashtest.run` and `crashtest.faults`. Its records say which job ran how often. Always holds: a request is
+recorded before a fault can hit it, and counts as answered before the answer's first byte is sent.
 """
 
 import random

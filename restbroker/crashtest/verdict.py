@@ -1,4 +1,4 @@
-"""What a crash test found, in the words of Jepsen's total-queue checker.
+"""The verdict of a crash test, in the words of Jepsen's total-queue checker.
 
 Used by `crashtest.run` and by the fault tests. Always holds: "ran" is taken in the strictest sense. A request that was
 not answered counts as one that ran, so duplicates are never too few.

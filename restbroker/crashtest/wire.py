@@ -10,7 +10,7 @@ import trio
 
 @attrs.define(eq=False)
 class Wire:
-    """A way from a loopback port to Redis at `host`:`port`."""
+    """Passes connections from a loopback port on to Redis at `host`:`port`."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class Wire:
         await trio.serve_listeners(self._pass_on, [listener])
 
     def cut(self) -> None:
-        """Break every connection there is; new ones are passed on."""
+        """Break every open connection; new ones are passed on."""
         for connection in self._connections:
             connection.cancel()
 

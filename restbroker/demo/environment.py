@@ -1,4 +1,4 @@
-"""Everything that the demo runs: Redis, the stand-in server, a real broker, and ways to use and observe them.
+"""All parts that the demo runs: Redis, the stand-in server, a real broker, and methods to use and observe them.
 
 `demo.demo` sets it up, `demo.steps` use it. Always holds: the broker is a child process as users run it, sees none
 of the user's RESTBROKER_* settings, and is ended before the Redis that holds its jobs.

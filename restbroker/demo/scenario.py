@@ -1,7 +1,7 @@
-"""What the demo needs to know of each server: which stand-in there is, and which commands its jobs are.
+"""The differences between the servers of the demo: the stand-in of each, and the commands of its jobs.
 
-`demo.demo` takes one, `demo.environment` sets it up, `demo.steps` use it. Always holds: all that differs between
-servers is here; the steps name none.
+`demo.demo` takes a scenario, `demo.environment` sets it up, `demo.steps` use it. Always holds: all that differs between
+servers is here; the steps name no server.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ PASSWORD: Final = "s3cret"  # noqa: S105 - of accounts that live for the length 
 
 
 class StandIn(Protocol):
-    """A server as the steps need it."""
+    """The attributes and methods of a stand-in that the steps use."""
 
     @property
     def requests(self) -> list[ReceivedCommand]:
@@ -38,7 +38,7 @@ class StandIn(Protocol):
 
 @attrs.frozen
 class Message:
-    """A message that is sent: the command, its arguments as pairs, and what the reply to the job says (`reply`)."""
+    """A message that is sent: the command, its arguments as pairs, and the text of the job's reply (`reply`)."""
 
     command: str
     pairs: Sequence[tuple[str, str]]
@@ -47,7 +47,7 @@ class Message:
 
 @attrs.frozen
 class Scenario:
-    """What differs between servers. `stand_in` makes the server of a user and password.
+    """The differences of one server. `stand_in` makes the server, given its administrator's name and password.
 
     `settings` returns the settings of env.json that name it, for its port and login. `create` makes an account, whose
     name is the argument `user`, and is answered with `created`; `lookup` checks for one, `count` returns the number of

@@ -1,4 +1,4 @@
-"""The steps of the demo: what a producer does, what the server sees, what happens when things go wrong.
+"""The steps of the demo: producers push jobs, the server gets requests, and some things go wrong.
 
 Every claim is checked. Called by `demo.demo`, in the order of `STEPS`. Always holds: a step raises `RestbrokerError`
 rather than go on after something that is not as restbroker promises.

@@ -1,8 +1,7 @@
-"""Makes a Quart app in restbroker's way: JSON answers, nothing to keep, frame or guess, no traceback.
+"""Makes a Quart app with JSON answers that browsers neither cache, frame nor sniff, and without tracebacks.
 
-Called by the rooms that have pages. Always holds: an error in restbroker is answered with 500 without a word about it;
-its kind is reported, its text is not, since it may hold a secret. What an app of pages needs beyond that is in
-`AppOptions`.
+Called by the rooms that have pages. Always holds: an error in restbroker is answered with 500 and no detail; its kind
+is reported, its text is not, since it may hold a secret. `AppOptions` has what an app of pages needs beyond that.
 """
 
 import json
@@ -57,8 +56,8 @@ def failure(status: int, code: str, message: str, hint: str | None = None) -> Re
 class AppOptions:
     """How an app differs from one that only answers JSON.
 
-    `headers` count instead of the usual ones, and give way to those of an answer. `body_limit_bytes`: how long a body
-    may be. `ask_for`: what to name to a client that requests an unknown address; None: every address that there is.
+    `headers` are set instead of the usual ones, unless an answer has its own. `body_limit_bytes`: how long a request's
+    body may be. `ask_for`: the hint for a client that requests an unknown address; None: it lists every address.
     """
 
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -68,7 +67,7 @@ class AppOptions:
 
 
 def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartTrio:
-    """Return an app; without a `look`, one without pages that reads no request bodies. `name` is for messages."""
+    """Return an app; without `look`, for JSON answers alone, which reads no request bodies. `name`: for messages."""
     look = look or AppOptions()
     app = QuartTrio(name, static_folder=None)
     app.logger = _logger(name, report)

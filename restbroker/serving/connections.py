@@ -1,8 +1,8 @@
-"""The served connections: what restbroker sends over them ends in a bounded time. `serving.runner` makes them.
+"""The served connections, with a bound on the time of each send. `serving.runner` makes them.
 
-Always holds: a reader that takes nothing for `STALLED_S` is gone, with all that was kept for it; while the process
-stops, after `HURRIED_S`. Hypercorn 0.18 shields its sends, so that nothing outside of them ends one: a page that was
-left open on a frozen machine would hold up each stop.
+Always holds: a connection whose reader takes nothing for `STALLED_S` seconds is dropped, with all memory for it; while
+the process stops, after `HURRIED_S`. Hypercorn 0.18 shields its sends, so that nothing outside of them ends one: a page
+that was left open on a frozen machine would hold up each stop.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ class Connections:
         return not scope.cancelled_caught
 
     async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
-        """Send a part of an answer all the way through Hypercorn, where the reader says how much may be sent at all.
+        """Send a part of an answer through Hypercorn over HTTP/2, where the reader limits how much may be sent.
 
         Nothing else cancels it. Raise `trio.BrokenResourceError` if that takes too long.
         """

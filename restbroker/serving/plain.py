@@ -1,7 +1,7 @@
 """An app that answers from one function: for machines that send many requests, and need nothing of Quart.
 
-Called by the rooms that serve machines. Always holds: as in `serving.app`: JSON answers, nothing to keep, frame or
-guess, no traceback; of a failure its kind is reported, and nothing of the request, which may hold a secret.
+Called by the rooms that serve machines. Always holds, as in `serving.app`: JSON answers that are not cached, framed or
+sniffed, and no traceback; of a failure its kind is reported, and no part of the request, which may hold a secret.
 """
 
 import json

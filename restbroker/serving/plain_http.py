@@ -31,7 +31,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Stream(Protocol):
-    """What is needed of a connection, with TLS or without."""
+    """The methods of a connection that `PlainHttp` uses, with TLS or without."""
 
     async def send_all(self, data: bytes) -> None:
         """Send all the data; raise `trio.BrokenResourceError` if the connection breaks."""

@@ -1,8 +1,8 @@
-"""What one connection of HTTP/1.1 sends, as requests: heads, and bodies in parts. `serving.plain_http` reads them.
+"""Parses the requests on one connection of HTTP/1.1: heads, and bodies in parts. `serving.plain_http` uses it.
 
-llhttp reads the bytes, as it reads answers in `transport.answer`. Always holds: what is not unmistakably one request
-after the other is refused (two lengths, a length beside chunks, no `Host`, folded headers); a head has a size that it
-cannot pass; nothing is kept beyond what was fed since the last request was taken.
+llhttp reads the bytes, as it reads answers in `transport.answer`. Always holds: ambiguous requests are refused (two
+lengths, a length beside chunks, no `Host`, folded headers); the size of a head is limited; no bytes are kept beyond
+those fed since the last request was taken.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 class Unreadable(ValueError):
-    """What came is not a request; the only answer to it is `status`."""
+    """The bytes that came are not a request; it is answered with the HTTP status `status`."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"status {status}")
@@ -69,7 +69,7 @@ class IncomingRequest:
 
 @attrs.define(eq=False)
 class Requests:
-    """All requests of one connection: what is fed, and the requests whose head is there, in their order."""
+    """The parser of one connection: `feed` takes its bytes, `take` returns the requests, in order."""
 
     _parser: httptools.HttpRequestParser = attrs.field(init=False)
     _ready: deque[IncomingRequest] = attrs.field(factory=deque)
@@ -86,7 +86,7 @@ class Requests:
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Read on; what cannot be read makes `take` raise, after what came before it."""
+        """Parse the next bytes; if they are no request, `take` raises once it has returned the requests before them."""
         rest: bytes | None = data
         self._has_moved = False
         while rest is not None and not self._refused:
@@ -98,7 +98,7 @@ class Requests:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
     def take(self) -> IncomingRequest | None:
-        """Return the next request whose head is there, or None; raise `Unreadable` if none can follow."""
+        """Return the next request whose head is complete; None if none is. Raise `Unreadable` if no more can follow."""
         if self._ready:
             return self._ready.popleft()
         if self._refused:
@@ -107,7 +107,7 @@ class Requests:
 
     @property
     def is_broken(self) -> bool:
-        """Whether what was fed last is no part of a request, so that no more of it can be read."""
+        """Whether the bytes that were fed last are no part of a request, so that nothing behind them can be parsed."""
         return self._refused > 0
 
     def on_message_begin(self) -> None:

@@ -1,11 +1,11 @@
-"""Keeps from an app what none of restbroker's takes: a WebSocket, and a request whose end is in doubt.
+"""Refuses, before an app, requests that none of restbroker's apps takes: WebSockets, and those with an unclear end.
 
 `serving.app` puts it before every app that it makes. Where a body has a length beside its chunks, what a proxy takes
 for a part of it may be the next request here (RFC 9112, 6.1), so that another client's rights count for it. The same
 holds where the request names a version of HTTP whose framing is not known.
 
-It is plain ASGI, so that it holds under any server. Always holds: what is refused here reaches no framework, and
-nothing of what the client wrote reaches the log.
+It is plain ASGI, so that it works under any server. Always holds: a request that is refused here reaches no framework,
+and no part of it reaches the log.
 """
 
 from collections.abc import Awaitable, Callable

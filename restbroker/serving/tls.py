@@ -31,7 +31,7 @@ class Certificate:
     _is_reported: bool = False
 
     async def context(self) -> ssl.SSLContext | None:
-        """Return what a new connection is to use, read again if the files changed; None: nothing can be used yet."""
+        """Return the TLS context for a new connection, read again if the files changed; None: no usable one yet."""
         if trio.current_time() - self._looked_at_s >= _LOOK_AGAIN_S:
             self._looked_at_s = trio.current_time()
             try:

@@ -26,7 +26,10 @@ _STATUS = "The node nonode@nohost is started. Status: startedejabberd 23.01-1 is
 
 @attrs.define(eq=False)
 class Ejabberd:
-    """The server: its administrator, its virtual hosts and accounts, and what arrived."""
+    """The server: its administrator, its virtual hosts and accounts, and the requests so far.
+
+    `accounts`: (user, host) → password.
+    """
 
     user: str
     password: str
@@ -41,7 +44,7 @@ class Ejabberd:
         await exchange.answer(*self.execute(exchange))
 
     def execute(self, exchange: Exchange) -> Answer:
-        """Do what the request says, note it in `requests`, and return status and value of the answer."""
+        """Execute the request's command, add it to `requests`, and return status and value of the answer."""
         arguments = json.loads(exchange.body)
         status, value = self._execute(exchange.command, exchange.headers.get("authorization", ""), arguments)
         self.requests.append(ReceivedCommand(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))

@@ -31,7 +31,7 @@ _XML: Final = "application/xml"
 
 @attrs.define(eq=False)
 class Openfire:
-    """The server: its administrator, its accounts, and what arrived."""
+    """The server: its administrator, its accounts by user, and the requests so far."""
 
     user: str
     password: str

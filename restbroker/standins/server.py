@@ -1,4 +1,4 @@
-"""A small HTTP server that goes down, comes up again, and hangs up on a request: what a stand-in needs.
+"""A small HTTP server for stand-ins, which can go down, come up again, and reset a request.
 
 Used by `demo` and `crashtest`. Always holds: listens on loopback only; while it is down its port refuses connections as
 that of a stopped server does; a request that is not answered ends in a reset, so that its client cannot know whether it
@@ -91,14 +91,14 @@ class Server:
             await self._wanted.wait()
 
     async def go_down(self) -> None:
-        """Cut every connection and refuse new ones, as a killed server does; return when it is so."""
+        """Cut every connection and refuse new ones, as a killed server does; return once it is down."""
         self._wanted, self._up, self._down = trio.Event(), trio.Event(), trio.Event()
         self._serving.cancel()
         # Until then a request may still come in, and be cut off without an answer.
         await self._down.wait()
 
     async def come_up(self) -> None:
-        """Serve again; return when it does."""
+        """Serve again; return once it accepts connections."""
         self._wanted.set()
         await self._up.wait()
 

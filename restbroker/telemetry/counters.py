@@ -1,4 +1,4 @@
-"""Counts what happened since the start of the process: for /metrics, and for what `stats` and the pages show of it.
+"""Counts the events since the start of the process: for /metrics, and for the numbers in `stats` and on the pages.
 
 A sink: `app` reports to it. A scrape calls `samples`, each heartbeat `snapshot`. Always holds: no label is a text that
 a producer chose, and there are never more than some hundred, no matter what producers and servers send; memory is
@@ -66,8 +66,8 @@ class _TargetCounters:
 class Counters:
     """The counts of one process; calling it with an event counts the event.
 
-    `commands_of`: target's name → the commands of its catalogue. `now_s`: any clock. `loop_lag` is added to by what
-    measures the lag.
+    `commands_of`: target's name → the commands of its catalogue. `now_s`: any clock. `app.metrics.LoopLag` adds to
+    `loop_lag`.
     """
 
     commands_of: Callable[[str], Container[str]] = lambda _target: ()

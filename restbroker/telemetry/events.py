@@ -1,4 +1,4 @@
-"""The events that rooms report; sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
+"""The events that rooms report; sinks (`telemetry.log`, the stats of a process) turn them into lines and numbers.
 
 `log_events` says what the lines mean, for those who read the log. Always holds: `report` is synchronous, never blocks
 and never raises; no event holds a secret or a message's text.

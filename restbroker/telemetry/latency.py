@@ -1,6 +1,6 @@
 """How long things took: a histogram of fixed size, and one that forgets what is older than a minute.
 
-Used by what counts for the log, for /metrics, for snapshots and for Sidekiq. Always holds: memory is bounded, a
+Used by the counters for the log, /metrics, snapshots and Sidekiq. Always holds: memory is bounded, a
 duration costs well under a microsecond, and with `LATENCY_LIMITS_S` a percentile is within 5 % of the true one, between
 10 µs and 40 minutes.
 """

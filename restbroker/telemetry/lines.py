@@ -1,4 +1,4 @@
-"""Events as what a log line says, without saying how it is written.
+"""Makes the contents of a log line from an event: level, name and fields. `telemetry.log` formats it.
 
 Called by `telemetry.log`, and by `telemetry.reference` for docs/telemetry.md; `log_events` says what each line means.
 Always holds: every event has exactly one line.
@@ -128,8 +128,8 @@ def _outage_line(event: events.StoreOutageChanged) -> Line:
 def failure_line(event: JobFinished) -> Line:
     """Return the line for a try that failed.
 
-    A job that was let in and is dead (or gone, as it asked itself) always has a line. Of tries that another one
-    follows, and of jobs that were refused when they came, only the first with its code within ten seconds has one;
+    An admitted job that is dead (or dropped, as it says itself) always has a line. Of tries that another one follows,
+    and of jobs that were not admitted, only the first with its code within ten seconds has one;
     `restbroker retries` and `restbroker dead` list the others.
     """
     return Line("info", "job.failed", {**_of_job(event), "duration_ms": None, "note": None})

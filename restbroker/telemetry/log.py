@@ -59,7 +59,7 @@ _PLAIN = re.compile(r"[^\s\"=]+")
 
 @attrs.frozen
 class LogSettings:
-    """What is written, and how: lines below `level` are left out; `json` instead of text. `worker`: its number."""
+    """How lines are written: those below `level` are left out; `json`: as JSON. `worker`: number of this worker."""
 
     level: Level = "info"
     json: bool = False
@@ -125,9 +125,9 @@ class LogSink:
                 self._remember(event)
 
     def tick(self, now_s: float) -> None:
-        """Write what was added up since the last tick, and each minute what is still not over.
+        """Write the sums since the last tick, and each minute a reminder of each problem that is not over.
 
-        Added up are failures and warnings that repeated, and a summary of each busy target and source. `now_s` is any
+        The sums are repeated failures and warnings, and a summary of each busy target and source. `now_s` is any
         clock in seconds that all ticks share.
         """
         elapsed_s = self.now_s() - self._began_s if self._last_tick_s is None else now_s - self._last_tick_s

@@ -1,4 +1,4 @@
-"""What people do with jobs of a set or a queue: first a page says what would be done, then it is done in slices.
+"""The actions of people on jobs of a set or a queue: a page says what would be done, then it is done in slices.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form; a job that may have run is sent
 again, and one goes to a queue that no target here serves, only if that was chosen separately; one request works for

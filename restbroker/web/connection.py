@@ -44,9 +44,10 @@ class AdminConnection:
         return Tokens(self.config().tokens)
 
     async def ask(self, question: Callable[[Client], T]) -> T:
-        """Return what `question` returns after running it in the connection's thread; wait at most `TIMEOUT_S` seconds.
+        """Run `question(client)` in the connection's thread and return its result; wait at most `TIMEOUT_S` seconds.
 
-        Raise what the question raises, and `StoreUnavailable` if other requests take too long.
+        Raise the error that it raises, and `StoreUnavailable` if other requests take too long. When cancelled, a
+        question that has begun runs to its end.
         """
         with trio.move_on_after(TIMEOUT_S):
             try:

@@ -1,4 +1,4 @@
-"""What people do with queues, targets, processes, jobs in progress and copies: first a page asks, then it is done.
+"""The actions of people on queues, targets, processes, jobs in progress and copies: a page asks before each.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
 which records who did what.

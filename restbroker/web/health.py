@@ -22,7 +22,7 @@ PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 @attrs.frozen
 class Health:
-    """What the answers are made of; `is_alive` tells whether the event loops of the workers turn, if there are any."""
+    """The sources of the answers; `is_alive` tells whether the event loops of the workers turn, if there are any."""
 
     view: Callable[[], View]
     is_alive: Callable[[], bool] = lambda: True

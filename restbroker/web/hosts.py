@@ -1,4 +1,4 @@
-"""Which host names the pages answer to: the defence against DNS rebinding.
+"""The host names under which the pages answer: the defence against DNS rebinding.
 
 A web page may name its own host, let that name point to 127.0.0.1 later, and then read what is served there as if it
 were its own. It cannot change what its requests carry: the name, in `Host`. Hence only addresses, `localhost`, the name

@@ -1,4 +1,4 @@
-"""The contents of /stats: the fields that the original program had, and further figures.
+"""The contents of /stats: the fields that the original program had, and further metrics.
 
 Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
 holds: jobs are shown without secret arguments, without a token in any field and, unless configured, without message
@@ -45,7 +45,7 @@ def metrics(
 
 
 def live_metrics(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
-    """Return what the live pages show: all figures without the jobs, and two lists.
+    """Return the metrics for the live pages: all of `metrics` without the jobs, and two lists.
 
     `merged` has each target over all processes, `running` every process, also those of Ruby. Raise `StoreUnavailable`
     or `StoreRefused`.

@@ -1,4 +1,4 @@
-"""What waits for a confirmation: edits that were typed, which may hold a secret, and the jobs that a page asked about.
+"""Keeps the values that wait for a confirmation: typed edits, which may hold a secret, and the jobs of a question.
 
 `web.act_pages` and `web.edit_pages` use it. Always holds: a value is only in this process, for a quarter of an hour
 after its last use, and there are at most a hundred of a kind; pages contain only its name, which cannot be guessed.

@@ -43,7 +43,7 @@ class Sessions:
         return until_s is not None and self.now_s() < until_s
 
     def log_out(self, name: str) -> None:
-        """Forget the login of this visitor."""
+        """Log this visitor out: remove the login under `name`."""
         self._logins.pop(_digest(name), None)
 
     def end_all(self) -> None:

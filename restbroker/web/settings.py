@@ -1,4 +1,4 @@
-"""How the pages are to be served: what the configuration says about them, in one value; `app` makes it."""
+"""The settings of the pages, from the configuration, in one value; `app` makes it."""
 
 import attrs
 

@@ -1,4 +1,4 @@
-"""`GET /stats`: the figures as JSON, under the address and with the fields that the original program had.
+"""`GET /stats`: the metrics as JSON, under the address and with the fields that the original program had.
 
 `web.site` serves it. Always holds: a page of another site can neither request it (no CORS header, host names are
 checked) nor learn a secret; an answer never waits for Redis longer than a few seconds. The original answered any page
@@ -27,7 +27,10 @@ Question: TypeAlias = Callable[[Client], Mapping[str, Json]]
 
 
 def stats_view(connection: Connection, question: Callable[[], Question]) -> Callable[[], Awaitable[Response]]:
-    """Return the view for /stats; `question` is called for each request, `connection` has a short time-out.
+    """Return the view for /stats.
+
+    For each request, `question()` returns the function that reads the metrics over `connection`, which has a short
+    time-out.
 
     The view answers 503 if Redis is away or busy.
     """

@@ -1,4 +1,4 @@
-"""What the templates show: rows and charts made of a `State`; called by `web.render`.
+"""Makes the values for the templates from a `State`: rows and charts; called by `web.render`.
 
 Always holds: pure; a field that another version of restbroker does not write is None, and the page shows a dash.
 """
@@ -38,14 +38,14 @@ class Alarm:
 
 @attrs.frozen
 class Server:
-    """What serves a queue: the `target`, None for a Ruby process; `state` is why it gets no jobs, None: it does."""
+    """The server of a queue: a `target`, None for a Ruby process. `state`: why it gets no jobs; None: it gets them."""
 
     target: str | None = None
     state: str | None = None
 
 
 def rows(state: State, name: str) -> Sequence[Row]:
-    """Return the rows of a table of the figures; none if it is missing or no list."""
+    """Return the rows of the table `name` in the metrics; none if it is missing or no list."""
     found = state.snapshot.metrics.get(name) if state.snapshot is not None else None
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
@@ -93,7 +93,7 @@ def causes(state: State) -> Summary | None:
 
 
 def alarms(state: State) -> list[Alarm]:
-    """Return what is wrong now, the worst first."""
+    """Return an alarm for each present problem, the worst first."""
     waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
     found = [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
     found += _of_sources(state)
@@ -101,7 +101,7 @@ def alarms(state: State) -> list[Alarm]:
 
 
 def servers(state: State) -> Mapping[str, Server]:
-    """Return what serves each queue, by the queue's name; a queue that is not served has no entry."""
+    """Return the server of each queue, by the queue's name; a queue that is not served has no entry."""
     found = {queue: Server() for row in rows(state, "running") for queue in _words(row, "queues")}
     for row in rows(state, "merged"):
         down = "paused" if row.get("pauses") else None if row.get("state") == "up" else row.get("state")

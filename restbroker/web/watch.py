@@ -1,4 +1,4 @@
-"""What the pages show: one snapshot of Redis for all visitors, and the backlog of the last hours, kept in memory.
+"""Takes the snapshots of Redis that the pages show, one for all visitors, and keeps the backlog of the last hours.
 
 `app` makes one for the pages' own connection and runs it as a service. Always holds: with any number of visitors, one
 request at a time reads Redis, at most once a second and for at most a tenth of the time; no content of Redis ends a
@@ -54,7 +54,7 @@ class Backlog:
 
 @attrs.frozen
 class Snapshot:
-    """What Redis held at one moment; for `metrics` see `web.metrics_view`, for `minutes` see `operate.history`.
+    """The contents of Redis at one moment; for `metrics` see `web.metrics_view`, for `minutes` see `operate.history`.
 
     `dead` has the causes of dead jobs; None if there are none, or no visitor needs them.
     """
@@ -77,7 +77,7 @@ class State:
 
 @attrs.define(eq=False)
 class Watch:
-    """Takes the snapshots; `question` makes what reads the figures, for each one, and `now_s` is any clock in seconds.
+    """Takes the snapshots; for each, `question()` returns the function that reads Redis. `now_s`: any clock in seconds.
 
     `causes` reads the causes of dead jobs; None: they are not shown.
     """
@@ -110,7 +110,7 @@ class Watch:
                 await self._wake.wait()
 
     def stop(self) -> None:
-        """End all that follows, so that a stop need not wait for it."""
+        """End all waits of `next_state`, so that the process can stop."""
         self.stopping.set()
         self._next.set()
 
@@ -121,7 +121,7 @@ class Watch:
         self._wake.set()
 
     async def state_for(self) -> State:
-        """Return what is known to a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
+        """Return the state for a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
         self._visited_at_s = self.now_s()
         await self._refresh()
         return self.state

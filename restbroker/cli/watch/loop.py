@@ -1,7 +1,7 @@
 """The three forms of `restbroker stats --watch`: a live screen, blocks of lines, a line of JSON for each read.
 
-Called by `stats`. Always holds: reads come every `every_s` seconds, however long one takes; Ctrl-C ends each form, and
-that is no failure. What is printed is out before the next wait, and a reader that went away ends the watch.
+Called by `stats`. Always holds: reads begin every `every_s` seconds, however long one takes; Ctrl-C ends each form, and
+that is no failure; output is flushed before the next wait, and ends the watch if its reader has gone.
 """
 
 import math
@@ -27,7 +27,7 @@ Rows: TypeAlias = Callable[[SystemStats], Iterable[Sequence[str]]]
 
 
 def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *, as_json: bool) -> None:
-    """Show the figures every `every_s` seconds until Ctrl-C or the key q.
+    """Show the stats every `every_s` seconds until Ctrl-C or the key q.
 
     Raise `OutputLost`, and `StoreRefused` as `Sampler.sample` does.
     """

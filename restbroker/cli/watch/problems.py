@@ -1,7 +1,7 @@
-"""What is wrong, in words, the gravest first: the top of the live screen; called by `screen`.
+"""The problems that the stats show, in words, grave ones first: the top of the live screen; called by `screen`.
 
-Always holds: a pure function of the figures. Queues that belong to others (Ruby's workers on the same Redis) are never
-a problem here, in any state.
+Always holds: a pure function of the stats. Queues that belong to others (Ruby's workers on the same Redis) are never a
+problem here, in any state.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ SILENT_S = 10.0
 
 @attrs.frozen
 class Problem:
-    """Something that is wrong; `grave`: jobs stand still, or will. Otherwise it is worth knowing."""
+    """A problem; `grave`: jobs stand still, or will. If not, it is only worth knowing."""
 
     grave: bool
     text: str
@@ -32,7 +32,7 @@ class Problem:
 
 
 def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
-    """Return all that is wrong, grave problems first; `wanted` are the queues of this configuration, served or not."""
+    """Return all problems, grave ones first; `wanted` are the queues of this configuration, served or not."""
     found = [*_of_targets(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
     return sorted(found, key=lambda one: not one.grave)
 

@@ -1,4 +1,4 @@
-"""Read the figures from Redis repeatedly; used by `loop`.
+"""Read the stats from Redis repeatedly; used by `loop`.
 
 Always holds: that Redis is away is reported, never raised; the next read connects again by itself.
 """
@@ -20,7 +20,7 @@ TIMEOUT_S = 2.0
 
 @attrs.frozen
 class Sample:
-    """The result of one read; `stats` has the last figures, which with an `error` are `age_s` seconds old.
+    """The result of one read; with an `error`, `stats` is that of the last good read, `age_s` seconds ago.
 
     `stats` is None if there are none yet. `server` is product, version and address of Redis.
     """
@@ -34,7 +34,7 @@ class Sample:
 
 @attrs.define
 class Sampler:
-    """Reads the figures and remembers them; `clock` returns seconds and never goes back."""
+    """Reads the stats and keeps the last ones; `clock` returns seconds and never goes back."""
 
     client: Client
     queues: Collection[str]
@@ -45,7 +45,7 @@ class Sampler:
     _seen_at_s: float = 0.0
 
     def sample(self) -> Sample:
-        """Read the metrics once, and return them with what was known before.
+        """Read the stats once, and return them with the trend; if Redis is away, return the last ones with the error.
 
         Raise `StoreRefused` if the very first read is refused, since waiting would not help.
         """

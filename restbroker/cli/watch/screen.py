@@ -1,7 +1,7 @@
 """The live screen as lines of text; called by `loop` for each read, and when the terminal's size changes.
 
-Always holds: a pure function; the result has at most as many columns and lines as requested; what is wrong comes first,
-and what a colour says, a word says as well.
+Always holds: a pure function; the result has at most as many columns and lines as requested; problems come first, and
+each meaning of a colour is there as a word, too.
 """
 
 import textwrap

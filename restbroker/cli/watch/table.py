@@ -60,7 +60,7 @@ def table(columns: Sequence[Column], rows: Sequence[Row], width: int, height: in
 
 
 def more(count: int, width: int) -> Text:
-    """Return the line that stands for the rows that did not fit."""
+    """Return the last line, which says how many rows did not fit (`count`)."""
     return Text(truncate(f"… and {count} more", width), "dim")
 
 

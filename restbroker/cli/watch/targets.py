@@ -1,6 +1,6 @@
 """The rows of the live screen for targets: one each, over all processes; called by `screen`.
 
-Always holds: a pure function of the figures. Rates and jobs are added up; percentiles cannot be, so that the one of the
+Always holds: a pure function of the stats. Rates and jobs are added up; percentiles cannot be, so that the one of the
 slowest process is shown.
 """
 

@@ -1,4 +1,4 @@
-"""What the figures did since the watch began: rates, changes, and the data of the two small charts.
+"""How the numbers changed since the watch began: rates, changes, and the data of the two small charts.
 
 Used by `loop` and `screen`. Always holds: memory is bounded however long it runs, and the charts span all of that
 time: when there are too many spans, every two become one.
@@ -59,7 +59,7 @@ class TrendHistory:
     _ticks_per_span: int = 1
 
     def add(self, now_s: float, seen: SystemStats) -> None:
-        """Add the figures of one more read; totals that fell, since Redis was emptied, have no rate."""
+        """Add the stats of one more read; totals that fell, since Redis was emptied, have no rate."""
         totals = dict(seen["totals"])
         self._backlog = backlog(seen)
         if self._first is None or self._last is None:
@@ -73,7 +73,7 @@ class TrendHistory:
         self._add(_Span(1, lasted_s, max(0, grown["processed"]), self._backlog))
 
     def trend(self) -> Trend:
-        """Return what is known now."""
+        """Return the trend over all reads so far."""
         if self._first is None or self._last is None:
             return Trend()
         (first_s, first), (last_s, last) = self._first, self._last
