@@ -1,9 +1,9 @@
-"""Settles jobs in Redis, in groups: all that was decided while the last group was written is the next one.
+"""Settles jobs in Redis, in groups: the jobs that are decided while one group is written are the next group.
 
-One task per pool. The poller's fetches take along what is to be settled, since a round trip costs more than what it
-carries (`settle_and_fetch`). Always holds: a job is released only when Redis has confirmed its settlement; an outage of
-Redis keeps the settlements here, bounded by what was fetched, and they are written when it is back; what is taken along
-has been noted, or is back in the buffer, however the fetch ends.
+One task per pool. The poller's fetches settle a group in the same round trip (`settle_and_fetch`), since that costs
+less than a second one. Always holds: a job is released only when Redis has confirmed its settlement; during an outage
+of Redis the settlements wait here, never more than were fetched, and are written when it is back; the jobs that a fetch
+settles are released, or back in the buffer, however the fetch ends.
 """
 
 import time

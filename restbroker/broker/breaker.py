@@ -1,6 +1,6 @@
 """Whether a pool's target gets jobs now, and how many at once. One breaker per pool.
 
-The poller and waiting workers consult it, workers report what became of each delivery, and the prober reports when the
+The poller and waiting workers read it, workers report the outcome of each delivery, and the prober reports when the
 target works again. Always holds: while it is tripped nothing is fetched and nothing is sent but probes, so an
 outage is a wait and never a hot loop; after one, the first job goes alone. The breaker and the adaptive limit inside
 are pure; this file gives them the time and wakes the tasks.

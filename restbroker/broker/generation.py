@@ -73,7 +73,9 @@ class Generation:
     """Whether it was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
 
     async def run(self) -> StopResult:
-        """Run until the process stops, a later generation takes over or Redis fences this one; return what remained.
+        """Run until the process stops, a later generation takes over or Redis fences this one.
+
+        Return how many jobs were requeued, were uncertain, or remained.
 
         Raise `StoreRefused` if Redis is too old.
         """

@@ -47,7 +47,7 @@ _LOGIN_REFUSED = (401, 403)
 
 @attrs.frozen
 class ProbeLink:
-    """The way to the target for a probe, which may send its requests at any time."""
+    """Sends the requests of a probe, which needs none of the checks for a job."""
 
     _transport: Transport
 
@@ -71,7 +71,7 @@ class SendChecks:
 
 @attrs.define(eq=False)
 class JobLink:
-    """The way to the target for one round of delivering `job`.
+    """Sends the requests of one round of delivering `job`.
 
     It is the transport's `Sender` too, as a connection may come long after the request for it.
     """

@@ -31,7 +31,7 @@ from restbroker.store.tickets import queue_of, ticket_number
 
 @attrs.frozen
 class StopResult:
-    """What a stop did with the jobs in progress. `requeued` jobs went back unsent.
+    """The numbers of jobs in progress at a stop. `requeued` jobs went back to their queues unsent.
 
     `uncertain` jobs were sent and not answered, wherever they are now. `complete`: nothing remains for a reaper; else
     `reserved` is how many jobs do, as far as known.

@@ -56,7 +56,7 @@ class Tokens:
     """The configured tokens with their secrets; never empty.
 
     A file that cannot be read later, or is empty, leaves its last good value in force, with a warning. `used` is when a
-    job was last let in with each token: {its name: epoch seconds}. `now_s` returns seconds that never jump.
+    job was last admitted with each token: {its name: epoch seconds}. `now_s` returns seconds that never jump.
     """
 
     tokens: Sequence[Token]

@@ -9,7 +9,7 @@
       +--------------------------------- probe_ok() ------------------------------ one probe under way
 
 The breaker of a pool owns one, reports every outcome to it and reads it before each fetch. Always holds: jobs flow only
-while it is not tripped; only a probe leads back; memory is bounded; an answer takes constant time (amortised), and a
+while it is not tripped; only a probe resets it; memory is bounded; an answer takes constant time (amortised), and a
 "not now" a look at each command besides. One command that fails or is slow by itself does not trip it: what counts is
 whether the rest works without it. A probe under way is no state of its own here: the one prober knows of it, and for
 all others the target stays tripped. `now_s` is the time by any clock in seconds that all calls share; where it steps
@@ -172,8 +172,8 @@ class TripRules:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
 
         It is due one to two seconds after it was tripped or last probed, and never before the end of a Retry-After. A
-        target whose probes are well but which relapses within seconds is probed ever more rarely, every 30 s at least;
-        one that names its time is probed after that.
+        target whose probes succeed but which trips again within seconds is probed less and less often, down to once in
+        30 s.
         """
         doubled = 2.0 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
         wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)

@@ -180,7 +180,7 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
 def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
     """Count answers that have come; return how many these were, and which rows were not done.
 
-    Raise the store's errors.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     replies = bulk.answers(client, batch, _ANSWERS)
     if not replies:

@@ -82,7 +82,7 @@ class Problems:
         return any(_is_in(wrong, place) or _is_in(place, wrong) for wrong in self.wrong for place in places)
 
     def elements(self, place: str, read: Iterable[T]) -> Iterator[tuple[str, T]]:
-        """Yield each element of a list that could be read, behind its place; `read` has only those elements."""
+        """Yield (place, element) for each element of the list at `place`; `read` lacks those that could not be read."""
         places = (where for number in count() if (where := f"{place}[{number}]") not in self.wrong)
         return zip(places, read, strict=False)
 

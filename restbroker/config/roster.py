@@ -59,7 +59,7 @@ class RosterAuth:
     key: QueryKey | None = key("Key", "A key in the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",))
 
     def check(self, place: str, review: Problems) -> Basic | QueryKey | None:
-        """Return the way to log in as it is to be used; None after a problem, which is added to `review`."""
+        """Return the configured login; None after a problem, which is added to `review`."""
         if self.basic is not None:
             return self.basic.check(at(place, "Basic"), review)
         if self.key is not None:

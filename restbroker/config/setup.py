@@ -52,7 +52,7 @@ def secret_names(stem: str) -> tuple[str, str, str]:
 
 
 def setup(answers: Answers, stem: str, token: str) -> Setup:
-    """Return what to write for these answers; raise `BadUrl` if one of the addresses cannot be used.
+    """Return the configuration and secrets for these answers; raise `BadUrl` if an address cannot be used.
 
     `stem` is that of the configuration file's name, with which the names of the secrets' files begin.
     """

@@ -160,7 +160,10 @@ class CertFiles:
 
 @attrs.frozen(kw_only=True)
 class WrittenKeys:
-    """Keys of a target whose written value is replaced in the complete one; None: its kind's default applies."""
+    """Keys of a target as written; `config.check_targets` makes fields of `Target` from them.
+
+    None: the default of the target's kind applies.
+    """
 
     url: str = key("URL", "The server's HTTP API, as RestURL.", "", secret=True, mandatory="always")
     auth: Auth | None = key("Auth", "How to log in: exactly one member.", secret=True)

@@ -95,7 +95,7 @@ def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandS
 
 @attrs.frozen
 class Signatures:
-    """What is known of a command: `by_version` has what each version of the server takes, the oldest first.
+    """The specifications of a command, for each version of the server in `by_version`, the oldest first.
 
     None stands for a version without the command; None for all means that nothing is known of it. If it is known which
     version answers, there is only that one.
@@ -132,7 +132,7 @@ def _takes(spec: CommandSpec | None) -> str:
 
 
 def signatures_of(target: Target, found: str | None, command: str, *, any_command: bool) -> Signatures:
-    """Return what is known of the command at this target; `found` is the version that a running process found there.
+    """Return the command's signatures at this target; `found` is the version that a running process found there.
 
     Raise `UsageError` for a malformed name and, without `any_command`, for an unknown one if the catalogue is complete,
     has a similar name, or names a replacement. Otherwise nothing is known of it.

@@ -45,7 +45,7 @@ class Result:
         return self.bound > 0 or sum(self.faults.values()) == 0
 
     def numbers(self) -> Mapping[str, int]:
-        """Return how many jobs are what, by the names of `Verdict`, with `bound` and `unfinished` of this result."""
+        """Return the numbers of jobs under the names of `Verdict`'s fields, with `bound` and `unfinished`."""
         found: Verdict = self.verdict
         return {
             "attempted": found.attempted,

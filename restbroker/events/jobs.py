@@ -26,7 +26,7 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
 
 
 def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> IncomingEvent | None:
-    """Return what to push for this event, or None if the source's filters drop it and it belongs to no test.
+    """Return the entry to push for this event, or None if the source's filters drop it and it belongs to no test.
 
     Raise `ValueError` for what no JSON can hold.
     """

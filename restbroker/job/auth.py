@@ -35,7 +35,7 @@ class Grant(Protocol):
 
 @attrs.frozen
 class AccessRequest:
-    """A job's request, and what is known of it. `spec` is None outside the catalogue.
+    """A job's request, and facts about it. `spec`: the command in the catalogue; None outside of it.
 
     `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
     (`Catalogue.dangerous_in`). `default_host` fills a missing `host`. `target` and `queue` are where the job goes.

@@ -17,7 +17,7 @@ def coerce(spec: CommandSpec, given: Mapping[str, Json]) -> dict[str, Json]:
     """Return the arguments with their texts turned into integers and lists where the command takes these.
 
     `{"days": "30"}` becomes `{"days": 30}`, `{"groups": "a,b"}` becomes `{"groups": ["a", "b"]}`. Raise `UsageError` if
-    a text is no integer where one is needed, or stands for a list of objects.
+    a text is no integer where one is needed, or is given where a list of objects is.
     """
     return {name: _value(spec, name, value) for name, value in given.items()}
 

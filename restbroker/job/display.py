@@ -127,8 +127,8 @@ def minimal_payload(
 ) -> bytes:
     """Return a job of which only its command, queue and times are shown.
 
-    It is for a job that would take too long to search for secrets, or cannot be shown. `args`: what stands for the
-    rest.
+    It is for a job that would take too long to search for secrets, or cannot be shown. `args`: the text in
+    place of its arguments.
     """
     hide = hiding.make_hide((), secrets)
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}

@@ -1,6 +1,6 @@
 """Until when a job is worth doing: what its producer says, or what its target says of the command. Pure.
 
-Admission calls `read` for each job that it lets in. Always holds: a time that cannot be read is refused, since a job
+Admission calls `read` for each job that it admits. Always holds: a time that cannot be read is refused, since a job
 that outlives its purpose without a word is what the producer wanted to avoid.
 """
 

@@ -62,7 +62,7 @@ class BareJid:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether this is a user's bare JID of the usual form, which can be accepted without Unicode tables."""
+    """Tell whether this is a bare JID of lower-case ASCII with a user, which is valid without Unicode tables."""
     return len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What became of a delivery: the six outcomes, the end of what came too late, and the probe's answer.
+"""The six outcomes of a delivery, the end of a job that expired, and the result of a probe.
 
 Connectors return an outcome; `job.settle` turns it into a settlement. Always holds: a `Reason.code` is stable (it
 becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
@@ -116,9 +116,9 @@ Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Deni
 
 @attrs.frozen
 class Probe:
-    """The answer to a harmless question to the target. `ok`: it works for us; `denied`: it works, but not for us.
+    """The result of a harmless request to the target. `ok`: it works for us; `denied`: it works, but refuses us.
 
-    `version` is the server's version text if it says one; `detail` says in words what was found, `hint` what to do
+    `version` is the server's version text if it says one; `detail` is the result in words, `hint` what to do
     where it does not work.
     """
 

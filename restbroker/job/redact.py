@@ -1,4 +1,4 @@
-"""What of a job is secret, and the job as it may be shown. `job.hiding` takes the secrets found here out of texts.
+"""Finds the secrets in a job, and masks it for display. `job.hiding` takes the secrets found here out of texts.
 
 Called by connectors for the secrets of a call, by `job.display`, the stats page and the command line for jobs. Always
 holds: what the catalogue or an argument's name says to be secret is masked wherever it stands, of an argument that
@@ -242,8 +242,8 @@ def arguments(
 ) -> dict[str, Json]:
     """Return the arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
 
-    What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …, and those
-    in `also`), of members at any depth. Of an argument that names a secret otherwise, in any notation, nothing is
+    The catalogue (`spec`) and names (`pass*`, `newpass`, `secret`, `token`, …, and those in `also`) decide what is
+    secret, for members at any depth. Of an argument that names a secret otherwise, in any notation, nothing is
     shown.
     """
     return dict(_View(_finder(values), spec, show_bodies).arguments(values, also))

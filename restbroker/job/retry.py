@@ -82,7 +82,7 @@ def read_queue(fields: Mapping[str, Json], queue: str, served: Collection[str]) 
     """Return the queue that a job of `queue` is tried again from: its `retry_queue` if that is served, else `queue`.
 
     `served` are the queues of its target. Any other would let a producer reach queues that Redis does not let it write
-    to. A job whose signature covers the queue must be let in there once before another one counts.
+    to. A job whose signature covers the queue must be admitted from there once before another one counts.
     """
     named = fields.get("retry_queue")
     if not isinstance(named, str) or named not in served:

@@ -63,7 +63,7 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
 def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | None) -> Expired | None:
     """Return the outcome in place of `outcome` for a job whose next try would come after its expiry; else None.
 
-    `settlement` is what follows from `outcome`; `expires_at_s` (epoch seconds), None: the job never expires.
+    `settlement` is that of `outcome`. `expires_at_s` is in epoch seconds; None: the job never expires.
     """
     if expires_at_s is None or not isinstance(settlement, Retry | Schedule) or settlement.at_s < expires_at_s:
         return None
@@ -152,7 +152,7 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
 def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:
     """Return the settlement of an at-most-once job that was about to be sent when its process died.
 
-    `specs` says what its target's catalogue knows of a command.
+    `specs` returns the `CommandSpec` of an endpoint from its target's catalogue, or None. `now_s`: epoch seconds.
     """
     return _settle_orphan(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
 

@@ -90,8 +90,8 @@ def is_signable(submission: Submission) -> bool:
 def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, queue: str | None = None) -> str:
     """Return the third argument of a job: its signature. With a `queue`, it is for that one alone.
 
-    `at_s` is now or, for a job that is to run later, when it is due, in epoch seconds. Call it only for what
-    `is_signable`: no other job is let in.
+    `at_s` is now or, for a job that is to run later, when it is due, in epoch seconds. Call it only if
+    `is_signable`: no other signature is accepted.
     """
     version = _version(covers_queue=queue is not None)
     return _format(

@@ -71,7 +71,7 @@ def check_limits(target: Target) -> Iterator[Finding]:
 
 
 def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield the targets that get no jobs because a person or the server paused them."""
+    """Yield a finding for each pause, by a person or the server, because of which a target gets no jobs."""
     found = paused_targets(client, [target.name for target in config.targets])
     for target in config.targets:
         yield from (_pause(target.name, pause) for pause in found.get(target.name, ()))

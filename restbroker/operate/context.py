@@ -1,4 +1,4 @@
-"""What the configuration knows of a job in Redis: which target serves it, what its command is, what of it is secret.
+"""Facts from the configuration about a job in Redis: the target that serves it, its command, and its secrets.
 
 Made once by any code that shows jobs or acts on them, for `find`, `act` and `explain`. Always holds: a command that is
 unknown is not safe to repeat.

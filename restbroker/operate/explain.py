@@ -1,4 +1,4 @@
-"""A job's story: where it is now or how it ended, what became of its tries, and what people did with it.
+"""A job's timeline: where it is now or how it ended, the results of its tries, and what people did with it.
 
 Called by `restbroker explain` and by a job's page. Always holds: changes nothing; reads no more than its limits allow,
 and says where it did not search to the end; shows nothing that must stay hidden. If Redis refuses one question, as for

@@ -31,7 +31,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 @attrs.frozen
 class Budget:
-    """How much a search may read before it returns a place to go on from.
+    """How much a search may read before it returns a place to continue from.
 
     `gives_way`: the process has other work, so the search rests as long as it works.
     """

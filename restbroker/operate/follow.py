@@ -1,4 +1,4 @@
-"""What became of jobs that a person sent again: done, failed once more and for what cause, or still on their way.
+"""The results of jobs that a person sent again: done, failed once more and for what cause, or not ended yet.
 
 Called by `retry --wait`, `edit --retry --wait` and the page of an action. Always holds: changes nothing; a job counts
 as gone only if a walk through all places met it nowhere, twice; places that were not searched to the end are named.
@@ -46,7 +46,7 @@ class FailureCount:
 
 @attrs.frozen(kw_only=True)
 class ActionResult:
-    """Counts of an action's jobs by what became of them.
+    """Counts of an action's jobs by their results.
 
     `done`: delivered. `dropped`: ended without delivery, as the jobs asked. `failed`: in the retry or dead set, by
     cause, largest first. `waiting`: in a queue, for their server, or for a new time that a person set; `queues` names
@@ -127,7 +127,7 @@ def follow(
     elsewhere: Collection[str] = frozenset(),
     keeps_ends: bool = False,
 ) -> ActionResult:
-    """Return what became of these jobs, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
+    """Return the results of these jobs, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
 
     `elsewhere`: those that were sent to queues which no target here serves. `keeps_ends`: brokers record how each job
     ends (`History`). Raise `StoreUnavailable`.

@@ -49,7 +49,7 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
 
 
 def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
-    """Return the job in these bytes, with `secrets` masked."""
+    """Return the job in these bytes, with `secrets` masked. `at_s` (epoch seconds) is its `StoredJob.at_s`."""
     return display.show_or_explain(
         lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, error_class=None, message=line)
     )

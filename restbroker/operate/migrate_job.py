@@ -44,7 +44,7 @@ Plan: TypeAlias = Retry | Kill | Keep
 
 
 def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge: int = 0) -> Plan:
-    """Return what to do with a member of the retry set.
+    """Return whether a member of the Go original's retry set is to be retried, becomes dead, or stays.
 
     `nudge` (microseconds) makes it differ from an equal member of the set that it goes to.
     """

@@ -1,6 +1,6 @@
-"""The figures of the whole system as one plain value: totals, queues, and processes with their targets.
+"""The stats of the whole system as one plain value: totals, queues, and processes with their targets.
 
-Called by `restbroker stats`. Always holds: a process' own figures (its snapshot) may be another version's, so every
+Called by `restbroker stats`. Always holds: a process' own numbers (its snapshot) may be another version's, so every
 field of them may be missing.
 """
 
@@ -70,7 +70,7 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
 
 def stats_from(client: Client, seen: Overview) -> SystemStats:
-    """Return the figures of `system_stats` from `seen`, which was read before. Raise `StoreUnavailable`."""
+    """Return the stats as `system_stats` does, from `seen`, which was read before. Raise `StoreUnavailable`."""
     targets = {lane.registration.process.target for lane in seen.identities if lane.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {

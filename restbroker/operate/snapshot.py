@@ -1,6 +1,6 @@
-"""What a process says of itself with each heartbeat, its snapshot: for display, and for code that pushes a job.
+"""Reads the snapshot that a process writes with each heartbeat: for display, and for code that pushes a job.
 
-Used by the figures, `check`, `stats --watch` and `enqueue`. Always holds: another version may have written it, so every
+Used by the stats, `check`, `stats --watch` and `enqueue`. Always holds: another version may have written it, so every
 field may be missing.
 """
 

@@ -1,4 +1,4 @@
-"""What the broker expects of a server's connector, and what a connector may use of the broker.
+"""The interface between the broker and a server's connector: what each may use of the other.
 
 Public: packages of others are written to it (docs/write-a-server-kind.md). A change here, in `servers.parts` or in
 anything else that the page lets a package import goes into CHANGELOG.md. If an older kind can go on without the
@@ -322,7 +322,7 @@ class Logins(Protocol):
         ...
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
-        """Return what Redis has of each user's login, in the order of `users`.
+        """Return the state of each user's login in Redis, in the order of `users`.
 
         If that is another login than before, a stream that was opened before gets nothing any more.
         """

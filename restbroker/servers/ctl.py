@@ -80,7 +80,7 @@ class CtlDialect:
 
 
 def read_reply(details: Mapping[str, Json]) -> JobReply:
-    """Return what a job's reply says; members that are missing or of another type are taken as empty."""
+    """Return the end of a job from the members of its reply; missing ones, or of another type, count as empty."""
     error, status = details.get("error"), details.get("status")
     code = error.get("code") if isinstance(error, Mapping) else None
     return JobReply(

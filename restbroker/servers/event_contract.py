@@ -50,7 +50,7 @@ class Offer(Protocol):
 
 
 class Intake(Protocol):
-    """The way of events to Redis."""
+    """Takes events of readers, and pushes their jobs to Redis."""
 
     def offer(self, source: EventSource, events: Sequence[ServerEvent], /) -> Offer:
         """Have these events pushed in this order, without waiting; raise `ValueError` for one that no JSON can hold."""

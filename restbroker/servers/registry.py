@@ -137,9 +137,9 @@ def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
 
 
 def requests(kind: str) -> Mapping[str, str]:
-    """Return what each command sends (`POST /users`), for a kind whose commands are one request each.
+    """Return the method and path of each command (`POST /users`), for a kind whose commands are one request each.
 
-    The page that lists them is made of it.
+    The page that lists them is made from it.
     """
     found: Mapping[str, str] = _package(kind).part("catalogue").requests()
     return found

@@ -64,9 +64,10 @@ class Connections:
 
     @contextlib.contextmanager
     def bound_connection(self, longest_s: float) -> "Iterator[ConnectionLimits]":
-        """Bound a connection, which is the block: it rests for `longest_s` at most, and not once the process stops.
+        """Cancel the block, which serves one connection, after `longest_s` seconds without a request.
 
-        It starts at rest; call `note_busy` and `note_idle` of the yielded `ConnectionLimits` as requests begin and end.
+        Cancel it at once when the process stops and no request is under way. The connection begins without a request;
+        call `note_busy` and `note_idle` of the yielded `ConnectionLimits` as requests begin and end.
         """
         with trio.CancelScope() as scope:
             life = ConnectionLimits(scope, self._idle, longest_s)

@@ -31,7 +31,7 @@ class RequestLines:
     """The first bytes of the line that the next byte belongs to, as far as they came."""
 
     def ascii(self, data: bytes) -> bytes:
-        """Return the data with the first line of each request without a body in ASCII."""
+        """Return the data with each byte beyond ASCII encoded (`<C3>`) in the first line of each GET or HEAD."""
         # Not `splitlines`, which takes a lone carriage return for the end of a line.
         *whole, rest = data.split(b"\n")
         return b"".join([self._part(part + b"\n") for part in whole] + [self._part(rest)])

@@ -35,7 +35,7 @@ class ReceivedCommand:
 
 @attrs.define(eq=False)
 class Exchange:
-    """One request, and the way to answer it. `path` is as it was sent; `headers` have lower-case names."""
+    """One request, with methods to answer it. `path` is as it was sent; `headers` have lower-case names."""
 
     method: str
     path: str

@@ -136,8 +136,8 @@ class Connection:
 class Waiter:
     """The wait for jobs in one queue, over a connection of its own, without a thread: only connecting needs one.
 
-    A wait that is over may leave its blocking command behind, still unanswered: the next wait goes on with it. Nothing
-    is lost by that, since the answer says no more than to look again; it may be a stale one.
+    A wait that ended may leave its blocking command unanswered on the connection: the next wait uses that command. No
+    job is lost by this, since its answer takes none; but it may be outdated, so that the queue is empty.
     """
 
     def __init__(self, open_client: Callable[[], Client]) -> None:

@@ -1,4 +1,4 @@
-"""Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `operate.events`.
+"""Events of servers in Redis: pushes a job for each, and keeps the recent events. Used by `events`, `operate.events`.
 
 A notification that is no event becomes a dead job. Always holds: a queue's name is in the set of queues before its
 first job; each event by itself is pushed, known to have been pushed, or refused; the list of recent events holds the
@@ -37,7 +37,7 @@ _COPIES: Final = 100_000
 
 @light
 class IncomingEvent:
-    """An event on its way: the complete job for its queue, with its id, and what is noted of the event (JSON).
+    """An event to push: the complete job for its queue, with its id, and its record for the recent events (JSON).
 
     `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: the
     mark of a message that this broker sent, if that is not to come back within `own_ms`. `test_mark`: the mark of the
@@ -57,7 +57,7 @@ class IncomingEvent:
 
 @attrs.frozen
 class RecentEvent:
-    """What was noted of an event. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
+    """The record of a recent event. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 
     name: str
     event: bytes
@@ -133,7 +133,7 @@ def add_dead_jobs(client: Client, jobs: Sequence[bytes]) -> None:
 
 
 def newest(client: Client, after: str = "") -> list[RecentEvent]:
-    """Return what was noted after the entry named `after`, or all that is kept, oldest first."""
+    """Return the recent events after the entry named `after`, or all that are kept, oldest first."""
     start = f"({after}" if after else "-"
     found = [
         pair(entry)

@@ -34,7 +34,7 @@ class ProcessInfo:
 
 @attrs.frozen
 class Registration:
-    """What an identity wrote at its start. `queues` are in the order of their indices, the first being 1.
+    """The record that an identity wrote at its start. `queues` are in the order of their indices, the first being 1.
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
@@ -58,13 +58,13 @@ def fenced_identities(client: Client) -> Mapping[str, int]:
 
 
 def read(client: Client, identity: str) -> Registration | None:
-    """Return what an identity wrote at its start; None if there is no record. Raise `StoreRefused` if it is damaged."""
+    """Return the record of an identity; None if there is none. Raise `StoreRefused` if it is damaged."""
     fields = mapping(client.command("HGETALL", client.keys.info(identity)))
     return read_fields(fields) if fields else None
 
 
 def read_fields(fields: Mapping[str, bytes]) -> Registration:
-    """Return what an identity wrote at its start, from its hash's fields. Raise `StoreRefused` if some are missing."""
+    """Return the record of an identity from the fields of its hash. Raise `StoreRefused` if some are missing."""
     try:
         words = {name: fields[name].decode() for name in ("hostname", "boot_id", "pid_namespace", "target")}
         found = ProcessInfo(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)

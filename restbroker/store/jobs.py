@@ -70,7 +70,7 @@ class Limits:
 
 @attrs.frozen
 class FetchRequest:
-    """What a worker pool asks for. `queues` are registered names, served in this order, which may differ each time.
+    """A worker pool's request for jobs. `queues` are registered names, served in this order, which may vary.
 
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs

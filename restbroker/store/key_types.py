@@ -1,6 +1,7 @@
 """Which keys are of another type than restbroker needs, because other programs use their names for other things.
 
-Used by the figures and by `check`. Always holds: it changes nothing, and a key that does not exist is of every type.
+Used by `operate` for the stats, and by `check`. Always holds: it changes nothing, and a key that does not exist is of
+every type.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

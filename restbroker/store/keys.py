@@ -157,7 +157,7 @@ class Keys:
 
     @property
     def tokens(self) -> str:
-        """HASH name of a token → when a job was last let in with it, epoch seconds."""
+        """HASH name of a token → when a job was last admitted with it, epoch seconds."""
         return self._key("restbroker:tokens")
 
     def done_jobs(self, queue: str) -> str:

@@ -170,12 +170,12 @@ def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> 
 
 
 def read_state(client: Client, target: str, user: str) -> LoginState:
-    """Return what is noted of the user; None: nothing."""
+    """Return the recorded state of the user's login; None: there is none."""
     return read_states(client, target, [user])[0]
 
 
 def read_states(client: Client, target: str, users: Sequence[str]) -> list[LoginState]:
-    """Return what is noted of each user, in their order; None: nothing."""
+    """Return the recorded state of each user's login, in the order of `users`; None: there is none."""
     if not users:
         return []
     return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]

@@ -52,7 +52,7 @@ def add(client: Client, executions: Sequence[Executions]) -> None:
 
 
 def read(client: Client, minutes_s: Sequence[int]) -> list[Minute]:
-    """Return what all processes wrote about the minutes that begin at these times (epoch seconds).
+    """Return the executions of all processes in the minutes that begin at these times (epoch seconds).
 
     This takes two round trips. Raise `StoreUnavailable` or `StoreRefused`.
     """

@@ -73,7 +73,7 @@ def queue_names(client: Client) -> frozenset[str]:
 
 
 def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
-    """Return how the original's lists are now; each is a queue and a process id. Raise `StoreUnavailable`."""
+    """Return the state of each of the original's lists; each is (queue, process id). Raise `StoreUnavailable`."""
     keys = [client.keys.go_in_progress(queue, process_id) for queue, process_id in lists]
     replies = client.commands([command for key in keys for command in (("LLEN", key), ("LINDEX", key, 0))])
     pairs = zip(replies[::2], replies[1::2], strict=True)

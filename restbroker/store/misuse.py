@@ -65,7 +65,7 @@ def find_misused_keys(
 
 
 def keys_of(command: Sequence[Argument]) -> Sequence[Argument]:
-    """Return the keys that a command touches: what follows its name, or the keys of a script."""
+    """Return the keys that a command touches: the word behind its name, or the keys of a script."""
     if command and command[0] == "EVALSHA":
         return command[_KEYS_BEHIND : _KEYS_BEHIND + int(command[_KEYS_BEHIND - 1])]
     return command[1:2]

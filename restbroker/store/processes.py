@@ -70,7 +70,7 @@ def remove(client: Client, name: str) -> None:
 
 
 def work_of(client: Client, pids: Collection[int]) -> list[bytes]:
-    """Return what the records of these processes of this host show of their jobs in progress (JSON).
+    """Return the jobs in progress (JSON) in the records of the processes of this host with these pids.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -82,7 +82,7 @@ def work_of(client: Client, pids: Collection[int]) -> list[bytes]:
 
 
 def all_work(client: Client) -> list[bytes]:
-    """Return what the records of all processes show of their jobs in progress (JSON).
+    """Return the jobs in progress (JSON) in the records of all processes.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

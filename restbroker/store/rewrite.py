@@ -20,7 +20,7 @@ _TURN_MS: Final = 600_000
 
 @attrs.frozen
 class AppendOnlyFile:
-    """What Redis says of its append-only file. `is_whole`: it was written again in this run of Redis.
+    """The state of Redis' append-only file. `is_whole`: it was written again in this run of Redis.
 
     `is_under_way`: that is being done, or about to be. `has_failed`: Redis could not do it the last time.
     """
@@ -33,7 +33,7 @@ class AppendOnlyFile:
 
 
 def append_only_file(client: Client) -> AppendOnlyFile:
-    """Return what Redis says of its append-only file. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Return the state of Redis' append-only file. Raise `StoreUnavailable` or `StoreRefused`."""
     fields = info(text(client.command("INFO", "server")) + text(client.command("INFO", "persistence")))
     has_failed = fields.get("aof_last_bgrewrite_status") == "err"
     return AppendOnlyFile(

@@ -36,7 +36,7 @@ class RoomMembership:
 
     @property
     def mark(self) -> str:
-        """A digest that stands for the login."""
+        """A digest of the stream's id, which identifies the login and reveals nothing of it."""
         return hashlib.sha256(self.stream.encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
 """Facts about the Redis server itself.
 
-Used by the reaper (is it still the same server?), at a start, by `check`, `migrate`, the figures and `verify`. Always
-holds: what a managed Redis hides (CONFIG) is None, not an error.
+Used by the reaper (is it still the same server?), at a start, by `check`, `migrate`, the stats and `verify`. Always
+holds: a setting that a managed Redis hides (CONFIG) is None, not an error.
 """
 
 import re

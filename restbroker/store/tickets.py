@@ -29,7 +29,7 @@ def ticket_queue(ticket: str) -> int:
 
 
 def generation_of(identity: str) -> str:
-    """Return what all identities of one generation of a process share: one without its target, which has no colon."""
+    """Return the name of an identity's generation, `host:pid:nonce`: the identity without `:target`."""
     return identity.rpartition(":")[0]
 
 

@@ -53,7 +53,7 @@ class Piece:
 
     @property
     def with_ranks(self) -> Iterator[tuple[int, bytes]]:
-        """Each job with its rank; b"" stands for one that is too large to be read."""
+        """Each job with its rank; b"" in place of one that is too large to be read."""
         return ((self.rank - place, job) for place, job in enumerate(self.jobs))
 
 

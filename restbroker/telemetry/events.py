@@ -92,7 +92,7 @@ class StoreLost:
 
 @attrs.frozen
 class StoreOutageChanged:
-    """An outage of Redis goes on for another reason."""
+    """An outage of Redis lasts, and its reason has changed; it began `for_s` seconds ago."""
 
     message: str
     for_s: float
@@ -112,7 +112,7 @@ class StoreRewrite:
 
 @attrs.frozen
 class IdentityFenced:
-    """This process lost its identity, and goes on with another."""
+    """This process lost its identity, and continues under another."""
 
     identity: str
 

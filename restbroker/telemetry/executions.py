@@ -91,7 +91,7 @@ class ExecutionCounts:
                 pass
 
     def take(self) -> tuple[Executions, ...]:
-        """Return what was counted since the last take, the oldest first, and forget it.
+        """Return the executions counted since the last take, the oldest first, and remove them.
 
         At most 50; after a long outage of Redis the next takes return the rest.
         """

@@ -198,8 +198,8 @@ METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROC
 class MergedMetrics:
     """The values of a group's workers as those of one process. `expected`: how many workers there should be.
 
-    What a worker sent last stays in the counters when it is gone. What it did after that is lost for /metrics: nothing
-    when it ends well, two seconds when it is killed.
+    The last values that a worker sent stay in the counters when it is gone. Later ones are lost for /metrics: none when
+    it ends normally, those of two seconds when it is killed.
     """
 
     expected: int

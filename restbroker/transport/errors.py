@@ -33,7 +33,7 @@ class MaybeSent(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what happened, as text without a full stop: the system's words for an OSError, else the error's own."""
+    """Return the error as text without a full stop: the system's words for an OSError, else the error's own."""
     if isinstance(error, OSError) and error.strerror:
         # Trio's own text has an address in it as Python writes it. The numbers of TLS and of names mean other things.
         if error.errno is not None and error.errno in errno.errorcode and not isinstance(error, ssl.SSLError):

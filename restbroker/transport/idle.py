@@ -53,8 +53,8 @@ class Connection:
 class PartialExchange:
     """An exchange over a lent connection whose request has been sent, at least in part, and whose answer is not whole.
 
-    `message`: the request, of which `sent` bytes have left. `received`: what came so far. `error`: what broke the
-    connection, if anything did. `started_s` and `due_s` are on Trio's clock.
+    `message`: the request, of which `sent` bytes have left. `received`: the bytes of the answer so far. `error`: the
+    error that broke the connection, if any. `started_s` and `due_s` are on Trio's clock.
     """
 
     connection: Connection

@@ -42,8 +42,8 @@ class Wire(Protocol):
 class PlainWire:
     """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured).
 
-    While its `run` runs, `arrivals` tells the wire when something came; `_waiting` is the task that waits for that, and
-    `_got` is what came.
+    While its `run` runs, `arrivals` calls the wire when it is readable; `_waiting` is the task that waits for that, and
+    `_got` the bytes or error for it.
     """
 
     __slots__ = ("_arrivals", "_got", "_is_watched", "_listener", "_look", "_socket", "_waiting", "has_sent")

@@ -369,7 +369,7 @@ def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -
 
 
 def read(name: str, form: MultiDict[str, str]) -> ActionForm:
-    """Return what a form asks for; raise `UsageError` if it is none of ours."""
+    """Return the action that a form requests; raise `UsageError` if it is none of ours."""
     verb = form.get("verb", "")
     if verb not in _VERBS:
         raise UsageError("No action was chosen.", "Go back, and press a button.")

@@ -26,8 +26,8 @@ TIMEOUT_S = 8.0
 class AdminConnection:
     """A connection to Redis for visitors' requests; `causes` serves live pages too.
 
-    `config` returns the configuration as it is now, `context` what it knows of jobs. Both may read files of secrets, so
-    call them in the connection's thread.
+    `config` returns the configuration as it is now, `context` its facts for showing jobs. Both may read files of
+    secrets, so call them in the connection's thread.
     """
 
     connection: Connection

@@ -111,7 +111,10 @@ class EditPages:
         return await self._form(name, key, {"command": request.args.get("command", "")})
 
     async def act(self, name: str, key: str) -> Response:
-        """Return what the filled-in form would change; if it is the confirmation of that, make the change."""
+        """Return the page that shows what the filled-in form would change; make the change if this confirms it.
+
+        Return the form again, with the reason, if it cannot be read or changes nothing.
+        """
         form = await request.form
         if (token := form.get("edit")) is not None:
             return await self._confirm(name, key, token, form)
@@ -129,7 +132,7 @@ class EditPages:
         return await self._form_of_all(_EditSelection.of(name, request.args), request.args)
 
     async def act_all(self, name: str) -> Response:
-        """Return what the form for all jobs that match would change; it is confirmed as every other action is."""
+        """Return the page that shows what the form would change in all jobs that match; `ActPages` confirms it."""
         form = await request.form
         meant = _EditSelection.of(name, form)
 

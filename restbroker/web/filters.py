@@ -20,7 +20,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u20
 
 
 def plain(value: object) -> object:
-    """Return what a template puts into a page: texts with invisible characters as escapes, a dash for None."""
+    """Return the value as a template shows it: texts with invisible characters as escapes, a dash for None."""
     if value is None:
         return UNKNOWN
     if isinstance(value, str) and not isinstance(value, Markup):
@@ -66,7 +66,7 @@ def moment(at_s: object) -> str:
 
 
 def pause(value: object) -> str:
-    """Return in words what is known of a pause: by whom or for which reason, why, and for how much longer."""
+    """Return a pause in words: by whom or for which reason, why, and for how much longer, as far as it says."""
     if not isinstance(value, Mapping):
         return ""
     who, why, left_s = value.get("who"), value.get("why"), value.get("left_s")

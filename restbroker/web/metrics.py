@@ -72,9 +72,10 @@ async def _redis_samples(connection: Connection, read: Callable[[Client], Sample
 
 
 def read_redis(client: Client, served: Sequence[str], targets: Sequence[str]) -> Samples:
-    """Return what Redis holds of these queues and targets; it is the same in every process on that Redis.
+    """Return the metrics of these queues and targets in Redis, which are the same in every process on that Redis.
 
-    What Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis is away.
+    A metric that Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis
+    is away.
     """
     parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served), _sets, _dead, _totals]
     parts.append(partial(_pauses, targets=targets))

@@ -61,7 +61,10 @@ class PendingValues(Generic[T]):
 
 
 def complete(edit: Edit, client: Client, admin: AdminConnection) -> Edit:
-    """Return the edit with the present tokens and server versions; call it in the connection's thread."""
+    """Return the edit with the tokens as they are now and a function that reads server versions from Redis.
+
+    Call it in the connection's thread, since it may read files.
+    """
     return attrs.evolve(edit, tokens=admin.tokens(), version=lambda queue: version_of(client, queue))
 
 

@@ -19,7 +19,10 @@ _MOST_ADDRESSES = 1000
 
 @attrs.define(eq=False)
 class Sessions:
-    """The logins of visitors; `now_s` returns seconds that never jump. A visit's name is a secret, and its cookie."""
+    """The logins of visitors; `now_s` returns seconds that never jump.
+
+    A visitor is identified by a name, which is secret, and kept in their cookie.
+    """
 
     now_s: Callable[[], float]
     _key: bytes = attrs.field(factory=lambda: secrets.token_bytes(32), repr=False)

@@ -95,7 +95,7 @@ class Supervisor:
         return max(self._codes, default=0)
 
     def view(self) -> View:
-        """Return how all workers are, as one: ready when each is."""
+        """Return the views of all workers as one, ready when each of them is."""
         views = [worker.view for worker in self._workers.values()]
         views += [STARTING] * (self.count - len(views))
         seen = together(views, stopping=self._stop.is_set())

@@ -51,7 +51,7 @@ class Status:
         self._finishing = [one for one in self._finishing if one is not pools]
 
     def view(self) -> View:
-        """Return how the broker is now."""
+        """Return the present state of the broker."""
         closed = {
             pool.plan.target.name: pool.breaker.reason.code for pool in self._pools if pool.breaker.reason is not None
         }

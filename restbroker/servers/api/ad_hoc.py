@@ -51,7 +51,7 @@ def _secret(name: str) -> Argument:
 
 @attrs.frozen(eq=False, repr=False)
 class AdHoc:
-    """One ad-hoc command; `node` is what follows `ADMIN` and `#` in its node.
+    """One ad-hoc command; `node` is the part of its node behind `ADMIN` and `#`.
 
     `fields`: field of its form → the argument that it is. `account`: the field that names the account, as a list if
     that is `accountjids`; "" if the command is about a host. `constants`: fields that are always the same. `since`: the

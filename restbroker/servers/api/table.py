@@ -44,7 +44,10 @@ class Form(NamedTuple):
     nonempty: bool = False
 
     def take(self, name: str, value: Json, host: str | None) -> Json:
-        """Return what is sent for the value; raise `InvalidArguments` if it does not fit."""
+        """Return the value that is sent for a job's `value`; raise `InvalidArguments` if that is not valid.
+
+        `name`: the argument's, for the error. `host`: the target's domain, None if it is not known.
+        """
         sent = value if self.convert is None else self.convert(name, value, host)
         if not self.fits(sent):
             raise wrong_value(name, value, self)

@@ -1,4 +1,4 @@
-"""What `restbroker check` examines in a target whose kind has no check of its own: what the probe finds.
+"""The part of `restbroker check` for a target whose kind has no check of its own: its probe.
 
 Always holds: nothing but the probe is sent, which changes nothing there.
 """
@@ -15,7 +15,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 
 
 async def check(target: Target) -> list[Finding]:
-    """Return what the probe found, or why it got no answer. Safe to cancel.
+    """Send the connector's probe, and return its result, or why it got no answer, as a finding. Safe to cancel.
 
     Raise `ConfigError` if there is no connector.
     """

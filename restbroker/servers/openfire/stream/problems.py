@@ -121,7 +121,7 @@ class ProblemReporter:
     _users: set[str] = attrs.field(factory=set)
 
     def add_user(self, user: str, facts: Callable[[], StreamInfo]) -> None:
-        """Note that this process reads the user's stream; `facts` returns what is known of the stream."""
+        """Note that this process reads the user's stream; `facts` returns the stream's attributes."""
         self._users.add(user)
         if self.states is not None:
             self.states.watch(user, facts)
