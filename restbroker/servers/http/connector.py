@@ -1,8 +1,9 @@
 """The connector for any HTTP API: one command is one request, as its recipe says.
 
 `app` opens it through the registry. Always holds: a command that the configuration lacks is refused before anything is
-sent; no redirect is followed; the probe changes nothing. To a server that said that it is busy, nothing is sent for a
-while, a minute at most, not even a probe; after refused logins, one probe serves all jobs that met them.
+sent; no redirect is followed; the probe changes nothing. After an answer that the server is busy, no probe is sent for
+a while, a minute at most, so that the target stays paused; after refused logins, one probe serves all jobs that met
+them.
 """
 
 from collections.abc import Callable
