@@ -17,8 +17,9 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.config.tokens import Token
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, expiry, hiding, redact, signing
+from restbroker.job import arguments, claims, expiry, hiding, redact, signing
 from restbroker.job.arguments import Submission
+from restbroker.job.claims import JobClaims
 from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
@@ -179,8 +180,13 @@ class Admission:
         if isinstance(expires_at_s, Reason):
             job.prove(accepted, proof, fingerprint)
             return expires_at_s
+        claimed = self._claims(accepted, proof, endpoint.timeout_s)
+        if isinstance(claimed, Reason):
+            job.prove(accepted, proof, fingerprint)
+            return claimed
         tokens.used[proof.token.name] = now_s
-        job.admit(accepted, proof, fingerprint, once=endpoint.at_most_once, expires_at_s=expires_at_s)
+        once = endpoint.at_most_once
+        job.admit(accepted, proof, fingerprint, once=once, expires_at_s=expires_at_s, claims=claimed)
         return AdmittedJob(accepted, asked, endpoint)
 
     def _expires_at_s(self, payload: Job, endpoint: Endpoint) -> float | None | Reason:
@@ -191,6 +197,20 @@ class Admission:
             return None
         found = expiry.read(payload.fields, endpoint.expire_s)
         return found if found is None or isinstance(found, Reason) else found - self.health.clock_ahead_s
+
+    def _claims(self, payload: Job, proof: Proof, timeout_s: float) -> JobClaims | None | Reason:
+        """Return what the job claims; None: nothing. No claim ends while a request of `timeout_s` is under way."""
+        fields, target = payload.fields, self.plan.target
+        lock = claims.lock_of(fields) if claims.LOCK_FIELD in fields else None
+        key = (
+            claims.read_key(fields, _own_jid(payload)) if target.idempotency_s and claims.KEY_FIELD in fields else None
+        )
+        if isinstance(key, Reason):
+            return key
+        if key is None:
+            return None if lock is None else JobClaims(payload.jid, lock=lock)
+        name = claims.once_name(target.name, proof.token.name, key)
+        return JobClaims(payload.jid, name, target.idempotency_s + timeout_s, lock)
 
     def _let_in_from(self, payload: Job) -> str:
         """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.

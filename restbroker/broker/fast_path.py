@@ -2,8 +2,8 @@
 
 A plain job is one that no step has to wait for or look at twice:
 - its payload, arguments and token are right, as `admission.py` finds for all jobs; nothing is known of an earlier run;
-- it has not expired, is not signed, has no slot and no `traceparent`, and need not run at most once; nothing limits the
-  rate of its target;
+- it has not expired, is not signed, claims nothing (`job.claims`), has no slot and no `traceparent`, and need not
+  run at most once; nothing limits the rate of its target;
 - its connector has a plan for the endpoint (`Plan`): the request differs in its body alone;
 - the lease is fresh, and a kept-alive connection over plain TCP is idle once the breaker admits it.
 All of that is decided before its first byte. A plain answer is whole, has a length, keeps its connection, and is one
@@ -31,6 +31,7 @@ from restbroker.broker.link import SendChecks
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.job.claims import KEY_FIELD, LOCK_FIELD
 from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job
 from restbroker.job.outcome import Delivered, Reason
 from restbroker.job.signing import ACCEPTED_FIELD
@@ -42,7 +43,9 @@ from restbroker.transport.wire import PlainWire
 
 _ENDPOINTS: Final = 500
 """How many endpoints are kept, each once for each queue."""
-_NOT_PLAIN: Final = frozenset((ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, "traceparent"))
+_NOT_PLAIN: Final = frozenset(
+    (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, KEY_FIELD, LOCK_FIELD, "traceparent")
+)
 """Fields of which a plain job has none."""
 _MOST_ARGS: Final = 4
 _REPLY_IDS: Final = frozenset((type(None), str, int, float))

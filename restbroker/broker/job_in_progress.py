@@ -21,6 +21,7 @@ import attrs
 import trio
 
 from restbroker.broker.tokens import Proof
+from restbroker.job.claims import JobClaims
 from restbroker.job.job import Job, memory_bytes
 from restbroker.job.policy import Context
 from restbroker.job.settlement import Fingerprint, Settlement
@@ -110,6 +111,8 @@ class JobInProgress:
     at_most_once: bool = False
     expires_at_s: float | None = None
     """When it must not be sent any more (epoch seconds, our clock); None: it never expires."""
+    claims: JobClaims | None = None
+    """What it claims, if it must not be done twice; else None."""
     in_slot: bool = False
     """Whether it has a place in its command's slot, beside the breaker's limit."""
     effected: bool = False
@@ -177,16 +180,19 @@ class JobInProgress:
         *,
         once: bool,
         expires_at_s: float | None = None,
+        claims: JobClaims | None = None,
     ) -> None:
         """Note that it is admitted; a job that waited for its slot is admitted a second time.
 
         `once`: it must run at most once. `expires_at_s` (epoch seconds): from then on it must not be sent; None: it
-        never expires. Raise `IllegalTransition` if it is marked or sent already, or its settlement is decided.
+        never expires. `claims`: what it claims; None: nothing. Raise `IllegalTransition` if it is marked or sent
+        already, or its settlement is decided.
         """
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
+        self.claims = claims
 
     def mark(self) -> None:
         """Note that Redis marked it as about to be sent. Raise `IllegalTransition` if not admitted, or answered."""

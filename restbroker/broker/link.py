@@ -19,6 +19,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target_secrets import remove_secrets, spellings_of
 from restbroker.errors import ConfigError
 from restbroker.job import hiding, redact
+from restbroker.job.claims import JobClaims
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
@@ -35,6 +36,15 @@ class JobTakenAway(Exception):
 
 class JobExpired(Exception):
     """The job expired. It must not be sent."""
+
+
+class JobIsDuplicate(Exception):
+    """Another job has its idempotency key, or the same one that was pushed twice. It must not be sent."""
+
+    def __init__(self, jid: str) -> None:
+        super().__init__(jid)
+        self.jid = jid
+        """The id of the job that has the key."""
 
 
 class SendingStopped(Exception):
@@ -97,8 +107,9 @@ class JobLink:
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send a request that has an effect, and return the answer; mark an at-most-once job in Redis first.
 
-        Raise `JobTakenAway`, `JobExpired` or `SendingStopped` if it may not be sent, or what `Transport.send` raises.
-        Await it at once. This method is not `async`, since each level of coroutines costs time at every wake-up.
+        Raise `JobTakenAway`, `JobExpired`, `JobIsDuplicate` or `SendingStopped` if it may not be sent, or what
+        `Transport.send` raises. Await it at once. This method is not `async`, since each level of coroutines costs time
+        at every wake-up.
         """
         if self.partial is not None:
             return self._resume(request)
@@ -106,6 +117,8 @@ class JobLink:
             # It goes on behind what was answered; of this one no byte has left.
             self.job.finish_part()
             self._took = self.has_continued = False
+        if self.job.claims is not None and not self.job.effected:
+            return self._send_claimed(request, self.job.claims)
         if self.job.at_most_once:
             return self._send_marked(request)
         return self.send_checks.transport.send(request, self)
@@ -163,6 +176,18 @@ class JobLink:
             return await self.send_checks.transport.send(request)
         except MaybeSent as problem:
             raise NotSent(problem.message, timed_out=problem.timed_out) from problem
+
+    async def _send_claimed(self, request: Request, claimed: JobClaims) -> Response:
+        """Send the request once the job has its claims. Of a job that is done in part, the rest is sent without."""
+        self.may_send()
+        taken = await self.send_checks.redis_checks.claim(self.job.ticket, claimed)
+        if taken is False:
+            raise JobTakenAway
+        if taken is not True:
+            raise JobIsDuplicate(taken)
+        if self.job.at_most_once:
+            return await self._send_marked(request)
+        return await self.send_checks.transport.send(request, self)
 
     async def _send_marked(self, request: Request) -> Response:
         self.may_send()

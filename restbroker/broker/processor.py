@@ -8,7 +8,8 @@
 3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
    fresh lease, and, if its connector says so, for its time. It stays reserved meanwhile and uses up no try; for its
    slot and its time it waits without a worker (`slots.py`, `delayed.py`).
-4. **Marked**, if its command must run at most once: Redis notes that it is about to be sent. After a crash, what is
+4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
+   **Marked**, if its command must run at most once: Redis notes that it is about to be sent. After a crash, what is
    marked becomes dead and what is not is requeued.
 5. **Sent.** In the instant before the first byte leaves, the link asks once more whether the job is ours, the breaker
    admits it and the lease is fresh (`link.py`). From then on it may have run.
@@ -42,6 +43,7 @@ from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.link import (
     JobExpired,
+    JobIsDuplicate,
     JobLink,
     JobTakenAway,
     SendChecks,
@@ -293,6 +295,9 @@ class Processor:
             except JobExpired:
                 self.settler.expire(job, admitted.payload)
                 return
+            except JobIsDuplicate as why:
+                self.settler.end_duplicate(job, admitted.payload, why.jid)
+                return
             partial = None
             if isinstance(outcome, Denied | Unsent):
                 misses = misses or _Misses(answers)
@@ -313,15 +318,15 @@ class Processor:
         """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
-        matter what the connector made of it. No exception of the connector gets out but `NotYet` and `JobExpired`, of
-        an unsent job.
+        matter what the connector made of it. No exception of the connector gets out but `NotYet`, `JobExpired` and
+        `JobIsDuplicate`, of an unsent job.
         """
         link, started_s = JobLink(self.send_checks, job, partial), time.perf_counter()
         if partial is not None:
             started_s -= trio.current_time() - partial.started_s
         try:
             outcome = await self.plan.connector.deliver(call, link)
-        except (JobTakenAway, SendingStopped, JobExpired) as why:
+        except (JobTakenAway, SendingStopped, JobExpired, JobIsDuplicate) as why:
             return self._hold(job, why), time.perf_counter() - started_s
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
             outcome = outcome_of(self.plan, job, error, spec)
@@ -358,13 +363,15 @@ class Processor:
             payload.identity,
         )
 
-    def _hold(self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired) -> Uncertain | None:
+    def _hold(
+        self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
+    ) -> Uncertain | None:
         """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
 
-        None: it waits to be sent, unless it was released. Raise `JobExpired` again.
+        None: it waits to be sent, unless it was released. Raise `JobExpired` and `JobIsDuplicate` again.
         """
         job.hold()
-        if isinstance(why, JobExpired):
+        if isinstance(why, JobExpired | JobIsDuplicate):
             raise why
         if isinstance(why, JobTakenAway):
             self.reservations.release(job.ticket)

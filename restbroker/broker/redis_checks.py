@@ -1,7 +1,7 @@
-"""Three calls of Redis before a job is sent: is it a replay, may it start by the rate limit, and mark it as sent soon.
+"""Calls of Redis before a job is sent: is it a replay, may it start by the rate limit, claim its key, and mark it.
 
-The processor makes the first two, the link the last. Always holds: a job is a replay only if Redis lists it as done, so
-that a recovered, requeued or retried job is none; a share is valid for a quarter of a second only, or a process that
+The processor makes the first two, the link the others. Always holds: a job is a replay only if Redis lists it as done,
+so that a recovered, requeued or retried job is none; a share is valid for a quarter of a second only, or a process that
 was stalled would start a burst; a command under `AtMostOnce` is sent only once Redis lists it as marked, so that a
 crash makes it dead instead of running it again. Checks that come while one of their kind is under way share one call.
 """
@@ -18,34 +18,39 @@ from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.lease import boot_time_s
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
+from restbroker.job import claims
+from restbroker.job.claims import JobClaims
 from restbroker.job.settlement import Fingerprint
+from restbroker.store import claims as store_claims
 from restbroker.store import done_jobs, jobs
+from restbroker.store.claims import ClaimAnswer, ClaimRequest, OtherHolder, UnreadableClaim
 from restbroker.store.connection import Connection
 from restbroker.store.limits import charge
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 ASK_AGAIN_S = 1.0
 _SHARE_S = 0.25
 
 
 @attrs.define(eq=False)
-class _Question(Generic[T]):
+class _Question(Generic[T, A]):
     what: T
-    answer: bool | None = None
+    answer: A | None = None
 
 
 @attrs.define(eq=False)
-class _SharedCalls(Generic[T]):
-    """Questions of one kind. `_call` puts a list of them, and returns the answer to each."""
+class _SharedCalls(Generic[T, A]):
+    """Questions of one kind. `_call` puts a list of them, and returns the answer to each, which is never None."""
 
-    _call: Callable[[list[T]], Awaitable[Sequence[bool]]]
-    _waiting: list[_Question[T]] = attrs.field(factory=list)
+    _call: Callable[[list[T]], Awaitable[Sequence[A]]]
+    _waiting: list[_Question[T, A]] = attrs.field(factory=list)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
-    async def ask(self, what: T) -> bool:
+    async def ask(self, what: T) -> A:
         """Return the answer to one question; raise what `_call` raises. Safe to cancel."""
-        question = _Question(what)
+        question = _Question[T, A](what)
         self._waiting.append(question)
         try:
             async with self._lock:
@@ -54,7 +59,8 @@ class _SharedCalls(Generic[T]):
         finally:
             if question in self._waiting:
                 self._waiting.remove(question)
-        return question.answer is True
+        assert question.answer is not None  # noqa: S101 - it was among all that were asked
+        return question.answer
 
     async def _ask_all(self) -> None:
         questions = list(self._waiting)
@@ -74,13 +80,15 @@ class RedisChecks:
     health: StoreHealth
     has_rate: bool = attrs.field(init=False)
     """Whether the target has a rate limit."""
-    _marks: _SharedCalls[str] = attrs.field(init=False)
-    _replays: _SharedCalls[Fingerprint] = attrs.field(init=False)
+    _marks: _SharedCalls[str, bool] = attrs.field(init=False)
+    _replays: _SharedCalls[Fingerprint, bool] = attrs.field(init=False)
+    _claims: _SharedCalls[ClaimRequest, ClaimAnswer] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Find out once what does not change."""
         self.has_rate = bool(self.plan.limits.emission_us)
         self._marks, self._replays = _SharedCalls(self._mark), _SharedCalls(self._look_up)
+        self._claims = _SharedCalls(self._claim)
 
     async def is_replay(self, fingerprint: Fingerprint) -> bool:
         """Tell whether Redis lists the signed job of this fingerprint as done; False too if Redis refuses the call."""
@@ -118,6 +126,35 @@ class RedisChecks:
                 self.identity.warn_once("MarkRefused", error.message, error.hint)
                 await trio.sleep(ASK_AGAIN_S)
 
+    async def claim(self, ticket: str, claimed: JobClaims) -> bool | str:
+        """Claim what this job alone must do; return False if it must not be sent, as it is not ours any more.
+
+        Return the id of the job that has the claim instead, if there is one. Wait also while Redis refuses to say. A
+        key of another type tells nothing: then the job is sent.
+        """
+        request = ClaimRequest(ticket, claimed.jid, claims.before_sending(claimed, ticket, self.identity.name))
+        if not request.changes:
+            return True
+        while True:
+            try:
+                answer = await self._claims.ask(request)
+            except StoreRefused as error:
+                self.identity.warn_once("ClaimRefused", error.message, error.hint)
+                await trio.sleep(ASK_AGAIN_S)
+                continue
+            if isinstance(answer, OtherHolder):
+                return answer.jid
+            if isinstance(answer, UnreadableClaim):
+                self.identity.warn_once("ClaimRefused", _UNREADABLE, "Find out who writes these keys, and delete them.")
+            return answer is not False
+
+    async def _claim(self, requests: list[ClaimRequest]) -> list[ClaimAnswer]:
+        answer = await self.health.call_until_up(self.store, store_claims.claim, self.identity.name, requests)
+        if isinstance(answer, jobs.IdentityUnknown):
+            self.identity.fence()
+            return [False] * len(requests)
+        return answer
+
     async def _mark(self, tickets: list[str]) -> list[bool]:
         answer = await self.health.call_until_up(self.store, jobs.mark, self.identity.name, tickets)
         if isinstance(answer, jobs.IdentityUnknown):
@@ -127,3 +164,8 @@ class RedisChecks:
 
     async def _look_up(self, fingerprints: list[Fingerprint]) -> list[bool]:
         return await self.health.call_until_up(self.store, done_jobs.are_done, fingerprints)
+
+
+_UNREADABLE = (
+    "A key restbroker:once:… is no text, so that it is unknown whether another job did the same. The job was sent."
+)

@@ -18,10 +18,11 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, display, hiding, retry, rubyjson, sealing, settle
+from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle
+from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.outcome import Deferred, Delivered, Expired, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
@@ -83,7 +84,7 @@ class Reports:
             elif job.status is not None:
                 delivered.append(job)
                 if job.command not in by_endpoint:
-                    by_endpoint[job.command] = took_s.setdefault(self._mask(job.command), [])
+                    by_endpoint[job.command] = took_s.setdefault(self.mask(job.command), [])
                 by_endpoint[job.command].append(job.took_s)
         if delivered:
             self.identity.report(JobsDelivered(self.plan.target.name, took_s, partial(self._each, delivered)))
@@ -116,11 +117,11 @@ class Reports:
         jid, attempt = (spare_jid(self.identity.name, job.ticket), 1)
         if payload is not None:
             jid, attempt = payload.jid, payload.attempt
-        command, jid = self._mask(job.command or "?"), self._mask(jid)
+        command, jid = self.mask(job.command or "?"), self.mask(jid)
         return self.plan.target.name, job.queue, command, jid, outcome, fate, attempt, duration_s
 
-    def _mask(self, text: str) -> str:
-        """Return a producer's own text, or a mask if it put the token into the wrong place."""
+    def mask(self, text: str) -> str:
+        """Return a producer's own text, or a mask if they put the token into the wrong place."""
         for token in self.plan.tokens.values:
             if token in text:
                 return hiding.MASK
@@ -144,10 +145,11 @@ class Settler:
         `duration_s`: how many seconds the delivery took.
         """
         if isinstance(outcome, Delivered):
-            done = settle.acknowledge(payload, job.reply_id)
-            if done is not None:
-                if job.fingerprint is not None:
-                    done = Ack(fingerprint=job.fingerprint)
+            plain = settle.acknowledge(payload, job.reply_id)
+            if plain is not None:
+                done: Settlement = plain if job.fingerprint is None else Ack(fingerprint=job.fingerprint)
+                if job.claims is not None:
+                    done = self._with_claims(job, done, outcome)
                 if outcome.note is None:
                     job.decide_delivered(done, outcome.status, duration_s, None)
                 else:
@@ -159,7 +161,8 @@ class Settler:
         settlement = settle.settle(payload, spec, outcome, context)
         if (expired := settle.expire_before(settlement, outcome, job.expires_at_s)) is not None:
             outcome, settlement = expired, settle.settle(payload, spec, expired, context)
-        if isinstance(settlement, Ack) and job.fingerprint is not None:
+        # A duplicate was not done by itself: the one that it doubles may have the same signature, and still fail.
+        if isinstance(settlement, Ack) and job.fingerprint is not None and not isinstance(outcome, Duplicate):
             settlement = Ack(settlement.replies, job.fingerprint)
         self._conclude(job, settlement, outcome, context, duration_s=duration_s)
 
@@ -182,6 +185,11 @@ class Settler:
         late_s = time.time() - (job.expires_at_s or 0.0)
         message = f"It had expired {duration_text(late_s)} before it could be sent."
         self.settle(job, payload, None, Expired(Reason(settle.EXPIRED, message, _WHEN_EXPIRED)))
+
+    def end_duplicate(self, job: JobInProgress, payload: Job, jid: str) -> None:
+        """Settle a job whose idempotency key the job of this id has: it is not sent, and counts as processed."""
+        message = f"The job {self.reports.mask(jid)} has the same idempotency key: it is done, or will be."
+        self.settle(job, payload, None, Duplicate(Reason(settle.DUPLICATE, message, _WHEN_DUPLICATE), jid))
 
     def end_replay(self, job: JobInProgress) -> None:
         """Acknowledge a signed job that was done before, without a second answer, and report that."""
@@ -244,7 +252,8 @@ class Settler:
     def requeue(self, job: JobInProgress) -> None:
         """Decide that a job, not sent or sent in part, goes back to its queue, with a note if a part of it is done."""
         payload = job.payload if job.effected else None
-        job.decide(Requeue() if payload is None else settle.requeue(self.to_store(job, payload)))
+        settlement = Requeue() if payload is None else settle.requeue(self.to_store(job, payload))
+        job.decide(settlement if job.claims is None else self._with_claims(job, settlement, None))
 
     def drop_reply(self, job: JobInProgress, why: str) -> bool:
         """Remove the reply, which Redis refuses with the error `why`, from a job's settlement; False: it has none."""
@@ -255,6 +264,8 @@ class Settler:
             return False
         event = self.reports.of(job)
         revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context)
+        if isinstance(settlement, Ack) and settlement.claims:
+            revised = self._with_claims(job, revised, _WAS_DONE)
         job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
         return True
 
@@ -285,10 +296,25 @@ class Settler:
         context: Context | None,
         duration_s: float = 0.0,
     ) -> None:
+        settlement = self._with_claims(job, settlement, outcome)
         if isinstance(outcome, Delivered) and isinstance(settlement, Ack) and outcome.note is None:
             job.decide_delivered(settlement, outcome.status, duration_s, context)
         else:
             job.decide(settlement, self.reports.of_end(job, settlement, outcome, duration_s), context)
+
+    def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
+        """Return the settlement, which says what becomes of the job's locks and claims.
+
+        What is not let in claims nothing, and gives up the lock that was taken when it was pushed.
+        """
+        claimed, payload = job.claims, job.payload
+        if claimed is None and payload is not None and claims.LOCK_FIELD in payload.fields:
+            claimed = JobClaims(payload.jid, lock=claims.lock_of(payload.fields))
+        if claimed is None:
+            return settlement
+        identity, now_s = self.identity.name, time.time()
+        changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=identity, now_s=now_s)
+        return attrs.evolve(settlement, claims=changes)
 
     def _context(self, job: JobInProgress, duration_s: float = 0.0) -> Context:
         reply_jid = "" if job.reply_id is None else spare_jid(self.identity.name, job.ticket)
@@ -327,4 +353,7 @@ _CANCELLED_SENT = Reason(
     "Check on the server whether it was done. A retry sends it again.",
 )
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
+_WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
+_WAS_DONE = Delivered("", None, 0)
+"""The outcome of a job that is done and dies of its answer, as far as its claims are concerned."""
 _CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")

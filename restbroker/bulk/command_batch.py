@@ -30,7 +30,7 @@ from restbroker.bulk.command_show import (
     existing_file_error,
     progress_display,
 )
-from restbroker.bulk.push_jobs import COMMAND_KEY
+from restbroker.bulk.push_jobs import COMMAND_KEY, UNIQUE_KEY
 from restbroker.bulk.push_state import State
 from restbroker.bulk.read import ERROR, Bad, Read, Row, Table
 from restbroker.config.core import Config
@@ -126,6 +126,7 @@ class Batch:
             done=done,
             failed=known.failed,
             uncertain=known.uncertain,
+            queued_before=known.queued_before,
         )
 
     def _begin(self) -> tuple[State, bulk.BatchRecord]:
@@ -309,7 +310,9 @@ def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
 
     End the command with 4 if no token allows it.
     """
-    columns = [name for name in table.columns if name != ERROR]
+    columns = [name for name in table.columns if name not in (ERROR, UNIQUE_KEY)]
+    if UNIQUE_KEY in table.columns and options.order.lock is None:
+        raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
     if options.command == EACH_ITS_OWN:
         if table.form == "csv" and COMMAND_KEY not in columns:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")

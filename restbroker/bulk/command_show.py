@@ -197,7 +197,8 @@ class Failures:
 class Summary:
     """How a batch ended. `pushed`: how many rows were pushed, also by earlier starts. `done` None: it did not wait.
 
-    `failed` and `uncertain`: code → how many rows were not done, and how many may have been.
+    `failed` and `uncertain`: code → how many rows were not done, and how many may have been. `queued_before`: how many
+    were not pushed, since another job of their key was queued already.
     """
 
     batch: str
@@ -209,6 +210,7 @@ class Summary:
     failed: Mapping[str, int] = attrs.field(factory=dict)
     uncertain: Mapping[str, int] = attrs.field(factory=dict)
     dry_run: bool = False
+    queued_before: int = 0
 
     @property
     def pending(self) -> int:
@@ -235,6 +237,8 @@ class Summary:
         if as_json:
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,
                 "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
+            if self.queued_before:
+                told["queued_before"] = self.queued_before
             if self.done is not None:
                 told |= {"done": self.done, "failed": dict(self.failed), "may_have_run": dict(self.uncertain),
                          "unanswered": self.pending}  # fmt: skip
@@ -242,6 +246,7 @@ class Summary:
             return
         verb = "good" if self.dry_run else "pushed"
         rows = [("rows", self.rows), (verb, self.pushed), ("rejected", self.rejected)]
+        rows += [("queued before", self.queued_before)] if self.queued_before else []
         if self.done is not None:
             rows.append(("done", self.done))
             rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(self.failed.items())]

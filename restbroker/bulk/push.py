@@ -14,11 +14,12 @@ from typing import Final
 import attrs
 
 from restbroker.bulk import store as bulk
-from restbroker.bulk.push_jobs import COMMAND_KEY, MOST_ROWS, Maker, jid_of, row_of
+from restbroker.bulk.push_jobs import COMMAND_KEY, MOST_ROWS, UNIQUE_KEY, Maker, jid_of, row_of
 from restbroker.bulk.read import Bad, Read, Row
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import BadRow
+from restbroker.job.claims import Lock
 from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 
@@ -42,13 +43,17 @@ class Chunk:
 
     last: int = 0
     jobs: dict[str, list[bytes]] = attrs.field(factory=dict)
+    locks: list[bulk.JobLock] = attrs.field(factory=list)
     rows: int = 0
     size: int = 0
     texts: list[str] = attrs.field(factory=list)
 
-    def add(self, queue: str, raw: bytes) -> None:
-        """Add one more job."""
-        self.jobs.setdefault(queue, []).append(raw)
+    def add(self, queue: str, raw: bytes, jid: str, lock: Lock | None) -> None:
+        """Add one more job, with the lock that it takes."""
+        jobs = self.jobs.setdefault(queue, [])
+        jobs.append(raw)
+        if lock is not None:
+            self.locks.append(bulk.JobLock(queue, len(jobs), jid, lock))
         self.size += len(raw)
 
 
@@ -124,12 +129,15 @@ class Reader:
         maker = self._maker(values)
         if number > MOST_ROWS:
             raise BadRow("too many rows in one batch.")
+        key = values.pop(UNIQUE_KEY, None)
         arguments = maker.checker.arguments(values, are_cells=self.are_cells)
+        jid = jid_of(self.batch, number)
+        lock = maker.lock(arguments, key) if key not in (None, "") else None
         # Also of one that is pushed already: it counts as it did then.
-        raw = maker.payload(arguments, jid_of(self.batch, number), now_s)
+        raw = maker.payload(arguments, jid, now_s, lock)
         self.good += 1
         if number > self.skipped:
-            chunk.add(maker.order.queue, raw)
+            chunk.add(maker.order.queue, raw, jid, lock and maker.lock_from_due(lock, now_s))
 
     def _maker(self, values: dict[str, Json]) -> Maker:
         """Return the maker for a row with these values. Raise `BadRow` if it names no known command."""
@@ -162,7 +170,7 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
     began_s = time.monotonic()
     while True:
         try:
-            found = bulk.push(client, batch, before, last=chunk.last, jobs=chunk.jobs, at_s=at_s)
+            found = bulk.push(client, batch, before, last=chunk.last, jobs=chunk.jobs, at_s=at_s, locks=chunk.locks)
         except StoreUnavailable:
             if time.monotonic() - began_s > _PATIENCE_S:
                 raise

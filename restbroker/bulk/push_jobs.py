@@ -12,9 +12,10 @@ import orjson
 
 from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
-from restbroker.job import rubyjson
+from restbroker.job import claims, rubyjson
 from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.auth import AccessRequest, command_refusal, place_refusal, refusal
+from restbroker.job.claims import Lock
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
@@ -27,6 +28,8 @@ _TEXTS: Final = {str}
 MOST_ROWS: Final = 16**_ROW_DIGITS - 1
 COMMAND_KEY: Final = "command"
 """The column or member that names the command, where each row names its own."""
+UNIQUE_KEY: Final = "_unique"
+"""The column or member with the key of a row, as `--unique` takes it. An empty cell is none."""
 
 
 def jid_of(batch: str, row: int) -> str:
@@ -95,14 +98,29 @@ class Maker:
     _at_s: float = -1.0
     _parts: tuple[bytes, bytes, bytes] | None = None
 
-    def payload(self, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
-        """Return the job of a row. Raise `BadRow` if there can be none."""
+    def lock(self, arguments: dict[str, Json], key: Json) -> Lock:
+        """Return the lock for the key of a row with these arguments. Raise `BadRow` if there can be none."""
+        if self.order.lock is None:
+            raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')
+        if not isinstance(key, str) or not claims.is_key(key):
+            raise BadRow(f'"{UNIQUE_KEY}" takes a text of 1 to {claims.MOST_BYTES} bytes.')
+        token = self.tokens.of(Command(self.order.command, arguments))
+        name = claims.lock_name(self.tokens.target, token.name, key)
+        return attrs.evolve(self.order.lock, key=key, name=name)
+
+    def lock_from_due(self, lock: Lock, now_s: float) -> Lock:
+        """Return the lock as it is taken at `now_s` (epoch seconds): it lasts so long after the job is due."""
+        due_s = self.order.at_s
+        return lock if due_s is None else attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, due_s - now_s))
+
+    def payload(self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None) -> bytes:
+        """Return the job of a row, with its lock. Raise `BadRow` if there can be none."""
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:
-            if self._parts is None:
+            if self._parts is None or lock is not None:
                 token = self.tokens.of(Command(self.order.command, arguments))
-                return payload(attrs.evolve(self.order, arguments=arguments, token=token), jid, now_s)
+                return payload(attrs.evolve(self.order, arguments=arguments, token=token, lock=lock), jid, now_s)
             head, proof, tail = self._parts
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
         except UsageError as error:
@@ -121,7 +139,7 @@ class Maker:
         token = self.tokens.fixed_token(self.order.command)
         if token is None or token.signed or (self.order.wants_reply and self.order.reply_to is None):
             return None
-        raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)
+        raw = payload(attrs.evolve(self.order, arguments={}, token=token, lock=None), "", now_s)
         head, _, rest = raw.partition(b"{},")
         proof, _, tail = rest.partition(b'],"jid":"')
         return head, proof, tail

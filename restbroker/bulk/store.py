@@ -10,12 +10,14 @@ from typing import Final
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job.claims import Lock
 from restbroker.job.reply import BATCH_PREFIX
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, as_score, integer, items, mapping, raw, text
 
 REMEMBERED_S: Final = 30 * 86_400
 _FAILED: Final = "x:"
+_FIXED_KEYS: Final = 3
 MAY_HAVE_RUN: Final = "?"
 """The prefix of the code of a row that was not done as far as is known, and may have run."""
 
@@ -26,6 +28,7 @@ class BatchRecord:
 
     `pushed`: how many rows were pushed (bad ones are left out), `done`: how many of these are done. Of the others, how
     many ended with which code: in `failed` those that did not run, in `uncertain` those that may have.
+    `queued_before`: how many were not pushed, since another job of their key was queued.
     """
 
     row: int = 0
@@ -34,6 +37,7 @@ class BatchRecord:
     failed: Mapping[str, int] = attrs.field(factory=dict)
     uncertain: Mapping[str, int] = attrs.field(factory=dict)
     notes: Mapping[str, str] = attrs.field(factory=dict)
+    queued_before: int = 0
 
     @property
     def ended_rows(self) -> int:
@@ -51,8 +55,8 @@ def read_batch(client: Client, batch: str) -> BatchRecord | None:
     failed = {code: count for code, count in codes.items() if not code.startswith(MAY_HAVE_RUN)}
     uncertain = {code.removeprefix(MAY_HAVE_RUN): codes[code] for code in codes if code not in failed}
     notes = {name.removeprefix("n:"): text(value) for name, value in fields.items() if name.startswith("n:")}
-    row, pushed, done = (counts.get(name, 0) for name in ("row", "pushed", "done"))
-    return BatchRecord(row, pushed, done, failed=failed, uncertain=uncertain, notes=notes)
+    row, pushed, done, queued_before = (counts.get(name, 0) for name in ("row", "pushed", "done", "queued_before"))
+    return BatchRecord(row, pushed, done, failed=failed, uncertain=uncertain, notes=notes, queued_before=queued_before)
 
 
 def failed_rows(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
@@ -72,22 +76,45 @@ def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
     client.transaction([("HSET", key, *fields), ("EXPIRE", key, REMEMBERED_S)])
 
 
+@attrs.frozen
+class JobLock:
+    """The lock of a job of this id, which is the one at `place` (from 1 on) of those of its queue."""
+
+    queue: str
+    place: int
+    jid: str
+    lock: Lock
+
+
 def push(
-    client: Client, batch: str, before: int, last: int, jobs: Mapping[str, Sequence[bytes]], at_s: float | None
+    client: Client,
+    batch: str,
+    before: int,
+    last: int,
+    jobs: Mapping[str, Sequence[bytes]],
+    at_s: float | None,
+    locks: Sequence[JobLock] = (),
 ) -> int:
     """Push (or schedule) the jobs of the rows after `before` up to `last`; return the last row that is pushed now.
 
-    `jobs` has them by their queues. Another row than `last`: nothing was done, since another process has pushed. May be
-    called again with the same arguments after `StoreUnavailable`. Raise `StoreRefused` if Redis refuses a queue's key;
-    nothing was pushed.
+    `jobs` has them by their queues; one is left out whose lock another job holds. Another row than `last`: nothing was
+    done, since another process has pushed. May be called again with the same arguments after `StoreUnavailable`. Raise
+    `StoreRefused` if Redis refuses a queue's key; nothing was pushed.
     """
     keys = client.keys
     arguments: list[Argument] = [before, last, REMEMBERED_S, "" if at_s is None else as_score(at_s)]
     for queue, payloads in jobs.items():
         arguments += [queue, len(payloads), *payloads]
     lists = [keys.queue(queue) for queue in jobs]
+    held: dict[str, int] = {}
+    if locks:
+        places = {queue: n for n, queue in enumerate(jobs, start=1)}
+        arguments += ["", len(locks)]
+        for one in locks:
+            number = held.setdefault(keys.lock(one.lock.name), _FIXED_KEYS + len(jobs) + len(held) + 1)
+            arguments += [places[one.queue], one.place, number, one.jid, round(one.lock.keep_s * 1000)]
     fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
-    reply = client.run("bulk_push", [*fixed, *lists], arguments)
+    reply = client.run("bulk_push", [*fixed, *lists, *held], arguments)
     if isinstance(reply, bytes):
         raise StoreRefused(f"Redis refuses to push these rows: {text(reply)}", "Look at that key and who wrote it.")
     return integer(reply)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import attrs
 import typer
 
 from restbroker.config.core import Config
@@ -34,6 +35,8 @@ from restbroker.console.options import (
 from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s, local
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
+from restbroker.job import claims
+from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -103,6 +106,8 @@ AgainOption = Annotated[
     typer.Option("--again", help="With --bulk: also push rows that were pushed before.", rich_help_panel=panels.BULK),
 ]
 
+_OF_EACH_ROW = "-"
+"""Stands for the keys of a file's rows."""
 _ANSWER_S = 2.0
 """How many seconds behind its expiry a job's answer may come, or say that it expired."""
 _PATIENCE_S = 2.0
@@ -135,6 +140,40 @@ def enqueue(
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
+    unique: Annotated[
+        str | None,
+        typer.Option(
+            "--unique",
+            metavar="KEY",
+            help="Queue nothing if a job with this key is queued already; needs --unique-for.",
+            rich_help_panel=panels.WHAT,
+        ),
+    ] = None,
+    unique_for: Annotated[
+        str | None,
+        typer.Option(
+            "--unique-for",
+            metavar="DURATION",
+            help="How long the key counts at most, e.g. 10m, after the push, or after --in or --at. With --bulk, keys "
+            "are in the column _unique.",
+            rich_help_panel=panels.WHAT,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--unique-until",
+            metavar="WHEN",
+            help="The key counts until the job's success (or death; the default), start, or end of --unique-for.",
+            rich_help_panel=panels.WHAT,
+        ),
+    ] = None,
+    fail_if_queued: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-queued", help="With --unique: exit with 7 if it is queued already.", rich_help_panel=panels.WHAT
+        ),
+    ] = False,
     retry: Annotated[
         str,
         typer.Option(
@@ -169,13 +208,14 @@ def enqueue(
     with 0: done; 1: the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3:
     Redis is unreachable; 4: the token, the login or the command was not accepted; 6: the job is queued, but its answer
     did not come in time or could not be read or printed, so do not push it again: `restbroker explain JID` shows what
-    happened to it; 7: some rows of a file failed; 130: Ctrl-C while waiting, still queued.
+    happened to it; 7: some rows of a file failed, or --fail-if-queued; 130: Ctrl-C while waiting, still queued.
     """
     if command == "-" and bulk is None:
         bulk = Path("-")
     settings = load_quietly(config)
     command, given = join_command_words(settings.targets, command, words or [])
     wait_s, due_s = duration_s("--timeout", timeout), at_s(delay, at)
+    lasting = _lock(unique, unique_for, until, fail_if_queued=fail_if_queued, is_bulk=bulk is not None)
     order = partial(
         JobRequest,
         retry=_retry(retry),
@@ -189,7 +229,7 @@ def enqueue(
         from restbroker.bulk.command import run
         from restbroker.bulk.command_batch import BatchOptions
 
-        common = order(command, {}, "", settings.tokens[0])
+        common = order(command, {}, "", settings.tokens[0], lock=lasting)
         asked = BatchOptions(
             command=command,
             words=[*given, *(const or [])],
@@ -219,14 +259,39 @@ def enqueue(
         signatures = signatures_of(place, version, command, any_command=any_command)
         spec, values = fit_arguments(signatures, typed, place.default_host, any_command=any_command)
         token = token_of(settings.tokens, place, goes_to, spec=spec, command=Command(command, values))
-        return order(command, values, goes_to, token)
+        lock = None
+        if lasting is not None:
+            lock = attrs.evolve(lasting, name=claims.lock_name(place.name, token.name, lasting.key))
+        return order(command, values, goes_to, token, lock=lock)
 
-    _push(settings, (goes_to, place.name), make, timeout_s=wait_s, as_json=json)
+    _push(settings, (goes_to, place.name), make, timeout_s=wait_s, fail_if_queued=fail_if_queued, as_json=json)
 
 
 def _require_one_job(options: Mapping[str, object]) -> None:
     if named := next((option for option, value in options.items() if value), None):
         raise UsageError(f"--{named} is for --bulk.", "For example: restbroker enqueue register --bulk users.csv")
+
+
+def _lock(key: str | None, lasts: str | None, until: str | None, *, fail_if_queued: bool, is_bulk: bool) -> Lock | None:
+    """Return the lock that these options ask for, without its name; None for none. Raise `UsageError`."""
+    example = "For example: restbroker enqueue --unique nightly --unique-for 10m"
+    if key is None and is_bulk and lasts is not None and not fail_if_queued:
+        key = _OF_EACH_ROW
+    elif is_bulk and key is not None:
+        raise UsageError("--unique is for one job; --bulk pushes many.", "Put the keys into a column _unique.")
+    if key is None:
+        given = {"unique-for": lasts, "unique-until": until, "fail-if-queued": fail_if_queued}
+        if (named := next((name for name, value in given.items() if value), None)) is not None:
+            raise UsageError(f"--{named} is for --unique.", example)
+        return None
+    if lasts is None:
+        raise UsageError("--unique needs --unique-for: how long the key counts at most.", example)
+    if not claims.is_key(key):
+        raise UsageError(f"--unique takes a text of 1 to {claims.MOST_BYTES} bytes.", example)
+    for known in claims.UNTIL:
+        if until in (known, None):
+            return Lock("", key, duration_s("--unique-for", lasts, 366), known)
+    raise UsageError(f"--unique-until takes one of {', '.join(claims.UNTIL)}.", "For example: --unique-until start")
 
 
 def _rate(text: str | None) -> float | None:
@@ -247,6 +312,7 @@ def _push(
     make: Callable[[ServingProcess | None], JobRequest],
     *,
     timeout_s: float,
+    fail_if_queued: bool,
     as_json: bool,
 ) -> None:
     jid, (queue, _) = os.urandom(12).hex(), place
@@ -264,7 +330,9 @@ def _push(
             output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
         if order.at_s is None and (paused := pause_of(client, *place)) is not None:
             output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
-        push(client, order, jid, pushed_at_s := time.time())
+        other = push(client, order, jid, pushed_at_s := time.time())
+        if other is not None:
+            _print_queued(order, other, fail_if_queued=fail_if_queued, as_json=as_json)
         with _require_report(jid):
             if not order.wants_reply:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
@@ -276,6 +344,17 @@ def _push(
                 output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
             details = _answer(client, place, jid, timeout_s, expires_at_s=expires_at_s, told=told, as_json=as_json)
             _print_answer(details, as_json=as_json)
+
+
+def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
+    """Say that nothing was queued, since the job `jid` has the key, and end the command."""
+    if order.wants_reply:
+        output.say(f"already queued as {jid}, whose answer goes to whoever queued it; nothing was queued.")
+    else:
+        output.say(f"already queued as {jid}; nothing was queued.")
+    output.as_json({"jid": jid, "outcome": "queued before"}) if as_json else output.data(jid)
+    code = Exit.WAITING if order.wants_reply else Exit.OK
+    raise typer.Exit(Exit.PARTLY if fail_if_queued else code)
 
 
 @contextmanager

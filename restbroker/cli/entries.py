@@ -49,6 +49,8 @@ def fields(entry: Entry) -> dict[str, Json]:
         "failed_at": None if entry.failed_at_s is None else utc(entry.failed_at_s),
         "enqueued_at": None if entry.enqueued_at_s is None else utc(entry.enqueued_at_s),
         "expires_at": None if entry.expires_at_s is None else utc(entry.expires_at_s),
+        "idempotency_key": entry.idempotency_key,
+        "unique_key": entry.unique_key,
         "may_have_run": entry.may_have_run,
         "repeat_safe": entry.repeat_safe,
     }
@@ -75,6 +77,8 @@ def properties(entry: Entry) -> Iterator[tuple[str, str]]:
         "last failure": entry.retried_at_s,
         "expires": entry.expires_at_s,
     }
+    keys = {"idempotency key": entry.idempotency_key, "unique key": entry.unique_key}
+    yield from ((name, key) for name, key in keys.items() if key is not None)
     yield from ((name, local(moment_s)) for name, moment_s in moments.items() if moment_s is not None)
     if entry.error_class is not None or entry.message is not None:
         yield "error", ": ".join(word for word in (entry.error_class, entry.message) if word is not None)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Annotated, Final
 
 import attrs
@@ -31,8 +32,9 @@ from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import find
 from restbroker.operate import queues as operate_queues
+from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
-from restbroker.operate.context import context_of
+from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
 from restbroker.store.client import Client
@@ -173,7 +175,7 @@ def clear(
         count = operate_queues.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
             confirm(f"Delete {output.jobs(count)} in {name}? There is no copy.", yes=yes)
-            count = _clear(client, name, why)
+            count = _clear(client, name, why, context_of(settings))
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
     output.say(f"{output.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
@@ -182,11 +184,12 @@ def clear(
 queue_verbs.add_verbs(app)
 
 
-def _clear(client: Client, name: str, why: str) -> int:
+def _clear(client: Client, name: str, why: str, context: ConfigContext) -> int:
     """Return how many jobs were deleted; at Ctrl-C or an error of Redis, print how far it came and raise that."""
     so_far = ClearProgress(0)
     told_s = time.monotonic()
-    with closing(operate_queues.clear_in_steps(client, name, who(), why)) as steps:
+    release = partial(release_cleared, client, name, context=context)
+    with closing(operate_queues.clear_in_steps(client, name, who(), why, release=release)) as steps:
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:

@@ -150,6 +150,8 @@ PageAddress: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_page_add
 """The host that the pages listen on, without the port."""
 AnyValue: TypeAlias = Annotated[Any, ANYTHING]
 Duration: TypeAlias = Annotated[float, duration()]
+DurationOrNone: TypeAlias = Annotated[float, duration(366, none=True)]
+"""0: for no time at all."""
 Month: TypeAlias = Annotated[float, duration(30)]
 """A duration of at most 30 days."""
 File: TypeAlias = Annotated[Path, Form("text", TEXT.schema, lambda value: Path(str(TEXT.read(value))), str)]

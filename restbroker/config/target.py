@@ -255,6 +255,12 @@ class Target:
         "may have run always dies.",
         "drop",
     )
+    idempotency_s: forms.DurationOrNone = key(
+        "IdempotencyFor",
+        "How long an `idempotency_key` of a job counts, from its last try on; 0: never.",
+        86_400.0,
+        shown="24h",
+    )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
     public_only: bool = False
     """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""

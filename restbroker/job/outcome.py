@@ -1,4 +1,4 @@
-"""The six outcomes of a delivery, the end of a job that expired, and the result of a probe.
+"""The six outcomes of a delivery, the ends of a job that expired or is a duplicate, and the result of a probe.
 
 Connectors return an outcome; `job.settle` turns it into a settlement. Always holds: a `Reason.code` is stable (it
 becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
@@ -16,6 +16,7 @@ __all__ = [
     "Deferred",
     "Delivered",
     "Denied",
+    "Duplicate",
     "Expired",
     "Outcome",
     "Probe",
@@ -109,6 +110,17 @@ class Expired:
     reason: Reason
     text: str | None = None
     maybe_run: bool = False
+
+
+@attrs.frozen
+class Duplicate:
+    """Another job has its idempotency key, or the same one that was pushed twice: no connector returns it.
+
+    `jid` is that of the job that has it.
+    """
+
+    reason: Reason
+    jid: str
 
 
 Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Denied

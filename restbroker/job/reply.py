@@ -25,7 +25,7 @@ _LONGEST_LETTER_BYTES = 4
 
 @light
 class Answer:
-    """The content of an answer. `outcome` is delivered, negative, rejected, failed, uncertain or expired.
+    """The content of an answer: `outcome` is delivered, negative, rejected, failed, uncertain, expired or duplicate.
 
     `error` is None if the job was done.
     """

@@ -17,7 +17,7 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Expired, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repair
 from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
@@ -34,7 +34,7 @@ _CROWDED_LIMIT = 20
 _CROWDED_LONGEST_S = 60.0
 
 
-Final = Delivered | Rejected | Deferred | Uncertain | Expired
+Final = Delivered | Rejected | Deferred | Uncertain | Expired | Duplicate
 """The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
 Specs = Callable[[str], CommandSpec | None]
 """A function that returns what a target's catalogue says of the command of a name."""
@@ -56,6 +56,8 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _uncertain(job, spec, reason, context)
         case Expired():
             return _expire(job, outcome, context)
+        case Duplicate(reason):
+            return Ack(make_replies(job, failed_answer("duplicate", reason, None), context))
         case _:
             assert_never(outcome)
 
@@ -82,6 +84,8 @@ def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | 
 
 EXPIRED = "Expired"
 """The code of the reason why a job that expired was not sent (again)."""
+DUPLICATE = "Duplicate"
+"""The code of the reason why a job was not sent whose idempotency key another one has."""
 
 
 def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:

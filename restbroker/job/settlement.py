@@ -1,10 +1,10 @@
 """The settlements: what the store is to do with a job in progress, such as `Ack`, `Retry` and `Dead`.
 
 Made by `job.settle`, executed by `store.settling`; for jobs of a dead process by `store.heartbeats`. Always holds:
-exactly one settlement per ticket, and it is idempotent in the store.
+exactly one settlement per ticket, and it is idempotent in the store. `claims` of each: what becomes of the job's.
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -55,11 +55,26 @@ class Fingerprint:
 
 
 @light
+class ClaimChange:
+    """What becomes of a lock or a claim (`job.claims`) of this kind and name, if it has one of the values in `was`.
+
+    It gets the value `becomes`, and lasts `keep_s` seconds from then on, or longer if it did anyway; "": it is gone.
+    """
+
+    kind: Literal["unique", "once"]
+    name: str
+    was: tuple[str, ...]
+    becomes: str = ""
+    keep_s: float = 0.0
+
+
+@light
 class Ack:
     """Done: counted as processed. `fingerprint`: the record to keep of a signed job; None for other jobs."""
 
     replies: tuple[Reply, ...] = ()
     fingerprint: Fingerprint | None = None
+    claims: tuple[ClaimChange, ...] = ()
 
 
 @attrs.frozen
@@ -69,6 +84,7 @@ class Retry:
     at_s: float
     payload: bytes
     replies: tuple[Reply, ...] = ()
+    claims: tuple[ClaimChange, ...] = ()
 
 
 @attrs.frozen
@@ -82,6 +98,7 @@ class Dead:
     payload: bytes
     replies: tuple[Reply, ...] = ()
     wraps: bool = False
+    claims: tuple[ClaimChange, ...] = ()
 
 
 @attrs.frozen
@@ -89,6 +106,7 @@ class Drop:
     """Gone because the job itself says `"dead": false`: counted as processed and failed."""
 
     replies: tuple[Reply, ...] = ()
+    claims: tuple[ClaimChange, ...] = ()
 
 
 @attrs.frozen
@@ -97,6 +115,7 @@ class Schedule:
 
     at_s: float
     payload: bytes
+    claims: tuple[ClaimChange, ...] = ()
 
 
 @attrs.frozen
@@ -107,6 +126,7 @@ class Requeue:
     """
 
     payload: bytes = b""
+    claims: tuple[ClaimChange, ...] = ()
 
 
 Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Requeue

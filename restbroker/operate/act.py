@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from restbroker.job import hiding
-from restbroker.operate import find
+from restbroker.operate import claims, find
 from restbroker.operate.act_batch import Outcome, carry_out
 from restbroker.operate.act_job import VERBS, Action, Refusal, Verb, is_moved_already, plan, require_sense
 from restbroker.operate.audit import State
@@ -202,6 +202,7 @@ class _Run:
             outcomes: list[Outcome] = [one if isinstance(one, Refusal) else Applied() for one in map(planner, looks)]
         else:
             outcomes = carry_out(self.tally.client, self.zset, looks, plan=planner, before=self.tally.begin)
+            claims.release(self.tally.client, self.tally.action.verb, looks, outcomes)
         for look, outcome in zip(looks, outcomes, strict=True) if edited else ():
             if isinstance(outcome, Applied):
                 self.tally.preview(look, edited[look.key])

@@ -23,7 +23,7 @@ from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
-from restbroker.operate import find
+from restbroker.operate import claims, find
 from restbroker.operate.act_batch import Outcome
 from restbroker.operate.act_job import UNCHANGED, Action, Refusal, Verb, kill_text, plan_waiting
 from restbroker.operate.audit import State
@@ -247,6 +247,8 @@ class _Run:
                 self.tally.begin()
             codes = iter(waiting.take(client, self.selection.line, takings) if takings else [])
         outcomes = [one if isinstance(one, Refusal) else next(codes) for one in planned]
+        if not self.tally.dry_run:
+            claims.release(client, self.tally.action.verb, looks, outcomes)
         self._remember(
             [look.raw for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         )

@@ -12,8 +12,11 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
+from restbroker.job import arguments, claims, signing
+from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings, spellings_of
+from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
 from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
@@ -33,6 +36,8 @@ class ConfigContext:
     targets: Mapping[str, Target]
     secrets: Spellings = attrs.field(default=frozenset(), repr=False)
     show_bodies: bool = False
+    tokens: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """The name of the token of each secret."""
     _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
 
     @property
@@ -67,6 +72,16 @@ class ConfigContext:
         at_most_once = any(fnmatchcase(name, glob) for glob in target.at_most_once)
         return not at_most_once and repeat_safe(spec)
 
+    def claims(self, queue: str | None, fields: Mapping[str, Json]) -> JobClaims | None:
+        """Return what a job of this queue may claim or hold; None: nothing, as far as the configuration can tell."""
+        jid, key = fields.get("jid"), fields.get(claims.KEY_FIELD)
+        if not isinstance(jid, str) or not (key is not None or claims.LOCK_FIELD in fields):
+            return None
+        target, token, once = self.targets.get(queue or ""), _token_of(fields, self.tokens), None
+        if target is not None and token is not None and isinstance(key, str) and claims.is_key(key):
+            once = claims.once_name(target.name, token, key)
+        return JobClaims(jid, once, 0.0 if target is None else target.idempotency_s, claims.lock_of(fields))
+
     def expire_s(self, queue: str | None, endpoint: str | None) -> float | None:
         """Return how many seconds after its creation a job for this command expires; None: never."""
         target = self.targets.get(queue or "")
@@ -76,11 +91,23 @@ class ConfigContext:
         return target.expire_of_s(endpoint.partition("/")[0] if spec is None else spec.name)
 
 
+def _token_of(fields: Mapping[str, Json], tokens: Mapping[str, str]) -> str | None:
+    """Return the name of the token that a job carries, or is signed with; None for none that is known."""
+    submission = arguments.read(fields.get("args"))
+    if not isinstance(submission, arguments.Submission):
+        return None
+    given = submission.token
+    signature = signing.read(given)
+    if signature is not None:
+        return signature.token
+    return tokens.get(given) if isinstance(given, str) else None
+
+
 def context_of(config: Config) -> ConfigContext:
     """Return the configuration's view of jobs. Raise `ConfigError` if a secret's file cannot be read."""
     targets = {queue: target for target in config.targets for queue in target.queues}
-    secrets = {secret.reveal() for token in config.tokens for secret in token.secrets}
-    return ConfigContext(targets, spellings_of(secrets), config.show_bodies)
+    secrets = {secret.reveal(): token.name for token in config.tokens for secret in token.secrets}
+    return ConfigContext(targets, spellings_of(secrets.keys()), config.show_bodies, secrets)
 
 
 def _spec(target: Target, endpoint: str) -> CommandSpec | None:

@@ -5,14 +5,17 @@ JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), so that
 reschedule it.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 import attrs
 
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
-from restbroker.job import expiry, rubyjson
+from restbroker.job import claims, expiry, rubyjson
+from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
@@ -32,6 +35,9 @@ _LIMITS: Mapping[str, str] = {
 }
 """What holds all jobs of a target back for longer than a moment."""
 
+_REPEAT_S: Final = 10.0
+"""For so long a push is repeated whose answer was lost: Redis remembers it for longer (`store.queues`)."""
+_PAUSE_S: Final = 0.25
 JOB_CLASS = "Restbroker"
 """No program looks up this class; Sidekiq Web shows `display_class` in its place."""
 
@@ -41,6 +47,7 @@ class JobRequest:
     """One job to push. `at_s` (epoch seconds) schedules it; `wants_reply`: a client will wait for the answer.
 
     `expire_s`: how many seconds after `at_s`, or after the push, the job expires; None: the target's `Expire` decides.
+    `lock`: no other job of its key may be pushed meanwhile; it lasts so long after the job is due.
     `reply_to`: the key for the answer; None: a key of the job's own.
     """
 
@@ -54,6 +61,7 @@ class JobRequest:
     ok_if_exists: bool = False
     at_s: float | None = None
     expire_s: float | None = None
+    lock: Lock | None = None
     reply_to: str | None = None
 
 
@@ -80,6 +88,8 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
         fields["enqueued_at"] = moment_s
     if order.expire_s is not None:
         fields[expiry.FIELD] = fractional((now_s if order.at_s is None else order.at_s) + order.expire_s)
+    if order.lock is not None:
+        fields[claims.LOCK_FIELD] = claims.lock_fields(order.lock)
     try:
         args: list[Json] = [order.command, dict(order.arguments), _token(order, jid, now_s)]
         fields["args"] = args if order.reply_id is None else [*args, order.reply_id]
@@ -110,9 +120,38 @@ def _token(order: JobRequest, jid: str, now_s: float) -> str:
     return signing.sign(secret, order.token.name, at_s, jid=jid, submission=submission, queue=queue)
 
 
-def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
-    """Push or schedule the job. Raise `StoreNotNow` if it was not pushed; after other store errors it may have been."""
-    raw = payload(order, jid, now_s)
+def push(client: Client, order: JobRequest, jid: str, now_s: float) -> str | None:
+    """Push or schedule the job, once; return None, or the id of the job that holds its lock.
+
+    While Redis does not answer, the same push is repeated for ten seconds, unless this user may only push. Raise
+    `StoreNotNow` if it was not pushed; after other errors of the store it may be.
+    """
+    raw, began_s, is_doubtful = payload(order, jid, now_s), time.monotonic(), False
+    lock = order.lock
+    if lock is not None and order.at_s is not None:
+        lock = attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, order.at_s - now_s))
+    while True:
+        try:
+            return queues.push_once(client, order.queue, jid, raw, at_s=order.at_s, lock=lock)
+        except StoreUnavailable as error:
+            is_unsent = isinstance(error, ConnectionEnded | StoreNotNow)
+            is_doubtful = is_doubtful or not is_unsent
+            if not is_doubtful:
+                raise StoreNotNow(f"{error.message} The job was not queued.", error.hint) from error
+            if time.monotonic() - began_s >= _REPEAT_S:
+                raise _unknown_push_error(jid, error) from error
+        except StoreRefused as error:
+            if is_doubtful:
+                raise _unknown_push_error(jid, error) from error
+            if lock is not None:
+                raise
+            _push_plainly(client, order, jid, raw)
+            return None
+        time.sleep(_PAUSE_S)
+
+
+def _push_plainly(client: Client, order: JobRequest, jid: str, raw: bytes) -> None:
+    """Push or schedule the job as any producer does, where Redis refuses more; nothing is repeated. Raise as `push`."""
     try:
         if order.at_s is None:
             queues.push(client, order.queue, [raw])
@@ -121,10 +160,14 @@ def push(client: Client, order: JobRequest, jid: str, now_s: float) -> None:
     except (ConnectionEnded, StoreNotNow) as error:
         raise StoreNotNow(f"{error.message} The job was not queued.", error.hint) from error
     except StoreUnavailable as error:
-        raise StoreUnavailable(
-            f"{error.message} The job {jid} may or may not have been queued.",
-            "Check whether it was queued before you push it again.",
-        ) from error
+        raise _unknown_push_error(jid, error) from error
+
+
+def _unknown_push_error(jid: str, error: RestbrokerError) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{error.message} The job {jid} may or may not have been queued.",
+        "Check whether it was queued before you push it again.",
+    )
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from restbroker.job import arguments, display, expiry, hiding, redact, rubyjson
+from restbroker.job import arguments, claims, display, expiry, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
 from restbroker.job.failure_group import generalise, group_id
@@ -49,7 +49,7 @@ class Entry:
     `attempts`: number of tries. `arguments`: {name: value}, or whatever the job has in their place. `history`: the last
     tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: the bytes are not a job, or a wrapped
     one that could not be read. `target`: None if no target of the configuration serves the queue. `repeat_safe`: it may
-    be sent again even if it ran.
+    be sent again even if it ran. `unique_key`: that of the lock with which it was pushed.
     """
 
     key: str
@@ -73,6 +73,8 @@ class Entry:
     is_job: bool
     history: tuple[Mapping[str, Json], ...] = ()
     size_bytes: int = 0
+    idempotency_key: str | None = None
+    unique_key: str | None = None
 
 
 class _Once(Generic[T]):
@@ -273,6 +275,7 @@ class JobView:
         )
 
     def _entry(self) -> Entry:
+        lock = claims.lock_of(self.fields or {})
         return Entry(
             key=self.key,
             at_s=self.score,
@@ -295,6 +298,8 @@ class JobView:
             is_job=self.is_job,
             history=tuple(self._clean(one) for one in self._tries),
             size_bytes=len(self.raw),
+            idempotency_key=self._display(self._text(claims.KEY_FIELD), _WORD_LIMIT),
+            unique_key=None if lock is None else self._display(lock.key, _WORD_LIMIT),
         )
 
     @property

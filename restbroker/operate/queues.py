@@ -7,7 +7,7 @@ counted; a name that is not UTF-8 is passed as it is shown, and nothing is done 
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -131,12 +131,15 @@ def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool 
     return done
 
 
-def clear_in_steps(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
+def clear_in_steps(
+    client: Client, queue: str, who: str, why: str = "", release: Callable[[list[bytes]], object] = len
+) -> Generator[ClearProgress, None, None]:
     """Delete all jobs that wait in a queue now, oldest first; yield the progress after each batch.
 
     They are lost: there is no copy. Jobs in progress still run; jobs pushed meanwhile stay. It stops when the caller
-    stops iterating; the same call again deletes the rest. Raise `UsageError` if the key is not a list. Raise
-    `StoreUnavailable` or `StoreRefused`: the batches before are deleted, and perhaps one more.
+    stops iterating; the same call again deletes the rest. `release` is called with those that may hold a lock or claim,
+    to give it up (`operate.claims`). Raise `UsageError` if the key is not a list. Raise `StoreUnavailable` or
+    `StoreRefused`: the batches before are deleted, and perhaps one more.
     """
     own = exact(client, queue)
     so_far = ClearProgress(size_of(client, own))
@@ -148,7 +151,8 @@ def clear_in_steps(client: Client, queue: str, who: str, why: str = "") -> Gener
         left, noted_s = 1, time.monotonic()
         try:
             while left:
-                count, left = stored.clear(client, own, last, BATCH)
+                count, left, held = stored.clear(client, own, last, BATCH)
+                release(held)
                 so_far = attrs.evolve(so_far, done=so_far.done + count)
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
                     audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))

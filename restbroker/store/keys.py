@@ -25,6 +25,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
 # The first that fits counts.
 _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
+    (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
     (("restbroker:done:",), "zset"),
     (("restbroker:", "j|"), "hash"),
@@ -193,6 +194,18 @@ class Keys:
         for `asks` when they asked last (epoch seconds).
         """
         return self._key(f"restbroker:logins:{target}")
+
+    def lock(self, name: str) -> str:
+        """Return the key of a STRING with an expiry: the id of the job that holds this lock (`job.claims`)."""
+        return self._key(f"restbroker:unique:{name}")
+
+    def claim(self, name: str) -> str:
+        """Return the key of a STRING with an expiry: who holds this claim (`job.claims`)."""
+        return self._key(f"restbroker:once:{name}")
+
+    def push_note(self, jid: str) -> str:
+        """Return the key of a STRING with an expiry: `enqueue` has pushed the job of this id."""
+        return self._key(f"restbroker:pushed:{jid}")
 
     def room(self, target: str, room: str) -> str:
         """Return the key of a HASH with an expiry: user → `in` or `out` and a mark of their login, or whose turn it is.

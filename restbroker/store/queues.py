@@ -7,18 +7,25 @@ show it.
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import orjson
 
+from restbroker.errors import StoreRefused
+from restbroker.job.claims import KEY_FIELD, LOCK_FIELD, Lock
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Reply, as_score, integer, items, pair, raw, text
+from restbroker.store.replies import Argument, Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.replies import names as texts
 from restbroker.store.tickets import MAX_BYTES
 
 LEAST_MILLISECONDS = 100_000_000_000
 """The least number that is read as milliseconds, as version 8 of Sidekiq writes times; older ones write seconds."""
+
+
+_REMEMBERED_S: Final = 60.0
+"""For how long a push is remembered, so that it can be repeated: longer than anyone repeats one, and waits for it."""
 
 
 def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
@@ -31,6 +38,28 @@ def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
         return integer(client.command("LLEN", keys.queue(queue)))
     replies = client.transaction([("SADD", keys.queues, queue), ("LPUSH", keys.queue(queue), *payloads)])
     return integer(replies[1])
+
+
+def push_once(
+    client: Client, queue: str, jid: str, payload: bytes, *, at_s: float | None, lock: Lock | None
+) -> str | None:
+    """Push a complete job, or schedule it, and take its lock; return None, or the id of the job that holds the lock.
+
+    May be called again, with the same arguments, within a minute after `StoreUnavailable`: it is pushed once. Raise
+    `StoreRefused`: it was not pushed.
+    """
+    keys = client.keys
+    place = keys.queue(queue) if at_s is None else keys.sorted_set("schedule")
+    names = [keys.push_note(jid), keys.queues, place]
+    arguments: list[Argument] = [jid, round(_REMEMBERED_S * 1000), queue, "" if at_s is None else as_score(at_s)]
+    arguments.append(payload)
+    if lock is not None:
+        names.append(keys.lock(lock.name))
+        arguments.append(round(lock.keep_s * 1000))
+    reply = client.run("push", names, arguments)
+    if isinstance(reply, bytes):
+        raise StoreRefused(f"Redis refuses it: {text(reply)}", "Look at that key and who wrote it.")
+    return text(items(reply)[0]) if isinstance(reply, list) else None
 
 
 def schedule(client: Client, payload: bytes, at_s: float) -> bool:
@@ -111,13 +140,15 @@ def newest(client: Client, queue: QueueName) -> bytes | None:
     return None if job is None else raw(job)
 
 
-def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int, int]:
+def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int, int, list[bytes]]:
     """Delete at most `most` jobs that wait in a queue, the oldest first: the job `last` (`newest`) and those before it.
 
-    Return how many were deleted, and how many of these are left. Raise `StoreUnavailable`: they may be gone.
+    There are fewer if they are large. Return how many were deleted, how many of these are left, and the deleted ones
+    that may hold a lock or claim (`job.claims`). Raise `StoreUnavailable`: they may be gone.
     """
-    deleted, left = pair(client.run("clear", [client.keys.queue_of(queue)], [last, most]))
-    return integer(deleted), integer(left)
+    arguments: list[Argument] = [last, most, MAX_BYTES, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
+    deleted, left, held = items(client.run("clear", [client.keys.queue_of(queue)], arguments), 3)
+    return integer(deleted), integer(left), [raw(job) for job in items(held)]
 
 
 def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:

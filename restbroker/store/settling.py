@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import is_reply_key
-from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
@@ -94,7 +94,7 @@ class FinishSteps:
         """
         plain, others, back = [], [], []
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if isinstance(settlement, Ack) and not settlement.replies and settlement.fingerprint is None:
+            if isinstance(settlement, Ack) and is_plain(settlement):
                 plain.append(place)
             elif isinstance(settlement, Requeue):
                 back.append((-ticket_number(ticket), place))
@@ -104,6 +104,11 @@ class FinishSteps:
                 others.append(place)
         self._order = [*plain, *others, *(place for _, place in sorted(back))]
         return len(plain)
+
+
+def is_plain(done: Ack) -> bool:
+    """Tell whether nothing else is written of this job that is done."""
+    return not (done.replies or done.claims) and done.fingerprint is None
 
 
 def _refusal(settlement: Settlement) -> str | None:
@@ -128,7 +133,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
             arguments += [ticket, "once", round(known.keep_s * 1000), known.text, place]
         else:
             arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
-        arguments += destinations.of(_replies(settlement))
+        arguments += destinations.of(_replies(settlement), settlement.claims)
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if request.records is not None:
         lists.append(keys.history)
@@ -167,9 +172,19 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
     return () if isinstance(settlement, (Requeue, Schedule)) else settlement.replies
 
 
+def claim_key(keys: Keys, change: ClaimChange) -> str:
+    """Return the key of the lock or claim that this changes."""
+    return keys.lock(change.name) if change.kind == "unique" else keys.claim(change.name)
+
+
+def arguments_of(change: ClaimChange) -> list[Argument]:
+    """Return what a script is told of a change besides its key: value, milliseconds, values that it may have now."""
+    return [change.becomes, round(change.keep_s * 1000), len(change.was), *change.was]
+
+
 @attrs.define(eq=False)
 class Destinations:
-    """The keys that replies and fingerprints of one call go to: {key: its number among the script's keys}."""
+    """The keys of one call's replies, fingerprints, locks and claims: {key: its number among the script's keys}."""
 
     keys: Keys
     lists: dict[str, int] = attrs.field(factory=dict)
@@ -178,14 +193,17 @@ class Destinations:
         """Return the number of the key of this name, from 1 on; a new key is added."""
         return self.lists.setdefault(name, len(self.lists) + 1)
 
-    def of(self, replies: Sequence[Answer]) -> list[Argument]:
+    def of(self, replies: Sequence[Answer], changes: Sequence[ClaimChange] = ()) -> list[Argument]:
         """Return a script's arguments for the replies to one job: their number, then what each is.
 
         That is its destination's number, its queue ("": a key, not a queue), its time to live (seconds), and its
-        payload.
+        payload. `changes` of locks and claims follow, as `finish` takes them.
         """
-        arguments: list[Argument] = [len(replies)]
+        arguments: list[Argument] = [len(replies) + len(changes)]
         for reply in replies:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
             arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
+        for change in changes:
+            value, *others = arguments_of(change)
+            arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others]
         return arguments

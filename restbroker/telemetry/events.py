@@ -16,10 +16,10 @@ from restbroker.light import light
 class JobFinished:
     """A try ended: one line for each.
 
-    `outcome` is the target's answer (`delivered`, `rejected`, `deferred`, `uncertain`), `duplicate` (a signed job was
-    done before, and not sent), or `expired` (its expiry had passed, or would before its next try). `fate` is what
-    happened to the job (`ack`: done, or dropped as it expired; `retry`, `dead`, `schedule`: deferred, `back`: requeued,
-    `drop`: gone, as it asked).
+    `outcome` is the target's answer (`delivered`, `rejected`, `deferred`, `uncertain`), `duplicate` (not sent: a
+    signed job was done before, or its `idempotency_key` came before), or `expired` (its expiry had passed, or would
+    before its next try). `fate` is what happened to the job (`ack`: done, a duplicate, or dropped as it expired;
+    `retry`, `dead`, `schedule`: deferred, `back`: requeued, `drop`: gone, as it asked).
     """
 
     target: str

@@ -188,7 +188,7 @@ class LogSink:
 
     def _add_job(self, event: JobFinished) -> None:
         if event.outcome == "duplicate":
-            # No try at all; a warning tells of it.
+            # No try at all. A warning tells of one that was signed; what else comes twice is no one's fault.
             if self._is_written("debug"):
                 self._write(line_of(event))
             return

@@ -53,7 +53,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "job.done": LogEvent(
         "debug",
         "A try ended. `outcome`: the target's answer (`delivered`, `rejected`, `deferred`, "
-        "`uncertain`), `duplicate` (a signed job was done before, and not sent) or `expired`. `fate`: what "
+        "`uncertain`), `duplicate` (not sent: a signed job was done, or its `idempotency_key` came before) or "
+        "`expired`. `fate`: what "
         "happened to the job (`ack`: done, or dropped as it expired; `retry`, `dead`, `schedule`: deferred, `back`: requeued, "
         "`drop`: gone, as it asked).",
     ),

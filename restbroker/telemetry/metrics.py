@@ -38,7 +38,7 @@ PROCESS: Final = (
         "restbroker_jobs_total",
         "counter",
         "Tries that ended. `outcome`, the target's answer: `delivered`, `rejected`, `deferred`, "
-        "`uncertain`; `duplicate` (a signed job was done before) or `expired`.",
+        "`uncertain`; `duplicate` (a signed job or its `idempotency_key` came before) or `expired`.",
         ("target", "command", "outcome"),
     ),
     Metric(

@@ -17,6 +17,8 @@ from quart import Response, request
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.operate import dead_copies, processes, queues, targets
+from restbroker.operate.claims import release_cleared
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.names import exact
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
@@ -36,7 +38,7 @@ _CLEAR_S: Final = 4.0
 class Action:
     """What to do with the thing called `name`; if that is a process, with its job in progress shown as `thread`.
 
-    `for_s` is how many seconds it lasts; None: without end.
+    `for_s` is how many seconds it lasts; None: without end. `context`: what the configuration knows of jobs.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Action:
     who: str = ""
     why: str = ""
     for_s: float | None = None
+    context: Callable[[], ConfigContext] = lambda: ConfigContext({})
 
 
 def _no_description(_client: Client, _action: Action) -> str:
@@ -82,7 +85,8 @@ def _clear(client: Client, action: Action) -> None:
     The list of queues then shows the rest, with the same button.
     """
     until_s = time.monotonic() + _CLEAR_S
-    with closing(queues.clear_in_steps(client, action.name, action.who, action.why)) as steps:
+    release = partial(release_cleared, client, action.name, context=action.context())
+    with closing(queues.clear_in_steps(client, action.name, action.who, action.why, release=release)) as steps:
         for _ in steps:
             if time.monotonic() >= until_s:
                 return
@@ -224,7 +228,8 @@ class ControlPages:
         except BadValue:
             wrong = "This is not a duration: enter 30m, 2h or 1d, or leave it empty."
             return Response(await self._question(do, control, action, length=length, wrong=wrong), 400)
-        await self.admin.ask(partial(_act, control=control, action=attrs.evolve(action, for_s=for_s)))
+        action = attrs.evolve(action, for_s=for_s, context=self.admin.context)
+        await self.admin.ask(partial(_act, control=control, action=action))
         self.refresh_now()
         return self.redirect(f"/{control.page}")
 

@@ -163,6 +163,7 @@ class Harness:
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
     expire_s: Mapping[str, float] = attrs.field(factory=dict)
+    idempotency_s: float = 86_400.0
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     concurrency: int = 3
@@ -267,6 +268,7 @@ class Harness:
             at_most_once=self.at_most_once,
             slots=self.slots,
             expire_s=self.expire_s,
+            idempotency_s=self.idempotency_s,
         )
         return BrokerPlan(
             targets=[

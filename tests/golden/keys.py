@@ -91,6 +91,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "Slots": ({"register": 2}, {"register": 0}, {"register": "2"}, {"a b": 1}, {"reg*": 1}),
     "Expire": ({"send_*": "10m"}, {"send_*": 0}, {"send_*": "soon"}, {"a b": 60}, {"send_message": 2.5}),
     "OnExpiry": ("drop", "dead", "park", True),
+    "IdempotencyFor": ("24h", "0", 0, "400d", "-1h"),
     "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
     "Engine": ("lean", "httpx", "Lean"),
     "LogLevel": ("debug", "warning", "WARNING", "trace"),
@@ -193,7 +194,7 @@ BASES: Final[Sequence[Base]] = (
         " RestAuth RestUser RestPass RestPassFile RestToken RestTokenFile ServerVersion ApiVersion JabberDomain HostHeader"
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
-        " Expire OnExpiry"
+        " Expire OnExpiry IdempotencyFor"
         " Targets Events ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
@@ -209,7 +210,7 @@ BASES: Final[Sequence[Base]] = (
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
-        " RateLimit MaxInFlight Slots Expire OnExpiry AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
+        " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
         " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
     ),
     *(

@@ -236,13 +236,13 @@ class Reference:
             self.data.require(zset)
         return [effects.place(self.data, zset, move) for move in moves]
 
-    def clear(self, queue: str, last: bytes, most: int) -> tuple[int, int]:
+    def clear(self, queue: str, last: bytes, most: int) -> tuple[int, int, list[bytes]]:
         self.data.require(f"queue:{queue}")
         jobs = self.data.lists[f"queue:{queue}"]
         meant = len(jobs) - jobs.index(last) if last in jobs else 0
         deleted = min(meant, most)
         del jobs[len(jobs) - deleted :]
-        return deleted, meant - deleted
+        return deleted, meant - deleted, []  # none of them holds a lock
 
     def pause(self, target: str, reason: str, for_s: float | None) -> None:
         pausing.pause(self.data, target, reason, for_s, self._now_us())

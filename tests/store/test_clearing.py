@@ -15,9 +15,9 @@ def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_oth
     assert (queues.newest(client, "a"), queues.newest(client, "b")) == (b"4", None)
     queues.push(client, "a", [b"later"])
     assert server.raw.rpop("ns:queue:a") == b"1"
-    assert queues.clear(client, "a", b"4", 2) == (2, 1)
+    assert queues.clear(client, "a", b"4", 2) == (2, 1, [])
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later", b"4"], "what would be taken next goes first"
-    assert queues.clear(client, "a", b"4", 10) == (1, 0)
+    assert queues.clear(client, "a", b"4", 10) == (1, 0, [])
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
 
 
@@ -25,7 +25,7 @@ def test_once_the_newest_job_that_is_meant_was_taken_nothing_is_deleted(client: 
     queues.push(client, "a", [b"1", b"2"])
     queues.push(client, "a", [b"later"])
     assert server.raw.rpop("ns:queue:a", 2) == [b"1", b"2"]
-    assert queues.clear(client, "a", b"2", 10) == (0, 0)
+    assert queues.clear(client, "a", b"2", 10) == (0, 0, [])
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
 
 

@@ -9,7 +9,7 @@ from restbroker.store.keys import Keys, SortedSet, StatKind
 WORDS: Final[Mapping[str, object]] = {
     "identity": "IDENTITY", "target": "TARGET", "queue": "NAME", "process_id": "PROCESSID", "command": "COMMAND",
     "user": "USER", "date": "2026-01-31", "at_s": 1_795_165_609, "process": "HOST:PID:NONCE", "other": "NAME",
-    "source": "SOURCE", "batch": "BATCH", "room": "ROOM",
+    "source": "SOURCE", "batch": "BATCH", "room": "ROOM", "jid": "JID",
 }  # fmt: skip
 """As docs/keys.md names what differs. `process`: the names of processes; `other`: whatever else has a name."""
 _NAMED: Final = {"process", "work", "workers", "signals"}

@@ -79,7 +79,11 @@ def _job(chance: random.Random, name: str, trouble: float) -> dict[str, Any]:
     if chance.random() < 0.33:
         args.append(f"reply-{name}")
     made: dict[str, Any] = {"class": "Add", "args": args, "jid": name, "queue": "q", "retry": True}
-    return made | chance.choice(_ODD) if chance.random() < 0.03 else made
+    made |= chance.choice(_ODD) if chance.random() < 0.03 else {}
+    if made.get("idempotency_key") is True:
+        # Of several jobs of one key, either path may send another one first.
+        made["idempotency_key"] = name
+    return made
 
 
 _ODD: Final[Sequence[dict[str, Any]]] = (
@@ -96,6 +100,9 @@ _ODD: Final[Sequence[dict[str, Any]]] = (
     {"expiry": 1.5},
     {"expiry": 4e9},
     {"expiry": "soon"},
+    {"idempotency_key": True},
+    {"idempotency_key": 5},
+    {"restbroker_unique": {"key": "k", "lock": "a" * 64, "for": 60, "until": "success"}},
 )
 
 

@@ -26,6 +26,9 @@ DEAD: Final = Table(
             "The reply id is neither a text nor a number.",
             "Push a text, a number or none.",
         ),
+        "BadIdempotencyKey": Row(
+            "`idempotency_key` is not a text of 1 to 256 bytes, or there is no `jid`.", "Push both, or leave it out."
+        ),
         "BadExpiry": Row(
             "`expiry` is not a time.", "Push epoch seconds, such as 1790000000.5, `null`, or leave it out."
         ),
@@ -160,6 +163,10 @@ DEAD: Final = Table(
             "It [expired](#expiry) unsent, or would before its next try. It is dropped, and dies only if it may have run or "
             "with `OnExpiry` `dead`.",
             "Push it with a later `expiry`; a dead one can be retried.",
+        ),
+        "Duplicate": Row(
+            "Another job has its [`idempotency_key`](#done-once): it was not sent, and does not die.",
+            "Nothing, or push it with another key.",
         ),
         "Killed": Row(
             "An operator moved it to the dead set; `restbroker audit` says who and why.",

@@ -33,6 +33,10 @@ WARNINGS: Final = Table(
             "jobs in progress wait: Redis refuses to count them against `RateLimit`",
             "delete `restbroker:rate:TARGET` if it is not a string",
         ),
+        "ClaimRefused": Row(
+            "jobs with an `idempotency_key` wait: Redis refuses to note it (those whose key has another type are sent)",
+            "`restbroker:once:…` must be strings",
+        ),
         "MarkRefused": Row(
             "jobs under `AtMostOnce` wait: Redis refuses to record that they are about to be sent",
             "`restbroker:sent:…` must be hashes",

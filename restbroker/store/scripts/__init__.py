@@ -57,6 +57,9 @@ ScriptName = Literal[
     "login_end",
     "bulk_push",
     "bulk_hear",
+    "claim",
+    "release",
+    "push",
 ]
 
 

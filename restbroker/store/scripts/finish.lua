@@ -10,6 +10,8 @@
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload; what is requeued has no replies
+--         or per change of a lock or claim, which is counted as a reply: key (index as a destination), value ('' = given
+--         up), 'claim', for how many milliseconds, how many values it has if it is this job's, these values
 --       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
 --             job's own wish | back to its queue (as it came, or as its payload if there is one)
 --             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
@@ -46,13 +48,20 @@ end
 
 local function next_job()
   local job = {ticket = ARGV[at], fate = ARGV[at + 1], score = ARGV[at + 2], payload = ARGV[at + 3],
-               qidx = tonumber(ARGV[at + 4]), replies = {}}
+               qidx = tonumber(ARGV[at + 4]), replies = {}, claims = {}}
   local count = tonumber(ARGV[at + 5])
   at = at + 6
   for i = 1, count do
-    job.replies[i] = {key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])], queue = ARGV[at + 1],
-                      ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
-    at = at + 4
+    local key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])]
+    if ARGV[at + 2] == 'claim' then
+      local own = tonumber(ARGV[at + 4])
+      job.claims[#job.claims + 1] = {key = key, value = ARGV[at + 1], ms = ARGV[at + 3],
+                                     own = {unpack(ARGV, at + 5, at + 4 + own)}}
+      at = at + 5 + own
+    else
+      job.replies[i] = {key = key, queue = ARGV[at + 1], ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
+      at = at + 4
+    end
   end
   return job
 end
@@ -196,6 +205,23 @@ local function settle(job, raw)
   end
 end
 
+-- What becomes of a lock or claim, if it is still this job's. Like the fingerprint this cannot fail a job whose effects
+-- are done.
+local function change(claim)
+  local value = redis.pcall('GET', claim.key)
+  for _, own in ipairs(claim.own) do
+    if value == own then
+      if claim.value == '' then
+        redis.pcall('DEL', claim.key)
+      else
+        redis.pcall('SET', claim.key, claim.value, 'KEEPTTL')
+        redis.pcall('PEXPIRE', claim.key, claim.ms, 'GT')
+      end
+      return
+    end
+  end
+end
+
 -- Of a signed job that is done its fingerprint stays, so that a copy is not done again. Like the copy of what is
 -- dead this cannot fail a job whose effects are done.
 local function remember(job)
@@ -268,6 +294,9 @@ while at <= jobs_end do
     end
     if job.fate == 'once' then
       remember(job)
+    end
+    for _, claim in ipairs(job.claims) do
+      change(claim)
     end
     if zsets[job.fate] == dead then
       -- A copy, in case someone trims the dead set; the job is dead without it too.

@@ -1,0 +1,37 @@
+"""Gives up the locks and claims of jobs that a person deleted or killed, so that they can be pushed again.
+
+Called by `operate.act`, `operate.act_waiting` and those who clear a queue, after the jobs have left. Always holds: what
+another job holds by now stays; what is left by a crash in between ends by its time.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from restbroker.job import claims, rubyjson
+from restbroker.operate.act_batch import Outcome
+from restbroker.operate.act_job import Verb
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
+from restbroker.store import claims as stored
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied
+
+_RELEASING: frozenset[Verb] = frozenset({"delete", "kill"})
+
+
+def release(client: Client, verb: Verb, looks: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
+    """Give up what these jobs hold, if this verb was done to them. Raise `StoreUnavailable` or `StoreRefused`."""
+    if verb not in _RELEASING:
+        return
+    gone = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
+    held = ((look.context.claims(look.queue, look.fields or {})) for look in gone)
+    # As with any other death.
+    _release(client, held, keeps_end=verb == "kill")
+
+
+def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: ConfigContext) -> None:
+    """Give up what these jobs hold, which were deleted from this queue. Raise `StoreUnavailable` or `StoreRefused`."""
+    _release(client, (context.claims(queue, rubyjson.object_of(raw) or {}) for raw in raws), keeps_end=False)
+
+
+def _release(client: Client, held: Iterable[claims.JobClaims | None], *, keeps_end: bool) -> None:
+    stored.release(client, [(one.jid, claims.give_up_all(one, keeps_end=keeps_end)) for one in held if one is not None])

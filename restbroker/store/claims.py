@@ -1,0 +1,140 @@
+"""Locks and claims (`job.claims`) in Redis: claimed before the first byte, given up by people.
+
+Used by brokers and `operate`; `settling` does what a settlement says of them, and `queues` takes a lock with a push.
+Always holds: a claim is taken over from a ticket only if Redis does not list that ticket any more, since its process
+died and its job came back.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Final, TypeAlias
+
+import attrs
+
+from restbroker.job import claims
+from restbroker.job.claims import Holder
+from restbroker.job.settlement import ClaimChange
+from restbroker.store.client import Client, ScriptCall
+from restbroker.store.jobs import IdentityUnknown
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Argument, integer, items, raw, text
+from restbroker.store.settling import arguments_of, claim_key
+
+_ROUNDS: Final = 3
+"""How often a job asks again in one call that finds a claim whose ticket is gone."""
+
+
+@attrs.frozen
+class ClaimRequest:
+    """What the job of this id claims and gives up before it is sent, under this ticket."""
+
+    ticket: str
+    jid: str
+    changes: tuple[ClaimChange, ...]
+
+
+@attrs.frozen
+class OtherHolder:
+    """Another job has the claim, or the same one that was pushed twice: `jid` is its id. It must not be sent."""
+
+    jid: str
+
+
+@attrs.frozen
+class UnreadableClaim:
+    """A claim's key is of another type, so that no one can say whether another job has it."""
+
+
+ClaimAnswer: TypeAlias = bool | OtherHolder | UnreadableClaim
+"""True: claimed. False: the job is no more in progress, and must not be sent."""
+
+
+def claim(client: Client, identity: str, requests: Sequence[ClaimRequest]) -> IdentityUnknown | list[ClaimAnswer]:
+    """Claim what each job needs before it is sent, and return one answer each.
+
+    `IdentityUnknown`: nothing was claimed. Raise `StoreUnavailable` (they may be claimed all the same; the same call
+    again is right) or `StoreRefused`.
+    """
+    answers: dict[int, ClaimAnswer] = {}
+    # The value of a claim that a job may take over, since whose it was has ended.
+    over: dict[int, bytes] = {}
+    pending = list(range(len(requests)))
+    for tries in count(1):
+        reply = client.run(*_claim_call(client.keys, identity, [(requests[n], over.get(n)) for n in pending]))
+        if reply == b"FENCED":
+            return IdentityUnknown()
+        again: list[int] = []
+        for n, code in zip(pending, items(reply, len(pending)), strict=True):
+            if not isinstance(code, list):
+                answers[n] = code == 1
+            elif not code:
+                answers[n] = UnreadableClaim()
+            elif tries < _ROUNDS and _is_over(client, requests[n].jid, raw(code[0])):
+                over[n] = raw(code[0])
+                again.append(n)
+            else:
+                held = claims.holder(text(code[0]))
+                answers[n] = OtherHolder(held.jid if held else "?")
+        if not again:
+            return [answers[n] for n in range(len(requests))]
+        pending = again
+    raise AssertionError  # no number is the last
+
+
+def read(client: Client, changes: Sequence[ClaimChange]) -> list[str | None]:
+    """Return the value of each of these locks and claims; None: it is free. Raise the store's errors."""
+    if not changes:
+        return []
+    values = client.commands([("GET", claim_key(client.keys, one)) for one in changes])
+    return [None if value is None else text(value) for value in values]
+
+
+def release(client: Client, jobs: Iterable[tuple[str, Sequence[ClaimChange]]]) -> int:
+    """Give up what jobs hold that a person took away: pairs of a job's id and its locks and claims.
+
+    Return how many were given up. A claim of what is done stays. Raise the store's errors: some may be given up.
+    """
+    wanted = [(jid, change) for jid, changes in jobs for change in changes]
+    if not wanted:
+        return 0
+    held = read(client, [change for _, change in wanted])
+    own: dict[str, str] = {}
+    for (jid, change), value in zip(wanted, held, strict=True):
+        if value is not None and _is_given_up(client, jid, change, value):
+            own[claim_key(client.keys, change)] = value
+    return sum(integer(code) for code in items(client.run("release", list(own), list(own.values())))) if own else 0
+
+
+def _claim_call(keys: Keys, identity: str, requests: Sequence[tuple[ClaimRequest, bytes | None]]) -> ScriptCall:
+    numbers: dict[str, int] = {}
+    arguments: list[Argument] = [identity]
+    for request, over in requests:
+        arguments += [request.ticket, len(request.changes)]
+        for change in request.changes:
+            value, keep_ms, owned, *own = arguments_of(change)
+            if over is not None and change.kind == "once":
+                owned, own = int(owned) + 1, [*own, over]
+            number = numbers.setdefault(claim_key(keys, change), len(numbers) + 1)
+            arguments += [number, value, keep_ms, owned, *own]
+    return "claim", [keys.heartbeats, keys.in_progress(identity), *numbers], arguments
+
+
+def _is_over(client: Client, jid: str, value: bytes) -> bool:
+    """Tell whether the job of this id may take over a claim of this value: nobody is at work for it any more."""
+    held = claims.holder(text(value))
+    if held is None:
+        # No broker wrote it, so that it speaks of no job.
+        return True
+    return held.jid == jid and not held.is_done and not _is_at_work(client, held)
+
+
+def _is_given_up(client: Client, jid: str, change: ClaimChange, value: str) -> bool:
+    """Tell whether a lock or claim of this value is given up with the job of this id, which a person took away."""
+    if change.kind == "unique":
+        return value == jid
+    held = claims.holder(value)
+    return held is not None and held.jid == jid and not held.is_done and not _is_at_work(client, held)
+
+
+def _is_at_work(client: Client, held: Holder) -> bool:
+    return bool(held.ticket) and client.command("HEXISTS", client.keys.in_progress(held.identity), held.ticket) == 1

@@ -1,0 +1,44 @@
+#!lua
+-- Pushes or schedules one job, unless it was pushed already, or another job holds its lock.
+--
+-- KEYS: a note of the push, queues, the queue's list or the schedule, and, if the job has one, its lock
+-- ARGV: jid, for how many milliseconds a push is remembered, queue's name, when the job is due ('' = at once), payload,
+--       for how many milliseconds the lock lasts
+-- Returns: 1 it is pushed, now or before | {jid} the job that holds the lock: nothing was pushed | an error's text:
+--          likewise
+-- Sent twice, as by who got no answer: the second answers 1 for what the first pushed.
+
+local note, queues, place, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local jid, note_ms, queue, due, payload, lock_ms = unpack(ARGV)
+
+local holder = lock and redis.call('GET', lock)
+if holder and holder ~= jid and redis.call('EXISTS', note) == 0 then
+  return {holder}
+end
+
+local function failure(key, reply)
+  return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
+end
+
+local function failed()
+  if due ~= '' then
+    return failure(place, redis.pcall('ZADD', place, 'NX', due, payload))
+  end
+  return failure(queues, redis.pcall('SADD', queues, queue)) or failure(place, redis.pcall('LPUSH', place, payload))
+end
+
+-- Whatever this user may not do ends the script before the job is anywhere.
+if not redis.call('SET', note, '1', 'NX', 'PX', note_ms) then
+  return 1
+end
+if lock then
+  redis.call('SET', lock, jid, 'PX', lock_ms)
+end
+local why = failed()
+if why then
+  redis.pcall('DEL', note)
+  if lock then
+    redis.pcall('DEL', lock)
+  end
+end
+return why or 1

@@ -1,0 +1,398 @@
+"""`idempotency_key`: what was done, or is being done, is not done again; and what may still have to be done is."""
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import pytest
+
+from restbroker.broker.redis_checks import RedisChecks
+from restbroker.job import claims
+from restbroker.job.outcome import Deferred, Reason, Rejected
+from restbroker.store import history
+from restbroker.store.client import Client
+from restbroker.telemetry.events import JobFinished, OperatorWarning
+from restbroker.transport.message import Response
+from tests.broker.conftest import Harness, Held, lost, ok, refuse
+
+KEY = "order-17"
+CLAIM = "restbroker:once:" + claims.once_name("t", "default", KEY)
+DAY_MS = 86_400_000
+
+
+async def finished(harness: Harness, count: int) -> list[JobFinished]:
+    await harness.until(lambda: len(harness.of(JobFinished)) >= count, f"{count} jobs end")
+    found: list[JobFinished] = harness.of(JobFinished)
+    return found
+
+
+def held(harness: Harness, key: str = CLAIM) -> list[str] | None:
+    value = harness.client.command("GET", key)
+    return None if value is None else json.loads(value)  # type: ignore[arg-type]
+
+
+def lasts_ms(harness: Harness, key: str = CLAIM) -> int:
+    return int(harness.client.command("PTTL", key))  # type: ignore[arg-type]
+
+
+def outcomes(events: list[JobFinished]) -> dict[str, str]:
+    return {event.jid: event.outcome for event in events}
+
+
+async def test_of_jobs_with_one_key_one_is_sent(harness: Harness) -> None:
+    harness.history_s = 60.0
+    harness.concurrency = 1
+    harness.push(idempotency_key=KEY)
+    harness.push(count=3, first=1, idempotency_key=KEY, reply_to="restbroker:reply:twin")
+    async with harness.broker():
+        events = await finished(harness, 4)
+    assert len(harness.target.sent) == 1
+    assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate", "duplicate"]
+    assert {(event.fate, event.code) for event in events if event.outcome == "duplicate"} == {("ack", "Duplicate")}
+    assert held(harness) == ["jid-safe-0", "done"]
+    assert DAY_MS - 10_000 < lasts_ms(harness) <= DAY_MS + 10_000
+    replies = harness.entries("restbroker:reply:twin")
+    assert [(one["outcome"], one["error"]["code"]) for one in replies] == [("duplicate", "Duplicate")] * 3
+    assert "jid-safe-0" in replies[0]["error"]["message"]
+    assert replies[0]["answer"] is None
+    ends = [history.read(one.record) for one in history.newest(harness.client, 10)]
+    assert sorted(end.outcome for end in ends if end is not None) == ["delivered", *["duplicate"] * 3]
+    assert harness.client.command("GET", "stat:processed") == b"4"
+    assert [harness.size(key) for key in ("queue:rest", "dead", "retry", "schedule")] == [0, 0, 0, 0]
+
+
+async def test_a_push_that_is_repeated_whole_is_done_once(harness: Harness) -> None:
+    """Who got no answer to their LPUSH repeats it, job id and all."""
+    for _ in range(3):
+        harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        events = await finished(harness, 3)
+        harness.push(idempotency_key=KEY)
+        await finished(harness, 4)
+    assert len(harness.target.sent) == 1
+    assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate"]
+
+
+async def test_a_twin_of_a_job_that_is_being_done_is_not_sent_and_does_not_wait(harness: Harness) -> None:
+    first = Held()
+    harness.target.answers.append(first)
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "the first is sent")
+        harness.push(idempotency_key=KEY)
+        harness.push(first=1, idempotency_key=KEY)
+        events = await finished(harness, 2)
+        assert [event.outcome for event in events] == ["duplicate", "duplicate"]
+        assert (held(harness) or [])[0] == "jid-safe-0"
+        first.let.set()
+        await finished(harness, 3)
+    assert len(harness.target.sent) == 1
+    assert held(harness) == ["jid-safe-0", "done"]
+
+
+async def test_a_retry_meets_its_own_claim_and_a_twin_does_not_pass_meanwhile(harness: Harness) -> None:
+    harness.target.judge = lambda call, response: (
+        Deferred(Reason("Later", "not now"), retry_after_s=7200.0) if call.attempt == 1 else ok_outcome(response)
+    )
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await finished(harness, 1)
+        assert held(harness) == ["jid-safe-0"]
+        # For as long as a new one would be kept from the next try on.
+        assert lasts_ms(harness) > DAY_MS + 7_000_000
+        harness.push(first=1, idempotency_key=KEY)
+        events = await finished(harness, 2)
+        assert outcomes(events) == {"jid-safe-0": "deferred", "jid-safe-1": "duplicate"}
+        (member,) = harness.members("retry")
+        harness.client.command("DEL", "retry")
+        harness.raw(json.dumps(member).encode())
+        events = await finished(harness, 3)
+    assert events[-1].outcome == "delivered"
+    assert held(harness) == ["jid-safe-0", "done"]
+
+
+def ok_outcome(response: Response) -> Any:
+    from restbroker.job.outcome import Delivered
+
+    return Delivered(response.body.decode(), 0, 200)
+
+
+async def test_a_job_that_dies_gives_its_key_up_and_its_retry_doubles_who_did_it(harness: Harness) -> None:
+    refusal = Rejected(Reason("No", "no"))
+    harness.target.judge = lambda _call, response: refusal if len(harness.target.calls) == 1 else ok_outcome(response)
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await finished(harness, 1)
+        assert held(harness) is None
+        harness.push(first=1, idempotency_key=KEY)
+        events = await finished(harness, 2)
+        assert events[-1].outcome == "delivered"
+        (member,) = harness.members("dead")
+        harness.raw(json.dumps(member).encode())
+        events = await finished(harness, 3)
+    assert events[-1].outcome == "duplicate"
+    assert len(harness.target.sent) == 2
+
+
+async def test_a_job_that_was_recovered_takes_its_claim_over(harness: Harness) -> None:
+    harness.push(idempotency_key=KEY)
+    harness.crashed()
+    value = claims.at_work_value("jid-safe-0", "1:1", "dead-one")
+    harness.client.command("SET", CLAIM, value, "PX", 60_000)
+    async with harness.broker():
+        events = await finished(harness, 1)
+    assert [event.outcome for event in events] == ["delivered"]
+    assert held(harness) == ["jid-safe-0", "done"]
+
+
+async def test_a_twin_of_a_job_in_the_hands_of_a_dead_process_is_not_sent(harness: Harness) -> None:
+    """It is not given back yet; when it is, it is done."""
+    harness.push(idempotency_key=KEY)
+    harness.crashed()
+    harness.client.command("SET", CLAIM, claims.at_work_value("jid-safe-0", "1:1", "dead-one"), "PX", 60_000)
+    harness.client.command("HDEL", "restbroker:beats", "dead-one")
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        events = await finished(harness, 1)
+        assert [event.outcome for event in events] == ["duplicate"]
+        harness.client.command("HSET", "restbroker:dying", "dead-one", 1)
+        harness.recover("dead-one")
+        events = await finished(harness, 2)
+    assert events[-1].outcome == "delivered"
+    assert len(harness.target.sent) == 1
+
+
+async def test_a_signed_twin_leaves_no_fingerprint_while_the_first_may_fail(harness: Harness) -> None:
+    """Else the first would count as a replay when it is tried again, and no one would have done it."""
+    from restbroker.job import signing
+    from restbroker.job.arguments import Submission
+    from restbroker.job.command import Command
+
+    submission = Submission(Command("safe", {"n": 0}), None, None)
+    signature = signing.sign("t", "default", int(time.time()), jid="j1", submission=submission, queue=None)
+    job = {"class": "Add", "jid": "j1", "args": ["safe", {"n": 0}, signature], "idempotency_key": KEY}
+    first = Held()
+    harness.target.answers.append(first)
+    harness.target.judge = lambda call, response: (
+        Deferred(Reason("Later", "not now"), retry_after_s=0.0) if call.attempt == 1 else ok_outcome(response)
+    )
+    harness.raw(json.dumps(job).encode())
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "the first is sent")
+        harness.raw(json.dumps(job).encode())
+        (event,) = await finished(harness, 1)
+        assert event.outcome == "duplicate"
+        first.let.set()
+        await finished(harness, 2)
+        (member,) = harness.members("retry")
+        harness.client.command("DEL", "retry")
+        harness.raw(json.dumps(member).encode())
+        events = await finished(harness, 3)
+    assert [event.outcome for event in events] == ["duplicate", "deferred", "delivered"]
+
+
+async def test_a_job_that_goes_back_unsent_keeps_no_one_out_but_twins(harness: Harness) -> None:
+    harness.target.answer = refuse
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "it was tried")
+        await harness.until(lambda: held(harness), "it has its claim")
+    assert harness.size("queue:rest") == 1
+    assert held(harness) == ["jid-safe-0"]
+    harness.target = type(harness.target)(ok)
+    async with harness.broker():
+        events = await finished(harness, 1)
+    assert events[-1].outcome == "delivered"
+
+
+async def test_what_may_have_run_and_dies_gives_its_key_up(harness: Harness) -> None:
+    harness.target.answers.append(lost)
+    harness.at_most_once = ("once",)
+    harness.push("once", idempotency_key=KEY)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+        assert (event.outcome, event.fate) == ("uncertain", "dead")
+        assert held(harness) is None
+        harness.push("once", first=1, idempotency_key=KEY)
+        events = await finished(harness, 2)
+    assert events[-1].outcome == "delivered"
+    assert not harness.client.command("KEYS", "restbroker:sent:*")
+
+
+async def test_a_duplicate_is_never_marked(harness: Harness) -> None:
+    harness.at_most_once = ("once",)
+    harness.client.command("SET", CLAIM, claims.done_value("hers"), "PX", 60_000)
+    harness.push("once", idempotency_key=KEY)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert event.outcome == "duplicate"
+    assert "hers" in str(event.message)
+    assert not harness.client.command("KEYS", "restbroker:sent:*")
+
+
+async def test_keys_count_within_a_token(harness: Harness) -> None:
+    name = hashlib.sha256(f"default\0{KEY}".encode()).hexdigest()
+    assert f"restbroker:once:t:{name}" == CLAIM
+    assert claims.once_name("t", "other", KEY) != claims.once_name("t", "default", KEY)
+    # A producer without the token claims nothing.
+    harness.push(idempotency_key=KEY, args=["safe", {}, "wrong"])
+    harness.push(first=1, idempotency_key=KEY)
+    async with harness.broker():
+        events = await finished(harness, 2)
+    assert outcomes(events) == {"jid-safe-0": "rejected", "jid-safe-1": "delivered"}
+
+
+@pytest.mark.parametrize("written", ["", "x" * 257, 17, True, ["a"]])
+async def test_a_key_that_is_none_is_refused(harness: Harness, written: object) -> None:
+    harness.push(idempotency_key=written)
+    harness.push(first=1, idempotency_key=None)
+    async with harness.broker():
+        events = await finished(harness, 2)
+    assert outcomes(events)["jid-safe-1"] == "delivered"
+    refused = next(event for event in events if event.outcome == "rejected")
+    assert (refused.fate, refused.code) == ("dead", "BadIdempotencyKey")
+    assert not harness.client.command("KEYS", "restbroker:once:*")
+
+
+async def test_a_job_without_an_id_of_its_own_cannot_claim(harness: Harness) -> None:
+    harness.raw(json.dumps({"class": "A", "args": ["safe", {}, "t"], "idempotency_key": KEY}).encode())
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert (event.fate, event.code) == ("dead", "BadIdempotencyKey")
+    assert '"jid"' in str(event.message)
+
+
+async def test_a_target_that_keeps_no_keys_ignores_them(harness: Harness) -> None:
+    harness.idempotency_s = 0.0
+    harness.push(idempotency_key=KEY)
+    harness.push(first=1, idempotency_key=KEY)
+    harness.push(first=2, idempotency_key=17)
+    async with harness.broker():
+        events = await finished(harness, 3)
+    assert {event.outcome for event in events} == {"delivered"}
+    assert not harness.client.command("KEYS", "restbroker:once:*")
+
+
+async def test_a_key_of_another_type_holds_no_job_up(harness: Harness) -> None:
+    harness.client.command("LPUSH", CLAIM, "x")
+    harness.push(idempotency_key=KEY)
+    harness.push(first=1, idempotency_key="other")
+    async with harness.broker():
+        events = await finished(harness, 2)
+    assert {event.outcome for event in events} == {"delivered"}
+    assert [event.code for event in harness.of(OperatorWarning)] == ["ClaimRefused"]
+
+
+async def test_a_value_that_no_broker_wrote_keeps_no_job_out(harness: Harness) -> None:
+    harness.client.command("SET", CLAIM, b"\xff what")
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert event.outcome == "delivered"
+    assert held(harness) == ["jid-safe-0", "done"]
+
+
+async def test_jobs_without_a_key_ask_redis_for_nothing_more(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def claim(*_: object) -> bool:
+        raise AssertionError
+
+    run: list[str] = []
+    steps = Client.steps_to_run
+
+    def noted(self: Client, calls: Any) -> Any:
+        run.extend(name for name, _, _ in calls)
+        return steps(self, calls)
+
+    monkeypatch.setattr(RedisChecks, "claim", claim)
+    monkeypatch.setattr(Client, "steps_to_run", noted)
+    harness.push(count=20)
+    async with harness.broker():
+        await finished(harness, 20)
+    assert {"finish", "fetch"} >= set(run)
+
+
+async def test_a_lock_is_given_up_before_the_first_byte_if_it_says_so(harness: Harness) -> None:
+    lock = claims.lock_name("t", "default", KEY)
+    first = Held()
+    harness.target.answers.append(first)
+    harness.push(restbroker_unique={"key": KEY, "lock": lock, "for": 600, "until": "start"})
+    harness.client.command("SET", f"restbroker:unique:{lock}", "jid-safe-0", "PX", 600_000)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "it is sent")
+        assert harness.client.command("GET", f"restbroker:unique:{lock}") is None
+        harness.client.command("SET", f"restbroker:unique:{lock}", "hers", "PX", 600_000)
+        first.let.set()
+        await finished(harness, 1)
+    assert harness.client.command("GET", f"restbroker:unique:{lock}") == b"hers"
+
+
+@pytest.mark.parametrize("until", claims.UNTIL)
+@pytest.mark.parametrize("end", ["done", "dead", "expired", "dropped", "refused", "duplicate", "retried"])
+async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str, end: str) -> None:
+    lock = claims.lock_name("t", "default", KEY)
+    key = f"restbroker:unique:{lock}"
+    fields: dict[str, Any] = {"restbroker_unique": {"key": KEY, "lock": lock, "for": 600, "until": until}}
+    match end:
+        case "dead" | "dropped":
+            harness.target.judge = lambda _call, _response: Rejected(Reason("No", "no"))
+            fields["dead"] = end == "dead"
+        case "expired":
+            fields["expiry"] = time.time() - 5
+        case "refused":
+            fields["args"] = ["safe", {}, "wrong"]
+        case "duplicate":
+            harness.client.command("SET", CLAIM, claims.done_value("hers"), "PX", 60_000)
+            fields["idempotency_key"] = KEY
+        case "retried":
+            harness.target.judge = lambda _call, _response: Deferred(Reason("Later", "not now"), retry_after_s=3600.0)
+    harness.push(**fields)
+    harness.client.command("SET", key, "jid-safe-0", "PX", 600_000)
+    async with harness.broker():
+        await finished(harness, 1)
+    value = harness.client.command("GET", key)
+    if until == "end":
+        assert value == b"jid-safe-0"
+        assert lasts_ms(harness, key) <= 600_000
+    elif end == "retried" and until == "success":
+        assert value == b"jid-safe-0"
+        assert lasts_ms(harness, key) > 3_600_000
+    else:
+        assert value is None
+
+
+async def test_a_lock_of_another_job_stays(harness: Harness) -> None:
+    lock = claims.lock_name("t", "default", KEY)
+    harness.push(restbroker_unique={"key": KEY, "lock": lock, "for": 600, "until": "success"})
+    harness.client.command("SET", f"restbroker:unique:{lock}", "hers", "PX", 600_000)
+    async with harness.broker():
+        await finished(harness, 1)
+    assert harness.client.command("GET", f"restbroker:unique:{lock}") == b"hers"
+
+
+ODD = {"key": "k", "lock": "a" * 64, "for": 0, "until": "success"}
+
+
+@pytest.mark.parametrize("odd", [17, None, {}, {"lock": "../x"}, ODD])
+async def test_what_no_enqueue_wrote_is_no_lock(harness: Harness, odd: object) -> None:
+    harness.push(restbroker_unique=odd)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert event.outcome == "delivered"
+
+
+async def test_a_process_that_was_fenced_while_its_job_was_sent_sends_it_once_more(harness: Harness) -> None:
+    """Its claim goes with it, and keeps twins out all the while."""
+    harness.target.answers.append(Held())
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "it is sent")
+        _, _, identity = held(harness) or []
+        await harness.fence(identity)
+        harness.recover(identity)
+        events = await finished(harness, 1)
+        assert [event.outcome for event in events] == ["delivered"]
+        harness.push(first=1, idempotency_key=KEY)
+        events = await finished(harness, 2)
+    assert outcomes(events) == {"jid-safe-0": "delivered", "jid-safe-1": "duplicate"}
+    assert len(harness.target.sent) == 2

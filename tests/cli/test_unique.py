@@ -1,0 +1,291 @@
+"""`enqueue --unique`: safe to repeat, for a person, a script and a thousand; and a push whose answer was lost."""
+
+import json
+import re
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.job import claims
+from restbroker.job.claims import Lock
+from restbroker.operate.enqueue import JobRequest, push
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.cli.conftest import Shell
+from tests.support.process import run_here as run
+from tests.support.redis_server import RedisServer
+
+UNIQUE = ("enqueue", "status", "--unique", "nightly", "--unique-for", "10m")
+
+
+def queued(store: Client) -> list[dict[str, Any]]:
+    return [json.loads(raw) for raw in cast("list[bytes]", store.command("LRANGE", "ns:queue:rest", 0, -1))]
+
+
+def lock_key(key: str = "nightly") -> str:
+    return "ns:restbroker:unique:" + claims.lock_name("ejabberd", "default", key)
+
+
+def test_a_second_job_of_a_key_is_not_queued(shell: Shell, store: Client) -> None:
+    first, second = shell(*UNIQUE), shell(*UNIQUE)
+    (job,) = queued(store)
+    assert (first.returncode, first.stdout) == (0, f"{job['jid']}\n")
+    assert (second.returncode, second.stdout) == (0, f"{job['jid']}\n")
+    assert f"already queued as {job['jid']}" in second.stderr
+    lock = lock_key().rpartition(":")[2]
+    assert job["restbroker_unique"] == {"key": "nightly", "lock": lock, "for": 600, "until": "success"}
+    assert store.command("GET", lock_key()) == job["jid"].encode()
+    assert 590_000 < cast("int", store.command("PTTL", lock_key())) <= 600_000
+    assert shell("enqueue", "status", "--unique", "weekly", "--unique-for", "10m").returncode == 0
+    assert len(queued(store)) == 2
+
+
+def test_scripts_can_tell(shell: Shell, store: Client) -> None:
+    jid = shell(*UNIQUE).stdout.strip()
+    assert shell(*UNIQUE, "--fail-if-queued").returncode == 7
+    done = shell(*UNIQUE, "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"jid": jid, "outcome": "queued before"})
+    done = shell(*UNIQUE, "--wait")
+    assert (done.returncode, "whose answer goes to whoever queued it" in done.stderr) == (6, True)
+    assert len(queued(store)) == 1
+
+
+def test_of_a_scheduled_job_the_key_lasts_so_long_after_it_is_due(shell: Shell, store: Client) -> None:
+    assert shell(*UNIQUE, "--in", "1h", "--unique-until", "end").returncode == 0
+    assert shell(*UNIQUE).returncode == 0
+    assert (queued(store), store.command("ZCARD", "ns:schedule")) == ([], 1)
+    assert 4_190_000 < cast("int", store.command("PTTL", lock_key())) <= 4_200_000
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--unique", "k"], "--unique needs --unique-for"),
+        (["--unique-for", "10m"], "--unique-for is for --unique"),
+        (["--unique-until", "end"], "--unique-until is for --unique"),
+        (["--fail-if-queued"], "--fail-if-queued is for --unique"),
+        (["--unique", "", "--unique-for", "10m"], "1 to 256 bytes"),
+        (["--unique", "k" * 257, "--unique-for", "10m"], "1 to 256 bytes"),
+        (["--unique", "k", "--unique-for", "soon"], "--unique-for takes"),
+        (["--unique", "k", "--unique-for", "0"], "--unique-for takes"),
+        (
+            ["--unique", "k", "--unique-for", "10m", "--unique-until", "never"],
+            "--unique-until takes one of success,",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_2_and_queues_nothing(shell: Shell, store: Client, words: list[str], told: str) -> None:
+    done = shell("enqueue", "status", *words)
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert (queued(store), store.command("KEYS", "*unique*")) == ([], [])
+
+
+def test_a_queue_of_another_type_leaves_no_lock(shell: Shell, store: Client) -> None:
+    store.command("SET", "ns:queue:rest", "x")
+    done = shell(*UNIQUE)
+    assert (done.returncode, "ns:queue:rest" in done.stderr) == (1, True)
+    assert store.command("KEYS", "ns:restbroker:*") == []
+
+
+def request(lock: Lock | None) -> JobRequest:
+    return JobRequest("status", {}, "rest", Token("default", (Secret("t"),)), lock=lock)
+
+
+def test_a_thousand_pushers_of_one_key_queue_one_job(redis_server: RedisServer, store: Client) -> None:
+    settings = StoreSettings(redis_server.url, namespace="ns")
+    lock = Lock(claims.lock_name("ejabberd", "default", "nightly"), "nightly", 600.0, "success")
+
+    def one(number: int) -> str | None:
+        with closing(open_client(settings, 30.0)) as client:
+            return push(client, request(lock), f"jid-{number}", time.time())
+
+    with ThreadPoolExecutor(50) as pool:
+        found = list(pool.map(one, range(1000)))
+    (job,) = queued(store)
+    assert [other for other in found if other is None] == [None]
+    assert {other for other in found if other is not None} == {job["jid"]}
+
+
+class Cutter:
+    """A proxy that lets a command through and cuts the connection before its answer, `cuts` times."""
+
+    def __init__(self, redis: RedisServer, cuts: int, command: bytes = b"jid-1") -> None:
+        self.redis, self.cuts, self.command = redis, cuts, command
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        host, port = "127.0.0.1", int(self.redis.url.rpartition(":")[2].partition("/")[0])
+        with suppress(OSError), client, socket.create_connection((host, port)) as server:
+            while sent := client.recv(1 << 16):
+                server.sendall(sent)
+                got = server.recv(1 << 16)
+                if self.cuts and self.command in sent and b"NOSCRIPT" not in got:
+                    self.cuts -= 1
+                    return
+                client.sendall(got)
+
+
+@pytest.mark.parametrize("is_unique", [False, True])
+@pytest.mark.parametrize("at_s", [None, 4e9])
+def test_a_push_whose_answer_was_lost_is_repeated_and_queued_once(
+    redis_server: RedisServer, store: Client, at_s: float | None, *, is_unique: bool
+) -> None:
+    cutter = Cutter(redis_server, 3)
+    lock = Lock("a" * 64, "k", 600.0, "success") if is_unique else None
+    order = request(lock) if at_s is None else JobRequest(**{**vars_of(request(lock)), "at_s": at_s})
+    with (
+        closing(cutter.listener),
+        closing(open_client(StoreSettings(f"redis://127.0.0.1:{cutter.port}/0", namespace="ns"))) as client,
+    ):
+        assert push(client, order, "jid-1", time.time()) is None
+    assert cutter.cuts == 0
+    count = len(queued(store)) if at_s is None else store.command("ZCARD", "ns:schedule")
+    assert count == 1
+
+
+def vars_of(order: JobRequest) -> dict[str, Any]:
+    return attrs.asdict(order, recurse=False)
+
+
+def test_a_job_that_was_done_before_its_push_is_repeated_is_not_pushed_once_more(
+    redis_server: RedisServer, store: Client
+) -> None:
+    """A broker may be faster than who repeats a push: it gave the lock up already."""
+    lock = Lock("a" * 64, "k", 600.0, "success")
+    with closing(open_client(StoreSettings(redis_server.url, namespace="ns"))) as client:
+        for _ in range(2):
+            assert push(client, request(lock), "jid-1", time.time()) is None
+            store.command("DEL", "ns:queue:rest", f"ns:restbroker:unique:{lock.name}")
+    assert queued(store) == []
+
+
+def test_who_may_only_push_pushes_as_before(place: Path, make_redis: Any) -> None:
+    server = make_redis()
+    store = open_client(StoreSettings(server.url, namespace="ns"))
+    server.command("ACL SETUSER producer on nopass ~ns:queue:* ~ns:queues -@all +lpush +sadd +evalsha +script|load"
+                   " +multi +exec +hello +client +select +ping")  # fmt: skip
+    url = server.url.replace("redis://", "redis://producer:x@")
+    done = run(["enqueue", "status"], directory=place, environ={"RESTBROKER_REDIS_URL": url})
+    assert (done.returncode, len(queued(store))) == (0, 1), done.stderr
+    done = run(list(UNIQUE), directory=place, environ={"RESTBROKER_REDIS_URL": url})
+    assert (done.returncode, len(queued(store))) == (1, 1), done.stderr
+
+
+def held(store: Client) -> list[bytes]:
+    kinds = [cast("list[bytes]", store.command("KEYS", f"ns:restbroker:{kind}:*")) for kind in ("unique", "once")]
+    return [*kinds[0], *kinds[1]]
+
+
+def test_a_job_that_a_person_deletes_or_kills_can_be_queued_again(shell: Shell, store: Client) -> None:
+    for words in (
+        ["queues", "clear", "rest", "--yes"],
+        ["queues", "delete", "rest", "--all", "--yes"],
+        ["queues", "dead", "rest", "--all", "--yes"],
+    ):
+        assert shell(*UNIQUE).returncode == 0
+        assert len(held(store)) == 1
+        done = shell(*words)
+        assert done.returncode == 0, done.stderr
+        assert (queued(store), held(store)) == ([], []), words
+    assert shell(*UNIQUE, "--in", "1h").returncode == 0
+    assert shell("scheduled", "delete", "--all", "--yes").returncode == 0
+    assert held(store) == []
+
+
+def test_a_claim_goes_with_its_job_and_not_with_another_or_with_what_is_done(shell: Shell, store: Client) -> None:
+    for value, deleted in (
+        (claims.waiting_value("j1"), True),
+        (claims.at_work_value("j1", "1:1", "gone"), True),
+        (claims.at_work_value("j1", "1:1", "alive"), False),
+        (claims.waiting_value("j2"), False),
+        (claims.done_value("j1"), False),
+    ):
+        name = "ns:restbroker:once:" + claims.once_name("ejabberd", "default", "k")
+        store.command("SET", name, value)
+        store.command("HSET", "ns:restbroker:ip:alive", "1:1", "x")
+        job = {
+            "class": "A",
+            "jid": "j1",
+            "args": ["status", {}, "right-token"],
+            "queue": "rest",
+            "idempotency_key": "k",
+        }
+        store.command("ZADD", "ns:retry", 4e9, json.dumps(job))
+        assert shell("retries", "delete", "j1", "--yes").returncode == 0
+        assert (store.command("ZCARD", "ns:retry"), held(store) == []) == (0, deleted), value
+        store.command("LPUSH", "ns:queue:rest", json.dumps(job))
+        store.command("SET", name, value)
+        assert shell("queues", "clear", "rest", "--yes").returncode == 0
+        assert (held(store) == []) == deleted, value
+        store.command("DEL", name)
+
+
+def test_a_lock_that_only_time_ends_outlasts_a_kill_and_no_delete(shell: Shell, store: Client) -> None:
+    assert shell(*UNIQUE, "--unique-until", "end").returncode == 0
+    assert shell("queues", "dead", "rest", "--all", "--yes").returncode == 0
+    assert len(held(store)) == 1
+    assert shell("dead", "delete", "--all", "--yes").returncode == 0
+    assert held(store) == []
+
+
+def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, place: Path) -> None:
+    (place / "rows.csv").write_text("user,host,password,_unique\na,h,1,k1\nb,h,1,k2\na,h,1,k1\nc,h,1,\nd,h,1,\n")
+    words = ("enqueue", "register", "--bulk", "rows.csv", "--unique-for", "10m")
+    done = shell(*words, "--json")
+    assert (done.returncode, done.stderr) == (0, done.stderr)
+    told = json.loads(done.stdout)
+    assert {name: told[name] for name in ("rows", "pushed", "rejected", "queued_before")} == {
+        "rows": 5,
+        "pushed": 4,
+        "rejected": 0,
+        "queued_before": 1,
+    }
+    users = [job["args"][1]["user"] for job in reversed(queued(store))]
+    assert users == ["a", "b", "c", "d"]
+    first = queued(store)[-1]
+    assert store.command("GET", lock_key("k1")) == first["jid"].encode()
+    assert first["restbroker_unique"]["key"] == "k1"
+    assert "restbroker_unique" not in queued(store)[0]
+    again = json.loads(shell(*words, "--json", "--again").stdout)
+    assert (again["pushed"], again["queued_before"]) == (2, 3)
+    later = json.loads(shell(*words, "--json", "--again", "--in", "1h").stdout)
+    assert (later["pushed"], later["queued_before"], store.command("ZCARD", "ns:schedule")) == (2, 3, 2)
+
+
+def test_rows_with_keys_are_rejected_where_there_can_be_none(shell: Shell, store: Client, place: Path) -> None:
+    (place / "rows.csv").write_text("user,host,password,_unique\na,h,1,k1\n")
+    done = shell("enqueue", "register", "--bulk", "rows.csv")
+    assert (done.returncode, "_unique needs --unique-for" in done.stderr) == (2, True)
+    done = shell("enqueue", "register", "--bulk", "rows.csv", "--unique", "k", "--unique-for", "1m")
+    assert (done.returncode, "column _unique" in done.stderr) == (2, True)
+    row = {"user": "a", "host": "h", "password": "1"}
+    lines = [{**row, "_unique": 5}, {**row, "_unique": "k" * 300}, {**row, "_unique": None}, {**row, "_unique": "k"}]
+    (place / "rows.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = shell("enqueue", "register", "--bulk", "rows.ndjson", "--unique-for", "1m")
+    assert (done.returncode, len(queued(store)), len(held(store))) == (7, 2, 1), done.stderr
+
+
+def test_the_keys_of_a_job_are_shown(shell: Shell, store: Client) -> None:
+    assert shell(*UNIQUE, "--in", "1h").returncode == 0
+    (raw,) = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1))
+    jid = json.loads(raw)["jid"]
+    assert re.search(r"unique key\s+nightly", shell("scheduled", "show", jid).stdout)
+    store.command("ZADD", "ns:dead", 1, json.dumps({**json.loads(raw), "jid": "j1", "idempotency_key": "order-17"}))
+    found = json.loads(shell("dead", "show", "j1", "--json").stdout)
+    assert (found["idempotency_key"], found["unique_key"]) == ("order-17", "nightly")

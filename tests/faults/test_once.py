@@ -1,0 +1,56 @@
+"""Jobs with an `idempotency_key` under kill -9: of the jobs of one key one is done, and none is lost."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+
+from restbroker.store.replies import items, raw
+from tests.support.bench import CONCURRENCY, Bench, payload
+
+KEYS = 400
+KILLS = 5
+MOST_SENT = 5
+"""So many of the first twenty jobs in progress are sent at least: others are their twins."""
+
+Tell = Callable[[str], None]
+
+
+def pushes_of(key: int) -> list[bytes]:
+    """A job, the same once more, as by who repeats a push, and one of another id."""
+    first, twin = (
+        json.loads(payload(number, "check_account", user=f"once{key}", host="example.org"))
+        for number in (key, key + 10_000)
+    )
+    one, other = (json.dumps({**job, "idempotency_key": f"key-{key}"}).encode() for job in (first, twin))
+    return [one, one, other]
+
+
+def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(bench: Bench, tell: Tell) -> None:
+    bench.start()
+    for kill in range(KILLS):
+        bench.proxy.answers.clear()
+        keys = range(kill * KEYS // KILLS, (kill + 1) * KEYS // KILLS)
+        sent_before = sum(map(len, bench.proxy.of_jobs().values()))
+        bench.push([job for key in keys for job in pushes_of(key)])
+        bench.wait_until_sent(sent_before + MOST_SENT)
+        broker = bench.brokers[-1]
+        broker.process.kill()
+        broker.process.wait()
+        bench.start()
+        bench.proxy.answers.set()
+    bench.wait_until_finished(120.0)
+    sent = bench.proxy.of_jobs()
+    jobs: dict[int, set[str]] = defaultdict(set)
+    for job in sent:
+        jobs[(int(job.split("-")[1], 16) - 1) % 10_000].add(job)
+    assert sorted(jobs) == list(range(KEYS))
+    assert {key: found for key, found in jobs.items() if len(found) > 1} == {}
+    repeated = sum(len(exchanges) - 1 for exchanges in sent.values())
+    assert KILLS <= repeated <= KILLS * CONCURRENCY
+    values = [
+        json.loads(raw(bench.client.command("GET", raw(key))))
+        for key in items(bench.client.command("KEYS", "restbroker:once:*"))
+    ]
+    assert sorted(values) == sorted([min(found), "done"] for found in jobs.values())
+    assert (bench.members("retry"), bench.members("dead")) == ([], [])
+    tell(f"{3 * KEYS} jobs of {KEYS} keys, {KILLS} kill -9: {repeated} repeated after a kill, no key done by two jobs")
