@@ -25,10 +25,11 @@ _EXPECTED_RATE = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST
 _PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
+_LOGIN_AT_PORT = re.compile(r":.*@.*:\d+$", re.ASCII)
 _COMMAND = r"[A-Za-z0-9_./?*-]{1,100}"
 _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
-_QUEUE = r"(?!.*:/.*@)\S(?:.{0,198}\S)?"
+_QUEUE = r"(?!.*:/.*@|.*:.*@.*:\d+$)\S(?:.{0,198}\S)?"
 """A queue's name, but no address with a login: names of queues are shown."""
 _EXPECTED_QUEUE = "a queue's name, without control characters or blanks around it"
 
@@ -131,8 +132,8 @@ _BACKOFF_SCHEMA: dict[str, Json] = {
 
 def _read_name(value: Json) -> str:
     text = str(TEXT.read(value))
-    # Without a scheme it may be the name of a queue or a namespace: rest:jobs@example.org.
-    if "://" in text and without_logins(text) != text:
+    # Without a scheme and a port it may be the name of a queue or a namespace: rest:jobs@example.org.
+    if ("://" in text and without_logins(text) != text) or _LOGIN_AT_PORT.search(text):
         raise BadValue("a name, not an address with a login or a secret in it", value)
     return text
 
