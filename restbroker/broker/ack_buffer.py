@@ -7,6 +7,8 @@ for one; when none can, it settles at once. Always holds: each job in the buffer
 Redis confirms its settlement, so nothing is lost with the buffer; and it never holds more jobs than were fetched.
 """
 
+from collections.abc import Iterable
+
 import attrs
 import trio
 
@@ -51,7 +53,11 @@ class AckBuffer:
 
     def add(self, job: JobInProgress) -> None:
         """Add a job with its settlement. If others can be started, more will follow soon."""
-        self._jobs.append(job)
+        self.add_all((job,))
+
+    def add_all(self, jobs: Iterable[JobInProgress]) -> None:
+        """Add jobs as `add` does."""
+        self._jobs += jobs
         self._more = more = self.ready.is_ready
         if (not self._gathers or not more or len(self._jobs) >= GROUP_ENOUGH) and self._acker:
             self._acker.unpark_all()

@@ -51,6 +51,14 @@ class Adaptive:
         elif self._answered >= self.limit and now_s - self._grown_at_s >= CALM_S:
             self._grow(now_s, max(1, self.limit // _STEP_SHARE))
 
+    def note_answers(self, now_s: float, others: int, count: int) -> None:
+        """Note as many answers that came together, each as if another job had taken the place of the one before."""
+        if self.limit < self.ceiling:
+            for _ in range(count):
+                before = self.limit
+                self.note_answer(now_s, others)
+                others += self.limit - before
+
     def note_refusal(self, now_s: float, others: int) -> None:
         """Note that the target said "not now" or did not answer in time, and lower the limit."""
         if now_s - self._refused_at_s >= CALM_S:

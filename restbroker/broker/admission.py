@@ -35,6 +35,10 @@ _SEALED = (
 )
 
 
+_EXPIRES = frozenset((expiry.FIELD, expiry.RELATIVE_FIELD))
+"""The fields that say when a job expires."""
+
+
 @light
 class AdmittedJob:
     """A job that was admitted, what its producer asks for, and the endpoint of its command.
@@ -116,16 +120,29 @@ class Admission:
     ) -> bool:
         """Admit a job of the endpoint and queue of `known` without a full check; return False if it needs that.
 
-        It needs it if its `token` is another one or its expiry cannot be read; `job` is unchanged then. The caller
-        makes sure that the arguments are an object and that no field says that the job was admitted before.
+        It needs it if its `token` is another one or its expiry cannot be read; `job` is unchanged then. `read` need not
+        have been called. The caller makes sure that the arguments are an object and that no field says that the job was
+        admitted before, or ran before a crash.
         """
-        tokens, proof = self.plan.tokens, known.proof
-        expires_at_s = self._expires_at_s(payload, known.endpoint)
-        if tokens.proof(token) is not proof or isinstance(expires_at_s, Reason):
+        tokens, proof, endpoint = self.plan.tokens, known.proof, known.endpoint
+        if tokens.proof(token) is not proof:
             return False
-        tokens.used[proof.token.name] = time.time()
-        job.address(known.endpoint.endpoint, reply_id)
-        job.admit(payload, proof, None, once=known.endpoint.at_most_once, expires_at_s=expires_at_s)
+        expires_at_s = None
+        if endpoint.expire_s is not None or not _EXPIRES.isdisjoint(payload.fields):
+            found = self._expires_at_s(payload, endpoint)
+            if isinstance(found, Reason):
+                return False
+            expires_at_s = found
+        tokens.used[proof.token.name] = now_s = time.time()
+        job.let_in(
+            payload,
+            proof,
+            endpoint.endpoint,
+            reply_id,
+            once=endpoint.at_most_once,
+            expires_at_s=expires_at_s,
+            started_at_s=now_s,
+        )
         return True
 
     def proof_of(self, payload: Job) -> Proof | None:

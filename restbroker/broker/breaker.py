@@ -138,12 +138,18 @@ class Breaker:
 
     def leave(self) -> None:
         """Note that a job that entered is no longer in delivery, and let the next one in."""
-        self.note_left()
+        self._in_delivery -= 1
         self.wake_waiting()
 
-    def note_left(self) -> None:
-        """Note that a job that entered is no longer in delivery; `wake_waiting` must follow."""
-        self._in_delivery -= 1
+    def note_delivered(self, command: str, count: int) -> None:
+        """Note that as many jobs of this command, which had entered, were delivered together; `wake_waiting` must follow."""
+        now_s, others = self._clock.current_time(), self._in_delivery - 1
+        self._in_delivery -= count
+        self._delivered_at_s = now_s
+        self._failing.discard(command)
+        self.answers += count
+        self.rules.note_delivered(now_s, command, count)
+        self._adaptive.note_answers(now_s, others, count)
 
     def wake_waiting(self) -> None:
         """Wake one job that waits in `enter`; if none waits, call the function that `call_when_free` set."""

@@ -4,7 +4,6 @@ Always holds: the outcome of an answer that is kept depends on its status and bo
 `receive` ends in a finished job or in one that is handed over with all that came, and never in both.
 """
 
-from collections.abc import Mapping
 from typing import Final, Protocol
 
 import attrs
@@ -15,10 +14,8 @@ from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.job.arguments import Submission
 from restbroker.job.command import Command
 from restbroker.job.job import Job
-from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import Plan
-from restbroker.transport.head import whole
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.known_heads import KnownHeads, Rest
 from restbroker.transport.wire import PlainWire
@@ -35,7 +32,7 @@ class Path(Protocol):
     heads: KnownHeads
 
     def finish(self, exchange: "Exchange", outcome: Delivered) -> None:
-        """Settle a job that was delivered."""
+        """Settle a job that was delivered, once all answers that came with this one were read."""
         ...
 
     def hand_over(self, exchange: "Exchange", error: Exception | None) -> None:
@@ -58,12 +55,16 @@ class PlainEndpoint:
         self.job_pass = job_pass
 
     def outcome(self, status: int, body: bytes) -> Delivered | None:
-        """Return what the answer means, as the plan says."""
+        """Return what the answer means, as the plan says; None also if it fails to say."""
         found = self.outcomes.get((status, body))
-        if found is None:
+        if found is not None:
+            return found
+        try:
             found = self.plan.outcome(status, body)
-            if found is not None and len(body) <= _SHORT_BYTES and len(self.outcomes) < _OUTCOMES:
-                self.outcomes[status, body] = found
+        except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
+            return None
+        if found is not None and len(body) <= _SHORT_BYTES and len(self.outcomes) < _OUTCOMES:
+            self.outcomes[status, body] = found
         return found
 
 
@@ -74,32 +75,26 @@ class Exchange:
     path: Path
     job: JobInProgress
     payload: Job
-    token: Json
-    arguments: Mapping[str, Json]
     endpoint: PlainEndpoint
-    body: bytes
+    message: bytes
     connection: Connection | None = None
-    message: bytes = b""
     started_s: float = 0.0
     due_s: float = 0.0
     sent: int = 0
     data: bytes = b""
 
-    def begin(self, connection: Connection, now_s: float) -> float:
-        """Note that it is sent over this connection now; return when its answer is due. Times are on Trio's clock."""
-        self.connection, self.started_s = connection, now_s
-        self.due_s = due_s = now_s + self.endpoint.endpoint.timeout_s
-        return due_s
+    def send(self, connection: Connection, wire: PlainWire, now_s: float, due_s: float) -> bool:
+        """Send the request over this connection and listen for the answer; return False if not all of it left at once.
 
-    def send(self, wire: PlainWire) -> bool:
-        """Send the request and listen for the answer; return False if not all of it left at once."""
-        self.message = message = whole(self.endpoint.head, self.body)
+        The answer is due at `due_s`; both times are on Trio's clock.
+        """
+        self.connection, self.started_s, self.due_s = connection, now_s, due_s
         self.job.start_sending()
         try:
-            self.sent = wire.send_now(message)
+            self.sent = wire.send_now(self.message)
         except OSError:
             return False
-        if self.sent != len(message):
+        if self.sent != len(self.message):
             return False
         wire.listen(self.receive)
         return True
@@ -112,7 +107,7 @@ class Exchange:
             if answer is Rest.MISSING:
                 return
             if answer is not Rest.ODD:
-                outcome = self._outcome(*answer)
+                outcome = self.endpoint.outcome(*answer)
                 if outcome is not None:
                     self.path.finish(self, outcome)
                     return
@@ -135,12 +130,7 @@ class Exchange:
 
     def admitted_job(self) -> AdmittedJob:
         """Return the job with its command, token and endpoint, as the processor needs it."""
-        endpoint = self.endpoint.endpoint
-        submission = Submission(Command(endpoint.endpoint, self.arguments), self.token, self.job.reply_id)
+        endpoint, args = self.endpoint.endpoint, self.payload.fields["args"]
+        assert isinstance(args, list) and isinstance(args[1], dict)  # noqa: S101, PT018 - it is a plain one
+        submission = Submission(Command(endpoint.endpoint, args[1]), args[2], self.job.reply_id)
         return AdmittedJob(self.payload, submission, endpoint)
-
-    def _outcome(self, status: int, body: bytes) -> Delivered | None:
-        try:
-            return self.endpoint.outcome(status, body)
-        except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
-            return None

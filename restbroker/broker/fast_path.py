@@ -16,7 +16,7 @@ holds: each job that was taken is settled here, handed over, or dropped as one t
 
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import attrs
@@ -32,10 +32,11 @@ from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD
-from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job
+from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job, read
 from restbroker.job.outcome import Delivered, Reason
 from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.servers.contract import Planner
+from restbroker.transport.head import whole
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.known_heads import KnownHeads
 from restbroker.transport.lean import LeanClient
@@ -80,8 +81,10 @@ class FastPath:
     """Those that wait for the breaker; nothing of them was sent."""
     _in_progress: dict[str, Exchange] = attrs.field(factory=dict)
     """Those that were sent, by ticket."""
-    _spare: Connection | None = None
-    """The connection of the job that is being finished, for the next one."""
+    _delivered: list[tuple[Exchange, Delivered]] = attrs.field(factory=list)
+    """Those whose answers have just come, and what these mean."""
+    _spare: list[Connection] = attrs.field(factory=list)
+    """The connections of those that are being settled, for the next ones."""
     _handed: trio.Nursery | None = None
     _over: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
@@ -133,8 +136,13 @@ class FastPath:
         admission = self.admission
         if job.forgotten or job.size_bytes or admission.crashes.counts:
             return None
-        payload = admission.read(job, time.time())
-        if not isinstance(payload, Job) or payload.maybe_run or not _NOT_PLAIN.isdisjoint(payload.fields):
+        payload = read(job.raw, job.queue, "")
+        if (
+            type(payload) is not Job
+            or not payload.jid
+            or payload.maybe_run
+            or not _NOT_PLAIN.isdisjoint(payload.fields)
+        ):
             return None
         args = payload.fields.get("args")
         if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
@@ -147,28 +155,33 @@ class FastPath:
             return None
         endpoint = self._endpoints.get((name, job.queue))
         if endpoint is None or endpoint.plan is not self.planner.plan(endpoint.endpoint.endpoint):
-            endpoint = self._find(name, job, payload)
+            endpoint = self._find(name, job)
             if endpoint is None:
                 return None
         elif not (
             (endpoint.job_pass is not None and admission.admit_with(endpoint.job_pass, job, payload, token, reply_id))
-            or self._is_admitted(endpoint, job, payload)
+            or self._is_admitted(endpoint, job)
         ):
             return None
         body = endpoint.plan.body(arguments)
-        return None if body is None else Exchange(self, job, payload, token, arguments, endpoint, body)
+        return None if body is None else Exchange(self, job, payload, endpoint, whole(endpoint.head, body))
 
-    def _is_admitted(self, endpoint: PlainEndpoint, job: JobInProgress, payload: Job) -> bool:
+    def _admit(self, job: JobInProgress) -> AdmittedJob | Reason:
+        payload = self.admission.read(job, time.time())
+        assert isinstance(payload, Job)  # noqa: S101 - it was read before
+        return self.admission.admit(job, payload)
+
+    def _is_admitted(self, endpoint: PlainEndpoint, job: JobInProgress) -> bool:
         """Tell whether a job of this endpoint is let in, by itself, and is a plain one."""
-        admitted = self.admission.admit(job, payload)
+        admitted = self._admit(job)
         if isinstance(admitted, Reason) or admitted.endpoint is not endpoint.endpoint or job.fingerprint:
             return False
         endpoint.renew(self.admission.reusable_for(job, admitted))
         return True
 
-    def _find(self, name: str, job: JobInProgress, payload: Job) -> PlainEndpoint | None:
+    def _find(self, name: str, job: JobInProgress) -> PlainEndpoint | None:
         """Admit the job, and keep what is found of its endpoint; return None if it is no plain job."""
-        admitted = self.admission.admit(job, payload)
+        admitted = self._admit(job)
         if isinstance(admitted, Reason) or admitted.endpoint.slot is not None or job.at_most_once or job.fingerprint:
             return None
         endpoint = admitted.endpoint
@@ -183,19 +196,21 @@ class FastPath:
 
     def _connection(self, now_s: float) -> Connection | None:
         """Return a connection that is fit for use: that of the job before, or an idle one; None if there is none."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            if self.client.lend_again(spare, now_s):
-                return spare
-            self._give_back(spare, now_s, fit=True)
+        spare = self._spare
+        while spare:
+            connection = spare.pop()
+            if self.client.lend_again(connection, now_s):
+                return connection
+            self._give_back(connection, now_s, fit=True)
         return self.client.lend(now_s)
 
     def _send(self, exchange: Exchange, connection: Connection, now_s: float) -> None:
         wire = connection.wire
         assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
         self._in_progress[exchange.job.ticket] = exchange
-        self.client.watch(connection, exchange.begin(connection, now_s))
-        if not exchange.send(wire):
+        due_s = now_s + exchange.endpoint.endpoint.timeout_s
+        self.client.watch(connection, due_s)
+        if not exchange.send(connection, wire, now_s, due_s):
             self.hand_over(exchange, None)
 
     def _start_held(self) -> None:
@@ -222,27 +237,47 @@ class FastPath:
         return plan is exchange.endpoint.plan and self.send_checks.lease.is_fresh
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
-        """Settle a job that was delivered, as the processor does, and have the next ones started."""
-        job, breaker, now_s = exchange.job, self.breaker, self._clock.current_time()
-        took_s = now_s - exchange.started_s
-        del self._in_progress[job.ticket]
-        breaker.note_left()
-        self.jobs[self.plan.target.name] += 1
-        try:
-            breaker.observe(outcome, job.command, took_s, is_retry=exchange.payload.attempt > 1)
-            exchange.endpoint.plan.note_delivered()
-            job.answer()
-            self.settler.settle(job, exchange.payload, exchange.endpoint.endpoint.spec, outcome, duration_s=took_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-            self.settler.settle_bug(job, error)
-        self.acks.add(job)
-        self._spare = exchange.connection
-        if breaker.waiting or self._held:
-            breaker.wake_waiting()
-        self._note_done()
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            self._give_back(spare, now_s, fit=True)
+        """Settle a job that was delivered, once all answers that came with its own were read."""
+        if not self._delivered:
+            self.client.call_afterwards(self._settle)
+        self._delivered.append((exchange, outcome))
+
+    def _settle(self, not_quiet: Collection[object]) -> None:
+        """Settle the jobs that were delivered, as the processor does, and have the next ones started.
+
+        On the wires in `not_quiet` something came behind the answer.
+        """
+        delivered, self._delivered = self._delivered, []
+        breaker, now_s = self.breaker, self._clock.current_time()
+        by_endpoint: dict[PlainEndpoint, int] = {}
+        for exchange, outcome in delivered:
+            job, endpoint = exchange.job, exchange.endpoint
+            del self._in_progress[job.ticket]
+            by_endpoint[endpoint] = by_endpoint.get(endpoint, 0) + 1
+            try:
+                job.answer()
+                took_s = now_s - exchange.started_s
+                self.settler.settle(job, exchange.payload, endpoint.endpoint.spec, outcome, duration_s=took_s)
+            except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                self.settler.settle_bug(job, error)
+        for endpoint, count in by_endpoint.items():
+            breaker.note_delivered(endpoint.endpoint.endpoint, count)
+            endpoint.plan.note_delivered()
+        self.jobs[self.plan.target.name] += len(delivered)
+        self.acks.add_all([exchange.job for exchange, _ in delivered])
+        connections = [connection for exchange, _ in delivered if (connection := exchange.connection) is not None]
+        self._spare = [connection for connection in connections if connection.wire not in not_quiet]
+        if len(self._spare) < len(connections):
+            for connection in connections:
+                if connection.wire in not_quiet:
+                    self._give_back(connection, now_s, fit=True)
+        for _ in delivered:
+            if breaker.waiting or self._held:
+                breaker.wake_waiting()
+        self._note_done(len(delivered))
+        spare, self._spare = self._spare, []
+        for connection in spare:
+            self._give_back(connection, now_s, fit=True)
 
     def hand_over(self, exchange: Exchange, error: Exception | None) -> None:
         """Have the general path go on with an exchange, in a task of its own."""
@@ -286,8 +321,8 @@ class FastPath:
         _stop_listening(connection)
         self.client.take_back(connection, now_s, fit=fit)
 
-    def _note_done(self) -> None:
-        self.ready.note_done()
+    def _note_done(self, count: int = 1) -> None:
+        self.ready.note_done(count)
         if not self._in_progress and self._over:
             self._over.unpark_all()
 

@@ -162,9 +162,9 @@ class ReadyBuffer:
         """
         self._takes = takes
 
-    def note_done(self) -> None:
-        """Note that the fast path is done with a job, and start the next one."""
-        self._taken -= 1
+    def note_done(self, count: int = 1) -> None:
+        """Note that the fast path is done with as many jobs, and start the next ones."""
+        self._taken -= count
         self._start()
         if not self._waiting:
             self._demand.set()
@@ -209,14 +209,19 @@ class ReadyBuffer:
 
     def _start(self) -> None:
         """Have as many of the jobs started as there are idle workers."""
-        waiting, takes = self._waiting, self._takes
-        while waiting and waiting[0].number <= self._allowed and len(self._idle) > self._taken:
-            job = self._pop()
+        waiting, takes, count = self._waiting, self._takes, 0
+        room = len(self._idle) - self._taken
+        while count < room and waiting and waiting[0].number <= self._allowed:
+            job = waiting.popleft()
+            self._started = max(self._started, job.number)
+            count += 1
             if takes is not None and takes(job):
                 self._taken += 1
             else:
                 self._for_workers.append(job)
                 self._idle.unpark()
+        if count and len(waiting) <= self._low_water:
+            self._demand.set()
 
     def _pop(self) -> JobInProgress:
         job = self._waiting.popleft()

@@ -53,12 +53,12 @@ class _Window:
     answers: int = 0
     deferred: int = 0
 
-    def count(self, number: int, *, deferred: bool) -> None:
+    def count(self, number: int, answers: int, *, deferred: bool) -> None:
         if not self.slices or number > self.slices[-1].number:
             self.slices.append(_Slice(number))
         current = self.slices[-1]
-        current.answers += 1
-        self.answers += 1
+        current.answers += answers
+        self.answers += answers
         if deferred:
             current.deferred += 1
             self.deferred += 1
@@ -107,7 +107,7 @@ class TripRules:
         It counts as a "not now", and as one of five silent jobs in a row, as in `note_unsent`; not as the latter if
         another job was answered in the second half of that time, since jobs that are sent together time out together.
         """
-        self._count(now_s, command, deferred=True)
+        self._count(now_s, command, 1, deferred=True)
         if now_s - self._answered_at_s >= waited_s / 2:
             self._lengthen(now_s, command[:_LONGEST_NAME])
         self._judge(now_s)
@@ -116,9 +116,15 @@ class TripRules:
         """Note that the target answered; `deferred`: with "not now". While it is tripped, this changes nothing."""
         self._silent = 0
         self._answered_at_s = now_s
-        self._count(now_s, command, deferred=deferred)
+        self._count(now_s, command, 1, deferred=deferred)
         if deferred:
             self._judge(now_s)
+
+    def note_delivered(self, now_s: float, command: str, count: int) -> None:
+        """Note that the target answered as many jobs of this command, none with "not now"."""
+        self._silent = 0
+        self._answered_at_s = now_s
+        self._count(now_s, command, count, deferred=False)
 
     def is_alone(self, command: str) -> bool:
         """Tell whether this command alone fails: half of its last answers are "not now", and fewer of the others'."""
@@ -209,14 +215,14 @@ class TripRules:
         self._silent = 0
         self._commands.clear()
 
-    def _count(self, now_s: float, command: str, *, deferred: bool) -> None:
+    def _count(self, now_s: float, command: str, answers: int, *, deferred: bool) -> None:
         if self.tripped_at_s is not None:
             return
         if now_s >= self._slice_ends_s:
             self._begin_slice(int(now_s / _SLICE_S))
         name = command[:_LONGEST_NAME]
         window = self._commands.get(name) or self._new_window(name)
-        window.count(self._number, deferred=deferred)
+        window.count(self._number, answers, deferred=deferred)
 
     def _begin_slice(self, number: int) -> None:
         self._number, self._slice_ends_s = number, (number + 1) * _SLICE_S

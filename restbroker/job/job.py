@@ -38,6 +38,8 @@ EFFECTED_FIELD = "restbroker_effected"
 REVISION_FIELD = "restbroker_revision"
 """The field that counts how often a person made another command of this job, which keeps its jid."""
 _MOST_REVISIONS = 1_000_000
+_OF_FEW = frozenset(("reply_to", "retry_count", UNCERTAIN_FIELD))
+"""Fields that most jobs lack, and that a `Job` is made of."""
 
 
 @light
@@ -166,6 +168,8 @@ def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered:
     jid = fields.get("jid")
     if not isinstance(jid, str) or not jid:
         jid = spare
+    if _OF_FEW.isdisjoint(fields):
+        return Job(raw, fields, jid, queue, 1, recovered, None)
     reply_to = fields.get("reply_to")
     uncertain = fields.get(UNCERTAIN_FIELD)
     maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)

@@ -24,7 +24,7 @@ from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Connection, Idle, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.readiness import Afterwards, Readiness
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.wire import Wire
 
@@ -125,14 +125,17 @@ class LeanClient:
         return connection
 
     def lend_again(self, connection: Connection, now_s: float) -> bool:
-        """Tell whether a lent connection whose answer came whole may carry another request, without being taken back.
+        """Tell whether a lent connection may carry another request, without being taken back.
 
-        If not, `take_back` must follow.
+        Its answer came whole, and nothing came since. If not, `take_back` must follow.
         """
-        return (
-            not (self._closed or connection.turn is not None or now_s > connection.old_at_s or self._ramp.waiting_count)
-            and connection.wire.is_quiet()
+        return not (
+            self._closed or connection.turn is not None or now_s > connection.old_at_s or self._ramp.waiting_count
         )
+
+    def call_afterwards(self, call: Afterwards) -> None:
+        """Call `call` once all answers that came together were read, with the wires on which more came by then."""
+        self._arrivals.call_afterwards(call)
 
     def watch(self, connection: Connection, due_s: float) -> None:
         """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""

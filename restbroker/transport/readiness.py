@@ -9,9 +9,9 @@ A wait of Trio's own for each answer registers its connection again every time: 
 """
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -32,6 +32,10 @@ class ReadinessListener(Protocol):
         ...
 
 
+Afterwards: TypeAlias = Callable[[Collection[ReadinessListener]], None]
+"""What `Readiness` calls after a batch, with those on which something came since; it may not wait or raise."""
+
+
 @attrs.define(eq=False)
 class Readiness:
     """The listener for all connections of a client. `is_kept`: `run` runs, so that `watch` may be used."""
@@ -39,6 +43,7 @@ class Readiness:
     is_kept: bool = False
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
+    _afterwards: list[Afterwards] = attrs.field(factory=list)
 
     def watch(self, descriptor: int, who: ReadinessListener) -> None:
         """Call `who.on_readable` when the descriptor is readable, until `forget` or a call of `who.note_unwatched`.
@@ -54,6 +59,13 @@ class Readiness:
         if self._watched.pop(descriptor, None) is not None and self._descriptors is not None:
             self._descriptors.unregister(descriptor)
 
+    def call_afterwards(self, call: Afterwards) -> None:
+        """Call `call` once, when all that came at one time was taken; to be used by who is just being called.
+
+        One look finds for all connections what takes a look at each otherwise: that nothing came since.
+        """
+        self._afterwards.append(call)
+
     async def run(self) -> None:
         """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
         try:
@@ -64,11 +76,16 @@ class Readiness:
         with descriptors, self._watching(descriptors):
             while True:
                 await trio.lowlevel.wait_readable(descriptors.fileno())
+                came = descriptors.poll(0)
                 for _ in range(_ROUNDS):
                     # What came while others were called is taken at once: a turn of Trio's loop costs as much as a job.
-                    if not (came := descriptors.poll(0)):
+                    if not came:
                         break
                     self._call(came)
+                    came = descriptors.poll(0)
+                    if self._afterwards:
+                        self._go_on(came)
+                        came = came or descriptors.poll(0)
 
     def _call(self, came: Sequence[tuple[int, int]]) -> None:
         for descriptor, _ in came:
@@ -77,6 +94,12 @@ class Readiness:
             if who is not None and not who.on_readable():
                 self.forget(descriptor)
                 who.note_unwatched()
+
+    def _go_on(self, came: Sequence[tuple[int, int]]) -> None:
+        more = {self._watched[descriptor] for descriptor, _ in came}
+        calls, self._afterwards = self._afterwards, []
+        for call in calls:
+            call(more)
 
     @contextmanager
     def _watching(self, descriptors: select.epoll) -> Iterator[None]:
