@@ -181,11 +181,12 @@ class Acker:
         again: list[JobInProgress] = []
         for job, code in zip(group, codes, strict=True):
             try:
+                if isinstance(code, store_jobs.Applied):
+                    job.confirm()
+                    applied.append(job)
+                    over.append(job)
+                    continue
                 match code:
-                    case store_jobs.Applied():
-                        job.confirm()
-                        applied.append(job)
-                        over.append(job)
                     case store_jobs.Gone():
                         was_requested = job.settling is REQUESTED
                         job.confirm()

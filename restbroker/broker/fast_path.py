@@ -10,8 +10,9 @@ All of that is decided before its first byte. A plain answer is whole, has a len
 that the plan knows to mean "delivered". Any other answer, an end, an error or a deadline hands the exchange over, with
 the bytes that came so far, to the general path: that reads on, judges and settles it, and nothing is sent again.
 
-The ready buffer offers each job to `take`; the task that listens for the connections calls `Exchange.receive`. Always
-holds: each job that was taken is settled here, handed over, or dropped as one that was sent; `note_done` follows each.
+The ready buffer offers each job to `take`; the task that listens for the connections calls `Exchange.receive`, and
+`_settle` once all answers that came together were read. Always holds: each job that was taken is settled here, handed
+over, or dropped as one that was sent; `note_done` follows each.
 """
 
 import time
@@ -147,9 +148,11 @@ class FastPath:
         args = payload.fields.get("args")
         if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
             return None
-        name, arguments, token = args[:3]
-        reply_id = args[3] if len(args) == _MOST_ARGS else None
-        if type(name) is not str or type(arguments) is not dict or type(reply_id) not in _REPLY_IDS or reply_id == "":
+        name, arguments, token, *more = args
+        if type(name) is not str or type(arguments) is not dict:
+            return None
+        reply_id = more[0] if more else None
+        if more and (type(reply_id) not in _REPLY_IDS or reply_id == ""):
             return None
         if reply_id is not None and self.plan.policy.reply_queue is None:
             return None
@@ -195,14 +198,8 @@ class FastPath:
         return found
 
     def _connection(self, now_s: float) -> Connection | None:
-        """Return a connection that is fit for use: that of the job before, or an idle one; None if there is none."""
-        spare = self._spare
-        while spare:
-            connection = spare.pop()
-            if self.client.lend_again(connection, now_s):
-                return connection
-            self._give_back(connection, now_s, fit=True)
-        return self.client.lend(now_s)
+        """Return a connection that is fit for use: that of a job before, or an idle one; None if there is none."""
+        return self._spare.pop() if self._spare else self.client.lend(now_s)
 
     def _send(self, exchange: Exchange, connection: Connection, now_s: float) -> None:
         wire = connection.wire
@@ -265,19 +262,18 @@ class FastPath:
             endpoint.plan.note_delivered()
         self.jobs[self.plan.target.name] += len(delivered)
         self.acks.add_all([exchange.job for exchange, _ in delivered])
-        connections = [connection for exchange, _ in delivered if (connection := exchange.connection) is not None]
-        self._spare = [connection for connection in connections if connection.wire not in not_quiet]
-        if len(self._spare) < len(connections):
-            for connection in connections:
-                if connection.wire in not_quiet:
-                    self._give_back(connection, now_s, fit=True)
+        lent = [connection for exchange, _ in delivered if (connection := exchange.connection) is not None]
+        quiet = [connection for connection in lent if connection.wire not in not_quiet] if not_quiet else lent
+        self._spare = self.client.lend_again(quiet, now_s)
+        if len(self._spare) < len(lent):
+            for connection in set(lent).difference(self._spare):
+                self._give_back(connection, now_s, fit=True)
         for _ in delivered:
             if breaker.waiting or self._held:
                 breaker.wake_waiting()
         self._note_done(len(delivered))
-        spare, self._spare = self._spare, []
-        for connection in spare:
-            self._give_back(connection, now_s, fit=True)
+        while self._spare:
+            self._give_back(self._spare.pop(), now_s, fit=True)
 
     def hand_over(self, exchange: Exchange, error: Exception | None) -> None:
         """Have the general path go on with an exchange, in a task of its own."""

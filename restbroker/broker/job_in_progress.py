@@ -22,7 +22,7 @@ import trio
 
 from restbroker.broker.tokens import Proof
 from restbroker.job.claims import JobClaims
-from restbroker.job.job import Job, memory_bytes
+from restbroker.job.job import WEIGHED_FROM_BYTES, Job, memory_bytes
 from restbroker.job.policy import Context
 from restbroker.job.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
@@ -131,7 +131,8 @@ class JobInProgress:
 
     def __attrs_post_init__(self) -> None:
         """Estimate its memory once, however often that is read."""
-        self.memory_bytes = memory_bytes(self.raw)
+        raw = self.raw
+        self.memory_bytes = len(raw) if len(raw) < WEIGHED_FROM_BYTES else memory_bytes(raw)
 
     @property
     def was_sent(self) -> bool:

@@ -25,7 +25,8 @@ _LETTER_BYTES = 4
 # Measured with Python 3.11: lists and objects in which nothing is take the most.
 _VALUE_BYTES = 64
 _BEFORE_VALUES = b"[{,:"
-_WEIGHED_FROM_BYTES = 16 * 1024
+WEIGHED_FROM_BYTES = 16 * 1024
+"""From this length on a payload may take more memory than its length."""
 # What died for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
 _WRAPPED = f'"class":"{retry.UNREADABLE_CLASS}"'.encode()
 UNCERTAIN_FIELD = "restbroker_uncertain"
@@ -129,7 +130,7 @@ def memory_bytes(raw: bytes) -> int:
 
     For a small one it is its length, since only as many are read at once as there are workers.
     """
-    if len(raw) < _WEIGHED_FROM_BYTES:
+    if len(raw) < WEIGHED_FROM_BYTES:
         return len(raw)
     text_bytes = len(raw) if raw.isascii() and b"\\u" not in raw else _LETTER_BYTES * len(raw)
     return text_bytes + _VALUE_BYTES * (len(raw) - len(raw.translate(None, _BEFORE_VALUES)))

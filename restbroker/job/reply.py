@@ -43,11 +43,6 @@ def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
     return Answer(outcome, text or "", None, status=reason.status, error=reason)
 
 
-def is_answered(job: Job, reply_id: Json) -> bool:
-    """Tell whether a job asks for an answer; if not, `make_replies` makes none."""
-    return reply_id is not None or job.reply_to is not None
-
-
 def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...]:
     """Return zero to two replies: the reply job for the response queue, and the details for the key `reply_to`."""
     replies: list[Reply] = []

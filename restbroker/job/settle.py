@@ -20,7 +20,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repair
-from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
+from restbroker.job.reply import Answer, failed_answer, make_replies
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Requeue, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
@@ -100,7 +100,7 @@ def acknowledge(job: Job, reply_id: Json) -> Ack | None:
 
     It is the same for all such jobs.
     """
-    return None if is_answered(job, reply_id) else _ACK
+    return None if reply_id is not None or job.reply_to is not None else _ACK
 
 
 _ACK = Ack()

@@ -35,14 +35,14 @@ class Refused:
 Code: TypeAlias = Applied | Gone | Clash | Refused
 
 
-_APPLIED, _GONE = Applied(), Gone()
+APPLIED, _GONE = Applied(), Gone()
 
 
 def as_code(reply: Reply) -> Code:
     """Return the code in a script's reply for one job."""
     match reply:
         case 1:
-            return _APPLIED
+            return APPLIED
         case 0:
             return _GONE
         case b"DUP":

@@ -5,7 +5,8 @@ that is repeated after a lost reply changes nothing that was done.
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -52,6 +53,10 @@ __all__ = [
     "rejoin",
     "retire",
 ]  # fmt: skip
+
+
+_KNOWN: Final = 256
+"""For how many targets the names of keys are kept."""
 
 
 @attrs.frozen
@@ -180,21 +185,21 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
 
 def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     """Return the script call that `fetch` sends."""
-    identity, target = request.identity, request.target
-    fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
-    fixed += [
-        keys.rate(target),
-        keys.in_flight(target),
-        keys.sorted_set("dead"),
-        keys.recoveries_version,
-        keys.fenced_identities,
-    ]
     limits = request.limits
     numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
     lists = [keys.queue(queue) for queue in request.queues]
-    return "fetch", [*fixed, *lists], [identity, *numbers, *request.queues]
+    fixed = _fixed_keys(keys, request.identity, request.target)
+    return "fetch", [*fixed, *lists], [request.identity, *numbers, *request.queues]
+
+
+@lru_cache(_KNOWN)
+def _fixed_keys(keys: Keys, identity: str, target: str) -> list[str]:
+    """Return the keys of all fetches for one target: making their names costs as much as a job."""
+    fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
+    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recoveries_version]
+    return [*fixed, keys.fenced_identities]
 
 
 def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:

@@ -8,7 +8,8 @@ for the latter alone.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias, assert_never
+from functools import lru_cache
+from typing import Final, TypeAlias, assert_never
 
 import attrs
 
@@ -17,7 +18,7 @@ from restbroker.job.format import is_reply_key
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
-from restbroker.store.codes import Code, Gone, Refused, as_code
+from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_score, items
@@ -26,6 +27,9 @@ from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
 _GONE = Gone()
+_DAY_S: Final = 86_400
+_KNOWN: Final = 256
+"""For how many targets the names of keys are kept."""
 
 
 @attrs.frozen
@@ -78,8 +82,8 @@ class FinishSteps:
         for (_, places), reply in zip(self._batches, replies, strict=True):
             if isinstance(reply, StoreRefused):
                 raise reply
-            for place, code in zip(places, map(as_code, items(reply, len(places))), strict=False):
-                self._codes[place] = code
+            for place, answer in zip(places, items(reply, len(places)), strict=False):
+                self._codes[place] = APPLIED if answer == 1 else as_code(answer)
         return self._codes
 
     @property
@@ -138,16 +142,18 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
-    return "finish", [*_common_keys(keys, request, now_s), *lists], arguments
+    return "finish", [*_common_keys(keys, request.identity, request.target, int(now_s // _DAY_S)), *lists], arguments
 
 
-def _common_keys(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
-    date = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
+@lru_cache(_KNOWN)
+def _common_keys(keys: Keys, identity: str, target: str, day: int) -> list[str]:
+    """Return the keys of all calls of one target on one day (since the epoch): each call costs a dozen names."""
+    date = datetime.fromtimestamp(day * _DAY_S, UTC).strftime("%Y-%m-%d")
     counters = [keys.stat("processed"), keys.stat("failed")]
     counters += [keys.stat_day("processed", date), keys.stat_day("failed", date)]
     sets = [keys.sorted_set("retry"), keys.sorted_set("dead"), keys.sorted_set("schedule")]
-    own = [keys.send_marks(request.identity), keys.in_flight(request.target)]
-    return [keys.in_progress(request.identity), *counters, *sets, keys.queues, keys.dead_copies, *own]
+    own = [keys.send_marks(identity), keys.in_flight(target)]
+    return [keys.in_progress(identity), *counters, *sets, keys.queues, keys.dead_copies, *own]
 
 
 def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:

@@ -9,7 +9,7 @@ quite twice as much, where a bare loop over sockets and the same parser costs 11
 """
 
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import trio
@@ -124,14 +124,14 @@ class LeanClient:
             self._places.release()
         return connection
 
-    def lend_again(self, connection: Connection, now_s: float) -> bool:
-        """Tell whether a lent connection may carry another request, without being taken back.
+    def lend_again(self, connections: Iterable[Connection], now_s: float) -> list[Connection]:
+        """Return those lent connections that may carry another request at once; the others must be taken back.
 
-        Its answer came whole, and nothing came since. If not, `take_back` must follow.
+        The answer of each came whole, and nothing came since.
         """
-        return not (
-            self._closed or connection.turn is not None or now_s > connection.old_at_s or self._ramp.waiting_count
-        )
+        if self._closed or self._ramp.waiting_count:
+            return []
+        return [one for one in connections if one.turn is None and now_s <= one.old_at_s]
 
     def call_afterwards(self, call: Afterwards) -> None:
         """Call `call` once all answers that came together were read, with the wires on which more came by then."""

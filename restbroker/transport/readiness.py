@@ -84,7 +84,7 @@ class Readiness:
                     self._call(came)
                     came = descriptors.poll(0)
                     if self._afterwards:
-                        self._go_on(came)
+                        self._finish_batch(came)
                         came = came or descriptors.poll(0)
 
     def _call(self, came: Sequence[tuple[int, int]]) -> None:
@@ -95,7 +95,7 @@ class Readiness:
                 self.forget(descriptor)
                 who.note_unwatched()
 
-    def _go_on(self, came: Sequence[tuple[int, int]]) -> None:
+    def _finish_batch(self, came: Sequence[tuple[int, int]]) -> None:
         more = {self._watched[descriptor] for descriptor, _ in came}
         calls, self._afterwards = self._afterwards, []
         for call in calls:

@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import attrs
 import pytest
@@ -63,6 +64,33 @@ async def test_each_gets_what_came_on_its_own_connection() -> None:
         for number in range(50):
             nursery.start_soon(read, number)
     assert len(got) == 50
+
+
+async def test_what_is_called_afterwards_comes_once_behind_all_that_came_together_and_learns_what_came_since() -> None:
+    async with kept() as arrivals:
+        with wired(arrivals) as (one, there), wired(arrivals) as (other, far):
+            called: list[object] = []
+
+            def listen(wire: PlainWire, got: bytes | Exception) -> None:
+                called.append(got)
+                if len(called) == 1:
+                    arrivals.call_afterwards(
+                        lambda more: called.append(["one" if it is one else "other" for it in more])
+                    )
+                elif len(called) == 2:
+                    there.send(b"more") if wire is one else far.send(b"more")
+
+            one.listen(partial(listen, one))
+            other.listen(partial(listen, other))
+            there.send(b"one")
+            far.send(b"other")
+            await wait_all_tasks_blocked(0.05)
+            first, second, more, last = called
+            assert isinstance(second, bytes)
+            assert {first, second} == {b"one", b"other"}
+            assert (more, last) == ([second.decode()], b"more")
+            one.close()
+            other.close()
 
 
 async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_until_then() -> None:

@@ -149,12 +149,14 @@ class EjabberdConnector:
             return None
         is_message, host = endpoint.partition("/")[0] == command_facts.MESSAGE, self._target.default_host
 
-        def body(arguments: Mapping[str, Json]) -> bytes | None:
-            return None if is_message and "id" in arguments else body_of(arguments, way.host_names, host)
+        body = partial(body_of, host_names=way.host_names, default_host=host)
+
+        def body_without_id(arguments: Mapping[str, Json]) -> bytes | None:
+            return None if "id" in arguments else body(arguments)
 
         return Plan(
             build(Call(Command(endpoint, {})), way, headers),
-            body,
+            body_without_id if is_message else body,
             partial(plain_outcome, endpoint, way.spec),
             self._note_success,
         )

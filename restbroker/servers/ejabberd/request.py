@@ -105,7 +105,9 @@ def host_of(call: Call, way: Route) -> str | None:
 
 def body_of(arguments: Mapping[str, Json], host_names: tuple[str, ...], default_host: str | None) -> bytes:
     """Return the body of a call with these arguments, and the default host where they lack theirs."""
-    return _encode(_with_host(arguments, host_names, default_host))
+    if default_host is not None and "host" not in arguments:
+        arguments = _with_host(arguments, host_names, default_host)
+    return _encode(arguments)
 
 
 def _arguments(call: Call, host_names: tuple[str, ...]) -> Mapping[str, Json]:

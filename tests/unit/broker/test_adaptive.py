@@ -91,6 +91,20 @@ def test_after_an_outage_the_first_goes_alone_and_each_round_doubles_up_to_where
     assert rounds == [1, 2, 4, 8, 16, 32, 64, 100, 100]
 
 
+def test_answers_that_came_together_raise_it_as_much_as_one_by_one() -> None:
+    together, one_by_one = Adaptive(64), Adaptive(64)
+    for limit in (together, one_by_one):
+        limit.restart(0)
+    busy = 1
+    while one_by_one.limit < one_by_one.ceiling // 2:
+        together.note_answers(100.0, busy - 1, busy)
+        for _ in range(busy):
+            before = one_by_one.limit
+            one_by_one.note_answer(100.0, busy - 1)
+            busy += one_by_one.limit - before  # each place is taken at once
+        assert together.limit == one_by_one.limit == busy
+
+
 def test_where_it_was_is_remembered_through_an_outage_that_took_every_place() -> None:
     limit = Adaptive(20)
     for others in range(19, -1, -1):

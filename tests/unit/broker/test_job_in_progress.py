@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,8 +28,25 @@ from restbroker.job.job import Job, read
 from restbroker.job.settlement import Ack, Requeue
 from tests.support.transitions import watched
 
+
+def shown() -> tuple[Job, Proof]:
+    payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
+    assert isinstance(payload, Job)
+    return payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False)
+
+
+def admit(job: JobInProgress, *, once: bool) -> None:
+    payload, proof = shown()
+    job.admit(payload, proof, None, once=once)
+
+
+def let_in(job: JobInProgress) -> None:
+    job.let_in(*shown(), "status", "r1", once=False, expires_at_s=2.0, started_at_s=1.0)
+
+
 CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "admit": lambda job: admit(job, once=True),
+    "let_in": let_in,
     "mark": JobInProgress.mark,
     "start_sending": JobInProgress.start_sending,
     "finish_part": JobInProgress.finish_part,
@@ -41,13 +59,6 @@ CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "refuse": JobInProgress.refuse,
     "confirm": JobInProgress.confirm,
 }
-
-
-def admit(job: JobInProgress, *, once: bool) -> None:
-    token = Token("default", (Secret("t"),))
-    payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
-    assert isinstance(payload, Job)
-    job.admit(payload, Proof(token, "t", is_previous=False), None, once=once)
 
 
 def a_job() -> JobInProgress:
@@ -92,6 +103,16 @@ def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     steps |= {(before.name, after.name) for before, afters in SETTLING_STEPS.items() for after in afters}
     assert transitions.met == steps
     assert known == {(one, other) for one in Delivery for other in SettlingState}
+
+
+def test_what_is_let_in_at_once_is_as_if_it_was_read_addressed_and_admitted() -> None:
+    (payload, proof), at_once, one_by_one = shown(), a_job(), a_job()
+    at_once.let_in(payload, proof, "status", "r1", once=True, expires_at_s=2.0, started_at_s=1.0)
+    one_by_one.identify(payload, None, 1.0)
+    one_by_one.address("status", "r1")
+    one_by_one.admit(payload, proof, None, once=True, expires_at_s=2.0)
+    names = [field.name for field in attrs.fields(JobInProgress)]
+    assert {name: getattr(at_once, name) for name in names} == {name: getattr(one_by_one, name) for name in names}
 
 
 def test_what_is_confirmed_or_answered_stays_so() -> None:
