@@ -134,7 +134,7 @@ class Admission:
                 return False
             expires_at_s = found
         tokens.used[proof.token.name] = now_s = time.time()
-        job.let_in(
+        job.admit_at_once(
             payload,
             proof,
             endpoint.endpoint,

@@ -142,7 +142,7 @@ class Breaker:
         self.wake_waiting()
 
     def note_delivered(self, command: str, count: int) -> None:
-        """Note that as many jobs of this command, which had entered, were delivered together; `wake_waiting` must follow."""
+        """Note that `count` jobs of this command that entered were delivered together; `wake_waiting` must follow."""
         now_s, others = self._clock.current_time(), self._in_delivery - 1
         self._in_delivery -= count
         self._delivered_at_s = now_s

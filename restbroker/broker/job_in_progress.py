@@ -195,7 +195,7 @@ class JobInProgress:
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
         self.claims = claims
 
-    def let_in(
+    def admit_at_once(
         self,
         payload: Job,
         proof: Proof,

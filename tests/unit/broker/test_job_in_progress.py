@@ -40,13 +40,13 @@ def admit(job: JobInProgress, *, once: bool) -> None:
     job.admit(payload, proof, None, once=once)
 
 
-def let_in(job: JobInProgress) -> None:
-    job.let_in(*shown(), "status", "r1", once=False, expires_at_s=2.0, started_at_s=1.0)
+def admit_at_once(job: JobInProgress) -> None:
+    job.admit_at_once(*shown(), "status", "r1", once=False, expires_at_s=2.0, started_at_s=1.0)
 
 
 CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "admit": lambda job: admit(job, once=True),
-    "let_in": let_in,
+    "admit_at_once": admit_at_once,
     "mark": JobInProgress.mark,
     "start_sending": JobInProgress.start_sending,
     "finish_part": JobInProgress.finish_part,
@@ -105,9 +105,9 @@ def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     assert known == {(one, other) for one in Delivery for other in SettlingState}
 
 
-def test_what_is_let_in_at_once_is_as_if_it_was_read_addressed_and_admitted() -> None:
+def test_what_is_admitted_at_once_is_as_if_it_was_read_addressed_and_admitted() -> None:
     (payload, proof), at_once, one_by_one = shown(), a_job(), a_job()
-    at_once.let_in(payload, proof, "status", "r1", once=True, expires_at_s=2.0, started_at_s=1.0)
+    at_once.admit_at_once(payload, proof, "status", "r1", once=True, expires_at_s=2.0, started_at_s=1.0)
     one_by_one.identify(payload, None, 1.0)
     one_by_one.address("status", "r1")
     one_by_one.admit(payload, proof, None, once=True, expires_at_s=2.0)
