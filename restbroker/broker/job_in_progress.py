@@ -206,11 +206,15 @@ class JobInProgress:
         expires_at_s: float | None,
         started_at_s: float,
     ) -> None:
-        """Note at once what `identify`, `address` and `admit` note of an unsigned job without runs before a crash."""
+        """Note at once what `identify`, `address` and `admit` note of an unsigned job without claims or earlier runs.
+
+        Raise `IllegalTransition` as `admit` does.
+        """
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
         self.payload, self.recovered, self.started_at_s = payload, None, started_at_s
         self.command, self.reply_id, self.proof, self.fingerprint = command, reply_id, proof, None
+        self.claims = None
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
 
     def mark(self) -> None:
