@@ -128,7 +128,7 @@ class _Exchange:
 
         End with an exit code of its own if no answer comes, or the job was not done.
         """
-        answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s)
+        answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s, settings=self.settings)
         printed = self.dialect.write(self.catalogue, asked, answer.answered)
         if printed is None:
             ctl_wait.print_refusal(answer)

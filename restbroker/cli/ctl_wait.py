@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 import attrs
 import typer
 
+from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
@@ -41,7 +42,9 @@ class Answer:
     details: Mapping[str, Json]
 
 
-def answer(client: Client, order: JobRequest, found: ServingProcess | None, timeout_s: float | None) -> Answer:
+def answer(
+    client: Client, order: JobRequest, found: ServingProcess | None, timeout_s: float | None, *, settings: Config
+) -> Answer:
     """Push the job, wait for its end, and return it.
 
     End the command with 6 and print the job's id if no end comes within `timeout_s` (None: no limit); at Ctrl-C end
@@ -60,8 +63,12 @@ def answer(client: Client, order: JobRequest, found: ServingProcess | None, time
         raise typer.Exit(Exit.WAITING) from None
     if details is None:
         after = "" if timeout_s is None else f" after {duration_text(timeout_s)}"
-        output.say(f"The job {jid} is not done{after}, but it will be: do not run it again.")
-        output.say(f"`restbroker explain {jid}` says where it is.")
+        # Of no use to the commands that get their answer: they start sooner without it.
+        from restbroker.cli import unanswered
+
+        then = unanswered.look_up(client, settings, jid)
+        output.say(f"The job {jid} is not done{after}: {then}. Do not run it again.")
+        output.say(f"`restbroker explain {jid}` says more.")
         raise typer.Exit(Exit.WAITING)
     return Answer(jid, read_reply(details), details)
 

@@ -342,7 +342,10 @@ def _push(
             expires_at_s = None if order.expire_s is None else due_s + order.expire_s
             if due_s - pushed_at_s >= timeout_s:
                 output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
-            details = _answer(client, place, jid, timeout_s, expires_at_s=expires_at_s, told=told, as_json=as_json)
+            waiting = _Waiting(
+                client=client, settings=settings, place=place, jid=jid, expires_at_s=expires_at_s, as_json=as_json
+            )
+            details = waiting.answer(timeout_s, told=told)
             _print_answer(details, as_json=as_json)
 
 
@@ -371,53 +374,66 @@ def _require_report(jid: str) -> Iterator[None]:
         raise typer.Exit(Exit.WAITING) from None
 
 
-def _answer(
-    client: Client,
-    place: QueueAndTarget,
-    jid: str,
-    timeout_s: float,
-    *,
-    expires_at_s: float | None,
-    told: bool,
-    as_json: bool,
-) -> Mapping[str, Json]:
-    """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
+@attrs.frozen(kw_only=True)
+class _Waiting:
+    """The wait for one pushed job. `expires_at_s`: when it expires (epoch seconds); None: no --expire was given."""
 
-    `expires_at_s`: when the job expires (epoch seconds); None: never, as far as the command line says.
-    """
-    queue, _ = place
-    if expires_at_s is not None:
-        timeout_s = min(timeout_s, max(0.0, expires_at_s - time.time()) + _ANSWER_S)
-    try:
-        details = _wait(client, queue, jid, timeout_s, told=told)
-        if details is not None:
-            return details
-        found, paused = find_process_if_known(client, queue), pause_of(client, *place)
-    except KeyboardInterrupt:
-        output.say(f"still queued: {jid}")
-        raise typer.Exit(128 + signal.SIGINT) from None
-    except (StoreUnavailable, StoreRefused) as error:
-        # Whoever saw this error only would push the job again.
-        output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}")
-        if as_json:
-            told_of: Json = {"code": "NoAnswer", "message": error.message, "cure": error.hint}
-            output.as_json({"jid": jid, "outcome": "queued", "error": told_of})
-        raise typer.Exit(Exit.WAITING) from None
-    once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
-    if paused is not None:
-        once = f" once the {paused.what} {paused.name} is resumed"
-    then = f"it is still queued and will be done{once}"
-    if expires_at_s is not None and time.time() >= expires_at_s:
-        then = "it has expired and will not be sent"
-    elif expires_at_s is not None:
-        then += f", unless it expires before, at {local(expires_at_s)}"
-    output.say(
-        f"The job {jid} is not done after {duration_text(timeout_s)}; {then}.\n"
-        f"`restbroker explain {jid}` says where it is."
-    )
-    if as_json:
-        output.as_json({"jid": jid, "outcome": "queued"})
-    raise typer.Exit(Exit.WAITING)
+    client: Client
+    settings: Config
+    place: QueueAndTarget
+    jid: str
+    expires_at_s: float | None
+    as_json: bool
+
+    def answer(self, timeout_s: float, *, told: bool) -> Mapping[str, Json]:
+        """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
+
+        `told`: it was said that the server gets no jobs.
+        """
+        queue, _ = self.place
+        if self.expires_at_s is not None:
+            timeout_s = min(timeout_s, max(0.0, self.expires_at_s - time.time()) + _ANSWER_S)
+        try:
+            details = _wait(self.client, queue, self.jid, timeout_s, told=told)
+            if details is not None:
+                return details
+            then = self._state()
+        except KeyboardInterrupt:
+            output.say(f"still queued: {self.jid}")
+            raise typer.Exit(128 + signal.SIGINT) from None
+        except (StoreUnavailable, StoreRefused) as error:
+            # Whoever saw this error only would push the job again.
+            output.say(
+                f"The job {self.jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}"
+            )
+            self._print_queued({"code": "NoAnswer", "message": error.message, "cure": error.hint})
+            raise typer.Exit(Exit.WAITING) from None
+        output.say(
+            f"The job {self.jid} is not done after {duration_text(timeout_s)}: {then}.\n"
+            f"`restbroker explain {self.jid}` says more."
+        )
+        self._print_queued(None)
+        raise typer.Exit(Exit.WAITING)
+
+    def _state(self) -> str:
+        """Return what is true of the job now, as the second half of a sentence. Raise `StoreUnavailable`."""
+        # Of no use to the commands that get their answer: they start sooner without it.
+        from restbroker.cli import unanswered
+
+        if self.expires_at_s is not None and time.time() >= self.expires_at_s:
+            return "it has expired and will not be sent"
+        queue, _ = self.place
+        found, paused = find_process_if_known(self.client, queue), pause_of(self.client, *self.place)
+        once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
+        if paused is not None:
+            once = f" once the {paused.what} {paused.name} is resumed"
+        then = unanswered.look_up(self.client, self.settings, self.jid, once)
+        return then if self.expires_at_s is None else f"{then}, unless it expires before, at {local(self.expires_at_s)}"
+
+    def _print_queued(self, error: Json) -> None:
+        if self.as_json:
+            told: dict[str, Json] = {"jid": self.jid, "outcome": "queued"}
+            output.as_json(told if error is None else told | {"error": error})
 
 
 def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool) -> Mapping[str, Json] | None:

@@ -76,7 +76,7 @@ def test_what_ejabberdctl_does_not_know_is_told_on_stderr_and_the_job_is_kept(pl
         assert store.command("ZREMRANGEBYRANK", "ns:dead", 0, -1) == 1
 
 
-def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_will_be_done(
+def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_will_be_tried(
     shell: Shell, store: Client
 ) -> None:
     serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}')
@@ -85,7 +85,10 @@ def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_w
     jid = json.loads(raw)["jid"]
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.count("Nobody listens there.") == 1
-    assert f"The job {jid} is not done after 3 s, but it will be: do not run it again." in done.stderr
+    assert (
+        f"The job {jid} is not done after 3 s: it is still queued and will be tried. Do not run it again."
+        in done.stderr
+    )
     assert json.loads(raw)["args"] == [
         "register",
         {"user": "alice", "host": "example.org", "password": "secret"},

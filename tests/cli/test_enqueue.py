@@ -214,7 +214,7 @@ def test_a_job_that_expired_unanswered_is_not_said_to_be_done_later(shell: Shell
     assert done.returncode == 6
     assert "is not done after 2.1 s" in done.stderr
     assert "it has expired and will not be sent" in done.stderr
-    assert "will be done" not in done.stderr
+    assert "will be tried" not in done.stderr
     explained = shell("explain", str(job(store)["jid"]))
     assert "It expired at" in explained.stdout + explained.stderr
 
@@ -241,7 +241,7 @@ def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_ca
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert done.returncode == 6
     assert len(re.findall(told, done.stderr)) == 1
-    assert "it is still queued and will be done once the queue rest is resumed.\n`restbroker explain " in done.stderr
+    assert "it is still queued and will be tried once the queue rest is resumed.\n`restbroker explain " in done.stderr
     assert pauses.resume_queue(store, "rest")
     assert "paused" not in shell("enqueue", "status").stderr
 

@@ -1,0 +1,57 @@
+"""What is true of a job whose answer did not come in time; called by `restbroker enqueue --wait` and `restbroker ctl`.
+
+Always holds: it changes nothing, takes a few seconds at most, and claims nothing of a job that was not found.
+"""
+
+from typing import Final
+
+from restbroker.config.core import Config
+from restbroker.console.times import local
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.operate.context import context_of
+from restbroker.operate.entry import Entry
+from restbroker.operate.explain import Timeline, explain
+from restbroker.operate.job_search import SearchLimits
+from restbroker.store.client import Client
+
+_LIMITS: Final = SearchLimits(seconds=2.0, jobs=2000, ends=2000, copies=1, notes=1)
+_UNKNOWN: Final = "it is queued, in progress, or waits for its next try"
+
+
+def look_up(client: Client, settings: Config, jid: str, once: str = "") -> str:
+    """Search for the job and return what is true of it, as the second half of a sentence; `once` as in `state_text`."""
+    try:
+        return state_text(explain(client, jid, context_of(settings), _LIMITS), once)
+    except (StoreUnavailable, StoreRefused):
+        return _UNKNOWN
+
+
+def state_text(timeline: Timeline, once: str = "") -> str:
+    """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed"."""
+    if not timeline.places:
+        if timeline.ends:
+            return f"it has ended meanwhile ({timeline.ends[0].ending.outcome})"
+        # With its queue out of sight it is most likely still there.
+        return _UNKNOWN if timeline.unseen or timeline.refused else "it is in no queue and no set any more"
+    place = timeline.places[0]
+    entry, failed = place.entry, _failures(place.entry)
+    match place.kind:
+        case "queue":
+            return f"it is still queued and will be tried{once}"
+        case "in progress":
+            return f"it is in progress{'' if failed is None else f' again; it {failed}'}"
+        case "retry" | "schedule" if failed is not None:
+            return f"it {failed} and will be tried again at {local(entry.at_s)}"
+        case "retry" | "schedule":
+            return f"it is scheduled for {local(entry.at_s)}"
+        case _:
+            return f"it is dead{'' if failed is None else f': it {failed}'}"
+
+
+def _failures(entry: Entry) -> str | None:
+    """Return how often the job failed, and how it did last; None if it did not."""
+    said = ": ".join(text for text in (entry.error_class, entry.message) if text)
+    if not said:
+        return None
+    times = {0: "failed", 1: "failed once", 2: "failed twice"}.get(entry.attempts, f"failed {entry.attempts} times")
+    return f"{times} ({said.rstrip('.')})"
