@@ -30,7 +30,7 @@ PASSWORD: Final = "secret"
 _PATIENCE_S: Final = 180.0
 """A starved machine is slow, and no claim is wrong by that."""
 
-_GAP: Final = re.compile(r"told (\w+) between (\S+) and (\S+) may be missing")
+_GAP: Final = re.compile(r"events of (\w+) between (\S+) and (\S+) may be missing")
 
 Event = Mapping[str, Any]
 Answer = Mapping[str, Any]

@@ -340,7 +340,7 @@ async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
         await reader.has("hi")
         await reader.reads("ann")
         gap = await reader.tells("OpenfireGap")
-        assert "told ann between" in gap.message
+        assert "events of ann between" in gap.message
         assert "another process had opened a stream of theirs" in gap.message
 
 
