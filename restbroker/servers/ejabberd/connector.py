@@ -117,13 +117,12 @@ class EjabberdConnector:
         outcome = classify(call, way.spec, response, self._now_s())
         if isinstance(outcome, Denied) and outcome.reason.code == "CommandForbidden":
             outcome = await self._look_at_host(outcome, call, way, link)
+        if way.spec is not None and could_be_stopping(outcome):
+            if not await self._has_sessions(link):
+                outcome = stopping_outcome(response.status)
+            elif is_unknown_command(response):
+                outcome = unknown_command("unknown_command, although the server is up", response.status)
         self._learn(outcome, response.status)
-        if way.spec is None or not could_be_stopping(outcome):
-            return outcome
-        if not await self._has_sessions(link):
-            return stopping_outcome(response.status)
-        if is_unknown_command(response):
-            return unknown_command("unknown_command, although the server is up", response.status)
         return outcome
 
     async def probe(self, link: Link) -> Probe:

@@ -24,6 +24,7 @@ from restbroker.transport.message import Response
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
+_FORBIDDEN: Final = "CommandForbidden"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it checks anything that could be stopping, or that only a living one makes."""
 _ANSWER_BY_CODE: Final = command_facts.QUESTIONS | command_facts.FAIL_BY_RESULT
@@ -85,7 +86,7 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
             return _bad_request(call, spec, answer)
         case 403:
             hint = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
-            return answer.deny("CommandForbidden", hint)
+            return answer.deny(_FORBIDDEN, hint)
         case 404 if answer.code in _UNKNOWN:
             return unknown_command(answer.words, 404)
         case 404 if answer.is_own:
@@ -122,9 +123,12 @@ def could_be_stopping(outcome: Outcome) -> bool:
     """Tell whether the answer with this outcome may come from a server that is stopping.
 
     A stopping 23.01 refuses good jobs in many ways: 400 "unknown_command" and "Invalid 'service'", 500
-    "internal_error", 200 with 1 (measured, under load).
+    "internal_error", 200 with 1 (measured, under load). It answers 403 to a command that goes away between two steps:
+    it is found, then its rights are read again without it (ejabberd_access_permissions:get_definitions/1).
     """
     match outcome:
+        case Denied(reason):
+            return reason.code == _FORBIDDEN
         case Rejected(reason):
             return reason.code not in _SURE
         case Deferred(reason, _, _, max_attempts, _, _):

@@ -174,8 +174,20 @@ async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_no_l
             await connector.deliver(KICK, answering(ok()))
         assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok, (worked, often)
         for _ in range(often):
-            assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), (worked, often)
+            outcome = await connector.deliver(KICK, answering(FORBIDDEN, FORBIDDEN))
+            assert isinstance(outcome, Denied), (worked, often)
         assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied, worked
+
+
+async def test_what_is_forbidden_while_the_server_stops_is_deferred_and_not_held_against_the_account() -> None:
+    connector = opened()
+    for _ in range(FORBIDDEN_IN_A_ROW + 1):
+        link = answering(FORBIDDEN, UNKNOWN)
+        outcome = await connector.deliver(KICK, link)
+        assert isinstance(outcome, Deferred)
+        assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
+        assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
+    assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
 
 
 VHOSTS = ok(b'["example.org","localhost"]')
@@ -185,7 +197,7 @@ async def to_a_26_07(host: str, *hosts: Response | Exception) -> tuple[Outcome, 
     """What becomes of a command for this host that is refused, and what was asked after it."""
     connector = opened(attrs.evolve(TARGET, credentials=Basic("a@localhost", Secret("p"))))
     await connector.probe(answering(ok(STARTED.replace(b"24.12", b"26.07"))))
-    link = answering(FORBIDDEN, *hosts)
+    link = answering(FORBIDDEN, *hosts, ok(b"3"))
     return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.asked[1:]
 
 
@@ -226,9 +238,11 @@ async def test_what_the_server_tells_of_its_hosts_shows_neither_the_login_nor_a_
     assert "l0gin" not in outcome.reason.message
 
 
-async def test_where_a_host_is_no_matter_of_rights_nothing_more_is_asked() -> None:
+async def test_where_a_host_is_no_matter_of_rights_its_hosts_are_not_asked_for() -> None:
     of_24_12: tuple[bytes, Login] = (b"24.12", Basic("a@localhost", Secret("p")))
     for version, credentials in (of_24_12, (b"26.07", None)):
         connector = opened(attrs.evolve(TARGET, credentials=credentials))
         await connector.probe(answering(ok(STARTED.replace(b"24.12", version))))
-        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), version
+        link = answering(FORBIDDEN, ok(b"3"))
+        assert isinstance(await connector.deliver(KICK, link), Denied), version
+        assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"], version
