@@ -9,7 +9,7 @@ VirtualHost "example.org"
 Component "rooms.example.org" "muc"
     -- Without this a room is gone with its last occupant: with the bot, if it was alone.
     muc_room_default_persistent = true
-    -- Without this nobody may enter a room that the bot has made, until somebody configures it. Not even the bot.
+    -- Without this no one may enter a room that the bot has made, until somebody configures it. Not even the bot.
     muc_room_locking = false
 
 -- Takes stanzas from restbroker at /rest, and brings it what is sent to this host, or to anybody at it.

@@ -1,7 +1,7 @@
 -- Prosody's side of rosters, stanzas and events with restbroker: /etc/prosody/conf.d/restbroker.cfg.lua.
 -- README.md beside this file says where the modules come from and how ROSTER-KEY and EVENTS-KEY are filled in.
 
--- The refresh endpoint asks nobody for a password. It must not be reached from elsewhere.
+-- The refresh endpoint asks no one for a password. It must not be reached from elsewhere.
 http_interfaces = { "127.0.0.1" }
 https_ports = {}
 
@@ -11,7 +11,7 @@ VirtualHost "example.org"
     storage = { roster = "memory" }
     modules_enabled = {
         "http_roster_admin"; -- fetches rosters from restbroker, and again when restbroker says so
-        "block_subscriptions"; -- nobody adds contacts past restbroker
+        "block_subscriptions"; -- no one adds contacts past restbroker
         "rest"; -- takes stanzas from restbroker at /rest
     }
     -- %s is the user. A percent sign anywhere else would have to be doubled, so there is none in the key.

@@ -82,7 +82,7 @@ class Prober:
         while True:
             await self.breaker.wait_to_probe()
             await self._until_due()
-            # At the start too: an earlier generation of this process may have paused it, before its login was mended.
+            # At the start too: an earlier generation of this process may have paused it, before its login was fixed.
             may_be_paused = self._paused or self.breaker.is_untried
             self.breaker.note_probe(await self._find_out())
             if may_be_paused and self.breaker.admits:

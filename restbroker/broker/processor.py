@@ -335,7 +335,7 @@ class Processor:
                 self.breaker.leave()
             was_dropped = link.drop_partial()
         if was_dropped:
-            # The connector took another way than before, while nobody knows what the target made of the request.
+            # The connector took another way than before, while no one knows what the target made of the request.
             outcome = Uncertain(reason_of(spec, _DROPPED))
         took_s = time.perf_counter() - started_s
         if not isinstance(outcome, Delivered):

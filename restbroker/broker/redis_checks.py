@@ -166,6 +166,4 @@ class RedisChecks:
         return await self.health.call_until_up(self.store, done_jobs.are_done, fingerprints)
 
 
-_UNREADABLE = (
-    "A key restbroker:once:… is no text, so that it is unknown whether another job did the same. The job was sent."
-)
+_UNREADABLE = "A key restbroker:once:… is not a string; whether another job did the same is unknown. The job was sent."

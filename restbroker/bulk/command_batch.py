@@ -192,7 +192,7 @@ class Batch:
         state = self.state
         assert state is not None  # noqa: S101 - it has begun
         if self.batch_input.digest is None and row == state.row and state.rows not in ("", rows):
-            message = f"What is read from {self.batch_input.name} differs from the rows that were pushed before."
+            message = f"The rows in {self.batch_input.name} are not those that were pushed before."
             raise UsageError(message, "Feed the same rows from the start, or name another --state.")
         now_s = time.monotonic()
         if row > max(state.row, self.record.row) and (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
@@ -211,7 +211,7 @@ class Batch:
         """Count answers that have come, and show how far it is; return how many came."""
         replies = 0
         now_s = time.monotonic()
-        # Of a row that was pushed before and is not read yet nobody knows the line.
+        # Of a row that was pushed before and is not read yet no one knows the line.
         is_due = reader.last >= self.record.row and now_s - self._counted_s >= _COUNT_EVERY_S
         if self.waits and (is_read or is_due):
             self._counted_s = now_s

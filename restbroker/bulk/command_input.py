@@ -100,7 +100,7 @@ def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterat
             if is_file or not twice:
                 yield Input(name, source, raw, digest=digest, size=size, state=state or beside, begins=begins)
             else:
-                # Nobody else can open it, and it is gone with this process.
+                # No one else can open it, and it is gone with this process.
                 with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="") as copy:
                     yield Input(
                         name, _CopyingSource(source, copy), raw, digest=digest, size=size, state=state, copy=copy

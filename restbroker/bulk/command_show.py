@@ -119,7 +119,7 @@ class Rejects:
 
     def add(self, failed: Iterable[Bad]) -> None:
         """Append rows that were pushed and failed: all of them or, with `UsageError`, none."""
-        assert self.path is not None  # noqa: S101 - or nobody wants them
+        assert self.path is not None  # noqa: S101 - or no one wants them
         try:
             file = self._file or self._open(self.path)
             file.flush()
@@ -129,7 +129,7 @@ class Rejects:
                     for bad in failed:
                         _write(raw, bulk_files.reject_text(self.table, bad).encode("utf-8", "surrogateescape"))
                 except BaseException:
-                    # Whoever feeds a row that is there twice has it done twice.
+                    # Anyone who feeds a row that is there twice has it done twice.
                     os.ftruncate(raw.fileno(), begins)
                     raise
         except OSError as error:

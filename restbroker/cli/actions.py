@@ -126,7 +126,7 @@ def _perform(operation: Operation) -> tuple[Progress, Sequence[str]]:
     try:
         return _run(operation, dry_run=False)
     except RestbrokerError:
-        output.say("What was done until then stays done. Run the same command again for the rest.")
+        output.say("Changes made so far stay. Run the same command again for the rest.")
         raise
 
 
@@ -167,7 +167,7 @@ def _confirm(
     if how.yes or not (is_grave or action.foreign_queues):
         return None
     if not chosen.names and not chosen.where and not action.foreign_queues:
-        # Nobody waits until a million jobs are read, only to be asked.
+        # No one waits until a million jobs are read, only to be asked.
         shown = inventory(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of the {zset} set?")
         return shown

@@ -95,7 +95,7 @@ def completion(
 ) -> None:
     """Print the script that completes commands, options and names at the Tab key, for a shell to load.
 
-    bash: add to ~/.bashrc the line: source <(restbroker completion bash). zsh: the same with zsh in ~/.zshrc, behind
+    bash: add to ~/.bashrc the line: source <(restbroker completion bash). zsh: the same with zsh in ~/.zshrc, after
     compinit. fish: write it to ~/.config/fish/completions/restbroker.fish.
     """
     output.data(_SCRIPTS[shell].strip("\n"))

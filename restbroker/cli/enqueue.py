@@ -352,7 +352,7 @@ def _push(
 def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
     """Say that nothing was queued, since the job `jid` has the key, and end the command."""
     if order.wants_reply:
-        output.say(f"already queued as {jid}, whose answer goes to whoever queued it; nothing was queued.")
+        output.say(f"already queued as {jid}, whose answer goes to the one who queued it; nothing was queued.")
     else:
         output.say(f"already queued as {jid}; nothing was queued.")
     output.as_json({"jid": jid, "outcome": "queued before"}) if as_json else output.data(jid)
@@ -402,7 +402,7 @@ class _Waiting:
             output.say(f"still queued: {self.jid}")
             raise typer.Exit(128 + signal.SIGINT) from None
         except (StoreUnavailable, StoreRefused) as error:
-            # Whoever saw this error only would push the job again.
+            # Anyone who saw this error only would push the job again.
             output.say(
                 f"The job {self.jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}"
             )

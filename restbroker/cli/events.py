@@ -80,7 +80,7 @@ def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
             output.data("  ".join([local(seen.at_s), *(word for word in words.values() if word is not None)]))
         else:
             output.row([utc(seen.at_s), *(word or "-" for word in words.values())])
-    # Whoever reads a pipe wants to see it now.
+    # Anyone who reads a pipe wants to see it now.
     with output.require_written():
         pass
 

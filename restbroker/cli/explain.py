@@ -123,7 +123,7 @@ def _where(place: Location, timeline: Timeline) -> str:
         case "dead":
             return f"It died at {local(entry.at_s)}: it stays dead until someone retries or deletes it."
         case "copy":
-            # Newest first; a death after the last act is one that nobody here has touched.
+            # Newest first; a death after the last act is one that no one here has touched.
             act = next((one.note for one in timeline.acts if one.at_s >= entry.at_s), None)
             how = "it was trimmed, retried or deleted" if act is None else f"{act.action} by {act.who}"
             return f"It died at {local(entry.at_s)} and has left the dead set: {how}."

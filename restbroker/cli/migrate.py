@@ -110,7 +110,7 @@ def _move(client: Client, where: Sources) -> Takeover:
     try:
         return operate_migrate.move(client, where)
     except RestbrokerError:
-        output.say("What was moved so far stays moved. Run the command again for the rest; nothing moves twice.")
+        output.say("Jobs moved so far stay where they are now. Run the command again for the rest; none moves twice.")
         raise
 
 

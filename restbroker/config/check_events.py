@@ -133,7 +133,7 @@ def _refuse_missing(
     if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
         review.refuse(_place_of_secret(source, where), f"has no effect for the kind {source.kind}; see its Options.")
     for member in [member for member, value in members.items() if not value]:
-        # A kind that nobody knows may have a path of its own, or need none.
+        # A kind that no one knows may have a path of its own, or need none.
         others = [at(where, "Kind")] if member == "Path" else []
         review.refuse(at(where, member), f"is missing or empty; {must}.", *others)
 

@@ -90,7 +90,7 @@ def _decode(name: str, raw: bytes) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"What is read for {name} is not UTF-8 text.", "Convert it first.") from error
+        raise UsageError(f"The value of {name} is not UTF-8 text.", "Convert it first.") from error
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -137,6 +137,6 @@ class Breaker:
         if not identities:
             return
         with trio.move_on_after(_REQUEUE_TIMEOUT_S):
-            while not await self.store.call(scratch.is_requeued, identities):  # noqa: ASYNC110  Redis tells nobody
+            while not await self.store.call(scratch.is_requeued, identities):  # noqa: ASYNC110  Redis tells no one
                 await trio.sleep(_POLL_S)
             self.requeued_s[fault].append(time.monotonic() - since_s)

@@ -40,7 +40,7 @@ def require_usable(client: Client, jobs_count: int, payload_bytes: int) -> None:
     if not facts.is_supported:
         raise UsageError(f"{where} is too old. {TOO_OLD}", NEWER_REDIS)
     if facts.role != "master":
-        raise UsageError(f"{where} is a replica, which takes no writes.", "Name its primary.")
+        raise UsageError(f"{where} is a replica, which takes no writes.", "Name its master.")
     if facts.cluster_enabled:
         raise UsageError(f"{where} is part of a cluster, which cannot hold Sidekiq queues.", "Name a single Redis.")
     needed = jobs_count * payload_bytes * _COPIES

@@ -125,7 +125,7 @@ def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
 
 
 def _describe(given: Json) -> str:
-    return "a text that is not JSON of an object or list" if isinstance(given, str) else kind_of(given)
+    return "a string that is not JSON of an object or list" if isinstance(given, str) else kind_of(given)
 
 
 def _from_list(items: list[Json]) -> dict[str, Json] | Reason:

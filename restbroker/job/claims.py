@@ -56,7 +56,7 @@ class JobClaims:
 
 @attrs.frozen
 class Holder:
-    """The job that holds a claim. `ticket`, `identity`: who is at work on it, as far as the claim says; "": nobody."""
+    """The job that holds a claim. `ticket`, `identity`: who is at work on it, as far as the claim says; "": no one."""
 
     jid: str
     ticket: str = ""
@@ -115,7 +115,7 @@ def lock_of(fields: Mapping[str, Json]) -> Lock | None:
 
 
 def waiting_value(jid: str) -> str:
-    """Return the value of a claim on which nobody is at work: the job waits for another try, or in its queue."""
+    """Return the value of a claim on which no one is at work: the job waits for another try, or in its queue."""
     return _written(jid)
 
 
@@ -228,7 +228,7 @@ def _digest(*parts: str) -> str:
 
 _BAD_KEY: Final = Reason(
     "BadIdempotencyKey",
-    f'The job\'s "{KEY_FIELD}" is not a text of 1 to {MOST_BYTES} bytes, so it is unclear what it must not repeat.',
+    f'The job\'s "{KEY_FIELD}" is not a string of 1 to {MOST_BYTES} bytes, so it is unclear what it must not repeat.',
     "Push it with such a text, or leave the member out.",
 )
 _NO_JID: Final = Reason(

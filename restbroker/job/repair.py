@@ -150,7 +150,7 @@ def _repair_time(fields: dict[str, Json], name: str) -> None:
 
 
 def _drop_unfit(fields: dict[str, Json]) -> None:
-    # A job that was due once must not be scheduled anew when the poller pushes it.
+    # A job that was due once must not be scheduled again when the poller pushes it.
     fields.pop("at", None)
     # Belongs to another worker's error, and the details page breaks unless it is base64 of deflated JSON.
     fields.pop("error_backtrace", None)

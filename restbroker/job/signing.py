@@ -212,7 +212,7 @@ def _format(version: str, token: str, at_s: int, hexadecimal: str) -> str:
 def _number(number: float) -> str:
     text = repr(number)
     if "e" in text:
-        from decimal import Decimal  # few have one, and whoever only reads jobs does without
+        from decimal import Decimal  # few have one, and anyone who only reads jobs does without
 
         text = format(Decimal(text), "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text

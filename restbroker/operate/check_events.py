@@ -178,7 +178,7 @@ def _refusal(source: EventSource, target: Target, emission: Emission, outcome: O
     message, hint = (remove_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.hint))
     if isinstance(outcome, Denied):
         return _failure(source, target, message, hint=hint, cause="refused")
-    # An error of whoever it went to may be that of the way to the source.
+    # An error of anyone who it went to may be that of the way to the source.
     return _failure(source, target, message, hint=f"{hint} {emission.look_at}".lstrip(), cause="other")
 
 

@@ -66,7 +66,7 @@ def _waiting(queue: QueueView) -> str:
 
 
 def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
-    # Whoever replaces processes one by one makes each quiet first: then others take the jobs.
+    # Anyone who replaces processes one by one makes each quiet first: then others take the jobs.
     return Finding(
         "note" if served else "warning",
         AREA,

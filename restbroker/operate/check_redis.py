@@ -41,7 +41,7 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
             "Replica",
             message="This Redis is a replica.",
             why="It refuses writes, so that no job can be taken or settled.",
-            hint="Let RedisURL name the primary (on the replica, INFO replication tells which one it is).",
+            hint="Let RedisURL name the master (on the replica, INFO replication tells which one it is).",
         )
     yield from _persistence(facts)
     yield _policy(facts)

@@ -362,7 +362,7 @@ def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str
     if not wanted.is_another:
         return EditedJob(fields, wanted.queue, is_another=False)
     fields = {name: value for name, value in fields.items() if name not in _OF_ITS_RUN}
-    # Nobody could tell afterwards that what was replaced is a secret.
+    # No one could tell afterwards that what was replaced is a secret.
     for name in {"error_message", retry.ATTEMPTS_FIELD} & fields.keys():
         fields[name] = look.without_secrets(fields[name])
     fields["args"] = [wanted.command.endpoint, dict(wanted.command.arguments), *args[2:]]

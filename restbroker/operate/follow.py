@@ -111,7 +111,7 @@ def run(client: Client, name: str) -> Run | None:
     if not found:
         return None
     jids = dict.fromkeys(chain.from_iterable(one.note.jids for one in found))
-    # Of one that had to be hidden nobody could say where it is.
+    # Of one that had to be hidden no one could say where it is.
     elsewhere = frozenset(chain.from_iterable(one.note.elsewhere for one in found))
     shown = tuple(jid for jid in jids if MASK not in jid)
     return Run(name, found[0].at_s, found[-1].at_s, note=found[-1].note, jids=shown, elsewhere=elsewhere)

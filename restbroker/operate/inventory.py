@@ -25,7 +25,7 @@ class Inventory:
     def __init__(self, zset: SortedSet) -> None:
         self._is_newest_first = zset == "dead"
         self._last = math.inf if self._is_newest_first else -math.inf
-        # Of the process's own key, so that nobody can make a job that is taken for another one.
+        # Of the process's own key, so that no one can make a job that is taken for another one.
         self._digests = array("q")
         self._is_sorted = True
 

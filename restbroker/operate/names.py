@@ -27,7 +27,7 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known queue with the most similar name; None if none is similar."""
     plain = {other.casefold(): other for other in sorted(known)}
-    # Whoever pushes by hand may have written the key's beginning twice.
+    # Anyone who pushes by hand may have written the key's beginning twice.
     found = get_close_matches(name.casefold().removeprefix("queue:").strip(), plain, n=1, cutoff=_ALIKE)
     return plain[found[0]] if found else None
 

@@ -73,7 +73,10 @@ def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
 
 
 def merge_rows(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
-    """Return the targets of these rows of `overview.system_stats`. Raise `StoreUnavailable`."""
+    """Return the targets of these rows of `overview.system_stats`, one for each name.
+
+    `wanted`: names that come first, even without a row. Raise `StoreUnavailable`.
+    """
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
     for lane in lanes:
         if isinstance(name := lane["target"], str):

@@ -300,7 +300,7 @@ def _conclude(found: FileContents, done: ImportProgress, *, dry_run: bool, as_js
     for user, why in done.refused:
         output.say(f"{user}: {why}")
     contacts = sum(map(len, found.rosters.values()))
-    # A line that names nobody counts by itself.
+    # A line that names no one counts by itself.
     users_refused = len({one.user or one.line for one in found.refused} | {user for user, _ in done.refused})
     if as_json:
         refused = [attrs.asdict(one) for one in found.refused]

@@ -72,7 +72,7 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
     app = QuartTrio(name, static_folder=None)
     app.logger = _logger(name, report)
     app.asgi_app = StrictApp(app.asgi_app, name, report)  # type: ignore[method-assign]  # as Quart documents it
-    # Where nobody may send a body it is not read, and the connection ends after the answer.
+    # Where no one may send a body it is not read, and the connection ends after the answer.
     app.config["MAX_CONTENT_LENGTH"] = look.body_limit_bytes
     app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

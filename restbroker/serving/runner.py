@@ -146,7 +146,7 @@ class Server:
 
         async def connection(stream: trio.SocketStream) -> None:
             with trio.CancelScope() as scope:
-                # What the bytes are that TLS makes, nobody may look at.
+                # What the bytes are that TLS makes, no one may look at.
                 lines = None if self.reads_bodies or self.certificate is not None else RequestLines()
                 bounded = BoundedStream(stream, self._connections, scope, lines)
                 if (wrapped := await self._wrap(bounded)) is None:

@@ -120,7 +120,7 @@ def _claim_call(keys: Keys, identity: str, requests: Sequence[tuple[ClaimRequest
 
 
 def _is_over(client: Client, jid: str, value: bytes) -> bool:
-    """Tell whether the job of this id may take over a claim of this value: nobody is at work for it any more."""
+    """Tell whether the job of this id may take over a claim of this value: no one is at work for it any more."""
     held = claims.holder(text(value))
     if held is None:
         # No broker wrote it, so that it speaks of no job.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from restbroker.store.misuse import MisusedKey
 
 _REPLICA = (
-    "If a failover is under way, wait until it is over. If not, let RedisURL name the primary (on the replica, "
+    "If a failover is under way, wait until it is over. If not, let RedisURL name the master (on the replica, "
     "redis-cli INFO replication names it)."
 )
 _LOG = "Check Redis' log."
@@ -31,7 +31,7 @@ _PASSING: Mapping[str, tuple[str, str]] = {
         "Wait until it ends; redis-cli SCRIPT KILL ends one that has written nothing yet.",
     ),
     "READONLY": ("This Redis is a replica: it takes no writes.", _REPLICA),
-    "MASTERDOWN": ("This Redis is a replica whose primary is down.", _REPLICA),
+    "MASTERDOWN": ("This Redis is a replica whose master is down.", _REPLICA),
     "CLUSTERDOWN": ("The Redis cluster is down.", _LOG),
     "NOREPLICAS": (
         "Redis refuses writes because too few replicas are connected.",

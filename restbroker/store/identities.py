@@ -81,7 +81,7 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
 
 
 def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:
-    # Only for answers: whoever spoils them costs no job.
+    # Only for answers: anyone who spoils them costs no job.
     name, job_class = (fields.get(field, b"").decode("utf-8", "replace") for field in _RESPONSE_FIELDS)
     return ResponseQueue(name, job_class) if name and job_class else None
 

@@ -96,7 +96,10 @@ def mapping(reply: Reply) -> Mapping[str, bytes]:
 
 
 def counts(reply: Reply) -> Mapping[str, int]:
-    """Return field → number, from the list of both in turn that RESP2 has. Raise `StoreRefused` for anything else."""
+    """Return a mapping of field to number from a RESP2 reply `[field, number, field, number, …]`.
+
+    Raise `StoreRefused` for anything else.
+    """
     return {field: integer(value) for field, value in mapping(reply).items()}
 
 

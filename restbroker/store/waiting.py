@@ -125,7 +125,7 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     _read(client, meant, 0, 0)
     keys = client.keys
     destinations = Destinations(keys)
-    # No job's bytes: nobody can know it.
+    # No job's bytes: no one can know it.
     arguments: list[Argument] = [meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
     for taking in takings:
         placing = taking.placement

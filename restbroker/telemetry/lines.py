@@ -90,7 +90,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         case events.BrokerStopping():
             return Line("info", "broker.stopping", fields)
         case events.BrokerQuiet():
-            # A warning: whoever wonders later why nothing is done must find it.
+            # A warning: anyone who wonders later why nothing is done must find it.
             return Line(
                 "warning", "broker.quiet", fields | {"message": "The process takes no more jobs until a restart."}
             )
@@ -159,9 +159,9 @@ def events_line(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> L
 
 
 def reminder_line(line: Line, for_s: float) -> Line:
-    """Return the line, due each minute, that a `redis.lost` or `target.down` (`what`) is not over.
+    """Return the line, due each minute, that what `line` reported (a `redis.lost` or `target.down`) lasts.
 
-    It has the fields that the first line had.
+    `for_s`: how many seconds it has lasted. The line has the event of the first one as `what`, and its fields.
     """
     return Line(line.level, "still", {"what": line.event, "for_s": round(for_s), **line.fields})
 

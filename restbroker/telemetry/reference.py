@@ -83,7 +83,7 @@ _JOB: Final = JobFinished(
 
 
 def markdown() -> str:
-    """Return the page."""
+    """Return the generated part of docs/telemetry.md, as Markdown: the tables of metrics and of log lines."""
     tables = [_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)]
     return "".join([*tables, _LINES, *_rows()])
 

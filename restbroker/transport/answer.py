@@ -134,7 +134,7 @@ class AnswerReader:
     def on_message_begin(self) -> None:
         """Handle the parser's event: an answer begins; one that no request is for makes the connection unfit."""
         if self.whole:
-            # Nobody asked for another one.
+            # No one asked for another one.
             self.keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:

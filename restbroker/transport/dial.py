@@ -53,7 +53,7 @@ async def _connect(target: Target, arrivals: Readiness) -> PlainWire:
     except (OSError, UnicodeError) as error:
         raise NotSent(f"No connection to {url}: {_why(error)}.") from error
     taken = stream.socket
-    # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to nobody.
+    # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to no one.
     family, kind, protocol = taken.family, taken.type, taken.proto
     return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()), arrivals)
 

@@ -186,7 +186,7 @@ class HttpxClient:
         again = False
         try:
             while (given := await self._ramp.acquire(progress, again=again)) is not None:
-                # What is given back while an old one is closed rests, since nobody is in line.
+                # What is given back while an old one is closed rests, since no one is in line.
                 connection = await self._unless_old(given) or await self._take_idle()
                 if connection is not None:
                     await self._ask(sender, connection)

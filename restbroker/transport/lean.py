@@ -222,7 +222,7 @@ class LeanClient:
                     return connection
                 connection.wire.close()
                 again = True
-                # What was given back meanwhile rests, since nobody was in line.
+                # What was given back meanwhile rests, since no one was in line.
                 if (connection := self._idle.take(trio.current_time())) is not None:
                     return connection
         except RampClosed:

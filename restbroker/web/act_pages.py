@@ -261,7 +261,7 @@ class ActPages:
             except UsageError as error:
                 wrong = error
         asked = asked.first_part()
-        # Until it is confirmed others come, which nobody was asked about.
+        # Until it is confirmed others come, which no one was asked about.
         if asked.zset is None:
             waiting = await self.admin.ask(lambda client: asked.waiting_selection(client, self.admin.context()))
             asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))

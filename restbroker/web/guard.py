@@ -26,7 +26,7 @@ FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
 OPEN = frozenset({"/login"})
 _COOKIE = "restbroker-visit"
 _READ_AGAIN_S = 10.0
-TOO_MANY = "Too many wrong attempts. Wait a minute."
+TOO_MANY = "Too many wrong tries. Wait a minute."
 _WAIT_S = 60.0
 _HINT = "Fix the login of that client; if you do not know it, restrict access to the port."
 
@@ -158,7 +158,7 @@ class Guard:
         if login is None:
             return True
         if self.sessions.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
-            # Where it cannot be read nobody is logged out.
+            # Where it cannot be read no one is logged out.
             with suppress(ConfigError):
                 await self._read(login)
         return self.sessions.is_logged_in(g.visit)

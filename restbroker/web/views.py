@@ -220,5 +220,5 @@ def _of_pause(text: str, pause: Json, page: str) -> Alarm:
     told = filters.pause(about)
     if told and about.get("left_s") is None:
         told += ", until someone resumes it"
-    # The server refused the login: nobody wanted that.
+    # The server refused the login: no one wanted that.
     return Alarm(text, told or None, page, is_mild=about.get("reason") != "denied")

@@ -114,7 +114,7 @@ def test_a_replica_is_waited_for(make_redis: Callable[..., RedisServer]) -> None
     replica.command(f"REPLICAOF 127.0.0.1 {free_port()}")
     replica.command("CONFIG SET replica-serve-stale-data no")
     client = open_client(StoreSettings(replica.url))
-    with pytest.raises(StoreUnavailable, match="primary is down"):
+    with pytest.raises(StoreUnavailable, match="master is down"):
         client.command("GET", "x")
     client.command("CONFIG", "SET", "replica-serve-stale-data", "yes")
     with pytest.raises(StoreUnavailable, match="replica: it takes no writes"):

@@ -133,9 +133,9 @@ async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(har
         by_program = await running.get_stats(Authorization=basic("ops", PASSWORD))
         metrics = await running.get_metrics(Authorization=f"Bearer {PASSWORD}")
         without = await running.get_stats()
-    assert "Too many wrong attempts" in answer.text
+    assert "Too many wrong tries" in answer.text
     assert (by_program.status_code, metrics.status_code, without.status_code) == (429, 429, 401)
-    assert by_program.json()["error"]["message"] == "Too many wrong attempts. Wait a minute."
+    assert by_program.json()["error"]["message"] == "Too many wrong tries. Wait a minute."
     assert by_program.headers["retry-after"] == "60"
     assert "www-authenticate" not in by_program.headers
     # Once a minute, not each time.

@@ -75,7 +75,7 @@ class Terminal:
         except OSError:
             typed = b""
         if not typed:
-            # Nobody types any more; the screen may go on.
+            # No one types any more; the screen may go on.
             self._keys = None
         return Event.QUIT if b"q" in typed.lower() else Event.RESIZED
 

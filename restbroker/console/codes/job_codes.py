@@ -27,7 +27,7 @@ DEAD: Final = Table(
             "Push a text, a number or none.",
         ),
         "BadIdempotencyKey": Row(
-            "`idempotency_key` is not a text of 1 to 256 bytes, or there is no `jid`.", "Push both, or leave it out."
+            "`idempotency_key` is not a string of 1 to 256 bytes, or there is no `jid`.", "Push both, or leave it out."
         ),
         "BadExpiry": Row(
             "`expiry` is not a time.", "Push epoch seconds, such as 1790000000.5, `null`, or leave it out."

@@ -197,7 +197,7 @@ def translate_errors(step: Step, where: str) -> Iterator[None]:
     except exceptions.ProbableAccessDeniedError:
         raise refusal(step, 530, "NOT_ALLOWED") from None
     except (exceptions.AMQPError, AMQPConnectorException, OSError) as error:
-        # The second is what pika raises where nobody answers its handshake; it is none of the first.
+        # The second is what pika raises where no one answers its handshake; it is none of the first.
         raise unreachable_server(where, _describe_error(error)) from None
 
 

@@ -31,7 +31,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     """
     found = list(_check_source(source))
     told = list(findings_of(states, found, _WHY, _CAUSES))
-    # That nobody reads is said better by who tries to.
+    # That no one reads is said better by who tries to.
     yield from (one for one in found if not told or one.code != _UNREAD)
     yield from told
 

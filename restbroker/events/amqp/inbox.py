@@ -27,7 +27,7 @@ class Inbox:
         self._messages.append(message)
         if not self._is_woken:
             self._is_woken = True
-            # A thread that nobody waits for any more may outlive Trio.
+            # A thread that no one waits for any more may outlive Trio.
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
 

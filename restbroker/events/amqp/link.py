@@ -125,7 +125,7 @@ class Link:
                 open_one.bind(exchange, self.settings)
         for exchange in gone:
             if exchange.name not in self._gone:
-                # Not made: whoever deleted it may want MongooseIM to make another one.
+                # Not made: anyone who deleted it may want MongooseIM to make another one.
                 self.on_problem(lost_exchange(exchange))
         if self._gone and not names:
             self.on_open(open_one.where)

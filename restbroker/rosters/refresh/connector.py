@@ -116,7 +116,7 @@ class RosterConnector:
         outcomes = await self._refresher.refresh_all(users, at_once=at_once)
         for outcome in outcomes.values():
             if isinstance(outcome, Denied) or (isinstance(outcome, Deferred) and outcome.pause_target):
-                return outcome  # it is Prosody's trouble, and nobody's own
+                return outcome  # it is Prosody's trouble, and no one's own
         left = [user for user, outcome in outcomes.items() if not isinstance(outcome, Delivered)]
         if left:
             await self._rosters.mark(left)

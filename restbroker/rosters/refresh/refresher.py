@@ -108,7 +108,7 @@ class Refresher:
     async def refresh_all(self, users: Sequence[str], *, at_once: bool = False) -> Mapping[str, Outcome | NotYet]:
         """Wait as `refresh` does for all of these users, and return user → outcome; raise `NotSent` or `MaybeSent`.
 
-        `NotYet`: this user's turn does not come soon, and nobody waits for it here. There is no task for each user, as
+        `NotYet`: this user's turn does not come soon, and no one waits for it here. There is no task for each user, as
         there may be thousands.
         """
         return await self._outcomes(users, _Job(is_shared=True, at_once=at_once))
@@ -164,7 +164,7 @@ class Refresher:
 
     async def _start_batches(self, due: Sequence[str], nursery: trio.Nursery) -> None:
         # A job that comes while Redis is asked waits for the next batch: it may stand for a change, and a mark, that
-        # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
+        # the claim knows nothing of. Were it done with this one, no one would ever take that mark away.
         pace = _NO_DELAY if due and self._wanted[due[0]].at_once else self._pace
         asked = {user: self._wanted.pop(user).parts for user in due}
         try:
@@ -215,7 +215,7 @@ class Refresher:
         yield from ({user: parts} for user, parts in failed.items())
 
     def _forget_spaced(self, now_s: float) -> None:
-        """Forget the refreshes that keep nobody waiting any more: the oldest are first."""
+        """Forget the refreshes that keep no one waiting any more: the oldest are first."""
         spaced_s = self._spaced_s
         for user in tuple(takewhile(lambda user: spaced_s[user] <= now_s, spaced_s)):
             del spaced_s[user]

@@ -104,7 +104,7 @@ class Session:
                 await self._ask(credentials, link)
             found = self._current_token or self._no_token
         if found is None:
-            # As for whoever asked a moment ago.
+            # As for anyone who asked a moment ago.
             raise NotSent("ejabberd has not answered a request for a token.")
         return found
 
@@ -146,7 +146,7 @@ class Session:
             self._warn_once("TokenForbidden", message, hint)
 
     def _headers_of(self, login: Login, state: object) -> Headers | None:
-        """Return the headers of this login, made anew if `state` is another one than that of the last time."""
+        """Return the headers of this login, made again if `state` is another one than that of the last time."""
         if self._headers is None or self._headers_state != state:
             try:
                 self._headers = headers_of(login)
@@ -197,7 +197,7 @@ class Session:
         try:
             response = await link.ask(request)
         except trio.Cancelled:
-            # It says nothing of the server: whoever waits asks in its place.
+            # It says nothing of the server: anyone who waits asks in its place.
             self._ask_at_s = now_s
             raise
         found = read_token(response, now_s)

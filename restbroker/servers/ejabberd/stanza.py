@@ -47,7 +47,7 @@ def _texts(given: Mapping[str, Json]) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     for name, value in given.items():
         if not isinstance(value, str) or (name == "id" and not value):
-            raise InvalidArguments(f'the argument "{name}" is not a text, or is empty')
+            raise InvalidArguments(f'the argument "{name}" is not a string, or is empty')
         if not fits_xml(value):
             raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
         texts[name] = value

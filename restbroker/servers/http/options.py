@@ -165,7 +165,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
         repeat="safe" if is_safe else "unsafe",
         tags=frozenset({keys.method.lower()}),
         takes_more=keys.body is None and encoding != "none",
-        # Nobody knows what its arguments mean there: a token that is bound to hosts must not ask for it.
+        # No one knows what its arguments mean there: a token that is bound to hosts must not ask for it.
         beyond=True,
     )
     headers = _headers(keys.headers, at(place, "Headers"), review, has_login=has_login)

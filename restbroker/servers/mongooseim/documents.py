@@ -51,7 +51,7 @@ def _definitions(document: str) -> list[str]:
     for token in _TOKEN.finditer(document):
         text, kind = token[0], token.lastgroup
         if kind == "quote":
-            raise InvalidArguments('the argument "query" has a text without an end', code="scanner_error")
+            raise InvalidArguments('a string in the argument "query" has no end', code="scanner_error")
         if kind == "comment":
             continue
         if not is_inside and text.strip(","):

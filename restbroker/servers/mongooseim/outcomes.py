@@ -206,7 +206,7 @@ def _problems(case: _Case) -> Outcome:
     problems = case.result.problems
     crashed = next((problem for problem in problems if problem.code == CRASH), None)
     done, parts = _parts(case)
-    # Of a job's own document nobody knows whether what it did may be done again.
+    # Of a job's own document no one knows whether what it did may be done again.
     if crashed is not None and not (done and case.operation is None):
         return _crash(case, crashed)
     already = command_facts.ALREADY.get(case.name)

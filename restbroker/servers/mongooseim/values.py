@@ -142,7 +142,7 @@ _SCALARS: Final[Mapping[str, tuple[Callable[[Json], bool], str]]] = MappingProxy
         "Boolean": (lambda value: isinstance(value, bool), _SWITCH),
         "PosInt": (_whole(1, None), "a whole number above 0"),
         "NonNegInt": (_whole(0, None), "a whole number, 0 or more,"),
-        "NonEmptyString": (_text(bool), "a text that is not empty"),
+        "NonEmptyString": (_text(bool), "a string that is not empty"),
         "JID": (_text(_is_user), "a JID such as alice@example.org"),
         "BareJID": (_text(lambda text: "/" not in text and _is_user(text)), "a JID without a resource"),
         "FullJID": (_text(lambda text: "/" in text and _is_user(text)), "a JID with a resource"),

@@ -143,7 +143,7 @@ def _is_date(value: Json) -> bool:
     return True
 
 
-FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty, nonempty=True)
+FILLED: Final = Form("a string that is not empty", is_text, convert=_refuse_empty, nonempty=True)
 ROOM: Final = FILLED._replace(convert=_check_local)
 NAME: Final = limit_length(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's name, without its domain."""

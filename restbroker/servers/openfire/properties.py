@@ -17,6 +17,9 @@ def remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
 
 
 def addresses(target: Target, plugin: str) -> str:
-    """Return the property with the addresses that may reach the plugin, or a placeholder for restbroker's."""
+    """Return the line `PLUGIN.allowedIPs = ADDRESSES`, which lets restbroker reach the plugin.
+
+    If the target is on another machine, the addresses are a placeholder in capitals.
+    """
     address = "127.0.0.1" if is_loopback(target.url.host) else "THE ADDRESSES OF RESTBROKER'S MACHINES"
     return f"{plugin}.allowedIPs = {address}"

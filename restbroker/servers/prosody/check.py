@@ -85,7 +85,7 @@ def _admin(target: Target, response: Response) -> Finding:
 
 
 def _msg_request(target: Target, place: ApiAddress) -> Request:
-    # No JSON: whoever is let in is told that, and nothing is sent.
+    # No JSON: anyone who is let in is told that, and nothing is sent.
     headers = (*authorization(place.login), ("Content-Type", "application/json"))
     return Request(
         "POST",

@@ -41,7 +41,7 @@ mod_auth_internal_plain crashes over an account that does not exist, and mod_pos
 serve: both become such a page, as any other crash (measured on 0.12.3 and 13.0.1).
 """
 _CHECK_ADDRESS: Final = "Check the address."
-# Of an iq that nobody answered in time, or that others drove out of Prosody's list (read in its core/moduleapi.lua).
+# Of an iq that no one answered in time, or that others drove out of Prosody's list (read in its core/moduleapi.lua).
 _NOT_ANSWERED: Final = re.compile("timed out|evicted from iq")
 _LOGIN: Final = re.compile("redential")
 _FROM: Final = re.compile("requested 'from'")

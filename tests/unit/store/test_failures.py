@@ -16,13 +16,13 @@ PASSING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("OOM command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
     (ErrorReply("MISCONF Redis is configured to save"), "cannot save", "free space"),
     (ErrorReply("BUSY Redis is busy running a script."), "another client's script", "SCRIPT KILL"),
-    (ErrorReply("READONLY You can't write against a read only replica."), "replica", "primary"),
-    (ErrorReply("MASTERDOWN Link with MASTER is down"), "primary is down", "primary"),
+    (ErrorReply("READONLY You can't write against a read only replica."), "replica", "master"),
+    (ErrorReply("MASTERDOWN Link with MASTER is down"), "master is down", "master"),
     (ErrorReply("CLUSTERDOWN Hash slot not served"), "cluster is down", "Redis' log"),
     (ErrorReply("NOREPLICAS Not enough good replicas to write."), "too few replicas", "min-replicas"),
     (ErrorReply("NOSCRIPT No matching script."), "removing all scripts", "MONITOR"),
     (ErrorReply("TRYAGAIN Multiple keys request"), "try again", "Redis' log"),
-    (ErrorReply("UNBLOCKED force unblock"), "became a replica", "primary"),
+    (ErrorReply("UNBLOCKED force unblock"), "became a replica", "master"),
     (ErrorReply("LOADING Redis is loading"), "is loading its data", "has started"),
 ]
 STAYING: list[tuple[ErrorReply, str, str]] = [
@@ -86,7 +86,7 @@ def test_in_brief_it_ends_a_sentence() -> None:
 
 def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:
     demoted = {told for error, told, _ in PASSING if error.is_demotion}
-    assert demoted == {"replica", "primary is down", "too few replicas", "became a replica"}
+    assert demoted == {"replica", "master is down", "too few replicas", "became a replica"}
 
 
 def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_does() -> None:

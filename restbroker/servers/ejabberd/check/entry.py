@@ -74,7 +74,7 @@ def _target_down(target: Target, says: str, why: str) -> Entry:
 
 
 def _not_the_api(target: Target, says: str) -> Entry:
-    message = f"What answers at {target.url} is not ejabberd's API ({says})."
+    message = f"The server at {target.url} does not answer as ejabberd's API does ({says})."
     why = "RestURL must lead to mod_http_api, with the path of its request handler, e.g. /api."
     hint = "Correct RestURL; see below."
     return Entry(

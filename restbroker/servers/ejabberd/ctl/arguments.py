@@ -80,7 +80,8 @@ def has_versions(catalogue: Catalogue) -> bool:
 def _not_ours(word: str) -> CtlRefusal | None:
     if word == "help":
         return CtlRefusal(
-            "restbroker does not have ejabberd's own help.", "`restbroker commands` lists its commands, with NAME one."
+            "restbroker does not have ejabberd's own help.",
+            "`restbroker commands` lists its commands; `restbroker commands NAME` shows one.",
         )
     if word in _ON_THE_MACHINE:
         hint = f"Run ejabberdctl {word} there, or what starts its service (systemctl)."

@@ -18,7 +18,7 @@ from restbroker.servers.openfire.chat.table import table
 _VERSION: Final = "ofchat 0.9"
 _UNTESTED: Final = "meet"
 """A family that could not be tested: calls and meetings need a telephone exchange."""
-# It may wait for an agent still, and nobody would take a second one for the same.
+# It may wait for an agent still, and no one would take a second one for the same.
 _ASK_UNANSWERED: Final = Reason(
     "AskUnanswered", "", "ask_status shows its state, ask_revoke withdraws it; a retry asks again."
 )

@@ -164,7 +164,7 @@ class ChatConnector:
         if entry.effect == "revokes":
             known = await logins.read_state(name)
             response = await link.send(request)
-            # Where nobody can be asked later whether it is over, a 400 says so: there was none.
+            # Where no one can be asked later whether it is over, a 400 says so: there was none.
             can_look = isinstance(self._target.credentials, Basic)
             is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
         else:

@@ -69,7 +69,7 @@ RUNGS: Final[Ladder] = _SHARED | {
     "3xx": attrs.evolve(_SHARED["3xx"], message="The server redirects (status {status})."),
     401: Rung("denied", "LoginRefused", CHECK_LOGIN),
     403: Rung("denied", "PluginDisabled", CHECK_ENABLED),
-    # Of a gateway that says it nobody knows more than that Openfire is not there.
+    # Of a gateway that says it no one knows more than that Openfire is not there.
     502: _SHARED[503],
     "5xx": Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": BROKEN_ATTEMPTS}),
 }

@@ -82,7 +82,7 @@ class Options:
             options=attrs.evolve(self, secret=secret, passwords=passwords),
             secrets=() if secret is None else (secret,),
             slots=with_slots(target.slots, _SLOTS),
-            # A question is asked once whatever is configured: one of which nobody knows may wait for an agent still.
+            # A question is asked once whatever is configured: one of which no one knows may wait for an agent still.
             at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 

@@ -80,7 +80,10 @@ def room_of(asked: ChatRequest) -> str:
 
 
 def named_room(asked: ChatRequest) -> str:
-    """Return the room with its service as the job writes it, for messages: no folded secret would be masked there."""
+    """Return the room with its service, such as `Balcony@conference`, as the job writes it.
+
+    For messages: masking finds a secret only as the job wrote it, not in folded letters.
+    """
     service = asked.arguments.get("service", asked.arguments.get("servicename", "conference"))
     return f"{asked.arguments['roomName']}@{service}"
 

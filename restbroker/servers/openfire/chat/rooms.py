@@ -205,7 +205,7 @@ class Rooms:
         response = await job.link.ask(room_question(job.call, job.request, self._target))
         missing = no_such_room(response, named_room(job.request))
         if missing is not None:
-            # Nobody is in one of that name that comes later.
+            # No one is in one of that name that comes later.
             with suppress(StoreRefused):
                 await self._store.forget_room(room_of(job.request), "", is_out=False)
             raise _NoRoom(missing)

@@ -25,7 +25,7 @@ Another reader may have taken it, which the server does not tell.
 
 
 def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]:
-    # Nobody comes into a room while Redis is away, so that few are told to leave one.
+    # No one comes into a room while Redis is away, so that few are told to leave one.
     return trio.open_memory_channel(math.inf)
 
 

@@ -109,7 +109,7 @@ def _expels(root: ET.Element, kind: str) -> str | None:
     receiver = root.get("to", "")
     name, _, where = fold_case(room).rpartition("@")
     service = where.removesuffix(f".{fold_case(domain(receiver))}")
-    # Nobody else speaks for a room, and elsewhere nobody of ours is in one.
+    # No one else speaks for a room, and elsewhere no one of ours is in one.
     if not name or service == where:
         return None
     match kind, root.get("type"):

@@ -108,7 +108,7 @@ async def test_an_id_is_refused_where_no_stanza_can_keep_it(opened: Opened) -> N
     rows: list[tuple[dict[str, str] | None, dict[str, str], str]] = [
         ({"Schema": "domain_admin"}, {"body": "b", "id": "1"}, "'id', which stanza.sendMessage does not have"),
         (None, {"body": "\x01", "id": "1"}, 'the argument "body" has a control character'),
-        (None, {"body": "b", "id": ""}, 'the argument "id" is a text, but not a text that is not empty'),
+        (None, {"body": "b", "id": ""}, 'the argument "id" is a text, but not a string that is not empty'),
     ]
     for options, given, told in rows:
         async with opened(says({}), options, Auth=login) as bench:

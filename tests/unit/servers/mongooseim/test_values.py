@@ -69,7 +69,7 @@ def test_these_are_not() -> None:
         ("PosInt!", 1.0, "a number, where a whole number above 0 is needed"),
         ("PosInt!", 0, "a number, but not a whole number above 0"),
         ("NonNegInt!", -1, "a number, but not a whole number, 0 or more"),
-        ("NonEmptyString!", "", "a text, but not a text that is not empty"),
+        ("NonEmptyString!", "", "a text, but not a string that is not empty"),
         ("FullJID!", "a@b", "a text, but not a JID with a resource"),
         ("NodeName!", "host", "a text, but not a node's name such as mongooseim@host"),
         ("Boolean!", "true", "a text, where true or false is needed"),
