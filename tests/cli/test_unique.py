@@ -54,7 +54,7 @@ def test_scripts_can_tell(shell: Shell, store: Client) -> None:
     done = shell(*UNIQUE, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"jid": jid, "outcome": "queued before"})
     done = shell(*UNIQUE, "--wait")
-    assert (done.returncode, "whose answer goes to whoever queued it" in done.stderr) == (6, True)
+    assert (done.returncode, "whose answer goes to the one who queued it" in done.stderr) == (6, True)
     assert len(queued(store)) == 1
 
 

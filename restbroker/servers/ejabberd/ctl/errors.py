@@ -53,7 +53,8 @@ _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {wo
 def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
     """Return the output and exit code that ejabberdctl has for this failure.
 
-    Return None for a refusal that it never gets (of a login, token or proxy)."""
+    Return None for a refusal that it never gets (of a login, token or proxy).
+    """
     if answered.outcome == "negative" or answered.code == "CommandFailed":
         return CtlOutput(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
