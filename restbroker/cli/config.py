@@ -14,7 +14,7 @@ from restbroker.config import reference
 from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
-from restbroker.config.schema import schema as described
+from restbroker.config.schema import schema as make_schema
 from restbroker.config.setup import REDIS
 from restbroker.console import completion, output
 from restbroker.console.lists import Verbs
@@ -135,4 +135,4 @@ def _as_written(value: Json) -> str:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the file, for editors and validators."""
-    output.as_json(described(registry.kinds(), sources.kinds()))
+    output.as_json(make_schema(registry.kinds(), sources.kinds()))

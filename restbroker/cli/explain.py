@@ -23,7 +23,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
 from restbroker.operate.explain import Location, Timeline
-from restbroker.operate.explain import explain as look
+from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.job_search import End, Kind, SearchLimits
 from restbroker.operate.names import nearest
 from restbroker.operate.not_found import not_found
@@ -54,7 +54,7 @@ def explain(
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
-        timeline = look(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
+        timeline = find_timeline(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
         found = not_found(client, settings) if not timeline.places and not timeline.ends else None
     if json:
         output.as_json(_as_json(timeline) | ({} if found is None else {"not_found": attrs.asdict(found)}))

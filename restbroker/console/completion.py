@@ -117,11 +117,11 @@ def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
     config = settings(ctx)
     yield from ((name, "served by this configuration") for name in config.queues)
     from restbroker.errors import RestbrokerError
-    from restbroker.store import queues as stored
+    from restbroker.store import queues as queue_store
 
     try:
         with store(ctx) as (_, client):
-            names = stored.names(client)
+            names = queue_store.names(client)
     except RestbrokerError:
         return  # those of the configuration are known all the same
     yield from ((name, "") for name in sorted(names - {*config.queues}))

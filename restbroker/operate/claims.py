@@ -11,7 +11,7 @@ from restbroker.operate.act_batch import Outcome
 from restbroker.operate.act_job import Verb
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
-from restbroker.store import claims as stored
+from restbroker.store import claims as claim_store
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 
@@ -34,4 +34,6 @@ def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: 
 
 
 def _release(client: Client, held: Iterable[claims.JobClaims | None], *, keeps_end: bool) -> None:
-    stored.release(client, [(one.jid, claims.give_up_all(one, keeps_end=keeps_end)) for one in held if one is not None])
+    claim_store.release(
+        client, [(one.jid, claims.give_up_all(one, keeps_end=keeps_end)) for one in held if one is not None]
+    )

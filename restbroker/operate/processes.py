@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.jobs import StoredJob, display_job
-from restbroker.store import processes as stored
+from restbroker.store import processes as process_store
 from restbroker.store import stats
 from restbroker.store.client import Client
 from restbroker.store.processes import ProcessRecord, Request
@@ -94,7 +94,7 @@ def processes(
         if lane.registration is not None and not lane.is_fenced:
             facts = lane.registration.process
             lanes.setdefault(f"{facts.hostname}:{facts.pid}", []).append(lane)
-    records = stored.read_all(client, with_work=with_jobs)
+    records = process_store.read_all(client, with_work=with_jobs)
     found = [_from_record(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
     found += [_without_record(name, own) for name, own in lanes.items()]
     return sorted(found, key=lambda one: one.name)
@@ -123,7 +123,7 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     It obeys within five seconds. The job dies as `Cancelled`, which says whether it may have run; if it ends before, it
     is settled as usual. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
     """
-    found = next((one for one in stored.read_all(client) if one.name == process), None)
+    found = next((one for one in process_store.read_all(client) if one.name == process), None)
     if found is None:
         raise _no_process(process)
     if not _is_own(found.info):
@@ -136,17 +136,17 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
     place, where = f"process:{process}", f"thread {thread}"
     audit.write(client, AuditEntry(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
-    stored.ask(client, process, f"{stored.CANCEL}{thread}")
+    process_store.ask(client, process, f"{process_store.CANCEL}{thread}")
 
 
 def _ask(client: Client, process: str, request: Request, who: str, why: str) -> None:
     _require(client, process)
     audit.write(client, AuditEntry(who=who, action=_ACTIONS[request], place=f"process:{process}", why=why))
-    stored.ask(client, process, request)
+    process_store.ask(client, process, request)
 
 
 def _require(client: Client, process: str) -> None:
-    if not stored.is_there(client, process):
+    if not process_store.is_there(client, process):
         raise _no_process(process)
 
 

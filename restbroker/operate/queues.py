@@ -20,7 +20,7 @@ from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
 from restbroker.store import pauses, processes, stats
-from restbroker.store import queues as stored
+from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
@@ -114,9 +114,9 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
     own = exact(client, queue)
     now_s = time_s(client)
     start, end = skip, skip + limit
-    while start < end and (page := stored.peek(client, own, start, min(PAGE, end - start))):
+    while start < end and (page := queue_store.peek(client, own, start, min(PAGE, end - start))):
         for place, raw in enumerate(page, start):
-            waited_s = stored.latency_s(raw, now_s)
+            waited_s = queue_store.latency_s(raw, now_s)
             yield WaitingJob(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
         start += len(page)
 
@@ -143,7 +143,7 @@ def clear_in_steps(
     """
     own = exact(client, queue)
     so_far = ClearProgress(size_of(client, own))
-    last = stored.newest(client, own)
+    last = queue_store.newest(client, own)
     if last is not None:
         note = AuditEntry(who=who, action="clear", place=place_of(queue), state="begun", where="all", why=why)
         note = attrs.evolve(note, run=audit.write(client, note))
@@ -151,7 +151,7 @@ def clear_in_steps(
         left, noted_s = 1, time.monotonic()
         try:
             while left:
-                count, left, held = stored.clear(client, own, last, BATCH)
+                count, left, held = queue_store.clear(client, own, last, BATCH)
                 release(held)
                 so_far = attrs.evolve(so_far, done=so_far.done + count)
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
@@ -168,7 +168,7 @@ def clear_in_steps(
 
 def size_of(client: Client, queue: QueueName) -> int:
     """Return how many jobs wait in a queue. Raise `UsageError` if its key is not a list."""
-    size = stored.size(client, queue)
+    size = queue_store.size(client, queue)
     if size is None:
         key = client.keys.queue_of(queue)
         odd = MisusedKey(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))

@@ -1,15 +1,16 @@
 """The code speaks the field's words: names that were replaced do not come back, and no name is a bare participle.
 
-`words.txt` has the names that were replaced, one a line, without leading underscores: classes, functions, methods,
-modules, public attributes of public classes, and the public type aliases and constants of modules. Local variables,
-nested functions and private attributes are free.
+`words.txt` has the names that were replaced, one a line, without leading underscores: classes,
+functions, methods, modules, public attributes of public classes, members of enumerations, the public type aliases and
+constants of modules, and what a module calls its imports. Local variables, nested functions and private attributes are
+free.
 
 A public class, function, method or type alias is a noun of the domain or an imperative verb. A participle alone
 (`Told`, `hung`, `matching`) leaves open what it is about. A constant in capitals may be one: it is a state or a code.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -47,46 +48,68 @@ IRREGULAR: Final = frozenset({
 })  # fmt: skip
 
 
+def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module or class, those under `if`, `try` and `with` too; none inside a definition."""
+    for one in body:
+        yield one
+        if not isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from statements(inner for inner in ast.iter_child_nodes(one) if isinstance(inner, ast.stmt))
+            handlers = [inner for inner in ast.iter_child_nodes(one) if isinstance(inner, ast.ExceptHandler)]
+            yield from statements(inner for handler in handlers for inner in handler.body)
+
+
+def assigned(one: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement assigns."""
+    match one:
+        case ast.Assign(targets=targets):
+            parts = [part for target in targets for part in ast.walk(target)]
+        case ast.AnnAssign(target=target):
+            parts = [target]
+        case _:
+            return
+    yield from (part.id for part in parts if isinstance(part, ast.Name))
+
+
 def public_attributes(node: ast.ClassDef) -> Iterator[str]:
     """Yield the public attributes of a class: those that it declares, and those that its methods set on `self`."""
-    for one in node.body:
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
-            yield one.target.id
-        elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+    for one in statements(node.body):
+        yield from assigned(one)
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
             for part in ast.walk(one):
                 match part:
                     case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
                         yield name
 
 
-def definitions(path: Path) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Yield the classes and functions of a module, and the methods of its classes, with where they stand."""
-    for node in ast.parse(path.read_text()).body:
+def definitions(
+    path: Path, body: Iterable[ast.stmt] | None = None, of: str = ""
+) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield the classes and functions of a module, and those inside its classes, with where they stand."""
+    for node in statements(ast.parse(path.read_text()).body if body is None else body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield "", node
+            yield of, node
         if isinstance(node, ast.ClassDef):
-            yield from (
-                (node.name, one) for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
-            )
+            yield from definitions(path, node.body, node.name)
 
 
 def module_names(path: Path) -> Iterator[str]:
-    """Yield the public names that a module assigns at its top: type aliases, constants and others."""
-    for node in ast.parse(path.read_text()).body:
-        match node:
-            case ast.Assign(targets=targets):
-                parts = [part for target in targets for part in ast.walk(target)]
-            case ast.AnnAssign(target=target):
-                parts = [target]
-            case _:
-                continue
-        yield from (part.id for part in parts if isinstance(part, ast.Name) and not part.id.startswith("_"))
+    """Yield the public names that a module assigns outside definitions: type aliases, constants and others."""
+    for one in statements(ast.parse(path.read_text()).body):
+        yield from (name for name in assigned(one) if not name.startswith("_"))
+
+
+def import_names(path: Path) -> Iterator[str]:
+    """Yield what a module calls its imports, where it renames them."""
+    for one in ast.walk(ast.parse(path.read_text())):
+        if isinstance(one, ast.Import | ast.ImportFrom):
+            yield from (name.asname for name in one.names if name.asname is not None)
 
 
 def names_in(path: Path) -> Iterator[str]:
     """Yield the names that must not be in `words.txt`; those of attributes after a dot."""
     yield path.parent.name if path.stem == "__init__" else path.stem
     yield from module_names(path)
+    yield from import_names(path)
     for _, node in definitions(path):
         yield node.name
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
