@@ -344,5 +344,6 @@ _LOST_REPLY = OperatorWarning(
 _BAD_TOKEN = Reason(
     "BadToken",
     "This broker does not accept the token (third argument).",
-    'Push with the token of the configuration ("Token" or "TokenFile", or one of "Tokens").',
+    'Push with the token of the configuration ("Token" or "TokenFile", or one of "Tokens"). If brokers with another '
+    "configuration serve this queue, too, `restbroker processes` lists them.",
 )

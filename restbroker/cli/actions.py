@@ -271,7 +271,7 @@ def _code(last: Progress, action: Action) -> Exit:
 
 def _print_refusals(seen: Progress) -> None:
     for why, count in seen.refused.items():
-        output.say(f"{output.jobs(count)} left: {why}")
+        output.say(f"{output.jobs(count)} not changed: {why}")
         if why == FOREIGN.why:
             output.say(f"The queues: {counts_text(seen.foreign_queues)}.")
     for name in seen.missing:

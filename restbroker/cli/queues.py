@@ -178,7 +178,8 @@ def clear(
             count = _clear(client, name, why, context_of(settings))
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
-    output.say(f"{output.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
+    past = "would be" if dry_run else "was" if count == 1 else "were"
+    output.say(f"{output.jobs(count)} {past} deleted from {name}.")
 
 
 queue_verbs.add_verbs(app)

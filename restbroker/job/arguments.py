@@ -17,7 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.light import light
 
-_SHAPE = "Jobs carry [endpoint, arguments, token] and, if an answer is wanted, a reply id as the fourth element."
+_SHAPE = "Jobs carry [command, arguments, token] and, if an answer is wanted, a reply id as the fourth element."
 _ARGUMENTS = (
     'Give the arguments as an object such as {"user": "richard"}, as a list of [key, value] pairs, '
     "as a list of one-key objects, or as the JSON text of one of these."
@@ -54,7 +54,8 @@ def read(args: Json, hide: Hide = truncate) -> Submission | Reason:
     if args and isinstance(args[0], dict) and "job_class" in args[0]:
         return Reason("BadArguments", "This is an ActiveJob wrapper, not a restbroker job.", _SHAPE)
     if len(args) < 3:
-        return Reason("BadArguments", f'"args" has {len(args)} of at least 3 elements.', _SHAPE)
+        missing = "its third element, the token, is missing" if len(args) == 2 else "a job needs at least 3"
+        return Reason("BadArguments", f'"args" has {len(args)} elements: {missing}.', _SHAPE)
     endpoint = endpoints.check(args[0], hide)
     if isinstance(endpoint, Reason):
         return endpoint

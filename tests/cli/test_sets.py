@@ -310,7 +310,7 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     for number, queue in enumerate(["default", "rest", "default", "mail"]):
         put(store, "dead", NOW_S + number, f"j{number}", queue=queue)
     left = shell("dead", "retry", "j0", "j3")
-    assert (left.returncode, left.stderr.startswith("0 jobs retried.\n2 jobs left: No target")) == (1, True)
+    assert (left.returncode, left.stderr.startswith("0 jobs retried.\n2 jobs not changed: No target")) == (1, True)
     assert left.stderr.endswith("The queues: 'default' (1), 'mail' (1).\n")
     question = "3 of them to queues that this configuration does not serve: 'default' (2), 'mail' (1)"
     asked = shell("dead", "retry", "--all", "--foreign-queues")

@@ -112,7 +112,7 @@ def test_an_activejob_wrapper_is_refused_by_name() -> None:
     refused = refusal([{"job_class": "MyJob", "arguments": []}])
     assert refused.code == "BadArguments"
     assert "ActiveJob" in refused.message
-    assert "[endpoint, arguments, token]" in (refused.hint or "")
+    assert "[command, arguments, token]" in (refused.hint or "")
 
 
 @rows("endpoint", [
