@@ -1,31 +1,45 @@
 """The life of a job, from the moment a worker takes it from the ready buffer until it has its settlement.
 
-1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`), and knows that a
-   worker may start it. From now on, whatever happens here, Redis lists it: if this process dies, a reaper requeues it.
-2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job, or is
-   not let in, becomes dead. A signed job that was done before is acknowledged, and not sent again.
-   A job that expired, now or in the instant before it is sent, is not sent: it is dropped, and counted (`job.expiry`).
-3. It waits: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
-   fresh lease, and, if its connector says so, for its time. It stays reserved meanwhile and uses up no try; for its
-   slot and its time it waits without a worker (`slots.py`, `delayed.py`).
+1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`). From now on, whatever
+   happens here, Redis lists it: if this process dies, a reaper requeues it, or makes it dead if it is marked (4). It
+   then counts as possibly run if a worker may have started it (the high-water mark, `ready_buffer.py`).
+2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job or is
+   refused becomes dead, and so does what may have run and may not be sent once more. A signed job that was done before
+   is acknowledged, and not sent again. A job that expired, now or in the instant before it is sent, is dropped and
+   counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept.
+3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
+   fresh lease, and, if its connector says so, for its time. It stays reserved; for its slot and its time it waits
+   without a worker (`slots.py`, `delayed.py`), and is deferred if too many wait for the slot. Waiting uses up no try,
+   but a job that stays unsent three times while others are answered is deferred, which does.
 4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
-   **Marked**, if its command must run at most once: Redis notes that it is about to be sent. After a crash, what is
-   marked becomes dead and what is not is requeued.
-5. **Sent.** In the instant before the first byte leaves, the link asks once more whether the job is ours, the breaker
+   **Marked**, if its command must run at most once: Redis notes that it is about to be sent. The mark stays until the
+   job is settled, also if it goes back to 3: a crash then makes it dead, though nothing was sent.
+5. **Sent.** In the instant before the first byte leaves, the link checks once more that the job is ours, the breaker
    admits it and the lease is fresh (`link.py`). From then on it may have run.
 6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
-   server that refuses the broker itself, goes back to 3; if a part of it is done, only unless at most once.
+   server that refuses the broker itself, goes back to 3. So does a job of which a part is done; if it must run at most
+   once, it is `Uncertain` instead.
 7. **Judged.** The outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
-   (`settler.py`). A time-out is `Uncertain`: what is safe to repeat is retried as what may have run, all else is dead.
+   (`settler.py`). A time-out after the first byte is `Uncertain`: dead if the command must run at most once, retried if
+   it is safe to repeat, else retried `UncertainRetries` times and then dead. A time-out before the first byte is
+   `Unsent`: back to 3.
 8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a group with others
    (`acker.py`); until Redis confirms that, the job stays reserved, also through an outage.
 9. **Acknowledged.** It is released and reported.
 
-No step can lose a job, as Redis lists it until 8; it can run twice if it was sent (5) and the process dies before 8. At
-TERM the poller ends and no worker starts another job; what waits in 3 is requeued; what was sent has `ShutdownTimeout`
-to be answered, and is then cut off: requeued as what may have run if that is safe, else dead. A command that must run
-at most once and times out is dead as `Uncertain`: only a person sends it again. A person who cancels a job ends the
-scope of its worker between 2 and 7, and it becomes dead.
+Always holds: a job leaves a worker with a settlement, for the acker, or is in exactly one of these: its slot, the
+delayed jobs, reserved until the pool's stop, released since it is not ours any more. So no step can lose a job; only
+one that says `"dead": false` is gone where others are dead.
+
+A job can run twice if it was sent and not answered (a crash before 8, a time-out, a stop that cuts it off) and is
+repeated by the rule in 7; never if it is marked.
+
+At TERM no worker takes another job, and the pool's stop ends the waits in 3. What was sent has `ShutdownTimeout` to be
+answered, and is then cut off. When the workers have ended, `recovery.py` settles the rest: what was not sent is
+requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe to repeat, else
+treated as a time-out.
+
+A person who cancels a job ends the scope of its worker between 2 and 7, and it becomes dead.
 """
 
 import math
@@ -74,7 +88,8 @@ _DENIAL_LIMIT = 3
 """How often one job may meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
 _FORBIDDEN = 403
 """The status of the one denial that may concern a single command."""
-_AGAIN_S = 0.2
+_UNSENT_WAIT_S = 0.2
+"""Seconds until a job that was not sent is tried again."""
 
 
 @attrs.define
@@ -115,7 +130,11 @@ class Worker:
 
 @attrs.define(eq=False)
 class Processor:
-    """Runs the workers of one pool. Setting `stopping` ends every wait of a job before it is sent (again)."""
+    """Runs the workers of one pool.
+
+    Setting `stopping` ends the pauses here; `WorkerPool.stop` also closes the ready buffer and stops the breaker, which
+    ends the other waits.
+    """
 
     plan: TargetPlan
     reservations: Reservations
@@ -134,9 +153,9 @@ class Processor:
     async def run(self) -> None:
         """Work as one worker until the ready buffer is closed. When cancelled, the job keeps its states, for recovery.
 
-        A job without a settlement stays reserved: the pool stops before it could be sent, it waits for a place in its
-        slot, or it is not ours any more. When a person cancels the job of this worker, the job becomes dead and the
-        worker takes the next one.
+        A job without a settlement stays reserved if the pool stops before it could be sent, or if it waits for a place
+        in its slot or for its time; it was released if it is not ours any more. When a person cancels the job of this
+        worker, the job becomes dead and the worker takes the next one.
         """
         while True:
             # Not one for each job: that would cost each a microsecond. Once it is cancelled, `receive` takes no more.
@@ -159,7 +178,7 @@ class Processor:
             job = worker.job = await self.ready.receive()
             try:
                 admitted = self._admit(job)
-                if admitted is not None and not (job.fingerprint and await self._is_replay(job)):
+                if admitted is not None and not (job.fingerprint and await self._end_if_replay(job)):
                     slot = admitted.endpoint.slot
                     await (self._deliver(job, admitted) if slot is None else self._deliver_in_slot(job, admitted, slot))
             except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
@@ -215,7 +234,7 @@ class Processor:
             return None
         return attrs.evolve(admitted, payload=payload)
 
-    async def _is_replay(self, job: JobInProgress) -> bool:
+    async def _end_if_replay(self, job: JobInProgress) -> bool:
         """Tell whether a signed job was done before; then it is settled as that."""
         if job.fingerprint is None or not await self.redis_checks.is_replay(job.fingerprint):
             return False
@@ -224,7 +243,7 @@ class Processor:
 
     # 3. It waits
     async def _deliver_in_slot(self, job: JobInProgress, admitted: AdmittedJob, slot: Slot) -> None:
-        """Deliver the job within its slot. It has no settlement behind this if it waits for a place there."""
+        """Deliver the job within its slot; if it has no settlement then, it waits for a place there, or as in `run`."""
         match slot.enter(job):
             case "waiting":
                 return
@@ -242,7 +261,7 @@ class Processor:
             if following is not None:
                 self.ready.put_back(following)
 
-    async def _may_start(self, job: JobInProgress) -> bool:
+    async def _wait_for_turn(self, job: JobInProgress) -> bool:
         """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
 
         Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
@@ -253,7 +272,7 @@ class Processor:
         return False
 
     async def _wait_to_start(self, job: JobInProgress) -> bool:
-        """Wait as `_may_start` does, however long it takes."""
+        """Wait as `_wait_for_turn` does, however long it takes."""
         breaker = self.breaker
         while job.ticket in self.reservations.jobs and await (
             breaker.wait_to_admit() if job.in_slot else breaker.enter()
@@ -285,7 +304,7 @@ class Processor:
         may_start = partial is not None or (
             not (job.in_slot or self.redis_checks.has_rate) and self.breaker.try_enter()
         )
-        while may_start or await self._may_start(job):
+        while may_start or await self._wait_for_turn(job):
             may_start = False
             try:
                 outcome, took_s = await self._send(job, call, spec, partial)
@@ -315,7 +334,9 @@ class Processor:
     async def _send(
         self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
     ) -> tuple[Outcome | None, float]:
-        """Send the job once, and return its outcome and the seconds that it took; None: it waits, or is not ours.
+        """Send the job once, and return its outcome and the seconds that it took.
+
+        The outcome is None if it was not sent, and is to wait, or was released.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
         matter what the connector made of it. No exception of the connector gets out but `NotYet`, `JobExpired` and
@@ -345,7 +366,7 @@ class Processor:
             self.breaker.observe(outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1)
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=link.has_continued)
-            return Uncertain(_BEGUN) if job.is_uncertain else outcome, took_s
+            return Uncertain(_PART_DONE) if job.is_uncertain else outcome, took_s
         if not isinstance(outcome, Uncertain):
             job.answer()
         return outcome, took_s
@@ -376,24 +397,24 @@ class Processor:
         if isinstance(why, JobTakenAway):
             self.reservations.release(job.ticket)
             return None
-        return Uncertain(_BEGUN) if job.is_uncertain else None
+        return Uncertain(_PART_DONE) if job.is_uncertain else None
 
     async def _after_miss(self, outcome: Denied | Unsent, misses: _Misses) -> Deferred | Rejected | None:
         """Return the outcome to settle if it concerns this job alone; None if it is to be sent again, after a while."""
         if isinstance(outcome, Unsent):
             if misses.is_unsent(self.breaker.answers):
                 return Deferred(outcome.reason)
-            await self._pause(_AGAIN_S)
+            await self._pause(_UNSENT_WAIT_S)
             return None
         is_denied = misses.is_denied()
-        if not await self._is_well(outcome.reason):
+        if not await self._probe_or_trip(outcome.reason):
             return None
         if outcome.reason.status == _FORBIDDEN or is_denied:
             return Rejected(outcome.reason, outcome.text)
         await self._pause(ASK_AGAIN_S)
         return None
 
-    async def _is_well(self, reason: Reason) -> bool:
+    async def _probe_or_trip(self, reason: Reason) -> bool:
         """Tell, by a probe, whether the target lets the broker in otherwise; if not, trip the breaker."""
         try:
             found = await probe(self.plan)
@@ -437,7 +458,7 @@ class Processor:
         self.acks.add(job)
 
 
-_BEGUN = Reason(
+_PART_DONE = Reason(
     "Uncertain",
     "A part of the command ran; restbroker could not send the rest, and AtMostOnce forbids sending it again.",
     "Check on the server what was done. A retry sends the whole command again.",
