@@ -44,7 +44,7 @@ for number = first, first + count - 1 do
   redis.call('ZADD', KEYS[1], ARGV[5] + number / ARGV[6], head .. string.format('%024x', number) .. tail)
 end
 """
-_LOOKED_AT: Final = re.compile(r"of ([\d,]+) looked at")
+_LOOKED_AT: Final = re.compile(r"of ([\d,]+) searched jobs")
 
 
 @attrs.frozen

@@ -138,7 +138,7 @@ def keys_of(members: Members) -> Mapping[str, Key]:
                 seen = [one if each is None else each(one) for one in keys_of(inner).values()]
                 found |= {one.name: one for one in seen if one is not None}
             case _:
-                pass  # what is no key is set by anyone who judges the whole
+                pass  # what is no key is set by what checks the whole
     return MappingProxyType(found)
 
 

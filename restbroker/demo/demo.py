@@ -66,7 +66,8 @@ async def _run_steps(environment: Environment, *, stay: bool) -> None:
     )
     if not stay:
         environment.printer.write(
-            "Next: `make demo STAY=1` (installed: `restbroker demo --stay`) keeps it running; then README, Your first job."
+            "Next: `make demo STAY=1` (installed: `restbroker demo --stay`) keeps it running; "
+            "then README, Your first job."
         )
 
 

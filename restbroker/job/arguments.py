@@ -55,7 +55,8 @@ def read(args: Json, hide: Hide = truncate) -> Submission | Reason:
         return Reason("BadArguments", "This is an ActiveJob wrapper, not a restbroker job.", _SHAPE)
     if len(args) < 3:
         missing = "its third element, the token, is missing" if len(args) == 2 else "a job needs at least 3"
-        return Reason("BadArguments", f'"args" has {len(args)} elements: {missing}.', _SHAPE)
+        elements = "1 element" if len(args) == 1 else f"{len(args)} elements"
+        return Reason("BadArguments", f'"args" has {elements}: {missing}.', _SHAPE)
     endpoint = endpoints.check(args[0], hide)
     if isinstance(endpoint, Reason):
         return endpoint

@@ -307,7 +307,7 @@ def test_standard_input_is_read_once_and_can_be_gone_on_with_where_a_state_file_
     assert len(queued(store)) == 5
     done = shell("register", "--bulk", "-", "--state", "state", stdin=rows.replace("secret2", "other"))
     assert done.returncode == 2
-    assert "What is read from standard input are not those that were pushed before." in done.stderr
+    assert "The rows in standard input are not those that were pushed before." in done.stderr
     assert shell("register", "--bulk", "-", stdin=rows).returncode == 0
     assert len(queued(store)) == 10
 

@@ -190,7 +190,7 @@ def unknown_argument(name: str, takes: Arguments, command: str) -> InvalidArgume
 def wrong_value(name: str, value: Json, form: Form) -> InvalidArguments:
     """Return the refusal of a value that is not of this form."""
     if isinstance(value, str) and form.is_text:
-        return InvalidArguments(f'the argument "{name}" is a text, but not {form.expected}')
+        return InvalidArguments(f'the argument "{name}" is a string, but not {form.expected}')
     return InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {form.expected} is needed')
 
 

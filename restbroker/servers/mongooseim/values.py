@@ -83,7 +83,7 @@ def _wrong(place: str, value: Json, wanted: str, code: str) -> InvalidArguments:
     others = is_number or wanted in ("a list", "an object", _SWITCH)
     if (isinstance(value, str) and not others) or (isinstance(value, int) and found == "a number" and is_number):
         lacking = "whole characters only" if wanted == _TEXT else wanted.rstrip(",")
-        message = f'the argument "{place}" is {found}, but not {lacking}'
+        message = f'the argument "{place}" is {"a string" if isinstance(value, str) else found}, but not {lacking}'
     else:
         message = f'the argument "{place}" is {found}, where {wanted} is needed'
     return InvalidArguments(message, code=code, place=place)

@@ -28,7 +28,7 @@ def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
     visitor.follow("Dead")
     visitor.fill("Condition 1", f"user = {user}")
     visitor.press("Search")
-    visitor.sees("1 shown of")
+    visitor.sees("Shown: 1 of")
     assert jid in visitor.row("BadArgument")
 
     visitor.follow(jid)

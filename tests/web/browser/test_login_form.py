@@ -31,7 +31,7 @@ def test_who_mistypes_a_password_is_told_and_comes_to_the_page_that_was_asked_fo
     visitor.sees("User or password is wrong.")
     assert not visitor.has(f'input[value="{PASSWORD}"], input[value="sesame-4712"]')
     log_in(visitor)
-    visitor.sees("0 shown of")
+    visitor.sees("Shown: 0 of")
     assert visitor.path == "/dead?where=user+%3D+iris"
 
 

@@ -14,7 +14,7 @@ def find(visitor: Visitor, name: str, condition: str) -> None:
     visitor.open(f"/{name}")
     visitor.fill("Condition 1", condition)
     visitor.press("Search")
-    visitor.sees("shown of")
+    visitor.sees("Shown: ")
 
 
 def test_all_that_match_are_retried_and_a_look_before_changes_nothing(stage: Stage, visitor: Visitor) -> None:
@@ -29,7 +29,7 @@ def test_all_that_match_are_retried_and_a_look_before_changes_nothing(stage: Sta
     visitor.press("Retry")
     visitor.sees("This would retry 3 jobs.")
     visitor.follow("Do nothing")
-    visitor.sees("3 shown of")
+    visitor.sees("Shown: 3 of")
     assert not set(users) & set(stage.citizen.times_sent())
 
     visitor.tick("all that match")

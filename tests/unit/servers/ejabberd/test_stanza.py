@@ -65,7 +65,7 @@ def test_what_is_no_text_of_xml_is_refused_by_its_name(name: str, value: Json) -
 
 
 def test_an_empty_id_a_missing_and_an_unknown_argument_are_refused() -> None:
-    with pytest.raises(InvalidArguments, match='"id" is not a text, or is empty'):
+    with pytest.raises(InvalidArguments, match='"id" is not a string, or is empty'):
         as_stanza(call(id=""))
     with pytest.raises(InvalidArguments, match='"lang" is unknown'):
         as_stanza(call(lang="en"))

@@ -57,11 +57,11 @@ async def test_a_domain_that_is_missing_is_filled_in_where_one_is_needed(opened:
 
 async def test_what_the_types_do_not_allow_is_refused_unsent(opened: Opened) -> None:
     rows: list[tuple[str, dict[str, Any], str]] = [
-        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is a text, but not'),
+        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is a string, but not'),
         ("account.registerUser", {"username": "a"}, 'the argument "password" is missing'),
         ("account.registerUser", {"domain": "b", "host": "b", "password": "p"}, "there is an argument 'host'"),
         ("account.registerUser", {"domain": "b", "pasword": "p"}, "does not have; did you mean password?"),
-        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is a text, but not one of NONE'),
+        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is a string, but not one of NONE'),
         ("graphql", {"query": "subscription { a }"}, "is a subscription"),
         ("graphql", {"query": "{ a }", "variables": []}, 'the argument "variables" is not an object'),
         ("graphql", {"variables": {}}, 'the argument "query" is missing'),
@@ -108,7 +108,7 @@ async def test_an_id_is_refused_where_no_stanza_can_keep_it(opened: Opened) -> N
     rows: list[tuple[dict[str, str] | None, dict[str, str], str]] = [
         ({"Schema": "domain_admin"}, {"body": "b", "id": "1"}, "'id', which stanza.sendMessage does not have"),
         (None, {"body": "\x01", "id": "1"}, 'the argument "body" has a control character'),
-        (None, {"body": "b", "id": ""}, 'the argument "id" is a text, but not a string that is not empty'),
+        (None, {"body": "b", "id": ""}, 'the argument "id" is a string, but not a string that is not empty'),
     ]
     for options, given, told in rows:
         async with opened(says({}), options, Auth=login) as bench:

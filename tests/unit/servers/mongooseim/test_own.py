@@ -39,8 +39,8 @@ def test_nothing_else_is() -> None:
         ("query", "is not a GraphQL document"),
         ("type T { a: Int }", "is not a GraphQL document"),
         ("extend schema { query: Q }", "is not a GraphQL document"),
-        ('query { a(b: "} ) }', "has a text without an end"),
-        ('query { a(b: """} ) }', "has a text without an end"),
+        ('query { a(b: "} ) }', 'a string in the argument "query" has no end'),
+        ('query { a(b: """} ) }', 'a string in the argument "query" has no end'),
         ("{a}" + " " * 500_000, "is longer than"),
     ]
     for document, told in rows:

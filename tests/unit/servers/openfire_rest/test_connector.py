@@ -355,7 +355,7 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
                 "description": "",
                 people: ["ok@example.org", "alice", "a b@c"],
             }
-            assert f'"{people}[2]" is a text, but not a JID' in await say("create_room", **given)
+            assert f'"{people}[2]" is a string, but not a JID' in await say("create_room", **given)
             assert f"{people}[2]" in await say("create_rooms_bulk", chatRooms=[given])
         assert "owners, admins" in await say("add_room_affiliation", roomName="r", affiliation="kings", jid="a@b")
         assert '{"key": "value"}' in await say("create_user", **USER, properties=[{"value": "x"}])

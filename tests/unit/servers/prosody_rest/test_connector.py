@@ -129,16 +129,16 @@ TO = {"to": "a@example.org"}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("message", {"body": "x"}, 'the argument "to" is missing'),
     ("message", {"to": None, "body": "x"}, 'the argument "to" is null, where a JID'),
-    ("message", {"to": "@@", "body": "x"}, 'the argument "to" is a text, but not a JID such as'),
+    ("message", {"to": "@@", "body": "x"}, 'the argument "to" is a string, but not a JID such as'),
     ("message", {"to": ["a@b"]}, 'the argument "to" is a list, where a JID'),
     ("message", {"to": "a@b c", "body": "x"}, "but not a JID such as"),
     (
         "register",
         {"user": "a", "password": ""},
-        'the argument "password" is a text, but not a password of at least one',
+        'the argument "password" is a string, but not a password of at least one',
     ),
-    ("change_password", {"user": "a", "newpass": ""}, 'the argument "newpass" is a text, but not a password'),
-    ("message", {**TO, "from": "@", "body": "x"}, 'the argument "from" is a text, but not a JID'),
+    ("change_password", {"user": "a", "newpass": ""}, 'the argument "newpass" is a string, but not a password'),
+    ("message", {**TO, "from": "@", "body": "x"}, 'the argument "from" is a string, but not a JID'),
     (
         "presence",
         {**TO, "muc": {"password": "p"}},
@@ -163,7 +163,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("msg", {"to": "a@b/c?d", "body": "x"}, 'the argument "to" becomes a part of the path'),
     ("register", {"user": "a"}, 'the argument "password" is missing'),
     ("register", {"user": "a@example.org", "password": "x"}, "but not the name of an account, without its host"),
-    ("unregister", {"user": "a", "host": "a@example.org"}, 'the argument "host" is a text, but not a host such as'),
+    ("unregister", {"user": "a", "host": "a@example.org"}, 'the argument "host" is a string, but not a host such as'),
     ("kick_user", {"user": "a", "resource": "x" * 2000}, "the arguments make no JID"),
 ]
 
