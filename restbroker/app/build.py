@@ -129,10 +129,10 @@ async def _main(
     rosters = RosterService()
     if line is None and is_served_with_brokers(config):
         rosters = roster_service(config.roster, plan.open_control, report, refresh_target_of(config))
-    looks = ProcessView(plan.status.view, plan.status.running_jobs, samples=merge_samples(samples, rosters.samples))
+    view = ProcessView(plan.status.view, plan.status.running_jobs, samples=merge_samples(samples, rosters.samples))
     web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of
-        web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
+        web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, view, report)
         web += event_services(config.events, plan.open_control, report)
     record = SidekiqRecord(
         plan.open_control(),

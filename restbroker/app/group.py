@@ -62,11 +62,11 @@ async def _main(config: Config, load: Callable[[], LoadedConfig], command: Seque
 
     rosters = local_roster_service(config, log) if is_served_with_brokers(config) else RosterService()
     all_samples = merge_samples(samples, rosters.samples)
-    looks = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
-    services: list[Service] = [Summaries(log), *rosters.services, *web_services(current, None, looks, log), *systemd]
+    view = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
+    services: list[Service] = [Summaries(log), *rosters.services, *web_services(current, None, view, log), *systemd]
     services += local_event_services(config, report)
     if config.stats:
-        services += site_services(current, looks, log)
+        services += site_services(current, view, log)
     log(GroupStarted(os.getpid(), __version__, config.processes))
     code = await supervisor.run(services, reloader.reload, reloader.may_start)
     log(GroupStopped(code))

@@ -40,7 +40,7 @@ class ProcessView:
 def web_services(
     current: Callable[[], Config],
     open_connection: "Callable[[], Connection] | None",
-    looks: ProcessView,
+    view: ProcessView,
     report: Report,
 ) -> list[Service]:
     """Return the pages and /stats, if `open_connection` is set, and /healthz, if it is configured now.
@@ -49,21 +49,21 @@ def web_services(
     """
     found: list[Service] = []
     if open_connection is not None:
-        found += _site(current, open_connection, looks, report)
+        found += _site(current, open_connection, view, report)
     bind = current().health_bind
     if bind is not None:
-        found.append(_health(bind, looks, report))
+        found.append(_health(bind, view, report))
     return found
 
 
-def site_services(current: Callable[[], Config], looks: ProcessView, report: Report) -> list[Service]:
+def site_services(current: Callable[[], Config], view: ProcessView, report: Report) -> list[Service]:
     """Return the pages and /stats of a process that delivers nothing, with connections of their own."""
     watch, open_connection = own_redis(current())
-    return [*watch, *_site(current, open_connection, looks, report)]
+    return [*watch, *_site(current, open_connection, view, report)]
 
 
 def _site(
-    current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: ProcessView, report: Report
+    current: Callable[[], Config], open_connection: "Callable[[], Connection]", view: ProcessView, report: Report
 ) -> tuple[Service, Service]:
     from restbroker.operate.context import context_of
     from restbroker.serving.runner import Server
@@ -78,20 +78,20 @@ def _site(
 
     def question() -> Question:
         now = current()
-        if looks.all_processes:
+        if view.all_processes:
             jobs = metrics_view.in_all_processes(lambda: context_of(now))
-        elif looks.pids is not None:
-            jobs = metrics_view.in_worker_processes(looks.pids())
+        elif view.pids is not None:
+            jobs = metrics_view.in_worker_processes(view.pids())
         else:
-            jobs = metrics_view.in_this_process(looks.running_jobs(), show_bodies=now.show_bodies)
-        return partial(metrics_view.metrics, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
+            jobs = metrics_view.in_this_process(view.running_jobs(), show_bodies=now.show_bodies)
+        return partial(metrics_view.metrics, served=now.queues, in_delivery=jobs, unready=view.view().unready)
 
     def read() -> Callable[["Client"], Samples]:
         now = current()
         return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets])
 
     def glance() -> Question:
-        return partial(metrics_view.live_metrics, served=current().queues, unready=looks.view().unready)
+        return partial(metrics_view.live_metrics, served=current().queues, unready=view.view().unready)
 
     config = current()
     settings = Settings(
@@ -104,8 +104,8 @@ def _site(
     live = open_connection()
     desk = AdminConnection(open_connection(), lambda: context_of(current()), current)
     watch = Watch(live, glance, report, desk.causes)
-    app = site_app(settings, watch, desk, question=question, report=report, health=Health(looks.view, looks.is_alive))
-    add_metrics(app, watch.connection, looks.samples, read)
+    app = site_app(settings, watch, desk, question=question, report=report, health=Health(view.view, view.is_alive))
+    add_metrics(app, watch.connection, view.samples, read)
     server = Server(
         "/stats",
         "StatsPort",
@@ -118,10 +118,10 @@ def _site(
     return watch, server
 
 
-def _health(bind: tuple[str, int], looks: ProcessView, report: Report) -> Service:
+def _health(bind: tuple[str, int], view: ProcessView, report: Report) -> Service:
     from restbroker.serving.runner import Server
     from restbroker.web.health import Health, health_app
 
     host, port = bind
-    app = health_app(Health(looks.view, looks.is_alive), report)
+    app = health_app(Health(view.view, view.is_alive), report)
     return Server("/healthz and /readyz", "HealthBind", host, port=port, app=app, report=report)

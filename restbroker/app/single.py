@@ -56,8 +56,8 @@ def _rosters(current: Callable[[], Config], log: LogSink, *, stats: bool) -> lis
     found = local_roster_service(current(), log)
     if not stats:
         return [*found.services]
-    looks = ProcessView(lambda: _VIEW, all_processes=True, samples=merge_samples(_samples, found.samples))
-    return [*found.services, *site_services(current, looks, log)]
+    view = ProcessView(lambda: _VIEW, all_processes=True, samples=merge_samples(_samples, found.samples))
+    return [*found.services, *site_services(current, view, log)]
 
 
 async def _main(

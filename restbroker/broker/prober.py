@@ -121,11 +121,11 @@ class Prober:
                 case ProbeResult() | ProbeBusy():
                     await trio.sleep(_LOOK_AGAIN_S * random.uniform(0.75, 1.25))  # noqa: S311 - as above
 
-    def _believes(self, told: ProbeFinding) -> bool:
+    def _believes(self, finding: ProbeFinding) -> bool:
         breaker = self.breaker
-        if isinstance(told, Probe) and told.ok:
-            return breaker.was_let_in and breaker.denied is None and told.version in {None, breaker.server_version}
-        return (isinstance(told, Probe) and told.denied) == (breaker.denied is not None)
+        if isinstance(finding, Probe) and finding.ok:
+            return breaker.was_let_in and breaker.denied is None and finding.version in {None, breaker.server_version}
+        return (isinstance(finding, Probe) and finding.denied) == (breaker.denied is not None)
 
     async def _ask(self) -> ProbeFinding:
         try:

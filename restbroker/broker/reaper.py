@@ -151,12 +151,12 @@ class Reaper:
             self.report(OperatorWarning("AnswerRefused", message, _LISTS))
 
 
-def _make_dead(fallen: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
-    return settle.settle_crashed(fallen, time.time(), specs.get(fallen.queue, lambda _: None))
+def _make_dead(orphan: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
+    return settle.settle_crashed(orphan, time.time(), specs.get(orphan.queue, lambda _: None))
 
 
-def _poison(fallen: OrphanedJob) -> Dead:
-    return settle.settle_poisoned(fallen, time.time())
+def _poison(orphan: OrphanedJob) -> Dead:
+    return settle.settle_poisoned(orphan, time.time())
 
 
 def _noting(elsewhere: set[str], died: dict[str, JobDied], make_dead: MakeDead) -> MakeDead:
@@ -166,24 +166,24 @@ def _noting(elsewhere: set[str], died: dict[str, JobDied], make_dead: MakeDead) 
     once however often this is called for it.
     """
 
-    def noted(fallen: OrphanedJob) -> Dead:
-        if retry.names_foreign_queue(rubyjson.object_of(fallen.raw) or {}, fallen.queues):
-            elsewhere.add(fallen.queue)
-        settlement = make_dead(fallen)
-        died[fallen.ticket] = _death(fallen, settlement)
+    def noted(orphan: OrphanedJob) -> Dead:
+        if retry.names_foreign_queue(rubyjson.object_of(orphan.raw) or {}, orphan.queues):
+            elsewhere.add(orphan.queue)
+        settlement = make_dead(orphan)
+        died[orphan.ticket] = _death(orphan, settlement)
         return settlement
 
     return noted
 
 
-def _death(fallen: OrphanedJob, settlement: Dead) -> JobDied:
+def _death(orphan: OrphanedJob, settlement: Dead) -> JobDied:
     entry = rubyjson.object_of(settlement.payload) or {}
     args = entry.get("args")
     token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None
     # A producer may have put the token into the wrong place as well.
     secrets = {token} if isinstance(token, str) and token else set[str]()
     code, jid, message = (hiding.text(str(entry.get(key)), secrets) for key in ("error_class", "jid", "error_message"))
-    return JobDied(code=code, command=display.command_of(entry), jid=jid, queue=fallen.queue, message=message)
+    return JobDied(code=code, command=display.command_of(entry), jid=jid, queue=orphan.queue, message=message)
 
 
 def _waits(queue: str, raw: bytes) -> bool:

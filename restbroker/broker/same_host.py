@@ -41,23 +41,23 @@ def own_facts(target: str) -> ProcessInfo:
     )
 
 
-def is_gone(facts: ProcessInfo, host: Host) -> bool:
-    """Tell whether the process of `facts` belongs to the boot and pid namespace of `host` and no longer runs.
+def is_gone(process: ProcessInfo, host: Host) -> bool:
+    """Tell whether the process of `process` belongs to the boot and pid namespace of `host` and no longer runs.
 
     Return False if that is uncertain.
     """
     if not host.boot_id or not host.pid_namespace:
         return False
-    if (facts.boot_id, facts.pid_namespace) != (host.boot_id, host.pid_namespace):
+    if (process.boot_id, process.pid_namespace) != (host.boot_id, host.pid_namespace):
         return False
     try:
-        os.kill(facts.pid, 0)
+        os.kill(process.pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
         return False
-    ticks = _start_ticks(facts.pid)
-    return ticks is not None and facts.started_at_ticks > 0 and ticks != facts.started_at_ticks
+    ticks = _start_ticks(process.pid)
+    return ticks is not None and process.started_at_ticks > 0 and ticks != process.started_at_ticks
 
 
 def _read(path: Path) -> str:

@@ -143,8 +143,8 @@ def load(name: str) -> examples.Command:
     return found
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(value: bool) -> None:
+    if value:
         typer.echo(f"restbroker {__version__}")
         raise typer.Exit
 

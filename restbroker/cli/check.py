@@ -70,7 +70,7 @@ def check(
         return
     if events:
         test = partial(_event_findings, between=(sender, receiver), within=within, targets=target or (), source=source)
-        raise typer.Exit(report(config, as_json=json, look=test))
+        raise typer.Exit(report(config, as_json=json, test=test))
     if target or source or sender or receiver:
         wrong = "--target needs --suggest or --events; --source, --from and --to need --events."
         raise UsageError(wrong, "Leave it out: without these, `check` tests everything.")
@@ -78,10 +78,10 @@ def check(
 
 
 def report(
-    config: ConfigOption, *, as_json: bool, look: Callable[[LoadedConfig], Sequence[Finding]] | None = None
+    config: ConfigOption, *, as_json: bool, test: Callable[[LoadedConfig], Sequence[Finding]] | None = None
 ) -> Exit:
-    """Print what `look` finds (by default, all tests), and return the exit code; also used by `config init`."""
-    found = _findings(config, look)
+    """Print what `test` finds (by default, all tests), and return the exit code; also used by `config init`."""
+    found = _findings(config, test)
     cause = worst_cause(found)
     code = Exit.OK if cause is None else _EXITS[cause]
     if as_json:
@@ -129,11 +129,11 @@ def _event_findings(
     return [*check_services(loaded.config), *check_events(loaded.config, test)]
 
 
-def _findings(config: ConfigOption, look: Callable[[LoadedConfig], Sequence[Finding]] | None) -> Sequence[Finding]:
+def _findings(config: ConfigOption, test: Callable[[LoadedConfig], Sequence[Finding]] | None) -> Sequence[Finding]:
     from restbroker.operate import check as operate_check
 
     try:
-        return (look or operate_check.check)(load_with_notices(config))
+        return (test or operate_check.check)(load_with_notices(config))
     except ConfigError as error:
         return [operate_check.config_finding(error)]
 

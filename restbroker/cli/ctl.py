@@ -123,25 +123,25 @@ class _Exchange:
     dialect: CtlDialect
     catalogue: Catalogue
 
-    def result(self, asked: CtlCommand, found: ServingProcess | None, timeout_s: float | None) -> CtlOutput:
+    def result(self, command: CtlCommand, found: ServingProcess | None, timeout_s: float | None) -> CtlOutput:
         """Push the command, wait for its answer, and return what to print.
 
         End with an exit code of its own if no answer comes, or the job was not done.
         """
-        answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s, settings=self.settings)
-        printed = self.dialect.write(self.catalogue, asked, answer.answered)
+        answer = ctl_wait.answer(self.client, self.order(command), found, timeout_s, settings=self.settings)
+        printed = self.dialect.write(self.catalogue, command, answer.answered)
         if printed is None:
             ctl_wait.print_refusal(answer)
         ctl_wait.remove_refused(self.client, answer)
         return printed
 
-    def order(self, asked: CtlCommand) -> JobRequest:
+    def order(self, command: CtlCommand) -> JobRequest:
         """Return the job to push; end with 4 if no token allows it."""
-        command = Command(asked.endpoint, asked.arguments)
-        spec = self.catalogue.commands.get(asked.name)
+        spec = self.catalogue.commands.get(command.name)
         queue = self.place.queues[0]
-        token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=command)
-        return JobRequest(asked.endpoint, asked.arguments, queue, token, wants_reply=True)
+        job = Command(command.endpoint, command.arguments)
+        token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=job)
+        return JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
 
 
 def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout_s: float | None) -> NoReturn:
@@ -207,22 +207,22 @@ def _catalogue(place: Target, found: ServingProcess | None, version: str | None)
     return registry.catalogue_of(place, None if found is None else found.server_version, pinned[:8])
 
 
-def _with_secret(asked: CtlCommand, spec: CommandSpec | None, path: Path | None) -> CtlCommand:
+def _with_secret(command: CtlCommand, spec: CommandSpec | None, path: Path | None) -> CtlCommand:
     """Return the command with the content of `--secret-file` in place of each secret that was written as `-`.
 
     Raise `UsageError` if there is such a file and no such secret.
     """
     secret = {argument.name for argument in spec.arguments if argument.secret} if spec is not None else set()
-    given = sorted(secret & asked.arguments.keys())
+    given = sorted(secret & command.arguments.keys())
     if path is None:
         if given and sys.stderr.isatty():
             output.say(
                 f"note: {given[0]} is visible in the command line, to `ps` and in the shell's history;"
                 " see --secret-file."
             )
-        return asked
-    dashes = [name for name in given if asked.arguments[name] == "-"]
+        return command
+    dashes = [name for name in given if command.arguments[name] == "-"]
     if not dashes:
         raise UsageError("--secret-file is given, but no secret is given as -.", "Write - in place of the secret.")
     text: Json = ctl_wait.secret_of(path)
-    return attrs.evolve(asked, arguments={**asked.arguments, **dict.fromkeys(dashes, text)})
+    return attrs.evolve(command, arguments={**command.arguments, **dict.fromkeys(dashes, text)})

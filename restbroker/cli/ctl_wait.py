@@ -54,7 +54,7 @@ def answer(
         output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
     jid = _push(client, order)
     try:
-        details = _wait(client, order.queue, jid, timeout_s, told=found is None)
+        details = _wait(client, order.queue, jid, timeout_s, is_explained=found is None)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -76,7 +76,7 @@ def answer(
 def try_answer(client: Client, order: JobRequest, timeout_s: float | None) -> Answer | None:
     """Push a harmless job and return its end; None if it does not come within `timeout_s` (None: no limit)."""
     jid = _push(client, order)
-    details = _wait(client, order.queue, jid, timeout_s, told=True)
+    details = _wait(client, order.queue, jid, timeout_s, is_explained=True)
     return None if details is None else Answer(jid, read_reply(details), details)
 
 
@@ -121,17 +121,19 @@ def _push(client: Client, order: JobRequest) -> str:
     return jid
 
 
-def _wait(client: Client, queue: str, jid: str, timeout_s: float | None, *, told: bool) -> Mapping[str, Json] | None:
+def _wait(
+    client: Client, queue: str, jid: str, timeout_s: float | None, *, is_explained: bool
+) -> Mapping[str, Json] | None:
     """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
     ends_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         left_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
-        details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
+        details = wait(client, jid, left_s if is_explained else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else find_process_if_known(client, queue)
+        found = None if is_explained else find_process_if_known(client, queue)
         if found is not None and found.hindrance is not None:
             output.say(f"The server gets no jobs now; this one waits for it: {found.hindrance}")
-            told = True
+            is_explained = True
         if ends_s is not None and time.monotonic() >= ends_s:
             return None

@@ -345,7 +345,7 @@ def _push(
             waiting = _Waiting(
                 client=client, settings=settings, place=place, jid=jid, expires_at_s=expires_at_s, as_json=as_json
             )
-            details = waiting.answer(timeout_s, told=told)
+            details = waiting.answer(timeout_s, is_explained=told)
             _print_answer(details, as_json=as_json)
 
 
@@ -385,16 +385,16 @@ class _Waiting:
     expires_at_s: float | None
     as_json: bool
 
-    def answer(self, timeout_s: float, *, told: bool) -> Mapping[str, Json]:
+    def answer(self, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json]:
         """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
 
-        `told`: it was said that the server gets no jobs.
+        `is_explained`: it was said that the server gets no jobs.
         """
         queue, _ = self.place
         if self.expires_at_s is not None:
             timeout_s = min(timeout_s, max(0.0, self.expires_at_s - time.time()) + _ANSWER_S)
         try:
-            details = _wait(self.client, queue, self.jid, timeout_s, told=told)
+            details = _wait(self.client, queue, self.jid, timeout_s, is_explained=is_explained)
             if details is not None:
                 return details
             then = self._state()
@@ -436,18 +436,18 @@ class _Waiting:
             output.as_json(told if error is None else told | {"error": error})
 
 
-def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool) -> Mapping[str, Json] | None:
+def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json] | None:
     """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         left_s = max(deadline_s - time.monotonic(), 0.0)
-        details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
+        details = wait(client, jid, left_s if is_explained else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else find_process_if_known(client, queue)
+        found = None if is_explained else find_process_if_known(client, queue)
         if found is not None and found.hindrance is not None:
             output.say(f"The server gets no jobs now: {found.hindrance}")
-            told = True
+            is_explained = True
         if time.monotonic() >= deadline_s:
             return None
 

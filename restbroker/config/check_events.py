@@ -25,11 +25,11 @@ _MUST = "each source needs Kind, Queue and Class"
 _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 
 
-def check_events(events: Events, targets: tuple[Target, ...], review: Problems) -> Events:
-    """Return the section `Events` as it is to be used, every source checked; problems and notes go to `review`."""
+def check_events(events: Events, targets: tuple[Target, ...], problems: Problems) -> Events:
+    """Return the section `Events` as it is to be used, every source checked; problems and notes go to `problems`."""
     place = at("Events", "Sources")
     if not events.sources:
-        review.refuse(place, "is missing or empty; name at least one source, or remove Events.")
+        problems.refuse(place, "is missing or empty; name at least one source, or remove Events.")
     owners = {queue: target.name for target in targets for queue in target.queues}
     is_open = not is_loopback(events.listen[0])
     paths: dict[str, str] = {}
@@ -37,131 +37,131 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Problems) 
     found: list[EventSource] = []
     for written in events.sources:
         where = at(place, written.name)
-        source = _with_target(_source(written, where, review), where, targets, review)
-        _check_source(source, where, owners, paths=paths, review=review)
-        _check_alone(source, where, readers, review)
-        _check_more(source, where, owners, review)
-        _judge_listen(source, where, review)
-        if is_open and source.listen is None and source.path is not None and not _defaults(source, review).is_signed:
-            _check_secret(source, written, where, review)
+        source = _with_target(_source(written, where, problems), where, targets, problems)
+        _check_source(source, where, owners, paths=paths, problems=problems)
+        _check_alone(source, where, readers, problems)
+        _check_more(source, where, owners, problems)
+        _judge_listen(source, where, problems)
+        if is_open and source.listen is None and source.path is not None and not _defaults(source, problems).is_signed:
+            _check_secret(source, written, where, problems)
         found.append(source)
-    tls = cert_files(events.tls, "Events", review)
+    tls = cert_files(events.tls, "Events", problems)
     if is_open and events.tls is None:
-        _note_plain(events.listen[0], [source for source in found if source.listen is None], review)
+        _note_plain(events.listen[0], [source for source in found if source.listen is None], problems)
     return Events(events.listen, tuple(found), tls)
 
 
-def _defaults(source: EventSource, review: Problems) -> SourceDefaults:
-    options = review.sources.get(source.kind)
+def _defaults(source: EventSource, problems: Problems) -> SourceDefaults:
+    options = problems.sources.get(source.kind)
     return SourceDefaults() if options is None else source_defaults_of(options)
 
 
-def _note_plain(host: str, sources: list[EventSource], review: Problems) -> None:
-    """Note in `review` which of these sources lose by listening without TLS on `host`, which other machines reach."""
+def _note_plain(host: str, sources: list[EventSource], problems: Problems) -> None:
+    """Note in `problems` which of these sources lose by listening without TLS on `host`, which other machines reach."""
     if any(source.secret is not None for source in sources):
-        review.note(
+        problems.note(
             "PlainEvents",
             f"The secrets of events on {host} go unencrypted.",
             "Give Events a CertFile and a KeyFile; or listen on a loopback address, behind a reverse proxy with TLS.",
         )
     for source in sources:
-        if _defaults(source, review).is_signed:
+        if _defaults(source, problems).is_signed:
             message = f"Servers post to sources like {source.name} only over TLS, and Listen of Events has none."
-            review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
+            problems.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
-def _source(written: EventSource, where: str, review: Problems) -> EventSource:
+def _source(written: EventSource, where: str, problems: Problems) -> EventSource:
     """Return the source as it is to be used; if it has problems, with as much as the checks of others need."""
-    options = review.sources.get(written.kind)
+    options = problems.sources.get(written.kind)
     if written.kind and options is None:
-        review.refuse(at(where, "Kind"), unknown_kind(review.sources, written.kind, written.options))
-    defaults = _defaults(written, review)
+        problems.refuse(at(where, "Kind"), unknown_kind(problems.sources, written.kind, written.options))
+    defaults = _defaults(written, problems)
     source = attrs.evolve(written, path=written.path or defaults.path)
-    _refuse_missing(source, written, defaults, where=where, review=review)
-    _check_shape(written.shape, written.shape, where, source=where, review=review)
+    _refuse_missing(source, written, defaults, where=where, problems=problems)
+    _check_shape(written.shape, written.shape, where, source=where, problems=problems)
     source = attrs.evolve(
         source,
-        secret=review.try_secret(at(where, "Secret"), written.secret),
-        routes=tuple(_routes(written, where, review)),
+        secret=problems.try_secret(at(where, "Secret"), written.secret),
+        routes=tuple(_routes(written, where, problems)),
         has_ids=defaults.has_ids,
     )
     if options is None:
         return source
     chosen = written.options if isinstance(written.options, KindOptions) else {}
-    own = converter.read(options, chosen, review, at(where, "Options"))
+    own = converter.read(options, chosen, problems, at(where, "Options"))
     source = attrs.evolve(source, options=own)
-    return own.check(source, lambda member: at(where, member), review) if isinstance(own, SourceCheck) else source
+    return own.check(source, lambda member: at(where, member), problems) if isinstance(own, SourceCheck) else source
 
 
-def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Problems) -> EventSource:
+def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], problems: Problems) -> EventSource:
     """Return the source with the `Target` that its options name, which must be of the kind that the source needs.
 
     Without such a target, refuse the name and return the source as it is.
     """
     if source.target_name is None:
         return source
-    wanted = _defaults(source, review).target_kind
+    wanted = _defaults(source, problems).target_kind
     found = next((target for target in targets if target.name == source.target_name), None)
     if found is not None and found.kind == wanted:
         return attrs.evolve(source, target=found)
-    if found is not None or "Targets" not in review.misnamed:
+    if found is not None or "Targets" not in problems.misnamed:
         what = "there is no target of that name" if found is None else f"that one is of the kind {found.kind}"
         text = f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}."
         of_target = at("Targets", source.target_name)
-        review.refuse(at(where, "Options.Target"), text, of_target if found is None else at(of_target, "Kind"))
+        problems.refuse(at(where, "Options.Target"), text, of_target if found is None else at(of_target, "Kind"))
     return source
 
 
 def _refuse_missing(
-    source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, review: Problems
+    source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, problems: Problems
 ) -> None:
     """Refuse each member that is missing, and each member for which the source's kind has no use."""
     members: dict[str, object] = {
         "Kind": source.kind,
         "Path": source.path,
         # Where each route has one of its own, that of the source would never count.
-        "Queue": source.queue or _is_set_everywhere("Queue", [route.queue for route in source.routes], where, review),
+        "Queue": source.queue or _is_set_everywhere("Queue", [route.queue for route in source.routes], where, problems),
         "Class": source.job_class
-        or _is_set_everywhere("Class", [route.job_class for route in source.routes], where, review),
+        or _is_set_everywhere("Class", [route.job_class for route in source.routes], where, problems),
     }
     must = _MUST_POSTED
     if defaults.is_reader:
         del members["Path"]
         must = _MUST
         if written.path:
-            review.refuse(at(where, "Path"), f"has no effect: a source of kind {source.kind} fetches events itself.")
+            problems.refuse(at(where, "Path"), f"has no effect: a source of kind {source.kind} fetches events itself.")
     if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
-        review.refuse(_place_of_secret(source, where), f"has no effect for the kind {source.kind}; see its Options.")
+        problems.refuse(_place_of_secret(source, where), f"has no effect for the kind {source.kind}; see its Options.")
     for member in [member for member, value in members.items() if not value]:
         # A kind that no one knows may have a path of its own, or need none.
         others = [at(where, "Kind")] if member == "Path" else []
-        review.refuse(at(where, member), f"is missing or empty; {must}.", *others)
+        problems.refuse(at(where, member), f"is missing or empty; {must}.", *others)
 
 
-def _is_set_everywhere(member: str, said: list[str], where: str, review: Problems) -> bool:
+def _is_set_everywhere(member: str, said: list[str], where: str, problems: Problems) -> bool:
     """Tell whether every route sets this member; `said` has its value for each route that could be read."""
     place = at(where, "Routes")
     if not said:
-        return review.is_wrong(place)
-    return all(value or review.is_wrong(at(route, member)) for route, value in review.elements(place, said))
+        return problems.is_wrong(place)
+    return all(value or problems.is_wrong(at(route, member)) for route, value in problems.elements(place, said))
 
 
 def _place_of_secret(written: EventSource, where: str) -> str:
     return at(where, "Secret" if written.secret is None or written.secret.path is None else "SecretFile")
 
 
-def _routes(source: EventSource, where: str, review: Problems) -> Iterator[Route]:
+def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Route]:
     """Yield each route, completed by the queue, class, fields, names and omissions of its source."""
     under = source.shape
-    for place, route in review.elements(at(where, "Routes"), source.routes):
+    for place, route in problems.elements(at(where, "Routes"), source.routes):
         own = route.shape
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
-        _check_shape(shape, own, place, source=where, review=review)
+        _check_shape(shape, own, place, source=where, problems=problems)
         queue, job_class = route.queue or source.queue, route.job_class or source.job_class
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
 
 
-def _check_shape(shape: Shape, written: Shape, where: str, source: str, review: Problems) -> None:
+def _check_shape(shape: Shape, written: Shape, where: str, source: str, problems: Problems) -> None:
     """Refuse names and fields that collide with each other or with the members of events.
 
     `written` is what stands at `where` itself; `shape` is that together with the shape of the source.
@@ -173,64 +173,68 @@ def _check_shape(shape: Shape, written: Shape, where: str, source: str, review: 
         if member in BODY_NAMES and name not in BODY_NAMES:
             known = ", ".join(sorted(BODY_NAMES))
             why = "restbroker could not recognise it as a text to hide"
-            review.add(place, f"expected one of {known}, found {name!r}; {why}.")
-        if list(taken.values()).count(name) > 1 and not review.is_wrong(*others):
-            review.add(place, f"{name!r} is another member's name.")
+            problems.add(place, f"expected one of {known}, found {name!r}; {why}.")
+        if list(taken.values()).count(name) > 1 and not problems.is_wrong(*others):
+            problems.add(place, f"{name!r} is another member's name.")
     for name in written.fields:
         if name in taken.values():
-            review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.", *others)
+            problems.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.", *others)
 
 
 def _check_source(
-    source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], review: Problems
+    source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], problems: Problems
 ) -> None:
     if source.path is not None:
         first = paths.setdefault(source.path, where)
         if first != where:
-            review.refuse(
-                at(where, "Path"), f"is also {review.as_written(at(first, 'Path'))}; each source needs its own."
+            problems.refuse(
+                at(where, "Path"), f"is also {problems.as_written(at(first, 'Path'))}; each source needs its own."
             )
-    routes = [(place, route.queue) for place, route in review.elements(at(where, "Routes"), source.routes)]
+    routes = [(place, route.queue) for place, route in problems.elements(at(where, "Routes"), source.routes)]
     named = [(where, source.queue), *((place, queue) for place, queue in routes if queue != source.queue)]
     for place, queue in named:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"
-            review.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
+            problems.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
 
 
-def _check_alone(source: EventSource, where: str, readers: dict[tuple[str | None, str], str], review: Problems) -> None:
+def _check_alone(
+    source: EventSource, where: str, readers: dict[tuple[str | None, str], str], problems: Problems
+) -> None:
     """Refuse a user of a target that an earlier source reads too: the two would take each other's events."""
     for user in source.alone:
         first = readers.setdefault((source.target_name, user), where)
         if first != where:
             place = at(at(where, "Options"), "Users")
-            review.refuse(place, f"{user!r} is also one of {review.as_written(first)}; a user belongs to one source.")
+            problems.refuse(
+                place, f"{user!r} is also one of {problems.as_written(first)}; a user belongs to one source."
+            )
 
 
-def _check_more(source: EventSource, where: str, owners: dict[str, str], review: Problems) -> None:
+def _check_more(source: EventSource, where: str, owners: dict[str, str], problems: Problems) -> None:
     """Refuse a queue that only the source's kind knows (`more_queues`) if a target serves it."""
     for member, queue in source.more_queues:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}"
-            review.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
+            problems.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
 
 
-def _judge_listen(source: EventSource, where: str, review: Problems) -> None:
+def _judge_listen(source: EventSource, where: str, problems: Problems) -> None:
     if source.listen is None:
         return
     if source.path is None:
-        review.refuse(at(where, "Listen"), f"has no effect: a source of kind {source.kind} fetches events itself.")
+        problems.refuse(at(where, "Listen"), f"has no effect: a source of kind {source.kind} fetches events itself.")
     elif not is_loopback(source.listen[0]):
         why = "it has no TLS; use Listen of Events for other machines"
-        review.refuse(at(where, "Listen"), f"expected a loopback address, found {source.listen[0]!r}; {why}.")
+        problems.refuse(at(where, "Listen"), f"expected a loopback address, found {source.listen[0]!r}; {why}.")
 
 
-def _check_secret(source: EventSource, written: EventSource, where: str, review: Problems) -> None:
+def _check_secret(source: EventSource, written: EventSource, where: str, problems: Problems) -> None:
     """Refuse a missing or short secret of a source that other machines can reach."""
     place = _place_of_secret(written, where)
     if written.secret is None:
         hint = "use SecretFile, or listen on a loopback address"
-        review.refuse(place, f"is missing or empty, and Listen is open to others; {hint}.")
+        problems.refuse(place, f"is missing or empty, and Listen is open to others; {hint}.")
     elif source.secret is not None and len(source.secret.reveal()) < LEAST_SECRET:
         why = "other machines can reach Listen, and could guess it"
-        review.refuse(place, f"expected at least {LEAST_SECRET} characters, found fewer; {why}.")
+        problems.refuse(place, f"expected at least {LEAST_SECRET} characters, found fewer; {why}.")

@@ -27,73 +27,75 @@ class _TargetEntry:
     at: At
     login: Callable[[RestAddress], Credentials]
 
-    def queues(self, review: Problems) -> list[tuple[str, str]]:
+    def queues(self, problems: Problems) -> list[tuple[str, str]]:
         """Return a pair of place and queue for each queue of the target."""
         place, queues = self.at("Queues"), self.target.written.queues
         if place == "RestQueue":
             return [(place, queue) for queue in queues]
         if isinstance(queues, Mapping):
             return [(at(place, queue), queue) for queue in queues]
-        return list(review.elements(place, queues))
+        return list(problems.elements(place, queues))
 
 
 def check_targets(
     flat: FlatKeys,
     given: Sequence[str],
     entries: Sequence[Target],
-    review: Problems,
+    problems: Problems,
     *,
     response_queue: str | None,
 ) -> tuple[Target, ...]:
-    """Return every target as it is to be used, the one of the flat keys first; problems and notes go to `review`.
+    """Return every target as it is to be used, the one of the flat keys first; problems and notes go to `problems`.
 
     `given` has the flat keys that the operator wrote. No target may serve `response_queue`.
     """
     written: list[_TargetEntry] = []
     # The flat keys mean one server, of the first kind.
-    kind = next(iter(review.kinds))
-    if given or not (entries or review.is_wrong("Targets")):
+    kind = next(iter(problems.kinds))
+    if given or not (entries or problems.is_wrong("Targets")):
         if flat.rest_queue is None:
             why = "it is the queue to serve"
             if entries:
-                first = review.as_written(given[0])
+                first = problems.as_written(given[0])
                 why = f"{first} defines its own target beside Targets; give it a queue, or move it into Targets"
-            review.refuse("RestQueue", f"is missing or empty; {why}.")
-        written.append(_TargetEntry(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
+            problems.refuse("RestQueue", f"is missing or empty; {why}.")
+        written.append(
+            _TargetEntry(flat.entry(kind, problems), place_of, lambda address: flat.login(address, problems))
+        )
     for entry in entries:
-        written.append(_entry(entry, review))
+        written.append(_entry(entry, problems))
         if given and entry.name == kind:
             hint = "choose another name, or move those keys into it"
-            first = review.as_written(given[0])
-            review.add(
+            first = problems.as_written(given[0])
+            problems.add(
                 at("Targets", kind), f"has the name of the target that {first} and the other flat keys define; {hint}."
             )
-    _check_queues(written, response_queue, review)
-    return tuple(_target(placed, review) for placed in written)
+    _check_queues(written, response_queue, problems)
+    return tuple(_target(placed, problems) for placed in written)
 
 
-def _entry(entry: Target, review: Problems) -> _TargetEntry:
+def _entry(entry: Target, problems: Problems) -> _TargetEntry:
     place = at("Targets", entry.name)
     written = entry.written
     for member, value in (("Kind", entry.kind), ("URL", written.url), ("Queues", written.queues)):
         if not value:
-            review.refuse(at(place, member), "is missing or empty; each target needs Kind, URL and Queues.")
+            problems.refuse(at(place, member), "is missing or empty; each target needs Kind, URL and Queues.")
     return _TargetEntry(
         entry,
         lambda member: at(place, member),
-        lambda address: login(written.auth, address, place, review),
+        lambda address: login(written.auth, address, place, problems),
     )
 
 
-def _target(placed: _TargetEntry, review: Problems) -> Target:
+def _target(placed: _TargetEntry, problems: Problems) -> Target:
     """Return the target as it is to be used; if it has problems, with as much as the checks of others need."""
     target, written = placed.target, placed.target.written
-    members = _members(placed, review)
-    address = _address(placed, written.url, review)
+    members = _members(placed, problems)
+    address = _address(placed, written.url, problems)
     credentials = placed.login(address)
-    tls = _tls(target, placed, review, is_used=address.url.scheme == "https" or review.is_wrong(placed.at("URL")))
+    tls = _tls(target, placed, problems, is_used=address.url.scheme == "https" or problems.is_wrong(placed.at("URL")))
     if credentials is not None:
-        note_plain(address.url, review)
+        note_plain(address.url, problems)
     defaults = Defaults() if members is None else defaults_of(members)
     target = attrs.evolve(
         target,
@@ -113,59 +115,59 @@ def _target(placed: _TargetEntry, review: Problems) -> Target:
         return target
     written_options = target.options if isinstance(target.options, KindOptions) else {}
     try:
-        options = converter.read(members, written_options, review, placed.at("Options"))
+        options = converter.read(members, written_options, problems, placed.at("Options"))
         target = attrs.evolve(target, options=options)
-        return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
+        return options.check(target, placed.at, problems) if isinstance(options, TargetCheck) else target
     except Exception as error:
-        if not isinstance(review.kinds, Kinds):
+        if not isinstance(problems.kinds, Kinds):
             raise
-        review.add(placed.at("Kind"), review.kinds.failure_text(target.kind, error))
+        problems.add(placed.at("Kind"), problems.kinds.failure_text(target.kind, error))
         return target
 
 
-def _members(placed: _TargetEntry, review: Problems) -> Members | None:
+def _members(placed: _TargetEntry, problems: Problems) -> Members | None:
     """Return the class of the target's options; None, after a problem, for a kind that is missing or cannot be used."""
     kind = placed.target.kind
     try:
-        return review.kinds[kind] if kind else None
+        return problems.kinds[kind] if kind else None
     except KeyError as error:
-        review.refuse(placed.at("Kind"), unknown_kind(review.kinds, kind, placed.target.options, error))
+        problems.refuse(placed.at("Kind"), unknown_kind(problems.kinds, kind, placed.target.options, error))
         return None
 
 
-def _tls(target: Target, placed: _TargetEntry, review: Problems, *, is_used: bool) -> TlsFiles:
+def _tls(target: Target, placed: _TargetEntry, problems: Problems, *, is_used: bool) -> TlsFiles:
     if target.tls == TlsFiles():
         return target.tls
     from restbroker.config.tls import tls_files  # it loads `ssl`
 
-    return tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_used)
+    return tls_files(target.tls, placed.at("TLS"), placed.at("URL"), problems, is_used=is_used)
 
 
-def _address(placed: _TargetEntry, text: str, review: Problems) -> RestAddress:
+def _address(placed: _TargetEntry, text: str, problems: Problems) -> RestAddress:
     place = placed.at("URL")
     if not text:
         return RestAddress(placed.target.url)
     try:
         address = rest_address(text)
     except BadUrl as bad:
-        review.refuse(place, str(bad))
+        problems.refuse(place, str(bad))
         return RestAddress(placed.target.url)
     if address.assumed_http:
-        review.note("NoScheme", f"{place} names no scheme; using {address.url}.", "Write the whole URL.")
+        problems.note("NoScheme", f"{place} names no scheme; using {address.url}.", "Write the whole URL.")
     return address
 
 
-def _check_queues(written: list[_TargetEntry], response_queue: str | None, review: Problems) -> None:
+def _check_queues(written: list[_TargetEntry], response_queue: str | None, problems: Problems) -> None:
     owners: dict[str, tuple[str, str]] = {}
     for placed in written:
         target = placed.target
-        for place, queue in placed.queues(review):
+        for place, queue in placed.queues(problems):
             if queue not in owners:
                 owners[queue] = (target.name, place)
                 continue
             owner, first = owners[queue]
             why = "name it once" if owner == target.name else "a queue belongs to one target"
-            review.refuse(place, f"the queue {queue!r} is also {review.as_written(first)}; {why}.")
+            problems.refuse(place, f"the queue {queue!r} is also {problems.as_written(first)}; {why}.")
     if response_queue in owners:
-        place = review.as_written(owners[response_queue][1])
-        review.refuse("ResponseQueue", f"is the same as {place}, so that every answer would become a job.")
+        place = problems.as_written(owners[response_queue][1])
+        problems.refuse("ResponseQueue", f"is the same as {place}, so that every answer would become a job.")

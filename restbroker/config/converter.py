@@ -130,20 +130,20 @@ def _converter() -> BaseConverter:
 CONVERTER: Final = _converter()
 
 
-def read(members: type[T], document: Mapping[str, Json], review: Problems, place: str = "") -> T:
+def read(members: type[T], document: Mapping[str, Json], problems: Problems, place: str = "") -> T:
     """Return `document` as an object of the class `members`, without the parts that cannot be read.
 
     Its names must have their proper spelling (`config.names`); `place` is its place in the file. Each part that cannot
-    be read becomes a problem in `review`. Options are left as they are: the class of their kind reads them later.
+    be read becomes a problem in `problems`. Options are left as they are: the class of their kind reads them later.
     """
     try:
         return CONVERTER.structure(document, members)
     except BadValues as wrong:
         for problem in wrong.problems:
             where = at(place, problem.where)
-            review.add(where, str(problem))
+            problems.add(where, str(problem))
             if problem.is_name:
-                review.misnamed.add(where.removesuffix(f".{problem.value}"))
+                problems.misnamed.add(where.removesuffix(f".{problem.value}"))
             else:
-                review.leave_out(where)
+                problems.leave_out(where)
         return cast("T", wrong.partial)

@@ -195,30 +195,30 @@ class Config:
         """The queues of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
 
-    def check(self, given: Collection[str], review: Problems) -> "Config":
-        """Return the configuration as it is to be used, which is valid only if no problem was added to `review`.
+    def check(self, given: Collection[str], problems: Problems) -> "Config":
+        """Return the configuration as it is to be used, which is valid only if no problem was added to `problems`.
 
         `given` has the names of the keys that the operator wrote.
         """
         from restbroker.config.check_targets import check_targets
         from restbroker.config.tokens import check_tokens
 
-        redis = self._redis.check(review)
+        redis = self._redis.check(problems)
         flat = [described.name for described in all_keys().values() if described.of_target and described.name in given]
-        targets = check_targets(self._flat, flat, self.targets, review, response_queue=self.response_queue)
-        roster = None if self.roster is None else self.roster.check(targets, review)
+        targets = check_targets(self._flat, flat, self.targets, problems, response_queue=self.response_queue)
+        roster = None if self.roster is None else self.roster.check(targets, problems)
         events = None
         if self.events is not None:
             from restbroker.config.check_events import check_events
 
-            events = check_events(self.events, targets, review)
-        tokens = check_tokens(self._token, self.tokens, review)
-        login = self._check_login(review)
-        self._check_listens(review)
+            events = check_events(self.events, targets, problems)
+        tokens = check_tokens(self._token, self.tokens, problems)
+        login = self._check_login(problems)
+        self._check_listens(problems)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
         if slow:
             of = "" if len(targets) == 1 else f" of {', '.join(slow)}"
-            review.note(
+            problems.note(
                 "ShortShutdown",
                 f"ShutdownTimeout is shorter than RequestTimeout{of}: a stop may cut off running requests.",
                 "Make ShutdownTimeout longer.",
@@ -234,7 +234,7 @@ class Config:
             events=events,
         )
 
-    def _check_listens(self, review: Problems) -> None:
+    def _check_listens(self, problems: Problems) -> None:
         """Refuse the address of a section if something else in the same process listens there.
 
         Otherwise the second one would fail to start while the broker works. Addresses are only compared, no name is
@@ -252,32 +252,32 @@ class Config:
                 None if self.roster is None or not self.roster.served else self.roster.bind,
             ),
         ):
-            if bind is None or review.is_wrong(place, *others):
+            if bind is None or problems.is_wrong(place, *others):
                 continue
             host, port = bind
             # StatsPort and HealthBind are not compared with one another.
             for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
                 at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                review.add(place, f"{at} is taken by {review.as_written(other)}; give each its own port.")
+                problems.add(place, f"{at} is taken by {problems.as_written(other)}; give each its own port.")
             taken[place] = bind
 
-    def _check_login(self, review: Problems) -> Basic | None:
-        """Return the pages' login; None if none is configured, or if it has a problem, which is added to `review`."""
-        user, password = self._login.user, review.try_secret("StatsPass", self._login.password)
-        has_password = self._login.password is not None or review.is_wrong("StatsPass")
+    def _check_login(self, problems: Problems) -> Basic | None:
+        """Return the pages' login; None if none is configured, or if it has a problem, which is added to `problems`."""
+        user, password = self._login.user, problems.try_secret("StatsPass", self._login.password)
+        has_password = self._login.password is not None or problems.is_wrong("StatsPass")
         open_to_others = not is_loopback(self.stats_bind)
         if user is None and not has_password:
-            if self.stats and open_to_others and not review.is_wrong("StatsUser"):
-                review.add("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_HINT}.")
+            if self.stats and open_to_others and not problems.is_wrong("StatsUser"):
+                problems.add("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_HINT}.")
             return None
         if user is None:
-            review.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
+            problems.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
         elif ":" in user:
-            review.refuse("StatsUser", "must not hold a colon, which HTTP Basic cannot carry.")
+            problems.refuse("StatsUser", "must not hold a colon, which HTTP Basic cannot carry.")
         if not has_password:
-            review.refuse("StatsPass", "is missing or empty, although StatsUser is given (or use StatsPassFile).")
+            problems.refuse("StatsPass", "is missing or empty, although StatsUser is given (or use StatsPassFile).")
         if self.stats and open_to_others:
-            review.note(
+            problems.note(
                 "PlainPages",
                 f"The login of the pages on {self.stats_bind} goes unencrypted.",
                 "Listen on a loopback address, with a reverse proxy with TLS in front of it.",

@@ -50,11 +50,11 @@ def missing_configuration() -> ConfigError:
     )
 
 
-def read(path: Path, review: Problems) -> dict[str, Json]:
+def read(path: Path, problems: Problems) -> dict[str, Json]:
     """Return the file's JSON object; for broken JSON raise `ConfigError` with line, column and the key of that line.
 
     Raise `ConfigError` also if the file cannot be read or holds something other than an object. A name that occurs
-    twice in an object becomes a problem in `review`.
+    twice in an object becomes a problem in `problems`.
     """
     try:
         text = text_of(path, "utf-8-sig")
@@ -67,16 +67,16 @@ def read(path: Path, review: Problems) -> dict[str, Json]:
     document = _parse(text, path)
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must hold one JSON object, {{ … }}.", "`restbroker config init` creates an example.")
-    _refuse_twice(document, review)
+    _refuse_twice(document, problems)
     return document
 
 
-def _refuse_twice(document: dict[str, Json], review: Problems) -> None:
+def _refuse_twice(document: dict[str, Json], problems: Problems) -> None:
     inside: list[tuple[str, Json]] = [("", document)]
     for place, value in inside:
         if isinstance(value, _DuplicateNames):
             for name in value.names:
-                review.add(at(place, printable_name(name)), "appears twice; keep one of the two.")
+                problems.add(at(place, printable_name(name)), "appears twice; keep one of the two.")
         if isinstance(value, dict):
             inside += [(at(place, printable_name(name)), one) for name, one in value.items()]
         elif isinstance(value, list):

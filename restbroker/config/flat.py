@@ -77,13 +77,13 @@ class FlatKeys:
     )
     _target: Target = inline(Target, Target(), _flat)
 
-    def entry(self, kind: str, review: Problems) -> Target:
+    def entry(self, kind: str, problems: Problems) -> Target:
         """Return the flat keys as an entry of `Targets`, of this kind and with its name."""
         if self.rest_url is None:
             hint = "ejabberd's API is usually under /api."
-            review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", hint)
+            problems.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", hint)
         found = {"ServerVersion": self.server_version, "ApiVersion": self.api_version}
-        options = KindOptions(review.kinds[kind], {name: value for name, value in found.items() if value is not None})
+        options = KindOptions(problems.kinds[kind], {name: value for name, value in found.items() if value is not None})
         written = attrs.evolve(
             self._target.written,
             url=self.rest_url or DEFAULT_REST,
@@ -92,20 +92,20 @@ class FlatKeys:
         domain = self.jabber_domain
         return attrs.evolve(self._target, name=kind, kind=kind, written=written, default_host=domain, options=options)
 
-    def login(self, address: RestAddress, review: Problems) -> Credentials:
+    def login(self, address: RestAddress, problems: Problems) -> Credentials:
         """Return the credentials that `RestAuth` chooses, or, without it, those that were written.
 
-        None if there is no login, or if it has a problem, which is added to `review`.
+        None if there is no login, or if it has a problem, which is added to `problems`.
         """
-        basic = self._basic(address, review)
-        bearer = check_bearer("RestToken", review.try_secret("RestToken", self.rest_token), review)
+        basic = self._basic(address, problems)
+        bearer = check_bearer("RestToken", problems.try_secret("RestToken", self.rest_token), problems)
         match self.rest_auth:
             case "basic":
                 found: Credentials = basic
             case "bearer":
                 found = bearer or issued_login(basic, fallback=False)
             case _ if basic is not None and bearer is not None:
-                review.refuse("RestAuth", "choose basic or bearer, since both RestUser and RestToken are given.")
+                problems.refuse("RestAuth", "choose basic or bearer, since both RestUser and RestToken are given.")
                 return None
             case "auto" if bearer is None:
                 found = issued_login(basic, fallback=True)
@@ -114,26 +114,26 @@ class FlatKeys:
         if found is None and self.rest_auth in ("basic", "bearer"):
             wanted = "RestUser and RestPass" if self.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
             given = ("RestUser", "RestPass", "RestToken", "RestURL")
-            review.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.", *given)
+            problems.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.", *given)
             return None
         return found
 
-    def _basic(self, address: RestAddress, review: Problems) -> Basic | None:
-        password = review.try_secret("RestPass", self.rest_pass)
+    def _basic(self, address: RestAddress, problems: Problems) -> Basic | None:
+        password = problems.try_secret("RestPass", self.rest_pass)
         if self.rest_user is None:
-            if password is not None or review.is_wrong("RestPass"):
-                review.refuse("RestUser", "is missing or empty, although RestPass is given.")
+            if password is not None or problems.is_wrong("RestPass"):
+                problems.refuse("RestUser", "is missing or empty, although RestPass is given.")
             if address.credentials is not None:
                 hint = "Use RestUser and RestPassFile, so that the URL can be shown."
-                review.note("LoginInURL", "The login is taken from RestURL.", hint)
+                problems.note("LoginInURL", "The login is taken from RestURL.", hint)
             return address.credentials
         if address.credentials is not None:
-            review.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
+            problems.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
         if ":" in self.rest_user:
-            review.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
+            problems.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
         if password is None:
             if self.rest_pass is None:
-                review.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
+                problems.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
             return None
         return Basic(self.rest_user, password)
 

@@ -61,8 +61,8 @@ def defaults_of(options: Members) -> Defaults:
 class TargetCheck(Protocol):
     """Options that check their target."""
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target as it is to be used; add problems and notes about it to `review`."""
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target as it is to be used; add problems and notes about it to `problems`."""
         ...
 
 
@@ -93,8 +93,8 @@ def source_defaults_of(options: Members) -> SourceDefaults:
 class SourceCheck(Protocol):
     """Options that check their source."""
 
-    def check(self, source: "EventSource", at: At, review: Problems) -> "EventSource":
-        """Return the source as it is to be used; add problems and notes about it to `review`."""
+    def check(self, source: "EventSource", at: At, problems: Problems) -> "EventSource":
+        """Return the source as it is to be used; add problems and notes about it to `problems`."""
         ...
 
 
@@ -114,9 +114,9 @@ def expected_kind(kinds: Iterable[str], found: str) -> str:
     return f"expected one of {known}, found {describe(found)}."
 
 
-def note_no_login(target: Target, hint: str, review: Problems) -> None:
+def note_no_login(target: Target, hint: str, problems: Problems) -> None:
     """Add the note that no login for the target is configured."""
-    review.note("NoCredentials", f"No login for the server at {target.url} is given.", hint)
+    problems.note("NoCredentials", f"No login for the server at {target.url} is given.", hint)
 
 
 def with_broadcasts(patterns: tuple[str, ...], *own: str) -> tuple[str, ...]:

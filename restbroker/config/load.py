@@ -55,48 +55,48 @@ def load(
     kind. `sources` has the same for each kind of source of events. The keys in `without` are treated as not written.
     """
     collected = collect(path, environ, overrides)
-    review = collected.problems
-    review.kinds, review.sources = kinds, sources
+    problems = collected.problems
+    problems.kinds, problems.sources = kinds, sources
     given = {name: value for name, value in collected.values.items() if name not in without}
-    written = converter.read(Config, canonical_members(Config, given, "", review), review)
-    config = written.check(given, review)
-    if review.problems:
-        raise _unusable(review.problems, collected.path)
-    return LoadedConfig(config, tuple(review.notes), collected.path)
+    written = converter.read(Config, canonical_members(Config, given, "", problems), problems)
+    config = written.check(given, problems)
+    if problems.problems:
+        raise _unusable(problems.problems, collected.path)
+    return LoadedConfig(config, tuple(problems.notes), collected.path)
 
 
 def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> CollectedKeys:
     """Return the JSON value of each key; raise `ConfigError` if nothing is configured, or the file is broken."""
     found = document.find(path, environ)
-    review = Problems(found.parent if found is not None else Path(), environ)
+    problems = Problems(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
-        given = _redis_url(fold(Config, document.read(found, review), "", review), review)
+        given = _redis_url(fold(Config, document.read(found, problems), "", problems), problems)
     in_file = frozenset(given)
-    variables = _overlay(environ, given, review)
+    variables = _overlay(environ, given, problems)
     if found is None and not variables:
         raise document.missing_configuration()
     _override(given, variables)
     for name in overrides:
-        review.record_setter(name, f"{name} (flag)")
+        problems.record_setter(name, f"{name} (flag)")
     _override(given, overrides)
-    return CollectedKeys(found, in_file, given, review)
+    return CollectedKeys(found, in_file, given, problems)
 
 
-def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], review: Problems) -> dict[str, Json]:
+def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], problems: Problems) -> dict[str, Json]:
     if not any(name.startswith("RESTBROKER_") for name in environ):
         return {}
     from restbroker.config.variables import overlay  # of no use to most commands
 
-    return overlay(environ, given, review)
+    return overlay(environ, given, problems)
 
 
-def _redis_url(given: dict[str, Json], review: Problems) -> dict[str, Json]:
+def _redis_url(given: dict[str, Json], problems: Problems) -> dict[str, Json]:
     """Move a URL in `RedisHost`, which clients of the Go original wrote there, to `RedisURL`."""
     host = given.get("RedisHost")
     if not isinstance(host, str) or "://" not in host or "RedisURL" in given:
         return given
-    review.note("KeyMisspelt", "The URL in RedisHost is read as RedisURL.", "Rename the key to RedisURL.")
+    problems.note("KeyMisspelt", "The URL in RedisHost is read as RedisURL.", "Rename the key to RedisURL.")
     return {**{name: value for name, value in given.items() if name != "RedisHost"}, "RedisURL": host}
 
 

@@ -9,46 +9,46 @@ from restbroker.config.target import Auth, Basic, Bearer, Credentials, IssuedLog
 from restbroker.config.urls import RestAddress, is_loopback
 
 
-def login(auth: Auth | None, address: RestAddress, place: str, review: Problems) -> Credentials:
+def login(auth: Auth | None, address: RestAddress, place: str, problems: Problems) -> Credentials:
     """Return the credentials of an entry of `Targets` at `place`; None if it has none, or a problem was added."""
     where = at(place, "Auth")
     if auth is None:
         if address.credentials is not None:
             hint = "Use Auth with Basic and PassFile, so that the URL can be shown."
-            review.note("LoginInURL", f"The login is taken from {review.as_written(at(place, 'URL'))}.", hint)
+            problems.note("LoginInURL", f"The login is taken from {problems.as_written(at(place, 'URL'))}.", hint)
         return address.credentials
     if address.credentials is not None:
-        message = f"{where} is used, not the login in {review.as_written(at(place, 'URL'))}."
-        review.note("LoginInURL", message, "Remove it from the URL.")
+        message = f"{where} is used, not the login in {problems.as_written(at(place, 'URL'))}."
+        problems.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
         case Auth(basic=Basic() as basic, bearer=None, auto=None):
-            return basic.check(at(where, "Basic"), review)
+            return basic.check(at(where, "Basic"), problems)
         case Auth(basic=None, bearer=Bearer() as bearer, auto=None):
-            return bearer.check(at(where, "Bearer"), review)
+            return bearer.check(at(where, "Bearer"), problems)
         case Auth(basic=None, bearer=None, auto=Basic() as auto):
-            return issued_login(auto.check(at(where, "Auto"), review), fallback=True)
+            return issued_login(auto.check(at(where, "Auto"), problems), fallback=True)
         case Auth(basic=None, bearer=None, auto=None):
-            review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or remove it.")
+            problems.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or remove it.")
         case _:
             pass  # several, which the reader refuses
     return None
 
 
-def note_plain(url: Url, review: Problems) -> None:
+def note_plain(url: Url, problems: Problems) -> None:
     """Add a note if others can read a login on its way to this URL."""
     if url.scheme == "http" and url.socket is None and not is_loopback(url.host):
         hint = "Use https, or reach the server over loopback."
-        review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", hint)
+        problems.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", hint)
 
 
-def check_name_alone(where: str, user: str, review: Problems) -> None:
+def check_name_alone(where: str, user: str, problems: Problems) -> None:
     """Refuse a whole JID at a server that takes only the name of its user.
 
     Openfire's plugins answer 500 to a whole JID, as a server in trouble does (measured on REST API 1.3.10 and ofchat
     0.9.6).
     """
     if "@" in user:
-        review.refuse(where, "needs the administrator's name alone, such as admin, not a whole JID.")
+        problems.refuse(where, "needs the administrator's name alone, such as admin, not a whole JID.")
 
 
 def issued_login(login: Basic | None, *, fallback: bool) -> IssuedLogin | None:

@@ -36,17 +36,17 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
     return found
 
 
-def check_passwords(written: Secret | None, place: str, review: Problems) -> Secret | None:
+def check_passwords(written: Secret | None, place: str, problems: Problems) -> Secret | None:
     """Return the file of passwords that `place` names, after reading it once; None if there is none.
 
-    None also if it cannot be used, which becomes a problem in `review`.
+    None also if it cannot be used, which becomes a problem in `problems`.
     """
     if written is None or written.path is None:
         return None
-    passwords = Secret(path=review.base / written.path)
+    passwords = Secret(path=problems.base / written.path)
     try:
         passwords_in(passwords)
     except ConfigError as error:
-        review.refuse(place, error.message)
+        problems.refuse(place, error.message)
         return None
     return passwords

@@ -47,14 +47,14 @@ class Redis:
         "RedisSentinelPass", "The Sentinels' own password.", "A file with that password."
     )
 
-    def check(self, review: Problems) -> dict[str, Any]:
+    def check(self, problems: Problems) -> dict[str, Any]:
         """Return the fields of `Config` about Redis by name; `redis_url` has no password, and is "" after a problem."""
-        address = self._address(review)
-        password = review.try_secret("RedisPass", self.password)
+        address = self._address(problems)
+        password = problems.try_secret("RedisPass", self.password)
         if address is not None and address.password is not None and password is not None:
-            review.refuse("RedisPass", "is given beside a password in RedisURL; keep one of them.")
-        sentinel_password = review.try_secret("RedisSentinelPass", self.sentinel_password)
-        self._judge_sentinels(address, review)
+            problems.refuse("RedisPass", "is given beside a password in RedisURL; keep one of them.")
+        sentinel_password = problems.try_secret("RedisSentinelPass", self.sentinel_password)
+        self._judge_sentinels(address, problems)
         return {
             "redis_url": "" if address is None else address.url,
             "redis_password": password or (None if address is None else address.password),
@@ -63,40 +63,42 @@ class Redis:
             "redis_sentinel_password": sentinel_password,
         }
 
-    def _address(self, review: Problems) -> RedisAddress | None:
-        url = review.try_secret("RedisURL", self.url)
+    def _address(self, problems: Problems) -> RedisAddress | None:
+        url = problems.try_secret("RedisURL", self.url)
         if self.url is not None and url is None:
             return None
         try:
             text = redis_host(self.host) if self.host else DEFAULT_REDIS
             text = text if url is None else url.reveal()
-            has_password = self.password is not None or review.is_wrong("RedisPass")
+            has_password = self.password is not None or problems.is_wrong("RedisPass")
             return redis_address(text, self.database, password_beside=has_password)
         except BadUrl as bad:
             in_file = self.url is not None and self.url.path is not None
-            review.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
+            problems.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
             return None
 
-    def _judge_sentinels(self, address: RedisAddress | None, review: Problems) -> None:
-        if not self.sentinels and not review.is_wrong("RedisSentinels"):
+    def _judge_sentinels(self, address: RedisAddress | None, problems: Problems) -> None:
+        if not self.sentinels and not problems.is_wrong("RedisSentinels"):
             of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
             for place, value in (
                 ("RedisMaster", self.master),
                 ("RedisSentinelPassFile" if of_file else "RedisSentinelPass", self.sentinel_password),
             ):
                 if value is not None:
-                    review.add(place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.')
+                    problems.add(
+                        place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.'
+                    )
             return
         if self.master is None:
-            review.refuse(
+            problems.refuse(
                 "RedisMaster", "is missing or empty; it is the name under which Sentinel knows the Redis to use."
             )
         if address is None:
             return
         if address.url.startswith("unix:"):
-            review.refuse("RedisURL", "names a socket, but Sentinel gives host and port; use redis:// or rediss://.")
+            problems.refuse("RedisURL", "names a socket, but Sentinel gives host and port; use redis:// or rediss://.")
         elif self.host or (address.names_host and self.url is not None):
-            review.note(
+            problems.note(
                 "HostUnused",
                 "Host and port of RedisURL are not used: Sentinel names the current Redis.",
                 "Leave them out: redis:///0, or rediss:///0 for TLS.",

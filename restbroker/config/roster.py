@@ -37,17 +37,17 @@ class QueryKey:
 
     value: Secret = secret("Value", "The key.", "A file with the key.", NO_SECRET, mandatory="or ValueFile")
 
-    def check(self, place: str, review: Problems) -> "QueryKey | None":
-        """Return the key as it is to be used; None without a usable one, which becomes a problem in `review`."""
+    def check(self, place: str, problems: Problems) -> "QueryKey | None":
+        """Return the key as it is to be used; None without a usable one, which becomes a problem in `problems`."""
         where = at(place, "Value")
         if self.value == NO_SECRET:
-            review.refuse(where, "is missing or empty; it is the key in the address (or use ValueFile).")
+            problems.refuse(where, "is missing or empty; it is the key in the address (or use ValueFile).")
             return None
-        value = review.try_secret(where, self.value)
+        value = problems.try_secret(where, self.value)
         if value is None:
             return None
         if not _KEY.fullmatch(value.reveal()):
-            review.refuse(where, "must be of letters, digits and . _ ~ + / = - only, since it is part of an address.")
+            problems.refuse(where, "must be of letters, digits and . _ ~ + / = - only, since it is part of an address.")
         return QueryKey(value)
 
 
@@ -58,13 +58,13 @@ class RosterAuth:
     basic: Basic | None = key("Basic", "User and password: http://USER:PASS@… in Prosody.", secret=True)
     key: QueryKey | None = key("Key", "A key in the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",))
 
-    def check(self, place: str, review: Problems) -> Basic | QueryKey | None:
-        """Return the configured login; None after a problem, which is added to `review`."""
+    def check(self, place: str, problems: Problems) -> Basic | QueryKey | None:
+        """Return the configured login; None after a problem, which is added to `problems`."""
         if self.basic is not None:
-            return self.basic.check(at(place, "Basic"), review)
+            return self.basic.check(at(place, "Basic"), problems)
         if self.key is not None:
-            return self.key.check(at(place, "Key"), review)
-        review.refuse(place, "is empty; give exactly one of Basic and Key, or remove it.")
+            return self.key.check(at(place, "Key"), problems)
+        problems.refuse(place, "is empty; give exactly one of Basic and Key, or remove it.")
         return None
 
 
@@ -109,21 +109,21 @@ class Roster:
     auth: Basic | QueryKey | None = None
     longest_s: float = LONGEST_S
 
-    def check(self, targets: Sequence[Target], review: Problems) -> "Roster":
-        """Return the section as it is to be used; problems and notes go to `review`."""
+    def check(self, targets: Sequence[Target], problems: Problems) -> "Roster":
+        """Return the section as it is to be used; problems and notes go to `problems`."""
         written = self._auth_as_written
         host = self.bind[0]
-        auth = None if written is None else written.check("Roster.Auth", review)
+        auth = None if written is None else written.check("Roster.Auth", problems)
         if not is_loopback(host) and written is None:
-            if not review.is_wrong("Roster.Auth"):
-                review.add("Roster.Listen", f"{host} is open to others, and rosters have no login; {_HINT}.")
+            if not problems.is_wrong("Roster.Auth"):
+                problems.add("Roster.Listen", f"{host} is open to others, and rosters have no login; {_HINT}.")
         elif not is_loopback(host):
-            review.note(
+            problems.note(
                 "PlainRosters",
                 f"Rosters, and the login for them, go unencrypted from {host}.",
                 "Listen on a loopback address, or let only Prosody reach this one.",
             )
-        target = _target(self.target, targets, review)
+        target = _target(self.target, targets, problems)
         domain = self.domain or (target.default_host if target is not None else None)
         return attrs.evolve(
             self,
@@ -135,11 +135,11 @@ class Roster:
         )
 
 
-def _target(name: str | None, targets: Sequence[Target], review: Problems) -> Target | None:
+def _target(name: str | None, targets: Sequence[Target], problems: Problems) -> Target | None:
     if name is None:
         able = [target.name for target in targets if target.kind == KIND and not target.is_local]
         if able:
-            review.note(
+            problems.note(
                 "NoRosterTarget",
                 "Roster names no Target: Prosody does not learn of changes, and users see them at their next login.",
                 f'Add "Target": "{able[0]}" to it.',
@@ -147,14 +147,14 @@ def _target(name: str | None, targets: Sequence[Target], review: Problems) -> Ta
         return None
     found = next((target for target in targets if target.name == name), None)
     place = at("Targets", name)
-    if found is None and "Targets" not in review.misnamed:
+    if found is None and "Targets" not in problems.misnamed:
         known = ", ".join(target.name for target in targets)
-        review.refuse(
+        problems.refuse(
             "Roster.Target", f"there is no target {without_logins(name)!r}; these are configured: {known}.", place
         )
     elif found is not None and found.kind != KIND:
         why = f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters."
-        review.refuse("Roster.Target", why, at(place, "Kind"))
+        problems.refuse("Roster.Target", why, at(place, "Kind"))
     elif found is not None and found.is_local:
-        review.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")
+        problems.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")
     return found

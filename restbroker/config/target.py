@@ -30,15 +30,15 @@ class Basic:
     user: str = key("User", "The user, e.g. admin@example.org.", "", mandatory="always")
     password: Secret = secret("Pass", "The password.", "A file with the password.", NO_SECRET, mandatory="or PassFile")
 
-    def check(self, place: str, review: Problems) -> "Basic | None":
-        """Return user and password as they are to be used; None after a problem, which is added to `review`."""
-        password = review.try_secret(at(place, "Pass"), self.password)
+    def check(self, place: str, problems: Problems) -> "Basic | None":
+        """Return user and password as they are to be used; None after a problem, which is added to `problems`."""
+        password = problems.try_secret(at(place, "Pass"), self.password)
         if not self.user:
-            review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
+            problems.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
         elif ":" in self.user:
-            review.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
+            problems.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
         if self.password == NO_SECRET:
-            review.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
+            problems.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
             return None
         return Basic(self.user, password) if self.user and password is not None else None
 
@@ -64,24 +64,24 @@ class Bearer:
         "Pass", "That user's password.", "A file with that password.", mandatory="with User"
     )
 
-    def check(self, place: str, review: Problems) -> "Bearer | IssuedLogin | None":
-        """Return the token, or the login for which tokens are issued; None after a problem (in `review`)."""
+    def check(self, place: str, problems: Problems) -> "Bearer | IssuedLogin | None":
+        """Return the token, or the login for which tokens are issued; None after a problem (in `problems`)."""
         if self._user is not None or self._password is not None:
-            login = Basic(self._user or "", self._password or NO_SECRET).check(place, review)
+            login = Basic(self._user or "", self._password or NO_SECRET).check(place, problems)
             return None if login is None else IssuedLogin(login, fallback=False)
         where = at(place, "Token")
         if self.token == NO_SECRET:
-            review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
+            problems.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
             return None
-        return check_bearer(where, review.try_secret(where, self.token), review)
+        return check_bearer(where, problems.try_secret(where, self.token), problems)
 
 
-def check_bearer(place: str, token: Secret | None, review: Problems) -> Bearer | None:
+def check_bearer(place: str, token: Secret | None, problems: Problems) -> Bearer | None:
     """Return the token as credentials; None if there is none. A text that is no bearer token becomes a problem."""
     if token is None:
         return None
     if not _BEARER.fullmatch(token.reveal()):
-        review.refuse(place, "must be printable ASCII without blanks, as a bearer token is.")
+        problems.refuse(place, "must be printable ASCII without blanks, as a bearer token is.")
     return Bearer(token)
 
 

@@ -33,74 +33,74 @@ def server_context(files: CertFiles) -> ssl.SSLContext:
     return context
 
 
-def cert_files(files: CertFiles | None, place: str, review: Problems) -> CertFiles | None:
-    """Return the files, each read once; None if there are none, or they have a problem, which is added to `review`."""
+def cert_files(files: CertFiles | None, place: str, problems: Problems) -> CertFiles | None:
+    """Return the files, each read once; None if there are none, or for problems, which are added to `problems`."""
     if files is None:
         return None
     if files.cert == Path():
-        _refuse_key_alone(place, review)
+        _refuse_key_alone(place, problems)
         return None
     cert, key = (
-        _check_readable(files.cert, at(place, "CertFile"), review),
-        _check_readable(files.key, at(place, "KeyFile"), review),
+        _check_readable(files.cert, at(place, "CertFile"), problems),
+        _check_readable(files.key, at(place, "KeyFile"), problems),
     )
     if cert is None or (key is None and files.key is not None):
         return None
-    _try_certificate(TlsFiles(None, cert, key), place, review)
+    _try_certificate(TlsFiles(None, cert, key), place, problems)
     return CertFiles(cert, key)
 
 
-def tls_files(files: TlsFiles, place: str, url_place: str, review: Problems, *, is_used: bool) -> TlsFiles:
-    """Return the files, each read once; problems and notes go to `review`. `place` is that of `TLS`.
+def tls_files(files: TlsFiles, place: str, url_place: str, problems: Problems, *, is_used: bool) -> TlsFiles:
+    """Return the files, each read once; problems and notes go to `problems`. `place` is that of `TLS`.
 
     `is_used` says that the URL begins with https://; otherwise each file gets a note that it is not used.
     """
-    ca = _check_readable(files.ca, at(place, "CAFile"), review)
-    cert = _check_readable(files.cert, at(place, "CertFile"), review)
-    key = _check_readable(files.key, at(place, "KeyFile"), review)
+    ca = _check_readable(files.ca, at(place, "CAFile"), problems)
+    cert = _check_readable(files.cert, at(place, "CertFile"), problems)
+    key = _check_readable(files.key, at(place, "KeyFile"), problems)
     if files.key is not None and files.cert is None:
-        _refuse_key_alone(place, review)
+        _refuse_key_alone(place, problems)
     if ca is not None:
-        _try_authority(ca, at(place, "CAFile"), review)
+        _try_authority(ca, at(place, "CAFile"), problems)
     if cert is not None and (key is not None or files.key is None):
-        _try_certificate(TlsFiles(None, cert, key), place, review)
+        _try_certificate(TlsFiles(None, cert, key), place, problems)
     for member, given in (("CAFile", files.ca), ("CertFile", files.cert)):
         if given is not None and not is_used:
             message = f"{at(place, member)} is not used, since {url_place} begins with http://."
-            review.note("NoTLS", message, "Use https://.")
+            problems.note("NoTLS", message, "Use https://.")
     return TlsFiles(ca, cert, key)
 
 
-def _refuse_key_alone(place: str, review: Problems) -> None:
-    if not review.is_wrong(at(place, "CertFile")):
-        review.add(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+def _refuse_key_alone(place: str, problems: Problems) -> None:
+    if not problems.is_wrong(at(place, "CertFile")):
+        problems.add(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
 
 
-def _check_readable(written: Path | None, place: str, review: Problems) -> Path | None:
+def _check_readable(written: Path | None, place: str, problems: Problems) -> Path | None:
     if written is None:
         return None
-    path = review.base / written
+    path = problems.base / written
     try:
         text_of(path, "latin-1")
     except OSError as error:
-        review.refuse(place, f"{_printable(path)} cannot be read: {error.strerror}.")
+        problems.refuse(place, f"{_printable(path)} cannot be read: {error.strerror}.")
         return None
     return path
 
 
-def _try_authority(path: Path, place: str, review: Problems) -> None:
+def _try_authority(path: Path, place: str, problems: Problems) -> None:
     try:
         context_of(TlsFiles(path))
     except ssl.SSLError:
-        review.refuse(place, f"{_printable(path)} holds no certificate that can be read; it must be in PEM form.")
+        problems.refuse(place, f"{_printable(path)} holds no certificate that can be read; it must be in PEM form.")
 
 
-def _try_certificate(files: TlsFiles, place: str, review: Problems) -> None:
+def _try_certificate(files: TlsFiles, place: str, problems: Problems) -> None:
     try:
         context_of(files)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            review.refuse(
+            problems.refuse(
                 at(place, "KeyFile"),
                 f"{_printable(files.key)} is not the key of the certificate in {_printable(files.cert)}.",
             )
@@ -113,7 +113,7 @@ def _try_certificate(files: TlsFiles, place: str, review: Problems) -> None:
             )
         else:
             why = f"{_printable(files.cert)} and {_printable(files.key)} hold {unread}; both must be {form}."
-        review.refuse(at(place, "CertFile"), why)
+        problems.refuse(at(place, "CertFile"), why)
 
 
 def _printable(path: Path | None) -> str:

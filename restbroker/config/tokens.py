@@ -67,22 +67,22 @@ class Token:
     )
     flat: bool = False
 
-    def check(self, place: str, review: Problems) -> tuple["Token", list[_Placed]]:
+    def check(self, place: str, problems: Problems) -> tuple["Token", list[_Placed]]:
         """Return the token as it is to be used, and each of its secrets behind the place where it stands."""
         where, previous = at(place, "Secret"), at(place, "PreviousSecret")
         if is_blank(self._current):
             why = "the token's jobs carry it or sign with it (or use SecretFile)"
-            review.refuse(where, f"is missing or empty; {why}.")
+            problems.refuse(where, f"is missing or empty; {why}.")
         if self._previous is not None and is_blank(self._previous):
-            review.refuse(previous, "is empty; remove it.")
+            problems.refuse(previous, "is empty; remove it.")
         placed: list[_Placed] = []
         for member, written in ((where, self._current), (previous, self._previous)):
-            if not is_blank(written) and (tried := review.try_secret(member, written)) is not None:
+            if not is_blank(written) and (tried := problems.try_secret(member, written)) is not None:
                 placed.append((member if tried.path is None else f"{member}File", tried))
         for member, one in placed:
             if self.signed and len(one.reveal()) < _LEAST_SIGNED:
                 wanted = f"at least {_LEAST_SIGNED} characters for a token that signs, found fewer"
-                review.refuse(member, f"expected {wanted}; anyone who sees a signed job could guess it.")
+                problems.refuse(member, f"expected {wanted}; anyone who sees a signed job could guess it.")
         secrets = tuple(one for _, one in placed)
         is_signed, of_queue = bool(self.signed), self.signed == "queue"
         token = attrs.evolve(
@@ -91,37 +91,37 @@ class Token:
         return token, placed
 
 
-def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Problems) -> tuple[Token, ...]:
-    """Return every token as it is to be used, the flat one first; problems go to `review`."""
+def check_tokens(flat: Secret | None, tokens: Sequence[Token], problems: Problems) -> tuple[Token, ...]:
+    """Return every token as it is to be used, the flat one first; problems go to `problems`."""
     found: list[Token] = []
     placed: list[list[_Placed]] = []
-    is_needed = not tokens and not review.is_wrong("Tokens")
-    if (flat is not None or is_needed) and (one := _check_flat(flat, review)) is not None:
+    is_needed = not tokens and not problems.is_wrong("Tokens")
+    if (flat is not None or is_needed) and (one := _check_flat(flat, problems)) is not None:
         found.append(Token(FLAT_TOKEN, (one,), flat=True))
         placed.append([("Token", one)])
     for written in tokens:
         place = at("Tokens", written.name)
         if written.name == FLAT_TOKEN and flat is not None:
-            review.add(place, "is the name of the token that Token gives; choose another, or remove Token.")
-        token, secrets = written.check(place, review)
+            problems.add(place, "is the name of the token that Token gives; choose another, or remove Token.")
+        token, secrets = written.check(place, problems)
         found.append(token)
         placed.append(secrets)
-    _refuse_shared(placed, review)
+    _refuse_shared(placed, problems)
     return tuple(found)
 
 
-def _check_flat(written: Secret | None, review: Problems) -> Secret | None:
+def _check_flat(written: Secret | None, problems: Problems) -> Secret | None:
     if is_blank(written):
         hint = "it is the token that each job must carry (or use TokenFile, or Tokens)."
-        review.refuse("Token", f"is missing or empty; {hint}")
+        problems.refuse("Token", f"is missing or empty; {hint}")
         return None
-    return review.try_secret("Token", written, maker=_MAKER)
+    return problems.try_secret("Token", written, maker=_MAKER)
 
 
-def _refuse_shared(placed: Sequence[Sequence[_Placed]], review: Problems) -> None:
+def _refuse_shared(placed: Sequence[Sequence[_Placed]], problems: Problems) -> None:
     seen: dict[str, tuple[int, str]] = {}
     for number, secrets in enumerate(placed):
         for place, one in secrets:
             owner, first = seen.setdefault(one.reveal(), (number, place))
             if owner != number:
-                review.refuse(place, f"is the same secret as {review.as_written(first)}; each token needs its own.")
+                problems.refuse(place, f"is the same secret as {problems.as_written(first)}; each token needs its own.")

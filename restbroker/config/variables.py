@@ -27,7 +27,7 @@ _OTHER_VARIABLES = ("CONFIG", "FAST", "REDIS_SERVER")
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
 
 
-def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Problems) -> dict[str, Json]:
+def overlay(environ: Mapping[str, str], below: Mapping[str, Json], problems: Problems) -> dict[str, Json]:
     """Return the keys that variables set; if one sets a part of an object, with the rest of it from `below`."""
     known = spellings(Config)
     found: dict[str, Json] = {}
@@ -35,7 +35,7 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Probl
     for variable in sorted(environ):
         rest = variable.removeprefix(PREFIX)
         if variable == FAST and environ[variable] not in ("", "0", "1"):
-            review.refuse(FAST, f"expected 0 or 1, found {environ[variable][:60]!r}.")
+            problems.refuse(FAST, f"expected 0 or 1, found {environ[variable][:60]!r}.")
         if rest == variable or rest in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(rest) or not environ[variable]:
             continue
         head, *parts = rest.split("__")
@@ -43,12 +43,12 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Probl
         if key is None:
             meant = nearest(Config, head.replace("_", ""))
             hint = f"; did you mean {meant}?" if meant else "."
-            review.note("UnknownVariable", f"The variable {variable} is not a key of restbroker{hint}")
+            problems.note("UnknownVariable", f"The variable {variable} is not a key of restbroker{hint}")
             continue
         under = found.get(key.name, below.get(key.name))
         place = key.name
         found[key.name] = _set(
-            key.type, under, parts, text=environ[variable], place=place, variable=variable, review=review
+            key.type, under, parts, text=environ[variable], place=place, variable=variable, problems=problems
         )
     return found
 
@@ -60,20 +60,20 @@ def _set(
     text: str,
     place: str,
     variable: str,
-    review: Problems,
+    problems: Problems,
 ) -> Json:
     """Return `under` with the part at the end of the path `parts` set to what `text` says."""
     said = notation_of(annotation)
     if not parts:
-        review.record_setter(place, variable, text)
+        problems.record_setter(place, variable, text)
         return said.from_text(text) if isinstance(said, Form) else json_or_text(text)
     members = dict(under) if isinstance(under, Mapping) else {}
     name = _member(said, parts[0], members)
     where = at(place, name)
     if isinstance(said, Keys):
-        _drop_conflicting(said.members, name, members, place=place, review=review)
+        _drop_conflicting(said.members, name, members, place=place, problems=problems)
     members[name] = _set(
-        _inside(said, name), members.get(name), parts[1:], text=text, place=where, variable=variable, review=review
+        _inside(said, name), members.get(name), parts[1:], text=text, place=where, variable=variable, problems=problems
     )
     return members
 
@@ -116,11 +116,11 @@ def _inside(said: Notation, name: str) -> Any:  # noqa: ANN401  a type
             return AnyValue
 
 
-def _drop_conflicting(kind: Members, name: str, members: dict[str, Json], place: str, review: Problems) -> None:
+def _drop_conflicting(kind: Members, name: str, members: dict[str, Json], place: str, problems: Problems) -> None:
     """Remove from `members` the file's other way to say the same as `name`, but not one that another variable set."""
     for pair in exclusive_pairs(kind):
         if name in pair:
             for other in pair:
-                if not review.is_set(at(place, other)):
+                if not problems.is_set(at(place, other)):
                     for spelt in [member for member in members if member.lower() == other.lower() and other != name]:
                         del members[spelt]

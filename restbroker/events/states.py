@@ -60,9 +60,9 @@ class StatesInRedis:
             self._ended.discard(state.place)
             self._changed.set()
 
-    def watch(self, place: StateKey, facts: Callable[[], StreamInfo]) -> None:
-        """Add what `facts` returns to the state of this place whenever it is written, until `end`."""
-        self._facts[place] = facts
+    def watch(self, place: StateKey, read_info: Callable[[], StreamInfo]) -> None:
+        """Add what `read_info` returns to the state of this place whenever it is written, until `end`."""
+        self._facts[place] = read_info
 
     def end(self, place: StateKey) -> None:
         """Remove the state of this place, where nothing is read any more."""
@@ -123,9 +123,9 @@ class StatesOfSource:
         where = (self.source, self.kind, self.states.process, user)
         self.states.put(SourceState(*where, now_s, code, message, hint))
 
-    def watch(self, user: str, facts: Callable[[], StreamInfo]) -> None:
-        """Add what `facts` returns to the state of this user's stream whenever it is written, until `end`."""
-        self.states.watch((self.source, self.states.process, user), facts)
+    def watch(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
+        """Add what `read_info` returns to the state of this user's stream whenever it is written, until `end`."""
+        self.states.watch((self.source, self.states.process, user), read_info)
 
     def end(self, user: str) -> None:
         """Remove the state of this user's stream, which this process does not read any more."""

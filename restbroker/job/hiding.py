@@ -342,12 +342,12 @@ def _visible_words(line: str, places: list[int], shown: frozenset[str]) -> Itera
             yield start, end
 
 
-def _of_text(told: Text) -> Iterator[Spelling]:
+def _of_text(secret: Text) -> Iterator[Spelling]:
     """Yield what is masked of texts that name a secret: where in them it stands is unknown."""
     short: set[str] = set()
-    shown = {line for line in told.visible.split("\n") if len(line) < SHORTEST_ANYWHERE}
-    shown_words = set(_WORD.findall(told.visible))
-    for form in chain(*map(escapes.forms, {told.text, SURROGATE.sub("\ufffd", told.text)})):
+    shown = {line for line in secret.visible.split("\n") if len(line) < SHORTEST_ANYWHERE}
+    shown_words = set(_WORD.findall(secret.visible))
+    for form in chain(*map(escapes.forms, {secret.text, SURROGATE.sub("\ufffd", secret.text)})):
         short.update(_SHORT.findall(form))
         lines = form.split("\n")
         short.update(line for line in lines if _SHORTEST <= len(line) < SHORTEST_ANYWHERE or FLOAT.fullmatch(line))
@@ -360,7 +360,7 @@ def _of_text(told: Text) -> Iterator[Spelling]:
         yield from _ANYTHING
         return
     yield from chain.from_iterable(map(spellings, short - shown))
-    yield from ((text, _SHOWN) for text in {told.visible, *shown} if text)
+    yield from ((text, _SHOWN) for text in {secret.visible, *shown} if text)
 
 
 def _with_plus(form: str) -> set[str]:

@@ -153,17 +153,17 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
 
 
-def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:
+def settle_crashed(orphan: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:
     """Return the settlement of an at-most-once job that was about to be sent when its process died.
 
     `specs` returns the `CommandSpec` of an endpoint from its target's catalogue, or None. `now_s`: epoch seconds.
     """
-    return _settle_orphan(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
+    return _settle_orphan(orphan, now_s, lambda command: reason_of(specs(command), _CRASHED))
 
 
-def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
+def settle_poisoned(orphan: OrphanedJob, now_s: float) -> Dead:
     """Return the settlement of a job that was alone in progress when its process died once more: it becomes dead."""
-    return _settle_orphan(fallen, now_s, lambda _: _POISON)
+    return _settle_orphan(orphan, now_s, lambda _: _POISON)
 
 
 def returns_to(raw: bytes, queue: str) -> bool:
@@ -176,19 +176,19 @@ def returns_to(raw: bytes, queue: str) -> bool:
     return fields is not None and is_fit(fields, queue)
 
 
-def _settle_orphan(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
-    spare = digest(fallen.raw)[:24]
-    entry = read(fallen.raw, fallen.queue, spare)
+def _settle_orphan(orphan: OrphanedJob, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
+    spare = digest(orphan.raw)[:24]
+    entry = read(orphan.raw, orphan.queue, spare)
     if isinstance(entry, NotAJob):
         reason = reason_for("")
         fields = retry.wrap_unreadable(
-            fallen.raw, queue=fallen.queue, jid=spare, reason_code=reason.code, message=reason.text, now_s=now_s
+            orphan.raw, queue=orphan.queue, jid=spare, reason_code=reason.code, message=reason.text, now_s=now_s
         )
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)
     reason = reason_for(command or "")
     job = attrs.evolve(entry, fields=display.with_command_name(entry.fields, command), maybe_run=entry.maybe_run + 1)
-    context = _job_of_orphan(fallen, job, now_s, command or "")
+    context = _job_of_orphan(orphan, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
     return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome="uncertain")), replies)
 
@@ -205,15 +205,15 @@ def make_kill_replies(killed: OrphanedJob, now_s: float, reason: Reason) -> tupl
     return make_replies(job, failed_answer("rejected", reason, None), _job_of_orphan(killed, job, now_s, command))
 
 
-def _job_of_orphan(fallen: OrphanedJob, job: Job, now_s: float, command: str) -> Context:
+def _job_of_orphan(orphan: OrphanedJob, job: Job, now_s: float, command: str) -> Context:
     policy = Policy(SidekiqBackoff())
-    if fallen.responses is not None:
-        names = fallen.responses
+    if orphan.responses is not None:
+        names = orphan.responses
         policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
     # Its token was found right: a job whose token is wrong dies before it is marked, and crashes nothing; and a
     # person's command looks at it before it names a response queue.
     reply_id = arguments.token_and_reply_id(job.fields.get("args"))[1]
-    reply_jid = spare_jid(fallen.identity, fallen.ticket)
+    reply_jid = spare_jid(orphan.identity, orphan.ticket)
     return Context(
         policy,
         now_s=now_s,
@@ -222,7 +222,7 @@ def _job_of_orphan(fallen: OrphanedJob, job: Job, now_s: float, command: str) ->
         reply_jid=reply_jid,
         command=command,
         reply_id=reply_id,
-        queues=fallen.queues,
+        queues=orphan.queues,
     )
 
 

@@ -124,7 +124,7 @@ class _Run:
         """Act on the jobs with these names; yield after each batch."""
         each, shown, found_now = list(dict.fromkeys(names)), self.selection.inventory, Inventory(self.zset)
         for start in range(0, len(each), batch):
-            looks, missing = [], []
+            views, missing = [], []
             for name in each[start : start + batch]:
                 found = find.locate(self.tally.client, self.zset, name)
                 if found.member is None:
@@ -136,11 +136,11 @@ class _Run:
                     self.tally.refused[_NOT_AS_SHOWN] += 1
                 else:
                     found_now.add([found.member])
-                    looks.append(look := JobView(*found.member, self.tally.context))
+                    views.append(view := JobView(*found.member, self.tally.context))
                     # A key tells people nothing, and is none any more afterwards.
-                    called = hiding.mask_secrets(look.jid or look.key, self.tally.context.secrets)
-                    self.tally.where = self.tally.where.replace(look.key, called)
-            self._act_on(looks, len(looks))
+                    called = hiding.mask_secrets(view.jid or view.key, self.tally.context.secrets)
+                    self.tally.where = self.tally.where.replace(view.key, called)
+            self._act_on(views, len(views))
             progress = self.tally.progress
             missing = [*progress.missing, *missing]
             self.tally.progress = attrs.evolve(progress, missing=tuple(missing), inventory=found_now)
@@ -161,12 +161,12 @@ class _Run:
         while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
             if not dry_run and meant.is_behind(part.members[0][1]):
                 return
-            looks = [JobView(raw, score, self.tally.context) for raw, score in part.members]
+            views = [JobView(raw, score, self.tally.context) for raw, score in part.members]
             there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
-            count, matched = self._matching(looks, there, where, batch)
+            count, matched = self._matching(views, there, where, batch)
             if dry_run:
                 meant.add(part.members[n] for n in there[:count])
-            codes = self._act_on([looks[n] for n in matched], count)
+            codes = self._act_on([views[n] for n in matched], count)
             moved = {n for n, code in zip(matched, codes, strict=True) if isinstance(code, Applied | Gone)}
             place = part.behind(matched[-1] + 1 if len(matched) == batch else None, set() if dry_run else moved)
             progress = self.tally.progress
@@ -176,39 +176,39 @@ class _Run:
             yield
 
     def _matching(
-        self, looks: Sequence[JobView], there: Sequence[int], where: Where, batch: int
+        self, views: Sequence[JobView], there: Sequence[int], where: Where, batch: int
     ) -> tuple[int, list[int]]:
         """Return how many of those that are `there` were checked, and which of them are to be done: at most `batch`."""
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
-            if not is_moved_already(looks[n], self.tally.action) and looks[n].matches(where):
+            if not is_moved_already(views[n], self.tally.action) and views[n].matches(where):
                 matched.append(n)
             if len(matched) == batch:
                 return count, matched
         return len(there), matched
 
-    def _act_on(self, looks: Sequence[JobView], looked_at: int) -> list[Outcome]:
+    def _act_on(self, views: Sequence[JobView], looked_at: int) -> list[Outcome]:
         """Act on these jobs; return what became of each."""
         edited: dict[str, JobView] = {}
-        now_s = self.tally.progress.began_s if self.tally.dry_run or not looks else time_s(self.tally.client)
+        now_s = self.tally.progress.began_s if self.tally.dry_run or not views else time_s(self.tally.client)
 
-        def planner(look: JobView) -> Placement | Refusal:
-            planned = self._plan(look, now_s)
+        def planner(view: JobView) -> Placement | Refusal:
+            planned = self._plan(view, now_s)
             if self.tally.action.verb == "edit" and isinstance(planned, Placement) and planned.new is not None:
-                edited[look.key] = JobView(planned.new, look.score, self.tally.context)
+                edited[view.key] = JobView(planned.new, view.score, self.tally.context)
             return planned
 
         if self.tally.dry_run:
-            outcomes: list[Outcome] = [one if isinstance(one, Refusal) else Applied() for one in map(planner, looks)]
+            outcomes: list[Outcome] = [one if isinstance(one, Refusal) else Applied() for one in map(planner, views)]
         else:
-            outcomes = carry_out(self.tally.client, self.zset, looks, plan=planner, before=self.tally.begin)
-            claims.release(self.tally.client, self.tally.action.verb, looks, outcomes)
-        for look, outcome in zip(looks, outcomes, strict=True) if edited else ():
+            outcomes = carry_out(self.tally.client, self.zset, views, plan=planner, before=self.tally.begin)
+            claims.release(self.tally.client, self.tally.action.verb, views, outcomes)
+        for job, outcome in zip(views, outcomes, strict=True) if edited else ():
             if isinstance(outcome, Applied):
-                self.tally.preview(look, edited[look.key])
-        self.tally.count(looks, outcomes, looked_at)
+                self.tally.preview(job, edited[job.key])
+        self.tally.count(views, outcomes, looked_at)
         return outcomes
 
-    def _plan(self, look: JobView, now_s: float) -> Placement | Refusal:
+    def _plan(self, view: JobView, now_s: float) -> Placement | Refusal:
         self._planned += 1
-        return plan(look, self.zset, self.tally.action, now_s=now_s, unique=self._planned)
+        return plan(view, self.zset, self.tally.action, now_s=now_s, unique=self._planned)

@@ -24,7 +24,7 @@ _TWIN: Final = "An identical job is there already."
 def carry_out(
     client: Client,
     zset: SortedSet,
-    looks: Sequence[JobView],
+    views: Sequence[JobView],
     plan: Callable[[JobView], Placement | Refusal],
     before: Callable[[], None],
 ) -> list[Outcome]:
@@ -35,11 +35,11 @@ def carry_out(
     changed.
     """
     outcomes: dict[int, Outcome] = {}
-    pending = list(range(len(looks)))
+    pending = list(range(len(views)))
     for _ in range(_MOST_CLASHES):
         going: list[tuple[int, Placement]] = []
         for number in pending:
-            planned = plan(looks[number])
+            planned = plan(views[number])
             if isinstance(planned, Refusal):
                 outcomes[number] = planned
             else:
@@ -49,18 +49,18 @@ def carry_out(
         codes = sets.place(client, zset, [placing for _, placing in going])
         outcomes |= {number: code for (number, _), code in zip(going, codes, strict=True)}
         pending = [number for number, _ in going if isinstance(outcomes[number], Clash)]
-    return [outcomes[number] for number in range(len(looks))]
+    return [outcomes[number] for number in range(len(views))]
 
 
-def foreign_queues_of(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+def foreign_queues_of(views: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
     """Yield the foreign queue of each job that was sent to one, or that stayed because it would have been.
 
     A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.
     """
-    for look, outcome in zip(looks, outcomes, strict=True):
-        queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
+    for view, outcome in zip(views, outcomes, strict=True):
+        queue = foreign_queue(view, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
         if queue is not None:
-            yield hiding.mask_secrets(queue, look.context.secrets)
+            yield hiding.mask_secrets(queue, view.context.secrets)
 
 
 def reason_left(outcome: Outcome) -> str | None:

@@ -116,61 +116,61 @@ def require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("The queue or the reason is not UTF-8.", "Give it as UTF-8.") from None
 
 
-def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
+def plan(view: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     """Return where the job goes, or why it stays.
 
     `unique` (microseconds) is added to scores, so that the jobs of one action get different ones, and to equal jobs, so
     that they differ.
     """
     if action.verb == "delete":
-        return Placement(look.raw)
-    fields = look.fields
-    if fields is None or not look.is_job:
+        return Placement(view.raw)
+    fields = view.fields
+    if fields is None or not view.is_job:
         return NOT_A_JOB
-    if not action.foreign_queues and foreign_queue(look, action) is not None:
+    if not action.foreign_queues and foreign_queue(view, action) is not None:
         return FOREIGN
     match action.verb:
         case "retry":
-            return _refusal(look, action) or _retry(look, fields, zset, now_s)
+            return _refusal(view, action) or _retry(view, fields, zset, now_s)
         case "kill":
-            return _kill(look, fields, action, now_s=now_s, unique=unique)
+            return _kill(view, fields, action, now_s=now_s, unique=unique)
         case "reschedule":
-            return _reschedule(look, fields, zset, action=action, unique=unique)
+            return _reschedule(view, fields, zset, action=action, unique=unique)
         case "move":
-            return _move(look, fields, zset, action)
+            return _move(view, fields, zset, action)
         case "edit":
-            return _edit(look, zset, action, now_s=now_s, unique=unique)
+            return _edit(view, zset, action, now_s=now_s, unique=unique)
         case _:
             assert_never(action.verb)
 
 
-def foreign_queue(look: JobView, action: Action) -> str | None:
+def foreign_queue(view: JobView, action: Action) -> str | None:
     """Return the foreign queue that the action sends the job to, now or when it is due; None if there is none."""
-    queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
-    return queue if queue and look.context.target(queue) is None else None
+    queue = action.queue if action.verb == "move" else view.queue if action.verb in REPLAYS else None
+    return queue if queue and view.context.target(queue) is None else None
 
 
-def _refusal(look: JobView, action: Action) -> Refusal | None:
-    if look.queue is None:
+def _refusal(view: JobView, action: Action) -> Refusal | None:
+    if view.queue is None:
         return NO_QUEUE
-    return MAY_HAVE_RUN if look.may_have_run and not look.repeat_safe and not action.repeat_unsafe else None
+    return MAY_HAVE_RUN if view.may_have_run and not view.repeat_safe and not action.repeat_unsafe else None
 
 
-def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
+def _retry(view: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
     """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
-    again = _reset_fields(fields, look)
+    again = _reset_fields(fields, view)
     if zset != "schedule":
-        again = _lower_retry_count(again, look)
+        again = _lower_retry_count(again, view)
     if zset == "dead":
-        again = _lift_expiry(again, look, now_s)
+        again = _lift_expiry(again, view, now_s)
     again.pop("at", None)
     again["enqueued_at"] = fractional(now_s)
-    return Placement(look.raw, queue=look.queue, new=rubyjson.dumps(again))
+    return Placement(view.raw, queue=view.queue, new=rubyjson.dumps(again))
 
 
-def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placement | Refusal:
+def _kill(view: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placement | Refusal:
     moment_s = retry.stamp(now_s, unique)
-    dead = repair(_reset_fields(fields, look), look.queue or "default")
+    dead = repair(_reset_fields(fields, view), view.queue or "default")
     said = kill_text(action)
     if not isinstance(dead.get("error_class"), str):
         dead |= {"error_class": "Killed", "error_message": said[: retry.ERROR_MESSAGE_LIMIT]}
@@ -178,7 +178,7 @@ def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: floa
         dead["failed_at"] = moment_s
     entry: dict[str, Json] = {"at": moment_s, "status": None, "outcome": "killed", "code": "Killed", "ms": 0.0}
     dead[retry.ATTEMPTS_FIELD] = retry.attempts(fields, {**entry, "excerpt": said[:200]})
-    return Placement(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
+    return Placement(view.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
 
 
 def kill_text(action: Action) -> str:
@@ -187,111 +187,111 @@ def kill_text(action: Action) -> str:
 
 
 def _reschedule(
-    look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
+    view: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
 ) -> Placement | Refusal:
     # Sidekiq Web takes out all entries of one score to act on one of them.
     at_s = (action.at_s or 0.0) + unique / 1e6
     if zset != "dead":
-        return Placement(look.raw, zset=zset, score=at_s)
-    refusal = _refusal(look, action)
+        return Placement(view.raw, zset=zset, score=at_s)
+    refusal = _refusal(view, action)
     if refusal is not None:
         return refusal
-    again = _lift_expiry(_lower_retry_count(_reset_fields(fields, look), look), look, at_s)
-    again = repair(again, look.queue or "default")
-    return Placement(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
+    again = _lift_expiry(_lower_retry_count(_reset_fields(fields, view), view), view, at_s)
+    again = repair(again, view.queue or "default")
+    return Placement(view.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
-def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Refusal:
-    if is_moved_already(look, action):
+def _move(view: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Refusal:
+    if is_moved_already(view, action):
         return Refusal("")
-    if (bound := _bound(look, fields, action)) is not None:
+    if (bound := _bound(view, fields, action)) is not None:
         return bound
-    return Placement(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
+    return Placement(view.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _edit(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
-    done = _apply_edit(look, action, now_s, unique)
+def _edit(view: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
+    done = _apply_edit(view, action, now_s, unique)
     if isinstance(done, Refusal):
         return done
     if action.edit is None or not action.edit.retry:
-        return Placement(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
-    return attrs.evolve(_retry(look, done.fields, zset, now_s), queue=done.queue)
+        return Placement(view.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, view)))
+    return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue)
 
 
-def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> EditedJob | Refusal:
+def _apply_edit(view: JobView, action: Action, now_s: float, unique: int) -> EditedJob | Refusal:
     assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
-    done = edit_job(action.edit, look, action.who, retry.stamp(now_s, unique))
+    done = edit_job(action.edit, view, action.who, retry.stamp(now_s, unique))
     if done is None:
         return UNCHANGED
     if isinstance(done, str):
         return Refusal(done)
     # Another command repeats nothing: what the first one did, if it ran, stays as well.
-    is_harmless = not done.is_another and (not action.edit.retry or look.repeat_safe)
-    if look.may_have_run and not is_harmless and not action.repeat_unsafe:
+    is_harmless = not done.is_another and (not action.edit.retry or view.repeat_safe)
+    if view.may_have_run and not is_harmless and not action.repeat_unsafe:
         return MAY_HAVE_RUN_BEFORE
     return done
 
 
-def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placement | Refusal:
+def plan_waiting(view: JobView, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     """Return where a job that waits in a queue goes, or why it stays; an edited job keeps its place.
 
     `unique` (microseconds) makes equal jobs differ in the set that they go to.
     """
     if action.verb == "delete":
-        return Placement(look.raw)
-    fields = look.fields
-    if fields is None or not look.is_job:
+        return Placement(view.raw)
+    fields = view.fields
+    if fields is None or not view.is_job:
         return NOT_A_JOB
     if action.verb == "edit":
-        done = _apply_edit(look, action, now_s, unique)
+        done = _apply_edit(view, action, now_s, unique)
         return (
-            done if isinstance(done, Refusal) else Placement(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
+            done if isinstance(done, Refusal) else Placement(view.raw, new=rubyjson.dumps(_with_jid(done.fields, view)))
         )
     if action.verb == "kill":
         # What is found again in the set is led back by its own word.
-        return _kill(look, {**fields, "queue": look.queue}, action, now_s=now_s, unique=unique)
-    if (bound := _bound(look, fields, action)) is not None:
+        return _kill(view, {**fields, "queue": view.queue}, action, now_s=now_s, unique=unique)
+    if (bound := _bound(view, fields, action)) is not None:
         return bound
-    return Placement(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
+    return Placement(view.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Refusal | None:
+def _bound(view: JobView, fields: Mapping[str, Json], action: Action) -> Refusal | None:
     """Return why a job cannot be moved to this queue; None if it can.
 
     It cannot if its signature covers another queue, or if what is hidden of it would be shown there.
     """
-    if _reveals_value(look, fields, action):
+    if _reveals_value(view, fields, action):
         return SHOWN_THERE
     if signing.queue_bound_signature(fields) is None:
         return None
     first = signing.accepted_queue(fields)
     if first is None:
         return SIGNED_FOR_A_QUEUE
-    target = look.context.target(first)
-    if target is not None and target == look.context.target(action.queue):
+    target = view.context.target(first)
+    if target is not None and target == view.context.target(action.queue):
         return None
     return Refusal(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
 
 
-def _reveals_value(look: JobView, fields: Mapping[str, Json], action: Action) -> bool:
+def _reveals_value(view: JobView, fields: Mapping[str, Json], action: Action) -> bool:
     """Tell whether the new queue's target would show a value that the target of its present queue hides."""
-    specs = [look.context.spec(queue, look.command) for queue in (look.queue, action.queue)]
+    specs = [view.context.spec(queue, view.command) for queue in (view.queue, action.queue)]
     if specs[0] == specs[1]:
         return False
-    bodies, hides = look.context.show_bodies, redact.hides_of(frozenset())
+    bodies, hides = view.context.show_bodies, redact.hides_of(frozenset())
     was, now = (redact.job(fields, spec, show_bodies=bodies, hides=hides)["args"] for spec in specs)
     return not keeps_hidden(was, now)
 
 
-def is_moved_already(look: JobView, action: Action) -> bool:
+def is_moved_already(view: JobView, action: Action) -> bool:
     """Tell whether a move would change nothing: the job stays in its set and already names the new queue."""
-    fields = look.fields
-    if action.verb != "move" or fields is None or not look.is_job:
+    fields = view.fields
+    if action.verb != "move" or fields is None or not view.is_job:
         return False
-    return "queue" in fields and look.queue == action.queue
+    return "queue" in fields and view.queue == action.queue
 
 
-def _reset_fields(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
+def _reset_fields(fields: Mapping[str, Json], view: JobView) -> dict[str, Json]:
     """Return the fields after a person's decision, with a job id.
 
     The count of how often it may have run restarts, but the fact that it may have run is kept.
@@ -299,20 +299,20 @@ def _reset_fields(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
     again = dict(fields)
     if again.pop(UNCERTAIN_FIELD, None):
         again[MAY_HAVE_RUN_FIELD] = True
-    return _with_jid(again, look)
+    return _with_jid(again, view)
 
 
-def _lift_expiry(fields: dict[str, Json], look: JobView, at_s: float) -> dict[str, Json]:
+def _lift_expiry(fields: dict[str, Json], view: JobView, at_s: float) -> dict[str, Json]:
     """Return the fields of a job that a person takes out of the dead set: it is worth doing at `at_s`, they say."""
-    return dict(expiry.lift(fields, look.context.expire_s(look.queue, look.command), at_s))
+    return dict(expiry.lift(fields, view.context.expire_s(view.queue, view.command), at_s))
 
 
-def _with_jid(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
-    return fields if look.jid is not None else {**fields, "jid": look.jid_then}
+def _with_jid(fields: dict[str, Json], view: JobView) -> dict[str, Json]:
+    return fields if view.jid is not None else {**fields, "jid": view.jid_then}
 
 
-def _lower_retry_count(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
+def _lower_retry_count(fields: dict[str, Json], view: JobView) -> dict[str, Json]:
     """Lower the retry count by one, since a retry that a person orders costs no try."""
-    if look.count is not None:
-        fields["retry_count"] = max(look.count - 1, -1)
+    if view.count is not None:
+        fields["retry_count"] = max(view.count - 1, -1)
     return fields

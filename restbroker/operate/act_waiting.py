@@ -190,9 +190,9 @@ class _Run:
             pieces, looked_at = pieces + 1, 0
             for rank, raw in piece.with_ranks:
                 looked_at += 1
-                look = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
-                if self._is_selected(look):
-                    found.append((rank, look))
+                view = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
+                if self._is_selected(view):
+                    found.append((rank, view))
                 if len(found) == MOST_TAKEN or self._is_enough(found):
                     break
             rank -= 1
@@ -222,10 +222,10 @@ class _Run:
     def _is_enough(self, found: Sequence[tuple[int, JobView]]) -> bool:
         return self.selection.limit is not None and self.tally.progress.matched + len(found) >= self.selection.limit
 
-    def _is_selected(self, look: JobView) -> bool:
+    def _is_selected(self, view: JobView) -> bool:
         if self.selection.keys is None:
-            return look.matches(self.selection.where)
-        key = look.key
+            return view.matches(self.selection.where)
+        key = view.key
         if not self._unmet[key]:
             return False
         self._unmet[key] -= 1
@@ -234,10 +234,10 @@ class _Run:
     def _act_on(self, found: Sequence[tuple[int, JobView]]) -> float:
         """Act on these jobs; return how long it took, in seconds."""
         client = self.tally.client
-        looks = [look for _, look in found]
+        views = [view for _, view in found]
         began_s = time.monotonic()
         now_s = time_s(client)
-        planned = [self._plan(look, rank, now_s) for rank, look in found]
+        planned = [self._plan(view, rank, now_s) for rank, view in found]
         planned = self._within_dead_limit(planned)
         takings = [one for one in planned if isinstance(one, TakeRequest)]
         if self.tally.dry_run:
@@ -248,60 +248,60 @@ class _Run:
             codes = iter(waiting.take(client, self.selection.line, takings) if takings else [])
         outcomes = [one if isinstance(one, Refusal) else next(codes) for one in planned]
         if not self.tally.dry_run:
-            claims.release(client, self.tally.action.verb, looks, outcomes)
+            claims.release(client, self.tally.action.verb, views, outcomes)
         self._remember(
-            [look.raw for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
+            [view.raw for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
         )
-        outcomes = [self._outcome_of(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
-        for look, one, outcome in zip(looks, planned, outcomes, strict=True):
+        outcomes = [self._outcome_of(view, outcome) for view, outcome in zip(views, outcomes, strict=True)]
+        for view, one, outcome in zip(views, planned, outcomes, strict=True):
             if isinstance(one, TakeRequest) and one.stays and isinstance(outcome, Applied):
                 new = find.view_of_waiting(one.placement.new or b"", self.selection.queue, self.tally.context)
-                self.tally.preview(look, new)
-        self.tally.count(looks, outcomes, 0)
+                self.tally.preview(view, new)
+        self.tally.count(views, outcomes, 0)
         return time.monotonic() - began_s
 
-    def _outcome_of(self, look: JobView, outcome: Outcome) -> Outcome:
+    def _outcome_of(self, view: JobView, outcome: Outcome) -> Outcome:
         """Return what became of a job; nothing is said of one that was read twice and taken once."""
-        return Refusal("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
+        return Refusal("") if isinstance(outcome, Gone) and view.raw in self._taken else outcome
 
     def _remember(self, raws: Sequence[bytes]) -> None:
         self._taken |= dict.fromkeys(raws)
         for raw in list(self._taken)[: max(0, len(self._taken) - _MOST_REMEMBERED)]:
             del self._taken[raw]
 
-    def _plan(self, look: JobView, rank: int, now_s: float) -> TakeRequest | Refusal:
+    def _plan(self, view: JobView, rank: int, now_s: float) -> TakeRequest | Refusal:
         action = self.tally.action
-        if not look.raw:
+        if not view.raw:
             return _TOO_LARGE
         self._planned += 1
-        placing = plan_waiting(look, action, now_s, self._planned)
-        if action.verb == "edit" and look.last_edit_s > self.selection.since_s:
+        placing = plan_waiting(view, action, now_s, self._planned)
+        if action.verb == "edit" and view.last_edit_s > self.selection.since_s:
             # Where others delete newer jobs, what this edited is met again.
             return Refusal("") if placing == UNCHANGED else _EDITED_SINCE
         if isinstance(placing, Refusal):
             return placing
-        if action.verb == "move" and (refused := self._token_refusal(look)) is not None:
+        if action.verb == "move" and (refused := self._token_refusal(view)) is not None:
             return refused
-        answers = self._answers(look, rank, now_s) if action.verb == "kill" else ()
+        answers = self._answers(view, rank, now_s) if action.verb == "kill" else ()
         return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
 
-    def _token_refusal(self, look: JobView) -> Refusal | None:
+    def _token_refusal(self, view: JobView) -> Refusal | None:
         """Return why a broker would refuse the job's token there; None if it would not, or if the token is unknown."""
         action = self.tally.action
         target = self.tally.context.target(action.queue)
-        proof = proof_of(self.tokens, look.fields or {}, self.selection.queue)
+        proof = proof_of(self.tokens, view.fields or {}, self.selection.queue)
         if proof is None or target is None or action.queue is None:
             return None
         refused = place_refusal(proof.token, target, action.queue)
         return None if refused is None else Refusal(f"It would be refused there: {refused.text}")
 
-    def _answers(self, look: JobView, rank: int, now_s: float) -> tuple[Reply, ...]:
-        fields: dict[str, Json] = dict(look.fields or {})
+    def _answers(self, view: JobView, rank: int, now_s: float) -> tuple[Reply, ...]:
+        fields: dict[str, Json] = dict(view.fields or {})
         trusted = proof_of(self.tokens, fields, self.selection.queue) is not None
         config = self.config
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
-        killed = OrphanedJob("killed", f"{look.key}-{rank}", self.selection.queue, raw=look.raw, responses=responses)
+        killed = OrphanedJob("killed", f"{view.key}-{rank}", self.selection.queue, raw=view.raw, responses=responses)
         reason = Reason("Killed", kill_text(self.tally.action), "An operator decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)
 

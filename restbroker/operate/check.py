@@ -72,7 +72,7 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
     """
     found: dict[str, list[Finding]] = {target.name: [] for target in targets}
 
-    async def look(target: Target) -> None:
+    async def test_target(target: Target) -> None:
         try:
             seen = [*check_limits(target), *await registry.check(target)]
         except ConfigError as error:
@@ -93,7 +93,7 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
 
     async with trio.open_nursery() as nursery:
         for target in targets:
-            nursery.start_soon(look, target)
+            nursery.start_soon(test_target, target)
     return [finding for findings in found.values() for finding in findings]
 
 

@@ -22,7 +22,7 @@ from restbroker.store.stats import Overview, QueueView, overview
 AREA = "redis"
 
 
-def check_queues(client: Client, config: Config, facts: ServerInfo) -> Iterator[Finding]:
+def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[Finding]:
     """Yield the findings for each queue of each target. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.is_listed}
@@ -31,17 +31,17 @@ def check_queues(client: Client, config: Config, facts: ServerInfo) -> Iterator[
         if name in known:
             yield from _known_queue(known[name], paused.get(name), seen)
         else:
-            yield _new_queue(client, config, facts, name=name, known=tuple(known))
+            yield _new_queue(client, config, info, name=name, known=tuple(known))
 
 
 def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
-    lanes = [
-        (lane.registration.process, read_snapshot(lane.registration.snapshot))
-        for lane in seen.identities
-        if not is_dead(lane) and lane.registration is not None and queue.name in lane.registration.queues
+    pools = [
+        (pool.registration.process, read_snapshot(pool.registration.snapshot))
+        for pool in seen.identities
+        if not is_dead(pool) and pool.registration is not None and queue.name in pool.registration.queues
     ]
-    served = any(takes_jobs(snapshot) for _, snapshot in lanes)
-    quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in lanes if snapshot.get("quiet") is True})
+    served = any(takes_jobs(snapshot) for _, snapshot in pools)
+    quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in pools if snapshot.get("quiet") is True})
     yield from (_quiet(queue, process, served=served) for process in quiet)
     if pause is not None:
         message = pauses.of_queue(queue.name, pause)
@@ -78,7 +78,7 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
     )
 
 
-def _new_queue(client: Client, config: Config, facts: ServerInfo, name: str, known: tuple[str, ...]) -> Finding:
+def _new_queue(client: Client, config: Config, info: ServerInfo, name: str, known: tuple[str, ...]) -> Finding:
     message = f"No job was ever pushed to the queue {name} here."
     meant = nearest(name, (other for other in known if other not in config.queues))
     if meant is not None:
@@ -95,8 +95,8 @@ def _new_queue(client: Client, config: Config, facts: ServerInfo, name: str, kno
             "warning", AREA, "OtherNamespace", message=message, why=why, hint=f"If the producers push there: {hint}"
         )
     number = _database(config.redis_url)
-    if facts.databases and number not in facts.databases:
-        filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(facts.databases.items()))
+    if info.databases and number not in info.databases:
+        filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(info.databases.items()))
         why = f"Database {number} is empty, and others are not: {filled}."
         hint = "If the producers push there, write its number after the last slash of RedisURL."
         return Finding("warning", AREA, "OtherDatabase", message=message, why=why, hint=hint)

@@ -16,14 +16,14 @@ HEADROOM = 0.8
 CLOCK_S = 1.0
 
 
-def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Finding]:
+def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Finding]:
     """Yield the findings about this server; `offset_s` is how many seconds its clock is ahead of ours."""
-    if facts.is_supported:
-        yield ok(AREA, "Version", f"{facts.product} answers at {address}.")
+    if info.is_supported:
+        yield ok(AREA, "Version", f"{info.product} answers at {address}.")
     else:
-        message = f"{facts.product} at {address} is too old."
+        message = f"{info.product} at {address} is too old."
         yield Finding("problem", AREA, "TooOld", message=message, why=TOO_OLD, hint=NEWER_REDIS)
-    if facts.cluster_enabled:
+    if info.cluster_enabled:
         yield Finding(
             "problem",
             AREA,
@@ -34,7 +34,7 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
             hint="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
         )
         return
-    if facts.role != "master":
+    if info.role != "master":
         yield Finding(
             "problem",
             AREA,
@@ -43,32 +43,32 @@ def check_redis(facts: ServerInfo, address: str, offset_s: float) -> Iterator[Fi
             why="It refuses writes, so that no job can be taken or settled.",
             hint="Let RedisURL name the master (on the replica, INFO replication tells which one it is).",
         )
-    yield from _persistence(facts)
-    yield _policy(facts)
-    yield _headroom(facts)
+    yield from _persistence(info)
+    yield _policy(info)
+    yield _headroom(info)
     yield _clock(offset_s)
 
 
-def _persistence(facts: ServerInfo) -> Iterator[Finding]:
-    if not facts.disk_ok:
+def _persistence(info: ServerInfo) -> Iterator[Finding]:
+    if not info.disk_ok:
         why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
         hint = "Look at its log and at the free space of its disk."
         yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, hint=hint)
-    if facts.aof_enabled:
-        yield _append_only(facts.appendfsync)
-    elif facts.save is None:
+    if info.aof_enabled:
+        yield _append_only(info.appendfsync)
+    elif info.save is None:
         message = "Redis has no append-only file, and does not say whether it saves snapshots."
         why = "Jobs since the last snapshot are lost when it crashes."
         yield Finding(
             "note", AREA, "Unknown", message=message, why=why, hint="Turn on persistence where this Redis is managed."
         )
     else:
-        kind = f"only snapshots ({facts.save})" if facts.save else "nothing"
-        lost = "every job since the last snapshot" if facts.save else "every job"
+        kind = f"only snapshots ({info.save})" if info.save else "nothing"
+        lost = "every job since the last snapshot" if info.save else "every job"
         yield Finding(
             "warning",
             AREA,
-            "SnapshotsOnly" if facts.save else "NotSaved",
+            "SnapshotsOnly" if info.save else "NotSaved",
             message=f"Redis saves {kind}.",
             why=f"When it crashes, {lost} is lost.",
             hint="In redis.conf:\nappendonly yes\nappendfsync always",
@@ -108,39 +108,39 @@ def _append_only(appendfsync: str | None) -> Finding:
             )
 
 
-def _policy(facts: ServerInfo) -> Finding:
-    if facts.policy == "noeviction":
+def _policy(info: ServerInfo) -> Finding:
+    if info.policy == "noeviction":
         return ok(AREA, "Policy", "Redis never removes jobs to free memory (maxmemory-policy noeviction).")
     found = Finding(
         "warning",
         AREA,
         "Eviction",
-        message=f"Redis may remove keys to free memory (maxmemory-policy {facts.policy}).",
+        message=f"Redis may remove keys to free memory (maxmemory-policy {info.policy}).",
         why="At maxmemory it removes keys with an expiry, including answers that a caller waits for.",
         hint="In redis.conf: maxmemory-policy noeviction",
     )
-    if not facts.policy.startswith("allkeys"):
+    if not info.policy.startswith("allkeys"):
         return found
     why = "At maxmemory it removes any key: a whole queue, the retry set, the jobs in progress."
-    if facts.maxmemory_bytes == 0:
+    if info.maxmemory_bytes == 0:
         return attrs.evolve(found, why=f"{why} There is no maxmemory now.")
     return attrs.evolve(found, level="problem", why=why)
 
 
-def _headroom(facts: ServerInfo) -> Finding:
-    limit = facts.maxmemory_bytes or facts.total_memory_bytes
-    name = "maxmemory" if facts.maxmemory_bytes else "the machine's memory"
-    if 0 < facts.maxmemory_bytes <= facts.used_memory_bytes and facts.policy == "noeviction":
-        message = f"Redis is full: it uses {_mib(facts.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
+def _headroom(info: ServerInfo) -> Finding:
+    limit = info.maxmemory_bytes or info.total_memory_bytes
+    name = "maxmemory" if info.maxmemory_bytes else "the machine's memory"
+    if 0 < info.maxmemory_bytes <= info.used_memory_bytes and info.policy == "noeviction":
+        message = f"Redis is full: it uses {_mib(info.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
         why = "Producers cannot push; restbroker still settles existing jobs."
         hint = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
         return Finding("problem", AREA, "Full", message=message, why=why, hint=hint)
-    if limit and facts.used_memory_bytes > HEADROOM * limit:
-        share = f"{facts.used_memory_bytes / limit:.0%} of {name} ({_mib(facts.used_memory_bytes)} of {_mib(limit)})"
+    if limit and info.used_memory_bytes > HEADROOM * limit:
+        share = f"{info.used_memory_bytes / limit:.0%} of {name} ({_mib(info.used_memory_bytes)} of {_mib(limit)})"
         why = "When it is full, producers cannot push; restbroker still settles existing jobs."
         hint = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
         return Finding("warning", AREA, "NearlyFull", message=f"Redis uses {share}.", why=why, hint=hint)
-    return ok(AREA, "Memory", f"Redis uses {_mib(facts.used_memory_bytes)} of {name} ({_mib(limit)}).")
+    return ok(AREA, "Memory", f"Redis uses {_mib(info.used_memory_bytes)} of {name} ({_mib(limit)}).")
 
 
 def _mib(size_bytes: int) -> str:

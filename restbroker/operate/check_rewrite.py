@@ -13,9 +13,9 @@ from restbroker.store.server import ServerInfo
 _AREA = "redis"
 
 
-def check_rewrite(client: Client, facts: ServerInfo) -> Iterator[Finding]:
+def check_rewrite(client: Client, info: ServerInfo) -> Iterator[Finding]:
     """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file."""
-    if not facts.aof_enabled:
+    if not info.aof_enabled:
         return
     if may_rewrite(client):
         message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as `restbroker run` does."

@@ -107,8 +107,8 @@ def _matching_patterns(target: Target) -> Iterator[str]:
             yield pattern
 
 
-def _at_most_once(config: Config, facts: ServerInfo) -> Iterator[Finding]:
-    saved = facts.aof_enabled and facts.appendfsync == "always"
+def _at_most_once(config: Config, info: ServerInfo) -> Iterator[Finding]:
+    saved = info.aof_enabled and info.appendfsync == "always"
     names = ", ".join(sorted({name for target in config.targets for name in _matching_patterns(target)}))
     if names and not saved:
         yield Finding(

@@ -22,11 +22,11 @@ SILENT_S = 30.0
 def check_unfinished(client: Client) -> Iterator[Finding]:
     """Yield the jobs in progress of lost processes. Raise `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
-    living = any(not is_dead(lane) for lane in seen.identities)
+    living = any(not is_dead(pool) for pool in seen.identities)
     yield from (
-        _unfinished_finding(lane, living=living) for lane in seen.identities if lane.in_progress and is_dead(lane)
+        _unfinished_finding(pool, living=living) for pool in seen.identities if pool.in_progress and is_dead(pool)
     )
-    dead = survey.orphans(client, {lane.identity for lane in seen.identities})
+    dead = survey.orphans(client, {pool.identity for pool in seen.identities})
     yield from (_orphan(client, one) for one in dead)
 
 
@@ -52,14 +52,14 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
         )
 
 
-def is_dead(lane: IdentityView) -> bool:
+def is_dead(pool: IdentityView) -> bool:
     """Tell whether a process cannot come back: it is fenced, or has been silent for too long."""
-    return lane.is_fenced or lane.age_s is None or lane.age_s > SILENT_S
+    return pool.is_fenced or pool.age_s is None or pool.age_s > SILENT_S
 
 
-def _unfinished_finding(lane: IdentityView, *, living: bool) -> Finding:
-    jobs = "1 job is" if lane.in_progress == 1 else f"{lane.in_progress} jobs are"
-    message = f"{jobs} in progress of {lane.identity}, which is gone."
+def _unfinished_finding(pool: IdentityView, *, living: bool) -> Finding:
+    jobs = "1 job is" if pool.in_progress == 1 else f"{pool.in_progress} jobs are"
+    message = f"{jobs} in progress of {pool.identity}, which is gone."
     if living:
         return Finding(
             "note",

@@ -18,12 +18,12 @@ from restbroker.store.codes import Applied
 _RELEASING: frozenset[Verb] = frozenset({"delete", "kill"})
 
 
-def release(client: Client, verb: Verb, looks: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
+def release(client: Client, verb: Verb, views: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
     """Give up what these jobs hold, if this verb was done to them. Raise `StoreUnavailable` or `StoreRefused`."""
     if verb not in _RELEASING:
         return
-    gone = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
-    held = ((look.context.claims(look.queue, look.fields or {})) for look in gone)
+    gone = [view for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
+    held = ((view.context.claims(view.queue, view.fields or {})) for view in gone)
     # As with any other death.
     _release(client, held, keeps_end=verb == "kill")
 

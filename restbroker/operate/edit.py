@@ -136,25 +136,25 @@ class _EditPlan:
     is_another: bool
 
 
-def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | str | None:
+def edit_job(edit: Edit, view: JobView, who: str, now_s: float) -> EditedJob | str | None:
     """Return the edited job, or why the edit is impossible; None if it changes nothing."""
-    fields = look.fields or {}
-    target = look.context.targets.get(look.queue or "")
-    if target is None or look.queue is None:
+    fields = view.fields or {}
+    target = view.context.targets.get(view.queue or "")
+    if target is None or view.queue is None:
         return "No target of this configuration serves its queue, so its rights are unknown."
     submission = arguments.read(fields.get("args"), edit.tokens.hide)
     if not isinstance(submission, Reason):
-        submission = arguments.name_bare_list(submission, look.context.spec(look.queue, look.command))
+        submission = arguments.name_bare_list(submission, view.context.spec(view.queue, view.command))
     if isinstance(submission, Reason):
         return _reason_text(submission)
-    proof = _proof(edit.tokens, look, target)
+    proof = _proof(edit.tokens, view, target)
     if isinstance(proof, str):
         return proof
-    wanted = _plan(edit, look, target, submission.command)
+    wanted = _plan(edit, view, target, submission.command)
     if wanted is None or isinstance(wanted, str):
         return wanted
     catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
-    spec = look.context.spec(wanted.queue, wanted.command.endpoint)
+    spec = view.context.spec(wanted.queue, wanted.command.endpoint)
     dangers = catalogue.dangerous_in(wanted.command.endpoint)
     wish = AccessRequest(
         wanted.command,
@@ -166,7 +166,7 @@ def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | s
     )
     refused = auth.refusal(proof.token, wish)
     return (
-        _as_stored(wanted, look, proof, _history_entry(wanted, who, now_s))
+        _as_stored(wanted, view, proof, _history_entry(wanted, who, now_s))
         if refused is None
         else _reason_text(refused)
     )
@@ -176,9 +176,9 @@ def _reason_text(reason: Reason) -> str:
     return " ".join(word for word in (reason.message, reason.hint) if word)
 
 
-def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
+def _proof(tokens: Tokens, view: JobView, target: Target) -> Proof | str:
     """Return what lets the job in as it is, if that also lets in what a person makes of it; else why it does not."""
-    fields, queue = look.fields or {}, look.queue or ""
+    fields, queue = view.fields or {}, view.queue or ""
     code = fields.get("error_class")
     if isinstance(code, str) and code in NEVER_EDITED:
         return f"It failed as {code}: an edit does not help. {_ENQUEUE}"
@@ -187,7 +187,7 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
     let_in_from = first if first is not None and first in target.queues else queue
     proof = None
     if not isinstance(submission, Reason):
-        proof = tokens.proof(submission.token, look.jid or "", submission, let_in_from)
+        proof = tokens.proof(submission.token, view.jid or "", submission, let_in_from)
     if proof is None:
         return f"Its token or signature does not belong to this configuration: an edit does not help. {_ENQUEUE}"
     if proof.signature is None:
@@ -198,12 +198,12 @@ def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
     return proof
 
 
-def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan | str | None:
+def _plan(edit: Edit, view: JobView, target: Target, was: Command) -> _EditPlan | str | None:
     """Return the requested command as its server takes it, or why it is refused; None if nothing changes."""
-    queue = edit.queue or look.queue or ""
-    goes_to = look.context.targets.get(queue)
+    queue = edit.queue or view.queue or ""
+    goes_to = view.context.targets.get(queue)
     if goes_to is None:
-        served = ", ".join(sorted(look.context.targets))
+        served = ", ".join(sorted(view.context.targets))
         return f"No target of this configuration serves the queue {queue!r}. This configuration serves: {served}."
     name = endpoint.check(edit.command or was.endpoint)
     if isinstance(name, Reason):
@@ -214,24 +214,24 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
     is_same = name == was.endpoint and goes_to.name == target.name
     if is_same and not edit.values and left == was.arguments:
         # Neither the command nor its arguments are looked at: a queue takes what another one of its target takes.
-        return _EditPlan(goes_to, queue, was, ("queue",), is_another=False) if queue != look.queue else None
+        return _EditPlan(goes_to, queue, was, ("queue",), is_another=False) if queue != view.queue else None
     asked = Command(name, {**left, **edit.values})
-    specs = look.context.spec(look.queue, was.endpoint), look.context.spec(queue, name)
+    specs = view.context.spec(view.queue, was.endpoint), view.context.spec(queue, name)
     # Before it is looked at whether its server takes it: why not may quote a number.
-    if (revealed := _Forms(edit, look.context, was, asked, *specs).revealed_reason()) is not None:
+    if (revealed := _Forms(edit, view.context, was, asked, *specs).revealed_reason()) is not None:
         return revealed
     fit = _fit(edit, goes_to, queue, asked)
     if isinstance(fit, str):
         return fit
-    forms = _Forms(edit, look.context, was, fit, *specs)
+    forms = _Forms(edit, view.context, was, fit, *specs)
     if fit.arguments != asked.arguments and (revealed := forms.revealed_reason()) is not None:
         return revealed
     names = (*forms.changed_names(), *(["command"] if name != was.endpoint else []))
-    if queue == look.queue and not names:
+    if queue == view.queue and not names:
         return None
     is_another = bool(names) or goes_to.name != target.name
     return _EditPlan(
-        goes_to, queue, fit, names=(*names, *(["queue"] if queue != look.queue else [])), is_another=is_another
+        goes_to, queue, fit, names=(*names, *(["queue"] if queue != view.queue else [])), is_another=is_another
     )
 
 
@@ -350,9 +350,9 @@ def _unknown_name(target: Target, name: str, known: list[str], instead: str | No
     return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
 
 
-def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str, Json]) -> EditedJob | str:
+def _as_stored(wanted: _EditPlan, view: JobView, proof: Proof, note: Mapping[str, Json]) -> EditedJob | str:
     """Return the job with the changes and a note of them, sealed again if it was; or why it cannot be stored."""
-    fields = dict(look.fields or {})
+    fields = dict(view.fields or {})
     given = fields.get("args")
     args = repair.parse_list(given) if isinstance(given, str) else given
     assert isinstance(args, list)  # noqa: S101 - it was read already
@@ -364,12 +364,12 @@ def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str
     fields = {name: value for name, value in fields.items() if name not in _OF_ITS_RUN}
     # No one could tell afterwards that what was replaced is a secret.
     for name in {"error_message", retry.ATTEMPTS_FIELD} & fields.keys():
-        fields[name] = look.without_secrets(fields[name])
+        fields[name] = view.without_secrets(fields[name])
     fields["args"] = [wanted.command.endpoint, dict(wanted.command.arguments), *args[2:]]
     fields[REVISION_FIELD] = revision_of(fields) + 1
     if "command" in wanted.names:
         fields[DISPLAY_FIELD] = wanted.command.endpoint
-    job = read(rubyjson.dumps(fields), wanted.queue, look.jid or "")
+    job = read(rubyjson.dumps(fields), wanted.queue, view.jid or "")
     if isinstance(job, NotAJob):
         return _reason_text(job.reason)
     if proof.signature is not None:

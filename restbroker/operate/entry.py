@@ -86,9 +86,9 @@ class _Once(Generic[T]):
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
 
-    def __get__(self, look: "JobView", _: type) -> T:
+    def __get__(self, view: "JobView", _: type) -> T:
         # In the place of this from now on.
-        made = look.__dict__[self._make.__name__] = self._make(look)
+        made = view.__dict__[self._make.__name__] = self._make(view)
         return made
 
 

@@ -105,7 +105,7 @@ def _of_id(jid: str) -> SearchQuery:
     def may_be_in(raw: bytes) -> bool:
         return word in raw
 
-    return SearchQuery(may_be_in, lambda look: look.jid == jid, lambda end: end.ending.jid == jid, may_be_in)
+    return SearchQuery(may_be_in, lambda view: view.jid == jid, lambda end: end.ending.jid == jid, may_be_in)
 
 
 @attrs.frozen(eq=False)

@@ -93,11 +93,11 @@ def page(
         part = paging.piece(client, zset, place, max(wanted, 1), newest_first=zset == "dead")
         for number, (raw, score) in enumerate(part.members, start=1):
             looked_at += 1
-            look = JobView(raw, score, known)
+            view = JobView(raw, score, known)
             if throttle is not None:
                 throttle.step()
-            if look.matches(where):
-                entries.append(look.entry())
+            if view.matches(where):
+                entries.append(view.entry())
             if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
                 return Page(tuple(entries), _more(client, zset, part, number), looked_at, part.size)
         if not part.members:
@@ -130,11 +130,11 @@ def waiting_page(
     looked_at = 0
     for raw in _pieces(client, own, start):
         looked_at += 1
-        look = view_of_waiting(raw, queue, known)
+        view = view_of_waiting(raw, queue, known)
         if throttle is not None:
             throttle.step()
-        if look.matches(where):
-            entries.append(look.entry())
+        if view.matches(where):
+            entries.append(view.entry())
         if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
             place = start + looked_at
             return Page(tuple(entries), str(place) if place < total else None, looked_at, total)
@@ -152,9 +152,9 @@ def first_waiting(
     deadline = time.monotonic() + budget.seconds
     throttle = Throttle() if budget.gives_way else None
     for looked_at, raw in enumerate(_pieces(client, exact(client, queue), 0), start=1):
-        look = view_of_waiting(raw, queue, known)
-        if look.key in keys if keys else look.matches(where):
-            return look
+        view = view_of_waiting(raw, queue, known)
+        if view.key in keys if keys else view.matches(where):
+            return view
         if throttle is not None:
             throttle.step()
         if looked_at >= budget.entries or time.monotonic() >= deadline:
@@ -164,8 +164,8 @@ def first_waiting(
 
 def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
     """Return the view of a job that waits in this queue, with the push time as its score."""
-    look = JobView(raw, 0.0, known, queue)
-    return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
+    view = JobView(raw, 0.0, known, queue)
+    return attrs.evolve(view, score=view.moment("enqueued_at") or view.moment("created_at") or 0.0)
 
 
 def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> Entry | None:

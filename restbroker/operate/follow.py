@@ -172,7 +172,7 @@ def follow(
 
 def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: frozenset[str]) -> JobSearch:
     may = _may_have(jids)
-    sought = SearchQuery(may, lambda look: look.jid in jids, lambda end: end.ending.jid in jids, may)
+    sought = SearchQuery(may, lambda view: view.jid in jids, lambda end: end.ending.jid in jids, may)
     return JobSearch(client, known, bounds, sought)
 
 
@@ -191,9 +191,9 @@ def _is_of_other_job(met: Match, since_s: float) -> bool:
     return came_s < since_s - _CLOCKS_APART_S
 
 
-def _has_failed(look: JobView) -> bool:
+def _has_failed(view: JobView) -> bool:
     """Tell whether it failed since it was sent."""
-    return look.last_failure_s >= (look.moment("enqueued_at") or 0.0) - _CLOCKS_APART_S
+    return view.last_failure_s >= (view.moment("enqueued_at") or 0.0) - _CLOCKS_APART_S
 
 
 def _is_deferred(met: Match) -> bool:
@@ -201,10 +201,10 @@ def _is_deferred(met: Match) -> bool:
     return met.kind == "retry" and not _has_failed(met.view)
 
 
-def _is_killed(look: JobView) -> bool:
+def _is_killed(view: JobView) -> bool:
     """Tell whether a person killed it, and it did not fail since."""
-    history = look.entry().history if b'"killed"' in look.raw else ()
-    return not _has_failed(look) or (bool(history) and history[-1].get("outcome") == "killed")
+    history = view.entry().history if b'"killed"' in view.raw else ()
+    return not _has_failed(view) or (bool(history) and history[-1].get("outcome") == "killed")
 
 
 def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
@@ -223,8 +223,8 @@ def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
     failed = [one for one in met if one.kind in ("retry", "dead") and not _is_deferred(one)]
     example = {_cause(one): one.view for one in failed}
     for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):
-        look = example[name, group, is_killed]
-        code, message = (KILLED, "Someone killed it meanwhile.") if is_killed else (look.shown_code, look.message)
+        view = example[name, group, is_killed]
+        code, message = (KILLED, "Someone killed it meanwhile.") if is_killed else (view.shown_code, view.message)
         yield FailureCount("dead" if name == "dead" else "retry", group, code, message=message, jobs=jobs)
 
 

@@ -152,7 +152,7 @@ class JobSearch:
         """Yield matching copies of dead jobs, newest first, without a limit on results, wherever the jobs are now."""
         most = self.bounds.copies
         found = self._through("copies of dead jobs", most, self._copies(), self._match_or_none, hits=most)
-        return (Match("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
+        return (Match("copy", "restbroker:parked", view, number) for number, view in self.readable(found))
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
         """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
@@ -197,7 +197,7 @@ class JobSearch:
         self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]
     ) -> Iterator[Match]:
         found = self._through(what, most, pieces, self._match_or_none)
-        return (Match(kind, name, look, number) for number, look in self.readable(found))
+        return (Match(kind, name, view, number) for number, view in self.readable(found))
 
     def _through(
         self,
@@ -227,8 +227,8 @@ class JobSearch:
             self._throttle.step()
         return seen >= most or time.monotonic() >= self._deadline
 
-    def _match_or_none(self, look: JobView) -> JobView | None:
-        return look if self.query.may_be_in(look.raw) and self.query.is_job(look) else None
+    def _match_or_none(self, view: JobView) -> JobView | None:
+        return view if self.query.may_be_in(view.raw) and self.query.is_job(view) else None
 
     def _end(self, entry: history.Entry) -> End | None:
         ending = history.read(entry.record) if self.query.may_be_end(entry.record) else None

@@ -114,9 +114,9 @@ def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
     yield SearchedPlace("the dead set", seen.dead)
     yield SearchedPlace("the retry set", seen.retry)
     yield SearchedPlace("the schedule set", seen.schedule)
-    number = len({lane.identity.rpartition(":")[0] for lane in seen.identities})
+    number = len({pool.identity.rpartition(":")[0] for pool in seen.identities})
     count_text = "1 process" if number == 1 else f"{number} processes"
-    yield SearchedPlace(f"in progress in {count_text}", sum(lane.in_progress for lane in seen.identities))
+    yield SearchedPlace(f"in progress in {count_text}", sum(pool.in_progress for pool in seen.identities))
     yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)
 
 
@@ -127,8 +127,8 @@ def _served_by_others(client: Client) -> frozenset[str]:
 
 
 def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> Iterator[UnservedQueue]:
-    lanes = (lane.registration for lane in seen.identities if lane.registration is not None and not lane.is_fenced)
-    known = {*served, *config.queues, *(queue for lane in lanes for queue in lane.queues)}
+    pools = (pool.registration for pool in seen.identities if pool.registration is not None and not pool.is_fenced)
+    known = {*served, *config.queues, *(queue for pool in pools for queue in pool.queues)}
     for queue in seen.queues:
         if queue.size and queue.name not in known:
             yield UnservedQueue(queue.name, queue.size, nearest(queue.name, known))

@@ -71,7 +71,7 @@ def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
 
 def stats_from(client: Client, seen: Overview) -> SystemStats:
     """Return the stats as `system_stats` does, from `seen`, which was read before. Raise `StoreUnavailable`."""
-    targets = {lane.registration.process.target for lane in seen.identities if lane.registration is not None}
+    targets = {pool.registration.process.target for pool in seen.identities if pool.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
         "totals": {
@@ -82,7 +82,7 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
             "dead": seen.dead,
         },
         "queues": [_queue(queue, paused.get(queue.name)) for queue in seen.queues],
-        "targets": [_target_row(lane, pauses) for lane in seen.identities],
+        "targets": [_target_row(pool, pauses) for pool in seen.identities],
         "sources": [attrs.asdict(state) for state in _sources(client)],
     }
 
@@ -100,7 +100,7 @@ def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
     return shown | {"pause": None if pause is None else attrs.asdict(pause)}
 
 
-def _target_row(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
+def _target_row(pool: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
     """Return one target in one process.
 
     `in_progress` is what Redis counts, not what the process said last; `busy`: as many were sent to the server and are
@@ -109,17 +109,17 @@ def _target_row(lane: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -
     `paused` has why its target is paused, and for how many seconds more (None: until someone resumes it); `pauses` says
     more of the same.
     """
-    known = lane.registration
+    known = pool.registration
     pauses = () if known is None else all_pauses.get(known.process.target, ())
     snapshot = {} if known is None else read_snapshot(known.snapshot)
     shown: dict[str, Json] = {
-        "identity": lane.identity,
+        "identity": pool.identity,
         "process": None if known is None else f"{known.process.hostname}:{known.process.pid}",
         "target": None if known is None else known.process.target,
         "queues": [] if known is None else list(known.queues),
-        "heartbeat_age_s": lane.age_s,
-        "dying": lane.is_fenced,
-        "in_progress": lane.in_progress,
+        "heartbeat_age_s": pool.age_s,
+        "dying": pool.is_fenced,
+        "in_progress": pool.in_progress,
         "busy": snapshot.get("at_work"),
         "paused": {pause.reason: pause.left_s for pause in pauses},
         "pauses": [attrs.asdict(pause) for pause in pauses],

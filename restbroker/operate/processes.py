@@ -89,14 +89,14 @@ def processes(
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     seen = seen or stats.overview(client)
-    lanes: dict[str, list[IdentityView]] = {}
-    for lane in seen.identities:
-        if lane.registration is not None and not lane.is_fenced:
-            facts = lane.registration.process
-            lanes.setdefault(f"{facts.hostname}:{facts.pid}", []).append(lane)
+    pools: dict[str, list[IdentityView]] = {}
+    for pool in seen.identities:
+        if pool.registration is not None and not pool.is_fenced:
+            facts = pool.registration.process
+            pools.setdefault(f"{facts.hostname}:{facts.pid}", []).append(pool)
     records = process_store.read_all(client, with_work=with_jobs)
-    found = [_from_record(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
-    found += [_without_record(name, own) for name, own in lanes.items()]
+    found = [_from_record(one, pools.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
+    found += [_without_record(name, own) for name, own in pools.items()]
     return sorted(found, key=lambda one: one.name)
 
 
@@ -159,10 +159,10 @@ def _is_own(info: Mapping[str, Json]) -> bool:
     return (_text(info, "version") or "").startswith("restbroker ")
 
 
-def _from_record(one: ProcessRecord, lanes: Sequence[IdentityView], now_s: float, secrets: Collection[str]) -> Process:
+def _from_record(one: ProcessRecord, pools: Sequence[IdentityView], now_s: float, secrets: Collection[str]) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
-    own = bool(lanes) or _is_own(info)
+    own = bool(pools) or _is_own(info)
     return Process(
         name=one.name,
         host=_text(info, "hostname") or one.name.partition(":")[0],
@@ -175,20 +175,20 @@ def _from_record(one: ProcessRecord, lanes: Sequence[IdentityView], now_s: float
         heartbeat_age_s=None if one.heartbeat_at_s is None else max(0.0, now_s - one.heartbeat_at_s),
         quiet=one.quiet,
         concurrency=int(_number(info, "concurrency") or 0),
-        in_progress=sum(lane.in_progress for lane in lanes) if lanes else one.busy,
+        in_progress=sum(pool.in_progress for pool in pools) if pools else one.busy,
         rss_kib=one.rss_kib,
         rtt_us=one.rtt_us,
-        targets=_targets(lanes),
+        targets=_targets(pools),
         queues=one.queues,
         jobs=tuple(_jobs(one.work, secrets, is_restbroker=own)),
     )
 
 
-def _without_record(name: str, lanes: Sequence[IdentityView]) -> Process:
+def _without_record(name: str, pools: Sequence[IdentityView]) -> Process:
     """Return one that may not write for Sidekiq Web, or has just begun."""
     host, _, pid = name.rpartition(":")
-    ages = [lane.age_s for lane in lanes if lane.age_s is not None]
-    queues = {queue: None for lane in lanes if lane.registration is not None for queue in lane.registration.queues}
+    ages = [pool.age_s for pool in pools if pool.age_s is not None]
+    queues = {queue: None for pool in pools if pool.registration is not None for queue in pool.registration.queues}
     return Process(
         name=name,
         host=host,
@@ -201,17 +201,17 @@ def _without_record(name: str, lanes: Sequence[IdentityView]) -> Process:
         heartbeat_age_s=min(ages, default=None),
         quiet=False,
         concurrency=0,
-        in_progress=sum(lane.in_progress for lane in lanes),
+        in_progress=sum(pool.in_progress for pool in pools),
         rss_kib=None,
         rtt_us=None,
-        targets=_targets(lanes),
+        targets=_targets(pools),
         queues=tuple(queues),
         jobs=(),
     )
 
 
-def _targets(lanes: Sequence[IdentityView]) -> tuple[str, ...]:
-    return tuple(sorted({lane.registration.process.target for lane in lanes if lane.registration is not None}))
+def _targets(pools: Sequence[IdentityView]) -> tuple[str, ...]:
+    return tuple(sorted({pool.registration.process.target for pool in pools if pool.registration is not None}))
 
 
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[Work]:

@@ -188,19 +188,19 @@ def place_of(queue: str) -> str:
 
 def _queues_served(seen: Overview) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for lane in seen.identities:
-        if lane.registration is not None and not lane.is_fenced:
-            for queue in lane.registration.queues:
-                found[queue].add(lane.registration.process.target)
+    for pool in seen.identities:
+        if pool.registration is not None and not pool.is_fenced:
+            for queue in pool.registration.queues:
+                found[queue].add(pool.registration.process.target)
     return found
 
 
 def _serving(seen: Overview, records: Iterable[ProcessRecord]) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for lane in seen.identities:
-        if lane.registration is not None and not lane.is_fenced:
-            for queue in lane.registration.queues:
-                found[queue].add(f"{lane.registration.process.hostname}:{lane.registration.process.pid}")
+    for pool in seen.identities:
+        if pool.registration is not None and not pool.is_fenced:
+            for queue in pool.registration.queues:
+                found[queue].add(f"{pool.registration.process.hostname}:{pool.registration.process.pid}")
     for one in records:
         for queue in one.queues:
             found[queue].add(one.short_name)

@@ -122,11 +122,11 @@ class _Query:
         """Tell whether the record of an end may be that of a matching job."""
         return bool(self.copied_jids) or self._may_match(record.lower())
 
-    def is_job(self, look: JobView) -> bool:
+    def is_job(self, view: JobView) -> bool:
         """Tell whether the job matches."""
-        if self.words and (shown := look.open_text) is not None and not self._may_match(shown):
+        if self.words and (shown := view.open_text) is not None and not self._may_match(shown):
             return False
-        timed = _with_time(look) if self.is_timed else look
+        timed = _with_time(view) if self.is_timed else view
         return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
 
     def is_end(self, end: End) -> bool:
@@ -187,8 +187,8 @@ def _hit(met: Match) -> SearchHit:
     return SearchHit(met.kind, met.name, met.number, _with_time(met.view).entry())
 
 
-def _with_time(look: JobView) -> JobView:
-    return look if look.score else look.since_pushed
+def _with_time(view: JobView) -> JobView:
+    return view if view.score else view.since_pushed
 
 
 def _plain_name(field: str) -> str:

@@ -164,10 +164,10 @@ class Summaries:
             if throttle is not None:
                 throttle.step()
             part.jobs, last = part.jobs + 1, score
-            look = JobView(raw, score, self.context)
-            if not self.where or look.matches(self.where):
+            view = JobView(raw, score, self.context)
+            if not self.where or view.matches(self.where):
                 part.meant += 1
-                _count(part.causes, look, self.zset)
+                _count(part.causes, view, self.zset)
         yield part
 
     def _members(self, client: Client, part: _Slice) -> Iterator[Member]:
@@ -196,17 +196,17 @@ class Summaries:
         return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
 
 
-def _count(causes: dict[str, Cause], look: JobView, zset: SortedSet) -> None:
-    group = look.group
+def _count(causes: dict[str, Cause], view: JobView, zset: SortedSet) -> None:
+    group = view.group
     if group is None:
         return
     cause = causes.get(group)
     if cause is None:
         if len(causes) >= _MOST_CAUSES:
             return
-        target, command, code = look.context.target(look.queue), look.shown_command, look.shown_code
+        target, command, code = view.context.target(view.queue), view.shown_command, view.shown_code
         cause = causes[group] = Cause(
-            group, look.key, look.shown_jid, target=target, command=command, code=code, message=look.message
+            group, view.key, view.shown_jid, target=target, command=command, code=code, message=view.message
         )
-    at_s = look.score if zset == "dead" else look.last_failure_s or look.score
+    at_s = view.score if zset == "dead" else view.last_failure_s or view.score
     cause.add(1, at_s, at_s)

@@ -139,26 +139,26 @@ class Tally:
         if len(kept) < EXAMPLES:
             self.progress = attrs.evolve(self.progress, previews=(*kept, (before.entry(), after.entry())))
 
-    def count(self, looks: Sequence[JobView], outcomes: Sequence[Outcome], looked_at: int) -> None:
+    def count(self, views: Sequence[JobView], outcomes: Sequence[Outcome], looked_at: int) -> None:
         """Count these jobs' outcomes and write the progress. `looked_at`: how many jobs were read to find them."""
         so_far = self.progress
-        done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
+        done = [view for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
         reasons = [why for outcome in outcomes if (why := reason_left(outcome)) is not None]
         self.refused.update(why for why in reasons if why)
-        self._foreign.update(foreign_queues_of(looks, outcomes, self.action))
-        shown = [look.entry() for look in looks[: EXAMPLES - len(so_far.examples)]]
+        self._foreign.update(foreign_queues_of(views, outcomes, self.action))
+        shown = [view.entry() for view in views[: EXAMPLES - len(so_far.examples)]]
         self.just_done = len(done)
         self.progress = attrs.evolve(
             so_far,
             looked_at=so_far.looked_at + looked_at,
-            matched=so_far.matched + len(looks) - reasons.count(""),
+            matched=so_far.matched + len(views) - reasons.count(""),
             done=so_far.done + len(done),
             gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
             refused=dict(self.refused),
             foreign_queues=dict(self._foreign),
             examples=(*so_far.examples, *shown),
-            jids=tuple(look.jid_then for look in done),
-            elsewhere=tuple(look.jid_then for look in done if foreign_queue(look, self.action) is not None),
+            jids=tuple(view.jid_then for view in done),
+            elsewhere=tuple(view.jid_then for view in done if foreign_queue(view, self.action) is not None),
         )
         jids = self.progress.jids if so_far.done < _NAMED_JIDS else []
         if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):

@@ -72,15 +72,15 @@ def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
     return merge_rows(client, system_stats(client, ())["targets"], wanted)
 
 
-def merge_rows(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
+def merge_rows(client: Client, pools: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
     """Return the targets of these rows of `overview.system_stats`, one for each name.
 
     `wanted`: names that come first, even without a row. Raise `StoreUnavailable`.
     """
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
-    for lane in lanes:
-        if isinstance(name := lane["target"], str):
-            by_name.setdefault(name, []).append(lane)
+    for pool in pools:
+        if isinstance(name := pool["target"], str):
+            by_name.setdefault(name, []).append(pool)
     paused = pauses.paused_targets(client, by_name)
     names = sorted(by_name.keys() | paused.keys())
     return [_target(name, by_name.get(name, ()), paused.get(name, ())) for name in names]
@@ -104,16 +104,16 @@ def resume(client: Client, target: str, who: str, why: str = "") -> bool:
 
 
 def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pause, ...]) -> Target:
-    lanes = [lane for lane in all_lanes if not lane["dying"]]
+    pools = [pool for pool in all_lanes if not pool["dying"]]
     # One that only finishes what it has tells nothing of the target, but its jobs count.
-    telling = [lane for lane in lanes if lane["state"] in _WORST_FIRST and lane["finishing"] is not True]
-    bounds = [_members(lane, "limits") for lane in telling]
-    worst = min(telling, key=lambda lane: _WORST_FIRST.index(str(lane["state"])), default={})
+    telling = [pool for pool in pools if pool["state"] in _WORST_FIRST and pool["finishing"] is not True]
+    bounds = [_members(pool, "limits") for pool in telling]
+    worst = min(telling, key=lambda pool: _WORST_FIRST.index(str(pool["state"])), default={})
     return Target(
         name=name,
-        kind=next((str(lane["kind"]) for lane in telling if lane["kind"] is not None), None),
+        kind=next((str(pool["kind"]) for pool in telling if pool["kind"] is not None), None),
         state=_word(worst.get("state")),
-        down_in=sum(lane["state"] != "up" for lane in telling),
+        down_in=sum(pool["state"] != "up" for pool in telling),
         reason=_word(worst.get("reason")),
         hint=_word(worst.get("hint")),
         down_for_s=max(_numbers([worst], "down_for_s"), default=None),
@@ -122,9 +122,9 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
         limit=int(sum(_numbers(telling, "limit"))),
         rate_limit_per_s=min(_numbers(bounds, "rate_per_s"), default=None),
         max_in_flight=min(map(int, _numbers(bounds, "in_flight")), default=None),
-        limited=_words(lane["limited"] for lane in telling),
-        busy=int(sum(_numbers(lanes, "busy"))),
-        ahead=int(sum(_numbers(lanes, "ahead"))),
+        limited=_words(pool["limited"] for pool in telling),
+        busy=int(sum(_numbers(pools, "busy"))),
+        ahead=int(sum(_numbers(pools, "ahead"))),
         # Also what died in hand: it is about to go back.
         in_progress=int(sum(_numbers(all_lanes, "in_progress"))),
         rate_per_s=sum(_numbers(telling, "rate_per_s")),
@@ -134,10 +134,10 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
         delivered=int(sum(_numbers(telling, "delivered"))),
         failed=int(sum(_numbers(telling, "failed"))),
         outcomes=_outcomes(telling),
-        versions=_words(lane["server_version"] for lane in telling),
-        queues=_words(queue for lane in lanes for queue in cast("list[Json]", lane["queues"])),
-        processes=_words(lane["process"] for lane in lanes),
-        per_process=tuple(lanes),
+        versions=_words(pool["server_version"] for pool in telling),
+        queues=_words(queue for pool in pools for queue in cast("list[Json]", pool["queues"])),
+        processes=_words(pool["process"] for pool in pools),
+        per_process=tuple(pools),
     )
 
 

@@ -131,15 +131,15 @@ class Hook(Protocol):
         """Return the answer to OPTIONS, by which a server tests whether the source exists."""
         ...
 
-    def answer_accepted(self, told: IncomingEvent) -> Answer:
+    def answer_accepted(self, event: IncomingEvent) -> Answer:
         """Return the answer to an event that Redis has, or that the source does not want."""
         ...
 
-    def answer_refused(self, told: IncomingEvent) -> Answer:
+    def answer_refused(self, event: IncomingEvent) -> Answer:
         """Return the answer to an event that asks for one, if no one is going to give it."""
         ...
 
-    def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
+    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:
         """Return the answer to an event that cannot be accepted now; its sender may send it again.
 
         `retry_after_s`: after how many seconds.
@@ -256,8 +256,8 @@ class States(Protocol):
         """
         ...
 
-    def watch(self, user: str, facts: Callable[[], StreamInfo]) -> None:
-        """Have `facts` called for the user's stream whenever their state is written, until `end`."""
+    def watch(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
+        """Have `read_info` called for the user's stream whenever their state is written, until `end`."""
         ...
 
     def end(self, user: str) -> None:

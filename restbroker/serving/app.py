@@ -66,19 +66,19 @@ class AppOptions:
     ask_for: str | None = None
 
 
-def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartTrio:
-    """Return an app; without `look`, for JSON answers alone, which reads no request bodies. `name`: for messages."""
-    look = look or AppOptions()
+def new_app(name: str, report: Report, options: AppOptions | None = None) -> QuartTrio:
+    """Return an app; without `options`, for JSON answers alone, which reads no request bodies. `name`: for messages."""
+    options = options or AppOptions()
     app = QuartTrio(name, static_folder=None)
     app.logger = _logger(name, report)
     app.asgi_app = StrictApp(app.asgi_app, name, report)  # type: ignore[method-assign]  # as Quart documents it
     # Where no one may send a body it is not read, and the connection ends after the answer.
-    app.config["MAX_CONTENT_LENGTH"] = look.body_limit_bytes
+    app.config["MAX_CONTENT_LENGTH"] = options.body_limit_bytes
     app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # Else `//a` is answered with a redirect to `/a` that names the host and forgets a proxy's prefix.
     app.url_map.merge_slashes = False
-    headers = {**_HEADERS, **look.headers}
+    headers = {**_HEADERS, **options.headers}
 
     async def with_headers(response: Response) -> Response:
         for header, value in headers.items():
@@ -87,9 +87,9 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
 
     async def refused(error: HTTPException) -> Response:
         status = error.code or 500
-        here = look.ask_for or " and ".join(sorted(rule.rule for rule in app.url_map.iter_rules()))
+        here = options.ask_for or " and ".join(sorted(rule.rule for rule in app.url_map.iter_rules()))
         hint = f"Ask for {here}." if status == HTTPStatus.NOT_FOUND else None
-        answer = look.refuse(
+        answer = options.refuse(
             status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.", hint
         )
         for header, value in error.get_headers():
@@ -100,7 +100,7 @@ def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartT
     async def failed(error: Exception) -> Response:
         what = f"{name}: {request.path} failed with {type(error).__name__}."
         report(OperatorWarning("RequestFailed", what, "Please report this."))
-        return look.refuse(500, "Bug", "This request failed.", "Please report this.")
+        return options.refuse(500, "Bug", "This request failed.", "Please report this.")
 
     app.after_request(with_headers)
     app.register_error_handler(HTTPException, refused)

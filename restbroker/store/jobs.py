@@ -156,13 +156,13 @@ FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | Duplicate | TargetPause
 
 
 def register(
-    client: Client, identity: str, facts: ProcessInfo, queues: Sequence[str], responses: ResponseQueue | None = None
+    client: Client, identity: str, process: ProcessInfo, queues: Sequence[str], responses: ResponseQueue | None = None
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
     `responses`: where the reply jobs of its jobs go if the process dies and they with it.
     """
-    fields: dict[str, str | int] = dict(attrs.asdict(facts))
+    fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
     for index, queue in enumerate(queues, start=1):

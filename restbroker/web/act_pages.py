@@ -247,67 +247,67 @@ class ActPages:
         """Answer the form of a set's page, of a job's page, or of the page that asks for confirmation."""
         return await self.ask(read(name, await request.form))
 
-    async def ask(self, asked: ActionForm) -> Response:
+    async def ask(self, form: ActionForm) -> Response:
         """Return the page that says what the form would do, or, if it is confirmed, do it and return how far it came.
 
         Raise `UsageError` if the form cannot be read.
         """
-        asked = asked.with_fixed_dates()
+        form = form.with_fixed_dates()
         wrong: UsageError | None = None
-        if asked.confirmed:
+        if form.confirmed:
             try:
-                asked = asked.with_fixed_time()
-                return self._result_page(*await self._slice(asked))
+                form = form.with_fixed_time()
+                return self._result_page(*await self._slice(form))
             except UsageError as error:
                 wrong = error
-        asked = asked.first_part()
+        form = form.first_part()
         # Until it is confirmed others come, which no one was asked about.
-        if asked.zset is None:
-            waiting = await self.admin.ask(lambda client: asked.waiting_selection(client, self.admin.context()))
-            asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))
-        progress = await self._do(asked.for_trial(), dry_run=True)
-        if asked.zset is not None and progress.inventory is not None:
+        if form.zset is None:
+            waiting = await self.admin.ask(lambda client: form.waiting_selection(client, self.admin.context()))
+            form = attrs.evolve(form, line=self.lines.keep(waiting, form.about))
+        progress = await self._do(form.for_trial(), dry_run=True)
+        if form.zset is not None and progress.inventory is not None:
             others = None if progress.ended else progress.rest
-            asked = attrs.evolve(asked, line=self.lines.keep(_InSet(progress.inventory, others), asked.about))
-        return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
+            form = attrs.evolve(form, line=self.lines.keep(_InSet(progress.inventory, others), form.about))
+        return Response(self._question(form, progress, wrong), 200 if wrong is None else 400)
 
-    async def _slice(self, asked: ActionForm) -> tuple[ActionForm, Progress]:
+    async def _slice(self, form: ActionForm) -> tuple[ActionForm, Progress]:
         """Do as much as one request may; return the form for the next one, and how far it came."""
-        rate = asked.rate_per_s()
+        rate = form.rate_per_s()
         if rate is None:
-            return asked, await self._do(asked, dry_run=False)
-        early_s, rest = asked.due_s - time.time(), asked.rest
+            return form, await self._do(form, dry_run=False)
+        early_s, rest = form.due_s - time.time(), form.rest
         if rest is not None and early_s > _SLICE_S:
-            return asked, Progress(rest.jobs, done=rest.done, rest=rest, run=rest.run)
+            return form, Progress(rest.jobs, done=rest.done, rest=rest, run=rest.run)
         # Not while Redis is asked: others want to look meanwhile.
         await trio.sleep(max(0.0, early_s) if rest is not None else 0)
         begun_s = time.time()
-        progress = await self._do(asked, dry_run=False, rate=rate)
+        progress = await self._do(form, dry_run=False, rate=rate)
         done = progress.done - (0 if rest is None else rest.done)
-        return attrs.evolve(asked, due_s=begun_s + done / rate), progress
+        return attrs.evolve(form, due_s=begun_s + done / rate), progress
 
-    async def _do(self, asked: ActionForm, *, dry_run: bool, rate: float | None = None) -> Progress:
+    async def _do(self, form: ActionForm, *, dry_run: bool, rate: float | None = None) -> Progress:
         """Do one slice, or, with `dry_run`, find out what would be done; return how far it came.
 
         With a `rate` (jobs a second) it does at once as many jobs as that allows for the length of a slice; the next
         slice waits. Raise `UsageError` if the edit or the selected jobs are no longer known.
         """
-        who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
-        if asked.edit and edit is None:
+        who, edit = self.shell.who(), self._edit(form) if form.edit else None
+        if form.edit and edit is None:
             raise UsageError("Your input is no longer known.", "Fill in the form again.")
-        meant = self.lines.find(asked.line, asked.about)
-        is_free = asked.zset is not None and (dry_run or asked.names)
+        meant = self.lines.find(form.line, form.about)
+        is_free = form.zset is not None and (dry_run or form.names)
         if meant is None and not is_free:
             raise UsageError("The selected jobs are no longer known.", "Look at what it would do now.")
 
         def work(client: Client) -> Progress:
-            until_s = time.monotonic() + (_QUESTION_S if dry_run and asked.zset is not None else _SLICE_S)
+            until_s = time.monotonic() + (_QUESTION_S if dry_run and form.zset is not None else _SLICE_S)
             progress, throttle = Progress(0), Throttle()
-            before = 0 if asked.rest is None else asked.rest.done
-            action = asked.action(who, self.admin.context())
+            before = 0 if form.rest is None else form.rest.done
+            action = form.action(who, self.admin.context())
             if edit is not None:
                 action = attrs.evolve(action, edit=complete(edit, client, self.admin))
-            run = asked.steps(client, self.admin, action, meant, dry_run=dry_run, rate=rate)
+            run = form.steps(client, self.admin, action, meant, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -315,56 +315,56 @@ class ActPages:
                     throttle.step()
                     is_enough = rate is not None and progress.done - before >= rate * _SLICE_S
                     # What is left is nothing but to say so.
-                    is_all = asked.zset is not None and not (progress.rest is not None and progress.rest.jobs)
+                    is_all = form.zset is not None and not (progress.rest is not None and progress.rest.jobs)
                     if (is_enough or time.monotonic() >= until_s) and not is_all:
                         break
             return progress
 
         return await self.admin.ask(work)
 
-    def _question(self, asked: ActionForm, progress: Progress, wrong: UsageError | None) -> str:
-        edit = self._edit(asked)
+    def _question(self, form: ActionForm, progress: Progress, wrong: UsageError | None) -> str:
+        edit = self._edit(form)
         given = () if edit is None else edit.values
         return self.shell.page(
             "confirm.html",
-            title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower() if asked.zset else 'waiting'} jobs?",
+            title=f"{form.verb.capitalize()} {TITLES[form.name].lower() if form.zset else 'waiting'} jobs?",
             wrong=wrong,
             changes=[(before, differences(before, after, given)) for before, after in progress.previews],
             runs=edit is not None and edit.retry,
             same=same_for_all(progress.previews, given) if progress.done > 1 else [],
-            **_progress_fields(asked, progress, edit),
+            **_progress_fields(form, progress, edit),
         )
 
-    def _edit(self, asked: ActionForm) -> Edit | None:
-        return self.edits.find(asked.edit, asked.about)
+    def _edit(self, form: ActionForm) -> Edit | None:
+        return self.edits.find(form.edit, form.about)
 
-    def _result_page(self, asked: ActionForm, progress: Progress) -> Response:
-        edit = self._edit(asked)
+    def _result_page(self, form: ActionForm, progress: Progress) -> Response:
+        edit = self._edit(form)
         # What becomes of jobs that run is yet to be seen.
-        past = "sent" if asked.verb == "retry" or (edit is not None and edit.retry) else "done"
-        title = f"{asked.verb.capitalize()}: {past if progress.ended else 'going on'}"
-        meant = self.lines.find(asked.line, asked.about)
+        past = "sent" if form.verb == "retry" or (edit is not None and edit.retry) else "done"
+        title = f"{form.verb.capitalize()}: {past if progress.ended else 'going on'}"
+        meant = self.lines.find(form.line, form.about)
         others = meant.others if progress.ended and isinstance(meant, _InSet) else None
-        told = {**_progress_fields(asked, progress, edit), "past": past, "others": others}
+        told = {**_progress_fields(form, progress, edit), "past": past, "others": others}
         return Response(self.shell.page("action-result.html", title=title, **told))
 
 
-def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
+def _progress_fields(form: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
     """Return the values that both the question and the result show."""
     foreign = {queue: jobs for queue, jobs in progress.foreign_queues.items() if queue != _NO_QUEUE}
     return {
-        "name": asked.name,
-        "form": asked,
+        "name": form.name,
+        "form": form,
         "progress": progress,
-        "due_s": asked.due_s if asked.due_s > time.time() else None,
-        "after_ms": math.ceil(max(_PAUSE_S, asked.due_s - time.time()) * 1000),
+        "due_s": form.due_s if form.due_s > time.time() else None,
+        "after_ms": math.ceil(max(_PAUSE_S, form.due_s - time.time()) * 1000),
         "unsafe": sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
         "foreign": sum(foreign.values()),
         "foreign_queues": counts_text(foreign),
         "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
-        "back": address(f"/{asked.name}", asked.conditions, **({} if asked.zset else {"name": asked.of})),
-        "job_pages": asked.name if asked.zset else None,
-        "command": None if progress.ended else asked.command(edit, [after for _, after in progress.previews]),
+        "back": address(f"/{form.name}", form.conditions, **({} if form.zset else {"name": form.of})),
+        "job_pages": form.name if form.zset else None,
+        "command": None if progress.ended else form.command(edit, [after for _, after in progress.previews]),
     }
 
 

@@ -137,10 +137,10 @@ class EditPages:
         meant = _EditSelection.of(name, form)
 
         def work(client: Client) -> Edit:
-            look = self._first(client, meant)
-            if look is None:
+            view = self._first(client, meant)
+            if view is None:
                 raise UsageError("No job matches any longer.", "Reload the list.")
-            return _typed_for_all(look, form, Edit(tokens=self.admin.tokens()))
+            return _typed_for_all(view, form, Edit(tokens=self.admin.tokens()))
 
         try:
             edit = await self.admin.ask(work)
@@ -156,8 +156,8 @@ class EditPages:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
 
         def work(client: Client) -> _Form:
-            look = self._first(client, meant)
-            return _Form(None) if look is None else self._form_like(look, typed, is_for_all=True)
+            view = self._first(client, meant)
+            return _Form(None) if view is None else self._form_like(view, typed, is_for_all=True)
 
         shown = await self.admin.ask(work)
         if shown.entry is None:
@@ -195,17 +195,17 @@ class EditPages:
         return Response(html, 200 if wrong is None else 400)
 
     def _looked_at(self, client: Client, name: str, key: str, typed: Mapping[str, str]) -> _Form:
-        look = self._find(client, name, key)
-        return _Form(None) if look is None else self._form_like(look, typed, is_for_all=False)
+        view = self._find(client, name, key)
+        return _Form(None) if view is None else self._form_like(view, typed, is_for_all=False)
 
-    def _form_like(self, look: JobView, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
-        wanted = typed.get("command", "").strip() or look.command or ""
+    def _form_like(self, view: JobView, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
+        wanted = typed.get("command", "").strip() or view.command or ""
         known = self.admin.context()
-        spec = known.spec(look.queue, wanted)
-        entry = look.entry()
-        fields = _fields(look, entry, () if spec is None else spec.arguments)
+        spec = known.spec(view.queue, wanted)
+        entry = view.entry()
+        fields = _fields(view, entry, () if spec is None else spec.arguments)
         fields = [_as_typed(_as_example(one) if is_for_all else one, typed) for one in fields]
-        queue = typed.get("queue", "" if is_for_all else look.queue or "")
+        queue = typed.get("queue", "" if is_for_all else view.queue or "")
         return _Form(entry, tuple(fields), wanted, queue=queue, queues=tuple(sorted(known.targets)))
 
     def _find(self, client: Client, name: str, key: str) -> JobView | None:
@@ -219,10 +219,10 @@ class EditPages:
         who = self.shell.who()
 
         def work(client: Client) -> tuple[Edit, Progress]:
-            look = self._find(client, name, key)
-            if look is None:
+            view = self._find(client, name, key)
+            if view is None:
                 raise UsageError("The job is gone or has changed.", "Reload the list.")
-            edit = complete(_changes_of(look, form, Edit(tokens=self.admin.tokens())), client, self.admin)
+            edit = complete(_changes_of(view, form, Edit(tokens=self.admin.tokens())), client, self.admin)
             return edit, self._perform(
                 client, name, key, Action("edit", who, repeat_unsafe=True, edit=edit), dry_run=True
             )
@@ -271,10 +271,10 @@ class EditPages:
         )
 
 
-def _fields(look: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
+def _fields(view: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
     """Return a field for each argument of the command, then one for each that only the job has."""
     given = entry.arguments if isinstance(entry.arguments, dict) else {}
-    shown = {name: text for name, value in look.arguments_as_they_are.items() if (text := _text(value)) is not None}
+    shown = {name: text for name, value in view.arguments_as_they_are.items() if (text := _text(value)) is not None}
     of = {next((alias for alias in (one.name, *one.aliases) if alias in given), one.name): one for one in specs}
     found = []
     for name in {**of, **given}:
@@ -296,17 +296,17 @@ def _as_example(field: Field) -> Field:
     return attrs.evolve(field, text="", example="" if field.hidden else field.text)
 
 
-def _typed_for_all(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
-    """Return the edit with what was typed; `look`, the first of the jobs, shows which arguments are no texts.
+def _typed_for_all(view: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
+    """Return the edit with what was typed; `view`, the first of the jobs, shows which arguments are no texts.
 
     Raise `UsageError` if all fields are empty or one cannot be read.
     """
-    was = look.arguments_as_they_are
+    was = view.arguments_as_they_are
     unset = tuple(name for name in form.getlist(_OUT) if name)
     renames = _renames(form)
     given = {field.removeprefix(_GIVEN): text for field, text in form.items() if field.startswith(_GIVEN) and text}
     command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
-    command = "" if command == look.command else command
+    command = "" if command == view.command else command
     if not (given or unset or renames or command or queue):
         raise UsageError("All fields are empty.", "Fill in what to change.")
     return attrs.evolve(
@@ -342,9 +342,9 @@ def _text(value: Json) -> str | None:
     return text if len(text) <= _LONGEST and "\n" not in text and filters.plain(text) == text else None
 
 
-def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
+def _changes_of(view: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
     """Return the edit with each value that was typed and differs from the job; raise `UsageError` for a bad one."""
-    was = look.arguments_as_they_are
+    was = view.arguments_as_they_are
     values: dict[str, Json] = {}
     unset = [name for name in form.getlist(_OUT) if name]
     renames = _renames(form)
@@ -362,8 +362,8 @@ def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
         values=values,
         unset=tuple(unset),
         renames=renames,
-        command=command if command != look.command else None,
-        queue=queue if queue != look.queue else None,
+        command=command if command != view.command else None,
+        queue=queue if queue != view.queue else None,
         retry=form.get("retry") == "yes",
     )
 

@@ -52,8 +52,8 @@ def live_metrics(client: Client, served: Sequence[str], unready: str | None = No
     """
     seen = stats.overview(client, served, MOST_QUEUES)
     shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
-    lanes = cast("list[Mapping[str, Json]]", shown["targets"])
-    merged = [attrs.asdict(one, filter=_is_for_pages) for one in targets.merge_rows(client, lanes)]
+    pools = cast("list[Mapping[str, Json]]", shown["targets"])
+    merged = [attrs.asdict(one, filter=_is_for_pages) for one in targets.merge_rows(client, pools)]
     # Without its jobs nothing of a process comes from a producer.
     running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
     more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
@@ -165,17 +165,17 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellin
     return display.show_or_explain(shown, lambda line: line)
 
 
-def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:
+def _processes(pools: Sequence[Mapping[str, Json]]) -> list[Json]:
     """Return one row per process, with the names of its targets; processes that are gone are left out."""
     found: dict[str, list[Mapping[str, Json]]] = {}
-    for lane in lanes:
-        if not lane["dying"]:
-            found.setdefault(str(lane["process"] or lane["identity"]), []).append(lane)
+    for pool in pools:
+        if not pool["dying"]:
+            found.setdefault(str(pool["process"] or pool["identity"]), []).append(pool)
     return [
         {
             "name": name,
-            "targets": [lane["target"] for lane in own],
-            "in_progress": sum(cast("int", lane["in_progress"]) for lane in own),
+            "targets": [pool["target"] for pool in own],
+            "in_progress": sum(cast("int", pool["in_progress"]) for pool in own),
             "heartbeat_age_s": own[0]["heartbeat_age_s"],
             "quiet": own[0]["quiet"],
         }

@@ -155,26 +155,26 @@ def _of_service(state: State) -> Iterator[Alarm]:
         yield Alarm("No broker is running.", "Jobs wait in their queues. Start one: restbroker run.", "processes")
 
 
-def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[Alarm]:
+def _of_targets(pools: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[Alarm]:
     seen: set[tuple[str, str]] = set()
-    for lane in lanes:
-        target, state = str(lane.get("target")), lane.get("state")
+    for pool in pools:
+        target, state = str(pool.get("target")), pool.get("state")
         # A tuple: what a stranger wrote there may be no key of a set.
         if state in ("down", "denied") and (target, str(state)) not in seen:
             seen.add((target, str(state)))
-            hint = lane.get("hint")
-            why = lane.get("reason") or "without a reason"
-            text = f"Target {target} gets no jobs{_so_far(lane, waiting)}: {why}"
+            hint = pool.get("hint")
+            why = pool.get("reason") or "without a reason"
+            text = f"Target {target} gets no jobs{_so_far(pool, waiting)}: {why}"
             yield Alarm(text, hint if isinstance(hint, str) else None, "targets")
-        age_s = lane.get("heartbeat_age_s")
+        age_s = pool.get("heartbeat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
-            yield Alarm(f"{lane.get('process')} has sent no heartbeat for {duration_text(age_s)}.", None, "processes")
+            yield Alarm(f"{pool.get('process')} has sent no heartbeat for {duration_text(age_s)}.", None, "processes")
 
 
-def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:
+def _so_far(pool: Row, waiting: Mapping[str, Json]) -> str:
     """Return a text on how long a target has been down, and how many jobs wait for it; "" if neither is known."""
-    down_for_s = lane.get("down_for_s")
-    sizes = [size for queue in _words(lane, "queues") if isinstance(size := waiting.get(queue), int)]
+    down_for_s = pool.get("down_for_s")
+    sizes = [size for queue in _words(pool, "queues") if isinstance(size := waiting.get(queue), int)]
     told = [f"for {filters.duration(down_for_s)}"] if filters.is_number(down_for_s) and down_for_s else []
     told += [f"{filters.number(sum(sizes))} wait"] if sum(sizes) else []
     return f" ({', '.join(told)})" if told else ""

@@ -15,15 +15,15 @@ class Options:
 
     DEFAULTS: ClassVar = Defaults(concurrency=4, domain_is_host=False, url="http://127.0.0.1:8008")
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target as it is; problems go to `review`."""
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target as it is; problems go to `problems`."""
         if target.default_host is None:
-            review.refuse(at("Domain"), "must be given: it is the server_name in Synapse's homeserver.yaml.")
+            problems.refuse(at("Domain"), "must be given: it is the server_name in Synapse's homeserver.yaml.")
         match target.credentials:
             case Bearer():
                 pass
             case None:
-                note_no_login(target, f"Give {at('Auth')} with Bearer.", review)
+                note_no_login(target, f"Give {at('Auth')} with Bearer.", problems)
             case _:
-                review.refuse(at("Auth"), "must be Bearer: Synapse takes access tokens alone.")
+                problems.refuse(at("Auth"), "must be Bearer: Synapse takes access tokens alone.")
         return target

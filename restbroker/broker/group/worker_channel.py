@@ -115,8 +115,8 @@ class WorkerChannel:
         except BlockingIOError:
             return
 
-    def _act(self, asked: bytes) -> None:
-        for number in asked:
+    def _act(self, requests: bytes) -> None:
+        for number in requests:
             if number in signals.STOP and self._told_to_stop:
                 self.control.cut_short(number)
             else:
@@ -124,7 +124,7 @@ class WorkerChannel:
                 # supervisor passes on would be a second one.
                 signals.act(number, self.control, self.report, _ORIGIN)
             self._told_to_stop = self._told_to_stop or number in signals.STOP
-        if not asked:
+        if not requests:
             self.control.drain(_GONE)
 
     async def _obey(self, stream: trio.SocketStream) -> None:

@@ -158,18 +158,18 @@ class SidekiqRecord:
             self._told.add(code)
             self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
 
-    def _act(self, asked: str) -> None:
-        number = _REQUESTS.get(asked)
-        if asked.startswith(processes.CANCEL):
+    def _act(self, request: str) -> None:
+        number = _REQUESTS.get(request)
+        if request.startswith(processes.CANCEL):
             # One that has ended meanwhile needs no word: its place tells.
-            self.status.cancel(asked.removeprefix(processes.CANCEL))
+            self.status.cancel(request.removeprefix(processes.CANCEL))
         elif number is not None:
             signals.act(number, self.control, self.report, _ORIGIN)
         elif "UnknownRequest" not in self._told:
             self._told.add("UnknownRequest")
             self.report(
                 OperatorWarning(
-                    "UnknownRequest", f"This process ignored a request that it does not know: {asked[:20]!r}.", None
+                    "UnknownRequest", f"This process ignored a request that it does not know: {request[:20]!r}.", None
                 )
             )
 

@@ -31,14 +31,14 @@ def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *
 
     Raise `OutputLost`, and `StoreRefused` as `Sampler.sample` does.
     """
-    looks = Sampler(client, wanted)
+    sampler = Sampler(client, wanted)
     try:
         if as_json:
-            _print(looks, every_s, _json)
+            _print(sampler, every_s, _json)
         elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
-            _screen(looks, every_s)
+            _screen(sampler, every_s)
         else:
-            _print(looks, every_s, lambda look: _block(look, rows))
+            _print(sampler, every_s, lambda sample: _block(sample, rows))
     except KeyboardInterrupt:
         return
 
@@ -59,12 +59,12 @@ class _Schedule:
         self._count = max(self._count + 1, math.ceil(passed))
 
 
-def _screen(looks: Sampler, every_s: float) -> None:
+def _screen(sampler: Sampler, every_s: float) -> None:
     from restbroker.cli.watch import terminal  # with rich, which no pipe needs
     from restbroker.cli.watch.screen import View, screen
 
     schedule = _Schedule(every_s)
-    look: Sample | None = None
+    sample: Sample | None = None
     event: terminal.Event | None = None
     while event is not terminal.Event.QUIT:
         if event is terminal.Event.SUSPEND:
@@ -72,29 +72,29 @@ def _screen(looks: Sampler, every_s: float) -> None:
         with terminal.alternate_screen() as place:
             event = None
             while event not in (terminal.Event.SUSPEND, terminal.Event.QUIT):
-                if look is None or schedule.left_s() <= 0:
+                if sample is None or schedule.left_s() <= 0:
                     schedule.next()
-                    look = looks.sample()
+                    sample = sampler.sample()
                 clock = f"{datetime.now().astimezone():%H:%M:%S}"
                 view = View(
-                    server=look.server,
+                    server=sample.server,
                     clock=clock,
                     every=duration_text(every_s),
-                    stats=look.stats,
-                    trend=look.trend,
-                    queues=looks.queues,
-                    error=look.error,
-                    age_s=look.age_s,
+                    stats=sample.stats,
+                    trend=sample.trend,
+                    queues=sampler.queues,
+                    error=sample.error,
+                    age_s=sample.age_s,
                 )
                 place.show(screen(view, *place.size))
                 event = place.wait(schedule.left_s())
 
 
-def _print(looks: Sampler, every_s: float, write: Callable[[Sample], None]) -> None:
+def _print(sampler: Sampler, every_s: float, write: Callable[[Sample], None]) -> None:
     schedule = _Schedule(every_s)
     while True:
         schedule.next()
-        write(looks.sample())
+        write(sampler.sample())
         with output.require_written():
             pass
         _wait(schedule)
@@ -108,23 +108,23 @@ def _wait(schedule: _Schedule) -> None:
     reader.poll(max(schedule.left_s(), 0.0) * 1000)
 
 
-def _json(look: Sample) -> None:
-    error: Json = None if look.error is None else {"message": look.error.message, "hint": look.error.hint}
+def _json(sample: Sample) -> None:
+    error: Json = None if sample.error is None else {"message": sample.error.message, "hint": sample.error.hint}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("totals", "queues", "targets", "sources"))
-    if look.stats is not None and look.error is None:
-        line |= {"per_s": look.trend.per_s, **look.stats}
+    if sample.stats is not None and sample.error is None:
+        line |= {"per_s": sample.trend.per_s, **sample.stats}
     output.json_line(line)
 
 
-def _block(look: Sample, rows: Rows) -> None:
+def _block(sample: Sample, rows: Rows) -> None:
     output.row(("time", _now()))
-    if look.error is not None:
-        output.row(("error", look.error.message))
-    elif look.stats is not None:
-        for name, per_s in look.trend.per_s.items():
+    if sample.error is not None:
+        output.row(("error", sample.error.message))
+    elif sample.stats is not None:
+        for name, per_s in sample.trend.per_s.items():
             output.row(("rate", name, f"{per_s:.1f}"))
-        for row in rows(look.stats):
+        for row in rows(sample.stats):
             output.row(row)
     output.data("")
 

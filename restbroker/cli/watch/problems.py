@@ -39,18 +39,18 @@ def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
 
 def own_queues(seen: SystemStats, wanted: Collection[str]) -> frozenset[str]:
     """Return the queues that belong to restbroker: those of the configuration, and those that a process serves."""
-    return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["targets"]))
+    return frozenset(wanted).union(*(_queues_of(pool) for pool in seen["targets"]))
 
 
 def _of_targets(seen: SystemStats) -> Iterator[Problem]:
-    alive = [lane for lane in seen["targets"] if not lane["dying"]]
-    of_target = Counter(lane["target"] for lane in alive)
-    shut = [lane for lane in alive if lane["state"] not in (None, "up")]
-    same = Counter((lane["target"], lane["state"], lane["reason"]) for lane in shut)
+    alive = [pool for pool in seen["targets"] if not pool["dying"]]
+    of_target = Counter(pool["target"] for pool in alive)
+    shut = [pool for pool in alive if pool["state"] not in (None, "up")]
+    same = Counter((pool["target"], pool["state"], pool["reason"]) for pool in shut)
     for (target, state, reason), number in same.items():
         # Processes that say the same have one line.
         part = "" if number == of_target[target] else f" in {number} of {of_target[target]} processes"
-        hint = next((lane["hint"] for lane in shut if (lane["target"], lane["state"]) == (target, state)), None)
+        hint = next((pool["hint"] for pool in shut if (pool["target"], pool["state"]) == (target, state)), None)
         why = "" if reason is None else f": {reason}"
         does = "refuses the login" if state == "denied" else f"is {target_text.text(state)}"
         yield Problem(
@@ -59,14 +59,14 @@ def _of_targets(seen: SystemStats) -> Iterator[Problem]:
             None if hint is None else str(hint),
         )
     held = Counter(
-        (lane["target"], words) for lane in alive for words in target_text.fetch_limits(lane) if _is_grave(lane)
+        (pool["target"], words) for pool in alive for words in target_text.fetch_limits(pool) if _is_grave(pool)
     )
     for target, words in held:
         yield Problem(True, f"{target_text.text(target)}: {words}")
 
 
-def _is_grave(lane: Mapping[str, Json]) -> bool:
-    return lane["limited"] in ("refused", "dead")
+def _is_grave(pool: Mapping[str, Json]) -> bool:
+    return pool["limited"] in ("refused", "dead")
 
 
 def _of_processes(seen: SystemStats) -> Iterator[Problem]:
@@ -74,12 +74,12 @@ def _of_processes(seen: SystemStats) -> Iterator[Problem]:
         yield Problem(True, "No restbroker runs on this Redis")
     gone: Counter[str] = Counter()
     silent: dict[str, float] = {}
-    for lane in seen["targets"]:
-        age_s, in_hand = lane["heartbeat_age_s"], lane["in_progress"]
-        if lane["dying"]:
-            gone[target_text.name(lane)] += in_hand if isinstance(in_hand, int) else 0
+    for pool in seen["targets"]:
+        age_s, in_hand = pool["heartbeat_age_s"], pool["in_progress"]
+        if pool["dying"]:
+            gone[target_text.name(pool)] += in_hand if isinstance(in_hand, int) else 0
         elif isinstance(age_s, float) and age_s >= SILENT_S:
-            silent[target_text.name(lane)] = age_s
+            silent[target_text.name(pool)] = age_s
     for name, age_s in silent.items():
         yield Problem(True, f"{name} has sent no heartbeat for {duration_text(age_s)}")
     for name, in_hand in gone.items():
@@ -88,17 +88,17 @@ def _of_processes(seen: SystemStats) -> Iterator[Problem]:
 
 def _of_pauses(seen: SystemStats) -> Iterator[Problem]:
     for target, reason in sorted(
-        {(target_text.text(lane["target"]), why) for lane in seen["targets"] for why in _pauses(lane)}
+        {(target_text.text(pool["target"]), why) for pool in seen["targets"] for why in _pauses(pool)}
     ):
         yield Problem(False, f"{target} is paused: {reason}")
 
 
-def _pauses(lane: Mapping[str, Json]) -> list[str]:
-    return [] if lane["dying"] else list(target_text.pauses(lane))
+def _pauses(pool: Mapping[str, Json]) -> list[str]:
+    return [] if pool["dying"] else list(target_text.pauses(pool))
 
 
 def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
-    taken = {queue for lane in seen["targets"] if not lane["dying"] and takes_jobs(lane) for queue in _queues_of(lane)}
+    taken = {queue for pool in seen["targets"] if not pool["dying"] and takes_jobs(pool) for queue in _queues_of(pool)}
     own = own_queues(seen, wanted)
     for queue in seen["queues"]:
         name, size, latency_s = str(queue["name"]), queue["size"], queue["latency_s"]
@@ -128,6 +128,6 @@ def _about(queue: Mapping[str, Json]) -> str:
     return f" {about}" if about else ""
 
 
-def _queues_of(lane: Mapping[str, Json]) -> list[str]:
-    queues = lane["queues"]
+def _queues_of(pool: Mapping[str, Json]) -> list[str]:
+    queues = pool["queues"]
     return [str(queue) for queue in queues] if isinstance(queues, list) else []

@@ -106,7 +106,7 @@ def _totals(seen: SystemStats, trend: Trend, width: int) -> Text:
         per_s = trend.per_s.get(name)
         rated = "" if per_s is None else f" (+{rate(per_s)}/s)"
         parts.append(Text(f"{name} {number(seen['totals'][name])}{rated}"))
-    in_hand = sum(value for lane in seen["targets"] if isinstance(value := lane["in_progress"], int))
+    in_hand = sum(value for pool in seen["targets"] if isinstance(value := pool["in_progress"], int))
     return _join_fitting([*parts, Text(f"in progress {number(in_hand)}")], width)
 
 

@@ -33,9 +33,9 @@ class TargetRow:
 def target_rows(seen: SystemStats) -> list[TargetRow]:
     """Return each target that a living process serves, the worst first, then by name."""
     of_target: dict[str, list[Mapping[str, Json]]] = {}
-    for lane in seen["targets"]:
-        if not lane["dying"] and lane["target"] is not None:
-            of_target.setdefault(str(lane["target"]), []).append(lane)
+    for pool in seen["targets"]:
+        if not pool["dying"] and pool["target"] is not None:
+            of_target.setdefault(str(pool["target"]), []).append(pool)
     return sorted((_row(name, rows) for name, rows in of_target.items()), key=lambda row: (row.rank, row.name))
 
 

@@ -65,25 +65,27 @@ class Server:
     )
     tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
 
-    def check(self, place: str, review: Problems) -> "Server | None":
-        """Return the server as it is to be used, or None after adding a problem to `review`."""
+    def check(self, place: str, problems: Problems) -> "Server | None":
+        """Return the server as it is to be used, or None after adding a problem to `problems`."""
         place_of_url = f"{place}.URL" if self.url.path is None else f"{place}.URLFile"
         if self.url == NO_SECRET:
-            review.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
+            problems.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
             return None
-        url = review.try_secret(f"{place}.URL", self.url)
+        url = problems.try_secret(f"{place}.URL", self.url)
         if url is None:
             return None
         try:
             found = address(url.reveal())
         except (BadUrl, ConfigError) as error:
-            review.refuse(place_of_url, str(error))
+            problems.refuse(place_of_url, str(error))
             return None
         if not found.is_tls and not is_loopback(found.host):
-            review.note("PlainRabbitMQ", f"The login for {found} goes unencrypted.", "Use amqps://.")
+            problems.note("PlainRabbitMQ", f"The login for {found} goes unencrypted.", "Use amqps://.")
         if not found.is_tls and self.tls is not None:
-            review.note("NoTLS", f"{place}.TLS is not used, since {place_of_url} begins with amqp://.", "Use amqps://.")
-        return Server(url, tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, review, is_used=True))
+            problems.note(
+                "NoTLS", f"{place}.TLS is not used, since {place_of_url} begins with amqp://.", "Use amqps://."
+            )
+        return Server(url, tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, problems, is_used=True))
 
 
 @attrs.frozen
@@ -115,14 +117,16 @@ class Exchange:
         "Carries", "What is published there; known for MongooseIM's default exchanges."
     )
 
-    def check(self, place: str, review: Problems) -> "Exchange | None":
-        """Return the exchange with its defaults filled in, or None after adding a problem to `review`."""
+    def check(self, place: str, problems: Problems) -> "Exchange | None":
+        """Return the exchange with its defaults filled in, or None after adding a problem to `problems`."""
         carries = self._carries_as_written or _KNOWN.get(self.name)
         if carries is None:
-            review.refuse(f"{place}.{self.name}.Carries", "is missing; name what is published there: presence, chat, …")
+            problems.refuse(
+                f"{place}.{self.name}.Carries", "is missing; name what is published there: presence, chat, …"
+            )
             return None
         if self.type == "direct" and not self.keys:
-            review.refuse(f"{place}.{self.name}.Keys", "is missing; a direct exchange has no * and #.")
+            problems.refuse(f"{place}.{self.name}.Keys", "is missing; a direct exchange has no * and #.")
             return None
         return attrs.evolve(self, carries=carries, keys=self.keys or _KEYS[carries], carries_as_written=None)
 
@@ -153,13 +157,13 @@ class Options:
         "Prefetch", "How many events RabbitMQ sends ahead; after a lost connection at most this many come twice.", 400
     )
 
-    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """Return the source with its options filled in and judged, for `config.kind`; problems go to `review`."""
-        server = self.server.check(at("Options"), review)
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source with its options filled in and judged, for `config.kind`; problems go to `problems`."""
+        server = self.server.check(at("Options"), problems)
         place = at("Options.Exchanges")
-        exchanges = [one.check(place, review) for one in self.exchanges]
+        exchanges = [one.check(place, problems) for one in self.exchanges]
         if not exchanges:
-            review.refuse(place, "is empty; name an exchange, or leave it out.")
+            problems.refuse(place, "is empty; name an exchange, or leave it out.")
         if server is None:
             return source
         options = attrs.evolve(

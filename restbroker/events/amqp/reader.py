@@ -196,11 +196,11 @@ class RabbitReader:
             )
             self.report(OperatorWarning("EventParked", what, hint))
 
-    async def _offer(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
-        """Wait until Redis has all events of `told`; add the number of each to `done` as soon as it has a verdict."""
+    async def _offer(self, offered: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
+        """Wait until Redis has all events of `offered`; add the number of each to `done` once it has a verdict."""
         pause_s = _LEAST_PAUSE_S
-        while missing := [number for number in told if number not in done]:
-            offer = self.intake.offer(self.source, [told[number] for number in missing])
+        while missing := [number for number in offered if number not in done]:
+            offer = self.intake.offer(self.source, [offered[number] for number in missing])
             try:
                 await self._wait(offer)
             finally:
@@ -211,7 +211,7 @@ class RabbitReader:
                         done.add(number)
                         again = verdict == "accepted" and messages[number].redelivered
                         self.report(EventHandled(self.source.name, "redelivered" if again else verdict))
-            if len(done) < len(told):
+            if len(done) < len(offered):
                 self._warn_of_redis(offer)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

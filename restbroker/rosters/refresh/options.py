@@ -30,15 +30,15 @@ class Options:
         False,
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target with its options judged, for `config.kind`; problems go to `review`."""
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target with its options judged, for `config.kind`; problems go to `problems`."""
         place = at("Options")
         if self.max_wait_s < self.debounce_s:
             why = "is shorter than Debounce; make it at least as long."
-            review.refuse(f"{place}.MaxWait", why, f"{place}.Debounce")
+            problems.refuse(f"{place}.MaxWait", why, f"{place}.Debounce")
         if target.default_host is None:
             message = f"{at('Domain')} is missing: users and contacts without a domain need it."
-            review.note(
+            problems.note(
                 "NoDomain", message, f'Give {at("Domain")} the name of Prosody\'s VirtualHost, e.g. "example.org".'
             )
         return attrs.evolve(target, is_local=self.writes_only)

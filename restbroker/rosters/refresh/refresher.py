@@ -203,15 +203,15 @@ class Refresher:
                 _end({user: parts}, result)
             self._changed.set()
 
-    def _batches(self, asked: Mapping[str, Sequence[_Part]]) -> Iterator[Mapping[str, Sequence[_Part]]]:
+    def _batches(self, requested: Mapping[str, Sequence[_Part]]) -> Iterator[Mapping[str, Sequence[_Part]]]:
         """Yield the users of each batch; those who failed before are alone in theirs.
 
         They may hold up others again, each time for two time-outs.
         """
-        failed = {user: parts for user, parts in asked.items() if any(part.job.attempt > 1 for part in parts)}
-        fresh = [user for user in asked if user not in failed]
+        failed = {user: parts for user, parts in requested.items() if any(part.job.attempt > 1 for part in parts)}
+        fresh = [user for user in requested if user not in failed]
         for first in range(0, len(fresh), self._batch_size):
-            yield {user: asked[user] for user in fresh[first : first + self._batch_size]}
+            yield {user: requested[user] for user in fresh[first : first + self._batch_size]}
         yield from ({user: parts} for user, parts in failed.items())
 
     def _forget_spaced(self, now_s: float) -> None:

@@ -43,7 +43,7 @@ class Login:
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     """A limiter of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
-    async def fits(self, asked: Request, key: bytes) -> bool:
+    async def fits(self, request: Request, key: bytes) -> bool:
         """Tell whether this request shows the login, in its head or as this `key`.
 
         Raise `ConfigError` if the secret cannot be read and none is known.
@@ -54,7 +54,7 @@ class Login:
             case QueryKey(value):
                 return await self._is(key, b"", value)
             case Basic(user, password):
-                return await self._is(_basic(asked.header(b"authorization")), user.encode() + b":", password)
+                return await self._is(_basic(request.header(b"authorization")), user.encode() + b":", password)
 
     async def _is(self, given: bytes, before: bytes, secret: Secret) -> bool:
         await self._read(before, secret, READ_AGAIN_S)

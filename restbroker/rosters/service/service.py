@@ -42,12 +42,12 @@ class Service:
     """The number of answers by status."""
     _durations: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S))
 
-    async def answer(self, asked: Request) -> Answer:
+    async def answer(self, request: Request) -> Answer:
         """Return the answer to this request, a roster or the reason why not; never raise."""
         began_s = trio.current_time()
         found: Answer | None = None
         with trio.move_on_after(self.longest_s):
-            found = await self._answer(asked)
+            found = await self._answer(request)
         if found is None:
             found = _unavailable("This machine is overloaded.")
         self._answers[found.status] += 1
@@ -65,8 +65,8 @@ class Service:
             "restbroker_roster_copies_bytes": {(): self.reader.copies.size_bytes},
         }
 
-    async def _answer(self, asked: Request) -> Answer:
-        if asked.method not in METHODS:
+    async def _answer(self, request: Request) -> Answer:
+        if request.method not in METHODS:
             return error_answer(
                 405,
                 "MethodNotAllowed",
@@ -75,16 +75,16 @@ class Service:
                 (b"allow", ", ".join(METHODS).encode()),
                 closing=True,
             )
-        path, key = self.addresses.split(asked.target)
+        path, key = self.addresses.split(request.target)
         try:
-            if not await self.login.fits(asked, key):
+            if not await self.login.fits(request, key):
                 return self._denial()
         except ConfigError:
             return _unavailable("The login for rosters cannot be read; the log says why.")
         name = self.addresses.name(path)
         if name is None:
             return self._elsewhere()
-        user = self.addresses.user(name, asked.header(b"user-agent"))
+        user = self.addresses.user(name, request.header(b"user-agent"))
         if user is None:
             return _EMPTY
         try:

@@ -27,12 +27,12 @@ class Options:
         "The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer.",
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target as it is; a missing domain and a missing login become notes in `review`."""
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target as it is; a missing domain and a missing login become notes in `problems`."""
         if target.default_host is None:
             message = f"{at('Domain')} is missing: each job must name its host."
-            review.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')
+            problems.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')
         if target.credentials is None:
             hint = f"Give {at('Auth')}, unless the server allows this machine by address."
-            note_no_login(target, hint, review)
+            note_no_login(target, hint, problems)
         return target

@@ -144,19 +144,21 @@ def stopping_outcome(status: int) -> Deferred:
     return Deferred(reason, counts=False, pause_target=True)
 
 
-def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset[hiding.Secret]) -> Denied | Rejected:
+def on_host(
+    denied: Denied, host: str, response: Response | None, secrets: frozenset[hiding.Secret]
+) -> Denied | Rejected:
     """Return the outcome if ejabberd 26.07 or newer forbids an account a command with this host.
 
-    `denied` is the outcome so far. `told` is the answer to `registered_vhosts`; None: that could not be asked.
+    `denied` is the outcome so far. `response` is the answer to `registered_vhosts`; None: that could not be asked.
     `secrets` are those of the call.
 
     The server says the same of a host that it does not serve, also for a name in capitals, and of one of which the
     account is no administrator: it checks that before anything else.
     """
     reason, name = denied.reason, quote(host)
-    served = None if told is None else hosts_in(told)
-    if told is not None and served is not None and host not in served:
-        has = read(told, secrets).masked_text.hide(", ".join(served[:5]))
+    served = None if response is None else hosts_in(response)
+    if response is not None and served is not None and host not in served:
+        has = read(response, secrets).masked_text.hide(", ".join(served[:5]))
         message = f"The server has no virtual host {name}; it has {has}."
         hint = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, hint, reason.status), denied.text)

@@ -106,58 +106,60 @@ class Options:
         "AllowPrivate", "Connect to private networks too: loopback, 10.0.0.0/8, link-local, …", False
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target with its `Settings` as options; add problems of these options to `review`."""
-        settings = _make_settings(self, target, at, review)
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target with its `Settings` as options; add problems of these options to `problems`."""
+        settings = _make_settings(self, target, at, problems)
         secrets = secrets_of(settings)
         return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)
 
 
-def _make_settings(options: Options, target: Target, place_of: At, review: Problems) -> Settings:
+def _make_settings(options: Options, target: Target, place_of: At, problems: Problems) -> Settings:
     """Return the settings in these options of a target."""
     place = place_of("Options")
     if not options.commands:
-        review.refuse(at(place, "Commands"), "is missing or empty; it says what is sent for each command.")
+        problems.refuse(at(place, "Commands"), "is missing or empty; it says what is sent for each command.")
     if isinstance(target.credentials, IssuedLogin):
-        review.refuse(
+        problems.refuse(
             place_of("Auth"), "asks for tokens that the server issues, which only ejabberd does; use Basic or Token."
         )
     if target.url.socket is not None and not options.allow_private:
         why = "is a unix socket, which is not a public address; set AllowPrivate in Options."
-        review.refuse(place_of("URL"), why, at(place, "AllowPrivate"))
+        problems.refuse(place_of("URL"), why, at(place, "AllowPrivate"))
     has_login = target.credentials is not None
     recipes = {
-        name: _recipe(name, keys, at(at(place, "Commands"), name), review, has_login=has_login)
+        name: _recipe(name, keys, at(at(place, "Commands"), name), problems, has_login=has_login)
         for name, keys in options.commands.items()
     }
     hidden = _secret_names(options.headers)
     recipes = {name: attrs.evolve(one, secret_headers=one.secret_headers | hidden) for name, one in recipes.items()}
     if not has_login and any(recipe.secret_headers for recipe in recipes.values()):
-        note_plain(target.url, review)
+        note_plain(target.url, problems)
     return Settings(
         MappingProxyType(recipes),
         Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),
-        _headers(options.headers, at(place, "Headers"), review, has_login=has_login),
-        signing=tuple(_signing_secrets(options.signing, at(place, "SigningSecrets"), review)),
-        probe=None if options.probe is None else (options.probe.method, _probe_path(options.probe.path, place, review)),
+        _headers(options.headers, at(place, "Headers"), problems, has_login=has_login),
+        signing=tuple(_signing_secrets(options.signing, at(place, "SigningSecrets"), problems)),
+        probe=None
+        if options.probe is None
+        else (options.probe.method, _probe_path(options.probe.path, place, problems)),
     )
 
 
-def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_login: bool) -> Recipe:
-    path = _parse(template.parse_path, keys.path, at(place, "Path"), review) or ()
+def _recipe(name: str, keys: CommandKeys, place: str, problems: Problems, *, has_login: bool) -> Recipe:
+    path = _parse(template.parse_path, keys.path, at(place, "Path"), problems) or ()
     query = {
-        item: _parse(template.parse_text, text, at(place, f"Query.{item}"), review) or Text(())
+        item: _parse(template.parse_text, text, at(place, f"Query.{item}"), problems) or Text(())
         for item, text in keys.query.items()
     }
     encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")
-    body = None if keys.body is None else _parse(template.parse_value, keys.body, at(place, "Body"), review)
+    body = None if keys.body is None else _parse(template.parse_value, keys.body, at(place, "Body"), problems)
     if body is not None and encoding == "none":
         why = f"is given, but {keys.method} has no body; set Encoding, or remove it."
-        review.refuse(at(place, "Body"), why, at(place, "Method"), at(place, "Encoding"))
+        problems.refuse(at(place, "Body"), why, at(place, "Method"), at(place, "Encoding"))
     if encoding == "form" and not isinstance(body, Mapping | None):
-        review.refuse(at(place, "Body"), "must be an object where Encoding is form.")
+        problems.refuse(at(place, "Body"), "must be an object where Encoding is form.")
     if any(status in retry for success in keys.success for status in success for retry in keys.retry):
-        review.refuse(at(place, "Retry"), "has a status that is in Success too.", at(place, "Success"))
+        problems.refuse(at(place, "Retry"), "has a status that is in Success too.", at(place, "Success"))
     is_safe = keys.idempotent or keys.method in _REPEATABLE
     spec = CommandSpec(
         name=name,
@@ -168,7 +170,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
         # No one knows what its arguments mean there: a token that is bound to hosts must not ask for it.
         beyond=True,
     )
-    headers = _headers(keys.headers, at(place, "Headers"), review, has_login=has_login)
+    headers = _headers(keys.headers, at(place, "Headers"), problems, has_login=has_login)
     return Recipe(
         spec,
         keys.method,
@@ -192,34 +194,34 @@ def _arguments(parts: Template) -> tuple[ArgumentSpec, ...]:
     return tuple(ArgumentSpec(name, "any", optional=may) for name, may in optional.items())
 
 
-def _parse(parse: Callable[[Any], T], written: object, place: str, review: Problems) -> T | None:
+def _parse(parse: Callable[[Any], T], written: object, place: str, problems: Problems) -> T | None:
     try:
         return parse(written)
     except BadTemplate as bad:
-        review.refuse(place, str(bad))
+        problems.refuse(place, str(bad))
         return None
 
 
-def _probe_path(text: str, place: str, review: Problems) -> str:
-    path = _parse(template.parse_path, text, at(place, "Probe.Path"), review) or ()
+def _probe_path(text: str, place: str, problems: Problems) -> str:
+    path = _parse(template.parse_path, text, at(place, "Probe.Path"), problems) or ()
     if any(True for _ in template.names_in(path)):
-        review.refuse(at(place, "Probe.Path"), "has an argument; a probe has none.")
+        problems.refuse(at(place, "Probe.Path"), "has an argument; a probe has none.")
         return ""
     return template.fill_path(path, {})
 
 
 def _headers(
-    given: Mapping[str, WrittenSecret], place: str, review: Problems, *, has_login: bool
+    given: Mapping[str, WrittenSecret], place: str, problems: Problems, *, has_login: bool
 ) -> Mapping[str, Secret]:
     """Return these headers by their names in lower case."""
     found: dict[str, Secret] = {}
     for name, written in given.items():
         where, lower = at(place, name), name.lower()
         if lower in _OURS:
-            review.refuse(where, "is a header that restbroker writes itself; remove it.")
+            problems.refuse(where, "is a header that restbroker writes itself; remove it.")
         elif lower == "authorization" and has_login:
-            review.refuse(where, "is given beside a login; keep one of the two.")
-        elif (secret := _try_secret(written, where, review, header_value)) is not None:
+            problems.refuse(where, "is given beside a login; keep one of the two.")
+        elif (secret := _try_secret(written, where, problems, header_value)) is not None:
             found[lower] = secret
     return MappingProxyType(found)
 
@@ -233,28 +235,30 @@ def _secret_names(given: Mapping[str, WrittenSecret]) -> frozenset[str]:
     )
 
 
-def _signing_secrets(given: tuple[WrittenSecret, ...], place: str, review: Problems) -> Iterator[Secret]:
-    for where, written in review.elements(place, given):
-        secret = _try_secret(written, where, review, lambda one: signature.key_of(one.reveal()))
+def _signing_secrets(given: tuple[WrittenSecret, ...], place: str, problems: Problems) -> Iterator[Secret]:
+    for where, written in problems.elements(place, given):
+        secret = _try_secret(written, where, problems, lambda one: signature.key_of(one.reveal()))
         if secret is not None:
             yield secret
 
 
-def _try_secret(written: WrittenSecret, place: str, review: Problems, use: Callable[[Secret], object]) -> Secret | None:
-    """Return the secret after using it once; None, and a problem in `review`, if that does not work."""
+def _try_secret(
+    written: WrittenSecret, place: str, problems: Problems, use: Callable[[Secret], object]
+) -> Secret | None:
+    """Return the secret after using it once; None, and a problem in `problems`, if that does not work."""
     match written:
-        case ("Env", name) if name not in review.environ:
-            review.refuse(place, f"names the variable {without_logins(name)}, which is not set.")
+        case ("Env", name) if name not in problems.environ:
+            problems.refuse(place, f"names the variable {without_logins(name)}, which is not set.")
             return None
         case ("Env", name):
-            secret = Secret(review.environ[name])
+            secret = Secret(problems.environ[name])
         case (_, file):
-            secret = Secret(path=review.base / file)
+            secret = Secret(path=problems.base / file)
         case text:
             secret = Secret(text)
     try:
         use(secret)
     except ConfigError as error:
-        review.refuse(place, error.message)
+        problems.refuse(place, error.message)
         return None
     return secret

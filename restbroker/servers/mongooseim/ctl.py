@@ -64,20 +64,20 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
     return _convert(catalogue, read) if isinstance(read, CtlCommand) else read
 
 
-def _convert(catalogue: Catalogue, asked: CtlCommand) -> CtlCommand | CtlOutput:
+def _convert(catalogue: Catalogue, command: CtlCommand) -> CtlCommand | CtlOutput:
     """Return the command, or the output with the server's error if the server would refuse its values."""
     kind: Schema = "admin" if command_facts.REGISTER in catalogue.commands else "user"
-    types = schema.operations(kind, catalogue.version)[asked.name].arguments
+    types = schema.operations(kind, catalogue.version)[command.name].arguments
 
     def check() -> None:
-        values.check(asked.arguments, types, asked.name)
-        if asked.name in command_facts.TYPES:
-            check_texts(asked.arguments)
+        values.check(command.arguments, types, command.name)
+        if command.name in command_facts.TYPES:
+            check_texts(command.arguments)
 
-    return _unless_invalid(asked, check)
+    return _unless_invalid(command, check)
 
 
-def _unless_invalid(asked: CtlCommand, check: Callable[[], object]) -> CtlCommand | CtlOutput:
+def _unless_invalid(command: CtlCommand, check: Callable[[], object]) -> CtlCommand | CtlOutput:
     """Return the command, or the server's error as output if `check` raises `InvalidArguments` with a code.
 
     The error has the server's code, its path (which names no item of a list) and our words.
@@ -88,7 +88,7 @@ def _unless_invalid(asked: CtlCommand, check: Callable[[], object]) -> CtlComman
         if error.code:
             path = ["..", *re.sub(r"\[[0-9]+\]", "", error.place).split(".")] if error.place else []
             return _json({"errors": [{"extensions": {"code": error.code}, "message": str(error), "path": path}]})
-    return asked
+    return command
 
 
 def _read_ours(given: Sequence[str]) -> CtlCommand | CtlOutput:

@@ -38,22 +38,22 @@ class Options:
         "auto",
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `review`.
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `problems`.
 
         The defaults are a domain admin's own domain as `Domain`, the slots, and broadcasts as at-most-once.
         """
         match target.credentials:
             case Basic(user, _):
-                self._judge_user(user, at, review)
+                self._judge_user(user, at, problems)
             case None if self.schema == "admin":
                 hint = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
-                note_no_login(target, hint, review)
+                note_no_login(target, hint, problems)
             case _:
                 why = "must be Basic: MongooseIM accepts no other login."
-                review.refuse(at("Auth"), why, at("URL"), at("Options.Schema"))
+                problems.refuse(at("Auth"), why, at("URL"), at("Options.Schema"))
         if self.server_version != "auto" and not self.server_version[:1].isdigit():
-            review.refuse(at("Options.ServerVersion"), 'is neither "auto" nor a version such as "6.5.0".')
+            problems.refuse(at("Options.ServerVersion"), 'is neither "auto" nor a version such as "6.5.0".')
         return attrs.evolve(
             target,
             default_host=target.default_host or self._own_domain(target),
@@ -61,14 +61,14 @@ class Options:
             at_most_once=with_broadcasts(target.at_most_once, command_facts.BROADCAST),
         )
 
-    def _judge_user(self, user: str, at: At, review: Problems) -> None:
+    def _judge_user(self, user: str, at: At, problems: Problems) -> None:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
             why = "is not a domain admin's: that user is admin@ and the domain."
-            review.refuse(at("Auth"), why, at("Options.Schema"))
+            problems.refuse(at("Auth"), why, at("Options.Schema"))
         elif self.schema == "user" and not (local and domain):
             why = "is not a user's: the user is a whole JID, such as bot@example.org."
-            review.refuse(at("Auth"), why, at("Options.Schema"))
+            problems.refuse(at("Auth"), why, at("Options.Schema"))
 
     def _own_domain(self, target: Target) -> str | None:
         """Return the domain of a domain admin's login; None for other schemas (a user's operations name no domain)."""

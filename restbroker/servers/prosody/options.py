@@ -71,37 +71,39 @@ class Options:
         (),
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target with the addresses of its APIs in its options; add problems and notes to `review`."""
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target with the addresses of its APIs in its options; add problems and notes to `problems`."""
         if isinstance(target.credentials, IssuedLogin):
-            review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
+            problems.refuse(
+                at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token."
+            )
         elif target.credentials is None:
             hint = f"Give {at('Auth')}: mod_rest accepts an account's password or a token."
-            note_no_login(target, hint, review)
+            note_no_login(target, hint, problems)
         place = at("Options")
-        token = review.try_secret(f"{place}.AdminToken", self._admin_token)
-        check_bearer(f"{place}.AdminToken", token, review)
+        token = problems.try_secret(f"{place}.AdminToken", self._admin_token)
+        check_bearer(f"{place}.AdminToken", token, problems)
         if token is not None and target.credentials is None:
-            note_plain(target.url, review)
+            note_plain(target.url, problems)
         places, host = dict(_bare(target).places), account_domain(target)
-        if (path := _path(self._admin_url, target, at, member="Options.AdminURL", review=review)) is not None:
+        if (path := _path(self._admin_url, target, at, member="Options.AdminURL", problems=problems)) is not None:
             # It takes bearer tokens alone.
             login = target.credentials if token is None else Bearer(token)
             if isinstance(login, Bearer):
                 places["admin"] = ApiAddress(path, login)
             else:
                 why = "is missing: mod_http_admin_api accepts only bearer tokens."
-                review.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
+                problems.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
         elif token is not None and self._admin_url is None:
-            review.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
-        if (path := _path(self._msg_url, target, at, member="Options.MsgURL", review=review)) is not None:
+            problems.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
+        if (path := _path(self._msg_url, target, at, member="Options.MsgURL", problems=problems)) is not None:
             # It takes passwords alone, with the whole JID.
             match target.credentials:
                 case Basic(user, password) if host is not None:
                     places["msg"] = ApiAddress(path, Basic(user if "@" in user else f"{user}@{host}", password))
                 case _:
                     needs = f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
-                    review.refuse(f"{place}.MsgURL", needs, at("Auth"), at("URL"), at("Domain"))
+                    problems.refuse(f"{place}.MsgURL", needs, at("Auth"), at("URL"), at("Domain"))
         return attrs.evolve(
             target,
             options=attrs.evolve(self, places=places, host=host, admin_url=None, admin_token=None, msg_url=None),
@@ -136,7 +138,7 @@ def _bare(target: Target) -> Options:
     return Options(places={"rest": ApiAddress(target.url.path, login)}, host=account_domain(target))
 
 
-def _path(written: str | None, target: Target, at: At, member: str, review: Problems) -> str | None:
+def _path(written: str | None, target: Target, at: At, member: str, problems: Problems) -> str | None:
     """Return the path of another API on the target's server; None if none is written, or it is wrong (a problem)."""
     if written is None:
         return None
@@ -144,13 +146,13 @@ def _path(written: str | None, target: Target, at: At, member: str, review: Prob
     try:
         address = rest_address(written)
     except BadUrl as bad:
-        review.refuse(place, str(bad))
+        problems.refuse(place, str(bad))
         return None
     if address.credentials is not None:
-        review.refuse(place, "has a login in it; remove that.")
+        problems.refuse(place, "has a login in it; remove that.")
     elif (address.url.origin, address.url.socket) != (target.url.origin, target.url.socket):
         why = f"is not on {target.url.origin}, where URL is; make a target of its own for it."
-        review.refuse(place, why, at("URL"))
+        problems.refuse(place, why, at("URL"))
     else:
         return address.url.path
     return None

@@ -97,10 +97,10 @@ def _iq_get() -> Entry:
     )
 
 
-def _query(name: str, asked: Json) -> Entry:
+def _query(name: str, value: Json) -> Entry:
     # A node cannot stand in the path; it takes the place of `true`.
-    rows = may(node=TEXT) if asked is True and name != "ping" else ()
-    fixed: dict[str, Json] = {"kind": "iq", "type": "get", name: asked}
+    rows = may(node=TEXT) if value is True and name != "ping" else ()
+    fixed: dict[str, Json] = {"kind": "iq", "type": "get", name: value}
     return Entry(name, "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", asks=name, constants=fixed)
 
 
@@ -123,10 +123,10 @@ ENTRIES: Final = (
     # As an iq, which it may be.
     Entry("stanza", "rest", Arguments(needs(xml=TEXT)), stanza="iq"),
     _iq_get(),
-    _query("ping", asked=True),
+    _query("ping", value=True),
     _query("version", {}),
-    _query("disco", asked=True),
-    _query("items", asked=True),
+    _query("disco", value=True),
+    _query("items", value=True),
     *map(_ad_hoc, COMMANDS),
     Entry("msg", "msg", Arguments((*needs(to=JID, body=TEXT), *may(type=TEXT))), path="{to}"),
     _admin("announcement", "POST server/announcement", *needs(body=TEXT, recipients=_RECIPIENTS)),

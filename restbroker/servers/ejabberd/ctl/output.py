@@ -32,23 +32,23 @@ _OTHER_COLUMNS: Final = (
 )
 
 
-def write(catalogue: Catalogue, asked: CtlCommand, answered: JobReply) -> CtlOutput | None:
+def write(catalogue: Catalogue, command: CtlCommand, answered: JobReply) -> CtlOutput | None:
     """Return the output of ejabberdctl for this answer; None for an answer that ejabberdctl never gets.
 
-    `asked` was read with this catalogue.
+    `command` was read with this catalogue.
     """
     if answered.code == "UnknownCommand":
-        return unknown_command(catalogue, asked.typed_name)
-    spec = catalogue.commands[asked.name]
+        return unknown_command(catalogue, command.typed_name)
+    spec = catalogue.commands[command.name]
     if answered.code == "CommandFailed" and spec.result == "integer":
         # ejabberdctl takes this 1 for a number like any other.
         return CtlOutput(f"{FAILURE}\n")
     if not answered.is_done or _is_no(spec, answered):
-        return print_failure(asked.name, answered)
+        return print_failure(command.name, answered)
     if spec.result == "rescode" or answered.status != 200:
         # Another status: done, since an earlier try of this job had done it.
         return CtlOutput()
-    text = _text(spec, answered, _separator(catalogue, asked))
+    text = _text(spec, answered, _separator(catalogue, command))
     return CtlOutput(f"{text}\n" if text else "", note=_note(spec, answered.answer))
 
 
@@ -148,8 +148,8 @@ def _status(text: str) -> str:
     return _STATUS.sub(r"\1 with status: \2\n\3", text)
 
 
-def _separator(catalogue: Catalogue, asked: CtlCommand) -> str:
+def _separator(catalogue: Catalogue, command: CtlCommand) -> str:
     """Return what stands between the items of a list within a line."""
     if not has_versions(catalogue):
         return _OLD_SEPARATOR
-    return ";" if api_of(asked.endpoint) == 0 else ","
+    return ";" if api_of(command.endpoint) == 0 else ","

@@ -80,15 +80,15 @@ class SnsHook:
         """Answer an OPTIONS request with 200 and the allowed methods."""
         return Answer(HTTPStatus.OK, headers={"Allow": "OPTIONS, POST"})
 
-    def answer_accepted(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  each is confirmed in the same way
+    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  each is confirmed in the same way
         """Answer an accepted event as Amazon answers a publication."""
         return answers.publish_answer(_new_name())
 
-    def answer_refused(self, told: IncomingEvent) -> Answer:
+    def answer_refused(self, event: IncomingEvent) -> Answer:
         """Answer as `answer_accepted` does: no event that MongooseIM publishes asks for an answer."""
-        return self.answer_accepted(told)
+        return self.answer_accepted(event)
 
-    def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
+    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
         """Answer an event that cannot be accepted now with 503; MongooseIM publishes it again, in its own time."""
         return self.problem(
             HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be accepted. Try again in {duration_text(retry_after_s)}."

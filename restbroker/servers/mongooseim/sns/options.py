@@ -71,33 +71,33 @@ class Options:
         shown="15m",
     )
 
-    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """Return the source with its secret and its topics' queues; add what is wrong with the options to `review`."""
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source with its secret and its topics' queues; add mistakes in the options to `problems`."""
         place = at("Options")
         if not self.access_key:
-            review.refuse(place_of(place, "AccessKey"), "is missing or empty; give MongooseIM's access_key_id.")
+            problems.refuse(place_of(place, "AccessKey"), "is missing or empty; give MongooseIM's access_key_id.")
         if not self.topics:
             example = 'give for example {"user_message_sent": {"Type": "message"}}'
-            review.refuse(place_of(place, "Topics"), f"is missing or empty; {example}.")
+            problems.refuse(place_of(place, "Topics"), f"is missing or empty; {example}.")
         for name, topic in self.topics.items():
             where = place_of(place_of(place, "Topics"), name)
             if topic.type is None:
-                review.refuse(
+                problems.refuse(
                     place_of(where, "Type"), "is missing or empty; it is one of message, groupchat and presence."
                 )
             if topic.job_class is not None and not (topic.queue or source.queue):
                 why = "the source has none, and its Routes do not apply to a topic with a Class"
-                review.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.", at("Queue"))
+                problems.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.", at("Queue"))
             if topic.queue is not None and not (topic.job_class or source.job_class):
                 why = "the source has none, and its Routes do not apply to a topic with a Queue"
-                review.refuse(place_of(where, "Class"), f"is missing or empty; {why}.", at("Class"))
+                problems.refuse(place_of(where, "Class"), f"is missing or empty; {why}.", at("Class"))
         where = place_of(place, "SecretKey")
-        tried = review.try_secret(where, self.secret_key)
+        tried = problems.try_secret(where, self.secret_key)
         if self.secret_key is None:
-            review.refuse(where, "is missing or empty; give MongooseIM's secret_access_key, or use SecretKeyFile.")
+            problems.refuse(where, "is missing or empty; give MongooseIM's secret_access_key, or use SecretKeyFile.")
         if tried is not None and len(tried.reveal()) < LEAST_SECRET:
             shown = where if tried.path is None else f"{where}File"
-            review.refuse(shown, f"expected at least {LEAST_SECRET} characters, found fewer.")
+            problems.refuse(shown, f"expected at least {LEAST_SECRET} characters, found fewer.")
         queues = [(f"Options.Topics.{name}", topic.queue) for name, topic in self.topics.items() if topic.queue]
         options = attrs.evolve(self, secret_key=tried)
         return attrs.evolve(

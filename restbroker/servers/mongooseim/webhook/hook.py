@@ -58,15 +58,15 @@ class PushHook:
         """Answer an OPTIONS request with 200 and the allowed methods."""
         return _PROBED
 
-    def answer_accepted(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
+    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
         """Answer an accepted event with 202; MongooseIM then goes on."""
         return _TAKEN
 
-    def answer_refused(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
+    def answer_refused(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
         """Answer with 202; it is never called, since no event of this kind asks for an answer."""
         return _TAKEN
 
-    def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
+    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
         """Answer an event that cannot be accepted now with 503 and Retry-After in seconds; MongooseIM ignores it."""
         return Answer(503, headers={"Retry-After": str(retry_after_s)})
 

@@ -32,12 +32,12 @@ class Options:
         shown="500ms",
     )
 
-    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """Return the source with its window and patience set from these options; refuse `IQ` in `review`.
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source with its window and patience set from these options; refuse `IQ` in `problems`.
 
         The window is the longer of the source's own and `resend_s`.
         """
         if source.iq != "refuse":
-            review.refuse(at("IQ"), "has no effect: this kind only reports messages.")
+            problems.refuse(at("IQ"), "has no effect: this kind only reports messages.")
         window_s = max(source.window_s or 0.0, self.resend_s)
         return attrs.evolve(source, window_s=window_s or None, patience_s=self.patience_s)

@@ -76,7 +76,7 @@ class ChatConnector:
         if isinstance(asked, Rejected):
             return asked
         try:
-            return await self._do(call, entry, self.catalogue.commands[entry.name], asked=asked, link=link)
+            return await self._do(call, entry, self.catalogue.commands[entry.name], request=asked, link=link)
         except NoLogin as refused:
             return refused.outcome
         except StoreRefused as error:
@@ -102,40 +102,42 @@ class ChatConnector:
                 with trio.CancelScope(shield=True):
                     await self._logins.aclose()
 
-    async def _do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
+    async def _do(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         if entry.effect == "logs_in":
-            return await self._log_in(asked)
+            return await self._log_in(request)
         if entry.effect == "logs_off":
-            return await self._log_off(call, entry, spec, asked=asked, link=link)
-        if not asked.user:
-            return await self._without_stream(call, entry, spec, asked=asked, link=link)
+            return await self._log_off(call, entry, spec, request=request, link=link)
+        if not request.user:
+            return await self._without_stream(call, entry, spec, request=request, link=link)
         if entry.effect in ("joins", "leaves", "speaks"):
-            return await self._require_rooms().deliver(call, entry, spec, asked=asked, link=link)
-        stream = await as_unsent(self._shared_logins().stream, asked.user)
-        response = await link.send(asked.of(stream))
+            return await self._require_rooms().deliver(call, entry, spec, request=request, link=link)
+        stream = await as_unsent(self._shared_logins().stream, request.user)
+        response = await link.send(request.of(stream))
         if response.status == 400:
-            return await self._send_again(call, entry, spec, asked=asked, link=link, stale=stream, response=response)
+            return await self._send_again(
+                call, entry, spec, request=request, link=link, stale=stream, response=response
+            )
         if entry.effect == "lists_contacts" and response.status == 200 and is_empty(parse_json(response.body)):
             # As for an unknown stream, which is no error there (read).
-            fresh = await as_unsent(self._shared_logins().renew, asked.user, stream)
+            fresh = await as_unsent(self._shared_logins().renew, request.user, stream)
             if fresh != stream:
-                stream, response = fresh, await link.send(asked.of(fresh))
+                stream, response = fresh, await link.send(request.of(fresh))
         return classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
 
     async def _without_stream(
-        self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link
+        self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link
     ) -> Outcome:
         if entry.name == CREATE and self._creation is not None:
-            return await self._creation.do(call, entry, spec, asked=asked, link=link)
-        name, request = _session_user(entry, asked), asked.of("")
+            return await self._creation.do(call, entry, spec, request=request, link=link)
+        name, without = _session_user(entry, request), request.of("")
         if entry.effect in ("expels", "sets_room"):
-            response = await self._require_rooms().expel(entry, asked, link)
+            response = await self._require_rooms().expel(entry, request, link)
         elif not name:
-            response = await link.send(request)
+            response = await link.send(without)
         elif entry.effect == "kicks":
-            response = await self._send_kick(name, request, link)
+            response = await self._send_kick(name, without, link)
         else:
-            response = await self._send_question(entry, name, request, link)
+            response = await self._send_question(entry, name, without, link)
         return classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
 
     async def _send_kick(self, name: str, request: Request, link: Link) -> Response:
@@ -185,7 +187,7 @@ class ChatConnector:
         call: Call,
         entry: Entry,
         spec: CommandSpec,
-        asked: ChatRequest,
+        request: ChatRequest,
         link: Link,
         stale: str,
         response: Response,
@@ -196,12 +198,12 @@ class ChatConnector:
         start.
         """
         for _ in range(2):
-            fresh = await as_unsent(self._shared_logins().renew, asked.user, stale)
+            fresh = await as_unsent(self._shared_logins().renew, request.user, stale)
             if fresh == stale:
                 break
             stale = fresh
             # Also of an offer: the other stream may be known to the server for long, and to us not yet.
-            response = await link.send(asked.of(fresh))
+            response = await link.send(request.of(fresh))
             if response.status != 400:
                 break
         return self._refusal(call, entry, spec, response=response, stream=stale)
@@ -211,24 +213,24 @@ class ChatConnector:
         outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
         return as_offer_refusal(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
-    async def _log_in(self, asked: ChatRequest) -> Outcome:
-        password, totp = (asked.arguments.get(name) for name in ("password", "totp"))
+    async def _log_in(self, request: ChatRequest) -> Outcome:
+        password, totp = (request.arguments.get(name) for name in ("password", "totp"))
         # An empty one is none: the target's login logs the user in.
         given = (str(password) if password else None, None if totp is None else str(totp))
-        await as_unsent(self._shared_logins().login, str(asked.arguments[FROM]), *given)
+        await as_unsent(self._shared_logins().login, str(request.arguments[FROM]), *given)
         return Delivered("", None, 200)
 
-    async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
+    async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         logins = self._shared_logins()
         while True:
-            match await logins.log_off(asked.user, lambda stream: link.send(asked.of(stream))):
+            match await logins.log_off(request.user, lambda stream: link.send(request.of(stream))):
                 case LogoffResult(stream, response):
                     return classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
                 case LoggedOff():
                     return Delivered("", None, 200, note="already done", by_us=True)
                 case None:
                     # They may have a stream that was forgotten here: a login gives its id.
-                    await as_unsent(logins.stream, asked.user)
+                    await as_unsent(logins.stream, request.user)
 
     def _require_rooms(self) -> Rooms:
         if self._rooms is None:
@@ -241,13 +243,13 @@ class ChatConnector:
         return self._logins
 
 
-def _session_user(entry: Entry, asked: ChatRequest) -> str:
+def _session_user(entry: Entry, request: ChatRequest) -> str:
     """Return the name whose session the command ends, or that asks; "" if there is none that a login could have."""
     if entry.effect == "kicks":
-        return str(asked.arguments["username"])
+        return str(request.arguments["username"])
     if entry.effect not in ("asks", "revokes", "uploads"):
         return ""
-    name = str(asked.arguments.get("userID", asked.arguments.get("userId", "")))
+    name = str(request.arguments.get("userID", request.arguments.get("userId", "")))
     return name if is_local(name) else ""
 
 

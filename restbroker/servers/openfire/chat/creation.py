@@ -47,34 +47,34 @@ class Creation:
     _now_s: Callable[[], float]
     _turns: RoomTurns = attrs.field(factory=RoomTurns)
 
-    async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
+    async def do(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         """Create the room unless it exists; return the call's outcome. Raise the same as a connector's `deliver`."""
-        async with self._turns.hold({room_of(asked)}):
-            there = await self._outcome_unsent(call, asked, link)
+        async with self._turns.hold({room_of(request)}):
+            there = await self._outcome_unsent(call, request, link)
             if there is not None:
                 return there
-            response = await self._rooms.expel(entry, asked, link)
+            response = await self._rooms.expel(entry, request, link)
             outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
             if response.status != 500 or not isinstance(outcome, Deferred):
                 return outcome
             answer = None
             with suppress(NotSent, MaybeSent):
-                answer = await self._ask(call, asked, link)
-            is_there = None if answer is None else _is_there(answer, asked)
+                answer = await self._ask(call, request, link)
+            is_there = None if answer is None else _is_there(answer, request)
             return after_failure(call, outcome, there=is_there)
 
-    async def _outcome_unsent(self, call: Call, asked: ChatRequest, link: Link) -> Outcome | None:
+    async def _outcome_unsent(self, call: Call, request: ChatRequest, link: Link) -> Outcome | None:
         """Ask for the room; return the outcome of a call that must not be sent, None if it may be sent."""
-        response = await self._ask(call, asked, link)
-        match _is_there(response, asked):
+        response = await self._ask(call, request, link)
+        match _is_there(response, request):
             case True:
                 return existing_room(call, response.status)
             case False:
                 return None
-        service = room_of(asked).rpartition("@")[2]
+        service = room_of(request).rpartition("@")[2]
         if response.status == 500 and service != DEFAULT_SERVICE:
-            usual = await self._ask(call, asked, link, DEFAULT_SERVICE)
-            if _is_there(usual, asked) is not None:
+            usual = await self._ask(call, request, link, DEFAULT_SERVICE)
+            if _is_there(usual, request) is not None:
                 return None
         if 200 <= response.status < 300:
             message = f"Status {response.status} with something that is not the room that was asked for."
@@ -83,17 +83,17 @@ class Creation:
         spec = for_target(self._target, None).commands[LOOK_AT_ROOM]
         return before_sending(classify(call, entry, spec, response=response, now_s=self._now_s(), stream=""))
 
-    async def _ask(self, call: Call, asked: ChatRequest, link: Link, service: str | None = None) -> Response:
-        return await link.ask(unsent(lambda: room_question(call, asked, self._target, service)))
+    async def _ask(self, call: Call, request: ChatRequest, link: Link, service: str | None = None) -> Response:
+        return await link.ask(unsent(lambda: room_question(call, request, self._target, service)))
 
 
-def _is_there(response: Response, asked: ChatRequest) -> bool | None:
+def _is_there(response: Response, request: ChatRequest) -> bool | None:
     """Tell by the answer to the question for the room whether it exists; None if the answer does not say."""
-    if no_such_room(response, named_room(asked)) is not None:
+    if no_such_room(response, named_room(request)) is not None:
         return False
     if response.status != 200:
         return None
-    wanted = room_of(asked).rpartition("@")[0]
+    wanted = room_of(request).rpartition("@")[0]
     match parse_json(response.body):
         case {"roomName": str(name)} if name.casefold() == wanted.casefold():
             return True

@@ -67,15 +67,15 @@ class Options:
         True,
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `review`.
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `problems`.
 
         The path, the slots and the commands to send at most once are filled in.
         """
         place = at("Options")
-        secret = review.try_secret(f"{place}.Secret", self.secret)
-        self._judge_login(target, secret, at, review)
-        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", review)
+        secret = problems.try_secret(f"{place}.Secret", self.secret)
+        self._judge_login(target, secret, at, problems)
+        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", problems)
         return attrs.evolve(
             target,
             url=attrs.evolve(target.url, path=_base(target.url.path)),
@@ -86,26 +86,26 @@ class Options:
             at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 
-    def _judge_login(self, target: Target, secret: Secret | None, at: At, review: Problems) -> None:
+    def _judge_login(self, target: Target, secret: Secret | None, at: At, problems: Problems) -> None:
         place = at("Options")
         match target.credentials:
             case None if secret is None:
                 hint = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
-                note_no_login(target, hint, review)
+                note_no_login(target, hint, problems)
             case None:
-                note_plain(target.url, review)
+                note_plain(target.url, problems)
                 if self.passwords is None:
                     hint = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
                     message = f"{place}.Secret cannot log users in: commands that act as a user need their password."
-                    review.note("NoPasswords", message, hint)
+                    problems.note("NoPasswords", message, hint)
             case Basic(user, _) if secret is None:
-                check_name_alone(at("Auth"), user, review)
+                check_name_alone(at("Auth"), user, problems)
             case Basic():
-                review.refuse(f"{place}.Secret", f"is given beside {at('Auth')}; give one of them.")
+                problems.refuse(f"{place}.Secret", f"is given beside {at('Auth')}; give one of them.")
             case _:
-                review.refuse(at("Auth"), "must be Basic: the Chat API takes that, or the Secret of its Options.")
+                problems.refuse(at("Auth"), "must be Basic: the Chat API takes that, or the Secret of its Options.")
         if secret is not None and not _is_header(secret):
-            review.refuse(f"{place}.Secret", "must be printable ASCII without blanks, as a header is.")
+            problems.refuse(f"{place}.Secret", "must be printable ASCII without blanks, as a header is.")
 
 
 def _base(path: str) -> str:

@@ -68,32 +68,32 @@ def build(call: Call, entry: Entry, target: Target) -> ChatRequest:
     return _make(call, entry, target, given)
 
 
-def join_request(call: Call, asked: ChatRequest, target: Target) -> ChatRequest:
+def join_request(call: Call, request: ChatRequest, target: Target) -> ChatRequest:
     """Return the request that has the user of a command join its room. Raise `ConfigError` as `build` does."""
-    given = {name: asked.arguments[name] for name in (FROM, "roomName", "service") if name in asked.arguments}
+    given = {name: request.arguments[name] for name in (FROM, "roomName", "service") if name in request.arguments}
     return _make(call, _entry_of(target, _JOIN), target, given)
 
 
-def room_of(asked: ChatRequest) -> str:
+def room_of(request: ChatRequest) -> str:
     """Return the room of the command with its service, such as `balcony@conference`, folded as servers fold names."""
-    return fold_case(named_room(asked))
+    return fold_case(named_room(request))
 
 
-def named_room(asked: ChatRequest) -> str:
+def named_room(request: ChatRequest) -> str:
     """Return the room with its service, such as `Balcony@conference`, as the job writes it.
 
     For messages: masking finds a secret only as the job wrote it, not in folded letters.
     """
-    service = asked.arguments.get("service", asked.arguments.get("servicename", "conference"))
-    return f"{asked.arguments['roomName']}@{service}"
+    service = request.arguments.get("service", request.arguments.get("servicename", "conference"))
+    return f"{request.arguments['roomName']}@{service}"
 
 
-def room_question(call: Call, asked: ChatRequest, target: Target, service: str | None = None) -> Request:
+def room_question(call: Call, request: ChatRequest, target: Target, service: str | None = None) -> Request:
     """Return the request that asks whether the command's room is there; every account may ask. Raise `ConfigError`.
 
     `service`: where to look, None for the room's own service.
     """
-    name, _, own = room_of(asked).rpartition("@")
+    name, _, own = room_of(request).rpartition("@")
     given = {"roomName": name, "servicename": service or own}
     return _make(call, _entry_of(target, LOOK_AT_ROOM), target, given).of("")
 

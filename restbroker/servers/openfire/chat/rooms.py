@@ -94,14 +94,14 @@ class Rooms:
     _logins: SharedLogins
     _now_s: Callable[[], float]
 
-    async def deliver(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
+    async def deliver(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         """Deliver one command, having the user join the room first if that is needed, and return its outcome.
 
         Raise the same as a connector's `deliver`.
         """
-        job = _Job(call, entry, spec, request=asked, link=link)
+        job = _Job(call, entry, spec, request=request, link=link)
         wanted = need = self._need(entry)
-        stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
+        stream, is_renewed = await as_unsent(self._logins.stream, request.user), False
         for others in reversed(range(_TRIES)):
             try:
                 answer = await self._try(job, stream, need)
@@ -111,7 +111,7 @@ class Rooms:
             if answer.response.status != 400 or not others:
                 return outcome
             # An unknown stream gets it too.
-            fresh = await as_unsent(self._logins.renew, asked.user, stream)
+            fresh = await as_unsent(self._logins.renew, request.user, stream)
             is_new = fresh != stream
             if not is_new and (need != "need" or answer.is_join or answer.has_joined):
                 return outcome
@@ -210,28 +210,28 @@ class Rooms:
                 await self._store.forget_room(room_of(job.request), "", is_out=False)
             raise _NoRoom(missing)
 
-    async def expel(self, entry: Entry, asked: ChatRequest, link: Link) -> Response:
+    async def expel(self, entry: Entry, request: ChatRequest, link: Link) -> Response:
         """Send a command that may have users leave a room, and return the answer.
 
         The rooms are recorded as left before the command, so that a lost answer does no harm, and again afterwards,
         since a user may join in between. Raise `StoreRefused` only if the command was not sent.
         """
-        await self._note(entry, asked, is_done=True)
+        await self._note(entry, request, is_done=True)
         try:
-            response = await link.send(asked.of(""))
+            response = await link.send(request.of(""))
         except BaseException:
             with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
-                await self._note(entry, asked, is_done=True)
+                await self._note(entry, request, is_done=True)
             raise
         with suppress(StoreRefused):
-            await self._note(entry, asked, is_done=200 <= response.status < 300)
+            await self._note(entry, request, is_done=200 <= response.status < 300)
         return response
 
-    async def _note(self, entry: Entry, asked: ChatRequest, *, is_done: bool) -> None:
-        for jid in _departures(entry, asked.arguments):
+    async def _note(self, entry: Entry, request: ChatRequest, *, is_done: bool) -> None:
+        for jid in _departures(entry, request.arguments):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or fold_case(host) == fold_case(self._target.default_host or host):
-                await self._store.forget_room(room_of(asked), user_name(jid), is_out=is_done)
+                await self._store.forget_room(room_of(request), user_name(jid), is_out=is_done)
 
 
 def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:

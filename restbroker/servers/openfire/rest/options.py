@@ -42,23 +42,23 @@ class Options:
         "xml",
     )
 
-    def check(self, target: Target, at: At, review: Problems) -> Target:
-        """Return the target as it is to be used, with its path and secret; add what is wrong with it to `review`."""
+    def check(self, target: Target, at: At, problems: Problems) -> Target:
+        """Return the target as it is to be used, with its path and secret; add what is wrong with it to `problems`."""
         place = at("Options")
-        secret = review.try_secret(f"{place}.Secret", self.secret)
-        check_bearer(f"{place}.Secret", secret, review)
+        secret = problems.try_secret(f"{place}.Secret", self.secret)
+        check_bearer(f"{place}.Secret", secret, problems)
         match target.credentials:
             case None if secret is None:
                 hint = f"Give {at('Auth')} with Basic, an administrator's, or {place}.SecretFile."
-                note_no_login(target, hint, review)
+                note_no_login(target, hint, problems)
             case None:
-                note_plain(target.url, review)
+                note_plain(target.url, problems)
             case Basic(user, _) if secret is None:
-                check_name_alone(at("Auth"), user, review)
+                check_name_alone(at("Auth"), user, problems)
             case Basic():
-                review.refuse(at("Auth"), "and the shared secret exclude one another: the plugin takes one of them.")
+                problems.refuse(at("Auth"), "and the shared secret exclude one another: the plugin takes one of them.")
             case _:
-                review.refuse(at("Auth"), f"must be Basic; the plugin's shared secret belongs in {place}.SecretFile.")
+                problems.refuse(at("Auth"), f"must be Basic; the plugin's shared secret belongs in {place}.SecretFile.")
         url = target.url if target.url.path else attrs.evolve(target.url, path=BASE)
         return attrs.evolve(
             target,

@@ -118,14 +118,14 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
             return ladder(answer, _RUNGS)
 
 
-def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
-    """Return the outcome of an answer to `asked`, a command that changes nothing and is sent before the call itself.
+def judge_question(call: Call, question_name: str, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
+    """Return the outcome of the answer to a command that changes nothing and is sent before the call itself.
 
-    `spec` is the command's. No outcome says that the call may have run.
+    `question_name` is its name, `spec` that of the call's command. No outcome says that the call may have run.
     """
     # With all that the job gives: what is secret of it is so in this answer, too.
-    question = attrs.evolve(call, command=Command(asked, call.command.arguments))
-    return before_sending(classify(question, TABLE[asked], spec, response=response, now_s=now_s))
+    question = attrs.evolve(call, command=Command(question_name, call.command.arguments))
+    return before_sending(classify(question, TABLE[question_name], spec, response=response, now_s=now_s))
 
 
 def is_named(body: Json, member: str, wanted: Json) -> bool:

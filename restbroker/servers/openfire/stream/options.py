@@ -108,32 +108,32 @@ class Options:
         BUFFER_BYTES,
     )
 
-    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
-        """Return the source as it is to be used, with users' names folded; add what is wrong with it to `review`."""
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source as it is to be used, with users' names folded; add what is wrong with it to `problems`."""
         place = at("Options")
         if self._target is None:
-            review.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
+            problems.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
         everybody = [fold_case(user) for user in (*self.users, *self.askers)]
         if not everybody:
-            review.refuse(
+            problems.refuse(
                 f"{place}.Users", "is missing or empty; name the users whose events you want.", f"{place}.Askers"
             )
         if len(set(everybody)) < len(everybody):
-            review.refuse(f"{place}.Users", "names a user twice; a user has one stream.")
+            problems.refuse(f"{place}.Users", "names a user twice; a user has one stream.")
         for name, value, least in (
             ("Lease", self.lease_s, _LEAST_LEASE_S),
             ("Silence", self.silence_s, _LEAST_SILENCE_S),
         ):
             if value < least:
-                review.refuse(
+                problems.refuse(
                     f"{place}.{name}", f"expected at least {duration_text(least)}, found {duration_text(value)}."
                 )
         if self.passwords == NO_SECRET:
             what = "is missing or empty; only the user gets their stream, with their password."
-            review.refuse(f"{place}.PasswordsFile", what)
-        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", review) or NO_SECRET
+            problems.refuse(f"{place}.PasswordsFile", what)
+        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", problems) or NO_SECRET
         if passwords != NO_SECRET:
-            _refuse_missing(passwords, everybody, f"{place}.PasswordsFile", review)
+            _refuse_missing(passwords, everybody, f"{place}.PasswordsFile", problems)
         count = len(self.users)
         users, askers = tuple(everybody[:count]), tuple(everybody[count:])
         options = attrs.evolve(self, users=users, askers=askers, passwords=passwords, target=None)
@@ -147,10 +147,10 @@ class Options:
         return (*self.users, *self.askers)
 
 
-def _refuse_missing(passwords: Secret, users: list[str], place: str, review: Problems) -> None:
+def _refuse_missing(passwords: Secret, users: list[str], place: str, problems: Problems) -> None:
     known = passwords_in(passwords)
     if missing := [user for user in users if user not in known]:
         names = ", ".join(missing)
-        review.refuse(
+        problems.refuse(
             place, f"has no line for {names}; add one, name:password, or remove the name from Users or Askers."
         )

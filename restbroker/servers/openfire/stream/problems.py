@@ -120,11 +120,11 @@ class ProblemReporter:
     _denied: dict[str, str] = attrs.field(factory=dict)
     _users: set[str] = attrs.field(factory=set)
 
-    def add_user(self, user: str, facts: Callable[[], StreamInfo]) -> None:
-        """Note that this process reads the user's stream; `facts` returns the stream's attributes."""
+    def add_user(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
+        """Note that this process reads the user's stream; `read_info` returns the stream's attributes."""
         self._users.add(user)
         if self.states is not None:
-            self.states.watch(user, facts)
+            self.states.watch(user, read_info)
 
     def remove_user(self, user: str) -> None:
         """Note that another process reads the user's stream."""

@@ -46,15 +46,15 @@ class StanzaHook:
         """Return the answer that chooses what the server posts: mod_rest asks once, when it is loaded."""
         return Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
 
-    def answer_accepted(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
+    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
         """Return the answer that the stanza is consumed."""
         return stanzas.TAKEN
 
-    def answer_refused(self, told: IncomingEvent) -> Answer:
+    def answer_refused(self, event: IncomingEvent) -> Answer:
         """Return the answer to `ping`, `version` and `disco#info` without a node, if there is a name; else an error."""
         if not self.options.name:
-            return stanzas.answer_refused(told)
-        match told.event.raw:
+            return stanzas.answer_refused(event)
+        match event.event.raw:
             case {"type": "get", "ping": _}:
                 return stanzas.TAKEN  # mod_rest makes an empty result of it
             case {"type": "get", "version": _}:
@@ -63,11 +63,11 @@ class StanzaHook:
                 identity: Json = {"category": "client", "type": "bot", "name": self.options.name}
                 return _result({"disco": {"identities": [identity], "features": _FEATURES}})
             case _:
-                return stanzas.answer_refused(told)
+                return stanzas.answer_refused(event)
 
-    def answer_not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
+    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:
         """Return the answer that has the sender get an error of the type wait."""
-        return stanzas.not_now(told, retry_after_s)
+        return stanzas.not_now(event, retry_after_s)
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as `Hook` has it
         """Return None: so the answer has a type that mod_rest does not read as a stanza, and its status decides."""

@@ -64,26 +64,26 @@ def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEven
     return IncomingEvent(event, asks=kind == "iq" and word not in ("result", "error"))
 
 
-def answer_refused(told: IncomingEvent) -> Answer:
+def answer_refused(event: IncomingEvent) -> Answer:
     """Return the answer that has the sender of an iq get an error."""
     return _error(
-        200, told, "cancel", condition="service-unavailable", text="This address does not answer such queries."
+        200, event, "cancel", condition="service-unavailable", text="This address does not answer such queries."
     )
 
 
-def not_now(told: IncomingEvent, retry_after_s: int) -> Answer:
+def not_now(event: IncomingEvent, retry_after_s: int) -> Answer:
     """Return the answer that sends the error (of type wait) that Prosody also sends if no one listens here.
 
     Its `Retry-After` is `retry_after_s` seconds.
     """
     answer = _error(
-        503, told, "wait", condition="recipient-unavailable", text="This could not be accepted. Try again later."
+        503, event, "wait", condition="recipient-unavailable", text="This could not be accepted. Try again later."
     )
     return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
 
 
-def _error(status: int, told: IncomingEvent, kind: str, condition: str, text: str) -> Answer:
-    stanza = told.event.raw
+def _error(status: int, event: IncomingEvent, kind: str, condition: str, text: str) -> Answer:
+    stanza = event.event.raw
     name = stanza["kind"] if isinstance(stanza, Mapping) else "message"
     error = {"type": kind, "condition": condition, "text": text}
     return Answer(status, orjson.dumps({"kind": name, "error": error}), CONTENT_TYPE)
