@@ -111,7 +111,7 @@ class Admission:
         proof, endpoint = job.proof, admitted.endpoint
         if proof is None or proof.signature is not None or proof.token.hosts:
             return None
-        if endpoint.spec is not None and endpoint.spec.dangers_in is not None:
+        if endpoint.spec is not None and endpoint.spec.dangerous_in is not None:
             return None
         return ReusableAdmission(proof, endpoint)
 

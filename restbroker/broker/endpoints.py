@@ -38,13 +38,13 @@ class Endpoint:
     """How many seconds after its creation a job expires that does not say when; None: it does not."""
     _target: str
     _default_host: str | None
-    _dangers: Mapping[str, frozenset[str]]
+    _dangerous: Mapping[str, frozenset[str]]
     _refusals: dict[str, Reason | None] = attrs.field(factory=dict)
 
     def refusal(self, token: Token, command: Command, queue: str) -> Reason | None:
         """Return why the token does not allow `command`, whose endpoint this is, from `queue`; None if it does."""
         if token.name not in self._refusals:
-            self._refusals[token.name] = auth.command_refusal(token, self.endpoint, self.spec, self._dangers)
+            self._refusals[token.name] = auth.command_refusal(token, self.endpoint, self.spec, self._dangerous)
         refused = auth.place_refusal(token, self._target, queue) or self._refusals[token.name]
         return refused or auth.argument_refusal(token, command, self.spec, self._default_host)
 
@@ -82,5 +82,5 @@ class Endpoints:
             expire_s=target.expire_of_s(name),
             target=target.name,
             default_host=target.default_host,
-            dangers=catalogue.dangerous_in(endpoint),
+            dangerous=catalogue.dangerous_in(endpoint),
         )

@@ -35,7 +35,7 @@ class Path(Protocol):
         """Settle a job that was delivered, once all answers that came with this one were read."""
         ...
 
-    def hand_over(self, exchange: "Exchange", error: Exception | None) -> None:
+    def continue_in_task(self, exchange: "Exchange", error: Exception | None) -> None:
         """Have the general path go on; `error`: what broke the connection, if anything did."""
         ...
 
@@ -113,7 +113,7 @@ class Exchange:
                     return
         elif isinstance(got, bytes):
             self.data += got
-        self.path.hand_over(self, got if isinstance(got, Exception) else None)
+        self.path.continue_in_task(self, got if isinstance(got, Exception) else None)
 
     def partial(self, error: Exception | None) -> PartialExchange:
         """Return the exchange as it is now; `error`: what broke the connection, if anything did."""

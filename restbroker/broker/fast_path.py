@@ -208,7 +208,7 @@ class FastPath:
         due_s = now_s + exchange.endpoint.endpoint.timeout_s
         self.client.watch(connection, due_s)
         if not exchange.send(connection, wire, now_s, due_s):
-            self.hand_over(exchange, None)
+            self.continue_in_task(exchange, None)
 
     def _start_held(self) -> None:
         """Send those that are held, in their order, as far as the breaker admits them."""
@@ -275,7 +275,7 @@ class FastPath:
         while self._spare:
             self._give_back(self._spare.pop(), now_s, fit=True)
 
-    def hand_over(self, exchange: Exchange, error: Exception | None) -> None:
+    def continue_in_task(self, exchange: Exchange, error: Exception | None) -> None:
         """Have the general path go on with an exchange, in a task of its own."""
         partial = exchange.partial(error)
         del self._in_progress[exchange.job.ticket]

@@ -1,6 +1,6 @@
 """Finds out which job crashes processes, without harm to those beside it.
 
-The poller calls `hand_over` for the jobs that it fetched. A job that was in progress when two processes died is a
+The poller calls `make_ready` for the jobs that it fetched. A job that was in progress when two processes died is a
 suspect: it runs with nothing else in progress, so that a crash then can only be its own (`jobs.isolate` marks it, and
 the reaper makes it dead after that crash). Always holds: a job that must wait for a suspect is requeued; a suspect that
 is not run stays reserved, and is requeued at the end of the generation; and no suspect holds other jobs up for long:
@@ -47,7 +47,7 @@ class PoisonDetector:
     acker: Acker
     _others_first: bool = False
 
-    async def hand_over(self, jobs: Sequence[JobInProgress]) -> None:
+    async def make_ready(self, jobs: Sequence[JobInProgress]) -> None:
         """Give reserved jobs to the workers, in the order of their tickets.
 
         With a suspect among them, wait until that is settled, or has lived for a while. Wait while Redis is away. Safe

@@ -224,7 +224,7 @@ class Poller:
                 )
                 for one in got.jobs
             ]
-            await self._hand_over(jobs)
+            await self._make_ready(jobs)
             if self._shares or len(jobs) == want or got.more or not self.ready.is_free:
                 return
         if want:
@@ -247,15 +247,15 @@ class Poller:
         self._asked_at_s = trio.current_time()
         jobs = await self.reconcile()
         self._failed, self._outages = False, outages
-        await self._hand_over(jobs)
+        await self._make_ready(jobs)
 
-    async def _hand_over(self, jobs: list[JobInProgress]) -> None:
+    async def _make_ready(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
         if not self.crashes.counts:
             self.ready.send_nowait(jobs)
             return
         try:
-            await self.poison.hand_over(jobs)
+            await self.poison.make_ready(jobs)
         except StoreRefused:
             self._failed = True
             raise

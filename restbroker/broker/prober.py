@@ -48,14 +48,14 @@ _LONGEST_TEXT = 300
 class ProbeSharing(Protocol):
     """How the processes of one Redis share probes and pauses of a target. No method raises; all are safe to cancel."""
 
-    async def turn(self) -> ProbeClaim:
+    async def claim(self) -> ProbeClaim:
         """Return `ProbeGranted` if this process is to probe; else a shared `ProbeResult`, or `ProbeBusy`.
 
         `ProbeGranted` too if Redis is away.
         """
         ...
 
-    async def tell(self, text: bytes, counts_s: float) -> None:
+    async def publish(self, text: bytes, counts_s: float) -> None:
         """End this process' turn and share its result: `text`, from `encode`, is valid for `counts_s` seconds."""
         ...
 
@@ -74,7 +74,7 @@ class Prober:
 
     breaker: Breaker
     ask: Callable[[], Awaitable[Probe]]
-    others: ProbeSharing
+    sharing: ProbeSharing
     _paused: bool = False
 
     async def run(self) -> None:
@@ -87,7 +87,7 @@ class Prober:
             self.breaker.note_probe(await self._find_out())
             if may_be_paused and self.breaker.admits:
                 self._paused = False
-                await self.others.resume("denied")
+                await self.sharing.resume("denied")
 
     async def _until_due(self) -> None:
         jitter = random.random()  # noqa: S311 - spreads probes, protects nothing
@@ -99,21 +99,21 @@ class Prober:
     async def _share(self) -> None:
         breaker = self.breaker
         if breaker.held_for_s:
-            await self.others.pause("retry_after", breaker.held_for_s)
+            await self.sharing.pause("retry_after", breaker.held_for_s)
         elif breaker.denied is not None and breaker.was_let_in and breaker.tripped_for_s < _SHARE_DENIAL_FOR_S:
             self._paused = True
-            await self.others.pause("denied", _DENIED_PAUSE_S)
+            await self.sharing.pause("denied", _DENIED_PAUSE_S)
 
     async def _find_out(self) -> ProbeFinding:
         if self.breaker.is_untried:
             return await self._ask()
         while True:
-            match await self.others.turn():
+            match await self.sharing.claim():
                 case ProbeGranted():
                     found = await self._ask()
                     denied = isinstance(found, Probe) and found.denied
                     counts_s = _DENIED_COUNTS_S if denied else _COUNTS_S * random.uniform(1, 2)  # noqa: S311 - as above
-                    await self.others.tell(encode(found), counts_s)
+                    await self.sharing.publish(encode(found), counts_s)
                     return found
                 case ProbeResult(text, age_ms) if age_ms / 1000 < self.breaker.tripped_for_s:
                     told = decode(text)
@@ -165,12 +165,12 @@ class SharingOverRedis:
     target: str
     owner: Identity
 
-    async def turn(self) -> ProbeClaim:
+    async def claim(self) -> ProbeClaim:
         """Return the claim that Redis answers; `ProbeGranted` too if Redis is away or refuses the call."""
         turn = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_TURN_S))
         return ProbeGranted() if turn is None else turn
 
-    async def tell(self, text: bytes, counts_s: float) -> None:
+    async def publish(self, text: bytes, counts_s: float) -> None:
         """End this process' turn in Redis with `text`; do nothing if Redis is away or refuses it."""
         await self._call(probing.publish, self._name, self.owner.name, text, probing.milliseconds(counts_s))
 

@@ -21,18 +21,18 @@ _LEAST_ROOM = 20
 class Slot:
     """The jobs of one pattern of commands: `places` of them may be in delivery at once, and `in_use` are."""
 
-    places: int
+    limit: int
     in_use: int = 0
     waiting: deque[JobInProgress] = attrs.field(factory=deque)
 
     @property
     def waiting_limit(self) -> int:
         """How many jobs may wait for a place."""
-        return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.places)
+        return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.limit)
 
     def enter(self, job: JobInProgress) -> Literal["in", "waiting", "full"]:
         """Give the job a place ("in"), or let it wait for one ("waiting"), or do neither if all are taken ("full")."""
-        if self.in_use < self.places:
+        if self.in_use < self.limit:
             self.in_use += 1
             job.in_slot = True
             return "in"

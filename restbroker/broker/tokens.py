@@ -74,7 +74,7 @@ class Tokens:
     def __attrs_post_init__(self) -> None:
         """Read every secret once; raise `ConfigError` if a file cannot be read or is empty."""
         self._look = self._look_now()
-        self._know(tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places()))
+        self._know(tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._known_secrets()))
 
     def proof(self, given: Json, jid: str = "", submission: Submission | None = None, queue: str = "") -> Proof | None:
         """Return the token that `given` fits, and the secret or signature that proves it; None if it fits no token.
@@ -144,7 +144,7 @@ class Tokens:
         self._know(
             tuple(
                 attrs.evolve(old, secret=self._read_secret(secret, old.secret))
-                for (secret, _), old in zip(self._places(), before, strict=True)
+                for (secret, _), old in zip(self._known_secrets(), before, strict=True)
             )
         )
         return self._secrets != before
@@ -168,7 +168,7 @@ class Tokens:
         self._unusable.discard(secret.path)
         return text
 
-    def _places(self) -> Iterator[tuple[Secret, Proof]]:
+    def _known_secrets(self) -> Iterator[tuple[Secret, Proof]]:
         for token in self.tokens:
             for number, secret in enumerate(token.secrets):
                 yield secret, Proof(token, "", is_previous=number > 0)

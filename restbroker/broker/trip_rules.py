@@ -110,7 +110,7 @@ class TripRules:
         self._count(now_s, command, 1, deferred=True)
         if now_s - self._answered_at_s >= waited_s / 2:
             self._lengthen(now_s, command[:_LONGEST_NAME])
-        self._judge(now_s)
+        self._trip_if_failing(now_s)
 
     def note_answer(self, now_s: float, command: str = "", *, deferred: bool) -> None:
         """Note that the target answered; `deferred`: with "not now". While it is tripped, this changes nothing."""
@@ -118,7 +118,7 @@ class TripRules:
         self._answered_at_s = now_s
         self._count(now_s, command, 1, deferred=deferred)
         if deferred:
-            self._judge(now_s)
+            self._trip_if_failing(now_s)
 
     def note_delivered(self, now_s: float, command: str, count: int) -> None:
         """Note that the target answered as many jobs of this command, none with "not now"."""
@@ -145,7 +145,7 @@ class TripRules:
         window = None if self._silent_command is None else self._commands.get(self._silent_command)
         return window is not None and self._rest_is_well(window)
 
-    def _judge(self, now_s: float) -> None:
+    def _trip_if_failing(self, now_s: float) -> None:
         if not self.permits:
             return
         answers, deferred = self._all()

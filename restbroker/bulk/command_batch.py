@@ -57,7 +57,7 @@ class BatchOptions:
     """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
 
     command: str
-    words: Sequence[str]
+    typed: Sequence[str]
     file: Path
     order: JobRequest
     target: str | None
@@ -318,7 +318,7 @@ def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")
         return
     maker = makers(options.command)
-    reasons = maker.tokens.refusals(options.command)
+    reasons = maker.tokens.reasons_against(options.command)
     if reasons:
         output.say("Nothing was queued.")
         for reason in reasons:

@@ -70,10 +70,15 @@ class Makers:
         const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
         if spec is not None:
             self._warn(spec)
-        dangers = registry.catalogue_of(target, None, command).dangerous_in(command)
+        dangerous = registry.catalogue_of(target, None, command).dangerous_in(command)
         order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
         tokens = Tokens(
-            self.settings.tokens, spec, dangers, default_host=target.default_host, target=target.name, queue=order.queue
+            self.settings.tokens,
+            spec,
+            dangerous,
+            default_host=target.default_host,
+            target=target.name,
+            queue=order.queue,
         )
         return Maker(Checker(spec, const, target.default_host), tokens, order)
 

@@ -53,12 +53,12 @@ class Tokens:
 
     tokens: Sequence[Token]
     spec: CommandSpec | None
-    dangers: Mapping[str, frozenset[str]]
+    dangerous: Mapping[str, frozenset[str]]
     default_host: str | None
     target: str
     queue: str
 
-    def refusals(self, command: str) -> list[Reason]:
+    def reasons_against(self, command: str) -> list[Reason]:
         """Return why no token allows the command, with any arguments; nothing if one may."""
         reasons = [self._refusal(token, command) for token in self.tokens]
         return [reason for reason in reasons if reason is not None] if None not in reasons else []
@@ -73,7 +73,7 @@ class Tokens:
     def of(self, command: Command) -> Token:
         """Return the token for this job. Raise `BadRow` if none allows it."""
         wish = AccessRequest(
-            command, self.spec, self.dangers, default_host=self.default_host, target=self.target, queue=self.queue
+            command, self.spec, self.dangerous, default_host=self.default_host, target=self.target, queue=self.queue
         )
         why = "There is no token."
         for token in self.tokens:
@@ -85,7 +85,7 @@ class Tokens:
 
     def _refusal(self, token: Token, command: str) -> Reason | None:
         refused = place_refusal(token, self.target, self.queue)
-        return refused or command_refusal(token, command, self.spec, self.dangers)
+        return refused or command_refusal(token, command, self.spec, self.dangerous)
 
 
 @attrs.define(eq=False)

@@ -78,10 +78,10 @@ def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
 
 @attrs.frozen
 class JobLock:
-    """The lock of a job of this id, which is the one at `place` (from 1 on) of those of its queue."""
+    """The lock of a job of this id, which is the one at `rank` (from 1 on) of those of its queue."""
 
     queue: str
-    place: int
+    rank: int
     jid: str
     lock: Lock
 
@@ -112,7 +112,7 @@ def push(
         arguments += ["", len(locks)]
         for one in locks:
             number = held.setdefault(keys.lock(one.lock.name), _FIXED_KEYS + len(jobs) + len(held) + 1)
-            arguments += [places[one.queue], one.place, number, one.jid, round(one.lock.keep_s * 1000)]
+            arguments += [places[one.queue], one.rank, number, one.jid, round(one.lock.keep_s * 1000)]
     fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
     reply = client.run("bulk_push", [*fixed, *lists, *held], arguments)
     if isinstance(reply, bytes):

@@ -22,7 +22,7 @@ from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
 from restbroker.operate.act import Action, Progress, Selection, Verb, perform
-from restbroker.operate.act_job import FOREIGN
+from restbroker.operate.act_job import FOREIGN_QUEUE
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
@@ -60,10 +60,10 @@ class ActOptions:
 
 @attrs.frozen
 class Operation:
-    """An action. `run(dry_run)` does it, or tells what it would do; `place` says in words where the jobs are."""
+    """An action. `run(dry_run)` does it, or tells what it would do; `location` says in words where the jobs are."""
 
     action: Action
-    place: str
+    location: str
     run: Callable[[bool], Iterator[Progress]]
 
 
@@ -118,7 +118,9 @@ def ask_for(operation: Operation) -> Progress:
     if sys.stdin.isatty():
         entries.print_entries(seen.examples)
         _print_refusals(seen)
-    confirm(f"{operation.action.verb.capitalize()} {output.jobs(seen.done)} of {operation.place}{_foreign_text(seen)}?")
+    confirm(
+        f"{operation.action.verb.capitalize()} {output.jobs(seen.done)} of {operation.location}{_foreign_text(seen)}?"
+    )
     return seen
 
 
@@ -189,7 +191,7 @@ def ask_for_edit(operation: Operation, how: ActOptions) -> Progress:
     _print_refusals(seen)
     _warn(seen, action)
     sent = " and send" if action.edit is not None and action.edit.retry else ""
-    confirm(f"Edit{sent} {output.jobs(seen.done)} of {operation.place}?", yes=how.yes)
+    confirm(f"Edit{sent} {output.jobs(seen.done)} of {operation.location}?", yes=how.yes)
     return seen
 
 
@@ -219,7 +221,7 @@ def _past_tense(action: Action) -> str:
 
 
 def _foreign_text(seen: Progress) -> str:
-    if not seen.foreign_queues or FOREIGN.why in seen.refused:
+    if not seen.foreign_queues or FOREIGN_QUEUE.why in seen.refused:
         return ""
     count = sum(seen.foreign_queues.values())
     return f", {count} of them to queues that this configuration does not serve: {counts_text(seen.foreign_queues)}"
@@ -236,7 +238,7 @@ def _print_plan(seen: Progress, operation: Operation, *, as_json: bool) -> None:
         entries.write(seen.examples, as_json=False)
     above = len(seen.examples if action.edit is None else seen.previews)
     more = f", the first {above} of them above" if seen.done > above > 0 else ""
-    would = f"{output.jobs(seen.done)} of {seen.total} in {operation.place} would be {_past_tense(action)}"
+    would = f"{output.jobs(seen.done)} of {seen.total} in {operation.location} would be {_past_tense(action)}"
     output.say(f"{would}{more}{_foreign_text(seen)}.")
     _print_refusals(seen)
     _warn(seen, action)
@@ -272,7 +274,7 @@ def _code(last: Progress, action: Action) -> Exit:
 def _print_refusals(seen: Progress) -> None:
     for why, count in seen.refused.items():
         output.say(f"{output.jobs(count)} not changed: {why}")
-        if why == FOREIGN.why:
+        if why == FOREIGN_QUEUE.why:
             output.say(f"The queues: {counts_text(seen.foreign_queues)}.")
     for name in seen.missing:
         output.say(f"There is no job {name} (any more).")

@@ -32,7 +32,7 @@ from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
 
-Words = Annotated[
+ArgumentWords = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[COMMAND [ARGUMENT]...]",
@@ -66,7 +66,7 @@ _DOWN: Final = 3
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def ctl(
-    words: Words = None,
+    words: ArgumentWords = None,
     target: TargetOption = None,
     timeout: AnswerTimeoutOption = "60s",
     no_timeout: NoTimeout = False,

@@ -42,7 +42,7 @@ from restbroker.store.keys import SortedSet
 if TYPE_CHECKING:
     from restbroker.operate.edit import Edit
 
-Words = Annotated[
+ArgumentWords = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[JID] [ARGUMENT]...",
@@ -88,7 +88,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
 
     @app.command()
     def edit(
-        words: Words = None,
+        words: ArgumentWords = None,
         unset: UnsetOption = None,
         rename: RenameOption = None,
         command: CommandOption = None,

@@ -52,12 +52,12 @@ CommandWord = Annotated[
     str,
     typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=completion.commands),
 ]
-Words = Annotated[
+ArgumentWords = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ARGUMENT]...",
         help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
-        autocompletion=completion.words,
+        autocompletion=completion.plain_words,
     ),
 ]
 OkIfExists = Annotated[
@@ -117,7 +117,7 @@ _PATIENCE_S = 2.0
 @app.command()
 def enqueue(
     command: CommandWord,
-    words: Words = None,
+    words: ArgumentWords = None,
     target: TargetOption = None,
     queue: Annotated[
         str | None,
@@ -232,7 +232,7 @@ def enqueue(
         common = order(command, {}, "", settings.tokens[0], lock=lasting)
         asked = BatchOptions(
             command=command,
-            words=[*given, *(const or [])],
+            typed=[*given, *(const or [])],
             file=bulk,
             order=common,
             target=target,
@@ -342,7 +342,7 @@ def _push(
             expires_at_s = None if order.expire_s is None else due_s + order.expire_s
             if due_s - pushed_at_s >= timeout_s:
                 output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
-            waiting = _Waiting(
+            waiting = _AnswerWait(
                 client=client, settings=settings, place=place, jid=jid, expires_at_s=expires_at_s, as_json=as_json
             )
             details = waiting.answer(timeout_s, is_explained=told)
@@ -375,7 +375,7 @@ def _require_report(jid: str) -> Iterator[None]:
 
 
 @attrs.frozen(kw_only=True)
-class _Waiting:
+class _AnswerWait:
     """The wait for one pushed job. `expires_at_s`: when it expires (epoch seconds); None: no --expire was given."""
 
     client: Client

@@ -73,7 +73,7 @@ def tail(
 def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
     is_person = sys.stdout.isatty()
     for seen in found:
-        words = _words(seen)
+        words = _fields(seen)
         if as_json:
             output.json_line({"at": utc(seen.at_s), **words, "id": seen.id or None})
         elif is_person:
@@ -85,7 +85,7 @@ def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
         pass
 
 
-def _words(seen: RecentEvent) -> Mapping[str, str | None]:
+def _fields(seen: RecentEvent) -> Mapping[str, str | None]:
     words = {
         "source": seen.source,
         "type": seen.type,

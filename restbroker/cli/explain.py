@@ -55,7 +55,7 @@ def explain(
     settings = load_quietly(config)
     with open_store(settings) as client:
         timeline = find_timeline(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
-        found = not_found(client, settings) if not timeline.places and not timeline.ends else None
+        found = not_found(client, settings) if not timeline.locations and not timeline.ends else None
     if json:
         output.as_json(_as_json(timeline) | ({} if found is None else {"not_found": attrs.asdict(found)}))
     else:
@@ -78,7 +78,7 @@ _NOT_SEEN: Final = "The job {jid} was not found in any place that could be read.
 def _tell(timeline: Timeline, queues: Collection[str]) -> None:
     if timeline.ends:
         output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
-    for place in timeline.places:
+    for place in timeline.locations:
         if sys.stdout.isatty():
             output.data(f"{_where(place, timeline)}\n")
             output.table(("", ""), list(entries.properties(place.entry)))
@@ -173,7 +173,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
             "target_pauses": [attrs.asdict(pause) for pause in place.target_pauses],
             "job": entries.all_fields(place.entry),
         }
-        for place in timeline.places
+        for place in timeline.locations
     ]
     acts: list[Json] = [
         {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}

@@ -15,7 +15,7 @@ from restbroker.operate.not_found import HistoryExtent, NotFound, UnservedQueue
 
 def print_not_found(timeline: Timeline, found: NotFound) -> None:
     """Print the places that were searched, and where the job may be; `timeline` has neither a place nor an end."""
-    rows = [(one.place, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
+    rows = [(one.label, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
     output.table(("LOOKED THROUGH", "JOBS"), rows)
     for line in _lines(timeline, found):
         output.say(line)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from restbroker.operate.tally import Progress
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
-Words = Annotated[
+ArgumentWords = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ARGUMENT]...",
@@ -134,7 +134,7 @@ def _add_edit(app: typer.Typer) -> None:
     @app.command()
     def edit(
         name: QueueName,
-        words: Words = None,
+        words: ArgumentWords = None,
         unset: UnsetOption = None,
         rename: RenameOption = None,
         command: CommandOption = None,

@@ -28,12 +28,12 @@ def look_up(client: Client, settings: Config, jid: str, once: str = "") -> str:
 
 def state_text(timeline: Timeline, once: str = "") -> str:
     """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed"."""
-    if not timeline.places:
+    if not timeline.locations:
         if timeline.ends:
             return f"it has ended meanwhile ({timeline.ends[0].ending.outcome})"
         # With its queue out of sight it is most likely still there.
         return _UNKNOWN if timeline.unseen or timeline.refused else "it is in no queue and no set any more"
-    place = timeline.places[0]
+    place = timeline.locations[0]
     entry, failed = place.entry, _failures(place.entry)
     match place.kind:
         case "queue":

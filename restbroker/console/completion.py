@@ -264,7 +264,7 @@ def first_word(ctx: typer.Context, incomplete: str) -> Iterable[Offer]:
 
 
 @offer
-def words(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+def plain_words(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
     """Offer names of arguments such as `user=` of the command in front; behind `=@`, names of files."""
     name, sign, value = incomplete.partition("=")
     if sign and value.startswith("@"):

@@ -242,7 +242,7 @@ def _note_addresses(spec: CommandSpec, values: Mapping[str, Json], default_host:
     """Note an address that is a bare name: servers take it for a domain, and some say that all went well."""
     for name, value in values.items():
         argument = spec.argument(name)
-        if argument is None or argument.place != "jid" or not isinstance(value, str):
+        if argument is None or argument.host_source != "jid" or not isinstance(value, str):
             continue
         if value and not {"@", "."} & {*value} and value not in ("localhost", default_host):
             account = f"NAME@{default_host or 'HOST'}"

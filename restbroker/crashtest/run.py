@@ -161,7 +161,7 @@ class _Run:
             await trio.sleep(_POLL_S)
 
     async def _verdict(self, breaker: Breaker, began_s: float) -> Result:
-        places = await self.store.call(scratch.places)
+        places = await self.store.call(scratch.count_locations)
         dead = await self.store.call(scratch.dead_jobs)
         attempted = [job_id(number) for number in range(self.plan.jobs)]
         return Result(

@@ -81,7 +81,7 @@ def count_unfinished(client: Client) -> int:
     return waiting + sum(field not in (b"last", b"hwm") for reply in replies[len(counted) :] for field in items(reply))
 
 
-def places(client: Client) -> Counter[str]:
+def count_locations(client: Client) -> Counter[str]:
     """Return in how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
     keys = client.keys
     found = Counter(_jid(raw(job)) for job in items(client.command("LRANGE", keys.queue(QUEUE), 0, -1)))

@@ -49,7 +49,7 @@ class Quota:
         self._room = trio.Semaphore(self._count)
 
     @asynccontextmanager
-    async def place(self, address: str) -> AsyncIterator[None]:
+    async def slot(self, address: str) -> AsyncIterator[None]:
         """Hold a place for a request from this address during the block; raise `QuotaFull` if none is free in 10 s."""
         until_s = trio.current_time() + _WAIT_S
         if not self.is_shared_out:

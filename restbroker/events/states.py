@@ -52,12 +52,12 @@ class StatesInRedis:
 
         It is the same if the code is, or, without a code, the message.
         """
-        known = self._states.get(state.place)
+        known = self._states.get(state.key)
         if known is not None and known.code == state.code and (state.code or known.message == state.message):
             state = attrs.evolve(state, since_s=known.since_s)
         if state != known:
-            self._states[state.place] = state
-            self._ended.discard(state.place)
+            self._states[state.key] = state
+            self._ended.discard(state.key)
             self._changed.set()
 
     def watch(self, place: StateKey, read_info: Callable[[], StreamInfo]) -> None:
@@ -101,7 +101,7 @@ class StatesInRedis:
         return False
 
     def _with_attributes(self, state: SourceState) -> SourceState:
-        facts = self._facts.get(state.place)
+        facts = self._facts.get(state.key)
         return state if facts is None else attrs.evolve(state, **attrs.asdict(facts()))
 
 

@@ -164,7 +164,7 @@ class Webhooks:
             place.signed_hook.judge_head(headers, self._now_s())
         _judge_headers(headers, place.hook)
         try:
-            async with place.quota.place(scope["client"][0] if scope["client"] else ""):
+            async with place.quota.slot(scope["client"][0] if scope["client"] else ""):
                 body = await _body(receive)
                 raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
                 posted = HookRequest(

@@ -84,9 +84,9 @@ class Checker:
         argument = None if spec is None else spec.argument(name)
         if argument is None:
             return spec is not None and name in ("user", "host")
-        if argument.optional or (argument.place == "host" and name == "host" and self.default_host is not None):
+        if argument.optional or (argument.host_source == "host" and name == "host" and self.default_host is not None):
             return True
-        if argument.type == "integer" or argument.secret or argument.place is not None:
+        if argument.type == "integer" or argument.secret or argument.host_source is not None:
             raise BadRow(f"{name} is empty.")
         return False
 

@@ -37,13 +37,14 @@ class Grant(Protocol):
 class AccessRequest:
     """A job's request, and facts about it. `spec`: the command in the catalogue; None outside of it.
 
-    `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
-    (`Catalogue.dangerous_in`). `default_host` fills a missing `host`. `target` and `queue` are where the job goes.
+    `dangerous`: the segments of its endpoint that are dangerous commands, each with what of the server itself it
+    touches (`Catalogue.dangerous_in`). `default_host` fills a missing `host`. `target` and `queue` are where the job
+    goes.
     """
 
     command: Command
     spec: CommandSpec | None
-    dangers: Mapping[str, frozenset[str]]
+    dangerous: Mapping[str, frozenset[str]]
     default_host: str | None
     target: str
     queue: str
@@ -53,7 +54,7 @@ def refusal(grant: Grant, request: AccessRequest) -> Reason | None:
     """Return why the token does not allow this job; None if it does."""
     command = request.command
     refused = place_refusal(grant, request.target, request.queue)
-    refused = refused or command_refusal(grant, command.endpoint, request.spec, request.dangers)
+    refused = refused or command_refusal(grant, command.endpoint, request.spec, request.dangerous)
     return refused or argument_refusal(grant, command, request.spec, request.default_host)
 
 
@@ -85,18 +86,18 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
 
 
 def command_refusal(
-    grant: Grant, endpoint: str, spec: CommandSpec | None, dangers: Mapping[str, frozenset[str]]
+    grant: Grant, endpoint: str, spec: CommandSpec | None, dangerous: Mapping[str, frozenset[str]]
 ) -> Reason | None:
     """Return the part of `refusal` that is the same for all jobs of an endpoint; None if the command is allowed."""
-    return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, _name(endpoint, spec), dangers)
+    return _refuse_dangerous(grant, endpoint, dangerous) or _refuse_name(grant, _name(endpoint, spec), dangerous)
 
 
 def argument_refusal(
     grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None
 ) -> Reason | None:
     """Return the part of `refusal` that depends on a job's arguments; None if these are allowed."""
-    if spec is not None and spec.dangers_in is not None:
-        refused = _refuse_dangers(grant, command.endpoint, spec.dangers_in(command.arguments))
+    if spec is not None and spec.dangerous_in is not None:
+        refused = _refuse_dangerous(grant, command.endpoint, spec.dangerous_in(command.arguments))
         if refused is not None:
             return refused
     return _refuse_hosts(grant, command, spec, default_host)
@@ -135,9 +136,9 @@ def _name(endpoint: str, spec: CommandSpec | None) -> str:
     return endpoint.partition("/")[0] if spec is None else spec.name
 
 
-def _refuse_dangers(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+def _refuse_dangerous(grant: Grant, endpoint: str, dangerous: Mapping[str, frozenset[str]]) -> Reason | None:
     dared = [pattern.removeprefix(DANGEROUS) for pattern in grant.allow if pattern.startswith(DANGEROUS)]
-    for segment, words in dangers.items():
+    for segment, words in dangerous.items():
         if words <= set(dared) or any(fnmatchcase(segment, pattern) for pattern in dared):
             continue
         where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
@@ -151,8 +152,8 @@ def _refuse_dangers(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset
     return None
 
 
-def _refuse_name(grant: Grant, name: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
-    if name in dangers or any(fnmatchcase(name, pattern) for pattern in grant.allow):
+def _refuse_name(grant: Grant, name: str, dangerous: Mapping[str, frozenset[str]]) -> Reason | None:
+    if name in dangerous or any(fnmatchcase(name, pattern) for pattern in grant.allow):
         return None
     return Reason(
         "CommandNotAllowed",

@@ -39,8 +39,8 @@ DANGEROUS = "dangerous:"
 class ArgumentSpec:
     """One named argument. `secret`: its value never reaches logs, pages or messages.
 
-    `place`: how it says which virtual host the command is about; None if it does not. `optional`: it may be left out.
-    `nonempty`: it must not be empty, as a password that an account gets.
+    `host_source`: how it says which virtual host the command is about; None if it does not. `optional`: it may be left
+    out. `nonempty`: it must not be empty, as a password that an account gets.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ArgumentSpec:
     aliases: tuple[str, ...] = ()
     element: Literal["string", "object"] | None = None
     """What a list holds; None unless `type` is "list"."""
-    place: HostSource | None = None
+    host_source: HostSource | None = None
     optional: bool = False
     nonempty: bool = False
 
@@ -65,8 +65,8 @@ class CommandSpec:
     other hosts than its arguments name. `takes_more`: it takes any further arguments of a job. `timeout_s`: how long it
     may take, where that is longer than the target's time-out. `bare`: the argument that a job may send as a bare list
     of texts in the place of all (`["refresh", ["john"]]`). `unanswered`: code and hint of a job that was sent and not
-    answered, where the command has its own. `dangers_in`: what of the server itself a job touches by its arguments, as
-    `Catalogue.dangerous_in` says it of endpoints.
+    answered, where the command has its own. `dangerous_in`: what of the server itself a job touches by its arguments,
+    as `Catalogue.dangerous_in` says it of endpoints.
     """
 
     name: str
@@ -85,7 +85,7 @@ class CommandSpec:
     bare: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
     unanswered: Reason | None = None
-    dangers_in: Callable[[Mapping[str, Json]], Mapping[str, frozenset[str]]] | None = None
+    dangerous_in: Callable[[Mapping[str, Json]], Mapping[str, frozenset[str]]] | None = None
 
     def argument(self, name: str) -> ArgumentSpec | None:
         """Return the argument of this name or alias; None if the command has none."""
@@ -93,7 +93,7 @@ class CommandSpec:
 
 
 @attrs.frozen
-class Danger:
+class DangerousCommands:
     """Names of commands, of any version, that touch what `word` says: files, cluster, database, code, server."""
 
     word: str
@@ -104,14 +104,14 @@ class Danger:
 class Catalogue:
     """The commands of one server version. `version` is the server's own text, e.g. "24.12".
 
-    `dangers` holds for every version: a server may have commands that are newer than what is known of it. That is not
+    `dangerous` holds for every version: a server may have commands that are newer than what is known of it. That is not
     so for one whose catalogue `is_whole`: there is no command besides these. `is_dotted`: its names have a dot
     (MongooseIM's `account.registerUser`), for which a slash may stand.
     """
 
     version: str
     commands: Mapping[str, CommandSpec]
-    dangers: tuple[Danger, ...] = ()
+    dangerous: tuple[DangerousCommands, ...] = ()
     is_whole: bool = False
     unavailable: Mapping[str, str] = MappingProxyType({})
     """Commands that are not sent to this target though people know them, each with what to do, as a sentence."""
@@ -127,11 +127,11 @@ class Catalogue:
         Each segment counts: which one is the command is the server's choice (`register/v1`, but also `v1/register`).
         """
         segments = [self.name_in(endpoint)] if self.is_dotted else endpoint.split("/")
-        found = {segment: self._dangers(segment.lower().replace("-", "_")) for segment in segments}
+        found = {segment: self._words_of(segment.lower().replace("-", "_")) for segment in segments}
         return {segment: words for segment, words in found.items() if words}
 
-    def _dangers(self, name: str) -> frozenset[str]:
-        return frozenset(danger.word for danger in self.dangers if danger.names.fullmatch(name))
+    def _words_of(self, name: str) -> frozenset[str]:
+        return frozenset(danger.word for danger in self.dangerous if danger.names.fullmatch(name))
 
 
 def possible_versions(

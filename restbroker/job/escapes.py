@@ -14,7 +14,7 @@ MOST_ROUNDS = 4
 """How many levels of escapes, one within the other, are read."""
 MOST_CHARACTERS = 65_536
 """In a longer text no escapes are read: that takes long if the text is made for it."""
-Places: TypeAlias = list[tuple[int, int, int, int]]
+EscapeSpans: TypeAlias = list[tuple[int, int, int, int]]
 """Of each escape: its begin and end in the decoded line, then its begin and end in the line."""
 # What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
 # JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
@@ -31,8 +31,8 @@ _NUMBER = re.compile(r"\\[0-9]")
 _PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
 
 
-def decode(line: str, base: int = 8) -> tuple[str, Places]:
-    """Return the line without escapes, and the place of each escape in both (see `Places`).
+def decode(line: str, base: int = 8) -> tuple[str, EscapeSpans]:
+    """Return the line without escapes, and the place of each escape in both (see `EscapeSpans`).
 
     `base` is the base of escaped bytes that may be octal: 8 or 10.
     """
@@ -109,7 +109,7 @@ def text_of(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def place_of(span: tuple[int, int], places: Places) -> tuple[int, int]:
+def place_of(span: tuple[int, int], places: EscapeSpans) -> tuple[int, int]:
     """Return the span (start, end) in the escaped line for a span in the decoded one; each escape counts as a whole.
 
     `places` is what `decode` returned.

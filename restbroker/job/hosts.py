@@ -67,7 +67,7 @@ def hosts_of(spec: CommandSpec, arguments: Mapping[str, Json], default: str | No
 def _host_argument(spec: CommandSpec, name: str) -> HostSource | None | HostsUnclear:
     argument = spec.argument(name)
     if argument is not None:
-        return argument.place
+        return argument.host_source
     if name == "host" and spec.fills_host:
         return "host"
     if name == "user" and spec.fills_user:

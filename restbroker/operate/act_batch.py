@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
 from restbroker.job import hiding
-from restbroker.operate.act_job import FOREIGN, Action, Refusal, foreign_queue
+from restbroker.operate.act_job import FOREIGN_QUEUE, Action, Refusal, foreign_queue
 from restbroker.operate.entry import JobView
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -58,7 +58,7 @@ def foreign_queues_of(views: Sequence[JobView], outcomes: Sequence[Outcome], act
     A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.
     """
     for view, outcome in zip(views, outcomes, strict=True):
-        queue = foreign_queue(view, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
+        queue = foreign_queue(view, action) if isinstance(outcome, Applied) or outcome == FOREIGN_QUEUE else None
         if queue is not None:
             yield hiding.mask_secrets(queue, view.context.secrets)
 

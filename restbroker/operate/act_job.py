@@ -76,7 +76,7 @@ class Refusal:
 
 NOT_A_JOB: Final = Refusal("It is not a valid job: it can only be deleted.")
 NO_QUEUE: Final = Refusal("It names no queue: it can only be deleted or moved to one.")
-FOREIGN: Final = Refusal(
+FOREIGN_QUEUE: Final = Refusal(
     "No target of this configuration serves its queue: another program would run it by its class and "
     "arguments. If that is intended, add --foreign-queues."
 )
@@ -128,7 +128,7 @@ def plan(view: JobView, zset: SortedSet, action: Action, now_s: float, unique: i
     if fields is None or not view.is_job:
         return NOT_A_JOB
     if not action.foreign_queues and foreign_queue(view, action) is not None:
-        return FOREIGN
+        return FOREIGN_QUEUE
     match action.verb:
         case "retry":
             return _refusal(view, action) or _retry(view, fields, zset, now_s)

@@ -155,11 +155,11 @@ def edit_job(edit: Edit, view: JobView, who: str, now_s: float) -> EditedJob | s
         return wanted
     catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
     spec = view.context.spec(wanted.queue, wanted.command.endpoint)
-    dangers = catalogue.dangerous_in(wanted.command.endpoint)
+    dangerous = catalogue.dangerous_in(wanted.command.endpoint)
     wish = AccessRequest(
         wanted.command,
         spec,
-        dangers,
+        dangerous,
         default_host=wanted.target.default_host,
         target=wanted.target.name,
         queue=wanted.queue,

@@ -70,7 +70,7 @@ class Timeline:
     """
 
     jid: str
-    places: tuple[Location, ...]
+    locations: tuple[Location, ...]
     acts: tuple[StoredEntry, ...]
     unseen: tuple[str, ...]
     ends: tuple[End, ...] = ()
@@ -82,10 +82,10 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    places = [*search.sorted_sets(), *search.places(walk.waiting_jobs()), *search.places(walk.in_progress())]
-    places = places or [*search.places(walk.in_unlisted_queues()), *search.sorted_sets()]
+    places = [*search.sorted_sets(), *search.locations(walk.waiting_jobs()), *search.locations(walk.in_progress())]
+    places = places or [*search.locations(walk.in_unlisted_queues()), *search.sorted_sets()]
     is_nowhere = not places
-    places = places or list(search.places(islice(walk.copies(), 1)))
+    places = places or list(search.locations(islice(walk.copies(), 1)))
     acts = tuple(walk.readable(search.acts()))
     # Last, since it may take all the time that is left.
     has_ended = is_nowhere or all(place.kind == "dead" for place in places)
@@ -118,7 +118,7 @@ class _Search:
         for zset in SETS:
             yield from self.walk.readable(self._in_set(zset))
 
-    def places(self, met: Iterable[Match]) -> Iterator[Location]:
+    def locations(self, met: Iterable[Match]) -> Iterator[Location]:
         """Yield a location, with details, for each match."""
         for one in met:
             place = Location(one.kind, one.name, one.view.entry())

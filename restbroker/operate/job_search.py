@@ -156,7 +156,7 @@ class JobSearch:
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
         """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
-        found = self._through("finished jobs", self.bounds.ends, self._endings(since_s), self._end)
+        found = self._through("finished jobs", self.bounds.ends, self._ended_since(since_s), self._end)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
@@ -267,7 +267,7 @@ class JobSearch:
             yield [JobView(copy.payload, copy.at_s, self.context) for copy in page]
             page = dead_copies.newest(self.client, PAGE, before=page[-1].entry)
 
-    def _endings(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
+    def _ended_since(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
         page = history.newest(self.client, _ENDS_PAGE)
         while page:
             recent = [entry for entry in page if entry.at_s >= since_s]

@@ -28,7 +28,7 @@ _LOOKED_AT: Final = 1000
 class SearchedPlace:
     """A place that was searched. `jobs`: how many it has now; None: Redis refuses to show it."""
 
-    place: str
+    label: str
     jobs: int | None
 
 

@@ -66,7 +66,7 @@ class SearchResult:
 
 def search(client: Client, sought: where.SearchTerms, known: ConfigContext, bounds: SearchLimits) -> SearchResult:
     """Search everywhere for jobs that contain all texts and match all conditions. Raise `StoreUnavailable`."""
-    asked = _Query(sought, tuple(_words(sought)), any(one.field == "at" for one in sought.where))
+    asked = _Query(sought, tuple(_needed_words(sought)), any(one.field == "at" for one in sought.where))
     walk = JobSearch(
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
     )
@@ -105,7 +105,7 @@ class _Query:
     """
 
     terms: where.SearchTerms
-    words: tuple[bytes, ...]
+    needed_words: tuple[bytes, ...]
     is_timed: bool
     copied_jids: set[str] = attrs.field(factory=set)
     only_gone: bool = False
@@ -124,7 +124,7 @@ class _Query:
 
     def is_job(self, view: JobView) -> bool:
         """Tell whether the job matches."""
-        if self.words and (shown := view.open_text) is not None and not self._may_match(shown):
+        if self.needed_words and (shown := view.open_text) is not None and not self._may_match(shown):
             return False
         timed = _with_time(view) if self.is_timed else view
         return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
@@ -140,7 +140,7 @@ class _Query:
         return texts and all(condition.holds(said.get(condition.field)) for condition in self.terms.where)
 
     def _may_match(self, lower: bytes) -> bool:
-        return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
+        return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.needed_words)
 
     def gaps(self) -> Iterator[str]:
         """Yield what could not be searched."""
@@ -150,7 +150,7 @@ class _Query:
             yield f"{self._unread} entries that are not jobs: not a JSON object"
 
 
-def _words(sought: where.SearchTerms) -> Iterator[bytes]:
+def _needed_words(sought: where.SearchTerms) -> Iterator[bytes]:
     """Yield what must stand in the open text of a job that matches."""
     for word in chain(sought.texts, *map(_word_of, sought.where)):
         if _PLAIN.fullmatch(word.lower()) and word.lower() not in _INSTEAD:

@@ -112,17 +112,17 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
     return Target(
         name=name,
         kind=next((str(pool["kind"]) for pool in telling if pool["kind"] is not None), None),
-        state=_word(worst.get("state")),
+        state=_text(worst.get("state")),
         down_in=sum(pool["state"] != "up" for pool in telling),
-        reason=_word(worst.get("reason")),
-        hint=_word(worst.get("hint")),
+        reason=_text(worst.get("reason")),
+        hint=_text(worst.get("hint")),
         down_for_s=max(_numbers([worst], "down_for_s"), default=None),
         pauses=paused,
         concurrency=int(sum(_numbers(telling, "concurrency"))),
         limit=int(sum(_numbers(telling, "limit"))),
         rate_limit_per_s=min(_numbers(bounds, "rate_per_s"), default=None),
         max_in_flight=min(map(int, _numbers(bounds, "in_flight")), default=None),
-        limited=_words(pool["limited"] for pool in telling),
+        limited=_texts(pool["limited"] for pool in telling),
         busy=int(sum(_numbers(pools, "busy"))),
         ahead=int(sum(_numbers(pools, "ahead"))),
         # Also what died in hand: it is about to go back.
@@ -134,9 +134,9 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
         delivered=int(sum(_numbers(telling, "delivered"))),
         failed=int(sum(_numbers(telling, "failed"))),
         outcomes=_outcomes(telling),
-        versions=_words(pool["server_version"] for pool in telling),
-        queues=_words(queue for pool in pools for queue in cast("list[Json]", pool["queues"])),
-        processes=_words(pool["process"] for pool in pools),
+        versions=_texts(pool["server_version"] for pool in telling),
+        queues=_texts(queue for pool in pools for queue in cast("list[Json]", pool["queues"])),
+        processes=_texts(pool["process"] for pool in pools),
         per_process=tuple(pools),
     )
 
@@ -158,9 +158,9 @@ def _members(row: Mapping[str, Json], field: str) -> Mapping[str, Json]:
     return found if isinstance(found, dict) else {}
 
 
-def _words(found: Iterable[Json]) -> tuple[str, ...]:
+def _texts(found: Iterable[Json]) -> tuple[str, ...]:
     return tuple(sorted({one for one in found if isinstance(one, str)}))
 
 
-def _word(found: Json) -> str | None:
+def _text(found: Json) -> str | None:
     return found if isinstance(found, str) else None

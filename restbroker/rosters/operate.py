@@ -79,7 +79,7 @@ class Writer:
         `StoreUnavailable` if Redis does not answer; then they may have been made.
         """
         for one in changes:
-            audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_place(one.user)))
+            audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_location(one.user)))
         done = self.write(changes)
         if isinstance(done, RosterUnchanged):
             raise UsageError(f"{_reason_text(done)} Nothing was changed.", _hint(done))
@@ -290,5 +290,5 @@ def _hint(refused: RosterUnchanged) -> str:
     return f"`restbroker roster show {refused.user}` shows it."
 
 
-def _place(user: str) -> str:
+def _location(user: str) -> str:
     return f"roster:{user}"

@@ -52,11 +52,11 @@ class RefreshTarget:
         """Return this target with its token; raise `ConfigError` if no token allows it."""
         catalogue = registry.catalogue_of(target, None)
         command = Command(REFRESH, {"users": ["john"]})
-        dangers = catalogue.dangerous_in(REFRESH)
+        dangerous = catalogue.dangerous_in(REFRESH)
         request = AccessRequest(
             command,
             catalogue.commands[REFRESH],
-            dangers,
+            dangerous,
             default_host=target.default_host,
             target=target.name,
             queue=target.queues[0],

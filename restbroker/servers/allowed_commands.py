@@ -60,4 +60,4 @@ def _allows(grant: Grant, name: str, catalogue: Catalogue) -> bool:
 
 def _can_name_a_host(spec: CommandSpec) -> bool:
     """Tell whether a job for it can say which host it is about; if not, a token that is bound to hosts refuses it."""
-    return not spec.beyond and (spec.fills_host or any(argument.place is not None for argument in spec.arguments))
+    return not spec.beyond and (spec.fills_host or any(argument.host_source is not None for argument in spec.arguments))

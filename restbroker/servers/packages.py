@@ -20,7 +20,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.reason import Reason
 from restbroker.servers.parts import CONTRACT_VERSION, PARTS
 
-OURS: Final = "restbroker"
+PRODUCT: Final = "restbroker"
 GROUP: Final = "restbroker.servers"
 _DEFAULT: Final = "restbroker.servers.default"
 
@@ -79,7 +79,7 @@ class Package:
         """
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
-        place = self._place(error)
+        place = self._location(error)
         where = f"{self}, {place}" if place else str(self)
         hint = "Please report this." if self.is_ours else f"Please report this to the authors of {self.name}."
         return Reason("Bug", f"{what} failed with {type(error).__name__} ({where}).", hint)
@@ -87,9 +87,9 @@ class Package:
     @property
     def is_ours(self) -> bool:
         """Whether it is restbroker itself."""
-        return self.name == OURS
+        return self.name == PRODUCT
 
-    def _place(self, error: Exception) -> str:
+    def _location(self, error: Exception) -> str:
         folder = Path(*self._import(self.module).__path__)
         files = ((Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__))
         within = [(file, line) for file, line in files if file.is_relative_to(folder)]

@@ -29,7 +29,7 @@ import attrs
 from restbroker import __version__
 from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
-from restbroker.servers.packages import GROUP, OURS, Package, ambiguous, installed_packages, package_of
+from restbroker.servers.packages import GROUP, PRODUCT, Package, ambiguous, installed_packages, package_of
 from restbroker.servers.parts import PARTS
 
 if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
@@ -203,7 +203,7 @@ def bug(kind: str, what: str, error: Exception) -> "Reason":
         package = _find(kind)
     except ConfigError:  # it could be used when it was opened
         package = None
-    return (package or Package(OURS, __version__, OURS)).bug(what, error)
+    return (package or Package(PRODUCT, __version__, PRODUCT)).bug(what, error)
 
 
 def _package(kind: str) -> Package:
@@ -227,7 +227,7 @@ def _known_kinds() -> list[str]:
 
 
 def _require_ours(kind: str) -> Package:
-    return Package(OURS, __version__, _FOLDERS[kind])
+    return Package(PRODUCT, __version__, _FOLDERS[kind])
 
 
 def _failed_options(kind: str, error: Exception) -> str:

@@ -48,7 +48,7 @@ class SourceState:
     heartbeat_s: float = 0.0
 
     @property
-    def place(self) -> StateKey:
+    def key(self) -> StateKey:
         """The source, process and user that it is the state of."""
         return self.source, self.process, self.user
 
@@ -63,7 +63,7 @@ def write(client: Client, states: Collection[SourceState], ended: Collection[Sta
     # One that is written meanwhile, and taken away here, comes with its next refresh.
     gone = {field for field, entry in held.items() if _until_s(entry) <= now_s}
     gone |= {_field(place) for place in ended}
-    fields = {_field(state.place): _encode(state, now_s + TTL_S) for state in states}
+    fields = {_field(state.key): _encode(state, now_s + TTL_S) for state in states}
     commands: list[Sequence[Argument]] = []
     if taken := sorted(gone - fields.keys()):
         commands.append(("HDEL", key, *taken))

@@ -58,7 +58,7 @@ class _TargetCounters:
             "failed": sum(count for outcome, count in outcomes.items() if outcome not in NO_FAILURES),
             "outcomes": dict(outcomes),
             "rate_per_s": recent / RATE_WINDOW_S,
-            **self.latency.recent(now_s).summary_ms(),
+            **self.latency.of_last_minute(now_s).summary_ms(),
         }
 
 

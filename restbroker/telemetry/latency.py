@@ -76,7 +76,7 @@ class RecentLatency:
             self._slices.append((number, Histogram()))
         self._slices[-1][1].add(durations_s)
 
-    def recent(self, now_s: float) -> Histogram:
+    def of_last_minute(self, now_s: float) -> Histogram:
         """Return the durations of the minute before `now_s` as one histogram."""
         oldest = int(now_s / _SLICE_S) - _SLICES
         recent = Histogram()

@@ -25,12 +25,12 @@ class Connection:
     `since_s`: when it became idle last; `good_until_s`: when it is too old, or idle for too long.
 
     `is_late`: it was cut off at its deadline. `is_used`: an answer came over it before, so that the server may have
-    closed it just now for its idleness. `turn`: its `who` in the connect ramp, until the server has answered.
+    closed it just now for its idleness. `ramp_owner`: its `who` in the connect ramp, until the server has answered.
     """
 
     wire: Wire
     old_at_s: float
-    turn: object | None
+    ramp_owner: object | None
     reader: AnswerReader = attrs.field(factory=AnswerReader)
     since_s: float = 0.0
     good_until_s: float = 0.0

@@ -45,7 +45,7 @@ class KnownHeads:
         try:
             found = self._known[head]
         except KeyError:
-            found = self._judge(head)
+            found = self._remember(head)
         if found is None:
             return Rest.ODD
         status, length = found
@@ -54,7 +54,7 @@ class KnownHeads:
             return Rest.MISSING if missing > 0 else Rest.ODD
         return status, data[at:]
 
-    def _judge(self, head: bytes) -> tuple[int, int] | None:
+    def _remember(self, head: bytes) -> tuple[int, int] | None:
         if len(self._known) >= _HEADS:
             self._known.clear()
         found = self._known[head] = _plain_head(head)

@@ -131,7 +131,7 @@ class LeanClient:
         """
         if self._closed or self._ramp.waiting_count:
             return []
-        return [one for one in connections if one.turn is None and now_s <= one.old_at_s]
+        return [one for one in connections if one.ramp_owner is None and now_s <= one.old_at_s]
 
     def call_afterwards(self, call: Afterwards) -> None:
         """Call `call` once all answers that came together were read, with the wires on which more came by then."""
@@ -328,7 +328,7 @@ class LeanClient:
         return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut, said, self._secrets)
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
-        turn, connection.turn = connection.turn, None
+        turn, connection.ramp_owner = connection.ramp_owner, None
         has_begun = connection.reader.has_begun
         if not fit or self._closed or now_s > connection.old_at_s:
             connection.wire.close()

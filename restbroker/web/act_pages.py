@@ -29,7 +29,7 @@ from restbroker.errors import UsageError
 from restbroker.job.unserved_queues import counts_text
 from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Progress, ResumePoint, Selection, Verb
-from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
+from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
@@ -57,7 +57,7 @@ _LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200
 _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
-_TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN.why)
+_TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN_QUEUE.why)
 _NO_QUEUE: Final = "\0"
 """The queue of a trial move whose destination is not chosen yet; no job is in it."""
 

@@ -103,9 +103,9 @@ class JobPages:
         if jid:
             found = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
         title = f"Job {jid}" if jid else "Find a job"
-        arguments = [] if found is None else [readable(place.entry) for place in found.places]
+        arguments = [] if found is None else [readable(place.entry) for place in found.locations]
         sets = {zset: name for name, zset in SETS.items()}
-        status = 404 if found is not None and not (found.places or found.ends) else 200
+        status = 404 if found is not None and not (found.locations or found.ends) else 200
         return self._page(
             "job", title, status, jid=jid, timeline=found, arguments=arguments, sets=sets, template="timeline"
         )

@@ -102,11 +102,11 @@ def alarms(state: State) -> list[Alarm]:
 
 def servers(state: State) -> Mapping[str, Server]:
     """Return the server of each queue, by the queue's name; a queue that is not served has no entry."""
-    found = {queue: Server() for row in rows(state, "running") for queue in _words(row, "queues")}
+    found = {queue: Server() for row in rows(state, "running") for queue in _texts(row, "queues")}
     for row in rows(state, "merged"):
         down = "paused" if row.get("pauses") else None if row.get("state") == "up" else row.get("state")
         server = Server(str(row.get("name")), state_text(down) if isinstance(down, str) else None)
-        found |= dict.fromkeys(_words(row, "queues"), server)
+        found |= dict.fromkeys(_texts(row, "queues"), server)
     return found
 
 
@@ -174,13 +174,13 @@ def _of_targets(pools: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
 def _so_far(pool: Row, waiting: Mapping[str, Json]) -> str:
     """Return a text on how long a target has been down, and how many jobs wait for it; "" if neither is known."""
     down_for_s = pool.get("down_for_s")
-    sizes = [size for queue in _words(pool, "queues") if isinstance(size := waiting.get(queue), int)]
+    sizes = [size for queue in _texts(pool, "queues") if isinstance(size := waiting.get(queue), int)]
     told = [f"for {filters.duration(down_for_s)}"] if filters.is_number(down_for_s) and down_for_s else []
     told += [f"{filters.number(sum(sizes))} wait"] if sum(sizes) else []
     return f" ({', '.join(told)})" if told else ""
 
 
-def _words(row: Row, field: str) -> Sequence[str]:
+def _texts(row: Row, field: str) -> Sequence[str]:
     found = row.get(field)
     return [word for word in found if isinstance(word, str)] if isinstance(found, list | tuple) else []
 

@@ -201,7 +201,7 @@ class _Bench:
 
     async def _fitting(self, spec: CommandSpec) -> Mapping[str, Json]:
         """For each argument the first value that is not refused, where there is one."""
-        values: dict[str, Json] = {one.name: _USUAL.get(one.place, VALUES[0]) for one in spec.arguments}
+        values: dict[str, Json] = {one.name: _USUAL.get(one.host_source, VALUES[0]) for one in spec.arguments}
         left = {name: [*VALUES] for name in values}
         names = {name: one.name for one in spec.arguments for name in (one.name, *one.aliases)}
         for _ in range(_MOST_TRIES):
@@ -258,7 +258,7 @@ def _argument(one: ArgumentSpec) -> str:
     parts = [
         f"{one.name}: {one.type}",
         f"of {one.element}" if one.element else "",
-        f"@{one.place}" if one.place else "",
+        f"@{one.host_source}" if one.host_source else "",
     ]
     parts += ["secret" if one.secret else "", "may be left out" if one.optional else ""]
     parts += [f"also {' '.join(one.aliases)}" if one.aliases else ""]

@@ -26,14 +26,14 @@ def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext
         client.command("FLUSHALL")
         put(zset, NOW_S, "j1")
         put(zset, NOW_S, "j11")
-        (place,) = explain(client, "j1", configured).places
+        (place,) = explain(client, "j1", configured).locations
         assert (place.kind, place.entry.jid, place.entry.at_s) == (zset, "j1", NOW_S)
 
 
 def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     story = explain(client, "j45", configured)
-    (place,) = story.places
+    (place,) = story.locations
     assert (place.kind, place.name, place.ahead, place.serving) == ("queue", "rest", 45, None)
     assert story.unseen == ()
 
@@ -43,7 +43,7 @@ def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, 
     client.command("SADD", "ns:processes", "web1:7:abc")
     work = {"queue": "rest", "payload": job("j1").decode(), "run_at": int(NOW_S)}
     client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
-    (place,) = explain(client, "j1", configured).places
+    (place,) = explain(client, "j1", configured).locations
     assert (place.kind, place.name, place.since_s) == ("in progress", "web1:7", int(NOW_S))
 
 
@@ -54,16 +54,16 @@ def test_a_job_that_was_fetched_before_an_outage_says_why_it_waits(client: Clien
         queues.push(client, "rest", [job(jid)])
         identity = f"node:{pid}:abc:ejabberd"
         fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 1, 1))
-        (place,) = explain(client, jid, configured).places
+        (place,) = explain(client, jid, configured).locations
         assert (place.kind, place.name, place.hindrance) == ("in progress", f"node:{pid}", why)
 
 
 def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: ConfigContext) -> None:
     for n in range(50):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
-    (place,) = explain(client, "j3", configured).places
+    (place,) = explain(client, "j3", configured).locations
     assert place.kind == "copy"
-    assert explain(client, "nobody", configured).places == ()
+    assert explain(client, "nobody", configured).locations == ()
 
 
 def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_out(
@@ -90,7 +90,7 @@ def test_what_people_did_with_it_is_told(client: Client, configured: ConfigConte
     list(perform(client, "dead", Action("retry", "ann@web1"), Selection(("j1",)), configured))
     story = explain(client, "j1", configured)
     assert [(act.note.who, act.note.action) for act in story.acts] == [("ann@web1", "retry")]
-    assert [place.kind for place in story.places] == ["queue"]
+    assert [place.kind for place in story.locations] == ["queue"]
     assert explain(client, "j2", configured).acts == ()
 
 
@@ -99,7 +99,7 @@ def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: 
     for _ in range(60):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("other"))
     story = explain(client, "j55", configured, SearchLimits(jobs=40, copies=40))
-    assert story.places == ()
+    assert story.locations == ()
     assert [word for word in ("queue rest", "copies") if not any(word in one for one in story.unseen)] == []
     for n in range(3000):
         put("dead", n, f"d{n}")
@@ -114,7 +114,7 @@ def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: 
     story = explain(client, "j1", configured)
     assert [end.ending for end in story.ends] == [JobEnd("j1", "ejabberd", "register", "delivered", 200, 12.5)] * 2
     assert story.ends[0].at_s >= story.ends[1].at_s > NOW_S
-    assert (story.places, story.unseen) == ((), ())
+    assert (story.locations, story.unseen) == ((), ())
     assert explain(client, "nobody", configured).ends == ()
 
 
@@ -136,7 +136,7 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     queues.push(client, "rest", [job("j1")])
     pauses.pause_queue(client, "rest", "ann", "it moves", None)
     pauses.pause_target(client, "ejabberd", "bob", "", 600.0)
-    (place,) = explain(client, "j1", configured).places
+    (place,) = explain(client, "j1", configured).locations
     assert place.pause is not None
     assert (place.pause.who, place.pause.why) == ("ann", "it moves")
     assert [one.who for one in place.target_pauses] == ["bob"]
@@ -144,12 +144,12 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     assert of_queue == 'The queue rest is paused by ann until someone resumes it: "it moves".'
     assert of_target.startswith("The target ejabberd is paused by bob for ")
     serve(client, "ejabberd", 7, ["rest"], limited="paused")
-    (place,) = explain(client, "j1", configured).places
+    (place,) = explain(client, "j1", configured).locations
     # Why, and for how long, is said by what is `paused`.
     assert place.hindrance == "it is paused."
     pauses.resume_queue(client, "rest")
     pauses.resume_target(client, "ejabberd")
-    (place,) = explain(client, "j1", configured).places
+    (place,) = explain(client, "j1", configured).locations
     assert (place.pause, place.target_pauses, place.pause_texts) == (None, (), ())
     assert place.hindrance == "it is paused; `restbroker stats` says why and for how long."
 
@@ -164,7 +164,7 @@ def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
         client.command("SADD", "ns:processes", "web1:7:abc")
         work = {"queue": "rest", "payload": job("j1").decode(), "run_at": told}
         client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
-        (place,) = explain(client, "j1", configured).places
+        (place,) = explain(client, "j1", configured).locations
         assert (place.kind, place.since_s) == ("in progress", since_s)
 
 
@@ -172,7 +172,7 @@ def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(
     client: Client, configured: ConfigContext
 ) -> None:
     take(client, 100)
-    assert [place.kind for place in explain(client, "j100", configured).places] == ["in progress"]
+    assert [place.kind for place in explain(client, "j100", configured).locations] == ["in progress"]
     assert explain(client, "nobody", configured).unseen == ()
     (unseen,) = explain(client, "nobody", configured, SearchLimits(jobs=40)).unseen
     assert unseen == f"what {IDENTITY} has in progress, behind 40 jobs"
@@ -208,8 +208,8 @@ def test_where_redis_refuses_one_question_the_rest_is_told_and_that(
         client.command("DEL", f"ns:{key}")
         client.command("SET", f"ns:{key}", "x")
         story = explain(client, "j1", configured)
-        assert [(place.kind, place.name, place.ahead) for place in story.places] == [("queue", "rest", 0)]
+        assert [(place.kind, place.name, place.ahead) for place in story.locations] == [("queue", "rest", 0)]
         nowhere = explain(client, "nobody", configured)
-        assert nowhere.places == ()
+        assert nowhere.locations == ()
         said = {line for found in (story, nowhere) for line in found.refused}
         assert any(f"The key ns:{key} is a " in line for line in said)

@@ -169,7 +169,7 @@ def test_prosody_loads_the_modules_whose_commands_the_tokens_allow(tmp_path: Pat
         "admin": ApiAddress("/admin_api", Bearer(Secret("t"))),
         "msg": ApiAddress("/msg", login),
     }
-    settings = ProsodyOptions(places=places)  # type: ignore[arg-type]  # the literals are lost in a variable
+    settings = ProsodyOptions(apis=places)  # type: ignore[arg-type]  # the literals are lost in a variable
 
     def target(kind: str, **more: Any) -> Target:
         url = Url("http", "127.0.0.1", free_port(), "/rest")

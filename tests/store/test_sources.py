@@ -16,7 +16,7 @@ ANN = SourceState(
 
 def make_old(client: Client, state: SourceState) -> None:
     """As if its process had written it the last time a minute ago."""
-    field = "\n".join(state.place)
+    field = "\n".join(state.key)
     entry = client.command("HGET", client.keys.sources, field)
     assert isinstance(entry, bytes)
     over = {**orjson.loads(entry), "until_s": time_s(client) - 1}
@@ -27,16 +27,16 @@ def test_each_process_and_user_has_a_state_and_what_is_not_read_comes_first(clie
     sources.write(client, [WELL, ANN])
     sources.write(client, [SILENT])
     assert sources.read_states(client) == [SILENT, ANN, WELL]
-    sources.write(client, [WELL], [ANN.place])
+    sources.write(client, [WELL], [ANN.key])
     assert sources.read_states(client) == [SILENT, WELL]
 
 
 def test_a_write_that_is_sent_twice_is_as_one(client: Client) -> None:
     for _ in range(2):
-        sources.write(client, [WELL], [SILENT.place])
+        sources.write(client, [WELL], [SILENT.key])
     assert sources.read_states(client) == [WELL]
-    sources.write(client, (), [WELL.place])
-    sources.write(client, (), [WELL.place])
+    sources.write(client, (), [WELL.key])
+    sources.write(client, (), [WELL.key])
     assert client.command("EXISTS", client.keys.sources) == 0
 
 

@@ -6,10 +6,10 @@ from restbroker.store.probing import ProbeClaim, ProbeGranted
 class Nobody:
     """`Others` of a prober that is the only one."""
 
-    async def turn(self) -> ProbeClaim:
+    async def claim(self) -> ProbeClaim:
         return ProbeGranted()
 
-    async def tell(self, text: bytes, counts_s: float) -> None:
+    async def publish(self, text: bytes, counts_s: float) -> None:
         pass
 
     async def pause(self, why: str, for_s: float) -> None:

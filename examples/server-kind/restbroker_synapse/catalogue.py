@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.command import Catalogue, CommandSpec
-from restbroker.servers.api.table import FLAG, TEXT, WHOLE, Argument, Arguments, Form, dangers_of, may, needs, specs_of
+from restbroker.servers.api.table import FLAG, TEXT, WHOLE, Argument, Arguments, Form, dangerous_commands_of, may, needs, specs_of
 
 # What may be in it is written in Matrix's specification: printable ASCII without a colon, for old users too. An "@" is
 # left out, since `user@host` would name another host.
@@ -31,7 +31,7 @@ def _is_localpart(value: object) -> bool:
     return isinstance(value, str) and _LOCALPART.fullmatch(value) is not None
 
 
-_USER: Final = needs(user=Form("the part of a user's id between @ and the colon", _is_localpart, place="name"))
+_USER: Final = needs(user=Form("the part of a user's id between @ and the colon", _is_localpart, host_source="name"))
 _PASSWORD: Final = Argument("password", TEXT, secret=True)
 _NEW_PASSWORD: Final = Argument("new_password", TEXT, required=True, secret=True)
 _SHOWN: Final = may(displayname=TEXT, avatar_url=TEXT, logout_devices=FLAG)
@@ -51,8 +51,8 @@ TABLE: Final = {entry.name: entry for entry in _ENTRIES}
 
 def for_version(_version: str | None) -> Catalogue:
     """Return the same commands for each version of Synapse."""
-    dangers = dangers_of({entry.name: entry.touches for entry in _ENTRIES})
-    return Catalogue("1.163.2", {entry.name: _spec(entry) for entry in _ENTRIES}, dangers, is_whole=True)
+    dangerous = dangerous_commands_of({entry.name: entry.touches for entry in _ENTRIES})
+    return Catalogue("1.163.2", {entry.name: _spec(entry) for entry in _ENTRIES}, dangerous, is_whole=True)
 
 
 def _spec(entry: Entry) -> CommandSpec:

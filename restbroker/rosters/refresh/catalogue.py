@@ -10,14 +10,14 @@ from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 
 REFRESH: Final = "refresh"
-_USER: Final = ArgumentSpec("user", "string", place="name")
-_HOST: Final = ArgumentSpec("host", "string", place="host", optional=True)
+_USER: Final = ArgumentSpec("user", "string", host_source="name")
+_HOST: Final = ArgumentSpec("host", "string", host_source="host", optional=True)
 _NAME: Final = ArgumentSpec("name", "string", optional=True)
 _GROUPS: Final = ArgumentSpec("groups", "list", element="string", optional=True)
 _CONTACT: Final = (_USER, ArgumentSpec("jid", "string"), _NAME, _GROUPS, _HOST)
 _SIDES: Final = (
-    ArgumentSpec("a", "string", place="name"),
-    ArgumentSpec("b", "string", place="name"),
+    ArgumentSpec("a", "string", host_source="name"),
+    ArgumentSpec("b", "string", host_source="name"),
     ArgumentSpec("name_of_a", "string", optional=True),
     ArgumentSpec("name_of_b", "string", optional=True),
     _GROUPS,
@@ -37,7 +37,7 @@ _COMMANDS: Final = (
     _command("get_roster", _USER, _HOST),
     _command(
         REFRESH,
-        ArgumentSpec("users", "list", element="string", place="jids"),
+        ArgumentSpec("users", "list", element="string", host_source="jids"),
         ArgumentSpec("now", "any", optional=True),
         _HOST,
         bare="users",

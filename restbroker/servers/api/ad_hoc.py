@@ -1,7 +1,7 @@
 """Administration of accounts by ad-hoc commands (XEP-0133): the commands, their forms, and which nodes are dangerous.
 
 For every kind that can send such a command (XEP-0050): its table has a row for each of `COMMANDS`, its request calls
-`form`, and the specification of a command that sends any stanza has `dangers_in`. Always holds: pure; nothing here
+`form`, and the specification of a command that sends any stanza has `dangerous_in`. Always holds: pure; nothing here
 depends on how a command is sent. The nodes are those that mod_admin_adhoc of Prosody 0.12.3 and 13.0.1 offers; it has
 none of XEP-0133's lists and numbers of registered users (measured).
 """
@@ -35,8 +35,8 @@ def _is_host(value: Json) -> bool:
     return isinstance(value, str) and not {"@", "/"} & set(value) and is_jid(value)
 
 
-_USER: Final = Form("the name of an account, without its host", _is_local, place="name")
-_HOST: Final = Form("a host such as example.org", _is_host, place="host")
+_USER: Final = Form("the name of an account, without its host", _is_local, host_source="name")
+_HOST: Final = Form("a host such as example.org", _is_host, host_source="host")
 _PASSWORD: Final = Form(
     "a password of at least one character", lambda value: isinstance(value, str) and bool(value), nonempty=True
 )
@@ -123,7 +123,7 @@ COMMANDS: Final = (
 """All commands, named as ejabberd names the same, where it has it."""
 
 
-def dangers_in(arguments: Mapping[str, Json]) -> Mapping[str, frozenset[str]]:
+def dangerous_in(arguments: Mapping[str, Json]) -> Mapping[str, frozenset[str]]:
     """Return the administration nodes that a stanza names anywhere, in JSON or XML, with what each touches.
 
     For example `{"admin-shutdown": frozenset({"server"})}`: the server itself, or its code.

@@ -1,7 +1,8 @@
 """A server's answer: masked for people, unmasked for the code that judges it, and the outcomes made from it.
 
 Each kind has an `AnswerForm` that finds the error in its server's answers; its judge, probe and check call `read`.
-Always holds: no body makes `read` raise; `text` and `words` have neither a secret of the call nor the request's login.
+Always holds: no body makes `read` raise; `text` and `message` have neither a secret of the call nor the request's
+login.
 """
 
 from collections.abc import Callable, Iterable
@@ -49,19 +50,19 @@ class AnswerForm:
 
 @attrs.frozen
 class Answer:
-    """One answer. `words`: the server's message, masked, for people; `body`: parsed and masked, None if not parsed.
+    """One answer. `message`: the server's message, masked, for people; `body`: parsed and masked, None if not parsed.
 
     `is_own`: it comes from the server's own API, and is not a page of a proxy, as far as its reader can tell.
 
-    `code`, the server's own name of the error, and `raw_words`, its message, are not masked, and only for the code that
-    judges: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
+    `code`, the server's own name of the error, and `raw_message`, its message, are not masked, and only for the code
+    that judges: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
 
     response: Response = attrs.field(repr=False)
     masked_text: MaskedText
-    words: str
+    message: str
     code: str = attrs.field(repr=False)
-    raw_words: str = attrs.field(repr=False)
+    raw_message: str = attrs.field(repr=False)
     now_s: float
     _form: AnswerForm = attrs.field(repr=False)
     body: Json = None
@@ -92,7 +93,7 @@ class Answer:
     @property
     def _about(self) -> str:
         # The headings of pages begin with the status.
-        return self.words.removeprefix(f"{self.status} ")
+        return self.message.removeprefix(f"{self.status} ")
 
     def reason(self, code: str, hint: str, message: str | None = None) -> Reason:
         """Return a reason with this code and hint; its message is `message`, or by default the `sentence`."""
@@ -140,9 +141,9 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
     return Answer(
         response=response,
         masked_text=shown,
-        words=words,
+        message=words,
         code=code,
-        raw_words=" ".join(raw.split())[:WORDS_LIMIT],
+        raw_message=" ".join(raw.split())[:WORDS_LIMIT],
         now_s=now_s,
         form=form,
     )

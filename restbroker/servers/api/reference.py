@@ -62,8 +62,8 @@ def _section(kind: str) -> Iterator[str]:
 
 
 def _row(spec: CommandSpec, request: str) -> str:
-    dangers = [tag.removeprefix(DANGEROUS) for tag in sorted(spec.tags) if tag.startswith(DANGEROUS)]
-    notes = [*dangers, *([spec.since] if spec.since else [])]
+    dangerous = [tag.removeprefix(DANGEROUS) for tag in sorted(spec.tags) if tag.startswith(DANGEROUS)]
+    notes = [*dangerous, *([spec.since] if spec.since else [])]
     name = f"`{spec.name}`" + (f" [{', '.join(notes)}]" if notes else "")
     name += " *untested*" if "untested" in spec.tags else ""
     others = [one for one in spec.arguments if f"{{{one.name}}}" not in request]

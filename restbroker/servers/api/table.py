@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from restbroker.job.command import ArgumentSpec, Danger, HostSource, ValueType
+from restbroker.job.command import ArgumentSpec, DangerousCommands, HostSource, ValueType
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
@@ -30,15 +30,15 @@ class Form(NamedTuple):
     """The values that an argument may have; `expected` completes "…, where … is needed" in a refusal.
 
     `convert` makes the value that is sent from the job's; `fits` tells whether the result is valid. `is_text`: a text
-    may be valid. `type` and `element` are shown to people and used for completion. `place`: how it names a virtual
-    host. `nonempty`: an empty text is not valid.
+    may be valid. `type` and `element` are shown to people and used for completion. `host_source`: how it names a
+    virtual host. `nonempty`: an empty text is not valid.
     """
 
     expected: str
     fits: Callable[[Json], bool]
     type: ValueType = "string"
     element: Literal["string", "object"] | None = None
-    place: HostSource | None = None
+    host_source: HostSource | None = None
     is_text: bool = True
     convert: Convert | None = None
     nonempty: bool = False
@@ -76,13 +76,13 @@ def _is_jid(value: Json) -> bool:
 
 
 TEXT: Final = Form("a text", is_text)
-NAME: Final = TEXT._replace(place="name")
+NAME: Final = TEXT._replace(host_source="name")
 """The name of an account, without its domain."""
 WHOLE: Final = Form("a whole number", is_whole, "integer", is_text=False)
 FLAG: Final = Form("true or false", lambda value: isinstance(value, bool), "any", is_text=False)
 TEXTS: Final = Form("a list of texts", are_texts, "list", "string", is_text=False)
 ANY: Final = Form("any value", lambda _: True, "any")
-JID: Final = Form("a JID such as juliet@example.org", _is_jid, place="jid")
+JID: Final = Form("a JID such as juliet@example.org", _is_jid, host_source="jid")
 
 
 class Argument(NamedTuple):
@@ -208,13 +208,13 @@ def specs_of(takes: Arguments) -> tuple[ArgumentSpec, ...]:
     return tuple(map(_spec, takes.rows))
 
 
-def dangers_of(words: Mapping[str, str]) -> tuple[Danger, ...]:
-    """Return the dangers of a table's commands: which parts of the server itself they touch.
+def dangerous_commands_of(words: Mapping[str, str]) -> tuple[DangerousCommands, ...]:
+    """Return the dangerous commands of a table: which parts of the server itself they touch.
 
     `words`: command → what it touches, such as "files"; "" for nothing.
     """
     return tuple(
-        Danger(word, re.compile("|".join(re.escape(name) for name, one in words.items() if one == word)))
+        DangerousCommands(word, re.compile("|".join(re.escape(name) for name, one in words.items() if one == word)))
         for word in sorted({*words.values()} - {""})
     )
 
@@ -227,7 +227,7 @@ def _spec(row: Argument) -> ArgumentSpec:
         secret,
         aliases=aliases,
         element=form.element,
-        place=form.place,
+        host_source=form.host_source,
         optional=not needed,
         nonempty=form.nonempty,
     )

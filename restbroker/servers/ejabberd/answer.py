@@ -49,16 +49,16 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     is_page = source is text and not is_json
     limit = _HEAD_LIMIT if is_page else hiding.START_LIMIT
     said = shown.text[:limit] if source is text else shown.beginning(source)
-    words = shown.hide(_words(said, is_page=is_page))
-    unmasked = " ".join(_words(source[:limit], is_page=is_page).split())[:WORDS_LIMIT]
+    words = shown.hide(_message(said, is_page=is_page))
+    unmasked = " ".join(_message(source[:limit], is_page=is_page).split())[:WORDS_LIMIT]
     shown_body = body if shown.text == text else parse(shown.text.encode())[1]
     number = str(code) if isinstance(code, int) else ""
     return Answer(
         response=response,
         masked_text=shown,
-        words=words,
+        message=words,
         code=number,
-        raw_words=unmasked,
+        raw_message=unmasked,
         now_s=now_s,
         form=_FORM,
         body=shown_body,
@@ -73,7 +73,7 @@ def read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
 
 def version_in(answer: Answer) -> str | None:
     """Return the version in a running ejabberd's answer to `status`; None for every other answer."""
-    found = _RUNNING.search(answer.raw_words)
+    found = _RUNNING.search(answer.raw_message)
     return found[1] if found else None
 
 
@@ -85,7 +85,7 @@ def hosts_in(response: Response) -> list[str] | None:
 
 def is_stopped(answer: Answer) -> bool:
     """Tell whether, by this answer to `status`, the Erlang node runs but ejabberd in it does not."""
-    return answer.raw_words.startswith("The node") and version_in(answer) is None
+    return answer.raw_message.startswith("The node") and version_in(answer) is None
 
 
 def render(text: str) -> str:
@@ -100,7 +100,7 @@ def _characters(found: re.Match[str]) -> str:
     return '"' + bytes(numbers).decode("utf-8", "replace") + '"'
 
 
-def _words(text: str, *, is_page: bool) -> str:
+def _message(text: str, *, is_page: bool) -> str:
     return render(_without_tags(text) if is_page else text)
 
 

@@ -23,7 +23,7 @@ from restbroker.servers.api import catalogue_file
 from restbroker.servers.ejabberd import command_facts
 from restbroker.servers.ejabberd.options import Options
 
-_DANGERS: Final = command_facts.dangers()
+_DANGERS: Final = command_facts.dangerous_commands()
 API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
 NO_API_VERSION: Final = "Remove ApiVersion from the configuration, or use ejabberd 24.02 or newer."
@@ -205,7 +205,7 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
     for name, kind in record["args"]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
-        place = command_facts.place_of(record["name"], name)
+        place = command_facts.host_source_of(record["name"], name)
         # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
         is_list = value_type == "list"
         secret = command_facts.is_secret_argument(name)
@@ -215,7 +215,7 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
             secret,
             aliases=aliases,
             element=element,
-            place=place,
+            host_source=place,
             optional=is_list,
             nonempty=command_facts.must_be_filled(record["name"], name),
         )

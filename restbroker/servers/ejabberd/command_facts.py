@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.job.command import Danger, HostSource, Repeat
+from restbroker.job.command import DangerousCommands, HostSource, Repeat
 
 # The first line that matches counts. `get_*` has exceptions, therefore the reads are spelt out where they are few.
 _REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (
@@ -136,18 +136,18 @@ _BEYOND: Final = (
 )
 
 
-def dangers() -> tuple[Danger, ...]:
-    """Return the dangers of the commands, of every version, that affect the server itself rather than its users."""
+def dangerous_commands() -> tuple[DangerousCommands, ...]:
+    """Return the commands, of every version, that affect the server itself rather than its users."""
     words = dict.fromkeys(word for word, _ in _DANGERS)
     named = {word: [name for own, names in _DANGERS if own == word for name in names] for word in words}
     # Asked for every job: one plain alternative is found faster than fnmatch's own patterns.
     return tuple(
-        Danger(word, re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names)))
+        DangerousCommands(word, re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names)))
         for word, names in named.items()
     )
 
 
-def place_of(command: str, argument: str) -> HostSource | None:
+def host_source_of(command: str, argument: str) -> HostSource | None:
     """Return how this argument says which virtual host the command is about; None if it does not."""
     if argument in _HOSTS:
         return "host"

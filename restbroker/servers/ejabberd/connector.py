@@ -235,8 +235,8 @@ class EjabberdConnector:
                 if (why := catalogue.too_old(self._target, self._version)) is not None:
                     return target_denied("NoApiVersions", why, catalogue.NO_API_VERSION)
                 if is_stopped(answer):
-                    return target_down(answer.words, _WAITS)
-                return target_up(answer.words, self._version)
+                    return target_down(answer.message, _WAITS)
+                return target_up(answer.message, self._version)
             case 401:
                 return target_denied(
                     "LoginRefused", f"The server does not accept the credentials ({answer.summary}).", CHECK_LOGIN

@@ -66,12 +66,12 @@ def read_token(response: Response, now_s: float) -> Token | NoToken:
     if response.status == 200:
         return _token(response, now_s)
     answer = read(response)
-    says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
+    says = f"status {response.status}: {answer.message}" if answer.message else f"status {response.status}"
     message = f"ejabberd issues no token for the login ({says})."
-    passing = response.status in (408, 425, 429) or answer.raw_words == "unknown_command"
-    if passing or (response.status >= 500 and answer.raw_words != "internal_error"):
+    passing = response.status in (408, 425, 429) or answer.raw_message == "unknown_command"
+    if passing or (response.status >= 500 and answer.raw_message != "internal_error"):
         return NoToken(message, "See ejabberd's log.", denied=False)
-    return NoToken(message, _hint(response.status, answer.raw_words), denied=True)
+    return NoToken(message, _hint(response.status, answer.raw_message), denied=True)
 
 
 def _token(response: Response, now_s: float) -> Token | NoToken:

@@ -88,7 +88,7 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
             hint = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
             return answer.deny(_FORBIDDEN, hint)
         case 404 if answer.code in _UNKNOWN:
-            return unknown_command(answer.words, 404)
+            return unknown_command(answer.message, 404)
         case 404 if answer.is_own:
             return answer.reject("NotFound", CHECK_OBJECT)
         case 409:
@@ -116,7 +116,7 @@ def plain_outcome(endpoint: str, spec: CommandSpec | None, status: int, body: by
 
 def is_unknown_command(response: Response) -> bool:
     """Tell whether ejabberd knows the word but has no such command now: module not loaded, or the server stopping."""
-    return response.status == 400 and read(response).raw_words == "unknown_command"
+    return response.status == 400 and read(response).raw_message == "unknown_command"
 
 
 def could_be_stopping(outcome: Outcome) -> bool:
@@ -212,12 +212,12 @@ def _result(body: Json) -> int | None:
 
 
 def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
-    if answer.raw_words == "unknown_command":
+    if answer.raw_message == "unknown_command":
         if spec is None:
-            return unknown_command(answer.words, 400)
+            return unknown_command(answer.message, 400)
         # For about 1 s of each graceful stop, open connections get this for commands that exist.
         return stopping_outcome(400)
-    if answer.raw_words == "400 Bad Request":
+    if answer.raw_message == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
         hint = "Check on the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
@@ -231,7 +231,7 @@ def _was_done(call: Call, answer: Answer) -> bool:
     name = _command(call)
     pattern = command_facts.ALREADY.get(name)
     wanted = call.maybe_run or (call.ok_if_exists and name in command_facts.CREATES)
-    return wanted and pattern is not None and pattern.search(answer.raw_words) is not None
+    return wanted and pattern is not None and pattern.search(answer.raw_message) is not None
 
 
 def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
@@ -241,9 +241,9 @@ def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
 
 
 def _server_error(call: Call, answer: Answer) -> Outcome:
-    if answer.code in _FAILED and _PASSING.search(answer.raw_words) is None:
+    if answer.code in _FAILED and _PASSING.search(answer.raw_message) is None:
         return _permanent(answer)
-    if answer.raw_words == "internal_error":
+    if answer.raw_message == "internal_error":
         name = _command(call)
         if name in command_facts.UNTOLD:
             hint = f"Correct the arguments; `ejabberdctl {name}` on ejabberd's machine says what is wrong with them."
@@ -255,7 +255,7 @@ def _server_error(call: Call, answer: Answer) -> Outcome:
 
 def _permanent(answer: Answer) -> Rejected:
     for pattern, code, hint in _REFUSALS:
-        if pattern.search(answer.raw_words):
+        if pattern.search(answer.raw_message):
             return answer.reject(code, hint)
     return answer.reject("Refused", CHECK_ARGUMENTS)
 

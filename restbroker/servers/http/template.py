@@ -63,11 +63,11 @@ Path: TypeAlias = tuple[Text, ...]
 """The segments of a path."""
 
 
-class _Absent:
+class _AbsentValue:
     """Stands for an optional argument that the job does not give."""
 
 
-_ABSENT: Final = _Absent()
+_ABSENT: Final = _AbsentValue()
 
 
 def parse_text(text: str) -> Text:
@@ -149,7 +149,7 @@ def fill_pairs(templates: Mapping[str, Template], arguments: Mapping[str, Json])
 def fill_value(template: Template, arguments: Mapping[str, Json]) -> Json:
     """Return the JSON value; None if all of it is an argument that may be missing, and is. Raise `InvalidArguments`."""
     filled = _fill(template, arguments)
-    return None if isinstance(filled, _Absent) else filled
+    return None if isinstance(filled, _AbsentValue) else filled
 
 
 def text_of(name: str, value: Json) -> str:
@@ -206,21 +206,21 @@ def _value(placeholder: Placeholder, arguments: Mapping[str, Json]) -> Json:
     return arguments[placeholder.name]
 
 
-def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _Absent:
+def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
     match template:
         case Text():
             return _filled_text(template, arguments)
         case Mapping():
             members = {name: _fill(inner, arguments) for name, inner in template.items()}
-            return {name: inner for name, inner in members.items() if not isinstance(inner, _Absent)}
+            return {name: inner for name, inner in members.items() if not isinstance(inner, _AbsentValue)}
         case tuple():
             items = [_fill(inner, arguments) for inner in template]
-            return [inner for inner in items if not isinstance(inner, _Absent)]
+            return [inner for inner in items if not isinstance(inner, _AbsentValue)]
         case _:
             return template
 
 
-def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _Absent:
+def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
     if any(one.optional and one.name not in arguments for one in text.placeholders):
         return _ABSENT
     if text.whole is not None:
@@ -230,9 +230,9 @@ def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _Absent:
     )
 
 
-def _texts(name: str, value: Json | _Absent) -> list[str]:
+def _texts(name: str, value: Json | _AbsentValue) -> list[str]:
     match value:
-        case _Absent() | None:
+        case _AbsentValue() | None:
             return []
         case list() | tuple():
             return [text_of(name, inner) for inner in value]

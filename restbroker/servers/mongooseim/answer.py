@@ -80,11 +80,11 @@ def answer_of(
     if problem is not None:
         words = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
         return Answer(
-            response, shown, words, code=problem.code, raw_words=problem.message, now_s=now_s, form=_OF_PROBLEM
+            response, shown, words, code=problem.code, raw_message=problem.message, now_s=now_s, form=_OF_PROBLEM
         )
     page = shown.text[:_HEAD_LIMIT]
     words = shown.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
-    return Answer(response, shown, words, code="", raw_words="", now_s=now_s, form=_OF_PAGE)
+    return Answer(response, shown, words, code="", raw_message="", now_s=now_s, form=_OF_PAGE)
 
 
 def version_in(answer: Result) -> str:

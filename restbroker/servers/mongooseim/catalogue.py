@@ -14,7 +14,7 @@ from restbroker.servers.mongooseim import command_facts, schema
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Operation, Schema, Type, type_of
 
-_DANGERS: Final = command_facts.dangers()
+_DANGERS: Final = command_facts.dangerous_commands()
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
 _ID: Final = type_of("NonEmptyString")
 _OWN: Final = (
@@ -64,7 +64,7 @@ def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
 @lru_cache(maxsize=16)
 def _catalogue(kind: Schema, version: str) -> Catalogue:
     commands = {name: _spec(operation, kind) for name, operation in schema.operations(kind, version).items()}
-    commands[command_facts.OWN] = _spec_of_own()
+    commands[command_facts.DOCUMENTS] = _spec_of_own()
     return Catalogue(version, commands, _DANGERS, is_whole=True, is_dotted=True)
 
 
@@ -75,7 +75,7 @@ def _spec(operation: Operation, login: Schema) -> CommandSpec:
         name=name,
         arguments=tuple(_arguments(operation, login)),
         repeat=command_facts.repeat_of(name, is_query=operation.is_query),
-        tags=frozenset({operation.path[0], kind, *operation.needs}) | _dangers(name),
+        tags=frozenset({operation.path[0], kind, *operation.needs}) | _dangerous_commands(name),
         result=operation.returns.text,
         secret_result=command_facts.has_secret_result(name),
         beyond=command_facts.reaches_beyond(name),
@@ -85,11 +85,11 @@ def _spec(operation: Operation, login: Schema) -> CommandSpec:
 
 
 def _spec_of_own() -> CommandSpec:
-    name = command_facts.OWN
-    return CommandSpec(name, _OWN, "unsafe", frozenset({"own"}) | _dangers(name), beyond=True, since="6.0.0")
+    name = command_facts.DOCUMENTS
+    return CommandSpec(name, _OWN, "unsafe", frozenset({"own"}) | _dangerous_commands(name), beyond=True, since="6.0.0")
 
 
-def _dangers(name: str) -> frozenset[str]:
+def _dangerous_commands(name: str) -> frozenset[str]:
     return frozenset(DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name.lower()))
 
 
@@ -102,7 +102,7 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
             command_facts.is_secret_argument(name),
             aliases=("host",) if name == "domain" and kind.required else (),
             element=element,
-            place=command_facts.place_of(name, kind.name) if name in operation.arguments else None,
+            host_source=command_facts.host_source_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
             nonempty=command_facts.must_be_filled(operation.name, name),
         )

@@ -12,9 +12,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.job.command import Danger, HostSource, Repeat
+from restbroker.job.command import DangerousCommands, HostSource, Repeat
 
-OWN: Final = "graphql"
+DOCUMENTS: Final = "graphql"
 """The command that sends a document of the job's own."""
 REGISTER: Final = "account.registerUser"
 REMOVE: Final = "account.removeUser"
@@ -102,17 +102,24 @@ _SECRET_RESULT: Final = frozenset(
 _DANGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         # Reads or writes a file on the server that the job names.
-        "files": ("account.importUsers", "gdpr.*", "mnesia.*", OWN),
+        "files": ("account.importUsers", "gdpr.*", "mnesia.*", DOCUMENTS),
         # Which machines serve together; also what only reads it, since it names them.
-        "cluster": ("server.*Cluster", "server.removeNode", "mnesia.setMaster", "mnesia.changeNodename", "cets.*", OWN),
+        "cluster": (
+            "server.*Cluster",
+            "server.removeNode",
+            "mnesia.setMaster",
+            "mnesia.changeNodename",
+            "cets.*",
+            DOCUMENTS,
+        ),
         # Whole tables, past all operations that know what is in them.
-        "database": ("mnesia.*", OWN),
+        "database": ("mnesia.*", DOCUMENTS),
         # The cookie with which anything can be run on the server.
-        "code": ("server.getCookie", OWN),
+        "code": ("server.getCookie", DOCUMENTS),
         # The server as a whole: ends or restarts it, which domains it serves and who may rule them, its logs, and the
         # passwords of its neighbours.
         "server": (
-            *("server.stop", "server.restart", "server.setLoglevel", "externalServices.*", OWN),
+            *("server.stop", "server.restart", "server.setLoglevel", "externalServices.*", DOCUMENTS),
             *("domain.addDomain", "domain.enableDomain", "domain.disableDomain", "domain.*emoveDomain"),
             "domain.*Password",
         ),
@@ -124,22 +131,22 @@ _JIDS: Final = frozenset({"contacts", "items"})
 _NAMES: Final = frozenset({"username", "id"})
 _JID_TYPES: Final = frozenset({"JID", "BareJID", "FullJID"})
 
-_BEYOND: Final = frozenset({STANZA, OWN})
+_BEYOND: Final = frozenset({STANZA, DOCUMENTS})
 """A stanza may be a command to the server; a document may be anything."""
 
 
-def dangers() -> tuple[Danger, ...]:
-    """Return the dangers of the operations that affect the server itself rather than its users.
+def dangerous_commands() -> tuple[DangerousCommands, ...]:
+    """Return the operations that affect the server itself rather than its users.
 
     Their patterns match names in lower case, as the catalogue looks them up.
     """
     return tuple(
-        Danger(word, re.compile("|".join(re.escape(name.lower()).replace(r"\*", ".*") for name in names)))
+        DangerousCommands(word, re.compile("|".join(re.escape(name.lower()).replace(r"\*", ".*") for name in names)))
         for word, names in _DANGERS.items()
     )
 
 
-def place_of(argument: str, kind: str) -> HostSource | None:
+def host_source_of(argument: str, kind: str) -> HostSource | None:
     """Return how an argument of type `kind` says which virtual host the operation is about; None if it does not."""
     if argument in _HOSTS:
         return "host"

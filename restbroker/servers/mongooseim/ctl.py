@@ -86,7 +86,7 @@ def _unless_invalid(command: CtlCommand, check: Callable[[], object]) -> CtlComm
         check()
     except InvalidArguments as error:
         if error.code:
-            path = ["..", *re.sub(r"\[[0-9]+\]", "", error.place).split(".")] if error.place else []
+            path = ["..", *re.sub(r"\[[0-9]+\]", "", error.path).split(".")] if error.path else []
             return _json({"errors": [{"extensions": {"code": error.code}, "message": str(error), "path": path}]})
     return command
 

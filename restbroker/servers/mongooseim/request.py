@@ -95,8 +95,8 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
     given = call.command.arguments
     for name in given:
         if name not in ("query", "variables"):
-            raise InvalidArguments(f'the command {command_facts.OWN} takes "query" and "variables" alone')
-    values.check({"query": given.get("query")}, _OWN, command_facts.OWN)
+            raise InvalidArguments(f'the command {command_facts.DOCUMENTS} takes "query" and "variables" alone')
+    values.check({"query": given.get("query")}, _OWN, command_facts.DOCUMENTS)
     variables = given.get("variables")
     if not isinstance(variables, dict | None):
         raise InvalidArguments('the argument "variables" is not an object')

@@ -42,7 +42,7 @@ def check_texts(given: Mapping[str, Json]) -> None:
     """Raise `InvalidArguments` if a value has a character that XML cannot hold, with the code of a wrong scalar."""
     for name, value in given.items():
         if not fits_xml(value):
-            raise InvalidArguments(f'the argument "{name}" has {NO_XML}', code="input_coercion", place=name)
+            raise InvalidArguments(f'the argument "{name}" has {NO_XML}', code="input_coercion", path=name)
 
 
 def _prepare(jid: str) -> str:

@@ -45,7 +45,7 @@ def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> N
 def _check(place: str, value: Json, kind: Type) -> None:
     if value is None:
         if kind.required:
-            raise InvalidArguments(f'the argument "{place}" is missing', code="missing_non_null_param", place=place)
+            raise InvalidArguments(f'the argument "{place}" is missing', code="missing_non_null_param", path=place)
     elif kind.item is not None:
         if not isinstance(value, list):
             raise _wrong(place, value, "a list", "type_mismatch")
@@ -72,7 +72,7 @@ def _check_object(place: str, value: Json, name: str, fields: Mapping[str, Type]
             near = get_close_matches(field, fields, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             message = f'the argument "{place}" has a member {quote(field)}, which {name} does not have{meant}'
-            raise InvalidArguments(message, code="excess_fields_in_object", place=place)
+            raise InvalidArguments(message, code="excess_fields_in_object", path=place)
     for field, kind in fields.items():
         _check(f"{place}.{field}", value.get(field), kind)
 
@@ -86,7 +86,7 @@ def _wrong(place: str, value: Json, wanted: str, code: str) -> InvalidArguments:
         message = f'the argument "{place}" is {"a string" if isinstance(value, str) else found}, but not {lacking}'
     else:
         message = f'the argument "{place}" is {found}, where {wanted} is needed'
-    return InvalidArguments(message, code=code, place=place)
+    return InvalidArguments(message, code=code, path=place)
 
 
 def _text(reads: Callable[[str], bool]) -> Callable[[Json], bool]:

@@ -145,7 +145,7 @@ def _is_date(value: Json) -> bool:
 
 FILLED: Final = Form("a string that is not empty", is_text, convert=_refuse_empty, nonempty=True)
 ROOM: Final = FILLED._replace(convert=_check_local)
-NAME: Final = limit_length(LONGEST_NAME, ROOM._replace(place="name"))
+NAME: Final = limit_length(LONGEST_NAME, ROOM._replace(host_source="name"))
 """An account's name, without its domain."""
 GROUP: Final = limit_length(LONGEST_GROUP, FILLED._replace(convert=check_segment))
 """The name of a group to create: Openfire accepts one with a slash, but then no path can name the group (measured)."""
@@ -156,7 +156,7 @@ SHORT: Final = limit_length(100, table.TEXT)
 It is as wide as the column in Openfire's schemas for PostgreSQL, SQL Server and HSQLDB (read), as is what is `LONG`.
 """
 LONG: Final = limit_length(255, table.TEXT)
-JID: Final = table.JID._replace(place=None)
+JID: Final = table.JID._replace(host_source=None)
 """A contact, who may be of any server."""
 ADDRESS: Final = JID._replace(expected="a JID such as juliet@example.org, or an account's name")
 ADDRESSES: Final = list_form(ADDRESS, table.TEXTS)

@@ -11,7 +11,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.job.command import Catalogue, CommandSpec
-from restbroker.servers.api.ad_hoc import dangers_in
+from restbroker.servers.api.ad_hoc import dangerous_in
 from restbroker.servers.api.table import specs_of
 from restbroker.servers.prosody.options import Api, Options, options_of
 from restbroker.servers.prosody.table import TABLE, Entry, more_fields
@@ -38,7 +38,7 @@ def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalo
     The catalogue's `version` is the target's name.
     """
     settings = options_of(target)
-    lacking = {name: _BRING.format(_OPTIONS[one.api]) for name, one in TABLE.items() if one.api not in settings.places}
+    lacking = {name: _BRING.format(_OPTIONS[one.api]) for name, one in TABLE.items() if one.api not in settings.apis}
     entries = entries_of(settings).values()
     return _catalogue(target.name, entries, settings.iq_timeout_s, {**lacking, **_newer(found)})
 
@@ -58,7 +58,7 @@ def _newer(version: str | None) -> Mapping[str, str]:
 
 def entries_of(settings: Options) -> Mapping[str, Entry]:
     """Return the table row of each command of a target, by the command's name."""
-    return {name: more_fields(one, settings.fields) for name, one in TABLE.items() if one.api in settings.places}
+    return {name: more_fields(one, settings.fields) for name, one in TABLE.items() if one.api in settings.apis}
 
 
 def _catalogue(
@@ -83,5 +83,5 @@ def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:
         beyond=entry.name in _BEYOND,
         timeout_s=iq_timeout_s if entry.stanza == "iq" else None,
         since=entry.since,
-        dangers_in=dangers_in if entry.stanza == "iq" and not entry.asks and entry.ad_hoc is None else None,
+        dangerous_in=dangerous_in if entry.stanza == "iq" and not entry.asks and entry.ad_hoc is None else None,
     )

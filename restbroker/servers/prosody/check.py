@@ -31,9 +31,9 @@ async def check(target: Target) -> list[Finding]:
                 return found
             if settings.host is None:
                 found.append(_no_host(target))
-            if (admin := settings.places.get("admin")) is not None:
+            if (admin := settings.apis.get("admin")) is not None:
                 found.append(_admin(target, await http.send(_admin_request(target, admin))))
-            if (msg := settings.places.get("msg")) is not None:
+            if (msg := settings.apis.get("msg")) is not None:
                 found.append(_msg(target, await http.send(_msg_request(target, msg))))
     except (NotSent, MaybeSent) as error:
         hint = "Check that Prosody runs, its http_interfaces and http_ports, and the target's URL."

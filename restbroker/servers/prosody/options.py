@@ -36,14 +36,14 @@ class ApiAddress:
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """The members of `Options` in the configuration; `places` are the APIs that the target has.
+    """The members of `Options` in the configuration; `apis` are the APIs that the target has.
 
     `host`: the domain of the account, if anything tells it.
     """
 
     DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5280/rest", takes_token=True)
 
-    places: Mapping[Api, ApiAddress] = MappingProxyType({})
+    apis: Mapping[Api, ApiAddress] = MappingProxyType({})
     host: str | None = None
     _admin_url: str | None = key(
         "AdminURL",
@@ -85,7 +85,7 @@ class Options:
         check_bearer(f"{place}.AdminToken", token, problems)
         if token is not None and target.credentials is None:
             note_plain(target.url, problems)
-        places, host = dict(_bare(target).places), account_domain(target)
+        places, host = dict(_bare(target).apis), account_domain(target)
         if (path := _path(self._admin_url, target, at, member="Options.AdminURL", problems=problems)) is not None:
             # It takes bearer tokens alone.
             login = target.credentials if token is None else Bearer(token)
@@ -106,7 +106,7 @@ class Options:
                     problems.refuse(f"{place}.MsgURL", needs, at("Auth"), at("URL"), at("Domain"))
         return attrs.evolve(
             target,
-            options=attrs.evolve(self, places=places, host=host, admin_url=None, admin_token=None, msg_url=None),
+            options=attrs.evolve(self, apis=places, host=host, admin_url=None, admin_token=None, msg_url=None),
             secrets=() if token is None else (token,),
             at_most_once=with_broadcasts(target.at_most_once, _BROADCAST),
         )
@@ -135,7 +135,7 @@ def _bare(target: Target) -> Options:
             login = None
         case plain:
             login = plain
-    return Options(places={"rest": ApiAddress(target.url.path, login)}, host=account_domain(target))
+    return Options(apis={"rest": ApiAddress(target.url.path, login)}, host=account_domain(target))
 
 
 def _path(written: str | None, target: Target, at: At, member: str, problems: Problems) -> str | None:

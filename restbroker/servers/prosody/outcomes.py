@@ -134,14 +134,14 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     if status == 200 and _is_plain(body, response):
         return deliver_as_is(response, body)
     answer = read_for(FORM, call, spec, response=response, now_s=now_s)
-    is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.raw_words) is not None)
+    is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.raw_message) is not None)
     match status:
         case 200:
             return _judge_stanza(call, entry, spec, body=body, answer=answer)
-        case 403 if _LOGIN.search(answer.raw_words):
+        case 403 if _LOGIN.search(answer.raw_message):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
-        case 403 if _FROM.search(answer.raw_words):
+        case 403 if _FROM.search(answer.raw_message):
             return answer.deny("CommandForbidden", _CHECK_FROM)
         case 404 if entry.api == "admin" and "{" in entry.path:
             if call.maybe_run and entry.repeat == "already_done":
@@ -189,7 +189,7 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
                 needs = f"It needs Prosody {entry.since}, and mod_admin_adhoc on that host."
                 hints = {**hints, "service-unavailable": needs}
             outcome = _stanza_error(stanza, answer, hints, asks=asks)
-            return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
+            return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.message}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:
             return _failed_command(call, entry, spec, answer=answer, words=words)
         case {"command": {"note": {"type": "error"}}}:
@@ -260,6 +260,6 @@ def _stanza_error(
 
 def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:
     if is_question(entry, call.command.arguments):
-        by_prosody = _NOT_ANSWERED.search(answer.raw_words) is not None
+        by_prosody = _NOT_ANSWERED.search(answer.raw_message) is not None
         return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
     return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.sentence)

@@ -43,7 +43,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
     Raise `InvalidArguments` for arguments that make no request, and `ConfigError` for a secret that cannot be used.
     """
     given = _fit(call, entry, settings)
-    place = settings.places[entry.api]
+    place = settings.apis[entry.api]
     is_xml = xml_stanza.is_given(given)
     headers: Headers = (("Accept", _XML) if is_xml else _ACCEPT, *authorization(place.login))
     if entry.stanza == "iq":
@@ -85,7 +85,7 @@ def question(target: Target, settings: Options) -> Request:
 
     If no host is known, its body is no stanza: mod_rest answers 400 to that if it accepts the login.
     """
-    place = settings.places["rest"]
+    place = settings.apis["rest"]
     headers: Headers = (_ACCEPT, *authorization(place.login))
     if settings.host is not None and _PLAIN.fullmatch(settings.host):
         return Request(

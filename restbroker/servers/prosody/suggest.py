@@ -58,7 +58,7 @@ def _modules_needed(target: Target, allowed: AllowedCommands) -> Mapping[str, li
     found: dict[str, list[str]] = {_MODULES["rest"]: []}
     for name in allowed.commands:
         entry = TABLE.get(name)
-        if entry is not None and entry.api in options_of(target).places:
+        if entry is not None and entry.api in options_of(target).apis:
             module = _MODULES[entry.api] if entry.ad_hoc is None else _AD_HOC
             found.setdefault(module, []).append(name)
     return found

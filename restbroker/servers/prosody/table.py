@@ -48,7 +48,7 @@ def _are_recipients(value: Json) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) and is_jid(one) for one in value)
 
 
-_RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients, "any", place="jids")
+_RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients, "any", host_source="jids")
 _OBJECT: Final = Form("an object", lambda value: isinstance(value, dict), "any", is_text=False)
 # A `password` in it is left out without a word (measured with the module of January 2024).
 _MUC: Final = _OBJECT._replace(

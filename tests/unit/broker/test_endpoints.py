@@ -69,8 +69,10 @@ def test_a_token_is_refused_what_it_would_be_refused_for_each_job(
     endpoint: str, token: Token, arguments: dict[str, Any]
 ) -> None:
     command = Command(endpoint, arguments)
-    dangers = CONNECTOR.catalogue.dangerous_in(endpoint)
-    wish = AccessRequest(command, CONNECTOR.spec(endpoint), dangers, TARGET.default_host, TARGET.name, TARGET.queues[0])
+    dangerous = CONNECTOR.catalogue.dangerous_in(endpoint)
+    wish = AccessRequest(
+        command, CONNECTOR.spec(endpoint), dangerous, TARGET.default_host, TARGET.name, TARGET.queues[0]
+    )
     assert KNOWN.of(endpoint).refusal(token, command, TARGET.queues[0]) == auth.refusal(token, wish)
 
 

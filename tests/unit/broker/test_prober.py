@@ -48,7 +48,7 @@ class Seen:
     board: Board
     owner: str
 
-    async def turn(self) -> ProbeClaim:
+    async def claim(self) -> ProbeClaim:
         board, now_s = self.board, trio.current_time()
         if board.text is not None and now_s < board.counts_until_s:
             return ProbeResult(board.text, round((now_s - board.told_at_s) * 1000))
@@ -57,7 +57,7 @@ class Seen:
         board.holder, board.held_until_s = self.owner, now_s + 15
         return ProbeGranted()
 
-    async def tell(self, text: bytes, counts_s: float) -> None:
+    async def publish(self, text: bytes, counts_s: float) -> None:
         if self.board.holder == self.owner:
             self.board.tell(text, counts_s)
 
@@ -243,8 +243,8 @@ async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_tol
     store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
     others = SharingOverRedis(store, StoreHealth(events.append), "t", Identity("p", events.append))
     for _ in range(2):
-        assert await others.turn() == ProbeGranted()
-        await others.tell(encode(FINE), 1.0)
+        assert await others.claim() == ProbeGranted()
+        await others.publish(encode(FINE), 1.0)
         await others.pause("denied", 1.0)
         await others.resume("denied")
     assert [type(event) for event in events] == [StoreLost]

@@ -83,8 +83,8 @@ def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
     assert b'a \\"token\\"' in made.payload({"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5)
     with pytest.raises(BadRow, match=r"HostNotAllowed: The token \"bound\" does not allow register on the host"):
         maker(OTHER, BOUND).payload({"host": "x"}, jid_of(BATCH, 1), 1.5)
-    assert not made.tokens.refusals("register")
-    assert [reason.code for reason in maker(OTHER).tokens.refusals("register")] == ["CommandNotAllowed"]
+    assert not made.tokens.reasons_against("register")
+    assert [reason.code for reason in maker(OTHER).tokens.reasons_against("register")] == ["CommandNotAllowed"]
 
 
 def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
@@ -92,7 +92,7 @@ def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
     abroad = Token("abroad", (Secret("abroad"),), targets=("prosody",))
     made = maker(elsewhere, abroad, PLAIN).payload({"user": "a"}, jid_of(BATCH, 1), 1.5)
     assert b'a \\"token\\"' in made
-    refused = maker(elsewhere, abroad).tokens.refusals("register")
+    refused = maker(elsewhere, abroad).tokens.reasons_against("register")
     assert [reason.code for reason in refused] == ["QueueNotAllowed", "TargetNotAllowed"]
 
 

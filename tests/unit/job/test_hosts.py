@@ -5,14 +5,14 @@ from restbroker.job.hosts import HostsUnclear, hosts_of, plain
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
 
-LISTS_ITS_OWN = CommandSpec("c", (ArgumentSpec("host", "string", place="host"),), "safe")
+LISTS_ITS_OWN = CommandSpec("c", (ArgumentSpec("host", "string", host_source="host"),), "safe")
 FILLS_HOST = CommandSpec("c", (), "safe", fills_host=True)
 FILLS_BOTH = CommandSpec("c", (), "safe", fills_host=True, fills_user=True)
 
 
 def about(place: HostSource, value: Json) -> frozenset[str] | HostsUnclear:
     """What is told of a command whose one argument has this place."""
-    found = hosts_of(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
+    found = hosts_of(CommandSpec("c", (ArgumentSpec("at", "any", host_source=place),), "safe"), {"at": value}, None)
     return found if isinstance(found, HostsUnclear) else frozenset(found)
 
 
@@ -20,7 +20,7 @@ def test_a_default_host_fills_in_only_where_the_job_names_none_by_whichever_name
     filled = CommandSpec("get_roster", (), "safe", fills_host=True)
     assert hosts_of(filled, {}, "default.org") == {"default.org": "default.org"}
     assert hosts_of(filled, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
-    aliased = CommandSpec("users", (ArgumentSpec("vhost", "string", aliases=("host",), place="host"),), "safe")
+    aliased = CommandSpec("users", (ArgumentSpec("vhost", "string", aliases=("host",), host_source="host"),), "safe")
     assert hosts_of(aliased, {}, "default.org") == {"default.org": "default.org"}
     assert hosts_of(aliased, {"vhost": "a.org"}, "default.org") == {"a.org": "a.org"}
     assert hosts_of(aliased, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
@@ -40,7 +40,7 @@ def test_of_an_argument_that_is_neither_listed_nor_filled_in_nothing_is_known(sp
 
 
 def test_a_host_that_is_neither_listed_nor_filled_in_names_none() -> None:
-    no_host = CommandSpec("c", (ArgumentSpec("user", "string", place="name"),), "safe", fills_user=True)
+    no_host = CommandSpec("c", (ArgumentSpec("user", "string", host_source="name"),), "safe", fills_user=True)
     assert hosts_of(no_host, {"host": "a.org"}, None) == HostsUnclear("the catalogue does not know its argument 'host'")
     assert isinstance(hosts_of(no_host, {"user": "bob"}, "default.org"), HostsUnclear), "nothing takes the default"
 

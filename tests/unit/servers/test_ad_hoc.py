@@ -9,7 +9,7 @@ from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
-from restbroker.servers.api.ad_hoc import ADMIN, COMMANDS, dangers_in
+from restbroker.servers.api.ad_hoc import ADMIN, COMMANDS, dangerous_in
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import fit
 from restbroker.servers.prosody.catalogue import for_version
@@ -55,10 +55,10 @@ def test_a_node_of_administration_is_found_in_json_and_in_xml_however_it_is_writ
         {"xml": "<iq><command node='http&#58;//jabber.org/protocol/admin&#x23;shut&#100;own'/></iq>"},
     ]
     for arguments in stanzas:
-        assert dangers_in({"to": "a.org", **arguments}) == {"admin-shutdown": {"server"}}, arguments
+        assert dangerous_in({"to": "a.org", **arguments}) == {"admin-shutdown": {"server"}}, arguments
     load = "http://prosody.im/protocol/modules#load"
-    assert dangers_in({"to": "a.org", "command": {"node": load}}) == {"modules-load": {"code"}}
-    assert dangers_in({"to": "a.org", "command": {"node": "weather"}, "version": {}}) == {}
+    assert dangerous_in({"to": "a.org", "command": {"node": load}}) == {"modules-load": {"code"}}
+    assert dangerous_in({"to": "a.org", "command": {"node": "weather"}, "version": {}}) == {}
 
 
 def refused(allow: tuple[str, ...], node: str) -> Reason | None:

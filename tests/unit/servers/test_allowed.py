@@ -43,7 +43,9 @@ def good_arguments(spec: CommandSpec) -> dict[str, Json]:
         "jids": "a@example.org",
         "name": "a",
     }
-    named: dict[str, Json] = {one.name: values[one.place] for one in spec.arguments if one.place is not None}
+    named: dict[str, Json] = {
+        one.name: values[one.host_source] for one in spec.arguments if one.host_source is not None
+    }
     return {**named, "host": "example.org"} if spec.fills_host else named
 
 
@@ -60,7 +62,7 @@ def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(gra
             let_in = let_in or refusal(grant, wish) is None
         # A job that names a host may be let in only where the catalogue knows how.
         assert (name in found) >= let_in, name
-        if name in found and not any(argument.place == "name" for argument in spec.arguments):
+        if name in found and not any(argument.host_source == "name" for argument in spec.arguments):
             assert let_in, name
 
 

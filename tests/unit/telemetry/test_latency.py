@@ -11,7 +11,7 @@ from restbroker.telemetry.latency import Histogram, RecentLatency
 
 def test_without_durations_there_are_no_percentiles() -> None:
     assert Histogram().summary_ms() == {"p50_ms": None, "p95_ms": None, "p99_ms": None}
-    assert RecentLatency().recent(0.0).percentile_s(0.5) is None
+    assert RecentLatency().of_last_minute(0.0).percentile_s(0.5) is None
 
 
 ROUND_S = [float(f"{digit}e{power}") for power in range(-4, 3) for digit in (1, 2, 5)]
@@ -50,8 +50,8 @@ def test_what_is_older_than_a_minute_is_forgotten() -> None:
     recent.add(0.0, [8.0])
     for moment in range(10, 100, 10):
         recent.add(moment, [1.0])
-    assert recent.recent(50.0).percentile_s(0.99) == pytest.approx(1.0, rel=0.05)
-    assert recent.recent(160.0).percentile_s(0.99) is None
+    assert recent.of_last_minute(50.0).percentile_s(0.99) == pytest.approx(1.0, rel=0.05)
+    assert recent.of_last_minute(160.0).percentile_s(0.99) is None
     assert len(recent._slices) == 6
 
 
@@ -59,7 +59,7 @@ def test_slow_and_fast_of_the_last_minute_are_seen_together() -> None:
     recent = RecentLatency()
     recent.add(9.0, [8.0])
     recent.add(10.0, [1.0])
-    histogram = recent.recent(20.0)
+    histogram = recent.of_last_minute(20.0)
     assert histogram.percentile_s(0.5) == pytest.approx(1.0, rel=0.05)
     assert histogram.percentile_s(1.0) == pytest.approx(8.0, rel=0.05)
 

@@ -47,7 +47,7 @@ def judge_entry(target: Target, response: Response) -> Entry:
                     "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, hint=hint, cause="refused"
                 )
             )
-        case 400 if answer.raw_words == "unknown_command":
+        case 400 if answer.raw_message == "unknown_command":
             return _target_down(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
             return _target_down(target, says, "ejabberd never says this: a proxy in front limits requests.")
@@ -63,8 +63,8 @@ def _running(target: Target, answer: Answer) -> Entry:
         first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url} and accepts the login.")
         return Entry(first, version=version)
     if is_stopped(answer):
-        return _target_down(target, answer.words, "The Erlang node runs, but ejabberd does not.")
-    return _not_the_api(target, f"status 200: {answer.words}")
+        return _target_down(target, answer.message, "The Erlang node runs, but ejabberd does not.")
+    return _not_the_api(target, f"status 200: {answer.message}")
 
 
 def _target_down(target: Target, says: str, why: str) -> Entry:

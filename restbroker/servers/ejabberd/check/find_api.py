@@ -60,6 +60,6 @@ async def _try_origin(target: Target, origin: Url, rank: int, found: list[tuple[
 def is_api(response: Response) -> bool:
     """Tell whether this is what ejabberd answers to `status` with an unknown argument, or with a wrong login."""
     answer = read(response)
-    complains = response.status == 400 and "unknown argument" in answer.raw_words
+    complains = response.status == 400 and "unknown argument" in answer.raw_message
     # 10: not logged in, 32: no right to do it.
     return answer.is_own and (complains or (response.status in (401, 403) and answer.code in ("10", "32")))

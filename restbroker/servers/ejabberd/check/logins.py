@@ -70,7 +70,7 @@ async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToke
     """Return why ejabberd would issue no token, None if it would; ask with a scope that it does not know."""
     response = await http.send(token_request(target, login, NO_SCOPE, TRIAL_LIFE_S))
     found = read_token(response, 0.0)
-    return found if isinstance(found, NoToken) and read(response).raw_words != "invalid_scope" else None
+    return found if isinstance(found, NoToken) and read(response).raw_message != "invalid_scope" else None
 
 
 async def _check_issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:

@@ -85,7 +85,7 @@ async def _checks_hosts(target: Target, http: Transport, version: str | None) ->
 def is_missing(response: Response) -> bool:
     """Tell whether the server has no such command; a 404 of a command itself has a text as its body: "unknown_user"."""
     answer = read(response)
-    return answer.raw_words == "unknown_command" or (response.status == 404 and not isinstance(answer.body, str))
+    return answer.raw_message == "unknown_command" or (response.status == 404 and not isinstance(answer.body, str))
 
 
 def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
@@ -119,7 +119,7 @@ def _classify(command: str, response: Response, *, is_doubtful: bool) -> Literal
             return "unknown" if is_doubtful else "forbidden"
         case 400:
             # Of what a version says of the name before it looks at the rights, nothing follows.
-            return "allowed" if command == "send_message" and "Bad value" in answer.raw_words else "unknown"
+            return "allowed" if command == "send_message" and "Bad value" in answer.raw_message else "unknown"
         case 401 | 408 | 425 | 429:
             return "unknown"
         case status if status >= 500:

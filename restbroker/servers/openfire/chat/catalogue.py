@@ -10,7 +10,7 @@ from typing import Final
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec
 from restbroker.job.outcome import Reason
-from restbroker.servers.api.table import dangers_of, specs_of
+from restbroker.servers.api.table import dangerous_commands_of, specs_of
 from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.table import table
@@ -42,8 +42,8 @@ def requests() -> Mapping[str, str]:
 @lru_cache(maxsize=2)
 def _catalogue_of(paths: Paths) -> Catalogue:
     entries = table(paths)
-    dangers = dangers_of({name: entry.danger for name, entry in entries.items()})
-    return Catalogue(_VERSION, {name: _spec(entry) for name, entry in entries.items()}, dangers, is_whole=True)
+    dangerous = dangerous_commands_of({name: entry.danger for name, entry in entries.items()})
+    return Catalogue(_VERSION, {name: _spec(entry) for name, entry in entries.items()}, dangerous, is_whole=True)
 
 
 def _spec(entry: Entry) -> CommandSpec:

@@ -18,7 +18,7 @@ from restbroker.servers.openfire.chat.connector import health_of, probe_request
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
 from restbroker.servers.openfire.chat.headers import accept_header
 from restbroker.servers.openfire.chat.options import BASE, Options
-from restbroker.servers.openfire.chat.trust import CURE, MESSAGE, is_administrator, trust_question
+from restbroker.servers.openfire.chat.trust import HINT, MESSAGE, is_administrator, trust_question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
@@ -85,10 +85,10 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
     if target.options_as(Options).passwords is None:
         why = "Jobs that act as a user are denied: the user would have no name."
         return [
-            Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=CURE, cause="refused")
+            Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=HINT, cause="refused")
         ]
     why = "Jobs that act as a user who is not in the file of passwords are denied: the user would have no name."
-    return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=CURE)]
+    return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=HINT)]
 
 
 def _console(target: Target, response: Response) -> str:

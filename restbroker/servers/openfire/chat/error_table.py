@@ -77,12 +77,12 @@ RUNGS: Final[Ladder] = _SHARED | {
 
 def form_of(stream: str = "") -> AnswerForm:
     """Return the `AnswerForm` of the Chat API; it masks the ids of all streams, and `stream` in any spelling."""
-    return AnswerForm(_words, LOGINS | hiding.spellings_of([stream] if stream else []))
+    return AnswerForm(_message, LOGINS | hiding.spellings_of([stream] if stream else []))
 
 
 def explains(answer: Answer) -> bool:
     """Tell whether the answer has a message for people, and not only the name of an exception."""
-    return answer.raw_words != answer.code
+    return answer.raw_message != answer.code
 
 
 def common_refusal(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
@@ -106,7 +106,7 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secre
     match status:
         case 400:
             answer = read(form_of(), response, secrets)
-            why = f"Openfire says: {answer.words}" if explains(answer) else "Openfire gives no reason."
+            why = f"Openfire says: {answer.message}" if explains(answer) else "Openfire gives no reason."
             message = f"The user could not log in (status 400). {why}"
             return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
         case 200:
@@ -117,7 +117,7 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secre
             return Denied(Reason("NotTheApi", message, CHECK_URL, status))
 
 
-def _words(response: Response, text: str) -> tuple[str, str]:
+def _message(response: Response, text: str) -> tuple[str, str]:
     """Return the name of the exception in an answer, "" if there is none, and with it what the answer says.
 
     If `message` is no more than "Exception", the text may be in `ressource` (measured).

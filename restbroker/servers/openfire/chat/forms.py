@@ -126,7 +126,7 @@ SEGMENT: Final = TEXT._replace(convert=_segment)
 ROOM: Final = TEXT._replace(convert=_room)
 SENDER: Final = TEXT._replace(convert=_sender)
 """The name of a user on whose behalf nothing is done."""
-USER: Final = Form("a user's name or JID", is_text, place="name", convert=_user)
+USER: Final = Form("a user's name or JID", is_text, host_source="name", convert=_user)
 """The user as whom a command acts."""
 JID: Final = table.JID._replace(convert=_complete)
 SHOW: Final = choice(

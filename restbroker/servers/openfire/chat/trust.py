@@ -17,7 +17,7 @@ from restbroker.transport.message import Request, Response
 
 _PATH: Final = "/restapi/v1/admin/restbroker"
 MESSAGE: Final = "The target's login is not an administrator's: users without their own password would have no name."
-CURE: Final = "Set Auth to an administrator's login, or give each user's password in Options.PasswordsFile."
+HINT: Final = "Set Auth to an administrator's login, or give each user's password in Options.PasswordsFile."
 
 
 def trust_question(target: Target) -> Request:
@@ -51,4 +51,4 @@ def no_administrator() -> Denied:
 
     It is `Denied`, so that the probe tells whether the login is refused altogether.
     """
-    return Denied(Reason("NotAdministrator", MESSAGE, CURE, 401))
+    return Denied(Reason("NotAdministrator", MESSAGE, HINT, 401))

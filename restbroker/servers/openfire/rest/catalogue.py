@@ -14,7 +14,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec
-from restbroker.servers.api.table import dangers_of, specs_of
+from restbroker.servers.api.table import dangerous_commands_of, specs_of
 from restbroker.servers.openfire.rest.table import TABLE, Entry
 
 _VERSION: Final = "1.12"
@@ -39,8 +39,8 @@ def for_version(version: str | None) -> Catalogue:
     newest = _numbers(version or "")
     commands = {name: _spec(entry) for name, entry in TABLE.items() if _numbers(entry.since or "0") <= newest}
     newer = {name: _NEWER.format(TABLE[name].since) for name in TABLE.keys() - commands.keys()}
-    dangers = dangers_of({name: entry.danger for name, entry in TABLE.items()})
-    return Catalogue(version or _VERSION, commands, dangers, is_whole=True, unavailable={**_BROKEN, **newer})
+    dangerous = dangerous_commands_of({name: entry.danger for name, entry in TABLE.items()})
+    return Catalogue(version or _VERSION, commands, dangerous, is_whole=True, unavailable={**_BROKEN, **newer})
 
 
 def for_target(_target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
@@ -60,12 +60,12 @@ def requests() -> Mapping[str, str]:
 
 
 def _spec(entry: Entry) -> CommandSpec:
-    dangers = [DANGEROUS + entry.danger] if entry.danger else []
+    dangerous = [DANGEROUS + entry.danger] if entry.danger else []
     return CommandSpec(
         name=entry.name,
         arguments=specs_of(entry.takes),
         repeat=entry.repeat,
-        tags=frozenset({entry.path.split("/")[1], *dangers}),
+        tags=frozenset({entry.path.split("/")[1], *dangerous}),
         result=entry.answer,
         fills_host=True,
         secret_result=entry.secret_answer,

@@ -214,7 +214,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
     hint = _LEGACY_HINTS.get(error, CHECK_ARGUMENTS)
-    return answer.reject(code, hint, f"The user service says: {answer.words}")
+    return answer.reject(code, hint, f"The user service says: {answer.message}")
 
 
 def _judge_missing(case: _Case, answer: Answer) -> Outcome:

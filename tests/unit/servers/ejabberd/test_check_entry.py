@@ -124,7 +124,7 @@ def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_versi
     said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
     answer = read(attrs.evolve(response(200, RUNNING), request_pairs=said))
     assert (version_in(answer), is_stopped(answer)) == ("23.01", False)
-    assert "ejabberd" not in answer.words + answer.text
+    assert "ejabberd" not in answer.message + answer.text
 
 
 def test_each_refused_login_is_told_what_to_try_and_no_command_line_shows_the_password() -> None:

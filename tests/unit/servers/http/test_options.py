@@ -52,8 +52,10 @@ def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
     for arguments in rows:
         target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
         catalogue = registry.catalogue_of(target, None)
-        dangers = catalogue.dangerous_in("do")
-        wish = AccessRequest(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
+        dangerous = catalogue.dangerous_in("do")
+        wish = AccessRequest(
+            Command("do", arguments), catalogue.commands["do"], dangerous, target.default_host, "t", "q"
+        )
         found = refusal(Token("bound", (), hosts=("a.example",)), wish)
         assert found is not None, arguments
         assert (found.code, found.hint) == ("HostNotAllowed", "Push with a token without Hosts."), arguments

@@ -27,7 +27,7 @@ def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> N
 
 
 def test_each_module_has_its_own_login(made: Made) -> None:
-    places = options_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG})).places
+    places = options_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG})).apis
     assert {api: place.path for api, place in places.items()} == {"rest": "/rest", "admin": "/admin_api", "msg": "/msg"}
     rest, admin, msg = (places[api].login for api in ("rest", "admin", "msg"))
     assert isinstance(rest, Basic)
