@@ -191,8 +191,8 @@ def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_
 
 def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
     """Return for programs which processes got the request, or would get it."""
-    asked: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]
-    return {"action": verb, "asked": asked, "dry_run": dry_run}
+    requested: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]
+    return {"action": verb, "requested": requested, "dry_run": dry_run}
 
 
 def _properties(one: Process) -> Iterator[Sequence[str]]:

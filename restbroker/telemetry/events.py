@@ -193,14 +193,14 @@ class BrokerStopped:
     """The end of the process; a warning if Redis did not accept the results (not `clean`).
 
     `requeued` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time, so they may
-    have run; those that are safe to repeat were requeued too. `left` jobs stay in progress until another process
+    have run; those that are safe to repeat were requeued too. `remaining` jobs stay in progress until another process
     requeues them.
     """
 
     clean: bool
     requeued: int
     uncertain: int
-    left: int = 0
+    remaining: int = 0
 
 
 @attrs.frozen

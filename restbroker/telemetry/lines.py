@@ -34,7 +34,7 @@ _FENCED_HINT = (
     "network to Redis), or whether Redis lost data (a restart, FLUSHDB)."
 )
 _LEFT = (
-    "Redis did not accept all results before the end (it did not answer, or refused): left counts the jobs "
+    "Redis did not accept all results before the end (it did not answer, or refused): remaining counts the jobs "
     "still in progress there."
 )
 _LEFT_HINT = (
@@ -95,7 +95,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
                 "warning", "broker.quiet", fields | {"message": "The process takes no more jobs until a restart."}
             )
         case events.BrokerStopped(clean=True):
-            return Line("info", "broker.stopped", fields | {"clean": None, "left": None})
+            return Line("info", "broker.stopped", fields | {"clean": None, "remaining": None})
         case events.BrokerStopped():
             return Line("warning", "broker.stopped", fields | {"clean": None, "message": _LEFT, "hint": _LEFT_HINT})
         case events.GroupStarted() | events.GroupStopping():

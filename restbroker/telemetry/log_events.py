@@ -22,7 +22,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "warning, info",
         "The end: `requeued` jobs returned to their queues unsent; `uncertain` ones were sent but "
         "not answered in time, so they may have run, and were requeued if safe to repeat. A warning if "
-        "Redis did not accept the results: `left` jobs stay in progress until another process requeues "
+        "Redis did not accept the results: `remaining` jobs stay in progress until another process requeues "
         "them.",
     ),
     "broker.stopping": LogEvent("info", "A drain started; jobs not done after `timeout_s` seconds are cut off."),

@@ -50,8 +50,8 @@ LINES: list[tuple[Event, str]] = [
     ),
     (BrokerStopped(clean=True, requeued=2, uncertain=0), "INFO    broker.stopped requeued=2 uncertain=0"),
     (
-        BrokerStopped(clean=False, requeued=0, uncertain=1, left=5),
-        f'WARNING broker.stopped requeued=0 uncertain=1 left=5 message="{lines._LEFT}" hint="{lines._LEFT_HINT}"',
+        BrokerStopped(clean=False, requeued=0, uncertain=1, remaining=5),
+        f'WARNING broker.stopped requeued=0 uncertain=1 remaining=5 message="{lines._LEFT}" hint="{lines._LEFT_HINT}"',
     ),
     (GroupStopped(0), "INFO    group.stopped code=0"),
     (GroupStopped(137), "WARNING group.stopped code=137"),
