@@ -47,7 +47,7 @@ def run(settings: Config, options: BatchOptions) -> NoReturn:
     """
     if options.order.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
-    typed = arguments.read(options.typed)
+    typed = arguments.read(options.argument_words)
     with _raise_on_signals(), open_input(options.file, options.state, twice=keeps_failed_rows(options)) as found:
         try:
             table = bulk_files.open_table(found.source)

@@ -57,7 +57,7 @@ class BatchOptions:
     """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
 
     command: str
-    typed: Sequence[str]
+    argument_words: Sequence[str]
     file: Path
     order: JobRequest
     target: str | None

@@ -232,7 +232,7 @@ def enqueue(
         common = order(command, {}, "", settings.tokens[0], lock=lasting)
         asked = BatchOptions(
             command=command,
-            typed=[*given, *(const or [])],
+            argument_words=[*given, *(const or [])],
             file=bulk,
             order=common,
             target=target,

@@ -91,7 +91,7 @@ class SharedLogins:
         """
         name = user_name(user)
         async with self._lock(name):
-            turn = self._turn()
+            turn = self._new_turn()
             while True:
                 (known,) = await self._store.read_states([name])
                 stale = known.stream if isinstance(known, LoggedIn) else ""
@@ -185,7 +185,7 @@ class SharedLogins:
         No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
         """
         async with self._lock(name):
-            turn = self._turn()
+            turn = self._new_turn()
             while True:
                 match await self._store.start_logoff(name, turn, how):
                     case LoginGranted(stream):
@@ -231,7 +231,7 @@ class SharedLogins:
             return await self._take_stream(name, stale, stays_off=stays_off, afresh=afresh)
 
     async def _take_stream(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
-        turn, wait_s = self._turn(), _LOOK_S
+        turn, wait_s = self._new_turn(), _LOOK_S
         while True:
             match await self._store.take(name, turn, stale=stale, stays_off=stays_off):
                 case LoggedIn(stream):
@@ -288,7 +288,7 @@ class SharedLogins:
         self._keep(name, stream)
         return stream
 
-    def _turn(self) -> LoginTurn:
+    def _new_turn(self) -> LoginTurn:
         return LoginTurn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
 
     @asynccontextmanager

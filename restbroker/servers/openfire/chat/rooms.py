@@ -140,7 +140,7 @@ class Rooms:
         stay = RoomMembership(room_of(job.request), user_name(job.request.user), stream)
         command, has_joined = job.request.of(stream), False
         for _ in range(_TRIES):
-            match await self._turn(job, stay, "need" if has_joined else need):
+            match await self._claim_room(job, stay, "need" if has_joined else need):
                 case LoginTurn() as turn if job.entry.effect != "speaks":
                     return _Answer(await self._send_in_turn(job, stay, turn, command))
                 case LoginTurn() as turn:
@@ -164,7 +164,7 @@ class Rooms:
                     assert_never(other)
         raise _NoRoom(NOT_IN_ROOM)
 
-    async def _turn(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginTurn:
+    async def _claim_room(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginTurn:
         """Return what is known of the user and the room, or the turn at a join or leave, once no one else has it."""
         wait_s = _LOOK_S
         while True:
