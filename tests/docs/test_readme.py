@@ -18,12 +18,7 @@ from tools.pages import ROOT, blocks
 
 README = ROOT / "README.md"
 PRODUCERS = ROOT / "docs" / "producers.md"
-_PYTHON = """\
-import json, os, secrets, time, redis
-TOKEN, redis = "TOKEN", redis.Redis.from_url(os.environ["REDIS_URL"])
-"""
 BEFORE: Mapping[str, list[str]] = {
-    "python": [sys.executable, "-c", _PYTHON],
     "ruby": ["ruby", "-W0", "-e", "require 'sidekiq'; TOKEN = 'TOKEN'\n"],
     "sh": ["sh", "-c", ""],
 }

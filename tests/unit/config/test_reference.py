@@ -16,6 +16,7 @@ from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.servers import registry
+from tools.pages import blocks
 
 INSIDE: tuple[Members, ...] = (Target, Auth, Basic, Bearer, TlsFiles, Token)
 REPOSITORY = Path(__file__).parents[3]
@@ -57,17 +58,20 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
             assert (getattr(made, field.name), review.problems) == (field.default, []), shown.name
 
 
-def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
-    example = json.loads(PAGE.partition("```json\n")[2].partition("```")[0])
-    for name in ("app_token", "admin_token", "main_pass", "second_token"):
-        (tmp_path / name).write_text(f"{name}\n")
+def test_the_examples_of_targets_and_tokens_load_without_a_note(tmp_path: Path) -> None:
+    secrets = tmp_path / "restbroker"
+    secrets.mkdir()
+    for name in ("token", "chat", "archive", "app_token", "admin_token"):
+        (secrets / name).write_text(f"a-secret-of-its-own-for-{name}\n")
+    shown = [json.loads(blocks(REPOSITORY / "docs" / page, "json")[0]) for page in ("targets.md", "tokens.md")]
+    written = {**shown[0], **shown[1], "TokenFile": None, "Targets": shown[0]["Targets"]}
+    del written["Targets"]["archive"]["TLS"]
+    written["Tokens"]["app"]["Targets"] = ["chat"]
     # The example's files are another machine's.
-    text = json.dumps(example).replace("/run/credentials/", f"{tmp_path}/")
-    written = json.loads(text)
-    del written["Targets"]["main"]["TLS"]
+    text = json.dumps(written).replace("/run/credentials/restbroker/", f"{secrets}/")
     file = tmp_path / "env.json"
-    file.write_text(json.dumps(written))
+    file.write_text(text.replace("/run/credentials/", f"{secrets}/"))
     loaded = load(file, {}, {}, registry.kinds())
-    assert [target.queues for target in loaded.config.targets] == [("rest_high", "rest"), ("second",)]
+    assert [target.queues for target in loaded.config.targets] == [("chat_high", "chat"), ("archive",)]
     assert [token.name for token in loaded.config.tokens] == ["app", "admin"]
     assert loaded.notes == ()
