@@ -1,5 +1,5 @@
-"""Prints how large each room is, the longest files, calls with many positional arguments, and how many recorded answers
-of servers are assumed. `make house` runs it.
+"""Prints how large each room and the manual are, the longest files, calls with many positional arguments, and how many
+recorded answers of servers are assumed. `make house` runs it.
 """
 
 import ast
@@ -33,6 +33,14 @@ def answers() -> list[str]:
     return ["recorded assumed", *rows, f"{recorded.total():8} {assumed.total():7}  all"]
 
 
+def manual() -> list[str]:
+    """Return the number of words of all that people read, with the examples, without appendix and decisions."""
+    pages = [*ROOT.glob("[CRS]*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/servers/*.md")]
+    pages += ROOT.glob("examples/*/README.md")
+    words = sum(len(page.read_text("utf-8").split()) for page in pages if page.name != "CHANGELOG.md")
+    return ["Words of the manual, which should be 55,000 at most", f"{words:8,}"]
+
+
 def main() -> None:
     """Print all of it."""
     rooms: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
@@ -53,7 +61,7 @@ def main() -> None:
         rows.append(f"{files:5} {lines:7,} {code:7,}  {room}")
     for title, found in (("Longest files", longest), (f"{len(calls)} calls with > 4 positional arguments", calls)):
         rows += ["", title, *(f"{number:5}  {what}" for number, what in sorted(found, reverse=True)[:20])]
-    sys.stdout.write("\n".join([*rows, "", *answers()]) + "\n")
+    sys.stdout.write("\n".join([*rows, "", *answers(), "", *manual()]) + "\n")
 
 
 if __name__ == "__main__":
