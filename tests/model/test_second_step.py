@@ -108,7 +108,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(processor, "_AGAIN_S", MINUTE_S)
+    monkeypatch.setattr(processor, "_UNSENT_WAIT_S", MINUTE_S)
     rooms, jids = Rooms(), ["r1", "r2", "r3"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)
@@ -139,7 +139,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(processor, "_AGAIN_S", MINUTE_S)
+    monkeypatch.setattr(processor, "_UNSENT_WAIT_S", MINUTE_S)
     rooms, jids = Rooms(refusal="connection"), ["r1", "r2", "r3"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)
