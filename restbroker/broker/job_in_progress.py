@@ -13,6 +13,7 @@ it. Fields about earlier runs (`recovered`, `effected`, …) are no states: they
                           └─────────► REFUSED ───────►┘          REFUSED: in every form; it is tried again and again
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -22,7 +23,7 @@ import trio
 
 from restbroker.broker.tokens import Proof
 from restbroker.job.claims import JobClaims
-from restbroker.job.job import WEIGHED_FROM_BYTES, Job, memory_bytes
+from restbroker.job.job import EFFECTED_FIELD, WEIGHED_FROM_BYTES, Job, memory_bytes
 from restbroker.job.policy import Context
 from restbroker.job.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
@@ -110,7 +111,7 @@ class JobInProgress:
     admitted: bool = False
     at_most_once: bool = False
     expires_at_s: float | None = None
-    """When it must not be sent any more (epoch seconds, our clock); None: it never expires."""
+    """When it must not be begun any more (epoch seconds, our clock); None: it never expires."""
     claims: JobClaims | None = None
     """What it claims, if it must not be done twice; else None."""
     in_slot: bool = False
@@ -149,9 +150,21 @@ class JobInProgress:
         """Whether it must not simply be requeued: it may have run, or it is at-most-once and a part of it is done."""
         return self.delivery >= SENDING or (self.effected and self.at_most_once)
 
+    def left_s(self, now_s: float) -> float:
+        """Return for how many seconds from `now_s` (epoch seconds) on it may be sent: none or less if it expired.
+
+        It has to begin before it expires: if a part of it is done, here or before a stop, the rest may always be sent.
+        """
+        payload = self.payload
+        if self.expires_at_s is None or self.effected:
+            return math.inf
+        if payload is not None and payload.fields.get(EFFECTED_FIELD) is True:
+            return math.inf
+        return self.expires_at_s - now_s
+
     def is_expired(self, now_s: float) -> bool:
         """Tell whether it must not be sent any more at `now_s` (epoch seconds)."""
-        return self.expires_at_s is not None and now_s >= self.expires_at_s
+        return self.expires_at_s is not None and self.left_s(now_s) <= 0
 
     def grant(self, at_s: float) -> None:
         """Note that the rate limit was charged for its start (boot time in seconds)."""

@@ -127,13 +127,11 @@ class JobLink:
         """Raise if the job must not be sent.
 
         `JobTakenAway`: it is in other hands; `JobExpired`: it expired; `SendingStopped`: nothing may be sent now.
-
-        A job has to begin before it expires: of what is done in part, the rest is sent all the same.
         """
         send_checks = self.send_checks
         if self.job.ticket not in send_checks.reservations.jobs:
             raise JobTakenAway
-        if self.job.is_expired(time.time()) and not self.job.effected:
+        if self.job.is_expired(time.time()):
             raise JobExpired
         if not send_checks.breaker.admits or send_checks.breaker.stopped or not send_checks.lease.is_fresh:
             raise SendingStopped

@@ -6,7 +6,7 @@
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job or is
    refused becomes dead, and so does what may have run and may not be sent once more. A signed job that was done before
    is acknowledged, and not sent again. A job that expired, now or in the instant before it is sent, is dropped and
-   counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept.
+   counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept. What was begun is finished.
 3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
    fresh lease, and, if its connector says so, for its time. It stays reserved; for its slot and its time it waits
    without a worker (`slots.py`, `delayed.py`), and is deferred if too many wait for the slot. Waiting uses up no try,
@@ -42,7 +42,6 @@ treated as a time-out.
 A person who cancels a job ends the scope of its worker between 2 and 7, and it becomes dead.
 """
 
-import math
 import random
 import time
 from typing import assert_never
@@ -266,8 +265,7 @@ class Processor:
 
         Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
         """
-        left_s = math.inf if job.expires_at_s is None else max(0.0, job.expires_at_s - time.time())
-        with trio.move_on_after(left_s):
+        with trio.move_on_after(max(0.0, job.left_s(time.time()))):
             return await self._wait_to_start(job)
         return False
 

@@ -12,12 +12,12 @@ from restbroker.broker import processor
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
-from restbroker.telemetry.events import JobsRecovered
+from restbroker.telemetry.events import JobFinished, JobsRecovered
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.model.target import SimulatedTarget
 from tests.model.test_days import stretch
-from tests.model.world import Process, World, simulate
+from tests.model.world import Process, World, now_s, simulate
 
 MINUTE_S: Final = 60.0
 Refusal = Literal["connection", "server", "login", "breaker"]
@@ -160,4 +160,36 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
         await trio.sleep(10 * MINUTE_S)
         assert sorted(rooms.filled) == sorted(rooms.made) == jids
         nursery.cancel_scope.cancel()
+    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
+
+
+@pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
+async def test_a_job_that_was_begun_is_finished_after_its_expiry_and_through_a_stop_and_no_other_is_begun_then(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+) -> None:
+    simulate(monkeypatch)
+    stretch(monkeypatch, 30)
+    monkeypatch.setattr(processor, "_UNSENT_WAIT_S", MINUTE_S)
+    rooms, begun = Rooms(), ["r1", "r2"]
+    async with trio.open_nursery() as nursery:
+        world = World(cast("SimulatedTarget", rooms), nursery)
+        first = world.start()
+        await trio.sleep(MINUTE_S)
+        rooms.refusal, rooms.gates = refusal, [first]
+        world.push(*begun, command="room", expiry=now_s() + 5 * MINUTE_S)
+        await trio.sleep(10 * MINUTE_S)
+        assert sorted(world.places()) == sorted(rooms.made) == begun
+        first.stop()
+        await first.done.wait()
+        second = world.start()
+        rooms.gates = [second]
+        world.push("x1", command="room", expiry=now_s() - 1)
+        await trio.sleep(20 * MINUTE_S)
+        assert world.places().keys() >= set(begun)
+        rooms.refusal = None
+        await trio.sleep(10 * MINUTE_S)
+        nursery.cancel_scope.cancel()
+    assert sorted(rooms.filled) == sorted(rooms.made) == begun
+    ends = {event.jid: event.outcome for event in world.of(JobFinished)}
+    assert ends == {"r1": "delivered", "r2": "delivered", "x1": "expired"}
     assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
