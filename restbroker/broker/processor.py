@@ -307,6 +307,8 @@ class Processor:
             try:
                 outcome, took_s = await self._send(job, call, spec, partial)
             except NotYet as why:
+                # What was cancelled in this very tick gets its settlement for that, and must not wait as well.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 self.delayed.add(job, why.wait_s)
                 return
             except JobExpired:
@@ -446,14 +448,9 @@ class Processor:
         job = worker.cancelled
         if job is None or job is not worker.job or job.settlement is not None:
             return
-        if (
-            job.payload is None
-            or job.ticket not in self.reservations.jobs
-            or job.ticket in self.slots.waiting_tickets()
-        ):
-            return
-        self.settler.cancel(job, job.payload)
-        self.acks.add(job)
+        if job.payload is not None and job.ticket in self.reservations.jobs:
+            self.settler.cancel(job, job.payload)
+            self.acks.add(job)
 
 
 _PART_DONE = Reason(

@@ -2,10 +2,17 @@
 
 from collections.abc import Callable
 
+import pytest
+import trio
+
+from restbroker.broker.admission import AdmittedJob
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.command import Call
+from restbroker.job.job import Job
 from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.contract import Link, NotYet
-from restbroker.telemetry.events import JobFinished
+from restbroker.telemetry.events import BrokerStarted, JobFinished
 from restbroker.transport.message import Request
 from tests.broker.conftest import Harness
 
@@ -64,3 +71,45 @@ async def test_to_wait_after_something_was_sent_is_a_bug_of_the_connector(harnes
     async with harness.broker():
         await harness.until(lambda: harness.size("dead") == 1, "it is dead")
     assert len(harness.target.sent) == 1
+
+
+def hand_to_resume(pool: WorkerPool, beside: trio.Nursery) -> None:
+    """The next jobs are delivered by `Processor.resume`, as those that the fast path began and hands over."""
+
+    def takes(job: JobInProgress) -> bool:
+        payload = pool.processor.admission.read(job, 0.0)
+        assert isinstance(payload, Job)
+        admitted = pool.processor.admission.admit(job, payload)
+        assert isinstance(admitted, AdmittedJob)
+        beside.start_soon(pool.processor.resume, job, admitted, None)
+        return True
+
+    pool.ready.offer_to(takes)
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+async def test_a_job_that_is_cancelled_in_the_tick_in_which_it_is_to_wait_dies_and_does_not_wait(
+    harness: Harness, *, is_resumed: bool
+) -> None:
+    is_due = trio.Event()
+
+    async def way(_call: Call, _link: Link) -> Outcome:
+        await is_due.wait()
+        raise NotYet(3600.0)
+
+    harness.target.way = way
+    async with harness.broker(), trio.open_nursery() as beside:
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        (pool,) = harness.status.pools
+        if is_resumed:
+            hand_to_resume(pool, beside)
+        harness.push()
+        await harness.until(lambda: harness.target.calls, "it is asked for")
+        (job,) = pool.reservations.jobs.values()
+        is_due.set()
+        assert pool.cancel(job) is True
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+        assert not pool.delayed.waiting_tickets()
+        await harness.until(lambda: not pool.reservations.jobs, "it is settled")
+    assert [dead["error_class"] for dead in harness.members("dead")] == ["Cancelled"]
+    assert harness.size("queue:rest") == 0
