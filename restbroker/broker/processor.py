@@ -99,12 +99,12 @@ class _Misses:
     unsent: int = 0
     denials: int = 0
 
-    def is_unsent(self, answers: int) -> bool:
+    def count_unsent(self, answers: int) -> bool:
         """Count one more, if others were answered meanwhile; tell whether that was too often."""
         self.unsent, self.answers = self.unsent + (answers > self.answers), answers
         return self.unsent >= _UNSENT_LIMIT
 
-    def is_denied(self) -> bool:
+    def count_denial(self) -> bool:
         """Count one more, and tell whether that was too often."""
         self.denials += 1
         return self.denials >= _DENIAL_LIMIT
@@ -149,6 +149,7 @@ class Processor:
     stopping: trio.Event
     _workers: set[Worker] = attrs.field(factory=set)
 
+    # 1. Fetched
     async def run(self) -> None:
         """Work as one worker until the ready buffer is closed. When cancelled, the job keeps its states, for recovery.
 
@@ -219,9 +220,9 @@ class Processor:
         if isinstance(admitted, Reason):
             self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
             return None
-        return self._again(job, admitted) if admitted.payload.maybe_run else admitted
+        return self._admit_again(job, admitted) if admitted.payload.maybe_run else admitted
 
-    def _again(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
+    def _admit_again(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
         payload, spec = admitted.payload, admitted.endpoint.spec
         uncertain_retries = self.plan.policy.uncertain_retries
@@ -240,7 +241,7 @@ class Processor:
         self.settler.end_replay(job)
         return True
 
-    # 3. It waits
+    # 3. to 7. Delivered
     async def _deliver_in_slot(self, job: JobInProgress, admitted: AdmittedJob, slot: Slot) -> None:
         """Deliver the job within its slot; if it has no settlement then, it waits for a place there, or as in `run`."""
         match slot.enter(job):
@@ -259,33 +260,6 @@ class Processor:
             following = slot.leave(job)
             if following is not None:
                 self.ready.put_back(following)
-
-    async def _wait_for_turn(self, job: JobInProgress) -> bool:
-        """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
-
-        Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
-        """
-        with trio.move_on_after(max(0.0, job.left_s(time.time()))):
-            return await self._wait_to_start(job)
-        return False
-
-    async def _wait_to_start(self, job: JobInProgress) -> bool:
-        """Wait as `_wait_for_turn` does, however long it takes."""
-        breaker = self.breaker
-        while job.ticket in self.reservations.jobs and await (
-            breaker.wait_to_admit() if job.in_slot else breaker.enter()
-        ):
-            wait_s = ASK_AGAIN_S
-            try:
-                wait_s = await self.redis_checks.share_in_s(job)
-                if not wait_s and self.send_checks.lease.is_fresh:
-                    return True
-                wait_s = wait_s or ASK_AGAIN_S
-            finally:
-                if wait_s and not job.in_slot:
-                    breaker.leave()
-            await self._pause(wait_s)
-        return False
 
     async def _deliver(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None = None) -> None:
         """Send the job until there is an outcome to settle.
@@ -330,7 +304,35 @@ class Processor:
         if job.is_expired(time.time()) and job.ticket in self.reservations.jobs:
             self.settler.expire(job, admitted.payload)
 
-    # 4. to 6. Marked, sent, answered
+    # 3. Waiting
+    async def _wait_for_turn(self, job: JobInProgress) -> bool:
+        """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
+
+        Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
+        """
+        with trio.move_on_after(max(0.0, job.left_s(time.time()))):
+            return await self._wait_to_start(job)
+        return False
+
+    async def _wait_to_start(self, job: JobInProgress) -> bool:
+        """Wait as `_wait_for_turn` does, however long it takes."""
+        breaker = self.breaker
+        while job.ticket in self.reservations.jobs and await (
+            breaker.wait_to_admit() if job.in_slot else breaker.enter()
+        ):
+            wait_s = ASK_AGAIN_S
+            try:
+                wait_s = await self.redis_checks.share_in_s(job)
+                if not wait_s and self.send_checks.lease.is_fresh:
+                    return True
+                wait_s = wait_s or ASK_AGAIN_S
+            finally:
+                if wait_s and not job.in_slot:
+                    breaker.leave()
+            await self._pause(wait_s)
+        return False
+
+    # 4. to 6. Claimed and marked, sent, answered
     async def _send(
         self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
     ) -> tuple[Outcome | None, float]:
@@ -348,7 +350,7 @@ class Processor:
         try:
             outcome = await self.plan.connector.deliver(call, link)
         except (JobTakenAway, SendingStopped, JobExpired, JobIsDuplicate) as why:
-            return self._hold(job, why), time.perf_counter() - started_s
+            return self._note_unsent(job, why), time.perf_counter() - started_s
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
             outcome = outcome_of(self.plan, job, error, spec)
         finally:
@@ -384,7 +386,8 @@ class Processor:
             payload.identity,
         )
 
-    def _hold(
+    # Back to 3, or not
+    def _note_unsent(
         self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
     ) -> Uncertain | None:
         """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
@@ -402,14 +405,14 @@ class Processor:
     async def _after_miss(self, outcome: Denied | Unsent, misses: _Misses) -> Deferred | Rejected | None:
         """Return the outcome to settle if it concerns this job alone; None if it is to be sent again, after a while."""
         if isinstance(outcome, Unsent):
-            if misses.is_unsent(self.breaker.answers):
+            if misses.count_unsent(self.breaker.answers):
                 return Deferred(outcome.reason)
             await self._pause(_UNSENT_WAIT_S)
             return None
-        is_denied = misses.is_denied()
+        denied_too_often = misses.count_denial()
         if not await self._probe_or_trip(outcome.reason):
             return None
-        if outcome.reason.status == _FORBIDDEN or is_denied:
+        if outcome.reason.status == _FORBIDDEN or denied_too_often:
             return Rejected(outcome.reason, outcome.text)
         await self._pause(ASK_AGAIN_S)
         return None
