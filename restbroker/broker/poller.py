@@ -209,27 +209,30 @@ class Poller:
         if got.bad:
             self._complain(got)
         if got.jobs:
-            now_s = boot_time_s() if self._shares else 0.0
-            recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
-            is_needed = recent.is_needed
-            jobs = [
-                JobInProgress(
-                    one.ticket,
-                    one.number,
-                    one.queue,
-                    one.raw,
-                    one.size_bytes,
-                    now_s,
-                    forgotten=is_needed and recent.may_have_run(one.raw, by_health_s),
-                )
-                for one in got.jobs
-            ]
-            await self._make_ready(jobs)
-            if self._shares or len(jobs) == want or got.more or not self.ready.is_free:
+            # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
+            await self._make_ready(self._new_jobs(got))
+            if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
         if want:
             # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing.
             await self.queues.wait_beside(self.ready, got.paused | got.bad)
+
+    def _new_jobs(self, got: FetchResult) -> list[JobInProgress]:
+        now_s = boot_time_s() if self._shares else 0.0
+        recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
+        is_needed = recent.is_needed
+        return [
+            JobInProgress(
+                one.ticket,
+                one.number,
+                one.queue,
+                one.raw,
+                one.size_bytes,
+                now_s,
+                forgotten=is_needed and recent.may_have_run(one.raw, by_health_s),
+            )
+            for one in got.jobs
+        ]
 
     def _complain(self, got: FetchResult) -> None:
         if got.bad.issuperset(self.plan.target.queues):

@@ -13,7 +13,9 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import broker
+from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.broker import BrokerEnd
+from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.same_host import own_facts
 from restbroker.broker.service import Service
@@ -28,6 +30,7 @@ from restbroker.config.tokens import Token
 from restbroker.job import settle
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.job.policy import Policy
@@ -129,6 +132,20 @@ async def refuse(_request: Request) -> Response:
 
 async def lost(_request: Request) -> Response:
     raise MaybeSent("reset")
+
+
+def hand_to_resume(pool: WorkerPool, beside: trio.Nursery) -> None:
+    """The next jobs are delivered by `Processor.resume`, as those that the fast path began and hands over."""
+
+    def takes(job: JobInProgress) -> bool:
+        payload = pool.processor.admission.read(job, 0.0)
+        assert isinstance(payload, Job)
+        admitted = pool.processor.admission.admit(job, payload)
+        assert isinstance(admitted, AdmittedJob)
+        beside.start_soon(pool.processor.resume, job, admitted, None)
+        return True
+
+    pool.ready.offer_to(takes)
 
 
 @attrs.frozen

@@ -5,16 +5,12 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from restbroker.broker.admission import AdmittedJob
-from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.command import Call
-from restbroker.job.job import Job
 from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.contract import Link, NotYet
 from restbroker.telemetry.events import BrokerStarted, JobFinished
 from restbroker.transport.message import Request
-from tests.broker.conftest import Harness
+from tests.broker.conftest import Harness, hand_to_resume
 
 
 def delay(harness: Harness, is_due: Callable[[], bool], wait_s: float = 0.01) -> None:
@@ -71,20 +67,6 @@ async def test_to_wait_after_something_was_sent_is_a_bug_of_the_connector(harnes
     async with harness.broker():
         await harness.until(lambda: harness.size("dead") == 1, "it is dead")
     assert len(harness.target.sent) == 1
-
-
-def hand_to_resume(pool: WorkerPool, beside: trio.Nursery) -> None:
-    """The next jobs are delivered by `Processor.resume`, as those that the fast path began and hands over."""
-
-    def takes(job: JobInProgress) -> bool:
-        payload = pool.processor.admission.read(job, 0.0)
-        assert isinstance(payload, Job)
-        admitted = pool.processor.admission.admit(job, payload)
-        assert isinstance(admitted, AdmittedJob)
-        beside.start_soon(pool.processor.resume, job, admitted, None)
-        return True
-
-    pool.ready.offer_to(takes)
 
 
 @pytest.mark.parametrize("is_resumed", [False, True])

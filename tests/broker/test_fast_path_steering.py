@@ -8,7 +8,10 @@ from typing import Final
 import pytest
 
 from restbroker.config.secret import Secret
+from restbroker.job.command import Call
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.job.outcome import Outcome, Reason, Rejected
+from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.connector import EjabberdConnector
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
@@ -175,3 +178,21 @@ async def test_what_was_sent_with_a_login_that_was_replaced_meanwhile_is_sent_ag
     assert refused_event.outcome == "delivered"
     heads = [request for request in serving.server.requests if name_of(request) == "refused"]
     assert len(heads) == len({head.partition(b"Authorization: ")[2].partition(b"\r\n")[0] for head in heads}) == 2
+
+
+async def test_what_was_sent_and_then_not_gone_on_with_is_uncertain_whatever_the_connector_says(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_connector: EjabberdConnector, _call: Call, _link: Link) -> Outcome:
+        return Rejected(Reason("NotThatWay", "Another version of the server came meanwhile."))
+
+    warm = jobs(10 * _CONCURRENCY)
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        monkeypatch.setattr(EjabberdConnector, "deliver", refuse)
+        serving.push([job("dropped", Mood(written(500, "")), command="register")])
+        await serving.until_ended(len(warm) + 1)
+        serving.control.stop.set()
+    (event,) = (event for event in serving.finished() if event.jid == "dropped")
+    assert event.outcome == "uncertain"
+    assert [name_of(request) for request in serving.server.requests].count("dropped") == 1

@@ -1,0 +1,174 @@
+"""What a worker owes a job beyond its outcome: it lets go of what is done, of what others have, and of its states."""
+
+import gc
+import time
+from collections import deque
+
+import pytest
+import trio
+
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.settler import Settler
+from restbroker.broker.worker_pool import WorkerPool
+from restbroker.job.command import Call
+from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
+from restbroker.servers.contract import Link
+from restbroker.store import identities
+from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import FINE, Harness, hand_to_resume
+
+
+def pool_of(harness: Harness) -> WorkerPool:
+    (pool,) = harness.status.pools
+    return pool
+
+
+def lose(harness: Harness) -> None:
+    """A reaper takes the first job, and Redis does not list it as ours any more."""
+    (identity,) = identities.live_identities(harness.client)
+    harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
+
+
+def alive() -> list[str]:
+    gc.collect()
+    return [found.raw[:30].decode() for found in gc.get_objects() if isinstance(found, JobInProgress)]
+
+
+async def test_an_idle_broker_keeps_no_job_in_memory(harness: Harness) -> None:
+    async with harness.broker():
+        harness.push(count=10)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are done")
+        await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
+        await harness.until(lambda: pool_of(harness).ready.idle_workers == harness.concurrency, "all workers wait")
+        assert alive() == []
+
+
+@pytest.mark.parametrize("way", ["marked", "claimed"])
+async def test_a_job_that_redis_says_is_in_other_hands_is_tried_once_and_let_go_of(harness: Harness, way: str) -> None:
+    harness.at_most_once = ("once",) if way == "marked" else ()
+    harness.target.before = lambda _call: lose(harness)
+    async with harness.broker():
+        harness.push("once", **({"idempotency_key": "k"} if way == "claimed" else {}))
+        await harness.until(lambda: harness.target.calls, "it is taken up")
+        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
+    assert len(harness.target.calls) == 1
+    assert harness.target.sent == []
+
+
+async def test_a_job_whose_second_try_within_one_delivery_may_not_leave_counts_as_unsent(harness: Harness) -> None:
+    async def refused(_request: Request) -> Response:
+        pool_of(harness).breaker.trip(Reason("TargetUnwell", "It is down."))
+        return Response(401, {}, b"", 0.0)
+
+    async def login_again(call: Call, link: Link) -> Outcome:
+        response = await link.send(Request("POST", "/", call.timeout_s))
+        if response.status == 401:
+            response = await link.send(Request("POST", "/again", call.timeout_s))
+        return Delivered("0", 0, response.status)
+
+    harness.at_most_once = ("once",)
+    harness.target.way, harness.target.answers = login_again, deque([refused])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it ends")
+    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+    assert [call.attempt for call in harness.target.calls] == [1, 1]
+
+
+async def test_a_job_that_others_have_by_now_is_not_settled_by_who_cancels_it_here(harness: Harness) -> None:
+    harness.target.connected = trio.sleep_forever
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.target.calls, "it waits for a connection")
+        pool = pool_of(harness)
+        (job,) = pool.reservations.jobs.values()
+        lose(harness)
+        pool.reservations.release(job.ticket)
+        assert pool.cancel(job) is True
+        harness.target.connected = None
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "its worker goes on")
+        assert job.settlement is None
+    assert [event.jid for event in harness.of(JobFinished)] == ["jid-once-0"]
+    assert harness.size("dead") == 0
+
+
+async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_gets_no_settlement_here(
+    harness: Harness,
+) -> None:
+    async def two(call: Call, link: Link) -> Outcome:
+        await link.send(Request("POST", "/make", call.timeout_s))
+        lose(harness)
+        await link.send(Request("POST", "/fill", call.timeout_s))
+        return Delivered("0", 0, 200)
+
+    harness.at_most_once, harness.target.way = ("once",), two
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.target.calls, "it is taken up")
+        (job,) = pool_of(harness).reservations.jobs.values()
+        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
+        assert job.settlement is None
+    assert len(harness.target.sent) == 1
+
+
+async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its_outage(harness: Harness) -> None:
+    async def denied(_call: Call, link: Link) -> Outcome:
+        response = await link.send(Request("POST", "/", 1.0))
+        return Delivered("0", 0, 200) if response.status == 200 else Denied(Reason("NotLetIn", "401", status=401))
+
+    async def go(_request: Request) -> Response:
+        harness.target.probe_answer = NotSent("refused")
+        return Response(401, {}, b"", 0.0)
+
+    harness.target.way, harness.target.answers = denied, deque([go])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(TargetDown), "it is down")
+        harness.target.probe_answer = FINE
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+    assert harness.of(TargetDown)[0].code == "TargetUnreachable"
+    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+    assert harness.of(OperatorWarning) == []
+
+
+async def test_what_is_no_job_and_what_expires_as_it_is_sent_are_settled_once_and_no_bug(harness: Harness) -> None:
+    async def late() -> None:
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+
+    expires_at_s, harness.target.connected = time.time() + 0.5, late
+    async with harness.broker():
+        harness.raw(b"no job")
+        harness.push(expiry=expires_at_s)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both end")
+        await harness.until(lambda: not pool_of(harness).reservations.jobs, "both are settled")
+    assert sorted(event.outcome for event in harness.of(JobFinished)) == ["expired", "rejected"]
+    assert harness.of(OperatorWarning) == []
+
+
+async def test_a_job_that_the_fast_path_handed_over_and_over_which_the_broker_fails_is_parked(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Settler, "settle", fail)
+    async with harness.broker(), trio.open_nursery() as beside:
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        hand_to_resume(pool_of(harness), beside)
+        harness.push("once")
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
+
+
+async def test_a_job_is_cancelled_while_a_worker_has_it_and_no_more_once_it_is_settled(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        pool, seen = pool_of(harness), list[JobInProgress]()
+        harness.target.before = lambda _call: seen.extend(pool.reservations.jobs.values())
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+        assert pool.cancel(seen[0]) is False
+    assert harness.size("dead") == 0
