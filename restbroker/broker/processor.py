@@ -436,12 +436,12 @@ class Processor:
 
     # A person cancels
     def cancel(self, job: JobInProgress) -> bool:
-        """End the delivery of a job, so that its worker settles it as dead; return False if it is settled or not here.
+        """End the delivery of a job, so that its worker settles it as dead; return False if no worker has it.
 
         A worker that has its answer already settles it as usual.
         """
         worker = next((one for one in self._workers if one.job is job), None)
-        if worker is None or job.settlement is not None:
+        if worker is None:
             return False
         worker.cancel(job)
         return True

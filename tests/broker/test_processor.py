@@ -98,7 +98,10 @@ async def test_a_job_that_others_have_by_now_is_not_settled_by_who_cancels_it_he
 async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_gets_no_settlement_here(
     harness: Harness,
 ) -> None:
+    taken: list[JobInProgress] = []
+
     async def two(call: Call, link: Link) -> Outcome:
+        taken.extend(pool_of(harness).reservations.jobs.values())
         await link.send(Request("POST", "/make", call.timeout_s))
         lose(harness)
         await link.send(Request("POST", "/fill", call.timeout_s))
@@ -107,10 +110,9 @@ async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_gets_no
     harness.at_most_once, harness.target.way = ("once",), two
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.target.calls, "it is taken up")
-        (job,) = pool_of(harness).reservations.jobs.values()
+        await harness.until(lambda: taken, "it is taken up")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
-        assert job.settlement is None
+    assert [job.settlement for job in taken] == [None]
     assert len(harness.target.sent) == 1
 
 
@@ -134,7 +136,9 @@ async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its
     assert harness.of(OperatorWarning) == []
 
 
-async def test_what_is_no_job_and_what_expires_as_it_is_sent_are_settled_once_and_no_bug(harness: Harness) -> None:
+async def test_what_is_no_job_or_expires_or_is_a_duplicate_as_it_is_sent_is_settled_once_and_no_bug(
+    harness: Harness,
+) -> None:
     async def late() -> None:
         await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
 
@@ -142,9 +146,15 @@ async def test_what_is_no_job_and_what_expires_as_it_is_sent_are_settled_once_an
     async with harness.broker():
         harness.raw(b"no job")
         harness.push(expiry=expires_at_s)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both end")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "both are settled")
-    assert sorted(event.outcome for event in harness.of(JobFinished)) == ["expired", "rejected"]
+        harness.push("create", count=2, idempotency_key="k")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all end")
+        await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
+    assert sorted(event.outcome for event in harness.of(JobFinished)) == [
+        "delivered",
+        "duplicate",
+        "expired",
+        "rejected",
+    ]
     assert harness.of(OperatorWarning) == []
 
 
@@ -172,3 +182,36 @@ async def test_a_job_is_cancelled_while_a_worker_has_it_and_no_more_once_it_is_s
         await harness.until(lambda: harness.of(JobFinished), "it is done")
         assert pool.cancel(seen[0]) is False
     assert harness.size("dead") == 0
+
+
+async def test_under_at_most_once_a_command_whose_second_request_may_not_leave_is_not_begun_again(
+    harness: Harness,
+) -> None:
+    async def trip(_request: Request) -> Response:
+        pool_of(harness).breaker.trip(Reason("TargetUnwell", "It is down."))
+        return Response(200, {}, b"0", 0.0)
+
+    async def two(call: Call, link: Link) -> Outcome:
+        await link.send(Request("POST", "/make", call.timeout_s))
+        await link.send(Request("POST", "/fill", call.timeout_s))
+        return Delivered("0", 0, 200)
+
+    harness.at_most_once = ("once",)
+    harness.target.way, harness.target.answers = two, deque([trip])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it ends")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
+    assert [request.path for request in harness.target.sent] == ["/make"]
+
+
+async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) -> None:
+    harness.target.connected = trio.sleep_forever
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.target.calls, "it waits for a connection")
+        pool = pool_of(harness)
+        assert [pool.cancel(job) for job in pool.reservations.jobs.values()] == [True]
+        await harness.until(lambda: not pool.reservations.jobs, "it is settled")
+        await harness.until(lambda: pool.ready.idle_workers == harness.concurrency, "all workers wait")
+        assert alive() == []
