@@ -215,3 +215,13 @@ async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) 
         await harness.until(lambda: not pool.reservations.jobs, "it is settled")
         await harness.until(lambda: pool.ready.idle_workers == harness.concurrency, "all workers wait")
         assert alive() == []
+
+
+async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_hears_of_it(harness: Harness) -> None:
+    harness.push("once", restbroker_uncertain=5)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it ends")
+        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is settled")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
+    assert harness.target.calls == []
+    assert harness.of(OperatorWarning) == []
