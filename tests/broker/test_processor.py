@@ -136,7 +136,7 @@ async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its
     assert harness.of(OperatorWarning) == []
 
 
-async def test_what_is_no_job_or_expires_or_is_a_duplicate_as_it_is_sent_is_settled_once_and_no_bug(
+async def test_what_is_no_job_or_expires_or_is_a_duplicate_is_settled_once_and_is_no_bug(
     harness: Harness,
 ) -> None:
     async def late() -> None:
@@ -146,12 +146,14 @@ async def test_what_is_no_job_or_expires_or_is_a_duplicate_as_it_is_sent_is_sett
     async with harness.broker():
         harness.raw(b"no job")
         harness.push(expiry=expires_at_s)
+        harness.push("once", expiry=time.time() - 5)
         harness.push("create", count=2, idempotency_key="k")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all end")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all end")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
     assert sorted(event.outcome for event in harness.of(JobFinished)) == [
         "delivered",
         "duplicate",
+        "expired",
         "expired",
         "rejected",
     ]
