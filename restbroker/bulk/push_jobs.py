@@ -103,7 +103,7 @@ class Maker:
         if self.order.lock is None:
             raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')
         if not isinstance(key, str) or not claims.is_key(key):
-            raise BadRow(f'"{UNIQUE_KEY}" takes a text of 1 to {claims.MOST_BYTES} bytes.')
+            raise BadRow(f'"{UNIQUE_KEY}" takes a string of 1 to {claims.MOST_BYTES} bytes.')
         token = self.tokens.of(Command(self.order.command, arguments))
         name = claims.lock_name(self.tokens.target, token.name, key)
         return attrs.evolve(self.order.lock, key=key, name=name)

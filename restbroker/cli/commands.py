@@ -32,7 +32,7 @@ _REPEATS: Mapping[Repeat, str] = {
     "unsafe": "it might run twice, so after a timeout it is sent again only a few times (UncertainRetries)",
 }
 
-_RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "whether it was done, and a text"}
+_RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "whether it was done, and a message"}
 """What ejabberd's own names of results mean; the others speak for themselves, as `integer` does."""
 
 

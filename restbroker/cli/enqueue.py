@@ -287,7 +287,7 @@ def _lock(key: str | None, lasts: str | None, until: str | None, *, fail_if_queu
     if lasts is None:
         raise UsageError("--unique needs --unique-for: how long the key counts at most.", example)
     if not claims.is_key(key):
-        raise UsageError(f"--unique takes a text of 1 to {claims.MOST_BYTES} bytes.", example)
+        raise UsageError(f"--unique takes a string of 1 to {claims.MOST_BYTES} bytes.", example)
     for known in claims.UNTIL:
         if until in (known, None):
             return Lock("", key, duration_s("--unique-for", lasts, 366), known)

@@ -31,7 +31,7 @@ _EXPECTED_MEMBER = "a name of letters, digits and _, such as tenant"
 
 def _read_plain(value: Json) -> Json:
     if not isinstance(value, str | int | float | bool):
-        raise BadValue("a text, a number, true or false", value)
+        raise BadValue("a string, a number, true or false", value)
     return value
 
 
@@ -61,7 +61,7 @@ Addresses: TypeAlias = Annotated[
 """JIDs without their resource, with wildcards `*` and `?`."""
 Texts: TypeAlias = Annotated[
     tuple[str, ...],
-    Items("list of texts", 'a list of texts such as ["*urgent*"]', text("a text, perhaps with * and ?")),
+    Items("list of strings", 'a list of strings such as ["*urgent*"]', text("a string, perhaps with * and ?")),
 ]
 Fields: TypeAlias = Annotated[
     Mapping[str, Annotated[Any, Form("value", {"type": ["string", "number", "boolean"]}, _read_plain)]],

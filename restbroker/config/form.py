@@ -146,7 +146,7 @@ def _with_inner(bare: Any, said: Notation) -> Notation:  # noqa: ANN401  a type
             return said
 
 
-def text(expected: str = "a text") -> Form:
+def text(expected: str = "a string") -> Form:
     """Return the form of any text without control characters."""
 
     def read(value: Json) -> str:

@@ -69,7 +69,7 @@ def describe(value: Json, *, secret: bool = False) -> str:
         case float():
             name = "a number"
         case str():
-            name = "a text"
+            name = "a string"
         case Mapping():
             return "an object"
         case _:
@@ -145,7 +145,7 @@ def seconds(value: Json, most_days: int = 1) -> float:
         limit = "24 hours" if most_days == 1 else f"{most_days} days"
         raise BadValue(
             f"a duration up to {limit}: a number of seconds, or "
-            'a text with units (w, d, h, m, s, ms) such as "2h30m" or "250 ms"',
+            'a string with units (w, d, h, m, s, ms) such as "2h30m" or "250 ms"',
             value,
         )
     return found

@@ -80,7 +80,7 @@ def _from_file(name: str, path: Path) -> str:
     try:
         return _decode(name, path.read_bytes())
     except OSError as error:
-        hint = f"For a text that begins with @ write {name}:='\"@…\"'."
+        hint = f"For a string that begins with @ write {name}:='\"@…\"'."
         raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", hint) from error
     except ValueError as error:  # a NUL in the path
         raise UsageError(f"The file for {name} has an impossible name.", HOW) from error

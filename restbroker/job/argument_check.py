@@ -162,12 +162,12 @@ def _unknown_name(spec: CommandSpec, name: str) -> str:
 
 def quote_name(name: str) -> str:
     """Return a name from a file of jobs in quotes; if it is more than a name, only its length: it may hold a secret."""
-    return repr(name) if _NAME.fullmatch(name) else f"(a text of {len(name)} characters)"
+    return repr(name) if _NAME.fullmatch(name) else f"(a string of {len(name)} characters)"
 
 
 _WANTED: Final[Mapping[ValueType, str]] = {
     "any": "anything",
-    "string": "a text",
+    "string": "a string",
     "integer": "an integer",
     "list": "a list of the right type",
 }

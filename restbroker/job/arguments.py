@@ -79,7 +79,7 @@ def name_bare_list(submission: Submission, spec: CommandSpec | None) -> Submissi
     if not submission.is_bare:
         return submission
     if spec is None or spec.bare is None:
-        return _refuse(_odd_entry(1, "a text"))
+        return _refuse(_odd_entry(1, "a string"))
     command = submission.command
     given = {spec.bare: command.arguments[BARE]}
     return attrs.evolve(submission, command=Command(command.endpoint, given), is_bare=False)
@@ -162,7 +162,7 @@ def _reply_id(given: Json) -> str | int | float | None | Reason:
             return Reason(
                 "BadReplyId",
                 f"The reply id (fourth element) is {kind_of(given)}.",
-                "Give a text or a number, or leave it out if you want no reply.",
+                "Give a string or a number, or leave it out if you want no reply.",
             )
         case str() | int() | float():
             return given

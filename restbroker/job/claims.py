@@ -229,7 +229,7 @@ def _digest(*parts: str) -> str:
 _BAD_KEY: Final = Reason(
     "BadIdempotencyKey",
     f'The job\'s "{KEY_FIELD}" is not a string of 1 to {MOST_BYTES} bytes, so it is unclear what it must not repeat.',
-    "Push it with such a text, or leave the member out.",
+    "Push it with such a string, or leave the member out.",
 )
 _NO_JID: Final = Reason(
     "BadIdempotencyKey",

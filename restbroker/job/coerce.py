@@ -51,7 +51,7 @@ def _describe(text: str) -> str:
     """Return the text in quotes if it plainly is a number in another notation, else its length: it may be a secret."""
     if re.fullmatch(r"[+-]?[0-9][0-9.,_]{0,15} ?[A-Za-z%]{0,3}", text) is not None:
         return f'"{text}"'
-    return f"a text of {len(text)} character{'' if len(text) == 1 else 's'}"
+    return f"a string of {len(text)} character{'' if len(text) == 1 else 's'}"
 
 
 def _list(spec: CommandSpec, argument: ArgumentSpec, text: str) -> list[Json]:

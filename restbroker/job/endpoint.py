@@ -33,7 +33,7 @@ def check(endpoint: Json, hide: Hide = truncate) -> str | Reason:
     escapes, nothing absolute. (The Go original sent `../../admin/x?y=1` as it was.)
     """
     if not isinstance(endpoint, str):
-        return _refuse(f"The endpoint (first argument) is {kind_of(endpoint)}, not a text.")
+        return _refuse(f"The endpoint (first argument) is {kind_of(endpoint)}, not a string.")
     if len(endpoint) > _LIMIT_CHARACTERS:
         return _refuse(f"The endpoint is {len(endpoint)} characters long; {_LIMIT_CHARACTERS} is the limit.")
     if _is_safe(endpoint):
@@ -66,7 +66,7 @@ def kind_of(value: Json) -> str:
         case int() | float():
             return "a number"
         case str():
-            return "a text"
+            return "a string"
         case dict():
             return "an object"
         case _:

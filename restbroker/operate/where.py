@@ -271,7 +271,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
         return span
     if field in TEXTS:
         if op in ("<", ">"):
-            raise UsageError(f"{field} is a text, which has no order: use = != or ~.", EXAMPLE)
+            raise UsageError(f"{field} holds text, which has no order: use = != or ~.", EXAMPLE)
         return value
     if field in NUMBERS or op in ("<", ">"):
         number = _number(value)

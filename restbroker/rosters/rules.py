@@ -103,7 +103,7 @@ def read_contact(document: Json, entry: str = "The contact") -> Contact:
 def read_jid(text: Json) -> str:
     """Return the bare JID of a contact: `ann@example.org`, or a server's name; raise `BadRoster` for another text."""
     if not isinstance(text, str):
-        raise BadRoster("The JID of a contact", f"is {kind_of(text)}, not a text")
+        raise BadRoster("The JID of a contact", f"is {kind_of(text)}, not a string")
     if is_plain(text):
         return text
     entry = visible(text) or "The empty JID"
@@ -123,7 +123,7 @@ def read_user(text: Json, domain: str | None) -> str:
     Another domain than `domain` is refused; None takes any. Raise `BadRoster` if this is no user.
     """
     if not isinstance(text, str):
-        raise BadRoster("The user", f"is {kind_of(text)}, not a text")
+        raise BadRoster("The user", f"is {kind_of(text)}, not a string")
     entry = visible(text) or "The empty user"
     local, at, own = text.partition("@")
     try:
@@ -286,7 +286,7 @@ def _read_name(value: Json, entry: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise BadRoster(entry, f"has a name that is {kind_of(value)}, not a text")
+        raise BadRoster(entry, f"has a name that is {kind_of(value)}, not a string")
     _require_text(value, entry, "name")
     return value
 

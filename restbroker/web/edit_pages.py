@@ -379,5 +379,5 @@ def _value(name: str, text: str, was: Json) -> Json:
         return rubyjson.loads(text.encode("utf-8", "surrogatepass"))
     except rubyjson.Unreadable:
         raise UsageError(
-            f"The argument {name} was not a text, and is not valid JSON now.", "Write JSON, such as 5 or [1]."
+            f"The argument {name} was not a string, and is not valid JSON now.", "Write JSON, such as 5 or [1]."
         ) from None

@@ -112,7 +112,7 @@ def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(
     lay(client, fields_of(job("j1", arguments=ALICE)))
     rows: tuple[tuple[Edit, str], ...] = (
         (change(usr="bob"), "no argument 'usr'; did you mean user?"),
-        (change(user=[1]), "user must be a text"),
+        (change(user=[1]), "user must be a string"),
         (attrs.evolve(change(), unset=("user",)), "also needs user"),
         (attrs.evolve(change(), command="regster"), "did you mean"),
         (attrs.evolve(change(), command="a b"), "b"),

@@ -23,8 +23,8 @@ DEAD: Final = Table(
         ),
         "BadEndpoint": Row("The first element is not a plain command name.", "Name the command alone."),
         "BadReplyId": Row(
-            "The reply id is neither a text nor a number.",
-            "Push a text, a number or none.",
+            "The reply id is neither a string nor a number.",
+            "Push a string, a number or none.",
         ),
         "BadIdempotencyKey": Row(
             "`idempotency_key` is not a string of 1 to 256 bytes, or there is no `jid`.", "Push both, or leave it out."

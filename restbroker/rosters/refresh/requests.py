@@ -96,7 +96,7 @@ def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:
             if "contacts" not in given:
                 raise BadRoster("The argument contacts", "is missing", 'Give {"JID": {"name": "…", "groups": […]}}.')
             if isinstance(given["contacts"], str):
-                raise BadRoster("The roster", "is a text, not an object or a list", _NO_TEXT)
+                raise BadRoster("The roster", "is a string, not an object or a list", _NO_TEXT)
             roster = read_roster(given["contacts"])
             return Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
         case "delete_roster":
@@ -166,7 +166,7 @@ def _domain(given: Mapping[str, Json], domain: str | None) -> str | None:
     if host is None or host == domain:
         return domain
     if not isinstance(host, str):
-        raise BadRoster("The argument host", f"is {kind_of(host)}, not a text")
+        raise BadRoster("The argument host", f"is {kind_of(host)}, not a string")
     if domain is not None:
         raise BadRoster(quote(host), "is not the domain of these rosters", f"Leave host out, or give {domain}.")
     return host

@@ -88,7 +88,7 @@ class Answer:
         """The server's message behind the prefix of its `AnswerForm`, as a sentence."""
         if self._about:
             return self._form.prefix.format(status=self.status) + self._about
-        return f"The server answered with status {self.status} without a text."
+        return f"The server answered with status {self.status} and no text."
 
     @property
     def _about(self) -> str:

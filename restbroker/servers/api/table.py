@@ -75,12 +75,12 @@ def _is_jid(value: Json) -> bool:
     return isinstance(value, str) and is_jid(value)
 
 
-TEXT: Final = Form("a text", is_text)
+TEXT: Final = Form("a string", is_text)
 NAME: Final = TEXT._replace(host_source="name")
 """The name of an account, without its domain."""
 WHOLE: Final = Form("a whole number", is_whole, "integer", is_text=False)
 FLAG: Final = Form("true or false", lambda value: isinstance(value, bool), "any", is_text=False)
-TEXTS: Final = Form("a list of texts", are_texts, "list", "string", is_text=False)
+TEXTS: Final = Form("a list of strings", are_texts, "list", "string", is_text=False)
 ANY: Final = Form("any value", lambda _: True, "any")
 JID: Final = Form("a JID such as juliet@example.org", _is_jid, host_source="jid")
 

@@ -41,7 +41,7 @@ def _secret(value: Json) -> str | tuple[str, str]:
             return where, named
     elif isinstance(value, str) and is_plain(value):
         return value
-    raise BadValue('a text without line breaks, {"File": "its path"} or {"Env": "its variable"}', value)
+    raise BadValue('a string without line breaks, {"File": "its path"} or {"Env": "its variable"}', value)
 
 
 Statuses: TypeAlias = Annotated[

@@ -164,7 +164,7 @@ def text_of(name: str, value: Json) -> str:
                 raise InvalidArguments(f'the argument "{name}" has thousands of digits') from None
         case _:
             raise InvalidArguments(
-                f'the argument "{name}" is {kind_of(value)}, where a text, a number or a boolean is needed'
+                f'the argument "{name}" is {kind_of(value)}, where a string, a number or a boolean is needed'
             )
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidArguments(f'the argument "{name}" has half of a character (a lone surrogate)')

@@ -24,7 +24,7 @@ _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})
 _DEEPEST: Final = 100
 """How deep an argument's input objects may be nested."""
 _SWITCH: Final = "true or false"
-_TEXT: Final = "a text"
+_TEXT: Final = "a string"
 
 
 def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> None:

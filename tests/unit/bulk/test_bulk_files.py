@@ -100,7 +100,7 @@ def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator(
     ("user,host\n".encode("utf-16"), "is UTF-16 or not text"),
     (b"user,\n", "has a column without a name"),
     (b"user,user\n", "names the column 'user' twice"),
-    (b"pass=hunter2X,pass=hunter2X\n", "names the column (a text of 13 characters) twice"),
+    (b"pass=hunter2X,pass=hunter2X\n", "names the column (a string of 13 characters) twice"),
     (b"user, host\n", "has blanks around the name of its column 'host'"),
     (b"us\xe9r,host\n", "is not UTF-8 in its first line"),
     (b'"user,host\n', "has a first line that is not CSV (unexpected end of data)"),

@@ -70,13 +70,13 @@ def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
     assert [(place, what.rpartition(", found ")[2]) for place, _, what in found[1:]] == [
         ("Count", "a number (3.7)."),
         ("Hosts[1]", "a whole number (5)."),
-        ("Hosts[2]", 'a text ("a b").'),
+        ("Hosts[2]", 'a string ("a b").'),
         ("Queues.high", "a whole number (0)."),
-        ("Queues. x", 'a text (" x").'),
+        ("Queues. x", 'a string (" x").'),
         ("Inner.Count", "true or false (true)."),
         ("Inner.Secret", "a list."),
-        ("Named.e.Count", 'a text ("5").'),
-        ("Named.No Name", 'a text ("No Name").'),
+        ("Named.e.Count", 'a string ("5").'),
+        ("Named.No Name", 'a string ("No Name").'),
     ]
     assert review.problems[0] == "Inner.Cuont: is not a key of Inner; did you mean Count?"
     assert "Count: expected a whole number from 1 to 1000, found a number (3.7)." in review.problems

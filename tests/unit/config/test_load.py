@@ -258,7 +258,7 @@ def test_a_file_that_is_no_configuration_says_why(tmp_path: Path) -> None:
         (b'{"Concurrency": NaN}', "an invalid number"),
         (b'{"Concurrency": ' + b"1" * 5000 + b"}", "an invalid number"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"Token": ' + b"[" * 900 + b"]" * 900 + b"}", "expected a text, found a list"),
+        (b'{"Token": ' + b"[" * 900 + b"]" * 900 + b"}", "expected a string, found a list"),
         (b"", "line 1, column 1"),
     ]
     for content, expected in rows:

@@ -74,7 +74,7 @@ def test_a_login_that_cannot_be_used_is_refused_by_its_place_without_the_secret(
         ({}, "Roster.Auth: is empty; give exactly one of Basic and Key"),
         ({"Key": {"Value": "4711&b"}}, "Roster.Auth.Key.Value: must be of letters"),
         ({"Basic": {"User": "a", "Pass": "4711"}, "Key": {"Value": "k"}}, "say the same thing in two ways"),
-        ("s3cret-4711", "Roster.Auth: expected an object of Basic, Key, found a text."),
+        ("s3cret-4711", "Roster.Auth: expected an object of Basic, Key, found a string."),
     ]
     for auth, problem in rows:
         with pytest.raises(ConfigError) as caught:

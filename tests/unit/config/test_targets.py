@@ -125,7 +125,7 @@ def test_what_cannot_be_read_does_not_count_as_missing(refused: Refused) -> None
 def test_a_targets_name_is_short_and_plain(refused: Refused) -> None:
     for name in ("Main", "a_b", "", "x" * 33, "a.b"):
         (problem,) = refused(document({name: entry()}))
-        assert problem.endswith(f"expected a name of 1 to 32 of a-z, 0-9 and -, found a text ({json.dumps(name)}).")
+        assert problem.endswith(f"expected a name of 1 to 32 of a-z, 0-9 and -, found a string ({json.dumps(name)}).")
 
 
 def test_a_queue_belongs_to_one_target_and_to_no_answers(refused: Refused) -> None:

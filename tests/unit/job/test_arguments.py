@@ -68,7 +68,7 @@ def test_a_text_or_number_is_a_reply_id_and_passes_unchanged(reply_id: str | flo
 def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
     refused = refusal(["cmd", {}, "t", reply_id])
     assert refused.code == "BadReplyId"
-    assert "Give a text or a number" in (refused.hint or "")
+    assert "Give a string or a number" in (refused.hint or "")
 
 
 def test_a_fifth_element_is_ignored() -> None:
@@ -82,16 +82,16 @@ def test_args_may_be_the_json_text_of_a_list() -> None:
 @rows(("args", "found"), [
     (None, "null"),
     ({}, "an object"),
-    ("x", "a text"),
+    ("x", "a string"),
     (7, "a number"),
     ([], "0 elements: a job needs at least 3"),
     (["cmd"], "1 element: a job needs at least 3"),
     (["cmd", {}], "2 elements: its third element, the token, is missing"),
-    ([5, {}, "t"], "is a number, not a text"),
-    ([None, {}, "t"], "is null, not a text"),
-    ([True, {}, "t"], "is a boolean, not a text"),
-    ([{}, {}, "t"], "is an object, not a text"),
-    ([[], {}, "t"], "is a list, not a text"),
+    ([5, {}, "t"], "is a number, not a string"),
+    ([None, {}, "t"], "is null, not a string"),
+    ([True, {}, "t"], "is a boolean, not a string"),
+    ([{}, {}, "t"], "is an object, not a string"),
+    ([[], {}, "t"], "is a list, not a string"),
     (["cmd", {}, "t", []], "is a list"),
     (["cmd", 5, "t"], "a number"),
     (["cmd", "no json", "t"], "not JSON"),
@@ -191,7 +191,7 @@ def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json)
 def test_a_bare_list_is_refused_where_the_command_takes_none(spec: CommandSpec | None) -> None:
     refused = arguments.name_bare_list(submission(["register", ["john"], "t"]), spec)
     assert isinstance(refused, Reason)
-    assert refused.message.startswith("Entry 1 of the argument list is a text")
+    assert refused.message.startswith("Entry 1 of the argument list is a string")
 
 
 def test_arguments_by_name_pass_through_naming_unchanged() -> None:

@@ -47,7 +47,7 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
     ),
     (
         {"user": "a", "host": "h", "password=hunter2X": "b"},
-        "register has no argument (a text of 17 characters); did you mean password?",
+        "register has no argument (a string of 17 characters); did you mean password?",
     ),
     (
         {"user": "a", "host": "h", "password": "b", "ok_if_exists": True},
@@ -87,7 +87,7 @@ def test_an_argument_that_may_be_left_out_is_left_out_where_its_cell_is_empty() 
 )
 def test_an_object_has_the_types_of_the_catalogue(value: Json, wrong: str) -> None:
     given: dict[str, Json] = {"user": "a", "host": "h", "password": value}
-    assert why("register", given, are_cells=False) == f"password must be a text, not {wrong}."
+    assert why("register", given, are_cells=False) == f"password must be a string, not {wrong}."
     if value != 1:
         assert why("delete_old_users", {"days": value}, are_cells=False) == f"days must be an integer, not {wrong}."
 
@@ -99,7 +99,7 @@ def test_what_is_said_of_a_wrong_value_shows_no_secret() -> None:
     assert "s3cret" not in str(caught.value)
     assert (
         why("delete_old_users", {"days": "soon"})
-        == "delete_old_users: days must be an integer, not a text of 4 characters."
+        == "delete_old_users: days must be an integer, not a string of 4 characters."
     )
 
 

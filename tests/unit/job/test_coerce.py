@@ -48,8 +48,8 @@ def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str
 @rows(("given", "shown", "hint"), [
     ({"days": "3.5"}, 'must be an integer, not "3.5".', "days=30"),
     ({"days": "30 d"}, 'must be an integer, not "30 d".', "days=30"),
-    ({"days": "password=hunter2X"}, "must be an integer, not a text of 17 characters.", "days=30"),
-    ({"days": "x"}, "must be an integer, not a text of 1 character.", "days=30"),
+    ({"days": "password=hunter2X"}, "must be an integer, not a string of 17 characters.", "days=30"),
+    ({"days": "x"}, "must be an integer, not a string of 1 character.", "days=30"),
     ({"pin": "hunter2"}, "must be an integer, not something else.", "pin=30"),
     ({"options": "a"}, "c: options is a list of objects", "options:="),
 ])  # fmt: skip

@@ -68,10 +68,10 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
 
 @rows(("document", "why"), [
     (None, "The roster is null, not an object or a list."),
-    ("a@b.c", "The roster is a text, not an object or a list."),
+    ("a@b.c", "The roster is a string, not an object or a list."),
     ([None], 'Contact 1 of the list has no "jid".'),
     (["a@b.c", {}], 'Contact 2 of the list has no "jid".'),
-    ([{"jid": 7}], "The JID of a contact is a number, not a text."),
+    ([{"jid": 7}], "The JID of a contact is a number, not a string."),
     (["a@b.c", "a@b.c"], "a@b.c appears twice. Each contact may appear once."),
     ({"A@b.c": {}}, "A@b.c is not in lower case. Write a@b.c."),
     ({"a@b.c/d": {}}, "a@b.c/d has a resource. Write a@b.c."),
@@ -81,13 +81,13 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
     ({"a\n@b.c": {}}, "a\\u000a@b.c has the character U+000A, which no address may have."),
     ({"a@b.c": None}, 'a@b.c is null, not an object. For example {"name": "Ann"}, or {}.'),
     ({"a@b.c": True}, 'a@b.c is a boolean, not an object. For example {"name": "Ann"}, or {}.'),
-    ({"a@b.c": {"name": 7}}, "a@b.c has a name that is a number, not a text."),
-    ({"a@b.c": {"name": True}}, "a@b.c has a name that is a boolean, not a text."),
+    ({"a@b.c": {"name": 7}}, "a@b.c has a name that is a number, not a string."),
+    ({"a@b.c": {"name": True}}, "a@b.c has a name that is a boolean, not a string."),
     ({"a@b.c": {"name": "a\x07"}}, "a@b.c has the character U+0007 in its name. Remove it."),
     ({"a@b.c": {"name": "\ufffe"}}, "a@b.c has the character U+FFFE in its name. Remove it."),
     ({"a@b.c": {"name": "\udc80"}}, "a@b.c has the character U+DC80 in its name. Remove it."),
     ({"a@b.c": {"name": "é" * 513}}, "a@b.c has a name of more than 1024 bytes."),
-    ({"a@b.c": {"groups": "Work"}}, 'a@b.c has a text for a group. Groups are a list of names: ["Work"].'),
+    ({"a@b.c": {"groups": "Work"}}, 'a@b.c has a string for a group. Groups are a list of names: ["Work"].'),
     ({"a@b.c": {"groups": [None]}}, 'a@b.c has null for a group. Groups are a list of names: ["Work"].'),
     ({"a@b.c": {"groups": [""]}}, 'a@b.c has an empty text for a group. Groups are a list of names: ["Work"].'),
     (
@@ -174,7 +174,7 @@ def test_a_user_may_be_named_with_the_domain_or_without(text: str, domain: str |
 
 
 @rows(("text", "domain", "why"), [
-    (None, None, "The user is null, not a text."),
+    (None, None, "The user is null, not a string."),
     ("", None, "The empty user has nothing before the @."),
     ("@a.b", None, "@a.b has nothing before the @."),
     ("John", "a.b", "John is not in lower case. Write john."),

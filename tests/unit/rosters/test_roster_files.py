@@ -86,7 +86,7 @@ def test_a_user_may_be_in_a_file_of_whole_rosters_once() -> None:
         {},
         (
             RefusedRoster("john", "john appears twice; the first is in line 1.", 3),
-            RefusedRoster("7", "The user is a number, not a text.", 4),
+            RefusedRoster("7", "The user is a number, not a string.", 4),
             RefusedRoster(
                 "",
                 "This line is not an object with exactly user and contacts. For example "

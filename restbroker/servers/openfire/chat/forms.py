@@ -136,12 +136,12 @@ STATE: Final = choice(
     "one of composing, paused, active, inactive and gone", "composing", "paused", "active", "inactive", "gone"
 )._replace(convert=_unquote)
 EITHER: Final = Form(
-    'a text, or an object such as {"body": "Hello"}', lambda value: isinstance(value, str | dict), "any"
+    'a string, or an object such as {"body": "Hello"}', lambda value: isinstance(value, str | dict), "any"
 )
-SCALAR: Final = Form("a text, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
+SCALAR: Final = Form("a string, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
 FILLED: Final = SCALAR._replace(convert=forms.FILLED.convert, nonempty=True)
 """A text that is not empty, or another value."""
-TEXTS: Final = table.TEXTS._replace(expected="a list of texts, or one with commas,", convert=_split)
+TEXTS: Final = table.TEXTS._replace(expected="a list of strings, or one with commas,", convert=_split)
 NEW_GROUP: Final = limit_length(LONGEST_GROUP, SEGMENT)
 """A group in a path, which the command may create."""
 GROUPS: Final = list_form(GROUP, TEXTS)

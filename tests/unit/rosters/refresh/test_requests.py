@@ -149,7 +149,7 @@ def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
 
 def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them() -> None:
     reason = refusal("set_roster", user="john", contacts='{"ann@example.org": {}}')
-    assert reason.message == "The roster is a text, not an object or a list."
+    assert reason.message == "The roster is a string, not an object or a list."
     assert "contacts:='{" in str(reason.hint)
 
 

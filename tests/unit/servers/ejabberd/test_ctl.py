@@ -111,7 +111,7 @@ def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothin
         ("nonsense", "Error: unknown command 'nonsense'. Did you mean 'compile'?\n"),
         ("register a", "Error: the command 'register' requires 2 more argument.\n"),
         ("register a b c d", "Error: the command 'register' requires 1 less argument.\n"),
-        ("delete_old_users many", "Error: delete_old_users: days must be an integer, not a text of 4 characters.\n"),
+        ("delete_old_users many", "Error: delete_old_users: days must be an integer, not a string of 4 characters.\n"),
     ]
     for line, text in rows:
         found = DIALECT.read(OLD, shlex.split(line), None)

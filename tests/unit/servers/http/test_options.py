@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
         ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
         ({"Commands": {"a": {"Success": [200, "5xx"]}}}, "Commands.a.Retry: has a status that is in Success too."),
         ({"Commands": {"a": {"Headers": {"content-LENGTH": "1"}}}}, "Commands.a.Headers.content-LENGTH: is a header"),
-        ({"Commands": {"a": {}}, "Headers": {"X": "a\r\nHost: b"}}, "Headers.X: expected a text without line breaks"),
+        ({"Commands": {"a": {}}, "Headers": {"X": "a\r\nHost: b"}}, "Headers.X: expected a string without line breaks"),
         ({"Commands": {"a": {}}, "Headers": {"X": {"Env": "NONE"}}}, "Headers.X: names the variable NONE, which is"),
         ({"Commands": {"a": {}}, "Headers": {"X": {"File": "none"}}}, "Headers.X: The secret file"),
         ({"Commands": {"a": {}}, "Probe": {"Path": "x/{y}"}}, "Probe.Path: has an argument; a probe has none."),

@@ -62,7 +62,7 @@ def test_these_are_taken() -> None:
 def test_these_are_not() -> None:
     rows: list[tuple[str, Any, str]] = [
         ("String!", None, "missing"),
-        ("String!", 1, "a number, where a text is needed"),
+        ("String!", 1, "a number, where a string is needed"),
         ("String", "\ud800", "a string, but not whole characters only"),
         ("Int!", 2**31, "a number, but not a whole number of 32 bits"),
         ("Int!", True, "a boolean, where a whole number of 32 bits is needed"),
@@ -72,7 +72,7 @@ def test_these_are_not() -> None:
         ("NonEmptyString!", "", "a string, but not a string that is not empty"),
         ("FullJID!", "a@b", "a string, but not a JID with a resource"),
         ("NodeName!", "host", "a string, but not a node's name such as mongooseim@host"),
-        ("Boolean!", "true", "a text, where true or false is needed"),
+        ("Boolean!", "true", "a string, where true or false is needed"),
         ("JID!", "a b@localhost", "a string, but not a JID such as alice@example.org"),
         ("BareJID!", "a@b/c", "a string, but not a JID without a resource"),
         ("UserName!", "a@b", "a string, but not a user's name, without a domain"),
@@ -80,8 +80,8 @@ def test_these_are_not() -> None:
         ("DateTime!", "yesterday", "a string, but not a time such as 2030-01-31T08:00:00Z"),
         ("XmlElement!", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "a string, but not an XML element"),
         ("MUCAffiliation!", "owner", "a string, but not one of OWNER, ADMIN, MEMBER, OUTCAST, NONE"),
-        ("[JID!]!", "a@b", "a text, where a list is needed"),
-        ("ContactInput!", "a@b", "a text, where an object is needed"),
+        ("[JID!]!", "a@b", "a string, where a list is needed"),
+        ("ContactInput!", "a@b", "a string, where an object is needed"),
     ]
     assert [(row, told) for row in rows if (told := why(*row[:2])) != row[2]] == []
 
@@ -100,7 +100,7 @@ def test_the_place_inside_is_named() -> None:
     for kind, value, told in rows:
         with pytest.raises(InvalidArguments) as caught:
             check({"it": value}, {"it": type_of(kind)}, "op")
-        assert str(caught.value) == (told or 'the argument "it.email[1].userId" is a number, where a text is needed')
+        assert str(caught.value) == (told or 'the argument "it.email[1].userId" is a number, where a string is needed')
 
 
 def test_an_argument_that_there_is_not_is_named_with_what_was_meant() -> None:

@@ -174,7 +174,7 @@ def test_a_refusal_of_mod_rest_is_shown_by_its_text_with_what_to_do() -> None:
         assert other.message == "Status 403: Not authorized to send stanza with requested 'from'", version
         assert "needs its own target" in other.hint, version
         bare = reason_of(_of_step(version, "refused", 401))
-        assert bare.message == "The server answered with status 401 without a text.", version
+        assert bare.message == "The server answered with status 401 and no text.", version
 
 
 def test_a_refused_ad_hoc_command_says_what_it_lacks() -> None:
