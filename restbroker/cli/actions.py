@@ -252,7 +252,7 @@ def _conclude(last: Progress, jids: Sequence[str], action: Action, how: ActOptio
     became = None
     if follow is not None and jids:
         if last.done > len(jids):
-            output.say(f"note: the first {output.jobs(len(jids))} of them are followed.")
+            output.say(f"note: only the first {output.jobs(len(jids))} will be followed.")
         became = follow(last, jids)
         action_result.print_result(became, how.wait_s or 0.0)
     if how.as_json:

@@ -18,6 +18,7 @@ from restbroker.console.options import JsonOption, OneTargetOption
 from restbroker.console.order import Signatures, has_command
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
+from restbroker.job.endpoint import either
 from restbroker.job.json_types import Json
 from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
@@ -61,7 +62,7 @@ def commands(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help=f"The kind of server:  {', '.join(registry.KINDS)}.",
+            help=f"The kind of server: {', '.join(registry.KINDS)}.",
             autocompletion=completion.kinds,
         ),
     ] = None,
@@ -100,7 +101,7 @@ def commands(
     if json:
         output.as_json([_as_json(spec) for spec in chosen])
         return
-    rows = [(spec.name, " ".join(a.name for a in spec.arguments), " ".join(sorted(spec.tags))) for spec in chosen]
+    rows = [(spec.name, " ".join(_names(spec)), " ".join(sorted(spec.tags))) for spec in chosen]
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
 
 
@@ -165,7 +166,7 @@ def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | N
             raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", instead)
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"`{listing}` lists them all."
+        hint = f"Did you mean {either(near)}?" if near else f"`{listing}` lists them all."
         others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
         if others and target is None:
             hint = f"A target of the kind {' or '.join(others)} has it (--kind)."
@@ -175,27 +176,43 @@ def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | N
     return spec
 
 
+def _names(spec: CommandSpec) -> list[str]:
+    return ["user"] * spec.fills_user + ["host"] * spec.fills_host + [argument.name for argument in spec.arguments]
+
+
 def _show(spec: CommandSpec, *, as_json: bool) -> None:
     if as_json:
         output.as_json(_as_json(spec))
         return
-    filled = ", ".join(["user"] * spec.fills_user + ["host"] * spec.fills_host)
     facts = [
         ("command", spec.name),
         *(("argument", _argument(argument)) for argument in spec.arguments),
-        *([("argument", f"{filled}: filled in where missing")] if filled else []),
+        *([("argument", "user: string, needed if the login is an administrator")] if spec.fills_user else []),
+        *([("argument", "host: string, filled in where missing")] if spec.fills_host else []),
         *([("argument", "any other")] if spec.takes_more else []),
         (
             "result",
             _RESULTS.get(spec.result, spec.result) + (" (a secret: never logged)" if spec.secret_result else ""),
         ),
         ("again", _REPEATS[spec.repeat]),
+        ("example", _example(spec)),
         ("tags", " ".join(sorted(spec.tags))),
         *([("allowed by", f'"{DANGEROUS}{spec.name}" in a token\'s Allow, not by "*"')] if _is_dangerous(spec) else []),
         *([("time-out", duration_text(spec.timeout_s))] if spec.timeout_s is not None else []),
         *([("since", spec.since)] if spec.since is not None else []),
     ]
     output.table(("", ""), facts)
+
+
+def _example(spec: CommandSpec) -> str:
+    """Return a command line with all arguments that are needed, in capitals what the person has to write."""
+    needed = [argument for argument in spec.arguments if not argument.optional]
+    words = ["user=USER"] * spec.fills_user
+    for argument in needed:
+        value = "@FILE" if argument.secret else argument.name.upper()
+        is_json = argument.type == "any" or argument.element == "object"
+        words.append(f"{argument.name}:=JSON" if is_json else f"{argument.name}={value}")
+    return " ".join(["restbroker enqueue --wait", spec.name, *words])
 
 
 def _is_dangerous(spec: CommandSpec) -> bool:

@@ -74,7 +74,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
         raise UsageError(str(bad), "Nothing was written.") from bad
     _write(path, planned)
     code = _offer_test(path) if ask else None
-    _print_next_steps(path, answers, is_tested=code is Exit.OK)
+    _print_next_steps(path, answers, tested=code)
     if code:
         raise typer.Exit(code)
 
@@ -273,12 +273,13 @@ def _offer_test(path: Path) -> Exit | None:
     return report(path, as_json=False)
 
 
-def _print_next_steps(path: Path, answers: Answers, *, is_tested: bool) -> None:
+def _print_next_steps(path: Path, answers: Answers, *, tested: Exit | None) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
-    check = "" if is_tested else f"  restbroker check{where}            test everything\n"
+    check = "" if tested is Exit.OK else f"  restbroker check{where}            test everything\n"
+    first_of_all = "What to do next" if tested in (None, Exit.OK) else "Correct the problems above. Then"
     output.say(
-        "What to do next:\n"
+        f"{first_of_all}:\n"
         f"{check}"
         f"  restbroker check --suggest{where}  the lines that the server's own file needs\n"
         f"  restbroker run{where}              serve the queue {answers.queue}\n"

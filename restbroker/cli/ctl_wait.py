@@ -56,7 +56,7 @@ def answer(
     try:
         details = _wait(client, order.queue, jid, timeout_s, is_explained=found is None)
     except KeyboardInterrupt:
-        output.say(f"still queued: {jid}")
+        output.say(f"The job {jid} was queued and goes on. `restbroker explain {jid}` says where it is.")
         raise typer.Exit(128 + signal.SIGINT) from None
     except (StoreUnavailable, StoreRefused) as error:
         output.say(f"The job {jid} was queued: do not run it again. restbroker cannot wait for its answer.\n{error}")

@@ -179,7 +179,7 @@ def _split_words(words: Sequence[str], *, is_named: bool) -> tuple[list[str], ar
         return [], arguments.read(words)
     if not words or arguments.is_assignment(words[0]):
         raise UsageError(
-            "Name the jobs in exactly one way.",
+            "Say which jobs, in exactly one way.",
             "Give a job id before the arguments, or --where CONDITION, --group ID, or --all.",
         )
     return [words[0]], arguments.read(words[1:])

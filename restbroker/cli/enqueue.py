@@ -6,12 +6,13 @@ the command line has a mistake in it.
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import attrs
 import typer
@@ -110,6 +111,8 @@ _OF_EACH_ROW = "-"
 """Stands for the keys of a file's rows."""
 _ANSWER_S = 2.0
 """How many seconds behind its expiry a job's answer may come, or say that it expired."""
+_DEAD: Final = frozenset({"rejected", "failed", "uncertain", "cancelled"})
+"""Outcomes after which a job of this command is in the dead set: it never has `"dead": false`."""
 _PATIENCE_S = 2.0
 """How many seconds to print nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 
@@ -346,7 +349,7 @@ def _push(
                 client=client, settings=settings, place=place, jid=jid, expires_at_s=expires_at_s, as_json=as_json
             )
             details = waiting.answer(timeout_s, is_explained=told)
-            _print_answer(details, as_json=as_json)
+            _print_answer(jid, details, as_json=as_json)
 
 
 def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
@@ -399,7 +402,7 @@ class _AnswerWait:
                 return details
             then = self._state()
         except KeyboardInterrupt:
-            output.say(f"still queued: {self.jid}")
+            output.say(f"The job {self.jid} was queued and goes on. `restbroker explain {self.jid}` says where it is.")
             raise typer.Exit(128 + signal.SIGINT) from None
         except (StoreUnavailable, StoreRefused) as error:
             # Anyone who saw this error only would push the job again.
@@ -421,7 +424,7 @@ class _AnswerWait:
         from restbroker.cli import unanswered
 
         if self.expires_at_s is not None and time.time() >= self.expires_at_s:
-            return "it has expired and will not be sent"
+            return unanswered.look_up(self.client, self.settings, self.jid, is_expired=True)
         queue, _ = self.place
         found, paused = find_process_if_known(self.client, queue), pause_of(self.client, *self.place)
         once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
@@ -452,13 +455,15 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, is_explaine
             return None
 
 
-def _print_answer(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
+def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
     """Print the answer, or everything that is known of it, and end with its exit code."""
     error = details.get("error")
     if as_json:
         output.as_json(details)
     elif error is None:
         output.data(_plain(details))
+        if details.get("outcome") == "negative" and sys.stdout.isatty():
+            output.say("note: The server's answer is no.")
     if str(details.get("note")).startswith("already done"):
         output.say("note: it was done before; this counts as done.")
     code = error.get("code") if isinstance(error, Mapping) else None
@@ -466,6 +471,8 @@ def _print_answer(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
         parts = (f"{code}: {error.get('message')}", error.get("cure"))
         output.say("\n".join(str(part) for part in parts if part))
     outcome = details.get("outcome")
+    if outcome in _DEAD:
+        output.say(f"The job {jid} is dead. `restbroker explain {jid}` says what you can do.")
     if outcome == "delivered":
         raise typer.Exit(Exit.OK)
     raise typer.Exit(no(str(outcome), str(code)))

@@ -17,7 +17,9 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
 from restbroker.operate.names import require
 
-app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="Watch events from servers.")
+app = typer.Typer(
+    cls=Verbs, add_completion=False, no_args_is_help=True, help="Show events from servers as they become jobs."
+)
 
 _LOOK_EVERY_S: Final = 0.25
 SourceOption = Annotated[
@@ -34,7 +36,7 @@ SourceOption = Annotated[
 
 @app.callback()
 def events() -> None:
-    """Watch events from servers."""
+    """Show events from servers as they become jobs."""
 
 
 @app.command()

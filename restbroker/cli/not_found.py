@@ -16,7 +16,7 @@ from restbroker.operate.not_found import HistoryExtent, NotFound, UnservedQueue
 def print_not_found(timeline: Timeline, found: NotFound) -> None:
     """Print the places that were searched, and where the job may be; `timeline` has neither a place nor an end."""
     rows = [(one.label, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
-    output.table(("LOOKED THROUGH", "JOBS"), rows)
+    output.table(("SEARCHED", "JOBS"), rows)
     for line in _lines(timeline, found):
         output.say(line)
 
@@ -26,8 +26,8 @@ def _lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
         yield f"The job {timeline.jid} was not found. Not every place was searched to the end: it may still be in one."
     elif not timeline.refused:
         yield (
-            f"The job {timeline.jid} is in none of these: it was delivered, it was deleted, it failed and its own"
-            ' "dead": false discarded it, or it was never pushed here.'
+            f"The job {timeline.jid} is in none of these places: it was delivered or deleted, it expired, it was a"
+            ' duplicate, it failed and its own "dead": false discarded it, or it was never pushed here.'
         )
     yield from (line for queue in found.unserved for line in _unserved_text(queue))
     if found.namespaces:

@@ -188,7 +188,7 @@ def _act(settings: Config, meant: _Selection, action: Action, *, dry_run: bool, 
     where = selection.conditions(typed, "dead", knows)
     if bool(where) == meant.everything:
         raise UsageError(
-            "Name the jobs in exactly one way.",
+            "Say which jobs, in exactly one way.",
             "Give --where CONDITION (--since, --older-than), or --all; --limit may be added to both.",
         )
     with open_store(settings) as client:

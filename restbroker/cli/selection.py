@@ -94,7 +94,7 @@ def selection_of(
     where = conditions(typed, zset, known)
     if [bool(jids), bool(where), everything].count(True) != 1:
         raise UsageError(
-            "Name the jobs in exactly one way.",
+            "Say which jobs, in exactly one way.",
             "Give job ids, or --where CONDITION (--since, --until, --older-than, --newer-than), or --all.",
         )
     return Selection(tuple(jids or ()), where)

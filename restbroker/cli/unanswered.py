@@ -16,18 +16,28 @@ from restbroker.store.client import Client
 
 _LIMITS: Final = SearchLimits(seconds=2.0, jobs=2000, ends=2000, copies=1, notes=1)
 _UNKNOWN: Final = "it is queued, in progress, or waits for its next try"
+_EXPIRED: Final = "it expired and will not be sent any more. If it is still wanted, push it again with a later --expire"
 
 
-def look_up(client: Client, settings: Config, jid: str, once: str = "") -> str:
-    """Search for the job and return what is true of it, as the second half of a sentence; `once` as in `state_text`."""
+def look_up(client: Client, settings: Config, jid: str, once: str = "", *, is_expired: bool = False) -> str:
+    """Search for the job and return what is true of it, as the second half of a sentence.
+
+    `once` and `is_expired` are as in `state_text`.
+    """
     try:
-        return state_text(explain(client, jid, context_of(settings), _LIMITS), once)
+        return state_text(explain(client, jid, context_of(settings), _LIMITS), once, is_expired=is_expired)
     except (StoreUnavailable, StoreRefused):
         return _UNKNOWN
 
 
-def state_text(timeline: Timeline, once: str = "") -> str:
-    """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed"."""
+def state_text(timeline: Timeline, once: str = "", *, is_expired: bool = False) -> str:
+    """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed".
+
+    `is_expired`: its time is over, so that it is not sent any more.
+    """
+    unsent = not timeline.locations or timeline.locations[0].kind in ("queue", "retry", "schedule")
+    if is_expired and unsent and not (timeline.ends or timeline.unseen or timeline.refused):
+        return _EXPIRED
     if not timeline.locations:
         if timeline.ends:
             return f"it has ended meanwhile ({timeline.ends[0].ending.outcome})"

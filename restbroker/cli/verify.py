@@ -99,6 +99,6 @@ def _outcome(result: Result) -> str:
     if result.is_tested:
         return "Every promise was kept."
     return (
-        "NOTHING WAS TESTED: no fault hit a job (bound 0).\nRun it again with more jobs (--jobs): all may have "
+        "NOTHING WAS TESTED: no fault hit a job.\nRun it again with more jobs (--jobs): all may have "
         "finished before the first fault."
     )

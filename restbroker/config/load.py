@@ -61,7 +61,7 @@ def load(
     written = converter.read(Config, canonical_members(Config, given, "", problems), problems)
     config = written.check(given, problems)
     if problems.problems:
-        raise _unusable(problems.problems, collected.path)
+        raise _unusable(problems, collected.path)
     return LoadedConfig(config, tuple(problems.notes), collected.path)
 
 
@@ -109,7 +109,9 @@ def _override(given: dict[str, Json], above: Mapping[str, Json]) -> None:
     given.update(above)
 
 
-def _unusable(problems: list[str], path: Path | None) -> ConfigError:
+def _unusable(found: Problems, path: Path | None) -> ConfigError:
     place = "The configuration from the environment" if path is None else str(path)
-    lines = "".join(f"\n  {problem}" for problem in problems)
-    return ConfigError(f"{place} cannot be used:{lines}", "`restbroker config schema` describes every key.")
+    lines = "".join(f"\n  {problem}" for problem in found.problems)
+    is_of_keys = len(found.problems) > found.of_secret_files
+    hint = "`restbroker config schema` describes every key." if is_of_keys else None
+    return ConfigError(f"{place} cannot be used:{lines}", hint)

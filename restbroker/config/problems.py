@@ -58,6 +58,8 @@ class Problems:
     misnamed: set[str] = attrs.field(factory=set)
     """Places of objects in which a member has a name that is not allowed."""
     notes: list[Notice] = attrs.field(factory=list)
+    of_secret_files: int = 0
+    """How many problems are of files with secrets, of which no description of the keys says more."""
 
     def refuse(self, place: str, text: str, *others: str) -> None:
         """Add the problem `text` at `place`, e.g. `Targets.a.Queues[1]`, and leave the place out of further checks.
@@ -132,13 +134,19 @@ class Problems:
             text = secret.reveal()
         except ConfigError as error:
             is_missing = os.strerror(errno.ENOENT) in error.message
-            makes = f" `{maker}` makes one." if maker and is_missing else ""
-            self.refuse(f"{place}File", f"{error.message}{makes}")
+            hint = f"`{maker}` makes one." if maker and is_missing else error.hint
+            self._refuse_file(f"{place}File", f"{error.message} {hint or ''}".rstrip())
             return None
         if not text.strip() or not is_plain(text):
-            self.refuse(f"{place}File", f"{without_logins(str(secret.path))} must hold one line that is not empty.")
+            self._refuse_file(
+                f"{place}File", f"{without_logins(str(secret.path))} must hold one line that is not empty."
+            )
             return None
         return secret
+
+    def _refuse_file(self, place: str, text: str) -> None:
+        self.of_secret_files += not self.is_wrong(place)
+        self.refuse(place, text)
 
 
 def at(place: str, part: str) -> str:

@@ -69,7 +69,7 @@ def setup(answers: Answers, stem: str, token: str) -> Setup:
         place = of_login
         secrets[place] = answers.password
     document |= _flat(answers, place) if answers.kind == FLAT else _target(answers, place)
-    return Setup(document | {"Stats": answers.stats}, secrets)
+    return Setup(document | {"History": "24h", "Stats": answers.stats}, secrets)
 
 
 def _flat(answers: Answers, password: str | None) -> dict[str, Json]:

@@ -42,7 +42,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     Exit.STORE: "Redis cannot be reached.",
     Exit.REFUSED: "The token, or the login at the server, was not accepted.",
     Exit.TARGET: "The server cannot be reached.",
-    Exit.WAITING: "No answer in time: the job is queued or running. Do not push it again.",
+    Exit.WAITING: "No answer in time: the job is queued or running; do not push it again, unless it expired.",
     Exit.PARTLY: "Some of several actions failed.",
     Exit.OUTPUT: "stdout cannot be written; the action may have been done.",
     128 + signal.SIGINT: "Ended by Ctrl-C; queued jobs stay queued.",

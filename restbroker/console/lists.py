@@ -49,9 +49,10 @@ class Verbs(Group):
         """Return what click returns; raise `UsageError` if there is no such verb."""
         verbs = self.list_commands(ctx)
         if args[0] not in verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from restbroker.operate.names import require
+            from restbroker.errors import UsageError
+            from restbroker.operate.names import suggestion
 
-            require(f"{ctx.command_path} command", args[0], verbs)
+            raise UsageError(f"`{ctx.command_path}` has no command {args[0]!r}.", suggestion(args[0], verbs))
         return super().resolve_command(ctx, args)
 
 

@@ -66,7 +66,7 @@ def join_command_words(targets: Sequence[Target], command: str, words: Sequence[
         return written, left
     known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
     if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
-        raise UsageError(f"There is no command {written!r}; did you mean {' or '.join(near)}?", arguments.HOW)
+        raise UsageError(f"There is no command {written!r}; did you mean {endpoint.either(near)}?", arguments.HOW)
     return command, words
 
 
@@ -150,7 +150,7 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
         raise UsageError(f"The target {target.name} has no command {name}.", instead)
     near = get_close_matches(name, sorted({known for one in catalogues for known in one.commands}), n=3)
     if near or newest.is_whole:
-        meant = f"; did you mean {' or '.join(near)}?" if near else "."
+        meant = f"; did you mean {endpoint.either(near)}?" if near else "."
         known = f"`restbroker commands --target {target.name}` lists them all."
         hint = known if newest.is_whole else "If you mean exactly this name, add --any."
         raise UsageError(f"There is no command {name!r}{meant}", hint)
@@ -246,7 +246,9 @@ def _note_addresses(spec: CommandSpec, values: Mapping[str, Json], default_host:
             continue
         if value and not {"@", "."} & {*value} and value not in ("localhost", default_host):
             account = f"NAME@{default_host or 'HOST'}"
-            output.say(f"note: {name} is a domain, as it has no @ and no dot; an account's address is {account}.")
+            output.say(
+                f"note: {name} has no @ and no dot: servers take it for a domain. An account's address is {account}."
+            )
 
 
 def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
@@ -268,7 +270,7 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
         if instead := catalogue.unavailable.get(word):
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
     near = get_close_matches(word, sorted(known), n=3)
-    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    meant = f"; did you mean {endpoint.either(near)}?" if near else "."
     if all(catalogue.is_whole for one in catalogues.values() for catalogue in one):
         hint = f"`restbroker commands --target NAME` lists those of each: {names}."
     else:

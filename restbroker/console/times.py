@@ -32,7 +32,7 @@ def at_s(delay: str | None, at: str | None) -> float | None:
         moment_s = datetime.fromisoformat(at).timestamp()
     except (ValueError, OverflowError) as error:
         hint = "Write it as 2030-01-31T08:00+01:00; without a zone it is in this machine's time zone."
-        raise UsageError("--at takes an ISO time.", hint) from error
+        raise UsageError(f"--at takes an ISO time, not {at[:60]!r}.", hint) from error
     return moment_s
 
 

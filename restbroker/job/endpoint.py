@@ -4,7 +4,7 @@ Always holds: an endpoint that passes can be appended to a target's path without
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -71,6 +71,11 @@ def kind_of(value: Json) -> str:
             return "an object"
         case _:
             return "a list"
+
+
+def either(names: Sequence[str]) -> str:
+    """Return the names as a person lists them: `a, b or c`."""
+    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def quote(text: str) -> str:

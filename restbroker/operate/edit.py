@@ -345,7 +345,7 @@ def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | 
 
 def _unknown_name(target: Target, name: str, known: list[str], instead: str | None) -> str:
     near = get_close_matches(name, known, n=3)
-    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    meant = f"; did you mean {endpoint.either(near)}?" if near else "."
     lists = f"`restbroker commands --target {target.name}` lists them; --any takes the name as it is."
     return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
 

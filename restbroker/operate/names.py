@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from restbroker.errors import UsageError
+from restbroker.job.endpoint import either
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
@@ -18,10 +19,14 @@ _ALIKE = 0.7
 
 def require(kind: str, name: str, known: Collection[str]) -> None:
     """Raise `UsageError` with the nearest known name unless `name` is known."""
-    if name in known:
-        return
+    if name not in known:
+        raise UsageError(f"There is no {kind} {name!r}.", suggestion(name, known))
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return a sentence with the known names that are most similar, or with all known ones if none is."""
     near = get_close_matches(name, sorted(known), n=3)
-    raise UsageError(f"There is no {kind} {name!r}.", f"Did you mean {' or '.join(near)}?" if near else _join(known))
+    return f"Did you mean {either(near)}?" if near else _join(known)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -43,7 +43,7 @@ _CONDITION: Final = re.compile(r"\s*[\w.-]{1,100}\s*[=!~<>]")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
-_SOUGHT: Final = "Give a text, a condition such as user=bob, or both; all must hold."
+_SOUGHT: Final = "Give text, a condition such as user=bob, or both; all must hold."
 _SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """Examples as the command line takes them."""

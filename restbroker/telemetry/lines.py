@@ -21,8 +21,8 @@ _KEEPS_TRYING = (
 _MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could have started."
 
 _REWRITE = (
-    "restbroker asked Redis to rewrite its append-only file (once after each start of Redis), so that a script that "
-    "a power loss cut off is not half applied."
+    "restbroker asked Redis to rewrite its append-only file (once after each start of Redis), so that "
+    "a power loss cannot leave one of its scripts half done."
 )
 
 _FENCED = (

@@ -85,7 +85,7 @@ def test_what_reads_no_configuration_may_have_one_in_front() -> None:
         for config in (["--config", "none.json"], ["--config=none.json"]):
             done = run([*config, *words])
             assert (done.returncode, done.stdout, done.stderr) == (0, plain.stdout, plain.stderr), (config, words)
-    assert "There is no restbroker token command 'create'." in run(["--config", "none.json", "token", "create"]).stderr
+    assert "`restbroker token` has no command 'create'." in run(["--config", "none.json", "token", "create"]).stderr
 
 
 def test_an_option_before_a_command_that_has_it_not_is_refused_by_that_command() -> None:

@@ -178,6 +178,7 @@ def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories
     assert "Others on this machine can see a password on the command line" in done.stderr
     document = json.loads((tmp_path / "env.json").read_text())
     assert (document["RedisURL"], document["Stats"]) == ("redis://127.0.0.1:6379/3", True)
+    assert document["History"] == "24h"  # otherwise `explain` finds nothing of the first job that was done
     assert "hunter2" not in json.dumps(document) + done.stderr
     config = load(tmp_path / "env.json", {}, {}, registry.kinds(), sources.kinds()).config
     assert config.redis_password is not None

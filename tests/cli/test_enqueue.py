@@ -200,6 +200,9 @@ def test_the_exit_code_tells_how_the_command_went(place: Path, store: Client) ->
         found, output = answered(place, store, details(outcome, "1", error))
         assert found == exit_code
         assert code is None or f"{code}: It is so.\nDo this." in output
+        assert (outcome in ("uncertain", "rejected")) == (
+            re.search(r"The job \w+ is dead\. `restbroker explain", output) is not None
+        )
 
 
 def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, store: Client) -> None:
@@ -213,7 +216,10 @@ def test_a_job_that_expired_unanswered_is_not_said_to_be_done_later(shell: Shell
     done = shell("enqueue", "status", "--expire", "100ms", "--wait", "--timeout", "60s")
     assert done.returncode == 6
     assert "is not done after 2.1 s" in done.stderr
-    assert "it has expired and will not be sent" in done.stderr
+    assert (
+        "it expired and will not be sent any more. If it is still wanted, push it again with a later --expire.\n"
+        in done.stderr
+    )
     assert "will be tried" not in done.stderr
     explained = shell("explain", str(job(store)["jid"]))
     assert "It expired at" in explained.stdout + explained.stderr
@@ -295,7 +301,7 @@ def test_ctrl_c_while_waiting_says_that_the_job_is_still_queued(place: Path, sto
         until(lambda: b"cmd=blpop" in cast("bytes", store.command("CLIENT", "LIST")), "it waits")
         process.signal(signal.SIGINT)
         assert process.wait() == 130
-        assert process.output().endswith(f"still queued: {job(store)['jid']}\n")
+        assert process.output().endswith("`restbroker explain " + job(store)["jid"] + "` says where it is.\n")
 
 
 def test_a_job_that_would_be_too_large_is_not_pushed(shell: Shell, store: Client, place: Path) -> None:

@@ -24,7 +24,7 @@ def test_it_says_where_it_looked_and_through_how_many_jobs(shell: Shell, store: 
     assert rows["in progress in 1 process"] == "0"
     assert rows["the retry set"] == rows["the schedule set"] == rows["copies of dead jobs"] == "0"
     assert rows["the queue rest"] == "2"
-    assert "The job lost is in none of these: it was delivered" in done.stderr
+    assert "The job lost is in none of these places: it was delivered or deleted, it expired, " in done.stderr
 
 
 def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(shell: Shell, store: Client) -> None:

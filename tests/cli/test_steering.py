@@ -92,7 +92,7 @@ def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store:
     assert "user: alice → bob" in refused.stderr
     assert "Edit 1 job of the queue rest? This needs your confirmation, but stdin is not a terminal." in refused.stderr
     for wrong, told in (
-        (("user=bob",), "the jobs in exactly one way"),
+        (("user=bob",), "which jobs, in exactly one way"),
         (("--all",), "nothing to change"),
         (("user=bob", "--unset", "user", "--all"), "and removed"),
     ):
@@ -109,8 +109,8 @@ def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(she
     push(store, 2)
     queues.push(store, "mailers", [b"{}"])
     for arguments, words in [
-        (("delete", "rest", "--yes"), "the jobs in exactly one way"),
-        (("delete", "rest", "--yes", "--all", "--where", "jid = j1"), "the jobs in exactly one way"),
+        (("delete", "rest", "--yes"), "which jobs, in exactly one way"),
+        (("delete", "rest", "--yes", "--all", "--where", "jid = j1"), "which jobs, in exactly one way"),
         (("delete", "rset", "--yes", "--all"), "Did you mean rest?"),
         (("delete", "mailers", "--yes", "--all"), "--foreign-queues"),
         (("move", "rest", "--to", "mailers", "--yes", "--all"), "--foreign-queues"),

@@ -130,7 +130,7 @@ REDIS: Final = Table(
             "with Sentinel: the master accepts writes that no replica has ([failover.md](failover.md))",
             "set `min-replicas-to-write 1` in `redis.conf`",
         ),
-        "DiskFailed": Row("the last attempt to save failed", "check Redis' log and its disk space"),
+        "DiskFailed": Row("the last save failed", "check Redis' log and its disk space"),
         "Eviction": Row(
             "at `maxmemory`, this policy removes keys, with `allkeys-…` whole queues",
             "set `maxmemory-policy noeviction`",

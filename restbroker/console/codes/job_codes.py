@@ -285,7 +285,7 @@ NO_JOBS: Final = Table(
         "TlsRefused": Row("Its certificate is not accepted.", "Correct the certificate or the host name."),
         "TargetUnwell": Row("It answers but does not work.", "See its log."),
         "TargetDenied": Row(
-            "The probe is refused.",
+            "The server refuses restbroker's probe: its login is wrong, or lacks a right.",
             "Correct the target's login or URL, or the login's rights on the server; `restbroker check` names the key.",
         ),
         "PluginDisabled": Row("Openfire: 403; its plugin is switched off.", "Switch it on."),

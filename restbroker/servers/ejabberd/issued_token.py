@@ -26,8 +26,8 @@ SCOPE: Final = "ejabberd:admin"
 LIFE_S: Final = 3600
 """How many seconds a token lives: few, since ejabberd keeps it in its database until then, no matter who has it."""
 UNSET_ACCESS: Final = (
-    "ejabberd also says badpass while `oauth_access` in ejabberd.yml names no access rule that allows the account "
-    "tokens, as by default. Set it, then reload ejabberd."
+    "`oauth_access` in ejabberd.yml must allow the account tokens; by default it allows no one, and ejabberd then says "
+    "badpass. Set it, then reload ejabberd."
 )
 """What `badpass` may mean, and certainly means once the server has accepted the password."""
 RENEW_AFTER: Final = 0.75

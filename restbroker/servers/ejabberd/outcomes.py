@@ -32,6 +32,10 @@ _ANSWER_BY_CODE: Final = command_facts.QUESTIONS | command_facts.FAIL_BY_RESULT
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 _CHECK_LOG: Final = "See ejabberd's log."
+_CRASHED: Final = (
+    "This often means a wrong argument; otherwise see ejabberd's log. "
+    f"The job is tried at most {INTERNAL_ERROR_ATTEMPTS} times."
+)
 _UNKNOWN: Final = ("40", "44")
 _FAILED: Final = ("0", "10001")
 """The codes of a command that said itself that it failed."""
@@ -249,7 +253,7 @@ def _server_error(call: Call, answer: Answer) -> Outcome:
             hint = f"Correct the arguments; `ejabberdctl {name}` on ejabberd's machine says what is wrong with them."
             return answer.reject("Refused", hint)
         # A crash through bad arguments and a busy room's time-out look the same.
-        return answer.defer("ServerError", _CHECK_LOG, max_attempts=INTERNAL_ERROR_ATTEMPTS)
+        return answer.defer("ServerError", _CRASHED, max_attempts=INTERNAL_ERROR_ATTEMPTS)
     return ladder(answer, _RUNGS)
 
 

@@ -54,7 +54,7 @@ def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near() -> 
             [PROSODY, ROSTERS],
             "ad_contact",
             (
-                "No target is known to have a command 'ad_contact'; did you mean add_contact or rename_contact or"
+                "No target is known to have a command 'ad_contact'; did you mean add_contact, rename_contact or"
                 " remove_contact?"
             ),
             "`restbroker commands --target NAME` lists those of each: chat, rosters.",
@@ -158,7 +158,7 @@ def test_an_address_that_is_a_bare_name_is_noted(capsys: pytest.CaptureFixture[s
     signatures = signatures_of(PROSODY, None, "message", any_command=False)
     for to, noted in (("john", True), ("john@h", False), ("a.org", False), ("localhost", False), ("intern", False)):
         fit_arguments(signatures, TypedArguments({"to": to, "body": "x"}, frozenset()), "intern")
-        told = "note: to is a domain, as it has no @ and no dot; an account's address is NAME@intern.\n"
+        told = "note: to has no @ and no dot: servers take it for a domain. An account's address is NAME@intern.\n"
         assert capsys.readouterr().err == (told if noted else ""), to
 
 

@@ -103,7 +103,7 @@ def _login_refused(target: Target, says: str) -> Entry:
         why = "ejabberd requires the whole address of an account, but RestUser has no @."
         hint = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
     else:
-        why = "The account does not exist on that server, or RestPass is not its password."
+        why = "The account does not exist on that server, or the password (RestPass, RestPassFile) is wrong."
         # curl asks for the password: no command line shows it.
         way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
         hint = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"

@@ -228,7 +228,7 @@ def _judge_missing(case: _Case, answer: Answer) -> Outcome:
 
 
 def _too_old(entry: Entry, answer: Answer) -> Outcome:
-    about = f"Status {answer.status} without a word"
+    about = f"Status {answer.status} and no text"
     message = f"{about}: this REST API plugin has no {entry.name}, which came with {entry.since}."
     return answer.deny("UnknownCommand", "Update the plugin.", message)
 
