@@ -50,7 +50,10 @@ async def test_a_job_that_redis_says_is_in_other_hands_is_tried_once_and_let_go_
     harness.at_most_once = ("once",) if way == "marked" else ()
     harness.target.before = lambda _call: lose(harness)
     async with harness.broker():
-        harness.push("once", **({"idempotency_key": "k"} if way == "claimed" else {}))
+        if way == "marked":
+            harness.push("once")
+        else:
+            harness.push("once", idempotency_key="k")
         await harness.until(lambda: harness.target.calls, "it is taken up")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
     assert len(harness.target.calls) == 1

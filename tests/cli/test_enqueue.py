@@ -301,7 +301,7 @@ def test_ctrl_c_while_waiting_says_that_the_job_is_still_queued(place: Path, sto
         until(lambda: b"cmd=blpop" in cast("bytes", store.command("CLIENT", "LIST")), "it waits")
         process.signal(signal.SIGINT)
         assert process.wait() == 130
-        assert process.output().endswith("`restbroker explain " + job(store)["jid"] + "` says where it is.\n")
+        assert process.output().endswith(f"`restbroker explain {job(store)['jid']}` says where it is.\n")
 
 
 def test_a_job_that_would_be_too_large_is_not_pushed(shell: Shell, store: Client, place: Path) -> None:

@@ -10,7 +10,18 @@ from typing import Final
 import attrs
 
 from restbroker.job.command import Catalogue, CommandSpec
-from restbroker.servers.api.table import FLAG, TEXT, WHOLE, Argument, Arguments, Form, dangerous_commands_of, may, needs, specs_of
+from restbroker.servers.api.table import (
+    FLAG,
+    TEXT,
+    WHOLE,
+    Argument,
+    Arguments,
+    Form,
+    dangerous_commands_of,
+    may,
+    needs,
+    specs_of,
+)
 
 # What may be in it is written in Matrix's specification: printable ASCII without a colon, for old users too. An "@" is
 # left out, since `user@host` would name another host.
