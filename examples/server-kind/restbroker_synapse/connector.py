@@ -115,7 +115,7 @@ def classify(answer: Answer) -> Outcome:
     match answer.status, answer.code:
         case 404, "M_NOT_FOUND" | "M_UNKNOWN":  # M_UNKNOWN: `set_admin` about nobody
             return answer.reject("NotFound", "Check the user's name.")
-        case 400, "M_UNKNOWN" if "local users" in answer.raw_words:
+        case 400, "M_UNKNOWN" if "local users" in answer.raw_message:
             return answer.deny("WrongDomain", _CHECK_DOMAIN)
         case _:
             return ladder(answer, _RUNGS)
