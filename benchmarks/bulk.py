@@ -126,7 +126,7 @@ def _parts(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
 def _tell(turns: dict[str, list[Turn]], rows: int) -> None:
     best = {name: min(turn.wall_s for turn in found) for name, found in turns.items()}
     whole = best["LPUSH, pipelined"]
-    say("| | rows a second | share | CPU of each row | memory, at most |")
+    say("| | rows per second | share | CPU of each row | memory, at most |")
     say("|---|---|---|---|---|")
     for name, found in turns.items():
         cpu_us = min(turn.cpu_s for turn in found) / rows * 1e6

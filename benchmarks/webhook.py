@@ -1,7 +1,7 @@
 """How many messages of MongooseIM one process takes in, and how soon: `make bench-webhook`. Prints a table; no test.
 
 Each round runs a broker whose queue is long, and lets `benchmarks.poster` post: nothing else to do, then with its lanes
-at half of what they do at most (`RateLimit`), 500 messages a second and as many as it can. How much the lanes did
+at half of what they do at most (`RateLimit`), 500 messages per second and as many as it can. How much the lanes did
 meanwhile is counted by the server that they deliver to. Of a virtual machine, the share is printed that its host gave
 to others (/proc/stat): a round in which the lanes did not even do their half says nothing of restbroker.
 """

@@ -100,12 +100,12 @@ class Notifier:
 
 
 def _state(view: View) -> set[str]:
-    closed = ", ".join(f"{name} ({code})" for name, code in view.closed.items())
+    down = ", ".join(f"{name} ({code})" for name, code in view.down_targets.items())
     words = [f"{view.phase.capitalize()}."]
     if view.phase in {"serving", "quiet"} and view.unready is not None:
         words.append(view.unready)
-    if closed:
-        words.append(f"Targets that get no jobs now: {closed}.")
+    if down:
+        words.append(f"Targets that get no jobs now: {down}.")
     if view.finishing:
         words.append(f"Jobs that run under the previous configuration: {view.finishing}.")
     lines = {"STATUS=" + " ".join(words)}

@@ -29,7 +29,7 @@ from restbroker.telemetry.metrics import Samples
 
 _WATCHED = (*STOP, signal.SIGHUP, signal.SIGTTIN)
 # Whether jobs are taken is for the brokers to say.
-_VIEW = View("serving", store_up=True, heartbeat_fresh=True, closed={})
+_VIEW = View("serving", store_up=True, heartbeat_fresh=True, down_targets={})
 
 
 def run(config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool = False) -> None:

@@ -22,8 +22,8 @@ from restbroker.store import heartbeats, tokens
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
-BEAT_S = 2.5
-_SECOND_BEAT_S = 0.5
+HEARTBEAT_S = 2.5
+_SECOND_HEARTBEAT_S = 0.5
 
 
 @attrs.frozen
@@ -56,7 +56,7 @@ class Heartbeat:
                 task_status.started()
                 task_status = trio.TASK_STATUS_IGNORED
             # The second one comes early: by then the target has been asked, and `stats` can show it.
-            await trio.sleep(BEAT_S if self.count > 1 else _SECOND_BEAT_S)
+            await trio.sleep(HEARTBEAT_S if self.count > 1 else _SECOND_HEARTBEAT_S)
         task_status.started()
 
     async def _once(self) -> bool:
@@ -66,7 +66,7 @@ class Heartbeat:
         pairs = [(identity.name, self.count) for identity in identities]
         try:
             asked_at_s, alive = await self.health.await_until_up(
-                partial(self.control.call, _timed_beat, pairs, snapshots), is_write=True
+                partial(self.control.call, _timed_heartbeat, pairs, snapshots), is_write=True
             )
         except StoreRefused as error:
             # The lease runs out by itself; until then what is sent can be settled once the rights are repaired.
@@ -94,7 +94,7 @@ class Heartbeat:
             self._remembered = used
 
 
-def _timed_beat(
+def _timed_heartbeat(
     client: Client, pairs: Sequence[tuple[str, int]], snapshots: Mapping[str, bytes]
 ) -> tuple[float, list[bool]]:
     """Write a heartbeat; return when it was sent (boot time in seconds), and for each identity whether it lives.

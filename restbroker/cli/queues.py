@@ -53,7 +53,7 @@ def queues() -> None:
 def list_queues(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show every queue: what waits, who serves it and who paused it.
 
-    In a pipe each line is: name, jobs waiting, age of the next one (seconds), open or paused, by whom, seconds left,
+    In a pipe each line is: name, jobs waiting, age of the oldest job (seconds), open or paused, by whom, seconds left,
     why, targets, processes.
     """
     settings = load_quietly(config)

@@ -41,7 +41,7 @@ def check_events(events: Events, targets: tuple[Target, ...], problems: Problems
         _check_source(source, where, owners, paths=paths, problems=problems)
         _check_alone(source, where, readers, problems)
         _check_more(source, where, owners, problems)
-        _judge_listen(source, where, problems)
+        _classify_listen(source, where, problems)
         if is_open and source.listen is None and source.path is not None and not _defaults(source, problems).is_signed:
             _check_secret(source, written, where, problems)
         found.append(source)
@@ -219,7 +219,7 @@ def _check_more(source: EventSource, where: str, owners: dict[str, str], problem
             problems.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
 
 
-def _judge_listen(source: EventSource, where: str, problems: Problems) -> None:
+def _classify_listen(source: EventSource, where: str, problems: Problems) -> None:
     if source.listen is None:
         return
     if source.path is None:

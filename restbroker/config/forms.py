@@ -36,7 +36,7 @@ _EXPECTED_QUEUE = "a queue's name, without control characters or blanks around i
 
 @attrs.frozen
 class Rate:
-    """A rate limit: all processes together start at most `per_s` jobs a second, and `burst` at once after a pause."""
+    """A rate limit: all processes together start at most `per_s` jobs per second, and `burst` at once after a pause."""
 
     per_s: float
     burst: int

@@ -54,7 +54,7 @@ class Redis:
         if address is not None and address.password is not None and password is not None:
             problems.refuse("RedisPass", "is given beside a password in RedisURL; keep one of them.")
         sentinel_password = problems.try_secret("RedisSentinelPass", self.sentinel_password)
-        self._judge_sentinels(address, problems)
+        self._classify_sentinels(address, problems)
         return {
             "redis_url": "" if address is None else address.url,
             "redis_password": password or (None if address is None else address.password),
@@ -77,7 +77,7 @@ class Redis:
             problems.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
             return None
 
-    def _judge_sentinels(self, address: RedisAddress | None, problems: Problems) -> None:
+    def _classify_sentinels(self, address: RedisAddress | None, problems: Problems) -> None:
         if not self.sentinels and not problems.is_wrong("RedisSentinels"):
             of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
             for place, value in (

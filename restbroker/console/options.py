@@ -139,12 +139,14 @@ RecipientOption = Annotated[
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option("--rate", metavar="N", min=0.01, help="At most this many jobs a second.", rich_help_panel=panels.WHAT),
+    typer.Option(
+        "--rate", metavar="N", min=0.01, help="At most this many jobs per second.", rich_help_panel=panels.WHAT
+    ),
 ]
 BulkRateOption = Annotated[
     str | None,
     typer.Option(
-        "--rate", metavar="N", help="With --bulk: push at most this many rows a second.", rich_help_panel=panels.BULK
+        "--rate", metavar="N", help="With --bulk: push at most this many rows per second.", rich_help_panel=panels.BULK
     ),
 ]
 ForOption = Annotated[

@@ -161,8 +161,8 @@ class Webhooks:
         if method == "OPTIONS":
             return place.hook.answer_probe()
         if place.signed_hook is not None:
-            place.signed_hook.judge_head(headers, self._now_s())
-        _judge_headers(headers, place.hook)
+            place.signed_hook.check_head(headers, self._now_s())
+        _classify_headers(headers, place.hook)
         try:
             async with place.quota.slot(scope["client"][0] if scope["client"] else ""):
                 body = await _body(receive)
@@ -233,7 +233,7 @@ class Webhooks:
         self._report(OperatorWarning("EventPathUnknown", what, hint))
 
 
-def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
+def _classify_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
     """Raise `_Refusal` if the headers show that the body need not be read."""
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > BODY_LIMIT_BYTES:

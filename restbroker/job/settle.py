@@ -190,7 +190,7 @@ def _settle_orphan(orphan: OrphanedJob, now_s: float, reason_for: Callable[[str]
     job = attrs.evolve(entry, fields=display.with_command_name(entry.fields, command), maybe_run=entry.maybe_run + 1)
     context = _job_of_orphan(orphan, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
-    return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome="uncertain")), replies)
+    return Dead(now_s, rubyjson.dumps(_dead_fields(job, reason, context, outcome="uncertain")), replies)
 
 
 def make_kill_replies(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:
@@ -265,7 +265,7 @@ def drop_reply(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, conte
         f"The server did it, but Redis refused to store the answer: {text}",
         "Check the key for the answer. A retry sends the command again.",
     )
-    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, "delivered")))
+    return Dead(context.now_s, rubyjson.dumps(_dead_fields(job, reason, context, "delivered")))
 
 
 def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
@@ -301,7 +301,7 @@ def _to_dead(job: Job, reason: Reason, text: str | None, context: Context, outco
     replies = make_replies(job, failed_answer(outcome, reason, text), context)
     if not job.rule.to_dead:
         return Drop(replies)
-    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context=context, outcome=outcome)), replies)
+    return Dead(context.now_s, rubyjson.dumps(_dead_fields(job, reason, context=context, outcome=outcome)), replies)
 
 
 def _expire(job: Job, outcome: Expired, context: Context) -> Settlement:
@@ -385,7 +385,7 @@ def _retry(
     return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context=context, outcome=outcome)))
 
 
-def _parked_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
+def _dead_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
     fields = _with_history(job, _fail(job, reason, context).fields, reason, context=context, outcome=outcome)
     if fields.pop(UNCERTAIN_FIELD, None):
         fields[MAY_HAVE_RUN_FIELD] = True

@@ -51,7 +51,7 @@ def check_limits(target: Target) -> Iterator[Finding]:
     told = []
     if target.rate is not None:
         told.append(
-            f"{target.rate.per_s:g} jobs a second are started (up to {target.rate.burst} at once after a pause)"
+            f"{target.rate.per_s:g} jobs per second are started (up to {target.rate.burst} at once after a pause)"
         )
     if target.max_in_flight is not None:
         told.append(f"{target.max_in_flight} jobs are in progress")

@@ -155,7 +155,7 @@ class Hook(Protocol):
 class SignedHook(Hook, Protocol):
     """A hook whose requests are signed, so that no secret is asked for before they are read."""
 
-    def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
+    def check_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
         """Raise `Forbidden` if the headers alone show that the sender may not post, so that the body is not read."""
         ...
 

@@ -71,7 +71,7 @@ class ActionForm:
     name of the changes to make (both in `Pending`).
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that no target here serves. `rate` is
-    the greatest number of jobs a second, as it was typed. `rest` is where an action of several slices continues; before
+    the greatest number of jobs per second, as typed. `rest` is where an action of several slices continues; before
     `due_s` (epoch seconds) the next slice would exceed the rate.
     """
 
@@ -127,7 +127,7 @@ class ActionForm:
         return self if self.rest is None else attrs.evolve(self, rest=attrs.evolve(self.rest, done=0, run=""))
 
     def rate_per_s(self) -> float | None:
-        """Return the greatest number of jobs a second; None: no limit. Raise `UsageError` if it is not a usable number.
+        """Return the greatest number of jobs per second, None for no limit; raise `UsageError` if it is unusable.
 
         Ticked jobs fit into one slice, which needs no limit.
         """
@@ -163,7 +163,7 @@ class ActionForm:
     ) -> Iterator[Progress]:
         """Yield the progress while doing the action, or, with `dry_run`, while finding out what it would do.
 
-        Call it in the connection's thread. `meant` has the jobs that `line` names; `rate` is in jobs a second. Raise
+        Call it in the connection's thread. `meant` has the jobs that `line` names; `rate` is in jobs per second. Raise
         `UsageError` if the action is refused.
         """
         known = admin.context()
@@ -289,7 +289,7 @@ class ActPages:
     async def _do(self, form: ActionForm, *, dry_run: bool, rate: float | None = None) -> Progress:
         """Do one slice, or, with `dry_run`, find out what would be done; return how far it came.
 
-        With a `rate` (jobs a second) it does at once as many jobs as that allows for the length of a slice; the next
+        With a `rate` (jobs per second) it does at once as many jobs as that allows for the length of a slice; the next
         slice waits. Raise `UsageError` if the edit or the selected jobs are no longer known.
         """
         who, edit = self.shell.who(), self._edit(form) if form.edit else None

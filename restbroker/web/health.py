@@ -56,8 +56,8 @@ def add_health(app: QuartTrio, health: Health, may_see: Callable[[], Awaitable[b
         if await may_see():
             if now.unready is not None:
                 body["reason"] = now.unready
-            if now.closed:
-                body["down_targets"] = now.closed
+            if now.down_targets:
+                body["down_targets"] = now.down_targets
         return answer(body, 200 if now.unready is None else 503)
 
     app.add_url_rule("/healthz", view_func=healthz, methods=["GET"])

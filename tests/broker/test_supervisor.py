@@ -22,7 +22,7 @@ from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
 
-READY = View("serving", store_up=True, heartbeat_fresh=True, closed={})
+READY = View("serving", store_up=True, heartbeat_fresh=True, down_targets={})
 STARTING = attrs.evolve(READY, phase="starting")
 SAY_READY = f"line.sendall({WorkerReport(READY, 0).line()!r})"
 
@@ -250,8 +250,8 @@ def line_of(*views: View) -> Sequence[WorkerReport | None]:
 
 
 def test_what_a_worker_tells_is_read_as_it_was_and_what_is_odd_is_left_out() -> None:
-    closed = attrs.evolve(READY, closed={"a": "TargetUnreachable"}, finishing=2, refused=True)
-    assert line_of(READY, closed) == [WorkerReport(READY, 3), WorkerReport(closed, 3)]
+    down = attrs.evolve(READY, down_targets={"a": "TargetUnreachable"}, finishing=2, refused=True)
+    assert line_of(READY, down) == [WorkerReport(READY, 3), WorkerReport(down, 3)]
     newer = WorkerReport(READY, 3).line().replace(b'"reloads"', b'"mood": "good", "reloads"')
     assert read_report(newer.replace(b'"phase"', b'"colour": 1, "phase"')) == WorkerReport(READY, 3)
     for odd in (b"", b"{}", b"[]", b"\xff", b'{"view": {}, "reloads": 1}', b'{"view": null, "reloads": 1}', b"5"):
@@ -327,7 +327,10 @@ async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
 
 def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:
     quiet, away = attrs.evolve(READY, phase="quiet"), attrs.evolve(READY, store_up=False, store_reason="Redis is full.")
-    a, b = attrs.evolve(READY, closed={"a": "X"}, finishing=1), attrs.evolve(READY, closed={"b": "Y"}, finishing=2)
+    a, b = (
+        attrs.evolve(READY, down_targets={"a": "X"}, finishing=1),
+        attrs.evolve(READY, down_targets={"b": "Y"}, finishing=2),
+    )
     assert together([READY, READY], stopping=False).unready is None
     assert together([quiet, quiet], stopping=False) == quiet
     assert together([quiet, READY], stopping=False).phase == "serving"
@@ -336,4 +339,4 @@ def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:
     assert together([READY, away], stopping=False).unready == "Redis is full."
     assert together([READY, READY], stopping=True).phase == "stopping"
     both = together([a, b], stopping=False)
-    assert (both.closed, both.finishing) == ({"a": "X", "b": "Y"}, 3)
+    assert (both.down_targets, both.finishing) == ({"a": "X", "b": "Y"}, 3)

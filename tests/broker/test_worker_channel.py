@@ -19,7 +19,7 @@ from restbroker.telemetry.events import Event
 from restbroker.telemetry.metrics import Samples
 from tests.support.wait import until_async
 
-READY = View("serving", store_up=True, heartbeat_fresh=True, closed={})
+READY = View("serving", store_up=True, heartbeat_fresh=True, down_targets={})
 
 
 @attrs.define(eq=False)

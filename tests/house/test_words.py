@@ -10,6 +10,7 @@ A public class, function, method or type alias is a noun of the domain or an imp
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,12 @@ OTHERS: Final = frozenset({"place", "_place", "LOGGED_IN", "NOT_LOGGED_IN", "REA
 
 `store.sets.place`, with its helper, is a verb; the constants are states of a session, of a server and of a value.
 """
+
+PARTS: Final = frozenset({
+    "anew", "beat", "desk", "errand", "gate", "judge", "lane", "lanes", "leash", "nobody", "parked", "told", "whoever",
+    "wish"
+})  # fmt: skip
+"""Words that may be in no name, alone or with others (`lane_count`, `GateBoard`)."""
 
 RESULTS: Final = frozenset({"Delivered", "Rejected", "Deferred", "Denied", "Expired", "Applied", "Gone", "Refused"})
 """Results, the members of one union each, which `match` takes apart.
@@ -143,7 +150,12 @@ def was_replaced(name: str) -> bool:
     word = attribute if dot else name.lstrip("_")
     if name in (ATTRIBUTES if dot else OTHERS | RESULTS) or (word.isupper() and is_participle(word.lower())):
         return False
-    return word in REPLACED or word.lower() in REPLACED
+    return word in REPLACED or word.lower() in REPLACED or not PARTS.isdisjoint(parts_of(word))
+
+
+def parts_of(name: str) -> set[str]:
+    """Return the words that a name is made of, in small letters."""
+    return set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))
 
 
 def is_participle(word: str) -> bool:

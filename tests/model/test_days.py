@@ -39,7 +39,7 @@ BACK_WITHIN_S = 25.0
 LOOK_S = 0.25
 SEED = int(os.environ.get("MODEL_SEED", "1"))
 STRETCHED = [
-    (heartbeat, "BEAT_S"),
+    (heartbeat, "HEARTBEAT_S"),
     (lease, "FENCE_AFTER_S"),
     (lease, "MARGIN_S"),
     (pauses, "LOOK_S"),

@@ -106,7 +106,7 @@ async def test_a_draining_broker_is_unready(harness: Harness, site: Open) -> Non
 
 
 def test_only_a_broker_that_may_take_jobs_is_ready() -> None:
-    ready = View("serving", store_up=True, heartbeat_fresh=True, closed={"t": "TargetUnreachable"})
+    ready = View("serving", store_up=True, heartbeat_fresh=True, down_targets={"t": "TargetUnreachable"})
     unready = [
         attrs.evolve(ready, phase="quiet", store_up=False),
         attrs.evolve(ready, store_up=False),

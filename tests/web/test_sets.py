@@ -344,7 +344,7 @@ async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_
         later = await send(running, "/dead/act", {**due, "due": "0"}, "/dead")
     for answer, done in ((first, 1), (early, 1), (later, 2)):
         assert f"{done} done so far" in parse("", answer.text).text
-        assert "At most 0.01 jobs a second: the next ones at" in parse("", answer.text).text
+        assert "At most 0.01 jobs per second: the next ones at" in parse("", answer.text).text
     assert due == {**rest, "mark": due["mark"]}
     assert harness.size("dead") == 3
 

@@ -28,7 +28,7 @@ REPORT_S = 1.0
 """Seconds between two lines of a worker at most; one that is silent for much longer hangs."""
 HUNG_S = 10.0
 """Seconds of silence after which a worker counts as one whose event loop hangs."""
-STARTING = View("starting", store_up=True, heartbeat_fresh=True, closed={})
+STARTING = View("starting", store_up=True, heartbeat_fresh=True, down_targets={})
 _MEASURE_S = 2.0
 _CHECK_S = 0.25
 _LOOK_S = 1.0

@@ -52,7 +52,7 @@ class Status:
 
     def view(self) -> View:
         """Return the present state of the broker."""
-        closed = {
+        down_targets = {
             pool.plan.target.name: pool.breaker.reason.code for pool in self._pools if pool.breaker.reason is not None
         }
         store_up = self._health is not None and self._health.is_up
@@ -63,7 +63,7 @@ class Status:
             phase=self._phase(),
             store_up=store_up,
             heartbeat_fresh=self._lease.is_fresh,
-            closed=closed,
+            down_targets=down_targets,
             finishing=finishing,
             refused=refused,
             store_reason=reason,

@@ -17,7 +17,7 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 
 @attrs.frozen
 class View:
-    """The broker at one moment. `closed` is {target that gets no jobs now: code of the reason}.
+    """The broker at one moment. `down_targets` is {target that gets no jobs now: code of the reason}.
 
     `finishing`: how many jobs still run under an earlier configuration. `refused`: a pool waits until Redis gives out
     or settles jobs again. `store_reason`: why Redis cannot be used, in the log's words. `silent`: which workers of a
@@ -27,7 +27,7 @@ class View:
     phase: Phase
     store_up: bool
     heartbeat_fresh: bool
-    closed: Mapping[str, str]
+    down_targets: Mapping[str, str]
     finishing: int = 0
     refused: bool = False
     store_reason: str | None = None
@@ -64,7 +64,7 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
         phase,
         store_up=all(view.store_up for view in views),
         heartbeat_fresh=all(view.heartbeat_fresh for view in views),
-        closed={name: code for view in views for name, code in view.closed.items()},
+        down_targets={name: code for view in views for name, code in view.down_targets.items()},
         finishing=sum(view.finishing for view in views),
         refused=any(view.refused for view in views),
         store_reason=next((view.store_reason for view in views if view.store_reason is not None), None),

@@ -25,7 +25,7 @@ def waiting_text(count: int) -> str:
 
 
 def rate(per_s: float) -> str:
-    """Return jobs a second, as 0.4 or 1,234."""
+    """Return jobs per second, as 0.4 or 1,234."""
     return f"{per_s:,.1f}" if per_s < 100 else f"{per_s:,.0f}"
 
 

@@ -32,7 +32,7 @@ class Trend:
     """The past at one moment; `lasted_s` is how many seconds the watch has lasted.
 
     `per_s` has the rate of each total since the read before, and is empty after the first read; `changes` how much more
-    there is of each than at the first read; `throughput` (jobs a second) and `backlog` (jobs) what the charts draw,
+    there is of each than at the first read; `throughput` (jobs per second) and `backlog` (jobs) what the charts draw,
     oldest first.
     """
 

@@ -49,7 +49,7 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
         raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
     if not isinstance(payload, dict):
         raise MalformedEvent("it is not a JSON object")
-    _judge_depth(payload)
+    _classify_depth(payload)
     what = carries.get(message.exchange) or _guess(message, payload)
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}
     match what:
@@ -61,7 +61,7 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
             assert_never(what)
 
 
-def _judge_depth(payload: Mapping[str, Json]) -> None:
+def _classify_depth(payload: Mapping[str, Json]) -> None:
     """Raise `MalformedEvent` if the payload is nested too deep.
 
     MongooseIM's own payloads are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep.

@@ -61,7 +61,7 @@ def classify(
     hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response=response, now_s=now_s)
     if _is_in(status, recipe.retry):
-        return _judge_deferral(answer)
+        return _classify_deferral(answer)
     if 300 <= status < 400 and "location" in response.headers:
         hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.masked_text.address()}.")
@@ -69,7 +69,7 @@ def classify(
     return answer.reject(code, _HINTS.get(status, _HINT) + (_SIGNED if signing else ""))
 
 
-def _judge_deferral(answer: Answer) -> Outcome:
+def _classify_deferral(answer: Answer) -> Outcome:
     if answer.status not in _NOT_NOW:
         return ladder(answer, _RUNGS)
     # Not `pause_target`: it is this command that was deferred. If most are, the breaker trips by itself.

@@ -170,7 +170,7 @@ class MongooseimConnector:
 
     async def _exists(self, user: str, link: Link) -> bool | None:
         try:
-            return questions.judge_exists(await link.ask(unsent(lambda: questions.exists(self._target, user))))
+            return questions.read_exists(await link.ask(unsent(lambda: questions.exists(self._target, user))))
         except (NotSent, MaybeSent):
             return None
 

@@ -45,7 +45,7 @@ class Options:
         """
         match target.credentials:
             case Basic(user, _):
-                self._judge_user(user, at, problems)
+                self._classify_user(user, at, problems)
             case None if self.schema == "admin":
                 hint = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
                 note_no_login(target, hint, problems)
@@ -61,7 +61,7 @@ class Options:
             at_most_once=with_broadcasts(target.at_most_once, command_facts.BROADCAST),
         )
 
-    def _judge_user(self, user: str, at: At, problems: Problems) -> None:
+    def _classify_user(self, user: str, at: At, problems: Problems) -> None:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
             why = "is not a domain admin's: that user is admin@ and the domain."

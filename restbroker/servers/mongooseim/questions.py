@@ -73,7 +73,7 @@ def exists(target: Target, user: str) -> Request:
     return question(target, _USER, {"user": user}, min(HEALTH_S, target.timeout_s))
 
 
-def judge_exists(response: Response) -> bool | None:
+def read_exists(response: Response) -> bool | None:
     """Return whether the account exists, by the answer to `exists`; None if the answer does not say."""
     answer = read(response.body)
     found = answer.at(("account", "checkUser", "exist"))

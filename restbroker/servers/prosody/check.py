@@ -79,7 +79,7 @@ def _admin_request(target: Target, place: ApiAddress) -> Request:
 
 
 def _admin(target: Target, response: Response) -> Finding:
-    return _judge_module(
+    return _classify_module(
         target, response, is_well=response.status == 200, option="AdminURL", module="mod_http_admin_api"
     )
 
@@ -99,12 +99,12 @@ def _msg_request(target: Target, place: ApiAddress) -> Request:
 
 
 def _msg(target: Target, response: Response) -> Finding:
-    return _judge_module(
+    return _classify_module(
         target, response, is_well=response.status in (400, 422), option="MsgURL", module="mod_post_msg"
     )
 
 
-def _judge_module(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
+def _classify_module(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
     if is_well:
         return ok(target.name, option, f"{module} answers and accepts the login.")
     answer = read(FORM, response)

@@ -137,7 +137,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.raw_message) is not None)
     match status:
         case 200:
-            return _judge_stanza(call, entry, spec, body=body, answer=answer)
+            return _classify_stanza(call, entry, spec, body=body, answer=answer)
         case 403 if _LOGIN.search(answer.raw_message):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
@@ -174,7 +174,7 @@ def _is_plain(body: Json, response: Response) -> bool:
             return True
 
 
-def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answer: Answer) -> Outcome:
+def _classify_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answer: Answer) -> Outcome:
     text = answer.response.body.decode("utf-8", "replace")
     match stanza_in(body):
         case None:

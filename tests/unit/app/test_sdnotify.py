@@ -15,8 +15,8 @@ from restbroker.app.sdnotify import Notifier, notifiers
 from restbroker.broker.status.view import View
 from tests.support.wait import until_async
 
-STARTING = View("starting", store_up=True, heartbeat_fresh=False, closed={})
-SERVING = View("serving", store_up=True, heartbeat_fresh=True, closed={})
+STARTING = View("starting", store_up=True, heartbeat_fresh=False, down_targets={})
+SERVING = View("serving", store_up=True, heartbeat_fresh=True, down_targets={})
 
 
 @attrs.define
@@ -57,7 +57,7 @@ async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(
         assert "READY=1" not in told.lines
         view = SERVING
         await until_async(lambda: told.has("READY=1"), "it is ready")
-        view = attrs.evolve(SERVING, closed={"ejabberd": "Refused"})
+        view = attrs.evolve(SERVING, down_targets={"ejabberd": "Refused"})
         status = "STATUS=Serving. Targets that get no jobs now: ejabberd (Refused)."
         await until_async(lambda: told.has(status), "the closed target is told")
         view = attrs.evolve(SERVING, phase="stopping")

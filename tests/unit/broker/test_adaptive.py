@@ -51,7 +51,7 @@ def test_it_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: i
     server.run(Adaptive(ceiling), 30.0)
     settled = [at_s for at_s in server.done if at_s >= 5]
     assert len(settled) / 25 >= 0.8 * BEST_PER_S
-    assert len([at_s for at_s in server.failed if at_s >= 5]) / 25 <= 2.5, "few jobs a second meet a refusal"
+    assert len([at_s for at_s in server.failed if at_s >= 5]) / 25 <= 2.5, "few jobs per second meet a refusal"
 
 
 def test_what_is_refused_takes_its_place_with_it() -> None:

@@ -50,7 +50,7 @@ def test_what_is_held_back_by_a_rate_goes_on_by_itself_where_scripts_run(stage: 
     find(visitor, "retries", f"user = slow{visitor.has_scripts}*")
     visitor.tick("all that match")
     visitor.press("Retry")
-    visitor.fill("At most this many jobs a second", "2")
+    visitor.fill("At most this many jobs per second", "2")
     visitor.press("Retry")
     assert ("This continues" in visitor.sees("6 sent so far")) == visitor.has_scripts
     if not visitor.has_scripts:

@@ -26,7 +26,7 @@ class Entry:
     version: str | None = None
 
 
-def judge_entry(target: Target, response: Response) -> Entry:
+def classify_entry(target: Target, response: Response) -> Entry:
     """Return the finding about the answer to `status`."""
     answer = read(response)
     says = answer.summary

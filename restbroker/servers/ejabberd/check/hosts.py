@@ -47,7 +47,7 @@ def _own_host(target: Target) -> str | None:
     return login.user.rpartition("@")[2].lower() if isinstance(login, Basic) and "@" in login.user else None
 
 
-def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
+def classify_hosts(target: Target, response: Response, version: str | None) -> Finding:
     """Return the finding about the answer to `registered_vhosts`; `version` is the server's, None if not known."""
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).masked_text.hide

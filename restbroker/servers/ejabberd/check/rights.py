@@ -88,7 +88,7 @@ def is_missing(response: Response) -> bool:
     return answer.raw_message == "unknown_command" or (response.status == 404 and not isinstance(answer.body, str))
 
 
-def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
+def classify_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
     """Return these rights as one finding."""
     name = target.name
     unknown = f" restbroker could not check whether it may call {', '.join(rights.unknown)}." if rights.unknown else ""

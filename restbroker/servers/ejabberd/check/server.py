@@ -16,9 +16,9 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import open_client
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.check import ejabberd_yml
-from restbroker.servers.ejabberd.check.entry import Entry, judge_entry
+from restbroker.servers.ejabberd.check.entry import Entry, classify_entry
 from restbroker.servers.ejabberd.check.find_api import PORTS, find_api
-from restbroker.servers.ejabberd.check.hosts import judge_hosts, trial_host
+from restbroker.servers.ejabberd.check.hosts import classify_hosts, trial_host
 from restbroker.servers.ejabberd.check.logins import check_login
 from restbroker.servers.ejabberd.check.no_answer import (
     is_silent,
@@ -27,7 +27,7 @@ from restbroker.servers.ejabberd.check.no_answer import (
     unreachable,
     unusable_login,
 )
-from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, is_missing, judge_rights
+from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, classify_rights, is_missing
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.findings import Finding, ok
@@ -63,7 +63,7 @@ async def _check_server(target: Target, ports: Sequence[tuple[str, int]], found:
     timed_out = False
     try:
         async with open_client(target) as http:
-            entry = judge_entry(target, await http.send(question(target, "status")))
+            entry = classify_entry(target, await http.send(question(target, "status")))
             found.append(entry.finding)
             elsewhere = entry.elsewhere
             if entry.finding.level == "ok":
@@ -101,9 +101,9 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
         hosts = await http.send(question(target, "registered_vhosts"))
         host = trial_host(target, hosts)
         rights = await ask_rights(target, http, host, entry.version)
-        found.append(judge_rights(target, rights, host))
+        found.append(classify_rights(target, rights, host))
         if not any(finding.level == "problem" for finding in found):
-            found.append(judge_hosts(target, hosts, entry.version))
+            found.append(classify_hosts(target, hosts, entry.version))
             found += await check_login(target, http, host.name)
     except (NotSent, MaybeSent) as error:
         found.append(lost_connection(target, error))

@@ -18,7 +18,7 @@ from restbroker.config.values import duration_text
 from restbroker.servers.event_contract import Answer, Forbidden, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.mongooseim.sns import answers, form
 from restbroker.servers.mongooseim.sns.options import Options, options_of
-from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, SignatureError, judge_head, verify
+from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, SignatureError, check_head, verify
 
 _SERVICE: Final = "sns"
 _PATH: Final = b"/"
@@ -46,10 +46,10 @@ class SnsHook:
     def _expected_signature(self) -> ExpectedSignature:
         return ExpectedSignature(self.options.access_key or "", _SERVICE, self.options.skew_s)
 
-    def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
+    def check_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
         """Raise `Forbidden` if the headers show that the request cannot be signed with the source's key."""
         try:
-            judge_head(headers.items(), self._expected_signature, now_s)
+            check_head(headers.items(), self._expected_signature, now_s)
         except SignatureError as error:
             _forbid(error)
 

@@ -95,7 +95,7 @@ def common_refusal(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
     return ladder(answer, RUNGS)
 
 
-def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
+def classify_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
     """Return the outcome of a job whose user could not be logged in.
 
     Only the answer of a 400 is shown, without these secrets: another one may be a stream's id. `now_s`: epoch seconds.

@@ -74,7 +74,7 @@ class Options:
         """
         place = at("Options")
         secret = problems.try_secret(f"{place}.Secret", self.secret)
-        self._judge_login(target, secret, at, problems)
+        self._classify_login(target, secret, at, problems)
         passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", problems)
         return attrs.evolve(
             target,
@@ -86,7 +86,7 @@ class Options:
             at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 
-    def _judge_login(self, target: Target, secret: Secret | None, at: At, problems: Problems) -> None:
+    def _classify_login(self, target: Target, secret: Secret | None, at: At, problems: Problems) -> None:
         place = at("Options")
         match target.credentials:
             case None if secret is None:

@@ -17,7 +17,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.job.outcome import Outcome
 from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import NoLogin
-from restbroker.servers.openfire.chat.error_table import LOGGED_IN, NO_PASSWORD, judge_login
+from restbroker.servers.openfire.chat.error_table import LOGGED_IN, NO_PASSWORD, classify_login
 from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.request import question
@@ -56,7 +56,9 @@ class Sessions:
         stream = response.body.decode("ascii", "replace").strip()
         if response.status == 200 and _STREAM.fullmatch(stream):
             return stream
-        raise NoLogin(judge_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)]))
+        raise NoLogin(
+            classify_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)])
+        )
 
     async def log_off(self, stream: str) -> Response:
         """Log this stream off, and return the server's answer."""
@@ -89,7 +91,7 @@ class Sessions:
 
     def logoff_failure(self, response: Response) -> Outcome:
         """Return the outcome of a job whose logoff was answered like this and left a connection."""
-        return LOGGED_IN if response.status == _UNKNOWN else judge_login(response, self._now_s(), ())
+        return LOGGED_IN if response.status == _UNKNOWN else classify_login(response, self._now_s(), ())
 
     async def has_path(self, name: str) -> bool | None:
         """Tell whether the name has a connection; None if that cannot be asked.
@@ -110,7 +112,7 @@ class Sessions:
         """Make the user of this stream available. Raise `NoLogin` if the server does not do that."""
         response = await self._post(stream, "presence")
         if not 200 <= response.status < 300:
-            raise NoLogin(judge_login(response, self._now_s(), (stream,)))
+            raise NoLogin(classify_login(response, self._now_s(), (stream,)))
 
     async def _post(self, stream: str, what: str) -> Response:
         path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
@@ -130,7 +132,7 @@ class Sessions:
         found = is_administrator(await self._send(trust_question(self._target)))
         if found is False:
             known = await self._send(question(self._target))
-            raise NoLogin(judge_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
+            raise NoLogin(classify_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
         self._is_trusted = found is True
 
     def _login(self, name: str, password: str | None, totp: str | None) -> Request:

@@ -139,7 +139,7 @@ class OpenfireConnector:
                 return request
             outcome = await self._send(missing, entry, request, link)
             if isinstance(outcome, Deferred) and outcome.reason.status == 500:
-                return await self._judge_creation(missing, outcome, link)
+                return await self._classify_creation(missing, outcome, link)
             return rooms.with_existing(outcome, kept)
 
     async def _look_for_room(self, one: Call, link: Link, *, in_bulk: bool) -> Outcome | None:
@@ -151,7 +151,7 @@ class OpenfireConnector:
             return None if rooms.service_is_missing(one, spec, response, self._now_s()) else outcome
         return outcome
 
-    async def _judge_creation(self, call: Call, failed: Deferred, link: Link) -> Outcome:
+    async def _classify_creation(self, call: Call, failed: Deferred, link: Link) -> Outcome:
         """Ask which rooms are there whose creation was answered with 500, and return the call's outcome."""
         outcome: Outcome = failed
         for one in rooms.each(call):

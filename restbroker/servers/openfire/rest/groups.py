@@ -14,7 +14,7 @@ from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.normal import normalise
-from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
+from restbroker.servers.openfire.rest.outcomes import classify_question, is_named, other_answer
 from restbroker.transport.message import Response
 
 _GET_GROUP: Final = "get_group"
@@ -38,7 +38,7 @@ def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) ->
 
     `response` answers the question for the group, `spec` is the question's command; `now_s`: epoch seconds.
     """
-    outcome = judge_question(call, _GET_GROUP, spec, response=response, now_s=now_s)
+    outcome = classify_question(call, _GET_GROUP, spec, response=response, now_s=now_s)
     match outcome:
         case Delivered() if response.truncated:
             message = "The group is too large to read, and unlisted members would be removed."

@@ -106,7 +106,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
         case 403 if answer.code:
             return answer.reject("CommandForbidden", "Openfire allows no one to do that; its log and settings say why.")
         case 404 if answer.code:
-            return _judge_missing(case, answer)
+            return _classify_missing(case, answer)
         case 409:
             return _conflict(case, answer)
         case 500 if spec.repeat == "unsafe":
@@ -118,7 +118,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
             return ladder(answer, _RUNGS)
 
 
-def judge_question(call: Call, question_name: str, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
+def classify_question(call: Call, question_name: str, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
     """Return the outcome of the answer to a command that changes nothing and is sent before the call itself.
 
     `question_name` is its name, `spec` that of the call's command. No outcome says that the call may have run.
@@ -217,7 +217,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     return answer.reject(code, hint, f"The user service says: {answer.message}")
 
 
-def _judge_missing(case: _Case, answer: Answer) -> Outcome:
+def _classify_missing(case: _Case, answer: Answer) -> Outcome:
     call = case.call
     if case.entry.effect == "removes" and call.maybe_run:
         return answer.deliver_already_done(call, case.spec)

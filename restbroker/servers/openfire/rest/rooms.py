@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.openfire import new_rooms
 from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE
-from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
+from restbroker.servers.openfire.rest.outcomes import classify_question, is_named, other_answer
 from restbroker.transport.message import Response
 
 _GET_ROOM: Final = "get_room"
@@ -77,7 +77,7 @@ def service_is_missing(one: Call, spec: CommandSpec, response: Response, now_s: 
     Before 1.8.1 such a service gets 500 (read), as does a server that is unhealthy. A room makes it (measured on 1.2.5
     and 1.3.10).
     """
-    match judge_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
+    match classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body):
             return response.truncated or is_named(body, "roomName", one.command.arguments["roomName"])
         case Rejected(Reason(code="NotFound")):
@@ -92,7 +92,7 @@ def outcome_of(one: Call, spec: CommandSpec, response: Response, now_s: float, *
     `response` answers the question for the room, `spec` is the question's command; `now_s`: epoch seconds.
     """
     name = one.command.arguments["roomName"]
-    match judge_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
+    match classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", name):
             return other_answer("room", response)
         case Delivered():
@@ -110,7 +110,7 @@ def after_failure(
 
     `response` answers the question for the room behind it, None if there is no answer.
     """
-    answer = None if response is None else judge_question(one, _GET_ROOM, spec, response=response, now_s=now_s)
+    answer = None if response is None else classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s)
     match answer:
         case Rejected(Reason(code="NotFound")):
             there: bool | None = False

@@ -9,9 +9,9 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.check import ejabberd_yml
-from restbroker.servers.ejabberd.check.entry import judge_entry
+from restbroker.servers.ejabberd.check.entry import classify_entry
 from restbroker.servers.ejabberd.check.find_api import is_api
-from restbroker.servers.ejabberd.check.hosts import judge_hosts
+from restbroker.servers.ejabberd.check.hosts import classify_hosts
 from restbroker.servers.ejabberd.check.no_answer import unreachable
 from restbroker.servers.findings import Cause
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -30,9 +30,9 @@ def response(status: int, body: object, **headers: str) -> Response:
 
 
 def test_a_running_ejabberd_is_usable_and_tells_its_version_and_a_forbidden_status_is_still_ejabberd() -> None:
-    entry = judge_entry(TARGET, response(200, RUNNING))
+    entry = classify_entry(TARGET, response(200, RUNNING))
     assert (entry.finding.level, entry.version) == ("ok", "23.01")
-    entry = judge_entry(TARGET, response(403, FORBIDDEN))
+    entry = classify_entry(TARGET, response(403, FORBIDDEN))
     assert (entry.finding.level, entry.version) == ("ok", None)
 
 
@@ -48,7 +48,7 @@ def test_each_wrong_answer_has_its_name_and_cure() -> None:
         (response(200, "The node n@h is stopped. Status: stopped"), "Unwell", "target", False),
     ]
     for answer, code, cause, elsewhere in rows:
-        entry = judge_entry(TARGET, answer)
+        entry = classify_entry(TARGET, answer)
         finding = entry.finding
         assert (finding.code, finding.cause, finding.level) == (code, cause, "problem"), (answer, code)
         assert entry.elsewhere == elsewhere, (answer, code)
@@ -60,13 +60,13 @@ def test_what_the_server_tells_of_its_hosts_does_not_show_the_login() -> None:
     said = (("Authorization", "Basic " + b64encode(b"bob@h:l0gin-p4ss-w0rdZ").decode()),)
     told = attrs.evolve(response(200, ["l0gin-p4ss-w0rdZ", "example.org"]), request_pairs=said)
     for domain in ("l0gin-p4ss-w0rdx", None):
-        finding = judge_hosts(attrs.evolve(TARGET, default_host=domain), told, "26.07")
+        finding = classify_hosts(attrs.evolve(TARGET, default_host=domain), told, "26.07")
         assert "***, example.org" in finding.message, domain
         assert finding.hint == '"JabberDomain": "***"', domain
 
 
 def test_a_redirect_names_the_url_behind_it_without_a_login() -> None:
-    finding = judge_entry(TARGET, response(302, b"", location="https://x:y@other/api/status?z=1")).finding
+    finding = classify_entry(TARGET, response(302, b"", location="https://x:y@other/api/status?z=1")).finding
     assert finding.hint == '"RestURL": "https://other/api"'
     assert "x:y" not in repr(finding)
 
@@ -129,7 +129,7 @@ def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_versi
 
 def test_each_refused_login_is_told_what_to_try_and_no_command_line_shows_the_password() -> None:
     def hint(credentials: Credentials) -> str:
-        found = judge_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.hint
+        found = classify_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.hint
         return found or ""
 
     assert hint(TARGET.credentials) == "Try: curl --user bob@h --data '{}' https://h:443/api/status"

@@ -15,7 +15,7 @@ from restbroker.servers.mongooseim.sns.sigv4 import (
     ExpectedSignature,
     Request,
     SignatureError,
-    judge_head,
+    check_head,
     verify,
 )
 from tests.support.aws_signing import NAME, SECRET, signed_headers
@@ -209,8 +209,8 @@ def test_the_head_alone_shows_most_of_what_is_wrong(name: str | None, ago_s: flo
     request = made(at_s=NOW_S - ago_s, name=name or NAME)
     headers = request.headers if name else without(request, "authorization").headers
     if fault is None:
-        judge_head(headers, EXPECTED, NOW_S)
+        check_head(headers, EXPECTED, NOW_S)
         return
     with pytest.raises(SignatureError) as caught:
-        judge_head(headers, EXPECTED, NOW_S)
+        check_head(headers, EXPECTED, NOW_S)
     assert caught.value.fault == fault

@@ -5,7 +5,7 @@ import json
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.openfire.chat import catalogue
-from restbroker.servers.openfire.chat.error_table import judge_login
+from restbroker.servers.openfire.chat.error_table import classify_login
 from restbroker.servers.openfire.chat.outcomes import classify
 from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Response
@@ -21,7 +21,7 @@ def answered(body: str) -> Response:
 
 def judged(command: str, body: str) -> Outcome:
     if command == "chat_login":
-        return judge_login(answered(body), 0.0, ())
+        return classify_login(answered(body), 0.0, ())
     spec = catalogue.for_version(None).commands[command]
     return classify(Call(Command(command, {})), table("source")[command], spec, answered(body), 0.0, "")
 
@@ -62,7 +62,7 @@ def test_a_push_that_nobody_subscribed_to_is_not_said_to_have_come_to_somebody()
 def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> None:
     def told(ressource: str) -> str:
         body = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": ressource}
-        outcome = judge_login(answered(json.dumps(body)), 0.0, ("hunter2xyz", "", "123456"))
+        outcome = classify_login(answered(json.dumps(body)), 0.0, ("hunter2xyz", "", "123456"))
         assert isinstance(outcome, Rejected)
         assert outcome.reason.code == "UserLoginRefused"
         return outcome.reason.message
