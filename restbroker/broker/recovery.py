@@ -73,10 +73,10 @@ class Recovery:
         """Make Redis' list and `reservations` agree; return the jobs that are to be run, in the order of their tickets.
 
         Unknown tickets beyond the last known are of a fetch whose answer was lost: they are adopted. The others were
-        settled, and Redis has forgotten it (a restart without its last second): they are settled again if we remember
-        how, else they run again as jobs that may have run; so do those that come from their queue again. What is not
-        sent yet and Redis does not list went back to its queue with Redis' own past: it is dropped, even if a worker
-        has it already. Raise `StoreUnavailable` or `StoreRefused`.
+        settled, and Redis lost its last second (a restart, a failover), so that it lists them again: they are settled
+        again if we remember how, else they run again as jobs that may have run; so do those that come from their queue
+        again. A job that is not sent yet and that Redis does not list is in its queue again, since Redis lost its last
+        second: it is dropped, even if a worker has it already. Raise `StoreUnavailable` or `StoreRefused`.
         """
         held = await self.store.call(store_jobs.read_jobs, self.identity.name)
         # The answer that was lost would have told whether a crash is known of these jobs.

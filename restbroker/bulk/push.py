@@ -162,10 +162,11 @@ class Reader:
 
 
 def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | None) -> None:
-    """Push the rows of a chunk that lie behind `before`. Wait up to ten seconds while Redis is away.
+    """Push the rows of a chunk that lie behind `before`, the last row pushed so far (0: none).
 
-    Raise `StoreUnavailable`: all or none of them are pushed, as `bulk.store.read_batch` will say. Raise `StoreRefused`
-    if Redis has lost rows, or if another process pushes the same batch.
+    `at_s`: when their jobs are due (epoch seconds); None: now. Wait up to ten seconds while Redis is away. Raise
+    `StoreUnavailable`: all or none of them are pushed, as `bulk.store.read_batch` will say. Raise `StoreRefused` if
+    Redis refuses a queue's key or has lost rows, or if another process pushes the same batch.
     """
     began_s = time.monotonic()
     while True:
@@ -223,7 +224,10 @@ def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
 
 
 def read_last_record(client: Client, batch: str) -> bulk.BatchRecord | None:
-    """Return the batch's record in Redis after the error that ended it; None if that cannot be read now."""
+    """Return the batch's record in Redis after the error that ended it; an empty one if there is none.
+
+    None: it cannot be read now; no error of Redis is raised.
+    """
     with suppress(RestbrokerError):
         return bulk.read_batch(client, batch) or bulk.BatchRecord()
     return None

@@ -121,7 +121,10 @@ def push(
 
 
 def answers(client: Client, batch: str, most: int) -> list[bytes]:
-    """Return at most `most` answers, the oldest first; each stays in Redis until `count` takes it away."""
+    """Return at most `most` answers, the oldest first; each stays in Redis until `count` takes it away.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     found = items(client.command("LRANGE", client.keys.reply(reply_to(batch)), -most, -1))
     return [raw(answer) for answer in reversed(found)]
 
@@ -129,7 +132,9 @@ def answers(client: Client, batch: str, most: int) -> list[bytes]:
 def count(client: Client, batch: str, replies: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
     """Count rows by their codes, and take away the answers that said so. Return False if another process did.
 
-    A code is "" for done, and has `MAY_HAVE_RUN` before it for a row that may have run.
+    `replies`: these answers, the oldest first, as `answers` returned them; at least one. `codes`: pairs of a row's
+    number and its code, for those answers that count. A code is "" for a row that is done, and begins with
+    `MAY_HAVE_RUN` for one that may have run. Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]

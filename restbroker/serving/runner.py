@@ -54,9 +54,9 @@ class Server:
 
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
-    `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: if False, addresses
-    may hold any bytes. `is_plain`: of HTTP only what machines need (see `plain_http`). With a `certificate` it speaks
-    TLS, and no HTTP/2.
+    `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: whether the app
+    reads the bodies of requests; if it does not, addresses may hold any bytes (`serving.lines`), though not over TLS.
+    `is_plain`: of HTTP only what machines need (see `plain_http`). With a `certificate` it speaks TLS, and no HTTP/2.
     """
 
     what: str

@@ -33,13 +33,19 @@ def append(client: Client, fields: Mapping[str, Argument]) -> str:
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:
-    """Return the `count` newest entries, newest first; with `before`, only those older than the entry of that name."""
+    """Return the `count` newest entries, newest first; with `before`, only those older than the entry of that name.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     end = f"({before}" if before else "+"
     return _entries(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))
 
 
 def entries_after(client: Client, count: int, since: str) -> list[Entry]:
-    """Return `count` entries from the one named `since` on, oldest first; "(" before its name leaves that one out."""
+    """Return `count` entries from the one named `since` on, oldest first; "(" before its name leaves that one out.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return _entries(client.command("XRANGE", client.keys.audit, since, "+", "COUNT", count))
 
 

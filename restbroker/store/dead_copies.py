@@ -31,7 +31,8 @@ class Copy:
 def newest(client: Client, count: int, before: str = "") -> list[Copy]:
     """Return the `count` newest copies, newest first; with `before`, only those older than the entry of that name.
 
-    There are fewer at the end, and if they have `MAX_BYTES` together; at least one, unless there is none.
+    There are fewer at the end, and if they have `MAX_BYTES` together; at least one, unless there is none. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
     reply = client.run("copies", [client.keys.dead_copies], [f"({before}" if before else "+", count, MAX_BYTES])
     found = [pair(entry) for entry in items(reply)]
@@ -39,12 +40,15 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
 
 
 def size(client: Client) -> int:
-    """Return how many copies are kept."""
+    """Return how many copies are kept. Raise `StoreUnavailable` or `StoreRefused`."""
     return integer(client.command("XLEN", client.keys.dead_copies))
 
 
 def missing_copies(client: Client, copies: Sequence[Copy]) -> list[Copy]:
-    """Return those copies that the dead set does not have with these bytes; a job that died again has others."""
+    """Return those copies that the dead set does not have with these bytes; a job that died again has others.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     if not copies:
         return []
     dead = client.keys.sorted_set("dead")
@@ -53,5 +57,8 @@ def missing_copies(client: Client, copies: Sequence[Copy]) -> list[Copy]:
 
 
 def restore(client: Client, copy: Copy) -> bool:
-    """Put a copy back into the dead set, with the present time, or it would be trimmed again. False: it is there."""
+    """Put a copy back into the dead set, with the present time, or it would be trimmed again. False: it is there.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return client.command("ZADD", client.keys.sorted_set("dead"), "NX", as_score(time_s(client)), copy.payload) == 1

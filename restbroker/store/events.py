@@ -92,28 +92,44 @@ def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
 
 
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
-    """Record for `window_ms` milliseconds that an event with this mark reports a message of this broker itself."""
+    """Record for `window_ms` milliseconds that a message is this broker's own; `own_mark` is the mark of its event.
+
+    `push` answers `own` for the event that reports the message, and pushes no job for it. Raise `StoreUnavailable` or
+    `StoreRefused`.
+    """
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
 
 
 def expect_test(client: Client, test_mark: str) -> None:
-    """Record a test for an hour: events with its mark are noted (`read_test_events`) and become no jobs."""
+    """Record a test for an hour: events with its mark are noted (`read_test_events`) and become no jobs.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     client.command("SET", client.keys.event(test_mark), "\n", "PX", _TEST_MS)
 
 
 def read_test_events(client: Client, test_mark: str) -> list[bytes]:
-    """Return the record (JSON) of each event of this test that came so far."""
+    """Return the records (JSON) of the events of this test that have come so far, in their order.
+
+    An empty list: none has come, or there is no such test (any more). Raise `StoreUnavailable` or `StoreRefused`.
+    """
     value = client.command("GET", client.keys.event(test_mark))
     return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
 
 
 def note_refusal(client: Client, source: str) -> None:
-    """Note for an hour that a request to this source was refused as unauthorized; `read_refusal` then changes."""
+    """Note for an hour that a request to this source was refused as unauthorized; `read_refusal` then changes.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     client.command("SET", _refusal_key(client, source), token_hex(8), "PX", _TEST_MS)
 
 
 def read_refusal(client: Client, source: str) -> object:
-    """Return a value that is another one after each `note_refusal` of this source; None if there was none."""
+    """Return a value that is another one after each `note_refusal` of this source; None if there was none.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return client.command("GET", _refusal_key(client, source))
 
 
@@ -133,7 +149,10 @@ def add_dead_jobs(client: Client, jobs: Sequence[bytes]) -> None:
 
 
 def newest(client: Client, after: str = "") -> list[RecentEvent]:
-    """Return the recent events after the entry named `after`, or all that are kept, oldest first."""
+    """Return the recent events after the entry named `after`, or all that are kept, oldest first.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     start = f"({after}" if after else "-"
     found = [
         pair(entry)

@@ -65,7 +65,7 @@ class Recovery:
 def write_heartbeats(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
     """Write each identity's rising counter, and its snapshot (JSON) if it has one; tell for each whether it lives.
 
-    False: it is fenced, so stop its work.
+    False: it is fenced, so stop its work. Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
@@ -78,7 +78,7 @@ def write_heartbeats(client: Client, beats: Sequence[tuple[str, int]], snapshot:
 def fence(client: Client, identity: str, counter_seen: int) -> bool:
     """Fence an identity if its heartbeat counter is still `counter_seen`: Redis gives it no more jobs from then on.
 
-    Return whether it is fenced now. False: it lives, or is gone.
+    Return whether it is fenced now. False: it lives, or is gone. Raise `StoreUnavailable` or `StoreRefused`.
     """
     return client.run("fence", [client.keys.heartbeats, client.keys.fenced_identities], [identity, counter_seen]) == 1
 
@@ -156,7 +156,8 @@ def recover(
 def maybe_run(client: Client) -> Mapping[str, int]:
     """Return how often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count.
 
-    "!" and the SHA-1 is there too if the program that had the job wrote no marks (`jobs.mark`).
+    "!" and the SHA-1 is there too if the program that had the job wrote no marks (`jobs.mark`). Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
     total: Counter[str] = Counter()
     for reply in client.commands([("HGETALL", key) for key in _count_keys(client)]):
@@ -169,7 +170,10 @@ def maybe_run(client: Client) -> Mapping[str, int]:
 
 
 def forget(client: Client, digests: Sequence[str]) -> None:
-    """Remove the counts of the jobs with these SHA-1 digests (hex), and tell every worker pool that there is news."""
+    """Remove the counts of the jobs with these SHA-1 digests (hex), and tell every worker pool that there is news.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     fields = [field for digest in digests for field in (digest, f"!{digest}")]
     client.run("forget", [client.keys.recoveries_version, *_count_keys(client)], fields)
 

@@ -76,13 +76,19 @@ def read(record: bytes) -> JobEnd | None:
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:
-    """Return the `count` newest records, newest first; with `before`, only those older than the entry of that name."""
+    """Return the `count` newest records, newest first; with `before`, only those older than the entry of that name.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     end = f"({before}" if before else "+"
     return list(_entries(client.command("XREVRANGE", client.keys.history, end, "-", "COUNT", count)))
 
 
 def extent(client: Client) -> tuple[int, Entry | None]:
-    """Return how many records are kept, and the oldest of them (None: there is none)."""
+    """Return how many records are kept, and the oldest of them (None: there is none).
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     count = integer(client.command("XLEN", client.keys.history))
     return count, next(_entries(client.command("XRANGE", client.keys.history, "-", "+", "COUNT", 1)), None)
 

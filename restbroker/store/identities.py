@@ -48,12 +48,15 @@ class Registration:
 
 
 def live_identities(client: Client) -> Mapping[str, int]:
-    """Return every identity that may fetch, and its counter."""
+    """Return every identity that may fetch, and its counter. Raise `StoreUnavailable` or `StoreRefused`."""
     return counts(client.command("HGETALL", client.keys.heartbeats))
 
 
 def fenced_identities(client: Client) -> Mapping[str, int]:
-    """Return every fenced identity that may still hold jobs, and its counter at that time."""
+    """Return every fenced identity that may still hold jobs, and its counter at that time.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return counts(client.command("HGETALL", client.keys.fenced_identities))
 
 

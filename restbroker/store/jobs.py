@@ -160,7 +160,8 @@ def register(
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
-    `responses`: where the reply jobs of its jobs go if the process dies and they with it.
+    `responses`: where the reply jobs of its jobs go if the process dies and they with it. Raise `StoreUnavailable` or
+    `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
@@ -262,7 +263,10 @@ def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | boo
 
 
 def retire(client: Client, identity: str) -> bool:
-    """Remove an identity that has no job in progress. False: it has one, and nothing was changed."""
+    """Remove an identity that has no job in progress. False: it has one, and nothing was changed.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     # What retired before has no record, and nothing in progress either.
     target = text(client.command("HGET", keys.info(identity), "target") or b"")

@@ -27,12 +27,18 @@ def pause(client: Client, target: str, reason: Reason, for_s: float | None) -> N
 
 
 def resume(client: Client, target: str, reason: Reason) -> None:
-    """End the pause that this reason made; the target stays paused for the others."""
+    """End the pause that this reason made; the target stays paused for the others.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     client.command("HDEL", client.keys.pause(target), reason)
 
 
 def pauses(client: Client, target: str) -> Mapping[str, float | None]:
-    """Return why a target is paused: reason → seconds left, None for no end. Empty: it is not."""
+    """Return why a target is paused: reason → seconds left, None for no end. Empty: it is not.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     found, now = client.commands([("HGETALL", client.keys.pause(target)), ("TIME",)])
     now_us = microseconds(now)
     until = {name: until_us_of(text) for name, text in mapping(found).items()}

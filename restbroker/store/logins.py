@@ -117,7 +117,7 @@ def put(client: Client, target: str, user: str, holder: str, stream: str) -> boo
     """End the holder's turn with the user's stream (empty: no login), and tell whether it is noted as theirs.
 
     A stream with a blank, which no id has, means that nothing is known of the login: it is `SessionUncertain` then, if
-    nothing else is known, and the answer is False.
+    nothing else is known, and the answer is False. Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     return client.run("login_put", keys, [user, holder, stream]) == 1
@@ -164,18 +164,27 @@ def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
 
 
 def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> bool:
-    """Remove the record of this stream, which is over, or of these claims. False: another record is there; it stays."""
+    """Remove the record of this stream, which is over, or of these claims. False: another record is there; it stays.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     state, noted = ("on", what.stream) if isinstance(what, LoggedIn) else ("asks", what.claim)
     return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 
 
 def read_state(client: Client, target: str, user: str) -> LoginState:
-    """Return the recorded state of the user's login; None: there is none."""
+    """Return the recorded state of this user's login; None: nothing is recorded.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return read_states(client, target, [user])[0]
 
 
 def read_states(client: Client, target: str, users: Sequence[str]) -> list[LoginState]:
-    """Return the recorded state of each user's login, in the order of `users`; None: there is none."""
+    """Return the recorded state of each user's login, in the order of `users`; None: nothing is recorded.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     if not users:
         return []
     return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]

@@ -68,7 +68,7 @@ def process_ids(client: Client, queue: str) -> ProcessIds:
 
 
 def queue_names(client: Client) -> frozenset[str]:
-    """Return every queue that is in the set of queues."""
+    """Return every queue that is in the set of queues. Raise `StoreUnavailable` or `StoreRefused`."""
     return names(client.command("SMEMBERS", client.keys.queues))
 
 
@@ -81,7 +81,10 @@ def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
 
 
 def in_progress(client: Client, queue: str, process_id: str, skip: int, limit: int) -> list[bytes]:
-    """Return `limit` jobs that the original has in progress, newest first, after the first `skip`."""
+    """Return `limit` jobs that the original has in progress, newest first, after the first `skip`.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     key = client.keys.go_in_progress(queue, process_id)
     return [raw(job) for job in items(client.command("LRANGE", key, skip, skip + limit - 1))]
 
@@ -107,12 +110,15 @@ def give_back(client: Client, queue: str, process_id: str, most: int) -> GiveBac
 
 
 def retries(client: Client, skip: int, limit: int) -> list[bytes]:
-    """Return `limit` members of the original's retry set after the first `skip`, next due first."""
+    """Return `limit` members of the original's retry set after the first `skip`, next due first.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return [raw(job) for job in items(client.command("ZRANGE", client.keys.go_retry, skip, skip + limit - 1))]
 
 
 def retry_count(client: Client) -> int:
-    """Return how many jobs the original would try again."""
+    """Return how many jobs the original would try again. Raise `StoreUnavailable` or `StoreRefused`."""
     return integer(client.command("ZCARD", client.keys.go_retry))
 
 
@@ -137,7 +143,7 @@ def fetchers(client: Client) -> tuple[str, ...] | None:
 
     None: Redis does not allow the question. Each is described for people. Programs that use BRPOPLPUSH for something
     else are among them. A connection keeps its last command, so a broker that is busy with all its jobs is seen too;
-    one whose machine is gone is listed until Redis notices (tcp-keepalive, 300 s).
+    one whose machine is gone is listed until Redis notices (tcp-keepalive, 300 s). Raise `StoreUnavailable`.
     """
     try:
         own = _connection(text(client.command("CLIENT", "INFO")))

@@ -65,14 +65,17 @@ def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: flo
 
 
 def resume_queue(client: Client, queue: QueueName) -> bool:
-    """End a queue's pause, no matter who made it. False: there was none."""
+    """End a queue's pause, no matter who made it. False: there was none. Raise `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
     ended, _ = client.transaction([("SREM", keys.paused_queues, queue), ("HDEL", keys.queue_pauses, queue)])
     return ended == 1
 
 
 def paused_queues(client: Client) -> Mapping[str, Pause]:
-    """Return every paused queue and its pause, whose reason is `operator`: only people pause queues."""
+    """Return every paused queue and its pause, whose reason is `operator`: only people pause queues.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     paused, noted, now = client.commands([("SMEMBERS", keys.paused_queues), ("HGETALL", keys.queue_pauses), ("TIME",)])
     notes, now_us = _notes(noted), microseconds(now)
@@ -91,14 +94,20 @@ def pause_target(client: Client, target: str, who: str, why: str, for_s: float |
 
 
 def resume_target(client: Client, target: str) -> bool:
-    """End a person's pause of a target; it stays paused for other reasons. False: there was none."""
+    """End a person's pause of a target; it stays paused for other reasons. False: there was none.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     ended, _ = client.transaction([("HDEL", keys.pause(target), OPERATOR), ("HDEL", keys.target_pauses, target)])
     return ended == 1
 
 
 def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tuple[Pause, ...]]:
-    """Return the pauses of these targets, and of all others that have a note; targets without a pause are left out."""
+    """Return target → its pauses, for these targets and for all others that have a note.
+
+    Targets without a pause are left out. Raise `StoreUnavailable` or `StoreRefused`.
+    """
     notes = _notes(client.command("HGETALL", client.keys.target_pauses))
     wanted = sorted({*targets, *notes})
     now, *replies = client.commands([("TIME",), *(("HGETALL", client.keys.pause(name)) for name in wanted)])

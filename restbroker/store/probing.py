@@ -40,7 +40,7 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
     """Return the last result of the probe `name` while it is valid, also to the process that published it; else a turn.
 
     `owner` names the caller. `ttl_ms`: how long the probe may take (milliseconds); then another process gets the turn.
-    Return `ProbeBusy` while another process has it.
+    Return `ProbeBusy` while another process has it. Raise `StoreUnavailable` or `StoreRefused`.
     """
     answer = items(
         client.run("turn", [client.keys.lease(name), client.keys.turn_result(name)], [owner, max(1, ttl_ms)])
@@ -57,7 +57,7 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
 def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
     """End the owner's turn with its result, valid for `ttl_ms` milliseconds. False: the turn was over; it is dropped.
 
-    Raise ValueError for more than `LONGEST_TEXT_BYTES`.
+    Raise `StoreUnavailable` or `StoreRefused`, and ValueError for more than `LONGEST_TEXT_BYTES`.
     """
     if len(text) > LONGEST_TEXT_BYTES:
         raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")

@@ -140,7 +140,10 @@ def read_all(client: Client, *, with_work: bool = True) -> list[ProcessRecord]:
 
 
 def is_there(client: Client, name: str) -> bool:
-    """Tell whether a process of this name wrote its record within the last minute."""
+    """Tell whether a process of this name wrote its record within the last minute.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     listed, written = client.commands([("SISMEMBER", keys.processes, name), ("HEXISTS", keys.process(name), "info")])
     return listed == written == 1

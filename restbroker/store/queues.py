@@ -65,24 +65,33 @@ def push_once(
 def schedule(client: Client, payload: bytes, at_s: float) -> bool:
     """Put a job (with its `queue`, without `at`) into the schedule set, due at `at_s` (epoch seconds).
 
-    False: it is there already.
+    False: it is there already. Raise `StoreUnavailable` or `StoreRefused`.
     """
     key = client.keys.sorted_set("schedule")
     return client.command("ZADD", key, "NX", as_score(at_s), payload) == 1
 
 
 def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
-    """Return how many jobs wait in each queue; None for one whose key is no list."""
+    """Return how many jobs wait in each queue; None for one whose key is no list.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return sizes_of(client, {queue: client.keys.queue(queue) for queue in queues})
 
 
 def size(client: Client, queue: QueueName) -> int | None:
-    """Return how many jobs wait in a queue, whose name may be no UTF-8; None: its key is no list."""
+    """Return how many jobs wait in a queue, whose name may be no UTF-8; None: its key is no list.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return sizes_of(client, {"": client.keys.queue_of(queue)})[""]
 
 
 def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int | None]:
-    """Return how many jobs wait in each list (queue → key); None for a key that is no list."""
+    """Return how many jobs wait in each list (queue → key); None for a key that is no list.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     found = types(client, list(lists.values()))
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
     replies = client.commands([("LLEN", key) for key in known.values()])
@@ -91,17 +100,23 @@ def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int
 
 
 def keys_of(client: Client, queues: Sequence[str], odd: Mapping[str, bytes]) -> Mapping[str, QueueName]:
-    """Return the key of each queue's list. `odd`: names that are no UTF-8, as `odd_names` returns them."""
+    """Return the key of each queue's list. `odd`: names that are no UTF-8, as `odd_names` returns them.
+
+    Nothing is sent to Redis, and nothing is raised.
+    """
     return {queue: client.keys.queue_of(odd.get(queue, queue)) for queue in queues}
 
 
 def names(client: Client) -> frozenset[str]:
-    """Return every queue that a client has announced."""
+    """Return every queue that a client has announced. Raise `StoreUnavailable` or `StoreRefused`."""
     return texts(client.command("SMEMBERS", client.keys.queues))
 
 
 def read_odd_names(client: Client) -> Mapping[str, bytes]:
-    """Return the announced or paused queues whose names are no UTF-8: how each is shown → its name."""
+    """Return the announced or paused queues whose names are no UTF-8: how each is shown → its name.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     return odd_names(client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused_queues)]))
 
@@ -119,7 +134,10 @@ def looks_escaped(name: bytes) -> bool:
 
 
 def is_known(client: Client, queue: str) -> bool:
-    """Tell whether a queue of this very name is announced or paused, or has a key."""
+    """Tell whether a queue of this very name is announced or paused, or has a key.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     keys = client.keys
     asked = [("SISMEMBER", keys.queues, queue), ("SISMEMBER", keys.paused_queues, queue), ("EXISTS", keys.queue(queue))]
     return any(client.commands(asked))
@@ -128,14 +146,17 @@ def is_known(client: Client, queue: str) -> bool:
 def peek(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
     """Return up to `limit` jobs after the first `skip`, the next one to be taken first. They stay where they are.
 
-    There are fewer if they are large, and none at the end.
+    There are fewer if they are large, and none at the end. Raise `StoreUnavailable` or `StoreRefused`.
     """
     reply = client.run("listed", [client.keys.queue_of(queue)], ["list", skip, limit, MAX_BYTES])
     return [raw(job) for job in items(reply)]
 
 
 def newest(client: Client, queue: QueueName) -> bytes | None:
-    """Return the job that was pushed last, of those that wait in a queue; None: the queue is empty."""
+    """Return the job that was pushed last, of those that wait in a queue; None: the queue is empty.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     job = client.command("LINDEX", client.keys.queue_of(queue), 0)
     return None if job is None else raw(job)
 
@@ -154,7 +175,7 @@ def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int
 def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
     """Return the next job of each of these keys; b"" for one that this call has no room for.
 
-    None: the key is empty, or no list that may be read.
+    None: the key is empty, or no list that may be read. Raise `StoreUnavailable` or `StoreRefused`.
     """
     return items(client.run("oldest", lists, [MAX_BYTES]))
 

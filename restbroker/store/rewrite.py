@@ -63,5 +63,8 @@ def rewrite(client: Client) -> None:
 
 
 def may_rewrite(client: Client) -> bool:
-    """Tell whether Redis lets this user call for a rewrite, without doing so."""
+    """Tell whether Redis lets this user call for a rewrite, without doing so.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return integer(client.run("allowed", [], ["bgrewriteaof"])) == 1

@@ -46,7 +46,7 @@ def take(
     """Return whether the user is in the room ("in" or "out"), or the turn to have them join or leave, then `put`.
 
     `need` says which of them the caller needs. A mere look gets no turn: "" if the state is not known. Return
-    `LoginBusy` while another process has the turn.
+    `LoginBusy` while another process has the turn. Raise `StoreUnavailable` or `StoreRefused`.
     """
     arguments: list[Argument] = [stay.user, stay.mark, turn.holder, max(1, turn.lease_ms), need, KEPT_MS, MOST_USERS]
     match items(client.run("room_take", [client.keys.room(target, stay.room)], arguments)):
@@ -65,7 +65,10 @@ def take(
 
 
 def put(client: Client, target: str, stay: RoomMembership, holder: str, state: State) -> bool:
-    """End the holder's turn with the state that it reached. False: the turn was not the holder's, nothing changed."""
+    """End the holder's turn with the state that it reached. False: the turn was not the holder's, nothing changed.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     arguments: list[Argument] = [stay.user, holder, state, stay.mark, KEPT_MS]
     return client.run("room_put", [client.keys.room(target, stay.room)], arguments) == 1
 
@@ -73,7 +76,7 @@ def put(client: Client, target: str, stay: RoomMembership, holder: str, state: S
 def forget(client: Client, target: str, room: str, user: str, *, is_out: bool) -> None:
     """Note that the user ("": all users) is out of this room by any login; without `is_out`, that nothing is known.
 
-    The result of a join that is under way is not noted then.
+    The result of a join that is under way is not noted then. Raise `StoreUnavailable` or `StoreRefused`.
     """
     arguments: list[Argument] = [user, "", "out" if is_out else "", _ANY_LOGIN, KEPT_MS]
     client.run("room_put", [client.keys.room(target, room)], arguments)

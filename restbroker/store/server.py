@@ -97,7 +97,7 @@ def product(client: Client) -> str | None:
 
 
 def time_s(client: Client) -> float:
-    """Return the server's clock, epoch seconds."""
+    """Return the server's clock, epoch seconds. Raise `StoreUnavailable` or `StoreRefused`."""
     return microseconds(client.command("TIME")) / 1e6
 
 
@@ -117,7 +117,10 @@ def _product(version: str, *, is_valkey: bool) -> str:
 
 
 def read_setting(client: Client, name: str) -> str | None:
-    """Return a setting of redis.conf; None where CONFIG is not allowed, or the setting is unknown."""
+    """Return a setting of redis.conf; None where CONFIG is not allowed, or the setting is unknown.
+
+    Raise `StoreUnavailable`.
+    """
     try:
         value = mapping(client.command("CONFIG", "GET", name)).get(name)
     except StoreRefused:

@@ -78,7 +78,10 @@ _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dea
 
 
 def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: Position = BEGINNING) -> Due:
-    """Return up to `limit` members that are due, behind those that were passed over; fewer if they are large."""
+    """Return up to `limit` members that are due, behind those that were passed over; fewer if they are large.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     key = client.keys.sorted_set(zset)
     place: list[Argument] = [limit, repr(after.score), after.ties, MAX_BYTES]
     seconds, micros, listed, more = items(client.run("due", [key], place), 4)[:4]
@@ -90,14 +93,15 @@ def list_members(
 ) -> list[tuple[bytes, float]]:
     """Return up to `limit` members after the first `skip`, as stored, with their scores (epoch seconds).
 
-    They are in the order of these. There are fewer if they are large, and none at the end.
+    They are in the order of these. There are fewer if they are large, and none at the end. Raise `StoreUnavailable` or
+    `StoreRefused`.
     """
     order = "down" if newest_first else "up"
     return members(client.run("listed", [client.keys.sorted_set(zset)], [order, skip, limit, MAX_BYTES]))
 
 
 def size(client: Client, zset: SortedSet) -> int:
-    """Return how many members the set has."""
+    """Return how many members the set has. Raise `StoreUnavailable` or `StoreRefused`."""
     return integer(client.command("ZCARD", client.keys.sorted_set(zset)))
 
 

@@ -67,7 +67,8 @@ class Overview:
 def overview(client: Client, wanted: Collection[str] = (), most_queues: int | None = None) -> Overview:
     """Read all numbers, in seven round trips. The queues `wanted` are in the result in any case.
 
-    `most_queues`: if there are more, those that are neither wanted nor served are only counted.
+    `most_queues`: if there are more, those that are neither wanted nor served are only counted. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     now_s = time_s(client)

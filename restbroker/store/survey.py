@@ -68,7 +68,8 @@ def namespaces(client: Client) -> frozenset[str]:
 def lists(client: Client) -> frozenset[str]:
     """Return every queue that has a list, also one that is not announced: people who push by hand forget that.
 
-    The lists of what the Go original has in progress, which have similar names, are left out.
+    The lists of what the Go original has in progress, which have similar names, are left out. Raise `StoreUnavailable`
+    or `StoreRefused`.
     """
     prefix = client.keys.queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "list")
