@@ -190,7 +190,7 @@ def test_the_shell_makes_an_account_and_sends_a_message(place: Place) -> None:
             assert message.returncode == 0, message.stderr
             words = ["account registerUser", "username=carol", "password=@pw"]
             twice = process.run(["enqueue", "--wait", *words], directory=folder)
-            assert (twice.returncode, twice.stderr.splitlines()[-2].partition(":")[0]) == (1, "AlreadyExists")
+            assert (twice.returncode, twice.stderr.splitlines()[-3].partition(":")[0]) == (1, "AlreadyExists")
             assert "p4ssw0rd" not in broker.output()
 
 
