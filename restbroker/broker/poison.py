@@ -115,7 +115,7 @@ class PoisonDetector:
                 "SuspectJob",
                 f"A job of the queue {suspect.queue!r} was in progress when processes died "
                 f"({self.crashes.of(suspect.raw)} times); it runs alone.",
-                "If processes die of it again, it becomes dead as Poison.",
+                "If a process dies again while this job runs, the job becomes dead with the code Poison.",
             )
         )
 

@@ -23,7 +23,7 @@ class Host:
 
 
 def this_host() -> Host:
-    """Return the host as this process sees it."""
+    """Return this machine's boot id and the PID namespace of this process; "" for each that cannot be read."""
     return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
 
 

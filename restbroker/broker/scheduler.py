@@ -87,7 +87,7 @@ class Scheduler:
         try:
             return await self._move(zset)
         except StoreRefused as error:
-            # Delivering what is in the queues must go on; a person has to mend the key or the rights.
+            # Jobs in the queues must still be delivered; an operator has to mend the key or the rights.
             self._complain(zset, error.message, error.hint)
             return False
 

@@ -180,7 +180,7 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
         if found == chunk.last:
             return
         if found < before:
-            message = f"Redis has lost rows of this batch: {found} are left of {before}."
+            message = f"Redis has lost rows of this batch: only {found} of {before} are left."
             raise StoreRefused(message, "The same command pushes them again, under the same job ids.")
         message = "Another process is pushing the rows of this batch."
         raise StoreRefused(message, "Run only one of the two.")

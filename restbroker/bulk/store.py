@@ -116,7 +116,9 @@ def push(
     fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
     reply = client.run("bulk_push", [*fixed, *lists, *held], arguments)
     if isinstance(reply, bytes):
-        raise StoreRefused(f"Redis refuses to push these rows: {text(reply)}", "Look at that key and who wrote it.")
+        raise StoreRefused(
+            f"Redis refuses to push these rows: {text(reply)}", "Check that key, and find out who wrote it."
+        )
     return integer(reply)
 
 

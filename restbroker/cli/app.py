@@ -71,7 +71,7 @@ class LazyGroup(Group):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
     def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
-        """Parse the words as any group does; what reads no configuration may have one in front.
+        """Parse the words as any group does; drop a `--config` in front of a command that reads no configuration.
 
         Raise click's UsageError if nothing but options follows it.
         """

@@ -206,7 +206,7 @@ def enqueue(
 ) -> None:
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
-    Texts become integers and lists where the command takes these. With --bulk each row of a file becomes a job; with
+    Strings become integers and lists where the command takes these. With --bulk each row of a file becomes a job; with
     the command - each row names its own command, and rows come from standard input unless --bulk names a file. Exits
     with 0: done; 1: the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3:
     Redis is unreachable; 4: the token, the login or the command was not accepted; 6: the job is queued, but its answer

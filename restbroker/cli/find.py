@@ -33,7 +33,9 @@ _MOST_LINES: Final = 10
 def find(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="TEXT|NAME=VALUE...", help="A text, or a condition as --where takes it: user=bob."),
+        typer.Argument(
+            metavar="TEXT|NAME=VALUE...", help="Text to search for, or a condition as --where takes it: user=bob."
+        ),
     ],
     limit: LimitOption = 20,
     jobs: JobsOption = 10_000,

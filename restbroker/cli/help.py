@@ -30,7 +30,7 @@ def help_(
         ),
     ] = None,
 ) -> None:
-    """Show a command's help, the same as --help behind it."""
+    """Show a command's help, like COMMAND --help."""
     path, _ = _find_command(ctx, words or ())
     root: Any = ctx.find_root()
     root.command.main([*path, "--help"], prog_name=root.info_name)

@@ -172,7 +172,7 @@ def _check_shape(shape: Shape, written: Shape, where: str, source: str, problems
         place = at(at(where, "Names"), member)
         if member in BODY_NAMES and name not in BODY_NAMES:
             known = ", ".join(sorted(BODY_NAMES))
-            why = "restbroker could not recognise it as a text to hide"
+            why = "restbroker could not recognise and hide message texts under another name"
             problems.add(place, f"expected one of {known}, found {name!r}; {why}.")
         if list(taken.values()).count(name) > 1 and not problems.is_wrong(*others):
             problems.add(place, f"{name!r} is another member's name.")

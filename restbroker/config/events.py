@@ -91,7 +91,7 @@ class Filter:
     types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
     sender: Addresses = key("Sender", "JIDs of senders, without resource, with `*` and `?`.", ())
     receiver: Addresses = key("Receiver", "The same for recipients, e.g. `bot-*`.", ())
-    body: Texts = key("Body", "Texts with * and ?, e.g. `*urgent*`, ignoring case.", ())
+    body: Texts = key("Body", "Patterns with * and ?, e.g. `*urgent*`, ignoring case.", ())
 
     def fits(self, event: ServerEvent) -> bool:
         """Tell whether the event matches every member of the filter."""

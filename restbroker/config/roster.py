@@ -86,7 +86,7 @@ class Roster:
     served: bool = key("Serve", "`restbroker run` serves them too; else only `restbroker roster serve`.", default=True)
     domain: str | None = key(
         "Domain",
-        "The users' domain, by default Target's: user@Domain means user; users cannot be their own contact.",
+        "The users' domain, by default Target's: user@Domain is the same as user. Users cannot be their own contact.",
     )
     target: str | None = key(
         "Target",
@@ -103,7 +103,7 @@ class Roster:
     )
     copies_file: str | None = key(
         "CopiesFile",
-        "A file for these copies and for who got one; without it, a restart loses them.",
+        "Keeps these copies, and the list of users who got one, across restarts.",
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None

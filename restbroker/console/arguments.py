@@ -62,7 +62,7 @@ def _json(name: str, text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
     except rubyjson.Unreadable as error:
-        hint = f"Quote texts twice ({name}:='\"text\"'), or write {name}=text."
+        hint = f"Quote strings twice ({name}:='\"text\"'), or write {name}=text."
         raise UsageError(f"The argument {name} is not JSON after := ({error}).", hint) from error
 
 

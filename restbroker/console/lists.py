@@ -46,7 +46,7 @@ class Verbs(Group):
     """A group that answers an unknown verb with a list of the known ones."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - see cli.app
-        """Return what click returns; raise `UsageError` if there is no such verb."""
+        """Return the verb's name, its command and the words after it, as click does; raise `UsageError` if unknown."""
         verbs = self.list_commands(ctx)
         if args[0] not in verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
             from restbroker.errors import UsageError

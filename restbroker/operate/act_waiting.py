@@ -105,6 +105,8 @@ def perform(
 ) -> Iterator[Progress]:
     """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
 
+    `known`: the configuration's view of jobs. `rest` is called with the seconds to rest, at most `_LONGEST_REST_S`.
+
     The action stops when the caller stops iterating. After each batch it rests for as long as the batch took, so that
     Redis has time for others. Raise `UsageError` if the action is impossible in a queue. Raise `StoreUnavailable` or
     `StoreRefused`: the batches before are done, and another call does the rest.

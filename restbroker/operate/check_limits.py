@@ -109,7 +109,8 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             message=f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
             why=f"Beyond that, the oldest dead jobs vanish. Copies stay in {client.keys.dead_copies} for a while"
             " (restbroker dead --trimmed).",
-            hint=f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops in time; a database of its own avoids it.',
+            hint=f'Set "DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000}: restbroker then stops before Sidekiq trims. '
+            "Or give restbroker a database of its own.",
         )
 
 

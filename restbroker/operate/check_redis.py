@@ -76,7 +76,7 @@ def _persistence(info: ServerInfo) -> Iterator[Finding]:
 
 
 def _append_only(appendfsync: str | None) -> Finding:
-    always = "If that is too much: appendfsync always in redis.conf, which is slower."
+    always = "To lose nothing, set appendfsync always in redis.conf; it is slower."
     match appendfsync:
         case "always":
             return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")

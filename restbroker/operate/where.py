@@ -176,7 +176,7 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
     if not given or "" in texts:
         raise UsageError("There is nothing to search for.", _SOUGHT)
     if any(len(one) > _VALUE_LIMIT for one in texts):
-        raise UsageError(f"A text is longer than {_VALUE_LIMIT} characters.", "Shorten it.")
+        raise UsageError(f"A search string is longer than {_VALUE_LIMIT} characters.", "Shorten it.")
     return SearchTerms(texts, read(conditions, now_s, hidden=hidden))
 
 

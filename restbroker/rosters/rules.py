@@ -314,7 +314,7 @@ def _read_groups(value: Json, entry: str) -> tuple[str, ...]:
 
 
 def _refuse_groups(value: Json, entry: str) -> NoReturn:
-    what = "an empty text" if value == "" else kind_of(value)
+    what = "an empty string" if value == "" else kind_of(value)
     raise BadRoster(entry, f"has {what} for a group", 'Groups are a list of names: ["Work"].')
 
 

@@ -58,7 +58,10 @@ class LoginsInRedis:
         return await self._call_until_answered(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
-        """End the holder's turn with the user's `stream`; return False if nothing changed (`store.logins.put`)."""
+        """Record the user's `stream` ("": no login), which ends the holder's turn; return False if nothing changed.
+
+        See `store.logins.put`.
+        """
         return await self._call_until_answered(logins.put, self._target, user, holder, stream)
 
     async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:

@@ -204,7 +204,8 @@ class Client:
             return None
         if link.is_waiting:
             self.close()
-            raise ConnectionEnded(f"An answer of Redis at {self.address} was left unread.", "Try again.")
+            message = f"The connection to Redis at {self.address} was closed: it still had an unread reply."
+            raise ConnectionEnded(message, "Try again.")
         if not self.is_open:
             self.close()
             raise ConnectionEnded(f"Redis at {self.address} is no longer the master.", "Try again.")

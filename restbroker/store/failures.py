@@ -158,7 +158,7 @@ def _from_reply(
         )
     else:
         hint = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
-    return StoreRefused(f"Redis at {address} refused: {reason}", hint)
+    return StoreRefused(f"Redis at {address} refused a command: {reason}", hint)
 
 
 def _clean(said: str, password: str | None = None) -> str:

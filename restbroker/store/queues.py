@@ -58,7 +58,7 @@ def push_once(
         arguments.append(round(lock.keep_s * 1000))
     reply = client.run("push", names, arguments)
     if isinstance(reply, bytes):
-        raise StoreRefused(f"Redis refuses it: {text(reply)}", "Look at that key and who wrote it.")
+        raise StoreRefused(f"Redis refuses it: {text(reply)}", "Check that key, and find out who wrote it.")
     return text(items(reply)[0]) if isinstance(reply, list) else None
 
 

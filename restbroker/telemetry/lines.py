@@ -18,7 +18,7 @@ _KEEPS_TRYING = (
     "password in env.json takes effect after a restart."
 )
 
-_MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could have started."
+_MAYBE_RUN = "maybe_run counts the jobs that may have been sent; the others were not."
 
 _REWRITE = (
     "restbroker asked Redis to rewrite its append-only file (once after each start of Redis), so that "

@@ -86,8 +86,8 @@ PROCESS: Final = (
     Metric(
         "restbroker_target_held_back",
         "gauge",
-        "1 while the last fetch took nothing despite room, by cause: `paused`, `rate`, `in_flight`, `dead`, "
-        "or `refused` (by Redis).",
+        "1 while the last fetch took no job although there was room, by cause: `paused`, `rate`, `in_flight`, "
+        "`dead`, or `refused` (by Redis).",
         labels=("target", "by"),
         merge="max",
     ),

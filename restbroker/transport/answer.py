@@ -109,7 +109,7 @@ class AnswerReader:
                 raise MalformedAnswer(f"it is not HTTP: {self._wrong or error}") from None
             self.keep = False
         if self._other_bytes > HEAD_LIMIT_BYTES and not self.whole:
-            raise MalformedAnswer(f"more than {HEAD_LIMIT_BYTES} bytes of it are head or trailer")
+            raise MalformedAnswer(f"its headers and trailers have more than {HEAD_LIMIT_BYTES} bytes")
         return self.whole
 
     def end(self) -> bool:

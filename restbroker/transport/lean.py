@@ -134,7 +134,7 @@ class LeanClient:
         return [one for one in connections if one.ramp_owner is None and now_s <= one.old_at_s]
 
     def call_afterwards(self, call: Afterwards) -> None:
-        """Call `call` once all answers that came together were read, with the wires on which more came by then."""
+        """Call `call` once all answers that came together are read; it gets the wires on which more came then."""
         self._arrivals.call_afterwards(call)
 
     def watch(self, connection: Connection, due_s: float) -> None:

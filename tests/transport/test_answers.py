@@ -205,7 +205,7 @@ def test_what_is_said_between_the_chunks_has_an_end() -> None:
     reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1;")
     for _ in range(HEAD_LIMIT_BYTES // 1000):
         assert not reader.feed(b"x" * 1000)
-    with pytest.raises(MalformedAnswer, match="head or trailer"):
+    with pytest.raises(MalformedAnswer, match="headers and trailers"):
         reader.feed(b"x" * 1000)
 
 

@@ -142,7 +142,7 @@ class SidekiqRecord:
             return False
         except StoreRefused as error:
             # Not given back: what was not refused of it was added.
-            self._complain("MetricsRefused", "The Metrics page of Sidekiq Web lacks what was done here", error)
+            self._complain("MetricsRefused", "Sidekiq Web's Metrics page lacks this process's jobs", error)
             return False
         return bool(counted)
 

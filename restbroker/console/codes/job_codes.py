@@ -160,8 +160,8 @@ DEAD: Final = Table(
             "If it may have run, check on the server. A retry sends it again.",
         ),
         "Expired": Row(
-            "It [expired](#expiry) unsent, or would before its next try. It is dropped, and dies only if it may have run or "
-            "with `OnExpiry` `dead`.",
+            "It [expired](#expiry) before it was sent, or would have expired before its next try. It is dropped, and dies "
+            "only if it may have run or with `OnExpiry` `dead`.",
             "Push it with a later `expiry`; a dead one can be retried.",
         ),
         "Duplicate": Row(

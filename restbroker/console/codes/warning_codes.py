@@ -26,7 +26,7 @@ WARNINGS: Final = Table(
             "`retry`, `schedule` and `dead` must be writable sorted sets; tried again every 5 s",
         ),
         "BeatRefused": Row(
-            "Redis refuses the heartbeat: soon the process sends nothing, and others take over its jobs",
+            "Redis refuses the heartbeat: the process soon stops sending, and others take over its jobs",
             "give the Redis user the rights in the message; it continues by itself",
         ),
         "ChargeRefused": Row(
@@ -92,9 +92,9 @@ WARNINGS: Final = Table(
         ),
         "SuspectJob": Row(
             "a job was in progress at least twice when processes died; it runs alone",
-            "nothing: if it is the cause, it becomes dead as `Poison`. If other targets of its process "
-            "always have jobs, it does not, but waits longer each time (up to 5 min). If processes keep "
-            "dying, pause these targets, or delete it",
+            "nothing: if the job is the cause, it becomes dead as `Poison`. While other targets of its process "
+            "are busy, it waits, longer each time (up to 5 min). If processes keep dying, pause those targets, or delete "
+            "the job",
         ),
         "RetryQueueIgnored": Row(
             "a failed job names a `retry_queue` that its target does not serve: it is retried from its own",
@@ -229,7 +229,7 @@ WARNINGS: Final = Table(
             "see the message; `PasswordsFile` is read at each try",
         ),
         "OpenfireLarge": Row(
-            "an event had more than `LargestEvent` bytes: it is lost, and perhaps those right behind it",
+            "an event had more than `LargestEvent` bytes: it is lost, and perhaps the events right after it",
             "raise `LargestEvent`, or find out who sends such events",
         ),
         "OpenfireGap": Row(

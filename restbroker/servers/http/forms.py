@@ -53,7 +53,7 @@ Statuses: TypeAlias = Annotated[
     ),
 ]
 WrittenSecret: TypeAlias = Annotated[
-    str | tuple[str, str], Form("text, `File` or `Env`", {"anyOf": [{"type": "string"}, _WHERE]}, _secret)
+    str | tuple[str, str], Form("string, `File` or `Env`", {"anyOf": [{"type": "string"}, _WHERE]}, _secret)
 ]
 """A secret as it is written: its text, or where it is ("File" or "Env") and the name of that."""
 Secrets: TypeAlias = Annotated[

@@ -52,7 +52,7 @@ class CommandKeys:
     query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
     body: AnyValue = key(
         "Body",
-        "JSON whose texts are templates; by default, an object of the arguments that Path and Query do not use.",
+        "JSON whose strings are templates; by default, an object of the arguments that Path and Query do not use.",
     )
     encoding: Literal["json", "form", "none"] | None = key(
         "Encoding", "The body's encoding. Unset, GET, HEAD and DELETE have no body.", shown="json"

@@ -24,7 +24,7 @@ def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message 
         return _in_stanza(given.get("stanza"))
     if name not in command_facts.MESSAGES:
         return None
-    # A user's operations send in his name.
+    # A user's operations send in that user's name.
     sender = given.get("from") or _user(target)
     receiver, body = given.get(command_facts.MESSAGES[name]), given.get("body")
     return _message(sender, receiver, body)

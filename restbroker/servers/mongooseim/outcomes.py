@@ -176,7 +176,7 @@ def _success(case: _Case) -> Outcome:
     if not result.is_answer:
         if response.truncated:
             return deliver_as_is(response)
-        message = f"Status {response.status} with no answer of GraphQL in it: this is not MongooseIM's API."
+        message = f"Status {response.status} without a GraphQL answer: this is not MongooseIM's API."
         return case.answer().deny("NotTheApi", CHECK_URL, message)
     if result.problems:
         return _problems(case)

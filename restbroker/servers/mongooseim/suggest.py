@@ -26,7 +26,7 @@ def suggest(target: Target, allowed: AllowedCommands) -> str:
 
 def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     schema = target.options_as(Options).schema
-    yield f"# mongooseim.toml, for the target {target.name}; in the place of a listener at this port; then restart"
+    yield f"# mongooseim.toml, for the target {target.name}: replaces the listener on its port; restart MongooseIM"
     if schema != "admin":
         yield f"# The rights are those of the account that logs in; the schema {schema} has no login of its own."
     if command_facts.DOCUMENTS in allowed.commands:

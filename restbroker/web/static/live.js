@@ -1,6 +1,6 @@
 // Keeps a page fresh: takes its parts from the stream that the page names, and says whether it does. An action of
-// several steps, which somebody has confirmed, goes on by itself for as long as its page is open.
-// The pages work without it. It asks nobody but the server that the page came from.
+// several steps that a user has confirmed goes on by itself for as long as its page is open.
+// The pages work without it. It asks only the server that the page came from.
 
 const live = document.getElementById("live");
 const state = document.getElementById("live-state");
@@ -14,7 +14,7 @@ function say(text, tone) {
 }
 
 function isBusy(part) {
-  // What somebody is using stays until it is left: a focused control, an opened detail, marked text.
+  // What the user is using stays until they leave it: a focused control, an opened detail, marked text.
   const focus = document.activeElement;
   if (focus && focus !== document.body && part.contains(focus) && !focus.matches("[role=region]")) return true;
   const marked = document.getSelection();
@@ -52,7 +52,7 @@ function follow() {
   stream.onerror = () => {
     say("not connected; trying again", "bad");
     if (stream.readyState === EventSource.CLOSED) {
-      // Refused, as while the server starts anew or when the login has ended: a new page knows what to do then.
+      // Refused, as while the server restarts or when the login has ended: a new page knows what to do then.
       document.removeEventListener("focusout", settle);
       setTimeout(again, AGAIN_MS);
     }

@@ -14,7 +14,7 @@ from tests.unit.config.conftest import Refused, Write
 BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
 SOURCE: dict[str, Any] = {"Kind": "prosody-rest", "Path": "/events/prosody", "Queue": "events", "Class": "Event"}
 KNOWN = ", ".join(sorted(BODY_NAMES))
-WHY = "restbroker could not recognise it as a text to hide"
+WHY = "restbroker could not recognise and hide message texts under another name"
 LONG = "a-secret-of-many-letters"
 
 

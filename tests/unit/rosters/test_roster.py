@@ -89,7 +89,7 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
     ({"a@b.c": {"name": "é" * 513}}, "a@b.c has a name of more than 1024 bytes."),
     ({"a@b.c": {"groups": "Work"}}, 'a@b.c has a string for a group. Groups are a list of names: ["Work"].'),
     ({"a@b.c": {"groups": [None]}}, 'a@b.c has null for a group. Groups are a list of names: ["Work"].'),
-    ({"a@b.c": {"groups": [""]}}, 'a@b.c has an empty text for a group. Groups are a list of names: ["Work"].'),
+    ({"a@b.c": {"groups": [""]}}, 'a@b.c has an empty string for a group. Groups are a list of names: ["Work"].'),
     (
         {"a@b.c": {"groups": {"Work": False}}},
         "a@b.c has a group that is false. Leave out groups that the contact is not in.",

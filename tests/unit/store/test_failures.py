@@ -29,10 +29,10 @@ STAYING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("ERR DB index is out of range"), "no database with the configured number", "RedisDatabase"),
     (ErrorReply("NOPERM this user has no permissions"), "no permissions", "ACL SETUSER"),
     (ErrorReply("CROSSSLOT Keys in request"), "Keys in request", "Cluster cannot hold"),
-    (ErrorReply("MOVED 5 127.0.0.1:1"), "refused: MOVED 5 127.0.0.1:1", "Cluster cannot hold"),
-    (ErrorReply("ASK 5 127.0.0.1:1"), "refused: ASK 5 127.0.0.1:1", "Cluster cannot hold"),
+    (ErrorReply("MOVED 5 127.0.0.1:1"), "refused a command: MOVED 5 127.0.0.1:1", "Cluster cannot hold"),
+    (ErrorReply("ASK 5 127.0.0.1:1"), "refused a command: ASK 5 127.0.0.1:1", "Cluster cannot hold"),
     (ErrorReply("WRONGTYPE Operation against a key"), "WRONGTYPE Operation", "used for other things"),
-    (ErrorReply("ERR syntax error"), "refused: syntax error", "Redis >= 7.0"),
+    (ErrorReply("ERR syntax error"), "refused a command: syntax error", "Redis >= 7.0"),
 ]  # fmt: skip
 UNREACHABLE: list[tuple[Failure, str, str]] = [
     (ErrorReply("WRONGPASS invalid"), "does not accept the login: invalid", "RedisPassFile"),
@@ -70,7 +70,7 @@ def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
 
 def test_no_argument_of_a_command_is_repeated() -> None:
     error = ErrorReply("ERR unknown command 'XFOO', with args beginning with: 's3cret' 'more'")
-    assert translate(error, "r:1").message == "Redis at r:1 refused: unknown command 'XFOO'"
+    assert translate(error, "r:1").message == "Redis at r:1 refused a command: unknown command 'XFOO'"
 
 
 def test_in_brief_it_ends_a_sentence() -> None:

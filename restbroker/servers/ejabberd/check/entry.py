@@ -86,7 +86,9 @@ def _not_the_api(target: Target, says: str) -> Entry:
 def _redirect(target: Target, answer: Answer) -> Entry:
     where = answer.masked_text.address()
     url = where.removesuffix("/").removesuffix("/status")
-    hint = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
+    hint = (
+        f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address that it redirects to."
+    )
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."
     why = "restbroker does not follow redirects: it might send the login, or a command twice, to another server."
     return Entry(

@@ -88,7 +88,7 @@ def _not_ours(word: str) -> CtlRefusal | None:
         return CtlRefusal(f"{word} concerns the Erlang node, on ejabberd's machine.", hint)
     if word in _OF_THE_SERVER:
         hint = f"Run systemctl or ejabberdctl {word} there; `restbroker enqueue {word}` sends it as a command."
-        return CtlRefusal(f"A {word} that waits for a server which is down would {word} it once it is up.", hint)
+        return CtlRefusal(f"If the server is down, a queued {word} would {word} it as soon as it is up.", hint)
     return None
 
 

@@ -77,7 +77,7 @@ class Creation:
             if _is_there(usual, request) is not None:
                 return None
         if 200 <= response.status < 300:
-            message = f"Status {response.status} with something that is not the room that was asked for."
+            message = f"Status {response.status}, but the answer is not the requested room."
             return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
         entry = table(self._target.options_as(Options).paths)[LOOK_AT_ROOM]
         spec = for_target(self._target, None).commands[LOOK_AT_ROOM]

@@ -70,8 +70,8 @@ _REFUSED_QUESTIONS: Final = (
     ("Timeout error", _NOBODY),
 )
 _PUSH_REFUSED: Final = (
-    "Openfire answers the same for a user without a subscription (`list_push_subscribers` lists those with "
-    "one) and if the push service refuses only the last of several."
+    "Openfire gives the same answer if the user has no subscription (`list_push_subscribers` lists those with "
+    "one), or if the push service refuses only the last of several messages."
 )
 
 

@@ -139,7 +139,7 @@ def other_answer(what: str, response: Response) -> Denied:
 
     `what` names what was asked for: "group" or "room".
     """
-    message = f"Status {response.status} with something that is not the {what} that was asked for."
+    message = f"Status {response.status}, but the answer is not the requested {what}."
     return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
 
 

@@ -95,7 +95,7 @@ def _repair(text: str) -> Data:
     found = _writable(members)
     if not unread or found.fault is not None:
         return found
-    return Data(members, f"the value of {', '.join(unread)} is not JSON, and is given as text")
+    return Data(members, f"the value of {', '.join(unread)} is not JSON, and is given as a string")
 
 
 def _value(written: str) -> Json:

@@ -247,7 +247,7 @@ class Listener:
                     self.context.reporter.note_idle(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue
-                # What is known of his login may be older than the server's last start, or of a session that was ended.
+                # The login that is known may be older than the server's last start, or its session may have ended.
                 is_tried, stale = known in (stale, self._afresh), known
                 if is_tried and is_again:
                     raise no_new_streams(self.context.target, self.user)

@@ -98,8 +98,8 @@ def unwritable(what: str) -> Problem:
 
 
 def too_large(user: str, limit_bytes: int) -> Problem:
-    """Return the problem that an event is lost because it is too large: the stream cannot be read on behind it."""
-    what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and perhaps those right behind it."
+    """Return the problem that an event is lost because it is too large: the stream cannot be read any further."""
+    what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and perhaps the events right after it."
     return Problem("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such events.")
 
 

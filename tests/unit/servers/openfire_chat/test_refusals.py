@@ -56,7 +56,7 @@ def test_a_push_that_nobody_subscribed_to_is_not_said_to_have_come_to_somebody()
     outcome = judged("send_push", "")
     assert isinstance(outcome, Rejected)
     assert "may have got it" not in outcome.reason.text
-    assert "without a subscription" in outcome.reason.text
+    assert "has no subscription" in outcome.reason.text
 
 
 def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> None:

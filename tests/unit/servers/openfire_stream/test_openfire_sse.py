@@ -184,4 +184,4 @@ def test_a_value_that_is_no_json_is_given_as_text_and_the_members_beside_it_are_
     assert data.members is not None
     assert (data.members["id"], data.members["from"]) == ("a1", "eve@example.org")
     assert data.members["metaData"] == '{"question":["How "big"?"]}'
-    assert data.fault == "the value of metaData is not JSON, and is given as text"
+    assert data.fault == "the value of metaData is not JSON, and is given as a string"
