@@ -39,7 +39,7 @@ class JobExpired(Exception):
 
 
 class JobIsDuplicate(Exception):
-    """Another job has its idempotency key, or the same one that was pushed twice. It must not be sent."""
+    """Another job has the idempotency key of this one, or this one was pushed twice. It must not be sent."""
 
     def __init__(self, jid: str) -> None:
         super().__init__(jid)

@@ -46,7 +46,10 @@ class ProgressDisplay(Protocol):
 
 @attrs.define(eq=False)
 class LineProgress:
-    """A line every five seconds, if stderr is not a terminal."""
+    """Shows the progress as a line every five seconds, if stderr is not a terminal.
+
+    `reported_at_s`: when the last line was shown (`time.monotonic`).
+    """
 
     reported_at_s: float = attrs.Factory(time.monotonic)
 
@@ -181,7 +184,10 @@ class Failures:
     messages: dict[int, str] = attrs.field(factory=dict)
 
     def report(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
-        """Show some of them; all are counted elsewhere."""
+        """Show the first of these rows, then once that there are more; keep the messages of the first.
+
+        `ended`: rows whose jobs were not done. `line_of`: a row's number → its line in the file.
+        """
         for one in ended:
             self.reported += 1
             if self.reported <= _MOST_KEPT:

@@ -47,7 +47,7 @@ class JobRequest:
     """One job to push. `at_s` (epoch seconds) schedules it; `wants_reply`: a client will wait for the answer.
 
     `expire_s`: how many seconds after `at_s`, or after the push, the job expires; None: the target's `Expire` decides.
-    `lock`: no other job of its key may be pushed meanwhile; it lasts so long after the job is due.
+    `lock`: taken at the push; no other job with its key is pushed until its `keep_s` seconds after the job is due.
     `reply_to`: the key for the answer; None: a key of the job's own.
     """
 

@@ -62,7 +62,7 @@ class Location:
 
 @attrs.frozen
 class Timeline:
-    """The result. `places` has several locations if a job was pushed twice, or moved during the search.
+    """The result. `locations` has several entries if a job was pushed twice, or moved during the search.
 
     `acts`: people's actions on the job, newest first. `ends`: how it ended, from the History, newest first, if it is
     nowhere or in the dead set (a delivered job's copy may have been restored). `unseen`: places that were not searched

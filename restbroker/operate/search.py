@@ -99,7 +99,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
 
 @attrs.define(eq=False)
 class _Query:
-    """What is searched for. `gone`: ids of jobs of which a copy was found.
+    """What is searched for. `copied_jids`: ids of jobs of which a copy was found.
 
     `only_gone`: only for these it is searched how they ended.
     """
