@@ -58,6 +58,7 @@ from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Transport
+from restbroker.transport.upkeep import Upkeep
 
 _CONTROL_TIMEOUT_S = 1.0
 _COLLECTED_AFTER = (10_000, 20, 20)
@@ -110,8 +111,17 @@ async def _main(
     )
 
     def replan(new: Config) -> BrokerPlan:
-        targets = _targets(new, report, counters, open_connection=plan.open_connection, open_control=plan.open_control)
-        return attrs.evolve(plan, targets=targets, shutdown_timeout_s=new.shutdown_timeout_s)
+        # Of its own: that of the generation before ends with it.
+        upkeep = Upkeep()
+        targets = _targets(
+            new,
+            report,
+            counters,
+            open_connection=plan.open_connection,
+            open_control=plan.open_control,
+            upkeep=upkeep,
+        )
+        return attrs.evolve(plan, targets=targets, upkeep=upkeep, shutdown_timeout_s=new.shutdown_timeout_s)
 
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
@@ -167,8 +177,12 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
     def open_control() -> Connection:
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
+    upkeep = Upkeep()
     return BrokerPlan(
-        targets=_targets(config, report, counters, open_connection=open_connection, open_control=open_control),
+        targets=_targets(
+            config, report, counters, open_connection=open_connection, open_control=open_control, upkeep=upkeep
+        ),
+        upkeep=upkeep,
         services=watch,
         open_connection=open_connection,
         open_control=open_control,
@@ -185,6 +199,7 @@ def _targets(
     counters: Counters,
     open_connection: Callable[[], Connection],
     open_control: Callable[[], Connection],
+    upkeep: Upkeep,
 ) -> list[TargetPlan]:
     tokens = Tokens(config.tokens, report)
     fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
@@ -194,14 +209,20 @@ def _targets(
         logins = logins_of(target, open_connection)
         return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
 
-    plans = [_target(config, target, tokens, ports) for target in config.targets]
+    plans = [
+        _target(config, target, tokens, ports, transport=open_transport(target, shared=upkeep))
+        for target in config.targets
+    ]
     return [attrs.evolve(plan, fast_jobs=fast_jobs) for plan in plans]
 
 
 def _target(
-    config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Target, Transport], Ports]
+    config: Config,
+    target: Target,
+    tokens: Tokens,
+    ports_of: Callable[[Target, Transport], Ports],
+    transport: Transport,
 ) -> TargetPlan:
-    transport = open_transport(target)
     ports = ports_of(target, transport)
     connector = registry.open_connector(target, ports)
     policy = Policy(

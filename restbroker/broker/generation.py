@@ -173,6 +173,7 @@ class Generation:
 
     async def _deliver(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
         async with trio.open_nursery() as connectors:
+            await connectors.start(self.plan.upkeep.run)
             for pool in pools:
                 await connectors.start(pool.plan.transport.run)
                 await connectors.start(_run_connector, pool)

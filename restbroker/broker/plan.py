@@ -11,6 +11,7 @@ from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.json_types import Json
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import Report
+from restbroker.transport.upkeep import Upkeep
 
 
 @attrs.frozen
@@ -30,4 +31,6 @@ class BrokerPlan:
     report: Report
     snapshot: Callable[[WorkerPool], Mapping[str, Json]]
     shutdown_timeout_s: float = 25.0
+    upkeep: Upkeep = attrs.field(factory=Upkeep)
+    """That of the targets' HTTP clients."""
     status: Status = attrs.field(factory=Status)

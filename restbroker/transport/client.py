@@ -10,14 +10,16 @@ from restbroker.config.target import Target
 from restbroker.config.tls import context_of
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
+from restbroker.transport.upkeep import Upkeep
 
 
-def open_transport(target: Target, *, tls: ssl.SSLContext | None = None) -> Transport:
+def open_transport(target: Target, *, tls: ssl.SSLContext | None = None, shared: Upkeep | None = None) -> Transport:
     """Return the client of this target, which connects only when something is sent.
 
     The server's certificate is checked against `target.tls.ca`, or else the system's authorities; restbroker's own
-    certificate, if configured, is shown to a server that requests it. `tls` replaces all of that. Raise OSError if a
-    file of a certificate or key cannot be read any more.
+    certificate, if configured, is shown to a server that requests it. `tls` replaces all of that. `shared` does the
+    upkeep of several clients; its `run` must run beside theirs. Raise OSError if a file of a certificate or key cannot
+    be read any more.
     """
     if tls is None:
         # Loading the system's authorities takes time, so one context serves all connections, and plain HTTP gets none.
@@ -25,7 +27,7 @@ def open_transport(target: Target, *, tls: ssl.SSLContext | None = None) -> Tran
         tls = context_of(target.tls) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     match target.engine:
         case "lean":
-            return LeanClient(target, tls)
+            return LeanClient(target, tls, shared)
         case "httpx":
             # Loading httpx takes as long as everything else together.
             from restbroker.transport.httpx_client import HttpxClient

@@ -1,6 +1,6 @@
-"""Ends requests that take too long: one task for all requests of a client, instead of a cancel scope for each.
+"""Ends requests that take too long: one task for all requests, instead of a cancel scope for each.
 
-Used by the lean client, whose `run` is this task. Always holds: a watched request that is late is cut off within
+Used by the lean client; `Upkeep.run` runs this task. Always holds: a watched request that is late is cut off within
 `TICK_S` seconds; while none is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one
 deadline 0.05.
 """
@@ -23,7 +23,7 @@ class Expirable(Protocol):
 
 @attrs.define(eq=False)
 class Deadlines:
-    """The deadlines of one client; `is_kept`: `run` runs, so that they are kept by it."""
+    """The deadlines of one or more clients; `is_kept`: `run` runs, so that they are kept by it."""
 
     is_kept: bool = False
     _due: dict[Expirable, float] = attrs.field(factory=dict)

@@ -18,7 +18,6 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.answer import AnswerReader, MalformedAnswer
 from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
-from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.dial import dial
 from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
@@ -26,6 +25,7 @@ from restbroker.transport.idle import Connection, Idle, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.readiness import Afterwards, Readiness
 from restbroker.transport.tls import refuses_certificate
+from restbroker.transport.upkeep import Upkeep
 from restbroker.transport.wire import Wire
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, MalformedAnswer)
@@ -46,7 +46,7 @@ class _StaleConnection(Exception):
 class LeanClient:
     """The `Transport` of one target over its own pool of connections."""
 
-    def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
+    def __init__(self, target: Target, tls: ssl.SSLContext, shared: Upkeep | None = None) -> None:
         self._target = target
         self._secrets = target.all_secrets
         self._tls = tls
@@ -54,8 +54,11 @@ class LeanClient:
         self._places = trio.Semaphore(connections_for(target))
         self._idle = Idle()
         self._ramp = ConnectRamp(self._idle.put)
-        self._deadlines = Deadlines()
+        self._is_alone = shared is None
+        self._upkeep = shared or Upkeep()
+        self._deadlines = self._upkeep.deadlines
         self._arrivals = Readiness()
+        """What new connections are watched by; one that no task runs lets each listen for itself."""
         self._now_s: Callable[[], float] = trio.current_time
         self._is_plain = target.url.scheme == "http"
         self._lends = False
@@ -65,11 +68,13 @@ class LeanClient:
         """Keep deadlines and close spent connections while it runs, as `Transport.run` promises."""
         # What `trio.current_time` reads, at a third of its price: each request asks twice.
         self._now_s = trio.lowlevel.current_clock().current_time
+        if self._lends or connections_for(self._target) > _FEW:
+            self._arrivals = self._upkeep.readiness
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._idle.run)
-            if self._lends or connections_for(self._target) > _FEW:
-                nursery.start_soon(self._arrivals.run)
-            await self._deadlines.run(task_status=task_status)
+            if self._is_alone:
+                await nursery.start(self._upkeep.run)
+            task_status.started()
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Send one request and return its whole answer, as `Transport.send` promises.

@@ -1,5 +1,7 @@
-"""One task tells all connections of a client when something came on them."""
+"""One task tells all connections when something came on them."""
 
+import os
+import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
@@ -91,6 +93,35 @@ async def test_what_is_called_afterwards_comes_once_behind_all_that_came_togethe
             assert (more, last) == ([second.decode()], b"more")
             one.close()
             other.close()
+
+
+async def test_of_a_thousand_connections_with_unread_bytes_none_is_taken_for_quiet() -> None:
+    count, (soft, hard) = 1200, resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    unread: list[int] = []
+
+    @attrs.frozen(eq=False)
+    class Listener:
+        """Leaves unread what came, and asks what came since."""
+
+        def on_readable(self) -> bool:
+            arrivals.call_afterwards(lambda more: unread.append(len(more)))
+            return True
+
+        def note_unwatched(self) -> None:
+            pass
+
+    async with kept() as arrivals:
+        descriptors = [os.eventfd(1) for _ in range(count)]
+        for descriptor in descriptors:
+            arrivals.watch(descriptor, Listener())
+        while not unread:
+            await trio.lowlevel.checkpoint()
+        for descriptor in descriptors:
+            arrivals.forget(descriptor)
+            os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert set(unread) == {count}
 
 
 async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_until_then() -> None:
