@@ -172,7 +172,8 @@ def beginning(text: str, known: Spellings, limit: int = START_LIMIT) -> str:
 
     If the text is longer, the last of them are left out: they may be the beginning of a secret that was cut.
     """
-    return _beginning(text, _mask_patterns(known), limit)
+    is_clean = len(text) <= limit and leaves_unchanged([text], (), known)
+    return text if is_clean else _beginning(text, _mask_patterns(known), limit)
 
 
 def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide:
@@ -205,16 +206,22 @@ def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide
     return hide
 
 
-def leaves_unchanged(texts: Iterable[str], secrets: Collection[str], known: Spellings) -> bool:
-    """Tell whether it is certain that `make_hide` leaves all of these texts as they are. It is cheaper than hiding."""
+def leaves_unchanged(texts: Iterable[str], secrets: Collection[Secret], known: Spellings) -> bool:
+    """Tell whether it is certain that `make_hide` leaves all of these texts as they are. It is cheaper than hiding.
+
+    Of a `Text` among the secrets nothing is certain.
+    """
     line = _APART.join(("", *texts, ""))
     if len(line) > _LONGEST_LEFT or len(secrets) > MOST_SECRETS or sum(map(len, secrets)) > _MOST_CHARACTERS:
         return False
     small = line.casefold()
     if not line.isascii() or any(sign in small for sign in _MAY_CHANGE) or _UNSEEMLY.sub(" ", line) != line:
         return False
+    named = [one for one in secrets if isinstance(one, str)]
+    if len(named) < len(secrets):
+        return False
     # Others have escapes, and there are none.
-    each = chain(known, chain.from_iterable(map(unescaped_spellings, secrets)))
+    each = chain(known, chain.from_iterable(map(unescaped_spellings, named)))
     return not any(spelling in line and re.search(pattern, line) for spelling, pattern in each)
 
 
