@@ -64,6 +64,8 @@ PANELS: Final = {
 
 A command is a module of this folder, with `_` in place of `-`.
 """
+_SYNONYMS: Final = {"setup": "config init", "configure": "config init"}
+"""What people type for a command that is called differently."""
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 
 
@@ -107,10 +109,31 @@ class LazyGroup(Group):
     def resolve_command(self, ctx: _Context, args: list[str]) -> tuple[str | None, _Command, list[str]]:
         """Return the real command in place of its stand-in.
 
-        Raise click's UsageError, with a suggestion, for an unknown one.
+        Raise `UsageError`, with a suggestion, for an unknown one.
         """
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from restbroker.errors import UsageError
+
+            raise UsageError(f"`restbroker` has no command {args[0]!r}.", _suggestion(args[0]))
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
+
+
+def _suggestion(word: str) -> str:
+    """Return a sentence with the commands, and the verbs of commands, that this word may stand for."""
+    from difflib import get_close_matches
+
+    from restbroker.job.endpoint import either
+
+    verbs: dict[str, list[str]] = {}
+    for path in examples.examples():
+        if " " in path:
+            verbs.setdefault(path.partition(" ")[2], []).append(path)
+    if word in _SYNONYMS:
+        return f"Did you mean {_SYNONYMS[word]}?"
+    near = verbs.get(word) or get_close_matches(word, COMMANDS) or get_close_matches(word, verbs, n=1)
+    meant = [path for one in near for path in verbs.get(one, [one])]
+    return f"Did you mean {either(meant)}?" if meant else "`restbroker --help` lists them all."
 
 
 def _reads_none(words: list[str]) -> bool:

@@ -1,8 +1,9 @@
 """`restbroker queues`: what waits, who serves it and who paused it; inspect, pause and clear a queue."""
 
+import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Annotated, Final
@@ -39,7 +40,16 @@ from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
 from restbroker.store.client import Client
 
-app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the queues; inspect, pause, resume or clear one.")
+
+class _Verbs(ListsFirst):
+    """The verbs of `queues`; the name of a queue in the place of one is an easy mistake."""
+
+    def hint(self, word: str, verbs: Sequence[str]) -> str:
+        """Return what may be meant by a word that is none of these verbs: another verb, or a queue."""
+        return f"{super().hint(word, verbs)} To look into a queue: restbroker queues peek {shlex.quote(word)}"
+
+
+app = typer.Typer(cls=_Verbs, add_completion=False, help="Show the queues; inspect, pause, resume or clear one.")
 
 _TELL_EVERY_S: Final = 2.0
 

@@ -58,8 +58,13 @@ def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
     limit, concurrency = row["limit"], row["concurrency"]
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
-        found.append(f"no more than {limit} at once since the server was overloaded or down; the limit rises with use")
+        found.append(limit_text(limit, concurrency))
     return found + fetch_limits(row)
+
+
+def limit_text(limit: int, concurrency: int) -> str:
+    """Return why fewer requests than `concurrency` may be in progress."""
+    return f"at most {limit} of {concurrency} at once since the server was overloaded or down; the limit rises with use"
 
 
 def fetch_limits(row: Mapping[str, Json]) -> list[str]:

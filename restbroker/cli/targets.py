@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import attrs
 import typer
 
+from restbroker.cli.target_text import limit_text
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import completion, control_text, output
@@ -160,7 +161,8 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
         yield "hint", one.hint
     for pause_ in one.pauses:
         yield "paused", control_text.pause_text(pause_)
-    busy = f"{one.busy} being delivered (at most {one.concurrency}), {one.ahead} fetched in advance"
+    most = min(one.limit, one.concurrency)
+    busy = f"{one.busy} being delivered (at most {most}), {one.ahead} fetched in advance"
     yield "jobs", f"{busy}, {one.in_progress} in progress in all"
     yield "limits", "; ".join(_limits(one)) or "-"
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
@@ -187,7 +189,7 @@ def _state(one: Target) -> str:
 
 def _limits(one: Target) -> Iterator[str]:
     if one.limit < one.concurrency:
-        yield f"no more than {one.limit} at once since the server was overloaded or down; the limit rises with use"
+        yield limit_text(one.limit, one.concurrency)
     if one.rate_limit_per_s is not None:
         yield f"RateLimit {one.rate_limit_per_s:g}/s"
     if one.max_in_flight is not None:

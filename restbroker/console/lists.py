@@ -50,10 +50,15 @@ class Verbs(Group):
         verbs = self.list_commands(ctx)
         if args[0] not in verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
             from restbroker.errors import UsageError
-            from restbroker.operate.names import suggestion
 
-            raise UsageError(f"`{ctx.command_path}` has no command {args[0]!r}.", suggestion(args[0], verbs))
+            raise UsageError(f"`{ctx.command_path}` has no command {args[0]!r}.", self.hint(args[0], verbs))
         return super().resolve_command(ctx, args)
+
+    def hint(self, word: str, verbs: Sequence[str]) -> str:
+        """Return what may be meant by a word that is none of these verbs."""
+        from restbroker.operate.names import suggestion
+
+        return suggestion(word, verbs)
 
 
 class ListsFirst(Verbs):

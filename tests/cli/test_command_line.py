@@ -109,12 +109,27 @@ def test_a_configuration_without_a_command_lacks_one() -> None:
         "--config=F": "A command is missing.",
         "--config stats": "A command is missing.",
         "--config F --json": "A command is missing.",
-        "--config F nonsense": "No such command 'nonsense'.",
     }.items():
         done = run(line.split())
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("Usage: restbroker [OPTIONS] COMMAND [ARGS]..."), line
         assert done.stderr.endswith(f"Error: {mistake}\n"), line
+
+
+def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
+    for words, hint in {
+        "chekc": "Did you mean check?",
+        "init": "Did you mean config init?",
+        "inti": "Did you mean config init?",
+        "setup": "Did you mean config init?",
+        "pause": "Did you mean queues pause or targets pause?",
+        "nonsense": "`restbroker --help` lists them all.",
+        "--config F nonsense": "`restbroker --help` lists them all.",
+    }.items():
+        done = run(words.split())
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"restbroker: `restbroker` has no command {words.split()[-1]!r}.\n{hint}\n"
+    assert run(["queues", "rset"]).stderr.endswith(" To look into a queue: restbroker queues peek rset\n")
 
 
 def test_no_option_has_a_value_for_one_verb_and_none_for_another() -> None:
@@ -134,7 +149,7 @@ def test_help_is_asked_for_by_a_word_a_letter_or_a_command() -> None:
         assert run(["help", *name.split()]).stdout == whole
     # What follows `ctl`, or a command that is no group, is a word of its own.
     assert run(["help", "ctl", "registered_users"]).stdout == run(["ctl", "--help"]).stdout
-    for words, said in ((["nonsense"], "No such command 'nonsense'"), (["dead", "sho"], "Did you mean show?")):
+    for words, said in ((["nonsense"], "has no command 'nonsense'"), (["dead", "sho"], "Did you mean show?")):
         done = run(["help", *words])
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
@@ -241,7 +256,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     assert re.fullmatch(r"paused: by bob for (10 min|9 min \d+ s) more", paused)
     states = {line[2]: line[3] for line in lines if line[0] == "process"}
     assert states["one"] == "up: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
-    limit = "one: no more than 7 at once since the server was overloaded or down; the limit rises with use"
+    limit = "one: at most 7 of 20 at once since the server was overloaded or down; the limit rises with use"
     assert f"{limit} one: MaxInFlight is reached" in words
     assert "three: finishing its jobs" in words
 
