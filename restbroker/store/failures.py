@@ -54,7 +54,8 @@ _CODES = frozenset(
 """First words of errors that say nothing to a person who reads them."""
 _CLUSTER = frozenset({"MOVED", "ASK", "CROSSSLOT"})
 _LOGIN = frozenset({"WRONGPASS", "NOAUTH"})
-_LOGIN_TEXTS = ("invalid password", "AUTH <password> called without any password", "Client sent AUTH, but no password")
+_NO_PASSWORD_TEXTS = ("AUTH <password> called without any password", "Client sent AUTH, but no password")
+_LOGIN_TEXTS = ("invalid password", *_NO_PASSWORD_TEXTS)
 _AWAY_TEXTS = ("max number of clients reached", "problem with LDAP service")
 
 # What a server says that is not the master any more, or that a failover is about to replace.
@@ -80,6 +81,11 @@ class ErrorReply(Exception):
         return self.code in _LOGIN or (self.code == "ERR" and self.reason.startswith(_LOGIN_TEXTS))
 
     @property
+    def has_no_password(self) -> bool:
+        """Whether a password was sent to a server that has none."""
+        return self.code == "ERR" and self.reason.startswith(_NO_PASSWORD_TEXTS)
+
+    @property
     def is_demotion(self) -> bool:
         """Whether to close the connection and make a new one, which may lead to another server."""
         return self.code in _DEMOTED
@@ -98,6 +104,11 @@ def translate(
     not repeated, though an answer may do so.
     """
     match error:
+        case ErrorReply(has_no_password=True):
+            hint = (
+                "Remove the password from RedisURL, or RedisPass or RedisPassFile if given; or set one in redis.conf "
+                "(requirepass)."
+            )
         case ErrorReply(is_login=True):
             hint = (
                 "Check user and password: RedisURL, and RedisPass or RedisPassFile if given; a change takes "
@@ -119,6 +130,8 @@ def translate(
 def describe_failure(error: Failure, password: str | None = None) -> str:
     """Return a failure as the end of a sentence that begins with the server's name; `password` is masked."""
     match error:
+        case ErrorReply(has_no_password=True):
+            return "does not accept the login: this Redis has no password"
         case ErrorReply(is_login=True):
             return f"does not accept the login: {_clean(error.reason, password)}"
         case ErrorReply(code="LOADING"):

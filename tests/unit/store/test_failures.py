@@ -36,6 +36,11 @@ STAYING: list[tuple[ErrorReply, str, str]] = [
 ]  # fmt: skip
 UNREACHABLE: list[tuple[Failure, str, str]] = [
     (ErrorReply("WRONGPASS invalid"), "does not accept the login: invalid", "RedisPassFile"),
+    (
+        ErrorReply("ERR AUTH <password> called without any password configured for the default user. Sure?"),
+        "does not accept the login: this Redis has no password.",
+        "Remove the password from RedisURL",
+    ),
     (TimeoutError("x"), "did not answer in time", "load and the network"),
     (ConnectionError("Error 111."), "cannot be reached: Error 111.", "Check that it runs"),
 ]
