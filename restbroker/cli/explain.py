@@ -36,6 +36,8 @@ _HINTS: Final[dict[Kind, str]] = {
     "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
     "copy": "To put it back: restbroker dead --restore {jid}",
 }
+_UNREADABLE: Final = "BadArguments"
+"""The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""
 _EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
@@ -154,9 +156,11 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
             "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "
             "a valid token."
         )
+    elif place.kind == "dead" and place.entry.error_class == _UNREADABLE:
+        yield f"It can only be deleted: restbroker dead delete {timeline.jid}. Push it again in the form above."
     elif hint is not None and not (place.kind == "copy" and timeline.ends):
         yield hint.format(jid=timeline.jid)
-    if place.kind in _EDITS and queue in queues and place.entry.error_class not in NEVER_EDITED:
+    if place.kind in _EDITS and queue in queues and place.entry.error_class not in {*NEVER_EDITED, _UNREADABLE}:
         verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"
 

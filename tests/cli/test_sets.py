@@ -335,7 +335,11 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
 
 
 def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) -> None:
-    put(store, "dead", NOW_S, "j1", error_class="BadArguments")
+    put(store, "dead", NOW_S, "j1", error_class="BadArgument")
+    put(store, "dead", NOW_S, "j9", error_class="BadArguments")
+    shapeless = shell("explain", "j9").stderr
+    assert "It can only be deleted: restbroker dead delete j9. " in shapeless
+    assert "retry" not in shapeless
     told = shell("explain", "j1")
     assert told.returncode == 0
     assert told.stdout.startswith("where\tIt died at ")
