@@ -33,7 +33,7 @@ def hint(cause: "Cause") -> str | None:
 
     rows = codes.explanations_of(cause.code or "")
     text = next((row["hint"] for row in rows if " job" in row["what"]), None)
-    return None if text is None or text in (cause.message or "") else text
+    return None if text is None or text.rstrip(".") in (cause.message or "") else text
 
 
 def share(cause: "Cause", found: "Summary") -> float:

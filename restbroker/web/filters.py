@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TypeGuard
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from restbroker.config.values import duration_text
 
 UNKNOWN = "–"
 _BRIEF = 90
+_CODE = re.compile("`([^`]+)`")
 _LARGEST = 10**19
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 
@@ -26,6 +27,13 @@ def plain(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
     return value
+
+
+def with_code(value: object) -> object:
+    """Return a text as HTML, with what stands between two backticks as code; anything else as `plain` does."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return plain(value)
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(plain(value)))))  # noqa: S704 - it is escaped before
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

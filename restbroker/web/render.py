@@ -84,6 +84,7 @@ class Renderer:
             filters.moment,
             filters.brief,
             filters.pause,
+            filters.with_code,
             state_text,
             causes.headline,
             causes.of_dead,
