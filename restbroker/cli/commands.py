@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -33,6 +33,8 @@ _REPEATS: Mapping[Repeat, str] = {
     "unsafe": "it might run twice, so after a timeout it is sent again only a few times (UncertainRetries)",
 }
 
+_MOST_ALIKE: Final = 10
+"""How many names are listed that contain the one that was asked for."""
 _RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "whether it was done, and a message"}
 """What ejabberd's own names of results mean; the others speak for themselves, as `integer` does."""
 
@@ -41,7 +43,9 @@ _RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "wh
 def commands(
     name: Annotated[
         str | None,
-        typer.Argument(help="The command to show with its arguments.", autocompletion=completion.commands),
+        typer.Argument(
+            metavar="[NAME]", help="The command to show with its arguments.", autocompletion=completion.commands
+        ),
     ] = None,
     tag: Annotated[
         str | None,
@@ -166,7 +170,10 @@ def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | N
             raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", instead)
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
-        hint = f"Did you mean {either(near)}?" if near else f"`{listing}` lists them all."
+        alike = [one for one in catalogue.commands if name in one]
+        more = f" and {len(alike) - _MOST_ALIKE} more" if len(alike) > _MOST_ALIKE else ""
+        contain = f"These contain it: {', '.join(alike[:_MOST_ALIKE])}{more}."
+        hint = f"Did you mean {either(near)}?" if near else contain if alike else f"`{listing}` lists them all."
         others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
         if others and target is None:
             hint = f"A target of the kind {' or '.join(others)} has it (--kind)."

@@ -29,7 +29,7 @@ _SECRET_BYTES = 32
 _UNKNOWN = "(unknown)"
 _PLACES = ("ALLOW", "HOSTS", "TARGETS", "QUEUES")
 _HEADER = ("TOKEN", *_PLACES, "SIGNED", "SECRETS", "LAST USE", "WAITING", "PREVIOUS")
-NameWord = Annotated[str, typer.Argument(help="The token's name in the configuration.")]
+NameWord = Annotated[str, typer.Argument(metavar="[NAME]", help="The token's name in the configuration.")]
 
 
 @app.command()

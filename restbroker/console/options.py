@@ -31,6 +31,15 @@ SinceOption = Annotated[
         rich_help_panel=panels.WHICH,
     ),
 ]
+QueueSinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Only jobs pushed from this time on, e.g. 2h, yesterday.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
 UntilOption = Annotated[
     str | None,
     typer.Option(
@@ -46,6 +55,15 @@ OlderOption = Annotated[
         "--older-than",
         metavar="DURATION",
         help="Only jobs older than this, e.g. 2h, 4w, by the same time. Not for scheduled jobs.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
+QueueOlderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than",
+        metavar="DURATION",
+        help="Only jobs pushed longer ago than this, e.g. 2h, 4w.",
         rich_help_panel=panels.WHICH,
     ),
 ]
@@ -132,7 +150,14 @@ AtOption = Annotated[
     ),
 ]
 ToQueueOption = Annotated[
-    str, typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues)
+    str,
+    typer.Option(
+        "--to",
+        metavar="QUEUE",
+        help="The queue to move them to.",
+        autocompletion=completion.queues,
+        rich_help_panel=panels.WHAT,
+    ),
 ]
 RecipientOption = Annotated[
     str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
