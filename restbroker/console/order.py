@@ -219,7 +219,7 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
         coerce(spec, given)
     except UsageError as error:
         return error.message
-    needed = (argument.name for argument in spec.arguments if argument.secret and argument.nonempty)
+    needed = (argument.name for argument in spec.arguments if argument.nonempty)
     empty = next((name for name in needed if given.get(name) == ""), None)
     return None if empty is None else f"{empty} is empty."
 

@@ -79,7 +79,8 @@ _TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
     (60.0, ("srg_user_add", "srg_user_del", "push_alltoall", "push_roster_all")),
 )
 
-_NEW_PASSWORD: Final = frozenset({("register", "password"), ("change_password", "newpass")})
+_FILLED: Final = frozenset({("register", "user"), ("register", "password"), ("change_password", "newpass")})
+"""Arguments that may not be empty, though 23.01 takes them: it makes an account `@example.org`."""
 _SECRET_ARGUMENT: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
 
 _SECRET_RESULT: Final = (
@@ -174,8 +175,8 @@ def timeout_of(command: str) -> float | None:
 
 
 def must_be_filled(command: str, argument: str) -> bool:
-    """Tell whether the argument is a password that an account gets; ejabberd takes an empty one elsewhere."""
-    return (command, argument) in _NEW_PASSWORD
+    """Tell whether the argument is a new account's name, or a password that one gets; others may be empty."""
+    return (command, argument) in _FILLED
 
 
 def is_secret_argument(name: str) -> bool:

@@ -8,6 +8,7 @@ import shlex
 import attrs
 
 from restbroker.config.target import Bearer, IssuedLogin, Target
+from restbroker.config.values import without_logins
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.findings import Finding, ok
@@ -105,7 +106,9 @@ def _login_refused(target: Target, says: str) -> Entry:
         why = "ejabberd requires the whole address of an account, but RestUser has no @."
         hint = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
     else:
-        why = "The account does not exist on that server, or the password (RestPass, RestPassFile) is wrong."
+        path = login.password.path
+        password = "the password (RestPass)" if path is None else f"the password in {without_logins(str(path))}"
+        why = f"The account does not exist on that server, or {password} is wrong."
         # curl asks for the password: no command line shows it.
         way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
         hint = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
