@@ -284,4 +284,5 @@ def _print_next_steps(path: Path, answers: Answers, *, tested: Exit | None) -> N
         f"  restbroker check --suggest{where}  the lines that the server's own file needs\n"
         f"  restbroker run{where}              serve the queue {answers.queue}\n"
         f"  restbroker enqueue --wait {first}{where}"
+        + ("" if answers.stats else f"\n  restbroker web{where}              serve the web pages (docs/web.md)")
     )

@@ -91,7 +91,8 @@ def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
 
 
 def _draw(found: "Summary") -> None:
-    output.data(f"\n{causes.of_dead(found)}")
+    first = f"; the largest {_CAUSES}:" if len(found.causes) > _CAUSES else ""
+    output.data(f"\n{causes.of_dead(found)}{first}")
     rows = [(one.command or "-", one.code or "-", number(one.jobs), one.group) for one in found.causes]
     output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 

@@ -95,7 +95,7 @@ def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(
     for count, code in enumerate(("Few", "AlreadyExists", "TimedOut", "hush-hush-hush"), start=1):
         bury(store, count, code)
     printed = lines()
-    assert "4 causes account for 100 % of 10 dead jobs" in printed
+    assert "4 causes account for 100 % of 10 dead jobs; the largest 3:" in printed
     header, *rows = below(printed, "COMMAND")
     assert (header, [row[:3] for row in rows]) == (
         ["COMMAND", "CODE", "JOBS", "GROUP"],
