@@ -132,6 +132,12 @@ def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
     assert run(["queues", "rset"]).stderr.endswith(" To look into a queue: restbroker queues peek rset\n")
 
 
+def test_a_part_of_a_name_lists_the_commands_that_contain_it() -> None:
+    told = run(["commands", "room", "--kind", "ejabberd"]).stderr
+    assert "These contain it: change_room_option, create_room, " in told
+    assert told.endswith(" more.\n")
+
+
 def test_no_option_has_a_value_for_one_verb_and_none_for_another() -> None:
     for name in COMMANDS:
         kinds: dict[str, bool] = {}

@@ -190,6 +190,13 @@ def test_a_password_that_an_account_gets_is_refused_if_it_is_empty_and_no_other_
                     assert fit_arguments(known, typed, None)[1][secret] == "", (kind, command)
 
 
+def test_an_account_without_a_name_is_refused() -> None:
+    spec = registry.catalogue("ejabberd", None).commands["register"]
+    typed = TypedArguments({"user": "", "host": "example.org", "password": "s3cret"}, frozenset())
+    with pytest.raises(UsageError, match="user is empty"):
+        fit_arguments(Signatures("ejabberd", "register", {"": spec}), typed, None)
+
+
 def _filling(argument: ArgumentSpec) -> Json:
     return 1 if argument.type == "integer" else [] if argument.type == "list" else "a"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from restbroker.web import filters
 from restbroker.web.filters import UNKNOWN
@@ -55,3 +56,9 @@ def test_whatever_is_there_has_some_words(value: Any) -> None:
     for text in told:
         # A template puts all of them in so.
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800-\udfff]", str(filters.plain(text)))
+
+
+def test_what_is_between_backticks_is_code_and_all_else_is_escaped() -> None:
+    assert filters.with_code("See `Token` & `<b>`.") == Markup("See <code>Token</code> &amp; <code>&lt;b&gt;</code>.")
+    assert filters.with_code("a ` alone\x00") == Markup("a ` alone\\u0000")
+    assert filters.with_code(None) == filters.UNKNOWN

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from pathlib import Path
 
 import attrs
 
@@ -135,3 +136,12 @@ def test_each_refused_login_is_told_what_to_try_and_no_command_line_shows_the_pa
     assert hint(TARGET.credentials) == "Try: curl --user bob@h --data '{}' https://h:443/api/status"
     assert hint(Basic("bob", Secret("hush"))) == '"RestUser": "bob@h"'
     assert "oauth_issue_token" in hint(Bearer(Secret("hush")))
+
+
+def test_the_password_that_is_refused_is_named_by_its_key_or_its_file() -> None:
+    def why(password: Secret) -> str:
+        credentials = Basic("bob@h", password)
+        return classify_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.why
+
+    assert "the password (RestPass) is wrong" in why(Secret("hush"))
+    assert "the password in /etc/env.password is wrong" in why(Secret(path=Path("/etc/env.password")))
