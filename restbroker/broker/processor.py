@@ -237,6 +237,8 @@ class Processor:
     async def _end_if_replay(self, job: JobInProgress) -> bool:
         """Tell whether a signed job was done before; then it is settled as that."""
         if job.fingerprint is None or not await self.redis_checks.is_replay(job.fingerprint):
+            # The call runs to its end: what was cancelled meanwhile must not wait for its slot as well.
+            await trio.lowlevel.checkpoint_if_cancelled()
             return False
         self.settler.end_replay(job)
         return True

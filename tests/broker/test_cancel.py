@@ -2,12 +2,24 @@
 changes.
 """
 
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
 import trio
 
 from restbroker.broker.status.view import RunningJob
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
+from restbroker.job.settlement import Fingerprint
+from restbroker.store import done_jobs
+from restbroker.store.client import Client
 from restbroker.telemetry.events import JobFinished
+from tests.broker import test_admission as admission
 from tests.broker.conftest import Harness, Held
+from tests.support.wait import NEVER_S
 
 
 def hold(harness: Harness) -> trio.Event:
@@ -88,6 +100,33 @@ async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> 
         let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is delivered")
     assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
+
+
+async def test_a_signed_job_that_is_cancelled_while_redis_is_asked_for_it_does_not_wait_for_its_slot(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers, ask = threading.Event(), threading.Event(), done_jobs.are_done
+
+    def slowly(client: Client, fingerprints: Sequence[Fingerprint]) -> list[bool]:
+        asked.set()
+        assert answers.wait(NEVER_S)
+        return ask(client, fingerprints)
+
+    harness.slots = {"on*": 1}
+    let = hold(harness)
+    async with admission.serving(harness, Token("app", (Secret(admission.SECRET),), signed=True)):
+        admission.push(harness, admission.signature(time.time(), "once", "first"), "once", "first")
+        await until_running(harness, 1)
+        monkeypatch.setattr(done_jobs, "are_done", slowly)
+        admission.push(harness, admission.signature(time.time(), "once", "next"), "once", "next")
+        await harness.until(asked.is_set, "the next one is looked up")
+        assert harness.status.cancel(running(harness, "next").thread) is True
+        answers.set()
+        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        let.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "the first one is delivered")
+    assert [(parked["jid"], parked["error_class"]) for parked in harness.members("dead")] == [("next", "Cancelled")]
+    assert len(harness.target.calls) == 1
 
 
 async def test_what_nobody_has_in_hand_is_not_cancelled(harness: Harness) -> None:
