@@ -185,6 +185,9 @@ class Processor:
                 self.settler.settle_bug(job, error)
             if job.settlement is not None:
                 self.acks.add(job)
+            else:
+                # What was cancelled in the tick in which its wait ended gets its settlement for that.
+                await trio.lowlevel.checkpoint_if_cancelled()
             # Else each worker that waits keeps its last job, which may take a hundred times its bytes.
             worker.job = admitted = None
             del job

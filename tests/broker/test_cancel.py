@@ -13,6 +13,7 @@ from restbroker.broker.status.view import RunningJob
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
+from restbroker.job.outcome import Reason
 from restbroker.job.settlement import Fingerprint
 from restbroker.store import done_jobs
 from restbroker.store.client import Client
@@ -153,3 +154,19 @@ async def test_a_job_that_is_cancelled_while_the_broker_stops_gets_one_place(har
     places = [job["jid"] for job in [*harness.members("dead"), *harness.entries("queue:rest")]]
     assert sorted(places) == ["jid-safe-0", "jid-safe-1", "jid-safe-2"]
     assert [job["error_class"] for job in harness.members("dead")] == ["Cancelled"]
+
+
+async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_of_the_stop_is_parked(
+    harness: Harness,
+) -> None:
+    harness.push()
+    harness.target.before = lambda _call: pool.breaker.trip(Reason("TargetUnwell", "It is down."))
+    async with harness.broker():
+        await harness.until(lambda: harness.status.pools, "it serves")
+        (pool,) = harness.status.pools
+        await harness.until(lambda: pool.breaker.waiting, "the job waits")
+        thread = running(harness, "jid-safe-0").thread
+        pool.stop()
+        assert harness.status.cancel(thread) is True
+    assert [parked["error_class"] for parked in harness.members("dead")] == ["Cancelled"]
+    assert harness.size("queue:rest") == 0
