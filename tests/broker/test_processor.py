@@ -163,6 +163,8 @@ async def test_what_is_no_job_or_expires_or_is_a_duplicate_is_settled_once_and_i
         "expired",
         "rejected",
     ]
+    assert {event.code for event in harness.of(JobFinished) if event.outcome == "rejected"} == {"UnreadablePayload"}
+    assert sorted(call.command.endpoint for call in harness.target.calls) == ["create", "create", "safe"]
     assert harness.of(OperatorWarning) == []
 
 
@@ -211,6 +213,18 @@ async def test_under_at_most_once_a_command_whose_second_request_may_not_leave_i
         await harness.until(lambda: harness.of(JobFinished), "it ends")
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
     assert [request.path for request in harness.target.sent] == ["/make"]
+
+
+async def test_under_at_most_once_a_command_that_ends_with_a_question_is_delivered(harness: Harness) -> None:
+    async def look_behind(call: Call, link: Link) -> Outcome:
+        await link.send(Request("POST", "/make", call.timeout_s))
+        return Delivered("0", 0, (await link.ask(Request("GET", "/look", call.timeout_s))).status)
+
+    harness.at_most_once, harness.target.way = ("once",), look_behind
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it ends")
+    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
 
 
 async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) -> None:
