@@ -1,8 +1,9 @@
 """The breaker: an outage is a wait with a probe a second or two, and one line at each end of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
@@ -307,3 +308,56 @@ async def test_jobs_that_failed_before_and_fail_again_do_not_close_it() -> None:
         for number in range(100):
             breaker.observe(boom, f"command{number % 7}", is_retry=is_retry)
         assert ("TargetDown" in kinds(events)) is closes
+
+
+async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = Breaker("t", lambda _event: None, concurrency=1)
+    breaker.note_probe(FINE)
+    assert breaker.try_enter()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(breaker.enter)
+            await trio.testing.wait_all_tasks_blocked()
+            assert breaker.waiting == 1
+            breaker.leave()
+    assert (breaker.waiting, breaker.capacity) == (0, 0)
+
+
+def delivered_by_a_worker(breaker: Breaker) -> None:
+    breaker.leave()
+    breaker.observe(Delivered("0", 0, 200), "c")
+
+
+def delivered_by_the_fast_path(breaker: Breaker) -> None:
+    breaker.note_delivered("c", 1)
+    breaker.wake_waiting()
+
+
+@pytest.mark.parametrize("deliver", [delivered_by_a_worker, delivered_by_the_fast_path])
+async def test_what_either_path_delivered_is_a_sign_that_the_target_is_well(
+    autojump_clock: trio.testing.MockClock, deliver: Callable[[Breaker], None]
+) -> None:
+    busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
+    breaker = Breaker("t", lambda _event: None, concurrency=8)
+    breaker.note_probe(FINE)
+    for _ in range(2):
+        for _ in range(4):
+            breaker.observe(UNSENT)
+        assert breaker.try_enter()
+        deliver(breaker)
+    assert breaker.admits, "it ended the row of those that were not sent"
+    breaker.observe(busy, "other")
+    assert breaker.admits, "it has just worked"
+    await trio.sleep(1.5)
+    lowered = breaker.limit
+    assert breaker.try_enter()
+    deliver(breaker)
+    assert breaker.limit > lowered
+    for _ in range(2):
+        await trio.sleep(1.5)
+        breaker.observe(busy, "c")
+        assert not breaker.admits, "it trips once more, since it had worked in between"
+        breaker.note_probe(FINE)
+        assert breaker.try_enter()
+        deliver(breaker)
+    assert breaker.answers == 5
