@@ -121,6 +121,9 @@ class Breaker:
                 self.wake_waiting()
                 raise
             self.waiting -= 1
+        if self.capacity:
+            # Two may have left before this task ran, and only it was woken.
+            self.wake_waiting()
         return True
 
     def try_enter(self) -> bool:
@@ -173,9 +176,9 @@ class Breaker:
     ) -> None:
         """Note the outcome of a delivery of `command` (its endpoint), and trip or change the limit accordingly.
 
-        To be called after `leave`. `duration_s`: how many seconds the delivery took. `in_slot`: the job had a place in
-        its command's slot, beside the limit. `is_retry`: the job failed before, so that another failure says more
-        about the job than about the target.
+        To be called before `leave`, which lets others in. `duration_s`: how many seconds the delivery took.
+        `in_slot`: the job had a place in its command's slot, beside the limit. `is_retry`: the job failed before, so
+        that another failure says more about the job than about the target.
         """
         now_s = self._clock.current_time()
         match outcome:
@@ -208,11 +211,16 @@ class Breaker:
             case _:
                 assert_never(outcome)
 
+    @property
+    def _others(self) -> int:
+        """How many are in delivery beside the one that is observed."""
+        return max(0, self._in_delivery - 1)
+
     def _answered(self, now_s: float, command: str, *, in_slot: bool) -> None:
         self.answers += 1
         self.rules.note_answer(now_s, command, deferred=False)
         if not in_slot:
-            self._adaptive.note_answer(now_s, self._in_delivery)
+            self._adaptive.note_answer(now_s, self._others)
 
     def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
         self.rules.note_silence(now_s, command, duration_s)
@@ -221,7 +229,7 @@ class Breaker:
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.rules.is_alone(command):
-            self._adaptive.note_refusal(now_s, self._in_delivery)
+            self._adaptive.note_refusal(now_s, self._others)
             # The task that waits for it to trip has to look after the limit from now on.
             self._changed.unpark_all()
 

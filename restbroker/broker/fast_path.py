@@ -291,7 +291,10 @@ class FastPath:
             self._held.remove(exchange)
         else:
             return False
-        self.settler.cancel(job, exchange.payload)
+        try:
+            self.settler.cancel(job, exchange.payload)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self.settler.settle_bug(job, error)
         self.acks.add(job)
         self._note_done()
         return True

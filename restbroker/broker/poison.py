@@ -82,31 +82,33 @@ class PoisonDetector:
         await self.acker.commit(list(jobs))
 
     async def _run_alone(self, suspect: JobInProgress) -> None:
-        if await self._until_reserved({suspect.ticket}):
-            if not await self._isolate(suspect):
+        """Wait until it is alone, then let it start; with others if that takes too long."""
+        try:
+            is_alone = await self._until_reserved({suspect.ticket})
+            if is_alone and not await self._isolate(suspect):
+                self.reservations.release(suspect.ticket)
                 return
+        except StoreRefused:
+            # No worker has it now: the reconcile before the next fetch takes it up again.
+            self.reservations.release(suspect.ticket)
+            raise
+        if is_alone:
             self._report(suspect)
+            # Redis knows: it marks as started what it isolates. Else `_confirm` tells it first.
+            self.ready.allow(suspect.number)
         self.ready.send_nowait([suspect])
-        self.ready.allow(suspect.number)
         if not await self._until_reserved(()):
             await self.health.call_until_up(self.store, store_jobs.rejoin, self.identity.name, suspect.ticket)
 
     async def _isolate(self, suspect: JobInProgress) -> bool:
         """Record in Redis that the suspect runs alone; return False if it is no longer in progress.
 
-        Raise `StoreRefused`, once the suspect is released.
+        Raise `StoreRefused`.
         """
-        try:
-            answer = await self.health.call_until_up(self.store, store_jobs.isolate, self.identity.name, suspect.ticket)
-        except StoreRefused:
-            # No worker has it now: the reconcile before the next fetch takes it up again.
-            self.reservations.release(suspect.ticket)
-            raise
+        answer = await self.health.call_until_up(self.store, store_jobs.isolate, self.identity.name, suspect.ticket)
         if isinstance(answer, store_jobs.IdentityUnknown):
             self.identity.fence()
             await trio.sleep_forever()
-        if not answer:
-            self.reservations.release(suspect.ticket)
         return bool(answer)
 
     def _report(self, suspect: JobInProgress) -> None:

@@ -195,8 +195,9 @@ class Processor:
     async def resume(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None) -> None:
         """Deliver and settle a job that the fast path began.
 
-        `partial`: the request that was sent and its answer so far; None if nothing was sent. When cancelled, the job
-        keeps its states, for recovery. It becomes dead when a person cancels it.
+        `partial`: the request that was sent and its answer so far, with the place in the breaker that it has; None if
+        nothing was sent. When cancelled, the job keeps its states, for recovery. It becomes dead when a person cancels
+        it.
         """
         worker = Worker(job=job)
         self._workers.add(worker)
@@ -315,9 +316,12 @@ class Processor:
 
         Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
         """
-        with trio.move_on_after(max(0.0, job.left_s(time.time()))):
-            return await self._wait_to_start(job)
-        return False
+        while True:
+            with trio.move_on_after(max(0.0, job.left_s(time.time()))):
+                return await self._wait_to_start(job)
+            # Else the clock was set back meanwhile.
+            if job.is_expired(time.time()):
+                return False
 
     async def _wait_to_start(self, job: JobInProgress) -> bool:
         """Wait as `_wait_for_turn` does, however long it takes."""
@@ -341,6 +345,19 @@ class Processor:
     async def _send(
         self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
     ) -> tuple[Outcome | None, float]:
+        """Send the job once, as `_exchange` does, and leave the breaker, unless it is in a slot.
+
+        Only then may another job take its place: what the breaker made of this outcome holds for that one, too.
+        """
+        try:
+            return await self._exchange(job, call, spec, partial)
+        finally:
+            if not job.in_slot:
+                self.breaker.leave()
+
+    async def _exchange(
+        self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
+    ) -> tuple[Outcome | None, float]:
         """Send the job once, and return its outcome and the seconds that it took.
 
         The outcome is None if it was not sent, and is to wait, or was released.
@@ -359,8 +376,6 @@ class Processor:
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
             outcome = outcome_of(self.plan, job, error, spec)
         finally:
-            if not job.in_slot:
-                self.breaker.leave()
             was_dropped = link.drop_partial()
         if was_dropped:
             # The connector took another way than before, while no one knows what the target made of the request.
@@ -369,7 +384,6 @@ class Processor:
         if not isinstance(outcome, Delivered):
             outcome = redact_outcome(self.plan, outcome, call, spec)
         if job.delivery >= SENDING or not is_ours(outcome):
-            # Before anything else is sent.
             self.breaker.observe(outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1)
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=link.has_continued)
@@ -457,7 +471,10 @@ class Processor:
         if job is None or job is not worker.job or job.settlement is not None:
             return
         if job.payload is not None and job.ticket in self.reservations.jobs:
-            self.settler.cancel(job, job.payload)
+            try:
+                self.settler.cancel(job, job.payload)
+            except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                self.settler.settle_bug(job, error)
             self.acks.add(job)
 
 

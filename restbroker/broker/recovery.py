@@ -113,12 +113,15 @@ class Recovery:
         held = await self.health.call_until_up(self.store, store_jobs.read_jobs, self.identity.name)
         found = [self.reservations.jobs.get(ticket) or self._stray(ticket, held) for ticket in held.tickets]
         jobs = [job for job in found if job is not None]
-        uncertain = [job for job in jobs if job.settlement is None and job.is_uncertain]
-        for job in uncertain:
-            self.settler.cut_off(job, by_order=by_order)
+        uncertain = {job for job in jobs if job.settlement is None and job.is_uncertain}
         for job in jobs:
-            if job.settlement is None:
-                self.settler.requeue(job)
+            try:
+                if job in uncertain:
+                    self.settler.cut_off(job, by_order=by_order)
+                if job.settlement is None:
+                    self.settler.requeue(job)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must cost no other job its settlement
+                self.settler.settle_bug(job, error)
         requeued = sum(isinstance(job.settlement, Requeue) and job not in uncertain for job in jobs)
         refused = await self.acker.settle(jobs)
         # Said before it is so: a heartbeat that comes just behind it is no fence.

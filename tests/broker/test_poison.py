@@ -6,12 +6,14 @@ from trio.testing import MockClock
 
 from restbroker.broker import poison
 from restbroker.broker.same_host import own_facts
+from restbroker.errors import StoreRefused
 from restbroker.job.command import Call
 from restbroker.job.job import digest
 from restbroker.store import heartbeats, identities, jobs
+from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobFinished, OperatorWarning
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness, Held, ok
 
 
 def crash(harness: Harness) -> None:
@@ -116,3 +118,59 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
         await harness.until(lambda: len(harness.of(JobFinished)) == 106, "the slow ones too")
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert len(harness.target.calls) == 106
+
+
+async def test_a_suspect_for_which_the_others_were_waited_for_in_vain_starts_only_once_redis_knows_of_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poison, "_PATIENCE_S", 0.3)
+    unknown: list[str] = []
+
+    def before(_call: Call) -> None:
+        (identity,) = identities.live_identities(harness.client)
+        known, (pool,) = jobs.read_jobs(harness.client, identity).hwm, harness.status.pools
+        under_way = [job for job in pool.reservations.jobs.values() if job.started_at_s and not job.settling]
+        unknown.extend(job.ticket for job in under_way if job.number > known)
+
+    held = Held()
+    harness.target.before, harness.concurrency = before, 1
+    harness.target.answers.append(held)
+    suspected_behind_two(harness)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "the first hangs")
+        (pool,) = harness.status.pools
+        await harness.until(lambda: len(pool.ready) == 2, "the suspect may run beside others")
+        held.let.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
+    assert unknown == []
+
+
+async def test_a_suspect_is_run_though_redis_refuses_a_call_while_it_waits_for_the_others(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, refused = Connection.fetch, list[jobs.FetchRequest]()
+
+    async def refuse_once(connection: Connection, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+        if request.count == 0 and not request.queues and not refused:
+            refused.append(request)
+            raise StoreRefused("The right is taken away for a moment.", "")
+        return await fetch(connection, request)
+
+    monkeypatch.setattr(Connection, "fetch", refuse_once)
+    held = harness.target.answer = Held()
+    harness.concurrency = 1
+    suspected_behind_two(harness)
+    async with harness.broker():
+        await harness.until(lambda: refused, "Redis refuses")
+        held.let.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+
+
+def suspected_behind_two(harness: Harness) -> None:
+    """Push two jobs, and behind them one that was in progress in two crashes."""
+    for identity in ("one", "two"):
+        raw = dead_with_job(harness, identity)
+    harness.client.command("DEL", "queue:rest")
+    harness.push("safe", count=2, first=1)
+    harness.raw(raw)

@@ -4,10 +4,12 @@ import gc
 import time
 from collections import deque
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 import trio
 
+from restbroker.broker.breaker import Breaker
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.settler import Settler
 from restbroker.broker.worker_pool import WorkerPool
@@ -18,7 +20,7 @@ from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, hand_to_resume
+from tests.broker.conftest import FINE, Harness, Held, hand_to_resume
 
 
 def pool_of(harness: Harness) -> WorkerPool:
@@ -247,3 +249,77 @@ async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
     assert harness.target.calls == []
     assert harness.of(OperatorWarning) == []
+
+
+async def test_the_breaker_hears_of_an_outcome_before_another_job_may_take_its_place(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    for name in ("observe", "leave"):
+        step = getattr(Breaker, name)
+
+        def noted(*args: Any, name: str = name, step: Any = step, **named: Any) -> Any:
+            steps.append(name)
+            return step(*args, **named)
+
+        monkeypatch.setattr(Breaker, name, noted)
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+    assert steps == ["observe", "leave"]
+
+
+async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was_set_back(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time
+
+    async def trip(_request: Request) -> Response:
+        pool_of(harness).breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        raise NotSent("Refused.")
+
+    harness.target.answer = trip
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it runs")
+        harness.push("create", expiry=now_s() + 2)
+        await harness.until(lambda: pool_of(harness).breaker.waiting, "it waits for the target")
+        monkeypatch.setattr(time, "time", lambda: now_s() - 0.3)
+        await harness.until(lambda: harness.of(JobFinished), "it is dropped")
+    assert [event.outcome for event in harness.of(JobFinished)] == ["expired"]
+
+
+async def test_a_bug_over_a_job_that_a_person_cancels_costs_that_job_alone(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settler, "cancel", raise_bug)
+    held = harness.target.answer = Held()
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.target.sent, "it is sent")
+        pool = pool_of(harness)
+        assert [pool.cancel(job) for job in pool.reservations.jobs.values()] == [True]
+        await harness.until(lambda: harness.members("dead"), "it is dead")
+        held.let.set()
+        harness.push(first=1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "the next one is done")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
+
+
+async def test_a_bug_over_a_job_that_is_cut_off_at_a_stop_costs_no_other_job_its_settlement(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settler, "cut_off", raise_bug)
+    harness.target.answer, harness.concurrency = Held(), 1
+    async with harness.broker():
+        harness.push(count=3)
+        await harness.until(lambda: harness.target.sent, "the first is sent")
+        harness.control.at_once.set()
+        harness.control.stop.set()
+        await harness.until(lambda: harness.ended is not None, "it stops")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
+    assert harness.size("queue:rest") == 2
+
+
+def raise_bug(*_: object, **__: object) -> None:
+    """Stand for a bug of the settler."""
+    raise ZeroDivisionError

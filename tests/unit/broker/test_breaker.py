@@ -174,8 +174,8 @@ async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_it
             at_once.append(busy)
             await trio.sleep(0.1)
             busy -= 1
-            breaker.leave()
             breaker.observe(Delivered("0", 0, 200), "c")
+            breaker.leave()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
@@ -216,11 +216,11 @@ async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_cl
     async def worker(number: int) -> None:
         while await breaker.enter():
             await trio.sleep(0.1 + number / 1000)
-            breaker.leave()
             if number % 2:
                 breaker.observe(Delivered("0", 0, 200), "well")
             else:
                 breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "sick")
+            breaker.leave()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
@@ -269,11 +269,11 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         await breaker.wait_to_admit()
         for _ in range(3):
             assert await breaker.enter()
-        breaker.leave()
         breaker.observe(Delivered("0", 0, 200), "quick")
-        await trio.sleep(0.1)
         breaker.leave()
+        await trio.sleep(0.1)
         breaker.observe(busy, "sick")
+        breaker.leave()
         assert (breaker.limit, breaker.capacity) == (1, 0)
         with trio.fail_after(15):
             assert await breaker.enter()
@@ -324,8 +324,8 @@ async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.Mock
 
 
 def delivered_by_a_worker(breaker: Breaker) -> None:
-    breaker.leave()
     breaker.observe(Delivered("0", 0, 200), "c")
+    breaker.leave()
 
 
 def delivered_by_the_fast_path(breaker: Breaker) -> None:
@@ -361,3 +361,23 @@ async def test_what_either_path_delivered_is_a_sign_that_the_target_is_well(
         assert breaker.try_enter()
         deliver(breaker)
     assert breaker.answers == 5
+
+
+async def test_places_that_come_free_together_are_all_taken_though_one_task_waits_and_plain_jobs_do_too() -> None:
+    breaker, held, sent = Breaker("t", lambda _event: None, concurrency=2), ["plain"], list[str]()
+    breaker.note_probe(FINE)
+
+    def start_held() -> None:
+        while held and not breaker.waiting and breaker.try_enter():
+            sent.append(held.pop())
+
+    breaker.call_when_free(start_held)
+    assert breaker.try_enter()
+    assert breaker.try_enter()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(breaker.enter)
+        await trio.testing.wait_all_tasks_blocked()
+        breaker.note_delivered("c", 2)
+        for _ in range(2):
+            breaker.wake_waiting()
+    assert sent == ["plain"]
