@@ -1,9 +1,10 @@
 """Print every text that restbroker shows to people, in one list to be read in one go: `make messages`.
 
 File by file: the strings of three words or more in the code, what `--help` says of a command (its docstring), and the
-texts of the web pages; at the end the examples of `--help`. `{…}` stands for a value. Shorter texts (states, titles,
-buttons, headers) follow as one block per file, as far as they look like words for people. Always holds: nothing is left
-out because of what it says, so a few texts are of no interest to a reader (a pattern, a query).
+texts of the web pages; then those of the pages' script and of scripts in Redis; at the end the examples of `--help`.
+`{…}` stands for a value. Shorter texts (states, titles, buttons, headers) follow as one block per file, as far as they
+look like words for people. Always holds: nothing is left out because of what it says, so a few texts are of no interest
+to a reader (a pattern, a query).
 """
 
 import ast
@@ -29,6 +30,11 @@ _PLAIN: Final = re.compile(r"[A-Z][a-z]{2,}|[A-Z]{2,}|[A-Za-z]{2,}[ '].*[A-Za-z]
 _MARKUP: Final = re.compile(r"\{#.*?#\}|<(?:style|script)\b.*?</(?:style|script)>|\{%.*?%\}|<[^>]+>", re.DOTALL)
 _LABEL: Final = re.compile(r'(?:aria-label|title|placeholder|data-label)="([^"{]+)"')
 _LETTERS: Final = re.compile(r"[^\W\d_]{2,}")
+_BY_ENDING: Final = {
+    "js": re.compile(r"""\bsay\("([^"]+)\""""),
+    "lua": re.compile(r"error_reply\('([^']+)'\)"),
+}
+"""What shows a text to people in files that are not Python: the page's script, and scripts that refuse in Redis."""
 _FILLED: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
@@ -59,8 +65,13 @@ def short_of_template(text: str) -> Iterator[str]:
     yield from (line for line in lines if not _WORDS.search(line) and _LETTERS.search(line.replace("{…}", "")))
 
 
+def of_script(ending: str, text: str) -> Iterator[str]:
+    """Yield the texts of a script with this ending, `js` or `lua`, each once."""
+    yield from dict.fromkeys(_BY_ENDING[ending].findall(text))
+
+
 def main() -> None:
-    """Print the texts of all modules, then those of all templates."""
+    """Print the texts of all modules, then those of all templates and scripts."""
     for file in sorted(ROOT.glob("restbroker/**/*.py")):
         for line, text in of_code(file.read_text("utf-8")):
             sys.stdout.write(f"{file.relative_to(ROOT)}:{line}: {text.strip()}\n")
@@ -70,6 +81,10 @@ def main() -> None:
         for text in of_template(file.read_text("utf-8")):
             sys.stdout.write(f"{file.relative_to(ROOT)}: {text}\n")
         _write_short(file, short_of_template(file.read_text("utf-8")))
+    for ending in _BY_ENDING:
+        for file in sorted(ROOT.glob(f"restbroker/**/*.{ending}")):
+            for text in of_script(ending, file.read_text("utf-8")):
+                sys.stdout.write(f"{file.relative_to(ROOT)}: {text}\n")
     sys.stdout.write(EXAMPLES.read_text("utf-8"))
 
 

@@ -63,7 +63,7 @@ async def probe_targets(config: Config, targets: Collection[str] = (), limit_s: 
 async def _probe(one: TargetPlan, limit_s: float) -> ProbeResult:
     target, begun_s = one.target, time.monotonic()
     state: State = "unreachable"
-    version, detail, hint = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
+    version, detail, hint = None, f"No answer within {duration_text(limit_s)}.", "Check the server's load and log."
     if target.is_local:
         return ProbeResult(
             target.name,

@@ -199,7 +199,7 @@ class Poller:
                 "DeadSetFull",
                 f"The dead set holds {self.plan.limits.dead} jobs or more (DeadLimit): {self.plan.target.name} gets no "
                 "more jobs, so that failed jobs do not pile up unnoticed.",
-                "Look through the dead set, retry or delete what is there, or raise DeadLimit.",
+                "Check the dead set, retry or delete its jobs, or raise DeadLimit.",
             )
         await trio.sleep(min(for_ms, 1000) / 1000)
 

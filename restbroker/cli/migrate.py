@@ -73,7 +73,7 @@ def _print_unclear(where: Sources) -> None:
     for key in where.ambiguous:
         output.say(f"note: {key} is left alone: it may belong to another queue. If it does not, give its --process-id.")
     if not where.complete:
-        output.say("note: Redis has too many keys to look at all of them; give each --process-id of the original.")
+        output.say("note: Redis has too many keys to check all of them; give each --process-id of the original.")
 
 
 def _require_stopped(watched: OriginalSigns, *, only_warn: bool) -> None:

@@ -51,7 +51,7 @@ def _unserved_text(queue: UnservedQueue) -> Iterator[str]:
     meant = "" if queue.similar is None else f" Did its producer mean {queue.similar}?"
     wait = "waits" if queue.jobs == 1 else "wait"
     yield f"No process serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
-    yield f"To look into it: restbroker queues peek {name}"
+    yield f"To list them: restbroker queues peek {name}"
 
 
 def _history_text(kept: HistoryExtent) -> Iterator[str]:

@@ -95,7 +95,7 @@ JobsOption = Annotated[
     typer.Option(
         "--jobs",
         metavar="N",
-        help="Look at this many jobs of each queue or set.",
+        help="Read at most this many jobs of each queue or set.",
         min=1,
         max=10_000_000,
         rich_help_panel=panels.WHICH,
@@ -103,7 +103,7 @@ JobsOption = Annotated[
 ]
 SecondsOption = Annotated[
     int,
-    typer.Option("--seconds", metavar="N", help="Look for this long.", min=1, max=3600, rich_help_panel=panels.WHICH),
+    typer.Option("--seconds", metavar="N", help="Search for this long.", min=1, max=3600, rich_help_panel=panels.WHICH),
 ]
 
 TargetOption = Annotated[

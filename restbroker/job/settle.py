@@ -237,7 +237,7 @@ _CRASHED = Reason(
 _POISON = Reason(
     "Poison",
     "Processes died repeatedly while this job was in progress, the last three times with no other job beside it.",
-    "Look at restbroker's logs of those times. A retry sends it again, alone.",
+    "Check restbroker's logs of those times. A retry sends it again, alone.",
 )
 
 

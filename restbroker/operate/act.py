@@ -34,7 +34,7 @@ __all__ = ["VERBS", "Action", "Progress", "ResumePoint", "Selection", "Verb", "p
 BATCH: Final = 100
 """How many jobs are done between two moments at which it can be stopped."""
 _NOT_AS_SHOWN: Final = (
-    "It has changed since it was shown: someone else was faster, or it failed again. Look at it, and run the "
+    "It has changed since it was shown: someone else was faster, or it failed again. Check it, and run the "
     "command again if it is still needed."
 )
 _NOT_IN_TIME: Final = (

@@ -55,7 +55,7 @@ _DEAD_SET_IS_FULL: Final = Refusal(
     "The dead set is full (DeadLimit): retry or delete dead jobs, raise DeadLimit, or delete these jobs here."
 )
 _EDITED_SINCE: Final = Refusal(
-    "Someone edited it meanwhile: look at it, and run the command again if it is still needed."
+    "Someone edited it meanwhile: check it, and run the command again if it is still needed."
 )
 
 
@@ -133,7 +133,7 @@ def perform(
 
 
 def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
-    """Raise `UsageError` if the action is impossible, or leads to a foreign queue without `foreign_queues`."""
+    """Raise `UsageError` if the action is impossible in a queue, or leads to a foreign one without `foreign_queues`."""
     if action.verb not in (*VERBS, "edit"):
         raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
     if action.verb == "edit" and action.edit is None:

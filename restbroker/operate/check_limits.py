@@ -71,7 +71,10 @@ def check_limits(target: Target) -> Iterator[Finding]:
 
 
 def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield a finding for each pause, by a person or the server, because of which a target gets no jobs."""
+    """Yield a finding for each pause of a target, by a person or the server.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     found = paused_targets(client, [target.name for target in config.targets])
     for target in config.targets:
         yield from (_pause(target.name, pause) for pause in found.get(target.name, ()))
@@ -89,7 +92,7 @@ def _pause(name: str, pause: Pause) -> Finding:
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
     """Yield findings on whether anything can remove dead jobs from the dead set.
 
-    `ruby`: a Sidekiq process uses this database; it trims the set.
+    `ruby`: a Sidekiq process uses this database; it trims the set. Raise `StoreUnavailable` or `StoreRefused`.
     """
     dead, limit = size(client, "dead"), config.dead_limit
     if limit and dead >= limit:
@@ -99,7 +102,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "DeadSetFull",
             message=f"{dead} jobs are in the dead set, and DeadLimit is {limit}.",
             why="restbroker takes no jobs, so that no one overlooks the failed ones.",
-            hint="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
+            hint="Check them (restbroker dead), retry or delete them, or raise DeadLimit.",
         )
     if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
         yield Finding(

@@ -17,7 +17,10 @@ CLOCK_S = 1.0
 
 
 def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Finding]:
-    """Yield the findings about this server; `offset_s` is how many seconds its clock is ahead of ours."""
+    """Yield the findings about this server. `address`: what messages call it.
+
+    `offset_s`: how many seconds its clock is ahead of ours.
+    """
     if info.is_supported:
         yield ok(AREA, "Version", f"{info.product} answers at {address}.")
     else:
@@ -52,7 +55,7 @@ def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Fin
 def _persistence(info: ServerInfo) -> Iterator[Finding]:
     if not info.disk_ok:
         why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
-        hint = "Look at its log and at the free space of its disk."
+        hint = "Check its log and the free space on its disk."
         yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, hint=hint)
     if info.aof_enabled:
         yield _append_only(info.appendfsync)

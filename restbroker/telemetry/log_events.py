@@ -114,7 +114,7 @@ HINTS: Final[Mapping[str, str]] = {
     "target.down": "as its `hint` says: check the target or the login. Jobs wait in Redis",
     "redis.lost": "check Redis. Jobs stay there; jobs in progress wait",
     "fenced, jobs.recovered": "nothing if it happened once: [a lost identity](#a-process-that-lost-its-identity), [jobs of a dead process](#jobs-of-a-dead-process)",
-    "jobs.promoted": "look at the dead jobs: `restbroker dead`",
+    "jobs.promoted": "check the dead jobs: `restbroker dead`",
     "broker.stopped": "nothing: [another process requeues the jobs](#a-stop-while-redis-is-away)",
     "group.failed": "as its `hint` says, then start the group again",
     "config.refused": "fix the file, and reload again",

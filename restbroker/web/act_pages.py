@@ -298,7 +298,7 @@ class ActPages:
         meant = self.lines.find(form.line, form.about)
         is_free = form.zset is not None and (dry_run or form.names)
         if meant is None and not is_free:
-            raise UsageError("The selected jobs are no longer known.", "Look at what it would do now.")
+            raise UsageError("The selected jobs are no longer known.", "Check what it would do now.")
 
         def work(client: Client) -> Progress:
             until_s = time.monotonic() + (_QUESTION_S if dry_run and form.zset is not None else _SLICE_S)

@@ -180,7 +180,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "copies",
         "Restore the job",
         "Puts the newest copy of this job back into the dead set; it does not run. It may have been retried or "
-        "deleted since it died: look at its timeline before you retry it.",
+        "deleted since it died: check its timeline before you retry it.",
         act=lambda client, action: dead_copies.restore(
             client, action.name, action.who, why=action.why, seconds=_LOOK_S
         ),

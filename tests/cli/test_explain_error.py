@@ -33,7 +33,7 @@ def test_without_a_code_all_are_listed_and_json_has_all_there_is() -> None:
     assert ["PortTaken", "a warning in the log"] in [row[:2] for row in listed]
     assert json.loads(run(["explain-error", "--json"]).stdout) == [dict(row) for row in codes.every()]
     (one,) = json.loads(run(["explain-error", "Poison", "--json"]).stdout)
-    assert one["hint"].startswith("Look at the logs")
+    assert one["hint"].startswith("Check the logs")
 
 
 def test_a_code_of_every_kind_of_server_is_explained_without_the_keys_of_ejabberd() -> None:

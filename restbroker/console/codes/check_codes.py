@@ -240,7 +240,7 @@ SERVED: Final = Table(
         ),
         "RabbitMQUnread": Row(
             "no process reads the queue, and none says why",
-            "nothing while restbroker is stopped; else look into its log",
+            "nothing while restbroker is stopped; else check its log",
         ),
         "RabbitMQMissing, RabbitMQDiffers": Row(
             "an exchange is missing (`Create` says whether it will be created); an exchange or the queue "

@@ -174,7 +174,7 @@ DEAD: Final = Table(
         ),
         "Poison": Row(
             "Processes died repeatedly while it was in progress, the last three times alone.",
-            "Look at the logs of these times. A retry sends it again, alone.",
+            "Check the logs of these times. A retry sends it again, alone.",
         ),
         "ReplyRefused": Row(
             "The server did it, but Redis refuses to store the answer.",

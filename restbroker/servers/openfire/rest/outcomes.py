@@ -51,7 +51,7 @@ _BAD_INPUT: Final = (
 )
 _EXISTS: Final = re.compile("AlreadyExists")
 _LEGACY_HINTS: Final = {
-    "RequestNotAuthorised": "Give Options.Secret, the plugin's shared secret, and look at its allowed IPs.",
+    "RequestNotAuthorised": "Give Options.Secret, the plugin's shared secret, and check its allowed IPs.",
     "UserServiceDisabled": CHECK_ENABLED,
 }
 _LEGACY: Final = re.compile(r"<error>([^<]*)</error>")
