@@ -87,7 +87,7 @@ class Scheduler:
         try:
             return await self._move(zset)
         except StoreRefused as error:
-            # Jobs in the queues must still be delivered; an operator has to mend the key or the rights.
+            # Jobs in the queues must still be delivered; an operator has to fix the key or the rights.
             self._complain(zset, error.message, error.hint)
             return False
 
@@ -140,7 +140,7 @@ class Scheduler:
                 case Refused() | Clash():
                     staying.append(score)
                     why = f"due jobs for the queue {one.queue!r} cannot be moved there"
-                    self._complain(zset, why, "Look at that key's type.")
+                    self._complain(zset, why, "Check that key's type.")
                 case _:  # Gone: another program has moved it
                     pass
         self._tell(zset, moved)

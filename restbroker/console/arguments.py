@@ -29,9 +29,9 @@ class TypedArguments:
 def read(words: Sequence[str]) -> TypedArguments:
     """Return the arguments of words such as `user=richard`, `days:=30`, `password=@file` and `body=-`.
 
-    Texts stay texts here; what a command takes as integer or list is converted by `job.coerce`. A text from a file or
+    Values stay strings here; `job.coerce` converts what a command takes as integer or list. A string from a file or
     from standard input loses one final line break, which no editor lets one leave out. On a terminal, `-` asks for the
-    text without showing it. Raise `UsageError` for a word that cannot be read, or a name that occurs twice.
+    value without showing it. Raise `UsageError` for a word that cannot be read, or a name that occurs twice.
     """
     values: dict[str, Json] = {}
     in_the_open: set[str] = set()

@@ -101,7 +101,7 @@ async def server_down(environment: Environment) -> None:
 
 async def wrong_token(environment: Environment) -> None:
     """Push a job with a wrong token, and check that it is dead and not executed."""
-    environment.printer.step("Somebody pushes a job with a wrong token")
+    environment.printer.step("Someone pushes a job with a wrong token")
     before = len(environment.stand_in.requests)
     job = await environment.push([*environment.scenario.creation("mallory", "x"), "guessed"])
     await _wait_for(environment, 1, "ZCARD", "dead")

@@ -16,7 +16,7 @@ MOST_CHARACTERS = 65_536
 """In a longer text no escapes are read: that takes long if the text is made for it."""
 EscapeSpans: TypeAlias = list[tuple[int, int, int, int]]
 """Of each escape: its begin and end in the decoded line, then its begin and end in the line."""
-# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
+# What someone wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
 # JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
 _ESCAPED = re.compile(
     r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{1,3})+)"""

@@ -32,7 +32,7 @@ def repeatable_parts(header: str) -> set[str]:
     """Return the parts that a server may repeat by themselves: the credentials without scheme, and their parts."""
     scheme, _, credentials = header.partition(" ")
     behind = credentials.strip() if scheme.isalpha() else header
-    # Not so in a header that somebody wrote by hand.
+    # Not so in a header that someone wrote by hand.
     with contextlib.suppress(ValueError):
         if scheme.lower() in _CODED:
             return {behind, escapes.text_of(base64.b64decode(behind, validate=True)).partition(":")[2]}

@@ -47,7 +47,7 @@ _CREDENTIALS = re.compile(
     r"|(?i:authorization)\W{1,4}((?i:basic|bearer)\s+[^\s\"']+)"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
-# Where somebody cut a text, also behind its quotes or in brackets, and with how much is missing: `...`, `"(...)`,
+# Where someone cut a text, also behind its quotes or in brackets, and with how much is missing: `...`, `"(...)`,
 # `[truncated 9 chars]`, `... (9 more chars)`, `[9 chars truncated]`. In a form "+" is a blank.
 _CUT_MARK = re.compile(
     r"""["']?\s?[\[({<]?(?:\.{2,}+|[\u2025\u2026]|(?:[0-9]{1,9} [a-z]{1,10} )?(?i:truncated))"""

@@ -184,7 +184,7 @@ def _prepare(text: str) -> str:
 
 def _map(text: str) -> str:
     """Return the text with its case folded by nameprep; raise `UnicodeError` for forbidden characters."""
-    # What mends CVE-2026-17084 in Python leaves younger letters large; before, Python made them small by itself.
+    # The fix of CVE-2026-17084 in Python leaves younger letters large; before, Python made them small by itself.
     # Twice: a letter that is made small may be put together again.
     return idna.nameprep(idna.nameprep(text).lower())
 

@@ -112,7 +112,10 @@ class _Tally:
 
 
 def sources(client: Client, queues: Sequence[str], process_ids: Collection[str]) -> Sources:
-    """Return the lists of jobs in progress of `process_ids`; if there are none, of all processes found in Redis."""
+    """Return the lists of jobs in progress of `process_ids`; if it is empty, of all processes found in Redis.
+
+    `queues`: the queues to take over. Raise `StoreUnavailable` or `StoreRefused`.
+    """
     known = set(queues) | migration.queue_names(client)
     lists: list[tuple[str, str]] = []
     unclear: list[str] = []
@@ -134,7 +137,8 @@ def sources(client: Client, queues: Sequence[str], process_ids: Collection[str])
 def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep) -> OriginalSigns:
     """Return the signs that the original still runs, after at most `watch_s` seconds.
 
-    It writes no heartbeat to Redis. Its only signs are jobs that it takes and lists that change.
+    It writes no heartbeat to Redis. Its only signs are jobs that it takes and lists that change. `pause` sleeps. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
     before = migration.states(client, where.lists)
     deadline_s = time.monotonic() + watch_s
@@ -169,7 +173,10 @@ def preview(client: Client, where: Sources) -> Takeover:
 
 
 def move(client: Client, where: Sources) -> Takeover:
-    """Move everything and return what was moved. Raise `StoreUnavailable`, perhaps halfway: call it again."""
+    """Move the original's jobs to the places where restbroker keeps them, and return what was moved.
+
+    What Redis refuses to move is in `Takeover.refused`. Raise `StoreUnavailable`, perhaps halfway: call it again.
+    """
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
         if state.size:
@@ -204,7 +211,7 @@ def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tal
                 case None:
                     tally.add(source, planned[raw])
                     stay += 1
-                case _:  # Gone: somebody else has moved it
+                case _:  # Gone: someone else has moved it
                     pass
         if not pending:
             return stay

@@ -51,7 +51,7 @@ def read(client: Client, users: Sequence[str]) -> dict[str, RosterHash | StoreRe
     except StoreRefused as error:
         if len(users) == 1:
             return {users[0]: error}
-        # Somebody's key is of another type, say, and it is not told whose.
+        # Someone's key is of another type, say, and it is not told whose.
         half = len(users) // 2
         return {**read(client, users[:half]), **read(client, users[half:])}
     return dict(zip(users, stored, strict=True))

@@ -54,7 +54,7 @@ async def _try_origin(target: Target, origin: Url, rank: int, found: list[tuple[
                 if is_api(await http.send(request)):
                     found.append((rank, attrs.evolve(origin, path=path)))
     except (NotSent, MaybeSent):
-        return  # no one there, or somebody who does not speak HTTP
+        return  # no one there, or someone who does not speak HTTP
 
 
 def is_api(response: Response) -> bool:

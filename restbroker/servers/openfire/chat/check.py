@@ -137,7 +137,7 @@ async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -
         async with open_client(there) as http:
             response = await http.send(request)
     except (NotSent, MaybeSent):
-        return  # no one there, or somebody who does not speak HTTP
+        return  # no one there, or someone who does not speak HTTP
     # A 401 of this API is empty and asks for nothing (measured on the REST API plugin).
     refuses = response.status == 401 and not response.body and "www-authenticate" not in response.headers
     if refuses or (response.status == 200 and isinstance(parse_json(response.body), dict)):

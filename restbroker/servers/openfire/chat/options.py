@@ -31,7 +31,7 @@ _ONCE: Final = (
     "broadcast_message",
     "send_blast",
     "notify_sessions",
-    # What rings or costs money at somebody's elsewhere.
+    # What rings or costs money at someone's elsewhere.
     "send_sms",
     "send_email",
     "send_push",

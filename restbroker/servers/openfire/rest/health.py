@@ -51,7 +51,7 @@ def version_of(dialect: Dialect | None, ready: Response, described: Response | N
         return None
     if described.status == 200 and (found := _VERSION.search(described.body)):
         return found[1].decode()
-    # Somebody may have built a newer one without its description (measured on 1.10.2).
+    # Someone may have built a newer one without its description (measured on 1.10.2).
     return "1.3 to 1.6" if ready.status == described.status == 404 else None
 
 

@@ -70,7 +70,7 @@ class Form:
         if self.mode == "stanzas":
             return None
         pair = self._pairs.of(frame)
-        # Invitations come twice, and so does what somebody hears who asks an expert (measured).
+        # Invitations come twice, and so does what someone hears who asks an expert (measured).
         return None if pair is not None and pair.is_repeated else self._event_of_type(frame, pair, now_s)
 
     def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
@@ -118,7 +118,7 @@ class Form:
                 raw |= _invitation_fields(stanza)
                 body = stanza.invitation.reason if stanza.invitation is not None else body
         if kind == "presence":
-            # The plugin does not say whether somebody comes or goes (measured).
+            # The plugin does not say whether someone comes or goes (measured).
             presence = pair.stanza.word or PRESENCE[True] if pair is not None and pair.is_certain else None
             raw["presence"] = presence or _UNKNOWN
         return self._event(
