@@ -39,7 +39,7 @@ class JobExpired(Exception):
 
 
 class JobIsDuplicate(Exception):
-    """Another job has the idempotency key of this one, or this one was pushed twice. It must not be sent."""
+    """The job must not be sent: another one, `jid`, has its idempotency key, or it was pushed twice itself."""
 
     def __init__(self, jid: str) -> None:
         super().__init__(jid)

@@ -33,7 +33,7 @@ from restbroker.operate.connect import open_store
 
 
 class SignalReceived(BaseException):
-    """A signal came; `number` is the signal's."""
+    """A signal that ends the command came; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -41,9 +41,10 @@ class SignalReceived(BaseException):
 
 
 def run(settings: Config, options: BatchOptions) -> NoReturn:
-    """Push the rows and exit. Raise `UsageError`.
+    """Push the rows of `options.file`, or check them with `dry_run`, print the summary, and exit.
 
-    It exits with 0: all rows are pushed, and with --wait done; 7: not all; 1: none; 6: no answer.
+    Exit with 0 if all rows are pushed, and with --wait done; 7: not all are; 1: none is; 4: no token allows the
+    command; 6: Redis or an answer did not come in time. Raise `UsageError` if the file or an option cannot be used.
     """
     if options.order.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")

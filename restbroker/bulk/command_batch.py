@@ -91,11 +91,15 @@ class Batch:
 
     @property
     def waits(self) -> bool:
-        """Whether answers are counted."""
+        """Whether the batch waits for its answers and counts them."""
         return self.options.order.wants_reply
 
     def run(self) -> Summary:
-        """Push the remaining rows of the batch, wait for the answers if the options say so, and return the summary."""
+        """Push the remaining rows of the batch, wait for the answers if the options say so, and return the summary.
+
+        Raise `UsageError` if the file, the rejects file or the command cannot be used, `StoreUnavailable` or
+        `StoreRefused` if Redis does not take the rows: the batch may be continued then.
+        """
         makers = makers_of(
             self.settings, self.options, self.typed_arguments, client=self.client, order=self.options.order
         )
@@ -278,14 +282,14 @@ class Batch:
 
 
 def keeps_failed_rows(options: BatchOptions) -> bool:
-    """Tell whether rows whose jobs fail are among the rejects."""
+    """Tell whether rows whose jobs fail are written to the rejects file too: only with --wait and --rejects."""
     return options.rejects is not None and options.order.wants_reply and not options.dry_run
 
 
 def makers_of(
     settings: Config, options: BatchOptions, typed: arguments.TypedArguments, client: Client, order: JobRequest
 ) -> Makers:
-    """Return the makers of jobs, one for each command that a row may name."""
+    """Return the makers of jobs, one for each command that a row may name: `typed` is in each, `order` is shared."""
     return Makers(
         settings,
         options.target,
@@ -298,7 +302,7 @@ def makers_of(
 
 
 def reader_of(makers: Makers, options: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
-    """Return the reader that makes jobs of the table's rows, and passes bad rows to `rejects`."""
+    """Return the reader that makes jobs of the table's rows, and passes bad rows to `rejects`. `batch`: its id."""
     command = None if options.command == EACH_ITS_OWN else options.command
     return push.Reader(
         batch, table.rows, makers, command=command, are_cells=table.form == "csv", reject=rejects, rate=options.rate

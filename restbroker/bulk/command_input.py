@@ -48,7 +48,7 @@ class Input:
 
     @contextmanager
     def reopen(self) -> Iterator[Source | None]:
-        """Yield the same input from its beginning, which ends the first reading; None if the file was changed."""
+        """Yield the same input from its beginning, or None if the file was changed; `source` ends by that."""
         if self.copy is not None:
             self.copy.seek(0)
             yield self.copy
@@ -62,7 +62,7 @@ class Input:
         source.detach()
 
     def bytes_read(self) -> int:
-        """Return how many bytes of it have been read; 0 if it can be read once only."""
+        """Return how many bytes of the file have been read; 0 if the input can be read once only."""
         return self.raw.tell() if self.digest is not None else 0
 
 
@@ -87,7 +87,10 @@ def _as_text(raw: io.BufferedReader) -> io.TextIOWrapper:
 
 @contextmanager
 def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[Input]:
-    """Yield the input; `twice`: it will be read again (`Input.reopen`). Raise `UsageError` if it cannot be read."""
+    """Yield the input; `twice`: it will be read again (`Input.reopen`). Raise `UsageError` if it cannot be read.
+
+    `file`: its path, or `-` for standard input. `state`: the path of its state file; None: beside a file, or none.
+    """
     name = "standard input" if str(file) == STDIN else str(file)
     try:
         with open(0 if str(file) == STDIN else file, "rb", closefd=str(file) != STDIN) as raw:
@@ -115,8 +118,9 @@ def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterat
 def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
     """Return the batch of this input: its id, and its progress if it was begun before.
 
-    `what`: the command and options, as a text; another text means another batch. Raise `UsageError` if the state file
-    belongs to another batch.
+    `what`: the command and options, as a text; another text means another batch. `secret`: the first token's, from
+    which the id is derived, so that the same file has the same id. `again`: begin a new batch in any case. Raise
+    `UsageError` if the state file belongs to another batch, or cannot be read.
     """
     source = hashlib.sha256(f"{found.digest}\n{what}".encode()).hexdigest()
     if again:

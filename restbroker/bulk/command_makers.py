@@ -23,9 +23,9 @@ from restbroker.store.client import Client
 
 @attrs.define(eq=False)
 class Makers:
-    """Returns the maker of jobs for the name of a command. `order`: the request that all jobs share.
+    """Returns the maker of jobs for the name of a command, the same each time. `order`: what all jobs share.
 
-    `client` None: Redis is not queried for the server's version.
+    `target` and `queue`: those that the operator named. `client` None: Redis is not queried for the server's version.
     """
 
     settings: Config
@@ -52,12 +52,12 @@ class Makers:
         return found
 
     def reorder(self, order: JobRequest) -> None:
-        """Use this order for all jobs from now on."""
+        """Use this order for all jobs from now on; makers that were returned before keep theirs."""
         self.order = order
         self._made.clear()
 
     def version(self, command: str) -> str:
-        """Return which server's catalogue the command is from: `ejabberd 24.12`."""
+        """Return the kind and version of server whose catalogue has the command: `ejabberd 24.12`."""
         target = target_of(self.settings.targets, self.target, self.queue, command)
         return f"{target.kind} {registry.candidates_of(target, self._version(target), command)[-1].version}".strip()
 

@@ -66,7 +66,7 @@ class LineProgress:
 
 @contextmanager
 def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
-    """Yield a progress bar on a terminal, and lines elsewhere."""
+    """Yield a progress bar on a terminal, and lines elsewhere; `waits`: the bar shows the answers too."""
     if not sys.stderr.isatty():
         yield LineProgress()
         return
@@ -121,7 +121,7 @@ class Rejects:
             raise _write_error(self.path, error) from None
 
     def add(self, failed: Iterable[Bad]) -> None:
-        """Append rows that were pushed and failed: all of them or, with `UsageError`, none."""
+        """Append rows that were pushed and failed. Raise `UsageError` if the file cannot be written: none is added."""
         assert self.path is not None  # noqa: S101 - or no one wants them
         try:
             file = self._file or self._open(self.path)
@@ -172,7 +172,7 @@ def _write_error(path: Path, error: OSError) -> UsageError:
 
 
 def existing_file_error(path: Path) -> UsageError:
-    """Return why a rejects file that this batch did not write is left alone."""
+    """Return the error for a rejects file that exists already and that this batch did not write."""
     return UsageError(f"{path} exists already.", "Name another file for the rejects, or remove it.")
 
 
@@ -184,7 +184,7 @@ class Failures:
     messages: dict[int, str] = attrs.field(factory=dict)
 
     def report(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
-        """Show the first of these rows, then once that there are more; keep the messages of the first.
+        """Show the first of these rows on stderr, then once that there are more; keep the messages of the first.
 
         `ended`: rows whose jobs were not done. `line_of`: a row's number → its line in the file.
         """
@@ -238,7 +238,7 @@ class Summary:
         return Exit.PARTLY if good else Exit.FAILED
 
     def show(self, *, as_json: bool) -> None:
-        """Print the summary to stdout."""
+        """Print the summary to stdout, as a table or, `as_json`, as one JSON object."""
         kept = None if self.rejects is None else str(self.rejects)
         if as_json:
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,

@@ -37,9 +37,9 @@ ODD_MARK: Final = "a quotation mark inside a cell: quote the whole cell, and dou
 
 
 def table_of(first: str, lines: Lines, mark: str) -> Table:
-    """Return the file that begins with this line; `mark` is its byte order mark.
+    """Return the CSV file that begins with the line `first`; `lines` has the others, and `mark` is its byte order mark.
 
-    Raise `BadFile` if the line names no columns.
+    `mark` is "" without one. Raise `BadFile` if the line names no columns.
     """
     told = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own way to say it.
     if told is not None:

@@ -14,7 +14,10 @@ from restbroker.job import rubyjson
 
 
 def open_table(source: Source) -> Table:
-    """Return the file; its first letter decides its form. Raise `BadFile`, also while its rows are read."""
+    """Return the table in a file of CSV, or of NDJSON if it begins with `{`.
+
+    Raise `BadFile` if it can be neither; its rows raise it too, while they are read.
+    """
     lines = Lines(source)
     try:
         first = next((line for line in lines if line.strip(BOM + " \t\r\n")), "")

@@ -13,7 +13,7 @@ from restbroker.job.json_types import Json
 
 
 def rows_of(lines: Lines) -> Iterator[Read]:
-    """Yield all rows, good and bad; the first line is already read into `lines`."""
+    """Yield all rows as they are read, good and bad; `lines` has the first line already."""
     number = 0
     while True:
         text = lines.text()

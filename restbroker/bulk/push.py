@@ -89,7 +89,7 @@ class Reader:
     """(row, how far its line number is ahead of it from there on), for rows of several lines and blank lines."""
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield all rows in chunks, as they come. Raise `BadFile`."""
+        """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
         most_rows = _CHUNK_ROWS
         if self.rate is not None:
             most_rows = max(1, min(most_rows, int(self.rate / _CHUNKS_A_SECOND)))
@@ -187,7 +187,7 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
 
 
 def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
-    """Count answers that have come; return how many these were, and which rows were not done.
+    """Count the answers that have come into the batch's record; return how many, and the rows that were not done.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

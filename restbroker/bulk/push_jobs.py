@@ -49,7 +49,7 @@ def row_of(batch: str, jid: Json) -> int | None:
 
 @attrs.define(eq=False)
 class Tokens:
-    """Which token allows a command with these arguments, in this queue: the first that does."""
+    """Finds the token for a job: the first that allows the command and its arguments, in this target and queue."""
 
     tokens: Sequence[Token]
     spec: CommandSpec | None
@@ -59,7 +59,7 @@ class Tokens:
     queue: str
 
     def reasons_against(self, command: str) -> list[Reason]:
-        """Return why no token allows the command, with any arguments; nothing if one may."""
+        """Return each token's reason against the command, whatever its arguments; an empty list if one may allow it."""
         reasons = [self._refusal(token, command) for token in self.tokens]
         return [reason for reason in reasons if reason is not None] if None not in reasons else []
 
@@ -109,12 +109,12 @@ class Maker:
         return attrs.evolve(self.order.lock, key=key, name=name)
 
     def lock_from_due(self, lock: Lock, now_s: float) -> Lock:
-        """Return the lock as it is taken at `now_s` (epoch seconds): it lasts so long after the job is due."""
+        """Return the lock as it is taken at `now_s` (epoch seconds): its `keep_s` counts from when the job is due."""
         due_s = self.order.at_s
         return lock if due_s is None else attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, due_s - now_s))
 
     def payload(self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None) -> bytes:
-        """Return the job of a row, with its lock. Raise `BadRow` if there can be none."""
+        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it."""
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:

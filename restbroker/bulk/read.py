@@ -113,7 +113,7 @@ class Lines:
         return line
 
     def begin(self) -> None:
-        """Begin a new row."""
+        """Forget the lines of the present row: the next line begins a new one."""
         self.row_lines.clear()
         self.size = 0
 
@@ -127,7 +127,7 @@ class Lines:
         return self.number - len(self.row_lines) + 1
 
     def rest(self, *, of_file: bool) -> Iterator[str]:
-        """Yield the rest of the line, or with `of_file` that of the file, in pieces."""
+        """Read the rest of the line, or with `of_file` of the file, and yield it in pieces, which are not kept."""
         piece = self.row_lines[-1] if self.row_lines else ""
         while of_file or not piece.endswith(ENDS):
             piece = self.source.readline(LONGEST)
@@ -139,10 +139,10 @@ class Lines:
 def too_long(
     number: int, lines: Lines, own: Callable[[str], str] | None = None, more: Callable[[str], str] | None = None
 ) -> Iterator[Read]:
-    """Yield a bad row for one with more characters than may be held, and all of its text, piece by piece.
+    """Yield row `number`, which has more characters than may be held, as a bad row and all further pieces of its text.
 
-    `own` and `more`, of a format whose rows may have several lines, take out what a rejects file had put before it and
-    before its other lines.
+    `own` and `more` are for CSV, whose rows may have several lines: they return the row's first line and its other
+    lines without the error column that a rejects file has.
     """
     line, text = lines.first(), lines.text()
     if own is not None and more is not None and any(piece.endswith(ENDS) for piece in lines.row_lines[:-1]):

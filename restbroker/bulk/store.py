@@ -132,7 +132,7 @@ def answers(client: Client, batch: str, most: int) -> list[bytes]:
 
 
 def count(client: Client, batch: str, replies: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
-    """Count rows by their codes, and take away the answers that said so. Return False if another process did.
+    """Count rows by their codes, and remove the answers with these codes. Return False if another process did both.
 
     `replies`: these answers, the oldest first, as `answers` returned them; at least one. `codes`: pairs of a row's
     number and its code, for those answers that count. A code is "" for a row that is done, and begins with

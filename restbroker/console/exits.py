@@ -62,7 +62,10 @@ _REFUSALS: Final = frozenset(
 
 
 def no(outcome: str, code: str) -> Exit:
-    """Return the exit code of a job that was not done: REFUSED if token, login or command were refused, else FAILED."""
+    """Return the exit code of a job that was not done: REFUSED if its token, login or command was refused, else FAILED.
+
+    `outcome` and `code`: as its reply has them.
+    """
     return Exit.REFUSED if outcome == "denied" or code in _REFUSALS else Exit.FAILED
 
 

@@ -31,8 +31,8 @@ def carry_out(
     """Carry out the plan for each job; return the jobs' outcomes, in their order.
 
     `plan` is called again, for different bytes, if the set that a job goes to already holds an equal one; `before` is
-    called before anything is changed. Raise `StoreUnavailable` if Redis does not answer: any of the jobs may have been
-    changed.
+    called before anything is changed. A job that Redis refuses to change has the refusal as its outcome. Raise
+    `StoreUnavailable` if Redis does not answer: any of the jobs may have been changed.
     """
     outcomes: dict[int, Outcome] = {}
     pending = list(range(len(views)))

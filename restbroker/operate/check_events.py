@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """Runs a short query on Redis. It may raise the query's errors."""
+    """Runs a short query on Redis and returns its result. It raises the query's errors."""
 
     def __call__(self, question: Callable[[Client], T], /) -> Awaitable[T]:
         """Return the result of the query."""
@@ -102,10 +102,10 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
 
 
 async def test_source(ask: Ask, config: Config, source: EventSource, test: EventTest) -> Finding:
-    """Return whether an event of this source arrives; where no process serves it, none is sent. Raise those of `ask`.
+    """Return whether an event of this source arrives; where no process serves it, none is sent.
 
-    It takes as long as its command, and up to `within_s` more. If it is cancelled, the mark that identifies the test
-    event stays in Redis for an hour.
+    Raise the errors of `ask`. It takes as long as its command, and up to `within_s` more. If it is cancelled, the mark
+    that identifies the test event stays in Redis for an hour.
     """
     kind = sources.emits(source.kind)
     named = test.targets or ([] if source.target_name is None else [source.target_name])

@@ -14,7 +14,10 @@ _AREA = "redis"
 
 
 def check_rewrite(client: Client, info: ServerInfo) -> Iterator[Finding]:
-    """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file."""
+    """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     if not info.aof_enabled:
         return
     if may_rewrite(client):

@@ -19,7 +19,11 @@ _RELEASING: frozenset[Verb] = frozenset({"delete", "kill"})
 
 
 def release(client: Client, verb: Verb, views: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
-    """Give up what these jobs hold, if this verb was done to them. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Release the locks and claims of those jobs that were deleted or killed; other verbs leave them.
+
+    `outcomes`: of the `views`, in their order; `Applied` means that the verb was done. Raise `StoreUnavailable` or
+    `StoreRefused`: some may be released.
+    """
     if verb not in _RELEASING:
         return
     gone = [view for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
@@ -29,7 +33,10 @@ def release(client: Client, verb: Verb, views: Sequence[JobView], outcomes: Sequ
 
 
 def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: ConfigContext) -> None:
-    """Give up what these jobs hold, which were deleted from this queue. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Release the locks and claims of jobs that were deleted from this queue; `raws` are their bytes.
+
+    Raise `StoreUnavailable` or `StoreRefused`: some may be released.
+    """
     _release(client, (context.claims(queue, rubyjson.object_of(raw) or {}) for raw in raws), keeps_end=False)
 
 

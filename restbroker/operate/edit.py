@@ -236,7 +236,7 @@ def _plan(edit: Edit, view: JobView, target: Target, was: Command) -> _EditPlan 
 
 
 def keeps_hidden(was: Json, now: Json) -> bool:
-    """Tell whether everything that is masked in `was` is also masked in `now`: one value, shown in two ways."""
+    """Tell whether `now` masks everything that `was` masks. Both are one value, each with what it masks as `MASK`."""
     if now in (was, MASK):
         return True
     if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():

@@ -118,7 +118,7 @@ class JobView:
 
     @property
     def jid_then(self) -> str:
-        """The job's id after an action: a job without an id gets one then."""
+        """The job's id after an action, which gives an id to a job that has none: always the same one."""
         return self.jid or digest_of(self.raw)[:24]
 
     @property
@@ -139,7 +139,7 @@ class JobView:
 
     @property
     def command(self) -> str | None:
-        """The command that the job names; None if that is not plain."""
+        """The command that the job's `args` name; None if they name none."""
         return command_of(self.fields or {})
 
     @property

@@ -30,7 +30,7 @@ class Inventory:
         self._is_sorted = True
 
     def add(self, members: Iterable[Member]) -> None:
-        """Add the next members."""
+        """Add members that come after those that it has, in the set's order."""
         for member in members:
             self._digests.append(hash(member))
             self._last = member[1]

@@ -30,7 +30,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known queue with the most similar name; None if none is similar."""
+    """Return the known name that is most similar, upper or lower case aside; None if none is similar."""
     plain = {other.casefold(): other for other in sorted(known)}
     # Anyone who pushes by hand may have written the key's beginning twice.
     found = get_close_matches(name.casefold().removeprefix("queue:").strip(), plain, n=1, cutoff=_ALIKE)

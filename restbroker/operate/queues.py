@@ -103,14 +103,20 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
 
 
 def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
-    """End the pause of a queue, no matter who paused it. Return False if it was not paused."""
+    """End the pause of a queue, no matter who paused it. Return False if it was not paused.
+
+    Raise `StoreUnavailable`: the pause may have ended, and the call may be repeated. Raise `StoreRefused`.
+    """
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="resume", place=place_of(queue), why=why))
     return pauses.resume_queue(client, own)
 
 
 def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[WaitingJob]:
-    """Yield at most `limit` jobs after the first `skip`, the next one first, with `secrets` masked."""
+    """Yield at most `limit` jobs of a queue after the first `skip`, the next one first, with `secrets` masked.
+
+    Raise `StoreUnavailable` or `StoreRefused`, as if the queue's key is not a list.
+    """
     own = exact(client, queue)
     now_s = time_s(client)
     start, end = skip, skip + limit
@@ -122,7 +128,10 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
 
 
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
-    """Delete all jobs that wait in a queue; return how many. `dry_run`: only count them."""
+    """Delete all jobs that wait in a queue; return how many. `dry_run`: only count them.
+
+    Raise the errors of `clear_in_steps`.
+    """
     if dry_run:
         return size_of(client, exact(client, queue))
     done = 0
@@ -138,7 +147,7 @@ def clear_in_steps(
 
     They are lost: there is no copy. Jobs in progress still run; jobs pushed meanwhile stay. It stops when the caller
     stops iterating; the same call again deletes the rest. `release` is called with those that may hold a lock or claim,
-    to give it up (`operate.claims`). Raise `UsageError` if the key is not a list. Raise `StoreUnavailable` or
+    to release it (`operate.claims`). Raise `UsageError` if the key is not a list. Raise `StoreUnavailable` or
     `StoreRefused`: the batches before are deleted, and perhaps one more.
     """
     own = exact(client, queue)

@@ -120,7 +120,7 @@ class Tally:
     _noted_s: float = -_NOTE_EVERY_S
 
     def begin(self) -> None:
-        """Write the action's first audit entry, unless it is written."""
+        """Write the action's first audit entry, unless it is written. Raise `StoreUnavailable` or `StoreRefused`."""
         if not self.progress.run:
             self.progress = attrs.evolve(self.progress, run=self._note("begun"))
 

@@ -42,7 +42,10 @@ class Package:
         return (self._import(self.module).__doc__ or "").strip().partition("\n")[0]
 
     def part(self, name: str) -> ModuleType:
-        """Return the module of this part of the kind, or its default; raise `ConfigError` if it cannot be imported."""
+        """Return the kind's module `name`, one of `PARTS`, or the default where the kind has none and needs none.
+
+        Raise `ConfigError` if it cannot be imported.
+        """
         is_left_out = name in PARTS and not PARTS[name].required and not self._has(name)
         return self._import(f"{_DEFAULT if is_left_out else self.module}.{name}")
 

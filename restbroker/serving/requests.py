@@ -151,7 +151,7 @@ class Requests:
             raise ValueError("its chunks are too small")
 
     def on_message_complete(self) -> None:
-        """Handle llhttp's event: a request is complete. If it offers HTTP/2, llhttp calls this before the body."""
+        """Handle llhttp's event: a request is complete; if it offers HTTP/2, llhttp calls this before its body."""
         self._current.is_whole = self._is_resumed or not self._parser.should_upgrade() or not self._framing()
         self._is_resumed = False
         self._has_head, self._has_moved = not self._current.is_whole, True

@@ -31,7 +31,7 @@ _REMEMBERED_S: Final = 60.0
 def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
     """Push complete jobs in their order, all or none, and return the queue's size after it.
 
-    Raise `StoreUnavailable`: they may have been pushed.
+    Raise `StoreUnavailable`: they may have been pushed. Raise `StoreRefused` if Redis refuses it.
     """
     keys = client.keys
     if not payloads:

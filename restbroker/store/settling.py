@@ -111,7 +111,7 @@ class FinishSteps:
 
 
 def is_plain(done: Ack) -> bool:
-    """Tell whether nothing else is written of this job that is done."""
+    """Tell whether to settle this done job means only to remove it: it has no replies, claims or fingerprint."""
     return not (done.replies or done.claims) and done.fingerprint is None
 
 

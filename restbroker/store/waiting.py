@@ -61,8 +61,8 @@ class Piece:
 class TakeRequest:
     """A job of a snapshot, as it was read, and where it goes: to a queue, to the dead set, or nowhere (deleted).
 
-    `answers` are pushed in the same step. `stays`: it keeps its place in the queue, and is changed
-    to `placement.new`.
+    `rank`: its place in the snapshot, as `Piece.with_ranks` counts. `answers` are pushed in the same step. `stays`: it
+    keeps its place in the queue, and is changed to `placement.new`.
     """
 
     rank: int

@@ -89,7 +89,7 @@ def markdown() -> str:
 
 
 def write(root: Path = Path()) -> None:
-    """Write the page again under `root`."""
+    """Write `docs/telemetry.md` below `root`, overwriting it. Raise `OSError` if it cannot be written."""
     (root / "docs" / "telemetry.md").write_text(markdown(), encoding="utf-8")
 
 

@@ -100,7 +100,7 @@ class Answer:
         return Reason(code, self.sentence if message is None else message, hint, self.status)
 
     def reject(self, code: str, hint: str, message: str | None = None) -> Rejected:
-        """Return the outcome of a command that will never be done."""
+        """Return the outcome of a command that will never be done. `message` None: `sentence`, here and below."""
         return Rejected(self.reason(code, hint, message), self.text)
 
     def deny(self, code: str, hint: str, message: str | None = None) -> Denied:

@@ -113,7 +113,7 @@ class Entry:
 
     @property
     def entity(self) -> Entity | None:
-        """What is sent as its body; None if it has none."""
+        """The entity whose fields its body has; None if it has no body of that kind."""
         return ENTITIES.get(self.body)
 
 
