@@ -13,7 +13,7 @@ from functools import partial
 import attrs
 import trio
 
-from restbroker.app.events import event_services, own_events
+from restbroker.app.events import event_services, sent_messages
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reloader
 from restbroker.app.roster_service import (
@@ -205,7 +205,7 @@ def _targets(
     fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
 
     def ports(target: Target, transport: Transport) -> Ports:
-        rosters, sent = rosters_of(config, target, open_connection), own_events(config.events, open_control, report)
+        rosters, sent = rosters_of(config, target, open_connection), sent_messages(config.events, open_control, report)
         logins = logins_of(target, open_connection)
         return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
 

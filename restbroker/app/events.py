@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.app.own_redis import own_redis
+from restbroker.app.store_access import store_access
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource
@@ -17,7 +17,7 @@ from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
     from restbroker.events.deliver import Deliverer
-    from restbroker.events.own_events import OwnEvents
+    from restbroker.events.sent_messages import SentMessagesInRedis
     from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
     from restbroker.serving.runner import Server
     from restbroker.store.connection import Connection
@@ -88,15 +88,15 @@ def _reader_ports(
     return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection), logins=logins, http=http)
 
 
-def own_events(
+def sent_messages(
     events: Events | None, open_connection: "Callable[[], Connection]", report: Report
-) -> "OwnEvents | None":
+) -> "SentMessagesInRedis | None":
     """Return the record of sent messages, which must not become events; None if no source has the key `DropOwn`."""
     if events is None:
         return None
-    from restbroker.events.own_events import own_of
+    from restbroker.events.sent_messages import sent_messages_of
 
-    return own_of(events, open_connection, report)
+    return sent_messages_of(events, open_connection, report)
 
 
 def local_event_services(config: Config, report: Report) -> tuple[Service, ...]:
@@ -106,5 +106,5 @@ def local_event_services(config: Config, report: Report) -> tuple[Service, ...]:
     """
     if config.events is None:
         return ()
-    watch, open_connection = own_redis(config)
+    watch, open_connection = store_access(config)
     return (*watch, *event_services(config.events, open_connection, report))

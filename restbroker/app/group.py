@@ -85,7 +85,7 @@ class GroupReloader:
     log: LogSink
     supervisor: Supervisor
     systemd: Sequence[ReloadObserver]
-    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
 
     async def reload(self) -> None:
@@ -93,7 +93,7 @@ class GroupReloader:
         for one in self.systemd:
             one.reload_began()
         try:
-            loaded = await read(self.load, self._turn)
+            loaded = await read(self.load, self._limiter)
             if isinstance(loaded, LoadedConfig):
                 self._take(loaded)
                 await self.supervisor.reload_workers()
@@ -105,7 +105,7 @@ class GroupReloader:
 
     async def may_start(self) -> bool:
         """Tell whether a worker can be started with the configuration; a reason why not is logged once."""
-        loaded = await read(self.load, self._turn)
+        loaded = await read(self.load, self._limiter)
         hindrance: OperatorWarning | None = None
         if not isinstance(loaded, LoadedConfig):
             message = f"A worker cannot be restarted until the configuration is valid. {loaded.message}"

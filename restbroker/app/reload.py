@@ -38,14 +38,14 @@ class Reloader:
     supervisors: Sequence[ReloadObserver] = ()
     targets: Sequence[TargetPlan] = ()
     alone: bool = True
-    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
         """Load the configuration; return the plan that takes over, or None if the targets stay as they are."""
         for supervisor in self.supervisors:
             supervisor.reload_began()
         try:
-            loaded = await read(self.load, self._turn)
+            loaded = await read(self.load, self._limiter)
             if isinstance(loaded, LoadedConfig):
                 return self._take(loaded)
             self.report(loaded)

@@ -60,15 +60,15 @@ def warnings_of(old: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:
         yield OperatorWarning("NeedsRestart", message, "Restart restbroker when convenient.")
 
 
-async def read(load: Callable[[], LoadedConfig], turn: trio.CapacityLimiter) -> LoadedConfig | ConfigRefused:
+async def read(load: Callable[[], LoadedConfig], limiter: trio.CapacityLimiter) -> LoadedConfig | ConfigRefused:
     """Return what `load` returns, run in a thread, or why the configuration cannot be used.
 
     A slow disk must not hold up the heartbeats. When cancelled, or after 10 s, it leaves a `load` that hangs behind;
-    `turn` is for this alone, so that such threads do not pile up, nor take the places of others.
+    `limiter` is for this alone, so that such threads do not pile up, nor take the places of others.
     """
     try:
         with trio.move_on_after(_LOAD_S):
-            return await trio.to_thread.run_sync(load, abandon_on_cancel=True, limiter=turn)
+            return await trio.to_thread.run_sync(load, abandon_on_cancel=True, limiter=limiter)
     except ConfigError as error:
         return ConfigRefused(error.message, error.hint)
     return _TOO_SLOW

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.app.own_redis import own_redis
+from restbroker.app.store_access import store_access
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
 from restbroker.config.roster import Roster
@@ -84,7 +84,7 @@ def local_roster_service(config: Config, report: Report) -> RosterService:
 
     With sentinels, the service that finds the Redis master is among its services.
     """
-    watch, open_connection = own_redis(config)
+    watch, open_connection = store_access(config)
     found = roster_service(config.roster, open_connection, report, refresh_target_of(config))
     return attrs.evolve(found, services=(*watch, *found.services))
 

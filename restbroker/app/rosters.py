@@ -74,7 +74,7 @@ class RostersInRedis:
         """Return the contacts of each user as they are stored."""
         return await self._retry(lambda redis: redis.call(rosters.read, tuple(users)))
 
-    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
+    async def claim(self, users: Sequence[str], delay: RefreshDelay) -> Claim:
         """Begin the refreshes of those who are due and not refreshed elsewhere, for `lease_s` at most.
 
         The result says how long each of the others has to wait.
@@ -82,9 +82,9 @@ class RostersInRedis:
         holder = secrets.token_hex(8)
         names = self._user_keys(users)
         lease_ms = round(LEASE_S * 1000)
-        reply = await self._run(lambda keys: rosters.claim_call(keys, names, holder, lease_ms=lease_ms, pace=pace))
+        reply = await self._run(lambda keys: rosters.claim_call(keys, names, holder, lease_ms=lease_ms, delay=delay))
         claims = rosters.read_claims(names, reply)
-        busy_ms = {user: min(left_ms, _BUSY_MS) for user, left_ms in claims.busy_ms.items()}
+        busy_ms = {user: min(remaining_ms, _BUSY_MS) for user, remaining_ms in claims.busy_ms.items()}
         wait_s = {self._plain(user): ms / 1000 for user, ms in {**claims.due_ms, **busy_ms}.items()}
         return Claim(holder, tuple(map(self._plain, claims.in_progress)), wait_s)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.app.own_redis import own_redis
+from restbroker.app.store_access import store_access
 from restbroker.broker.service import Service
 from restbroker.broker.status.view import RunningJob, View
 from restbroker.config.core import Config
@@ -58,7 +58,7 @@ def web_services(
 
 def site_services(current: Callable[[], Config], view: ProcessView, report: Report) -> list[Service]:
     """Return the pages and /stats of a process that delivers nothing, with connections of their own."""
-    watch, open_connection = own_redis(current())
+    watch, open_connection = store_access(current())
     return [*watch, *_site(current, open_connection, view, report)]
 
 

@@ -98,14 +98,14 @@ class _Reloader:
     load: Callable[[], LoadedConfig]
     log: LogSink
     systemd: Sequence[ReloadObserver]
-    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> None:
         """Put the configuration as it is now in force, if it can be used."""
         for one in self.systemd:
             one.reload_began()
         try:
-            loaded = await read(self.load, self._turn)
+            loaded = await read(self.load, self._limiter)
             if isinstance(loaded, LoadedConfig):
                 self._take(loaded)
             else:

@@ -150,7 +150,7 @@ class JobInProgress:
         """Whether it must not simply be requeued: it may have run, or it is at-most-once and a part of it is done."""
         return self.delivery >= SENDING or (self.effected and self.at_most_once)
 
-    def left_s(self, now_s: float) -> float:
+    def remaining_s(self, now_s: float) -> float:
         """Return for how many seconds from `now_s` (epoch seconds) on it may be sent: none or less if it expired.
 
         It has to begin before it expires: if a part of it is done, here or before a stop, the rest may always be sent.
@@ -164,7 +164,7 @@ class JobInProgress:
 
     def is_expired(self, now_s: float) -> bool:
         """Tell whether it must not be sent any more at `now_s` (epoch seconds)."""
-        return self.expires_at_s is not None and self.left_s(now_s) <= 0
+        return self.expires_at_s is not None and self.remaining_s(now_s) <= 0
 
     def grant(self, at_s: float) -> None:
         """Note that the rate limit was charged for its start (boot time in seconds)."""

@@ -1,6 +1,6 @@
 """Probes a target whose breaker is tripped, for all processes together, and pauses the target for all of them.
 
-A generation runs one prober per pool. The process whose turn it is probes and shares the result through Redis, so that
+A generation runs one prober per pool. The process with the lease probes and shares the result through Redis, so that
 a dead target gets one probe every second or two, however many processes wait for it. Always holds: a result from before
 this pool's breaker tripped does not reset it; a process uses the result of another one only where it is the same for
 all (the target does not work, or works as before), and probes by itself where its own login or the server's version
@@ -33,7 +33,7 @@ Pause = Literal["denied", "retry_after"]
 ProbeFinding = Probe | Reason
 """What a probe found, or why it was not answered."""
 
-_TURN_S = 15.0
+_LEASE_S = 15.0
 """Seconds without a result until another process probes. A longer time-out of the request does no harm."""
 _COUNTS_S = 1.0
 _DENIED_COUNTS_S = 3.5
@@ -56,7 +56,7 @@ class ProbeSharing(Protocol):
         ...
 
     async def publish(self, text: bytes, counts_s: float) -> None:
-        """End this process' turn and share its result: `text`, from `encode`, is valid for `counts_s` seconds."""
+        """End this process' lease and share its result: `text`, from `encode`, is valid for `counts_s` seconds."""
         ...
 
     async def pause(self, why: Pause, for_s: float) -> None:
@@ -167,11 +167,11 @@ class SharingOverRedis:
 
     async def claim(self) -> ProbeClaim:
         """Return the claim that Redis answers; `ProbeGranted` too if Redis is away or refuses the call."""
-        turn = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_TURN_S))
-        return ProbeGranted() if turn is None else turn
+        claim = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_LEASE_S))
+        return ProbeGranted() if claim is None else claim
 
     async def publish(self, text: bytes, counts_s: float) -> None:
-        """End this process' turn in Redis with `text`; do nothing if Redis is away or refuses it."""
+        """Publish `text`, valid for `counts_s` seconds, and end the lease; do nothing if Redis refuses or is away."""
         await self._call(probing.publish, self._name, self.owner.name, text, probing.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:

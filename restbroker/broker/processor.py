@@ -282,7 +282,7 @@ class Processor:
         may_start = partial is not None or (
             not (job.in_slot or self.redis_checks.has_rate) and self.breaker.try_enter()
         )
-        while may_start or await self._wait_for_turn(job):
+        while may_start or await self._wait_until_ready(job):
             may_start = False
             try:
                 outcome, took_s = await self._send(job, call, spec, partial)
@@ -311,20 +311,20 @@ class Processor:
             self.settler.expire(job, admitted.payload)
 
     # 3. Waiting
-    async def _wait_for_turn(self, job: JobInProgress) -> bool:
+    async def _wait_until_ready(self, job: JobInProgress) -> bool:
         """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
 
         Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
         """
         while True:
-            with trio.move_on_after(max(0.0, job.left_s(time.time()))):
+            with trio.move_on_after(max(0.0, job.remaining_s(time.time()))):
                 return await self._wait_to_start(job)
             # Else the clock was set back meanwhile.
             if job.is_expired(time.time()):
                 return False
 
     async def _wait_to_start(self, job: JobInProgress) -> bool:
-        """Wait as `_wait_for_turn` does, however long it takes."""
+        """Wait as `_wait_until_ready` does, however long it takes."""
         breaker = self.breaker
         while job.ticket in self.reservations.jobs and await (
             breaker.wait_to_admit() if job.in_slot else breaker.enter()

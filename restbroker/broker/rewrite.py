@@ -62,7 +62,7 @@ class Rewrite:
             self._warn(run_id, error.message, error.hint)
 
     async def _ask(self, run_id: str) -> None:
-        if not await self.health.call_until_up(self.store, rewrite.take_turn, self.name, run_id):
+        if not await self.health.call_until_up(self.store, rewrite.acquire_lock, self.name, run_id):
             return
         await self.health.call_until_up(self.store, rewrite.rewrite)
         if self._asked_for != run_id:

@@ -27,7 +27,7 @@ def this_host() -> Host:
     return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
 
 
-def own_facts(target: str) -> ProcessInfo:
+def this_process(target: str) -> ProcessInfo:
     """Return the record of this process with which `is_gone` works in others; `target` is the pool's target."""
     host = this_host()
     pid = os.getpid()

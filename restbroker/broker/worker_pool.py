@@ -215,7 +215,7 @@ class WorkerPool:
     async def register(self) -> None:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
-        facts = same_host.own_facts(target.name)
+        facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
             self._store, jobs.register, self.identity.name, facts, queues=target.queues, responses=responses
         ):

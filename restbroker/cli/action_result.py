@@ -48,19 +48,19 @@ def wait(
         became = follow(
             client, jids, sent.began_s, known=known, bounds=bounds, elsewhere=elsewhere, keeps_ends=keeps_ends
         )
-        left_s = deadline - time.monotonic()
+        remaining_s = deadline - time.monotonic()
         if became.is_over:
             return became
         for why in _hindrances(client, became, known):
             if why not in reasons:
                 output.say(f"note: {why}")
             reasons.add(why)
-        if left_s <= 0:
+        if remaining_s <= 0:
             return became
         if sys.stderr.isatty() and (words := _progress_text(became)) != told:
             output.say(f"… {words}")
             told = words
-        time.sleep(min(pause_s, left_s))
+        time.sleep(min(pause_s, remaining_s))
         pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
 
 

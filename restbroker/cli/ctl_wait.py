@@ -127,8 +127,8 @@ def _wait(
     """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
     ends_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
-        left_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
-        details = wait(client, jid, left_s if is_explained else min(left_s, _PATIENCE_S))
+        remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
+        details = wait(client, jid, remaining_s if is_explained else min(remaining_s, _PATIENCE_S))
         if details is not None:
             return details
         found = None if is_explained else find_process_if_known(client, queue)

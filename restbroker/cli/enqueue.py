@@ -443,8 +443,8 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, is_explaine
     """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
     deadline_s = time.monotonic() + timeout_s
     while True:
-        left_s = max(deadline_s - time.monotonic(), 0.0)
-        details = wait(client, jid, left_s if is_explained else min(left_s, _PATIENCE_S))
+        remaining_s = max(deadline_s - time.monotonic(), 0.0)
+        details = wait(client, jid, remaining_s if is_explained else min(remaining_s, _PATIENCE_S))
         if details is not None:
             return details
         found = None if is_explained else find_process_if_known(client, queue)
@@ -479,9 +479,9 @@ def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> No
 
 
 def _plain(details: Mapping[str, Json]) -> str:
-    """Return the answer as a script wants it: a number or a text alone, anything else as the server sent it.
+    """Return the answer as a script wants it: a number or a string alone, anything else as the server sent it.
 
-    A number or text is also taken out of the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`).
+    A number or string is also taken out of the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`).
     """
     answer = details.get("answer")
     if isinstance(answer, Mapping) and len(answer) == 1:

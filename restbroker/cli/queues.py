@@ -232,7 +232,9 @@ def _row(one: Queue) -> tuple[str, ...]:
     pause = one.pause
     state = "no list" if one.size is None else "open" if pause is None else "paused"
     about = (
-        ("-", "-", "-") if pause is None else (pause.who or "-", control_text.number(pause.left_s), pause.why or "-")
+        ("-", "-", "-")
+        if pause is None
+        else (pause.who or "-", control_text.number(pause.remaining_s), pause.why or "-")
     )
     size = control_text.number(one.size)
     served = control_text.join_names(one.targets), control_text.join_names(one.processes)

@@ -101,7 +101,7 @@ def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     stats_terminal.processes(seen)
     for row in seen["sources"]:
         output.data(f"\nSOURCE  {text(row['source'])}")
-        output.table(("", ""), _facts_of_source(row))
+        output.table(("", ""), _attributes_of_source(row))
     output.data(f"\nNext: {stats_terminal.next_step(seen, settings.queues)}")
 
 
@@ -130,8 +130,8 @@ def _queue_state(row: Mapping[str, Json]) -> str:
     return f"paused: {about}" if about else "paused"
 
 
-def _facts_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
-    """Yield the facts of one source in one process, or of the stream of one user, as pairs of name and text."""
+def _attributes_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
+    """Yield the attributes of one source in one process, or of the stream of one user, as pairs of name and text."""
     if row["user"]:
         yield "user", text(row["user"])
     yield "process", text(row["process"])

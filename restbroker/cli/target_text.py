@@ -35,17 +35,17 @@ def state(row: Mapping[str, Json]) -> str:
 def pauses(row: Mapping[str, Json]) -> Iterator[str]:
     """Yield each pause of the target in words: the reason, by whom, for how long and why."""
     for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
-        left_s = cast("float | None", pause["left_s"])
-        left = "until resumed" if left_s is None else f"for {duration_text(left_s)} more"
+        remaining_s = cast("float | None", pause["remaining_s"])
+        left = "until resumed" if remaining_s is None else f"for {duration_text(remaining_s)} more"
         by, why = _pause_reason(pause)
         yield f"{text(pause['reason'])}{by} {left}{why}"
 
 
 def about(pause: Mapping[str, Json]) -> str:
     """Return who paused a queue, for how long and why, as far as that is known; "" if nothing is."""
-    left_s = cast("float | None", pause["left_s"])
+    remaining_s = cast("float | None", pause["remaining_s"])
     by, why = _pause_reason(pause)
-    return f"{by}{'' if left_s is None else f' for {duration_text(left_s)} more'}{why}".strip()
+    return f"{by}{'' if remaining_s is None else f' for {duration_text(remaining_s)} more'}{why}".strip()
 
 
 def _pause_reason(pause: Mapping[str, Json]) -> tuple[str, str]:

@@ -29,7 +29,7 @@ def report(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bo
 
 def pause_text(pause: Pause) -> str:
     """Return in one line by whom something is paused, until when and why; for restbroker's own pauses, the reason."""
-    left = "until resumed" if pause.left_s is None else f"for {duration_text(pause.left_s)} more"
+    left = "until resumed" if pause.remaining_s is None else f"for {duration_text(pause.remaining_s)} more"
     by = f"by {pause.who}" if pause.who is not None else pause.reason
     return f"{by} {left}" + (f": {pause.why}" if pause.why is not None else "")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.job import rubyjson
-from restbroker.job.event import ServerEvent, as_json, mark_of_test, own_mark
+from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
 from restbroker.store.events import IncomingEvent
@@ -45,8 +45,8 @@ def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> Incomin
         jid=jid,
         mark=mark or jid,
         window_ms=_ms(source.window_s),
-        own_mark=own_mark(event.sender or "", event.receiver or "", event.body or "") if own else None,
-        own_ms=_ms(source.own_s),
+        sent_mark=mark_of_sent(event.sender or "", event.receiver or "", event.body or "") if own else None,
+        sent_ms=_ms(source.own_s),
         test_mark=test,
     )
 

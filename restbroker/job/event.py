@@ -96,7 +96,7 @@ def domain(jid: str) -> str:
     return bare(jid).rpartition("@")[2]
 
 
-def own_mark(sender: str, receiver: str, body: str) -> str:
+def mark_of_sent(sender: str, receiver: str, body: str) -> str:
     """Return the mark by which a message that this broker sends itself is recognised when a server reports it.
 
     Of the receiver only the name before the @ counts: MongooseIM's HTTP pusher reports no more.

@@ -60,7 +60,7 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: check_due(client, config),
                 ]
             )
-            found += _each([lambda: check_original(client, config)], asked_by_run=False)
+            found += _each([lambda: check_original(client, config)], used_by_run=False)
         except StoreUnavailable as error:
             why = "Without Redis restbroker takes no jobs, and producers cannot push."
             found.append(
@@ -72,16 +72,16 @@ def check_store(config: Config) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _each(questions: Iterable[Callable[[], Iterable[Finding]]], *, asked_by_run: bool = True) -> Iterator[Finding]:
+def _each(questions: Iterable[Callable[[], Iterable[Finding]]], *, used_by_run: bool = True) -> Iterator[Finding]:
     for question in questions:
         try:
             yield from question()
         except StoreRefused as error:
-            yield _refusal(error, asked_by_run=asked_by_run)
+            yield _refusal(error, used_by_run=used_by_run)
 
 
-def _refusal(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
-    if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
+def _refusal(error: StoreRefused, *, used_by_run: bool = True) -> Finding:
+    if used_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
         why = "restbroker needs this command while it runs."
         return Finding("problem", AREA, "Refused", message=error.message, why=why, hint=error.hint)
     why = "Only operators' commands need this, never `restbroker run`. A part of Redis was not checked."

@@ -62,7 +62,7 @@ class Location:
 
 @attrs.frozen
 class Timeline:
-    """The result. `locations` has several entries if a job was pushed twice, or moved during the search.
+    """What is known of one job. `locations` has several entries if a job was pushed twice, or moved during the search.
 
     `acts`: people's actions on the job, newest first. `ends`: how it ended, from the History, newest first, if it is
     nowhere or in the dead set (a delivered job's copy may have been restored). `unseen`: places that were not searched
@@ -94,7 +94,10 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:
-    """Return people's actions on this job id, newest first, from the last `notes` entries of the audit log."""
+    """Return people's actions on this job id, newest first, from the last `notes` entries of the audit log.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     return tuple(written for written in audit.entries(client, notes) if jid in written.note.jids)
 
 
@@ -132,7 +135,7 @@ class _Search:
 
     def _in_set(self, zset: SortedSet) -> Iterator[Location]:
         # Redis looks through the set by itself.
-        found = find.locate(self.walk.client, zset, self.jid, self.walk.left_s)
+        found = find.locate(self.walk.client, zset, self.jid, self.walk.remaining_s)
         if found.member is not None:
             yield Location(zset, zset, JobView(*found.member, self.walk.context).entry())
         elif not found.complete:
@@ -160,7 +163,7 @@ class _Search:
         """Yield people's actions on this job id; an action on very many jobs names only the first of them."""
         notes = self.walk.bounds.notes
         for seen, written in enumerate(audit.entries(self.walk.client, notes + 1)):
-            if seen == notes or not self.walk.left_s:
+            if seen == notes or not self.walk.remaining_s:
                 self.walk.unseen.append(f"what people did before the last {seen} entries")
                 return
             if self.jid in written.note.jids:

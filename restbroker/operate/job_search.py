@@ -91,8 +91,9 @@ class Match:
 
 @attrs.define(eq=False)
 class JobSearch:
-    """One search. `unseen`: places not searched to the end. `refused`: places that Redis refuses to show.
+    """One search. `unseen`: places not searched to the end. `refused`: places that Redis refuses to show, with why.
 
+    Each of its iterators raises `StoreUnavailable`, and notes a refusal of Redis in `refused`.
     `read_counts`: {place: how many jobs were read}.
     """
 
@@ -112,7 +113,7 @@ class JobSearch:
         self._throttle = Throttle() if self.bounds.gives_way else None
 
     @property
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         """How many seconds are left."""
         return max(0.0, self._deadline - time.monotonic())
 
@@ -167,7 +168,7 @@ class JobSearch:
             self._note(error)
 
     def ask(self, question: Callable[[Client], T], instead: T) -> T:
-        """Return the answer, or `instead` if Redis refuses the question."""
+        """Return what `question` returns, or `instead` if Redis refuses it. Raise `StoreUnavailable`."""
         try:
             return question(self.client)
         except StoreRefused as error:
@@ -177,7 +178,7 @@ class JobSearch:
     def _in_time(self, all_of: str, one: str, names: Collection[str]) -> Iterator[str]:
         """Yield these until the time is up: of thousands, one question each would take long."""
         left = sorted(names)
-        while left and self.left_s:
+        while left and self.remaining_s:
             yield left.pop(0)
         self.unseen += [one.format(name) for name in left[:_NAMED]]
         if len(left) > _NAMED:
@@ -256,10 +257,10 @@ class JobSearch:
     def _registration(self, identity: str) -> identities.Registration | None:
         return self.ask(lambda client: identities.read(client, identity), None)
 
-    def _in_progress(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[JobView]]:
+    def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[JobView]]:
         """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
-            yield [JobView(raw, 0.0, self.context, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
+            yield [JobView(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
 
     def _copies(self) -> Iterator[Sequence[JobView]]:
         page = dead_copies.newest(self.client, PAGE)

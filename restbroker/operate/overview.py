@@ -50,7 +50,7 @@ _STATES = {"open": "up", "closed": "down"}
 
 
 class SystemStats(TypedDict):
-    """Figures, ready for JSON. `targets` has a row per target and process.
+    """All metrics of the system, ready for JSON. `targets` has a row per target and process.
 
     `sources` has a row per event source and process that reads it; a stream of a user has a row per user.
     """
@@ -62,15 +62,18 @@ class SystemStats(TypedDict):
 
 
 def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
-    """Return all figures, including those of the queues `wanted`, even if neither a process nor Redis knows them.
+    """Return all metrics, including those of the queues `wanted`, even if neither a process nor Redis knows them.
 
-    Times are seconds unless their names say ms. Raise `StoreUnavailable`.
+    Times are seconds unless their names say ms. Raise `StoreUnavailable` or `StoreRefused`.
     """
     return stats_from(client, overview(client, wanted))
 
 
 def stats_from(client: Client, seen: Overview) -> SystemStats:
-    """Return the stats as `system_stats` does, from `seen`, which was read before. Raise `StoreUnavailable`."""
+    """Return what `system_stats` does, from `seen`, which was read before; pauses and sources are read now.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     targets = {pool.registration.process.target for pool in seen.identities if pool.registration is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
@@ -88,7 +91,7 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
 
 
 def _sources(client: Client) -> list[SourceState]:
-    # The rest is shown without what somebody else put there; `check` names it.
+    # The rest is shown without what someone else put there; `check` names it.
     with suppress(StoreRefused):
         return read_states(client)
     return []
@@ -121,7 +124,7 @@ def _target_row(pool: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -
         "dying": pool.is_fenced,
         "in_progress": pool.in_progress,
         "busy": snapshot.get("at_work"),
-        "paused": {pause.reason: pause.left_s for pause in pauses},
+        "paused": {pause.reason: pause.remaining_s for pause in pauses},
         "pauses": [attrs.asdict(pause) for pause in pauses],
     }
     return shown | _state(snapshot) | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}

@@ -7,7 +7,11 @@ from restbroker.store.pauses import Pause
 def _until(pause: Pause) -> str:
     """Return by whom something is paused, and until when; the text begins with a blank."""
     by = "" if pause.who is None else f" by {pause.who}"
-    return f"{by} until someone resumes it" if pause.left_s is None else f"{by} for {duration_text(pause.left_s)} more"
+    return (
+        f"{by} until someone resumes it"
+        if pause.remaining_s is None
+        else f"{by} for {duration_text(pause.remaining_s)} more"
+    )
 
 
 def _reason(pause: Pause) -> str:

@@ -46,7 +46,7 @@ class SearchHit:
 
 @attrs.frozen
 class SearchResult:
-    """The result. `ends`: finished jobs, newest first. `looked_at`: {place: how many jobs were read}.
+    """What a search found. `ends`: finished jobs, newest first. `looked_at`: {place: how many jobs were read}.
 
     `unseen`: places not searched, or not to the end. `refused`: places that Redis refuses to show, and what to do.
     """
@@ -65,14 +65,17 @@ class SearchResult:
 
 
 def search(client: Client, sought: where.SearchTerms, known: ConfigContext, bounds: SearchLimits) -> SearchResult:
-    """Search everywhere for jobs that contain all texts and match all conditions. Raise `StoreUnavailable`."""
+    """Search everywhere for jobs that contain all texts and match all conditions. Raise `StoreUnavailable`.
+
+    What Redis refuses to show is in `SearchResult.refused`.
+    """
     asked = _Query(sought, tuple(_needed_words(sought)), any(one.field == "at" for one in sought.where))
     walk = JobSearch(
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
     )
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
     hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting_jobs(), walk.in_progress())), _MOST))
-    if not hits and not walk.left_s:
+    if not hits and not walk.remaining_s:
         walk.unseen.append("queues missing from Sidekiq's list of queues")
     elif not hits:
         hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))

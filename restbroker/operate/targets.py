@@ -98,13 +98,16 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
 
 
 def resume(client: Client, target: str, who: str, why: str = "") -> bool:
-    """End a person's pause of a target; other pauses stay. Return False if no person had paused it."""
+    """End a person's pause of a target; other pauses stay. Return False if no person had paused it.
+
+    Raise `StoreUnavailable`: the pause may have ended, and the call may be repeated. Raise `StoreRefused`.
+    """
     audit.write(client, AuditEntry(who=who, action="resume", place=f"target:{target}", why=why))
     return pauses.resume_target(client, target)
 
 
-def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pause, ...]) -> Target:
-    pools = [pool for pool in all_lanes if not pool["dying"]]
+def _target(name: str, all_pools: Sequence[Mapping[str, Json]], paused: tuple[Pause, ...]) -> Target:
+    pools = [pool for pool in all_pools if not pool["dying"]]
     # One that only finishes what it has tells nothing of the target, but its jobs count.
     telling = [pool for pool in pools if pool["state"] in _WORST_FIRST and pool["finishing"] is not True]
     bounds = [_members(pool, "limits") for pool in telling]
@@ -126,7 +129,7 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
         busy=int(sum(_numbers(pools, "busy"))),
         ahead=int(sum(_numbers(pools, "ahead"))),
         # Also what died in hand: it is about to go back.
-        in_progress=int(sum(_numbers(all_lanes, "in_progress"))),
+        in_progress=int(sum(_numbers(all_pools, "in_progress"))),
         rate_per_s=sum(_numbers(telling, "rate_per_s")),
         p50_ms=max(_numbers(telling, "p50_ms"), default=None),
         p95_ms=max(_numbers(telling, "p95_ms"), default=None),

@@ -116,9 +116,9 @@ def wait_for_refreshes(
     """
     deadline_s, so_far = time.monotonic() + timeout_s, RefreshResult()
     for jid in jids:
-        left_s = max(0.0, deadline_s - time.monotonic())
-        told = enqueue.wait(client, jid, min(left_s, _PATIENCE_S))
-        if told is None and left_s > _PATIENCE_S:
+        remaining_s = max(0.0, deadline_s - time.monotonic())
+        told = enqueue.wait(client, jid, min(remaining_s, _PATIENCE_S))
+        if told is None and remaining_s > _PATIENCE_S:
             late()
             told = enqueue.wait(client, jid, max(0.0, deadline_s - time.monotonic()))
         if told is None:

@@ -120,19 +120,19 @@ def sizes(client: Client, users: Sequence[str]) -> list[int]:
     return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
 
 
-def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace: RefreshDelay) -> Claims:
+def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, delay: RefreshDelay) -> Claims:
     """Begin the refreshes of those of these users who are due and not refreshed elsewhere, and remove their marks.
 
     `holder` is new for each claim. Raise `StoreUnavailable` if Redis does not answer: they may have begun. A second
     call with the same `holder` returns the same, and no other process gets these users until `lease_ms` are over.
     """
-    call = claim_call(client.keys, users, holder, lease_ms=lease_ms, pace=pace)
+    call = claim_call(client.keys, users, holder, lease_ms=lease_ms, delay=delay)
     return read_claims(users, client.run(*call))
 
 
-def claim_call(keys: Keys, users: Sequence[str], holder: str, *, lease_ms: int, pace: RefreshDelay) -> ScriptCall:
+def claim_call(keys: Keys, users: Sequence[str], holder: str, *, lease_ms: int, delay: RefreshDelay) -> ScriptCall:
     """Return the script call that `claim` sends."""
-    arguments: list[Argument] = [holder, lease_ms, pace.debounce_ms, pace.longest_ms, *users]
+    arguments: list[Argument] = [holder, lease_ms, delay.debounce_ms, delay.longest_ms, *users]
     return "roster_claim", [keys.roster_dirty, keys.roster_refreshes], arguments
 
 

@@ -27,8 +27,8 @@ from restbroker.store.logins import (
     LoggedIn,
     LoginBusy,
     LoginGranted,
+    LoginLock,
     LoginState,
-    LoginTurn,
     LogoffReason,
     LogoffStart,
     TakeResult,
@@ -178,7 +178,7 @@ class Rosters(Protocol):
         """Return the contacts of each user, in the order of `users`: JID → contact, as they are stored."""
         ...
 
-    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
+    async def claim(self, users: Sequence[str], delay: RefreshDelay) -> Claim:
         """Begin the refreshes of those users who are due and whom no other claim has, for at most `lease_s` seconds."""
         ...
 
@@ -220,8 +220,8 @@ class LoginStore(Protocol):
     Each call waits while Redis is away, and raises `StoreRefused` if Redis refuses it.
     """
 
-    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> TakeResult:
-        """Return the user's login, unless its stream is `stale`; else the turn at logging them in.
+    async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
+        """Return the user's login, unless its stream is `stale`; else the lock for logging them in.
 
         `stays_off`: a user whom a job logged off is returned as `LoggedOff`, and not logged in. `AskingOnly`: the name
         has a connection because it asks a question. `LoginBusy`: another process logs them in or off.
@@ -229,17 +229,17 @@ class LoginStore(Protocol):
         ...
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
-        """End the holder's turn with the stream of the login; return whether that is the user's stream now.
+        """Release the holder's lock with the stream of the login; return whether that is the user's stream now.
 
         An empty stream: they could not be logged in. A stream with a blank, which no id has: it is not known whether
         they were; it is noted as `SessionUncertain` if nothing else is known.
         """
         ...
 
-    async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
-        """Return the turn at ending the stream that is known of the user; None if none is known.
+    async def start_logoff(self, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
+        """Return the lock for ending the stream that is known of the user; None if none is known.
 
-        With the turn: log off the stream `LoginGranted.ends`, call `end` once it is over, and then `put` with an empty
+        With the lock: log off the stream `LoginGranted.ends`, call `end` once it is over, and then `put` with an empty
         stream. `LoggedOff`: they are off already. `LoginBusy`: another process logs them in or off.
         """
         ...
@@ -260,16 +260,16 @@ class LoginStore(Protocol):
         """Remove the record of this stream or these claims, which are over; return False if another record is there."""
         ...
 
-    async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
-        """Return whether the user is in the room ("in", "out"), or the turn (`LoginGranted`) to let them join or leave.
+    async def take_room(self, stay: RoomMembership, lock: LoginLock, need: Need) -> State | LoginGranted | LoginBusy:
+        """Return whether the user is in the room ("in", "out"), or the lock (`LoginGranted`) to let them join or leave.
 
-        End the turn by `put_room`. A `need` of "look" gets no turn, and "" if nothing is known; "need" gets the turn
-        unless they are in the room; "again" gets it in any case. `LoginBusy`: another process has the turn.
+        Release the lock with `put_room`. A `need` of "look" gets no lock, and "" if nothing is known; "need" gets the
+        lock unless they are in the room; "again" gets it in any case. `LoginBusy`: another process has the lock.
         """
         ...
 
     async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
-        """End the holder's turn with the user's state ("": not known); return False if nothing changed by it."""
+        """Release the holder's lock with the user's state ("": not known); return False if nothing changed by it."""
         ...
 
     async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:

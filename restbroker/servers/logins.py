@@ -21,8 +21,8 @@ from restbroker.store.logins import (
     LoggedIn,
     LoginBusy,
     LoginGranted,
+    LoginLock,
     LoginState,
-    LoginTurn,
     LogoffReason,
     LogoffStart,
     TakeResult,
@@ -41,7 +41,7 @@ _LONGEST_WAIT_S: Final = 1.0
 class LoginsInRedis:
     """The `LoginStore` of the target of this name; see `servers.contract.LoginStore`.
 
-    A stream is a login of a user, named by its id. A turn is the right of one process at a time, the holder, to log a
+    A stream is a login of a user, named by its id. A lock is the right of one process at a time, the holder, to log a
     user in or off, or to have them join or leave a room. Every call waits while Redis is away, and raises
     `StoreRefused`.
     """
@@ -50,23 +50,23 @@ class LoginsInRedis:
     _open: Callable[[], Connection]
     _connection: Connection | None = None
 
-    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> TakeResult:
-        """Return the user's stream, if one is known that is not `stale`, else the turn at logging the user in.
+    async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
+        """Return the user's stream, if one is known that is not `stale`, else the lock for logging the user in.
 
         `stays_off`: a user whom a job logged off is not logged in. See `store.logins.take`.
         """
-        return await self._call_until_answered(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
+        return await self._call_until_answered(logins.take, self._target, user, lock, stale=stale, stays_off=stays_off)
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
-        """Record the user's `stream` ("": no login), which ends the holder's turn; return False if nothing changed.
+        """Record the user's `stream` ("": no login), which releases the holder's lock; return False if nothing changed.
 
         See `store.logins.put`.
         """
         return await self._call_until_answered(logins.put, self._target, user, holder, stream)
 
-    async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
-        """Return the turn at ending the user's stream, or None if none is known (`store.logins.start_logoff`)."""
-        return await self._call_until_answered(logins.start_logoff, self._target, user, turn, how)
+    async def start_logoff(self, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
+        """Return the lock for ending the user's stream, or None if none is known (`store.logins.start_logoff`)."""
+        return await self._call_until_answered(logins.start_logoff, self._target, user, lock, how)
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return the recorded state of each user's login (`store.logins.read_states`)."""
@@ -80,14 +80,14 @@ class LoginsInRedis:
         """Remove the record of a stream or claims that are over; False: another one is there (`store.logins.end`)."""
         return await self._call_until_answered(logins.end, self._target, user, what)
 
-    async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
-        """Return whether the user is in the room, or the turn at joining or leaving it (`store.rooms.take`)."""
-        return await self._call_until_answered(rooms.take, self._target, stay, turn, need)
+    async def take_room(self, stay: RoomMembership, lock: LoginLock, need: Need) -> State | LoginGranted | LoginBusy:
+        """Return whether the user is in the room, or the lock for joining or leaving it (`store.rooms.take`)."""
+        return await self._call_until_answered(rooms.take, self._target, stay, lock, need)
 
     async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
-        """End the holder's turn at a room with the `state` that it reached: `in`, `out`, or "" if that is not known.
+        """Release the holder's lock on a room with the `state` that it reached: `in`, `out`, or "" if it is not known.
 
-        Return False if the turn was not the holder's any more, so that nothing changed (`store.rooms.put`).
+        Return False if the holder did not have the lock any more, so that nothing changed (`store.rooms.put`).
         """
         return await self._call_until_answered(rooms.put, self._target, stay, holder, state)
 

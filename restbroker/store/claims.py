@@ -92,7 +92,7 @@ def read(client: Client, changes: Sequence[ClaimChange]) -> list[str | None]:
 def release(client: Client, jobs: Iterable[tuple[str, Sequence[ClaimChange]]]) -> int:
     """Give up what jobs hold that a person took away: pairs of a job's id and its locks and claims.
 
-    Return how many were given up. A claim of what is done stays. Raise the store's errors: some may be given up.
+    Return how many were released. A claim of what is done stays. Raise the store's errors: some may be released.
     """
     wanted = [(jid, change) for jid, changes in jobs for change in changes]
     if not wanted:
@@ -100,7 +100,7 @@ def release(client: Client, jobs: Iterable[tuple[str, Sequence[ClaimChange]]]) -
     held = read(client, [change for _, change in wanted])
     own: dict[str, str] = {}
     for (jid, change), value in zip(wanted, held, strict=True):
-        if value is not None and _is_given_up(client, jid, change, value):
+        if value is not None and _may_release(client, jid, change, value):
             own[claim_key(client.keys, change)] = value
     return sum(integer(code) for code in items(client.run("release", list(own), list(own.values())))) if own else 0
 
@@ -128,8 +128,8 @@ def _is_over(client: Client, jid: str, value: bytes) -> bool:
     return held.jid == jid and not held.is_done and not _is_at_work(client, held)
 
 
-def _is_given_up(client: Client, jid: str, change: ClaimChange, value: str) -> bool:
-    """Tell whether a lock or claim of this value is given up with the job of this id, which a person took away."""
+def _may_release(client: Client, jid: str, change: ClaimChange, value: str) -> bool:
+    """Tell whether a lock or claim of this value is released with the job of this id, which a person took away."""
     if change.kind == "unique":
         return value == jid
     held = claims.holder(value)

@@ -47,7 +47,7 @@ class Connection:
     def __init__(self, client: Client, took: Callable[[float], None] | None = None) -> None:
         self._client = client
         self._took = took
-        self._turn = trio.CapacityLimiter(1)
+        self._lock = trio.CapacityLimiter(1)
 
     @property
     def keys(self) -> Keys:
@@ -61,7 +61,7 @@ class Connection:
         returned; the next checkpoint raises Cancelled.
         """
         work = partial(function, self._client, *args, **kwargs)
-        return await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=False)
+        return await trio.to_thread.run_sync(work, limiter=self._lock, abandon_on_cancel=False)
 
     async def fetch(self, request: FetchRequest) -> FetchAnswer:
         """Take jobs without the thread; return and raise what `jobs.fetch` does.
@@ -108,7 +108,7 @@ class Connection:
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts on Trio's own loop, when it is their turn; return and raise what `Client.run_each` does."""
-        await self._acquire_turn()
+        await self._acquire()
         try:
             if self._took is None or not self._client.is_open:
                 return await on_trio(self._client.steps_to_run(calls))
@@ -117,15 +117,15 @@ class Connection:
             self._took(time.perf_counter() - began_s)
             return answers
         finally:
-            self._turn.release()
+            self._lock.release()
 
-    async def _acquire_turn(self) -> None:
-        """Wait for the turn; let no other task run first if it is free: an idle broker's job would wait for that."""
+    async def _acquire(self) -> None:
+        """Wait for the lock; let no other task run first if it is free: an idle broker's job would wait for that."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            self._turn.acquire_nowait()
+            self._lock.acquire_nowait()
         except trio.WouldBlock:
-            await self._turn.acquire()
+            await self._lock.acquire()
 
     async def aclose(self) -> None:
         """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""
@@ -142,7 +142,7 @@ class Waiter:
 
     def __init__(self, open_client: Callable[[], Client]) -> None:
         self._open = open_client
-        self._turn = trio.CapacityLimiter(1)
+        self._lock = trio.CapacityLimiter(1)
         self._client: Client | None = None
         self._overdue_at_s = 0.0
 

@@ -39,8 +39,8 @@ _COPIES: Final = 100_000
 class IncomingEvent:
     """An event to push: the complete job for its queue, with its id, and its record for the recent events (JSON).
 
-    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: the
-    mark of a message that this broker sent, if that is not to come back within `own_ms`. `test_mark`: the mark of the
+    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `sent_mark`: the
+    mark of a message that this broker sent, if that is not to come back within `sent_ms`. `test_mark`: the mark of the
     test that the event may belong to. An empty `queue`: it is for nothing but such a test.
     """
 
@@ -50,8 +50,8 @@ class IncomingEvent:
     jid: str
     mark: str | None = None
     window_ms: int = 0
-    own_mark: str | None = None
-    own_ms: int = 0
+    sent_mark: str | None = None
+    sent_ms: int = 0
     test_mark: str | None = None
 
 
@@ -78,9 +78,9 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
     for one in arrivals:
         at = places.setdefault(keys.queue(one.queue), len(places) + 1)
         mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
-        own = 0 if one.own_mark is None else places.setdefault(keys.event(one.own_mark), len(places) + 1)
+        own = 0 if one.sent_mark is None else places.setdefault(keys.event(one.sent_mark), len(places) + 1)
         test = 0 if one.test_mark is None else places.setdefault(keys.event(one.test_mark), len(places) + 1)
-        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, test, one.record]
+        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.sent_ms, test, one.record]
     return "hear", list(places), arguments
 
 
@@ -91,13 +91,13 @@ def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
     return [_read_code(code) for code in items(reply)]
 
 
-def remember(client: Client, own_mark: str, window_ms: int) -> None:
-    """Record for `window_ms` milliseconds that a message is this broker's own; `own_mark` is the mark of its event.
+def remember(client: Client, sent_mark: str, window_ms: int) -> None:
+    """Record for `window_ms` milliseconds that a message is this broker's own; `sent_mark` is the mark of its event.
 
     `push` answers `own` for the event that reports the message, and pushes no job for it. Raise `StoreUnavailable` or
     `StoreRefused`.
     """
-    client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
+    client.command("SET", client.keys.event(sent_mark), window_ms, "PX", window_ms)
 
 
 def expect_test(client: Client, test_mark: str) -> None:

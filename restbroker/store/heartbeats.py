@@ -62,25 +62,28 @@ class Recovery:
     unanswered: int = 0
 
 
-def write_heartbeats(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
+def write_heartbeats(client: Client, counters: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
     """Write each identity's rising counter, and its snapshot (JSON) if it has one; tell for each whether it lives.
 
-    False: it is fenced, so stop its work. Raise `StoreUnavailable` or `StoreRefused`.
+    `counters`: (identity, counter) of each worker pool; the answers are in their order. False: it is fenced, so stop
+    its work. Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
     calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
         ([keys.heartbeats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
-        for identity, number in beats
+        for identity, number in counters
     ]
     return [reply == 1 for reply in client.run_many("beat", calls)]
 
 
-def fence(client: Client, identity: str, counter_seen: int) -> bool:
-    """Fence an identity if its heartbeat counter is still `counter_seen`: Redis gives it no more jobs from then on.
+def fence(client: Client, identity: str, expected_counter: int) -> bool:
+    """Fence an identity if its heartbeat counter is still `expected_counter`: Redis gives it no more jobs from then on.
 
     Return whether it is fenced now. False: it lives, or is gone. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return client.run("fence", [client.keys.heartbeats, client.keys.fenced_identities], [identity, counter_seen]) == 1
+    return (
+        client.run("fence", [client.keys.heartbeats, client.keys.fenced_identities], [identity, expected_counter]) == 1
+    )
 
 
 def recover(
@@ -100,7 +103,7 @@ def recover(
     if known is None and in_hand.tickets:
         raise StoreRefused(
             f"{identity} holds {len(in_hand.tickets)} jobs, but there is no record of their queues.",
-            f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
+            f"Check the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     target, queues = ("", ()) if known is None else (known.process.target, known.queues)
     marks = mapping(client.command("HGETALL", client.keys.send_marks(identity)))
@@ -146,8 +149,7 @@ def recover(
     if odd:
         raise StoreRefused(
             f"{identity} is gone, and its hash has entries that restbroker did not write: {', '.join(odd[:5])}.",
-            f"The other jobs were requeued. Look at these fields of {client.keys.in_progress(identity)} and "
-            "delete them.",
+            f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in fenced_identities(client) and retire(client, identity)
     return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered)

@@ -58,7 +58,7 @@ class Keys:
         return self._key("restbroker:dying")
 
     def info(self, identity: str) -> str:
-        """Return the key of a HASH: an identity's facts and queues."""
+        """Return the key of a HASH: an identity's attributes and queues."""
         return self._key(f"restbroker:info:{identity}")
 
     def in_progress(self, identity: str) -> str:
@@ -137,7 +137,7 @@ class Keys:
 
     @property
     def rewrite(self) -> str:
-        """HASH with an expiry: run of Redis → whose turn it is to have Redis rewrite its append-only file."""
+        """HASH with an expiry: run of Redis → which process has the lock to have Redis rewrite its append-only file."""
         return self._key("restbroker:rewrite")
 
     def sse(self, source: str) -> str:
@@ -152,7 +152,7 @@ class Keys:
         """HASH with an expiry: source, process and user → the state of the reading (JSON)."""
         return self._key("restbroker:sources")
 
-    def turn_result(self, name: str) -> str:
+    def probe_result(self, name: str) -> str:
         """Return the key of a HASH with an expiry: the last shared result of the probe `name` (`store.probing`)."""
         return self._key(f"restbroker:told:{name}")
 
@@ -208,9 +208,9 @@ class Keys:
         return self._key(f"restbroker:pushed:{jid}")
 
     def room(self, target: str, room: str) -> str:
-        """Return the key of a HASH with an expiry: user → `in` or `out` and a mark of their login, or whose turn it is.
+        """Return the key of a HASH with an expiry: user → `in` or `out` and a mark of their login, or who has the lock.
 
-        The turn is at having them join or leave the room.
+        The lock is for having them join or leave the room.
         """
         return self._key(f"restbroker:room:{target}:{room}")
 

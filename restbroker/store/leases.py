@@ -24,9 +24,9 @@ class LeaseHeld:
 
 @attrs.frozen
 class LeaseTaken:
-    """Another holder has the lease, for `left_ms` milliseconds at most, unless it renews it."""
+    """Another holder has the lease, for `remaining_ms` milliseconds at most, unless it renews it."""
 
-    left_ms: int
+    remaining_ms: int
 
 
 Lease: TypeAlias = LeaseHeld | LeaseTaken

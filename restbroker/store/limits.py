@@ -42,8 +42,8 @@ def pauses(client: Client, target: str) -> Mapping[str, float | None]:
     found, now = client.commands([("HGETALL", client.keys.pause(target)), ("TIME",)])
     now_us = microseconds(now)
     until = {name: until_us_of(text) for name, text in mapping(found).items()}
-    left_s = {name: (until_us - now_us) / 1e6 if until_us else None for name, until_us in until.items()}
-    return {name: left for name, left in left_s.items() if left is None or left > 0}
+    remaining_s = {name: (until_us - now_us) / 1e6 if until_us else None for name, until_us in until.items()}
+    return {name: left for name, left in remaining_s.items() if left is None or left > 0}
 
 
 def charge(client: Client, target: str, limits: Limits) -> int:

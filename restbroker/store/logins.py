@@ -58,16 +58,16 @@ class AskingOnly:
 
 @attrs.frozen
 class LoginGranted:
-    """It is the caller's turn to log the user in or off, or to ask. `ends`: the stream to end by that ("": none)."""
+    """The caller has the lock: it may log the user in or off, or ask. `ends`: the stream to end by that ("": none)."""
 
     ends: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
 class LoginBusy:
-    """Another process logs the user in or off, for `left_ms` milliseconds at most."""
+    """Another process logs the user in or off, for `remaining_ms` milliseconds at most."""
 
-    left_ms: int
+    remaining_ms: int
 
 
 LoginState: TypeAlias = LoggedIn | LoggedOff | SessionUncertain | AskingOnly | None
@@ -80,24 +80,24 @@ LogoffReason: TypeAlias = Literal["off", "doubted"]
 
 
 @attrs.frozen
-class LoginTurn:
-    """The turn at a login that the caller wants. `holder` is new for each; `lease_ms`: how long the login may take."""
+class LoginLock:
+    """The lock on a login that a caller requests. `holder` is new for each; `lease_ms`: how long the login may take."""
 
     holder: str
     lease_ms: int
 
 
 def take(
-    client: Client, target: str, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False
+    client: Client, target: str, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False
 ) -> TakeResult:
-    """Return the user's stream, if there is one that is not the stale one; else the turn at logging them in.
+    """Return the user's stream, if there is one that is not the stale one; else the lock for logging them in.
 
     `stays_off`: a user whom a job logged off is not logged in. Other answers: the name asks a question, or another
-    process has the turn. Raise `StoreUnavailable`: the turn may be the caller's.
+    process has the lock. Raise `StoreUnavailable`: the lock may be the caller's.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     flag = "1" if stays_off else "0"
-    answer = items(client.run("login_take", keys, [user, stale, flag, turn.holder, max(1, turn.lease_ms)]))
+    answer = items(client.run("login_take", keys, [user, stale, flag, lock.holder, max(1, lock.lease_ms)]))
     match answer:
         case [b"ON", stream]:
             return LoggedIn(text(stream))
@@ -107,14 +107,14 @@ def take(
             return AskingOnly(text(claim), integer(age_s))
         case [b"YOURS", ends]:
             return LoginGranted(text(ends))
-        case [b"BUSY", left_ms]:
-            return LoginBusy(integer(left_ms))
+        case [b"BUSY", remaining_ms]:
+            return LoginBusy(integer(remaining_ms))
         case other:
             raise unexpected_reply("what login_take answers", other)
 
 
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
-    """End the holder's turn with the user's stream (empty: no login), and tell whether it is noted as theirs.
+    """Release the holder's lock with the user's stream (empty: no login), and tell whether it is noted as theirs.
 
     A stream with a blank, which no id has, means that nothing is known of the login: it is `SessionUncertain` then, if
     nothing else is known, and the answer is False. Raise `StoreUnavailable` or `StoreRefused`.
@@ -123,18 +123,18 @@ def put(client: Client, target: str, user: str, holder: str, stream: str) -> boo
     return client.run("login_put", keys, [user, holder, stream]) == 1
 
 
-def start_logoff(client: Client, target: str, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
-    """Return the turn at ending the user's known stream: `end` it once it is over, and `put`. None: no stream is known.
+def start_logoff(client: Client, target: str, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
+    """Return the lock for ending the user's known stream: `end` it once it is over, and `put`. None: none is known.
 
-    Other answers: the user is logged off, or another process has the turn. Raise `StoreUnavailable`: the turn may be
+    Other answers: the user is logged off, or another process has the lock. Raise `StoreUnavailable`: the lock may be
     the caller's.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
-    match items(client.run("login_off", keys, [user, how, turn.holder, max(1, turn.lease_ms)])):
+    match items(client.run("login_off", keys, [user, how, lock.holder, max(1, lock.lease_ms)])):
         case [b"YOURS", stream]:
             return LoginGranted(text(stream))
-        case [b"BUSY", left_ms]:
-            return LoginBusy(integer(left_ms))
+        case [b"BUSY", remaining_ms]:
+            return LoginBusy(integer(remaining_ms))
         case [b"OFF"]:
             return LoggedOff()
         case [b"NONE"]:
@@ -157,8 +157,8 @@ def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
             return LoggedOff()
         case [b"YOURS"]:
             return LoginGranted()
-        case [b"BUSY", left_ms]:
-            return LoginBusy(integer(left_ms))
+        case [b"BUSY", remaining_ms]:
+            return LoginBusy(integer(remaining_ms))
         case other:
             raise unexpected_reply("what login_ask answers", other)
 

@@ -23,13 +23,13 @@ _MOST_DIGITS = 20
 
 @attrs.frozen
 class Pause:
-    """One pause. `left_s`: seconds until it ends; None: when a person resumes it.
+    """One pause. `remaining_s`: seconds until it ends; None: when a person resumes it.
 
     `since_s` is in epoch seconds. What is not known of the rest is None.
     """
 
     reason: str
-    left_s: float | None = None
+    remaining_s: float | None = None
     who: str | None = None
     why: str | None = None
     since_s: float | None = None
@@ -143,10 +143,10 @@ def _of_target(reply: Reply, note: _StoredPause | None, now_us: int) -> tuple[Pa
 
 
 def _pause(reason: str, until_us: int, note: _StoredPause | None, now_us: int) -> Pause:
-    left_s = max(0.0, (until_us - now_us) / 1e6) if until_us else None
+    remaining_s = max(0.0, (until_us - now_us) / 1e6) if until_us else None
     if note is None:
-        return Pause(reason, left_s)
-    return Pause(reason, left_s, note.who, why=note.why, since_s=note.since_us / 1e6)
+        return Pause(reason, remaining_s)
+    return Pause(reason, remaining_s, note.who, why=note.why, since_s=note.since_us / 1e6)
 
 
 def _read_end(kind: str, pair: list[Reply]) -> PauseEnd:

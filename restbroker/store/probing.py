@@ -1,8 +1,8 @@
 """Which process sends a probe for all, and its result. Used by `broker.prober`.
 
-Always holds: a turn ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis grants
-turns too, since its jobs could not be delivered otherwise. A turn is no lock: a process that was suspended may probe
-after its turn ran out. Texts are never logged.
+Always holds: a lease ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis
+grants leases too, since its jobs could not be delivered otherwise. A lease is no lock: a process that was suspended may
+probe after its lease ran out. Texts are never logged.
 """
 
 from typing import TypeAlias
@@ -17,7 +17,7 @@ LONGEST_TEXT_BYTES = 4096
 
 @attrs.frozen
 class ProbeGranted:
-    """It is the caller's turn: send the probe, then call `publish`."""
+    """The caller has the lease: send the probe, then call `publish`."""
 
 
 @attrs.frozen
@@ -37,13 +37,13 @@ ProbeClaim: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
 
 
 def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
-    """Return the last result of the probe `name` while it is valid, also to the process that published it; else a turn.
+    """Return the last result of the probe `name` while it is valid, to its publisher too; else the lease.
 
-    `owner` names the caller. `ttl_ms`: how long the probe may take (milliseconds); then another process gets the turn.
+    `owner` names the caller. `ttl_ms`: how long the probe may take (milliseconds); then another process gets the lease.
     Return `ProbeBusy` while another process has it. Raise `StoreUnavailable` or `StoreRefused`.
     """
     answer = items(
-        client.run("turn", [client.keys.lease(name), client.keys.turn_result(name)], [owner, max(1, ttl_ms)])
+        client.run("turn", [client.keys.lease(name), client.keys.probe_result(name)], [owner, max(1, ttl_ms)])
     )
     match answer:
         case [b"TOLD", text, age_ms]:
@@ -55,13 +55,13 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
 
 
 def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
-    """End the owner's turn with its result, valid for `ttl_ms` milliseconds. False: the turn was over; it is dropped.
+    """End the owner's lease with its result, valid for `ttl_ms` milliseconds. False: the lease was over; it is dropped.
 
     Raise `StoreUnavailable` or `StoreRefused`, and ValueError for more than `LONGEST_TEXT_BYTES`.
     """
     if len(text) > LONGEST_TEXT_BYTES:
         raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")
-    keys = [client.keys.lease(name), client.keys.turn_result(name)]
+    keys = [client.keys.lease(name), client.keys.probe_result(name)]
     return client.run("tell", keys, [owner, max(1, ttl_ms), text]) == 1
 
 

@@ -91,8 +91,8 @@ def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the st
         return step.function()
     poll = select.poll()
     poll.register(step.socket, select.POLLOUT if step.for_writing else select.POLLIN)
-    left_s = step.remaining_s(time.monotonic() - began_s)
-    if left_s <= 0 or not poll.poll(left_s * 1000):
+    remaining_s = step.remaining_s(time.monotonic() - began_s)
+    if remaining_s <= 0 or not poll.poll(remaining_s * 1000):
         raise TimeoutError
     return None
 
@@ -180,7 +180,10 @@ class Link:
             raise TimeoutError
 
     def receive(self) -> Replies | None:
-        """Read what is there, but not more than 256 KiB; return all answers once the last one has come, else None."""
+        """Read what is there, at most 256 KiB; return all replies once the last one has come, else None.
+
+        Raise `TimeoutError`, or `ConnectionError` if the connection has ended.
+        """
         for _ in range(_PIECES):
             try:
                 count = self._socket.recv_into(self._buffer)

@@ -3,7 +3,7 @@
 A power loss may cut the file inside a script's writes, which stand there between MULTI and EXEC. Redis (7.0.15; others
 alike) then starts without that script, but leaves the open MULTI in its file, and the start after next applies the half
 of the script that is there: a job that was taken is in no place. A file that was written again has no such half. Always
-holds: of several processes that call `take_turn`, one learns that it may go first.
+holds: of several processes that call `acquire_lock`, one learns that it may go first.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, text
 from restbroker.store.server import info
 
-_TURN_MS: Final = 600_000
+_LOCK_MS: Final = 600_000
 """Milliseconds that the others wait for the one that goes first: it may die, and Redis may fail to write."""
 
 
@@ -45,15 +45,15 @@ def append_only_file(client: Client) -> AppendOnlyFile:
     )
 
 
-def take_turn(client: Client, holder: str, run_id: str) -> bool:
+def acquire_lock(client: Client, holder: str, run_id: str) -> bool:
     """Tell whether `holder`, a name of the caller's own, may call `rewrite` in this run of Redis.
 
     Raise `StoreUnavailable`: the same call again is right.
     """
     key = client.keys.rewrite
     # A full Redis lets this script pass, as it lets pass what drains it.
-    code = integer(items(client.run("lease", [key], [holder, _TURN_MS, run_id]), 1)[0])
-    client.command("PEXPIRE", key, _TURN_MS)
+    code = integer(items(client.run("lease", [key], [holder, _LOCK_MS, run_id]), 1)[0])
+    client.command("PEXPIRE", key, _LOCK_MS)
     return code > 0
 
 

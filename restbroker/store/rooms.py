@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
+from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.replies import Argument, integer, items, unexpected_reply
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
@@ -23,7 +23,7 @@ _ANY_LOGIN: Final = "*"
 State: TypeAlias = Literal["in", "out", ""]
 """What is known of a user and a room; "": nothing."""
 Need: TypeAlias = Literal["look", "need", "again"]
-"""What the caller needs: "look": what is known; "need": the user in the room; "again": the turn in any case."""
+"""What the caller needs: "look": what is known; "need": the user in the room; "again": the lock in any case."""
 
 
 @attrs.frozen
@@ -41,14 +41,14 @@ class RoomMembership:
 
 
 def take(
-    client: Client, target: str, stay: RoomMembership, turn: LoginTurn, need: Need
+    client: Client, target: str, stay: RoomMembership, lock: LoginLock, need: Need
 ) -> State | LoginGranted | LoginBusy:
-    """Return whether the user is in the room ("in" or "out"), or the turn to have them join or leave, then `put`.
+    """Return whether the user is in the room ("in" or "out"), or the lock to have them join or leave, then `put`.
 
-    `need` says which of them the caller needs. A mere look gets no turn: "" if the state is not known. Return
-    `LoginBusy` while another process has the turn. Raise `StoreUnavailable` or `StoreRefused`.
+    `need` says which of them the caller needs. A mere look gets no lock: "" if the state is not known. Return
+    `LoginBusy` while another process has the lock. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    arguments: list[Argument] = [stay.user, stay.mark, turn.holder, max(1, turn.lease_ms), need, KEPT_MS, MOST_USERS]
+    arguments: list[Argument] = [stay.user, stay.mark, lock.holder, max(1, lock.lease_ms), need, KEPT_MS, MOST_USERS]
     match items(client.run("room_take", [client.keys.room(target, stay.room)], arguments)):
         case [b"IN"]:
             return "in"
@@ -58,14 +58,14 @@ def take(
             return ""
         case [b"YOURS"]:
             return LoginGranted()
-        case [b"BUSY", left_ms]:
-            return LoginBusy(integer(left_ms))
+        case [b"BUSY", remaining_ms]:
+            return LoginBusy(integer(remaining_ms))
         case other:
             raise unexpected_reply("what room_take answers", other)
 
 
 def put(client: Client, target: str, stay: RoomMembership, holder: str, state: State) -> bool:
-    """End the holder's turn with the state that it reached. False: the turn was not the holder's, nothing changed.
+    """Release the holder's lock with the state that it reached. False: the lock was not the holder's, nothing changed.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

@@ -149,15 +149,15 @@ class LogSink:
             self._write(
                 lines.summary_line(target, sum_.delivered, sum_.failed, elapsed_s=elapsed_s, latency=sum_.latency)
             )
-        for trouble in self._problems.values():
-            self._remind(trouble, now_s)
+        for problem in self._problems.values():
+            self._remind(problem, now_s)
 
     def _remember(self, event: OneEvent) -> None:
         match event:
             case StoreLost():
                 self._problems["redis"] = _Problem(line_of(event), self.now_s())
-            case StoreOutageChanged(message) if (trouble := self._problems.get("redis")) is not None:
-                trouble.line = line_of(StoreLost(message))
+            case StoreOutageChanged(message) if (problem := self._problems.get("redis")) is not None:
+                problem.line = line_of(StoreLost(message))
             case StoreBack():
                 self._problems.pop("redis", None)
             case TargetDown(target):
@@ -170,12 +170,12 @@ class LogSink:
             case _:
                 pass
 
-    def _remind(self, trouble: _Problem, now_s: float) -> None:
-        if trouble.reminded_s is None:
-            trouble.reminded_s = now_s
-        elif now_s - trouble.reminded_s >= REMIND_S:
-            trouble.reminded_s = now_s
-            self._write(lines.reminder_line(trouble.line, max(0.0, self.now_s() - trouble.since_s)))
+    def _remind(self, problem: _Problem, now_s: float) -> None:
+        if problem.reminded_s is None:
+            problem.reminded_s = now_s
+        elif now_s - problem.reminded_s >= REMIND_S:
+            problem.reminded_s = now_s
+            self._write(lines.reminder_line(problem.line, max(0.0, self.now_s() - problem.since_s)))
 
     def _add_delivered_jobs(self, event: JobsDelivered) -> None:
         sums = self._totals[event.target]

@@ -139,7 +139,7 @@ class LeanClient:
         return [one for one in connections if one.ramp_owner is None and now_s <= one.old_at_s]
 
     def call_afterwards(self, call: Afterwards) -> None:
-        """Call `call` once all answers that came together are read; it gets the wires on which more came then."""
+        """Call `call` once all answers that came together are read, with the wires on which more came meanwhile."""
         self._arrivals.call_afterwards(call)
 
     def watch(self, connection: Connection, due_s: float) -> None:
@@ -220,9 +220,9 @@ class LeanClient:
         """
         if (connection := self._idle.take(trio.current_time())) is not None:
             return connection
-        turn, again = object(), False
+        owner, again = object(), False
         try:
-            while (connection := await self._ramp.acquire(turn, again=again)) is not None:
+            while (connection := await self._ramp.acquire(owner, again=again)) is not None:
                 if connection.wire.is_quiet():
                     return connection
                 connection.wire.close()
@@ -236,9 +236,9 @@ class LeanClient:
             try:
                 sender.may_send()
             except BaseException:
-                self._ramp.release(turn)
+                self._ramp.release(owner)
                 raise
-        return await self._open(turn)
+        return await self._open(owner)
 
     async def _take_until(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
         """Return a connection as `_take` does; raise `NotSent` too if `due_s` has passed by then."""
@@ -249,13 +249,13 @@ class LeanClient:
         self._give_back(connection, now_s, fit=False)
         raise NotSent(f"Nothing could be sent within {duration_text(request.timeout_s)}.", timed_out=True)
 
-    async def _open(self, turn: object) -> Connection:
+    async def _open(self, owner: object) -> Connection:
         try:
             wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self._arrivals)
         except BaseException:
-            self._ramp.end(turn)
+            self._ramp.end(owner)
             raise
-        return Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
+        return Connection(wire, trio.current_time() + self._target.max_connection_age_s, owner)
 
     def _exchange_in_time(
         self,
@@ -333,7 +333,7 @@ class LeanClient:
         return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut, said, self._secrets)
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
-        turn, connection.ramp_owner = connection.ramp_owner, None
+        owner, connection.ramp_owner = connection.ramp_owner, None
         has_begun = connection.reader.has_begun
         if not fit or self._closed or now_s > connection.old_at_s:
             connection.wire.close()
@@ -341,8 +341,8 @@ class LeanClient:
             connection.note_idle(now_s, self._target.idle_expiry_s)
             # Before there is room for one more: who is first in line takes what is there already.
             self._ramp.give(connection)
-        if turn is not None:
-            (self._ramp.note_answered if has_begun else self._ramp.end)(turn)
+        if owner is not None:
+            (self._ramp.note_answered if has_begun else self._ramp.end)(owner)
 
     def _failure(self, connection: Connection, request: Request, error: Exception) -> Exception:
         why = reason_of(error)

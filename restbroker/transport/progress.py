@@ -42,11 +42,11 @@ class Progress(Generic[C]):
         match name:
             case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
                 # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
-                left_s = self.scope.deadline - trio.current_time()
+                remaining_s = self.scope.deadline - trio.current_time()
                 self.scope.deadline = math.inf
                 await self.connect_ramp.begin(self)
                 self.since_s = trio.current_time()
-                self.scope.deadline = self.since_s + left_s
+                self.scope.deadline = self.since_s + remaining_s
                 self.attempt.deadline = self.since_s + self.patience_s
             case "connection.connect_tcp.complete":
                 self.attempt.deadline = math.inf

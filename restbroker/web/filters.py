@@ -77,10 +77,10 @@ def pause(value: object) -> str:
     """Return a pause in words: by whom or for which reason, why, and for how much longer, as far as it says."""
     if not isinstance(value, Mapping):
         return ""
-    who, why, left_s = value.get("who"), value.get("why"), value.get("left_s")
+    who, why, remaining_s = value.get("who"), value.get("why"), value.get("remaining_s")
     reason = value.get("reason")
     words = [f"by {who}" if who else str(reason or ""), str(why or "")]
-    words += [f"{duration(left_s)} more"] if left_s is not None else []
+    words += [f"{duration(remaining_s)} more"] if remaining_s is not None else []
     return ", ".join(word for word in words if word)
 
 

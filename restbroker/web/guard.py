@@ -87,10 +87,10 @@ class Guard:
         name: str = g.visit
         return lambda: self.settings.login is None or self.sessions.is_logged_in(name)
 
-    async def log_in(self, user: str, password: str, *, visit: bool = True) -> str | None:
+    async def log_in(self, user: str, password: str, *, keeps: bool = True) -> str | None:
         """Log the visitor in and return None, or return why not, as a text for them.
 
-        With `visit` the login lasts beyond this request, by a cookie. Wait until other logins have been checked.
+        With `keeps` the login lasts beyond this request, by a cookie. Wait until other logins have been checked.
         """
         async with self._lock:
             if not self.tries.may_try(_address()):
@@ -103,7 +103,7 @@ class Guard:
             if not right:
                 self.tries.note_failed(_address())
                 return "User or password is wrong."
-        if visit:
+        if keeps:
             g.new_visit = self.sessions.log_in()
         return None
 
@@ -135,7 +135,7 @@ class Guard:
             user, password = login.user, given.token or ""
         else:
             user, password = given.username or "", given.password or ""
-        return await self.log_in(user, password, visit=False)
+        return await self.log_in(user, password, keeps=False)
 
     def _is_own_name(self) -> bool:
         return hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names)

@@ -113,8 +113,8 @@ class Stream(ResponseBody):
         until_s = trio.current_time() + _PING_S
         if not self._is_let_in:
             raise StopAsyncIteration
-        while (left_s := until_s - trio.current_time()) > 0:
-            state = await watch.next_state(self._known, left_s)
+        while (remaining_s := until_s - trio.current_time()) > 0:
+            state = await watch.next_state(self._known, remaining_s)
             if self._known >= 0 and self._late_s:
                 with trio.move_on_after(self._late_s):
                     await watch.stopping.wait()

@@ -218,7 +218,7 @@ def _of_pause(text: str, pause: Json, page: str) -> Alarm:
     """Return the alarm for a pause, with who, why and until when, as far as that is known."""
     about = pause if isinstance(pause, Mapping) else {}
     told = filters.pause(about)
-    if told and about.get("left_s") is None:
+    if told and about.get("remaining_s") is None:
         told += ", until someone resumes it"
     # The server refused the login: no one wanted that.
     return Alarm(text, told or None, page, is_mild=about.get("reason") != "denied")

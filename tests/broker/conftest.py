@@ -17,7 +17,7 @@ from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.same_host import own_facts
+from restbroker.broker.same_host import this_process
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
@@ -229,7 +229,7 @@ class Harness:
 
     def crashed(self, count: int = 1, *, marked: bool = False) -> None:
         """So many jobs were in progress of a process of this host that is gone; all of them may have been started."""
-        facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+        facts = attrs.evolve(this_process("t"), started_at_ticks=1)
         assert jobs.register(self.client, "dead-one", facts, self.queues)
         fetched = jobs.fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))
         assert isinstance(fetched, jobs.FetchResult)

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.same_host import own_facts
+from restbroker.broker.same_host import this_process
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
@@ -241,7 +241,7 @@ async def test_a_set_of_the_wrong_type_is_told_of_once_and_delivery_goes_on(harn
 async def test_a_dead_lane_whose_record_is_gone_is_told_of_once_and_the_others_are_recovered(harness: Harness) -> None:
     harness.client.command("HSET", "restbroker:dying", "broken", "1", "whole", "1")
     harness.client.command("HSET", "restbroker:ip:broken", "1:1", "{}")
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    facts = attrs.evolve(this_process("t"), started_at_ticks=1)
     harness.client.command("HDEL", "restbroker:dying", "whole")
     assert jobs.register(harness.client, "whole", facts, ["rest"])
     harness.push()

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import poison
-from restbroker.broker.same_host import own_facts
+from restbroker.broker.same_host import this_process
 from restbroker.errors import StoreRefused
 from restbroker.job.command import Call
 from restbroker.job.job import digest
@@ -84,7 +84,7 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
         harness.push("safe")
     raw = harness.client.command("LINDEX", "queue:rest", -1)
     assert isinstance(raw, bytes)
-    jobs.register(harness.client, identity, own_facts("t"), ["rest"])
+    jobs.register(harness.client, identity, this_process("t"), ["rest"])
     jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
     assert heartbeats.fence(harness.client, identity, 0)
     harness.recover(identity)
@@ -99,7 +99,7 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
     harness.push("once", count=6)
     for life in ("one", "two"):
         identity = f"h:1:{life}:t"
-        jobs.register(harness.client, identity, own_facts("t"), ["rest"])
+        jobs.register(harness.client, identity, this_process("t"), ["rest"])
         jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
         heartbeats.fence(harness.client, identity, 0)
         harness.recover(identity)

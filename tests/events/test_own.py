@@ -5,7 +5,7 @@ import trio
 
 from restbroker.config.events import Events
 from restbroker.events.deliver import Deliverer
-from restbroker.events.own_events import OwnEvents, own_of
+from restbroker.events.sent_messages import SentMessagesInRedis, sent_messages_of
 from restbroker.job.event import ServerEvent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -21,7 +21,7 @@ async def test_a_message_that_was_sent_is_dropped_as_an_event_and_others_are_not
     def opened() -> Connection:
         return Connection(open_client(StoreSettings(redis_server.url)))
 
-    own = own_of(Events(("127.0.0.1", 0), (SOURCE, GUARDED)), opened, _unheard)
+    own = sent_messages_of(Events(("127.0.0.1", 0), (SOURCE, GUARDED)), opened, _unheard)
     assert own is not None
     await own.remember("bot@a.example", "bob@b.example", "hello")
     deliverer = Deliverer(opened(), patience_s=20)
@@ -43,12 +43,17 @@ async def test_a_message_that_was_sent_is_dropped_as_an_event_and_others_are_not
 
 def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
     for events in (None, Events(("127.0.0.1", 0), (SOURCE,))):
-        assert own_of(events, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"))), _unheard) is None
+        assert (
+            sent_messages_of(events, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"))), _unheard)
+            is None
+        )
 
 
 async def test_without_redis_a_message_is_sent_all_the_same_with_a_warning() -> None:
     told: list[Event] = []
-    own = OwnEvents(60.0, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5)), told.append)
+    own = SentMessagesInRedis(
+        60.0, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5)), told.append
+    )
     with trio.fail_after(20):
         await own.remember("bot@a.example", "bob@b.example", "a text that nobody else may see")
     await own.aclose()

@@ -150,7 +150,7 @@ def test_of_the_processes_that_meet_a_run_of_redis_one_asks_once_and_each_run_is
         assert look(redis, "b") == look(redis, "a") == []
     start_again(redis)
     with client_of(redis) as client:
-        assert rewrite.take_turn(client, "a", rewrite.append_only_file(client).run_id)
+        assert rewrite.acquire_lock(client, "a", rewrite.append_only_file(client).run_id)
         assert look(redis, "b") == [], "a is about to"
         assert look(redis, "a") == [StoreRewrite()]
 

@@ -13,8 +13,8 @@ from restbroker.store.logins import (
     ClaimResult,
     LoggedIn,
     LoginGranted,
+    LoginLock,
     LoginState,
-    LoginTurn,
     LogoffReason,
     LogoffStart,
     TakeResult,
@@ -102,7 +102,7 @@ class FreeRosters(Rosters):
         """Nobody has contacts."""
         return [{} for _ in users]
 
-    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
+    async def claim(self, users: Sequence[str], delay: RefreshDelay) -> Claim:
         """All of them."""
         return Claim("holder", tuple(users))
 
@@ -122,16 +122,16 @@ class FreeRosters(Rosters):
 class OneLogin(LoginStore):
     """Everybody is logged in, on one stream, and in each room; a stream that is refused is followed by a login."""
 
-    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> TakeResult:
-        """The stream, or the turn where it is stale."""
+    async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
+        """The stream, or the lock where it is stale."""
         return LoggedIn(STREAM) if stale != STREAM and not stale else LoginGranted()
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
         """Is not noted."""
         return True
 
-    async def start_logoff(self, user: str, turn: LoginTurn, how: LogoffReason) -> LogoffStart:
-        """The turn at ending the one stream."""
+    async def start_logoff(self, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
+        """The lock for ending the one stream."""
         return LoginGranted(STREAM)
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
@@ -146,8 +146,8 @@ class OneLogin(LoginStore):
         """Is not noted."""
         return True
 
-    async def take_room(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted:
-        """In, or the turn where it is wanted again."""
+    async def take_room(self, stay: RoomMembership, lock: LoginLock, need: Need) -> State | LoginGranted:
+        """In, or the lock where it is wanted again."""
         return LoginGranted() if need == "again" else "in"
 
     async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:

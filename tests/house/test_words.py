@@ -2,14 +2,15 @@
 
 `words.txt` has the names that were replaced, one a line, without leading underscores: classes,
 functions, methods, modules, public attributes of public classes, members of enumerations, the public type aliases and
-constants of modules, and what a module calls its imports. Local variables, nested functions and private attributes are
-free.
+constants of modules, and what a module calls its imports. `PARTS` and `PAIRS` hold for the parameters of functions too.
+Local variables, nested functions and private attributes are free.
 
 A public class, function, method or type alias is a noun of the domain or an imperative verb. A participle alone
 (`Told`, `hung`, `matching`) leaves open what it is about. A constant in capitals may be one: it is a state or a code.
 """
 
 import ast
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,20 +22,20 @@ REPLACED = frozenset((HERE / "words.txt").read_text().split())
 
 ATTRIBUTES: Final = frozenset({
     "AckBuffer.ready", "Acker.ready", "Acker.refused", "ActionForm.confirmed", "ActionResult.failed",
-    "ActionResult.refused", "ActionResult.taken", "ActionResult.unknown", "Answers.expected",
-    "AuditEntry.place", "AuditEntry.refused", "BadValue.expected", "BatchRecord.failed", "BatchRecord.pushed",
-    "Breaker.stopped", "ClearProgress.ended", "Executions.failed", "Failures.reported", "FastPath.ready",
-    "FileContents.refused", "Form.expected", "Generation.replaced", "GiveBackResult.moved",
-    "GiveBackResult.refused", "ImportProgress.changed", "ImportProgress.refused", "InputProgress.pushed",
-    "Items.expected", "Items.item", "JobSearch.refused", "MergedMetrics.expected", "Minute.failed",
-    "Minute.processed", "Names.expected", "NotFound.searched", "NotFound.unserved", "Overview.failed",
-    "Overview.processed", "Part.repaired", "PartialExchange.received", "PoisonDetector.ready", "Poller.limited",
-    "Poller.ready", "Processor.ready", "Progress.ended", "Progress.refused", "Recovery.ready",
-    "Recovery.refused", "RefreshResult.failed", "Report.failed", "RestartBackoff.changed", "Result.unfinished",
-    "Retry.repaired", "Rights.unknown", "SearchResult.refused", "Summary.failed", "Summary.pushed",
-    "Summary.rejected", "Takeover.refused", "Tally.place", "Tally.refused", "Target.delivered", "Target.failed",
-    "Target.limited", "Timeline.refused", "Token.signed", "Type.item", "Verdict.lost", "Verdict.unexpected",
-    "View.refused", "WaitingJob.place", "WaitingJob.waited_s", "Worker.cancelled", "WorkerPool.ready"
+    "ActionResult.refused", "ActionResult.taken", "ActionResult.unknown", "Answers.expected", "AuditEntry.place",
+    "AuditEntry.refused", "BadValue.expected", "BatchRecord.failed", "BatchRecord.pushed", "Breaker.stopped",
+    "ClearProgress.ended", "Executions.failed", "Failures.reported", "FastPath.ready", "FileContents.refused",
+    "Form.expected", "Generation.replaced", "GiveBackResult.moved", "GiveBackResult.refused",
+    "ImportProgress.changed", "ImportProgress.refused", "InputProgress.pushed", "Items.expected", "Items.item",
+    "JobSearch.refused", "MergedMetrics.expected", "Minute.failed", "Minute.processed", "Names.expected",
+    "NotFound.searched", "NotFound.unserved", "Overview.failed", "Overview.processed", "Part.repaired",
+    "PartialExchange.received", "PoisonDetector.ready", "Poller.limited", "Poller.ready", "Processor.ready",
+    "Progress.ended", "Progress.refused", "ReadyBuffer.closed", "Recovery.ready", "Recovery.refused",
+    "RefreshResult.failed", "Report.failed", "RestartBackoff.changed", "Result.unfinished", "Retry.repaired",
+    "Rights.unknown", "SearchResult.refused", "Summary.failed", "Summary.pushed", "Summary.rejected",
+    "Takeover.refused", "Tally.place", "Tally.refused", "Target.delivered", "Target.failed", "Target.limited",
+    "Timeline.refused", "Token.signed", "Type.item", "Verdict.lost", "Verdict.unexpected", "View.refused",
+    "WaitingJob.place", "WaitingJob.waited_s", "Worker.cancelled", "WorkerPool.ready"
 })  # fmt: skip
 """Attributes that may have a word of `words.txt`: they count what is so, or have it, and are read beside their class.
 
@@ -42,21 +43,27 @@ ATTRIBUTES: Final = frozenset({
 records in Redis or of metrics too, which keep their names: `AuditEntry.place`, `Tally.place` and `WaitingJob.place`.
 """
 
-OTHERS: Final = frozenset({"place", "_place", "LOGGED_IN", "NOT_LOGGED_IN", "READY", "UNKNOWN"})
+OTHERS: Final = frozenset({"place", "_place", "_Closed", "LOGGED_IN", "NOT_LOGGED_IN", "READY", "UNKNOWN"})
 """Other names that may have a word of `words.txt`, in this spelling alone.
 
-`store.sets.place`, with its helper, is a verb; the constants are states of a session, of a server and of a value.
+`store.sets.place`, with its helper, is a verb; the constants are states of a session, of a server and of a value;
+`_Closed` stands in for an output that was closed.
 """
 
 PARTS: Final = frozenset({
     "anew", "arrival", "basket", "baskets", "beat", "beats", "committer", "cure", "cures", "dangers", "deed",
-    "deeds", "desk", "desks", "door", "doubt", "doubts", "errand", "errands", "fallen", "flights", "gate", "gates",
-    "he", "heard", "her", "him", "his", "inlet", "judge", "judged", "judgement", "judges", "judging", "knowledge",
-    "lane", "lanes", "leash", "leashes", "manner", "mend", "mends", "nobody", "nowhere", "pace", "parked", "review",
-    "samehost", "scene", "somebody", "stage", "story", "teller", "tellers", "told", "trouble", "visit", "visits",
-    "voice", "whoever", "wish", "wishes"
+    "deeds", "desk", "desks", "door", "doubt", "doubts", "errand", "errands", "facts", "fallen", "flights", "gate",
+    "gates", "he", "heard", "her", "him", "his", "inlet", "judge", "judged", "judgement", "judges", "judging",
+    "knowledge", "lane", "lanes", "leash", "leashes", "manner", "mend", "mends", "nobody", "nowhere", "pace",
+    "parked", "review", "samehost", "scene", "somebody", "stage", "story", "teller", "tellers", "told", "trouble",
+    "turn", "turns", "visit", "visits", "voice", "whoever", "wish", "wishes"
 })  # fmt: skip
 """Words that may be in no name, alone or with others (`lane_count`, `GateBoard`)."""
+
+PAIRS: Final = frozenset({
+    "gave_up", "given_up", "gone_back", "hand_over", "handed_over", "in_hand", "pushed_back", "put_off", "went_back"
+})  # fmt: skip
+"""Pairs of words that may be in no name, alone or with others (`hand_over_job`, `InHandJobs`)."""
 
 RESULTS: Final = frozenset({"Delivered", "Rejected", "Deferred", "Denied", "Expired", "Applied", "Gone", "Refused"})
 """Results, the members of one union each, which `match` takes apart.
@@ -145,6 +152,13 @@ def names_in(path: Path) -> Iterator[str]:
             yield from (f"{node.name}.{name}" for name in sorted(attributes))
 
 
+def parameters_in(path: Path) -> Iterator[str]:
+    """Yield the parameters of a module's functions and methods."""
+    for _, node in definitions(path):
+        if not isinstance(node, ast.ClassDef):
+            yield from (one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg))
+
+
 def was_replaced(name: str) -> bool:
     """Tell whether a name came back: a word in small letters in any spelling, one with a capital as it is written.
 
@@ -152,7 +166,7 @@ def was_replaced(name: str) -> bool:
     """
     _, dot, attribute = name.partition(".")
     word = attribute if dot else name.lstrip("_")
-    if not PARTS.isdisjoint(parts_of(word)):
+    if has_replaced_part(word):
         return True
     is_state = word.isupper() and word.isalpha() and is_participle(word.lower())
     if is_state or name in (ATTRIBUTES if dot else OTHERS | RESULTS):
@@ -160,9 +174,15 @@ def was_replaced(name: str) -> bool:
     return word in REPLACED or word.lower() in REPLACED
 
 
-def parts_of(name: str) -> set[str]:
+def has_replaced_part(name: str) -> bool:
+    """Tell whether one of a name's words is in `PARTS`, or two in a row are in `PAIRS`."""
+    parts = parts_of(name)
+    return not PARTS.isdisjoint(parts) or not PAIRS.isdisjoint(map("_".join, itertools.pairwise(parts)))
+
+
+def parts_of(name: str) -> list[str]:
     """Return the words that a name is made of, in small letters."""
-    return set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().split("_"))
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().split("_")
 
 
 def is_participle(word: str) -> bool:
@@ -185,6 +205,16 @@ def modules() -> list[Path]:
 def test_no_module_class_function_alias_constant_or_public_attribute_has_a_name_that_was_replaced() -> None:
     back = [
         f"{path.relative_to(PACKAGE)}: {name}" for path in modules() for name in names_in(path) if was_replaced(name)
+    ]
+    assert back == []
+
+
+def test_no_parameter_has_a_word_that_was_replaced() -> None:
+    back = [
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in modules()
+        for name in parameters_in(path)
+        if has_replaced_part(name)
     ]
     assert back == []
 
@@ -214,7 +244,7 @@ def test_every_exception_is_needed() -> None:
 
 def test_a_replaced_word_is_found_in_any_spelling_alone_and_within_a_name() -> None:
     found = {name: was_replaced(name) for name in (
-        "Leash", "leash", "GATE_CLOSED", "HTTPGate", "lane_count", "Pool.is_parked", "told",
-        "heartbeat", "Gateway", "untold", "REFUSED", "Breaker.stopped",
+        "Leash", "leash", "GATE_CLOSED", "HTTPGate", "lane_count", "Pool.is_parked", "told", "hand_over_job",
+        "InHandJobs", "heartbeat", "Gateway", "untold", "REFUSED", "Breaker.stopped", "hand_overs", "return_in_s",
     )}  # fmt: skip
-    assert [name for name, replaced in found.items() if replaced] == list(found)[:7]
+    assert [name for name, replaced in found.items() if replaced] == list(found)[:9]

@@ -78,8 +78,8 @@ class Reference:
     def read(self, identity: str) -> Registration | None:
         return self.data.infos.get(identity)
 
-    def fence(self, identity: str, counter_seen: int) -> bool:
-        if identity not in self.data.fenced and self.data.alive.get(identity) == counter_seen:
+    def fence(self, identity: str, expected_counter: int) -> bool:
+        if identity not in self.data.fenced and self.data.alive.get(identity) == expected_counter:
             self.data.fenced[identity] = self.data.alive.pop(identity)
         return identity in self.data.fenced
 
@@ -277,8 +277,8 @@ class Reference:
         ends_us = pausing.reasons(self.data, target, self._now_us()).until_us.values()
         if 0 in ends_us:
             return LONGEST_PAUSE_MS
-        left_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)
-        return max(0, min(LONGEST_PAUSE_MS, math.ceil(left_s * 1000)))
+        remaining_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)
+        return max(0, min(LONGEST_PAUSE_MS, math.ceil(remaining_s * 1000)))
 
     def _stopped(self, request: FetchRequest) -> TargetPaused | LimitReached | None:
         pause_ms = self._pause_ms(request.target)

@@ -31,7 +31,7 @@ def test_each_queue_is_shown_with_who_serves_it_and_who_paused_it(client: Client
     assert rest.latency_s is not None
     assert 60 <= rest.latency_s < 70
     assert rest.pause is not None
-    assert (rest.pause.who, rest.pause.why, rest.pause.left_s) == ("ann", "moving", None)
+    assert (rest.pause.who, rest.pause.why, rest.pause.remaining_s) == ("ann", "moving", None)
     assert (slow.targets, slow.processes, slow.pause) == (("ejabberd", "other"), ("node:7", "node:8"), None)
     assert (mailers.name, mailers.targets, mailers.processes) == ("mailers", (), ("web:9",))
     assert wanted == Queue("wanted", 0, 0.0, None, (), ())

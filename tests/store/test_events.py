@@ -69,14 +69,14 @@ def test_a_mark_of_an_older_version_counts_while_it_is_there(client: Client, ser
 
 def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
     events.remember(client, "sent", 60_000)
-    long, short = (attrs.evolve(arrival(name, mark=name), own_mark="sent") for name in ("1", "2"))
-    assert events.push(client, [attrs.evolve(long, own_ms=60_000)]) == ["own"]
-    assert events.push(client, [attrs.evolve(long, own_ms=60_000)]) == ["own"]
+    long, short = (attrs.evolve(arrival(name, mark=name), sent_mark="sent") for name in ("1", "2"))
+    assert events.push(client, [attrs.evolve(long, sent_ms=60_000)]) == ["own"]
+    assert events.push(client, [attrs.evolve(long, sent_ms=60_000)]) == ["own"]
     # Twenty seconds later.
     server.raw.pexpire("ns:restbroker:event:sent", 40_000)
-    both = [attrs.evolve(long, own_ms=60_000), attrs.evolve(short, own_ms=10_000)]
+    both = [attrs.evolve(long, sent_ms=60_000), attrs.evolve(short, sent_ms=10_000)]
     assert events.push(client, both) == ["own", "pushed"]
-    assert events.push(client, [attrs.evolve(arrival("3"), own_mark="other", own_ms=60_000)]) == ["pushed"]
+    assert events.push(client, [attrs.evolve(arrival("3"), sent_mark="other", sent_ms=60_000)]) == ["pushed"]
     assert queues.peek(client, "events", 0, 10) == [b"job 2", b"job 3"]
 
 

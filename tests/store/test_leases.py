@@ -17,7 +17,7 @@ def test_of_one_name_of_a_source_there_is_one_holder_who_may_renew_and_end_it(cl
     assert leases.acquire(client, "of another", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
     other = leases.acquire(client, "of", "b", LONG_MS, ["ann", "eve"])
     assert isinstance(left := other["ann"], LeaseTaken)
-    assert 0 < left.left_ms <= LONG_MS
+    assert 0 < left.remaining_ms <= LONG_MS
     assert other["eve"] == LeaseHeld()
     assert leases.acquire(client, "of", "a", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
     assert leases.end(client, "of", "a", ["ann", "bob", "nobody"]) == 2
@@ -42,7 +42,7 @@ def test_a_clock_that_was_set_back_lets_no_lease_last_longer(client: Client, ser
     server.raw.hset("ns:restbroker:sse:of", "ann", "99999999999999 0 a")
     left = leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"]
     assert isinstance(left, LeaseTaken)
-    assert left.left_ms <= LONG_MS
+    assert left.remaining_ms <= LONG_MS
 
 
 def test_what_somebody_else_wrote_there_counts_as_no_lease(client: Client, server: Server) -> None:

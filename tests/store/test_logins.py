@@ -10,8 +10,8 @@ from restbroker.store.logins import (
     LoggedOff,
     LoginBusy,
     LoginGranted,
+    LoginLock,
     LoginState,
-    LoginTurn,
     LogoffReason,
     SessionUncertain,
 )
@@ -20,7 +20,7 @@ from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
-A, B = LoginTurn("a", LONG_MS), LoginTurn("b", LONG_MS)
+A, B = LoginLock("a", LONG_MS), LoginLock("b", LONG_MS)
 LOGINS = "ns:restbroker:logins:of"
 LEASE = "ns:restbroker:lease:login:of:juliet"
 
@@ -34,7 +34,7 @@ def test_one_logs_a_user_in_and_all_get_his_stream(client: Client, server: Serve
     assert logins.take(client, "of", "juliet", A) == LoginGranted()
     busy = logins.take(client, "of", "juliet", B)
     assert isinstance(busy, LoginBusy)
-    assert 0 < busy.left_ms <= LONG_MS
+    assert 0 < busy.remaining_ms <= LONG_MS
     assert logins.take(client, "of", "romeo", B) == LoginGranted(), "each user for himself"
     assert logins.take(client, "other", "juliet", B) == LoginGranted(), "each target for itself"
     assert logins.put(client, "of", "juliet", "a", "ofchat-17")
@@ -54,7 +54,7 @@ def test_who_knows_a_stream_to_be_gone_gets_the_new_one_or_the_turn(client: Clie
 
 
 def test_when_who_logs_in_dies_another_does_and_the_late_answer_changes_nothing(client: Client) -> None:
-    assert logins.take(client, "of", "juliet", LoginTurn("dead", 50)) == LoginGranted()
+    assert logins.take(client, "of", "juliet", LoginLock("dead", 50)) == LoginGranted()
     until(lambda: logins.take(client, "of", "juliet", B) == LoginGranted(), "the lease ends")
     assert not logins.put(client, "of", "juliet", "dead", "late")
     assert logins.put(client, "of", "juliet", "b", "new")

@@ -38,8 +38,8 @@ def test_the_last_word_about_a_queue_counts(client: Client) -> None:
     assert pauses.pause_queue(client, "a", "bob", "second", 600.0) is False
     found = pauses.paused_queues(client)["a"]
     assert (found.who, found.why) == ("bob", "second")
-    assert found.left_s is not None
-    assert 590 < found.left_s <= 600
+    assert found.remaining_s is not None
+    assert 590 < found.remaining_s <= 600
 
 
 def test_a_queue_that_is_resumed_leaves_nothing(client: Client, server: Server) -> None:
@@ -78,7 +78,7 @@ def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(lane
     pauses.pause_target(lane.client, "t", "ann", "it is slow", None)
     assert isinstance(asked(lane), NotNow)
     (found,) = pauses.paused_targets(lane.client, ["t"])["t"]
-    assert (found.reason, found.left_s, found.who, found.why) == ("operator", None, "ann", "it is slow")
+    assert (found.reason, found.remaining_s, found.who, found.why) == ("operator", None, "ann", "it is slow")
     assert pauses.resume_target(lane.client, "t") is True
     assert pauses.resume_target(lane.client, "t") is False
     assert isinstance(asked(lane), FetchResult)
@@ -99,7 +99,7 @@ def test_the_last_word_about_a_target_counts_and_other_reasons_stay(client: Clie
         denied, operator = pauses.paused_targets(client, ["t"])["t"]
         assert (denied.reason, denied.who) == ("denied", None)
         assert (operator.reason, operator.who, operator.why) == ("operator", "bob", "second")
-        assert operator.left_s == pytest.approx(600, abs=30)
+        assert operator.remaining_s == pytest.approx(600, abs=30)
         assert server.raw.pttl(TARGET) == pytest.approx(600_000, abs=30_000), "the key ends with the last of its pauses"
         assert set(limits.pauses(client, "t")) == {"denied", "operator"}
     limits.pause(client, "t", "retry_after", 60.0)

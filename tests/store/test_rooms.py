@@ -6,14 +6,14 @@ import pytest
 
 from restbroker.store import rooms
 from restbroker.store.client import Client
-from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
+from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.rooms import RoomMembership
 from tests.store.lanes import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
-A, B = LoginTurn("a", LONG_MS), LoginTurn("b", LONG_MS)
+A, B = LoginLock("a", LONG_MS), LoginLock("b", LONG_MS)
 STAY = RoomMembership("balcony@conference", "juliet", "ofchat-17")
 LATER = RoomMembership("balcony@conference", "juliet", "ofchat-18")
 KEY = "ns:restbroker:room:of:balcony@conference"
@@ -29,7 +29,7 @@ def test_one_has_a_user_join_and_the_others_wait_also_those_that_only_look(clien
     for need in ("look", "need", "again"):
         busy = rooms.take(client, "of", STAY, B, need)
         assert isinstance(busy, LoginBusy)
-        assert 0 < busy.left_ms <= LONG_MS
+        assert 0 < busy.remaining_ms <= LONG_MS
     assert rooms.take(client, "other", STAY, B, "look") == ""
     assert rooms.put(client, "of", STAY, "a", "in")
     assert [rooms.take(client, "of", STAY, B, need) for need in ("look", "need")] == ["in", "in"]
@@ -52,7 +52,7 @@ def test_what_is_known_ends_with_the_login(client: Client) -> None:
 
 
 def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothing(client: Client) -> None:
-    assert rooms.take(client, "of", STAY, LoginTurn("dead", 50), "need") == LoginGranted()
+    assert rooms.take(client, "of", STAY, LoginLock("dead", 50), "need") == LoginGranted()
     until(lambda: rooms.take(client, "of", STAY, B, "need") == LoginGranted(), "the lease ends")
     assert not rooms.put(client, "of", STAY, "dead", "in")
     assert rooms.put(client, "of", STAY, "b", "out")

@@ -36,14 +36,14 @@ def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[
     made = usual | fields
     paused = made["paused"]
     assert isinstance(paused, dict)
-    pauses: list[Json] = [pause(reason, left_s) for reason, left_s in paused.items()]
+    pauses: list[Json] = [pause(reason, remaining_s) for reason, remaining_s in paused.items()]
     return {"pauses": pauses, **made}
 
 
 def pause(
-    reason: str = "operator", left_s: Json = None, who: str | None = None, why: str | None = None
+    reason: str = "operator", remaining_s: Json = None, who: str | None = None, why: str | None = None
 ) -> dict[str, Json]:
-    return {"reason": reason, "left_s": left_s, "who": who, "why": why, "since_s": None}
+    return {"reason": reason, "remaining_s": remaining_s, "who": who, "why": why, "since_s": None}
 
 
 def queue(

@@ -51,7 +51,7 @@ class _Schedule:
     _start_s: float = attrs.field(factory=time.monotonic)
     _count: int = 0
 
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         return self._start_s + self._count * self.every_s - time.monotonic()
 
     def next(self) -> None:
@@ -72,7 +72,7 @@ def _screen(sampler: Sampler, every_s: float) -> None:
         with terminal.alternate_screen() as place:
             event = None
             while event not in (terminal.Event.SUSPEND, terminal.Event.QUIT):
-                if sample is None or schedule.left_s() <= 0:
+                if sample is None or schedule.remaining_s() <= 0:
                     schedule.next()
                     sample = sampler.sample()
                 clock = f"{datetime.now().astimezone():%H:%M:%S}"
@@ -87,7 +87,7 @@ def _screen(sampler: Sampler, every_s: float) -> None:
                     age_s=sample.age_s,
                 )
                 place.show(screen(view, *place.size))
-                event = place.wait(schedule.left_s())
+                event = place.wait(schedule.remaining_s())
 
 
 def _print(sampler: Sampler, every_s: float, write: Callable[[Sample], None]) -> None:
@@ -105,7 +105,7 @@ def _wait(schedule: _Schedule) -> None:
     reader = select.poll()
     # Errors are always told of. A file has none, and is ready at once.
     reader.register(sys.stdout.fileno(), 0)
-    reader.poll(max(schedule.left_s(), 0.0) * 1000)
+    reader.poll(max(schedule.remaining_s(), 0.0) * 1000)
 
 
 def _json(sample: Sample) -> None:

@@ -48,16 +48,16 @@ def _check_source(source: EventSource) -> Iterator[Finding]:
         with open_amqp(source.options.server, f"restbroker check, source {source.name}") as found:
             yield ok(AREA, "RabbitMQ", f"The source {source.name} can log in to RabbitMQ at {found.where}.")
             yield from _look_at_queue(source, source.options, found)
-    except Problem as trouble:
-        yield _problem_finding(source, trouble)
+    except Problem as problem:
+        yield _problem_finding(source, problem)
 
 
 def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
     for exchange in settings.exchanges:
         try:
             is_there = found.check_exchange(exchange)
-        except Problem as trouble:
-            yield _problem_finding(source, trouble)
+        except Problem as problem:
+            yield _problem_finding(source, problem)
             continue
         yield _exchange_finding(exchange) if is_there else _missing(exchange)
     readers = found.find_queue(settings)
@@ -98,10 +98,10 @@ def _missing(exchange: Exchange) -> Finding:
     return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, hint=hint)
 
 
-def _problem_finding(source: EventSource, trouble: Problem) -> Finding:
-    message = f"Source {source.name}: {trouble.message}"
+def _problem_finding(source: EventSource, problem: Problem) -> Finding:
+    message = f"Source {source.name}: {problem.message}"
     return Finding(
-        "problem", AREA, trouble.code, message=message, why=_WHY, hint=trouble.hint, cause=_CAUSES[trouble.code]
+        "problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=_CAUSES[problem.code]
     )
 
 

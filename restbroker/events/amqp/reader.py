@@ -89,7 +89,7 @@ class RabbitReader:
             inbox.put,
             on_request=lambda: token.run_sync_soon(self._note_request),
             on_open=lambda where: token.run_sync_soon(self._note_opened, where),
-            on_problem=lambda trouble: token.run_sync_soon(self._warn, trouble),
+            on_problem=lambda problem: token.run_sync_soon(self._warn, problem),
         )
         why: list[Problem] = []
         grace, taking, watching = trio.CancelScope(shield=True), trio.CancelScope(), trio.CancelScope()
@@ -99,8 +99,8 @@ class RabbitReader:
                 try:
                     # Left alone where RabbitMQ is silent: its waits are bounded, and it holds nothing.
                     await trio.to_thread.run_sync(link.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-                except Problem as trouble:
-                    why.append(trouble)
+                except Problem as problem:
+                    why.append(problem)
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
                     what = f"RabbitMQ's data cannot be read: {type(error).__name__}."
@@ -135,13 +135,13 @@ class RabbitReader:
         take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
         return f"Please report this. If it is logged repeatedly, remove the first message from its queue: {take}"
 
-    def _warn(self, trouble: Problem) -> None:
+    def _warn(self, problem: Problem) -> None:
         """Warn of this problem, once until another one comes or it is over."""
         if self.states is not None:
-            self.states.put(trouble)
-        if trouble.message != self._last_warning:
-            self._last_warning = trouble.message
-            self.report(OperatorWarning(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.hint))
+            self.states.put(problem)
+        if problem.message != self._last_warning:
+            self._last_warning = problem.message
+            self.report(OperatorWarning(problem.code, f"Source {self.source.name}: {problem.message}", problem.hint))
 
     def _note_request(self) -> None:
         self._confirmed = trio.Event()

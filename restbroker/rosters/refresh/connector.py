@@ -153,7 +153,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     options = target.options_as(Options)
     now_s: Callable[[], float] = ports.now_s
     sender = RefreshSender(target, http, now_s, rosters.lease_s - _MARGIN_S)
-    pace = RefreshDelay(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
+    delay = RefreshDelay(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
     most = max(target.concurrency, options.batch_size)
-    refresher = Refresher(rosters, sender.send, options.batch_size, most=most, pace=pace)
+    refresher = Refresher(rosters, sender.send, options.batch_size, most=most, delay=delay)
     return RosterConnector(target, rosters, refresher)

@@ -79,7 +79,7 @@ class Refresher:
     """The queue of users to refresh. `_send` refreshes users and returns a result for each.
 
     `_most`: how many users may be in progress at once, which is the burst that the roster service sees. At least the
-    debounce of `_pace` is between the beginning of a refresh and that of the user's next, unless a job of that one is
+    debounce of `_delay` is between the beginning of a refresh and that of the user's next, unless a job of that one is
     `at_once`: producers may push refreshes themselves, which no mark in Redis gathers.
     """
 
@@ -87,7 +87,7 @@ class Refresher:
     _send: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
     _batch_size: int
     _most: int
-    _pace: RefreshDelay
+    _delay: RefreshDelay
     _wanted: dict[str, _User] = attrs.field(factory=dict)
     _in_progress: set[str] = attrs.field(factory=set)
     _spaced_s: dict[str, float] = attrs.field(factory=dict)
@@ -148,7 +148,7 @@ class Refresher:
         now_s = trio.current_time()
         self._forget_spaced(now_s)
         all_due = (user for user in self._wanted if self._due_s(user) <= now_s)
-        # A claim has one pace: that of the user who has waited longest.
+        # A claim has one delay: that of the user who has waited longest.
         same_pace = next((users for _, users in groupby(all_due, lambda user: self._wanted[user].at_once)), ())
         return list(islice(same_pace, self._room))
 
@@ -165,10 +165,10 @@ class Refresher:
     async def _start_batches(self, due: Sequence[str], nursery: trio.Nursery) -> None:
         # A job that comes while Redis is asked waits for the next batch: it may stand for a change, and a mark, that
         # the claim knows nothing of. Were it done with this one, no one would ever take that mark away.
-        pace = _NO_DELAY if due and self._wanted[due[0]].at_once else self._pace
+        delay = _NO_DELAY if due and self._wanted[due[0]].at_once else self._delay
         asked = {user: self._wanted.pop(user).parts for user in due}
         try:
-            claimed = await self._rosters.claim(due, pace) if due else Claim("", ())
+            claimed = await self._rosters.claim(due, delay) if due else Claim("", ())
         except trio.Cancelled:
             _end(asked, _ENDED)
             raise
@@ -182,7 +182,7 @@ class Refresher:
             self._in_progress.update(batch)
             for user in batch:
                 self._spaced_s.pop(user, None)  # the oldest stay first
-                self._spaced_s[user] = now_s + self._pace.debounce_ms / 1000
+                self._spaced_s[user] = now_s + self._delay.debounce_ms / 1000
                 if came_late := self._wanted.pop(user, None):
                     self._enqueue(user, came_late.parts, now_s)
             nursery.start_soon(self._run_batch, claimed.holder, batch)

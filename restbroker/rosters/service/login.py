@@ -39,7 +39,7 @@ class Login:
     _known: bytes = attrs.field(default=b"", repr=False)
     """What a request must show; empty before it was read."""
     _read_at_s: float = float("-inf")
-    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    _lock: trio.Lock = attrs.field(factory=trio.Lock)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     """A limiter of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
@@ -70,7 +70,7 @@ class Login:
 
     async def _read(self, before: bytes, secret: Secret, age_s: float) -> None:
         """Read the secret, unless what is known is younger than `age_s`; `before` precedes it in a login."""
-        async with self._turn:
+        async with self._lock:
             if self._known and (secret.path is None or trio.current_time() - self._read_at_s < age_s):
                 return
             if secret.path is None:

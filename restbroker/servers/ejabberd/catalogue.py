@@ -20,10 +20,10 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.api import catalogue_file
-from restbroker.servers.ejabberd import command_facts
+from restbroker.servers.ejabberd import command_attributes
 from restbroker.servers.ejabberd.options import Options
 
-_DANGERS: Final = command_facts.dangerous_commands()
+_DANGERS: Final = command_attributes.dangerous_commands()
 API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
 NO_API_VERSION: Final = "Remove ApiVersion from the configuration, or use ejabberd 24.02 or newer."
@@ -185,16 +185,16 @@ def _spec(place: int) -> CommandSpec:
     return CommandSpec(
         name=name,
         arguments=tuple(_arguments(record)),
-        repeat=command_facts.repeat_of(name),
+        repeat=command_attributes.repeat_of(name),
         tags=frozenset(record["tags"])
         | {DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name)},
         result=record["result"],
         api_version=record["api"],
         fills_host=by_user,
         fills_user=by_user,
-        secret_result=command_facts.has_secret_result(name),
-        beyond=command_facts.reaches_beyond(name),
-        timeout_s=command_facts.timeout_of(name),
+        secret_result=command_attributes.has_secret_result(name),
+        beyond=command_attributes.reaches_beyond(name),
+        timeout_s=command_attributes.timeout_of(name),
         since=record.get("since"),
         fields=tuple((part, kind) for part, kind in record.get("fields", ())),
     )
@@ -205,10 +205,10 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
     for name, kind in record["args"]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
-        place = command_facts.host_source_of(record["name"], name)
+        place = command_attributes.host_source_of(record["name"], name)
         # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
         is_list = value_type == "list"
-        secret = command_facts.is_secret_argument(name)
+        secret = command_attributes.is_secret_argument(name)
         yield ArgumentSpec(
             name,
             value_type,
@@ -217,9 +217,9 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
             element=element,
             host_source=place,
             optional=is_list,
-            nonempty=command_facts.must_be_filled(record["name"], name),
+            nonempty=command_attributes.must_be_filled(record["name"], name),
         )
-    if record["name"] == command_facts.MESSAGE:
+    if record["name"] == command_attributes.MESSAGE:
         yield _ID
 
 

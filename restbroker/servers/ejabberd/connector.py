@@ -22,7 +22,7 @@ from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_
 from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
-from restbroker.servers.ejabberd import catalogue, command_facts, stanza
+from restbroker.servers.ejabberd import catalogue, command_attributes, stanza
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.issued_token import NoToken
 from restbroker.servers.ejabberd.options import Options
@@ -101,7 +101,7 @@ class EjabberdConnector:
         When cancelled, only the link knows whether it was sent.
         """
         if stanza.is_for(call):
-            made = guard(partial(stanza.as_stanza, call), self._target.name, command_facts.MESSAGE)
+            made = guard(partial(stanza.as_stanza, call), self._target.name, command_attributes.MESSAGE)
             if isinstance(made, Rejected):
                 return made
             call = made
@@ -146,7 +146,7 @@ class EjabberdConnector:
         way = self._routes.get(endpoint) or self._find(endpoint)
         if way.path_by_jid is not None:
             return None
-        is_message, host = endpoint.partition("/")[0] == command_facts.MESSAGE, self._target.default_host
+        is_message, host = endpoint.partition("/")[0] == command_attributes.MESSAGE, self._target.default_host
 
         body = partial(body_of, host_names=way.host_names, default_host=host)
 

@@ -18,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
-from restbroker.servers.ejabberd import command_facts
+from restbroker.servers.ejabberd import command_attributes
 from restbroker.servers.ejabberd.answer import hosts_in, parse, read, read_for
 from restbroker.transport.message import Response
 
@@ -27,7 +27,7 @@ _STOPPING: Final = "ServerStopping"
 _FORBIDDEN: Final = "CommandForbidden"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it checks anything that could be stopping, or that only a living one makes."""
-_ANSWER_BY_CODE: Final = command_facts.QUESTIONS | command_facts.FAIL_BY_RESULT
+_ANSWER_BY_CODE: Final = command_attributes.QUESTIONS | command_attributes.FAIL_BY_RESULT
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
@@ -199,9 +199,9 @@ def _answers_by_code(endpoint: str, spec: CommandSpec | None) -> bool:
 
 def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: str, body: Json) -> Outcome:
     name, status = _command(call), response.status
-    if name in command_facts.QUESTIONS:
+    if name in command_attributes.QUESTIONS:
         return Delivered(text, body, status, negative=True)
-    if name in command_facts.ALREADY_BY_RESULT and call.maybe_run:
+    if name in command_attributes.ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
     hint = "Check the arguments and ejabberd's log; clients get no reason."
     answer = read_for(call, spec, response, 0.0)
@@ -233,8 +233,8 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
 
 def _was_done(call: Call, answer: Answer) -> bool:
     name = _command(call)
-    pattern = command_facts.ALREADY.get(name)
-    wanted = call.maybe_run or (call.ok_if_exists and name in command_facts.CREATES)
+    pattern = command_attributes.ALREADY.get(name)
+    wanted = call.maybe_run or (call.ok_if_exists and name in command_attributes.CREATES)
     return wanted and pattern is not None and pattern.search(answer.raw_message) is not None
 
 
@@ -249,7 +249,7 @@ def _server_error(call: Call, answer: Answer) -> Outcome:
         return _permanent(answer)
     if answer.raw_message == "internal_error":
         name = _command(call)
-        if name in command_facts.UNTOLD:
+        if name in command_attributes.UNTOLD:
             hint = f"Correct the arguments; `ejabberdctl {name}` on ejabberd's machine says what is wrong with them."
             return answer.reject("Refused", hint)
         # A crash through bad arguments and a busy room's time-out look the same.

@@ -17,7 +17,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.ejabberd.catalogue import api_of, pinned_api
-from restbroker.servers.ejabberd.command_facts import BY_JID
+from restbroker.servers.ejabberd.command_attributes import BY_JID
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.message import Request
 

@@ -14,7 +14,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
-from restbroker.servers.ejabberd.command_facts import MESSAGE, STANZA
+from restbroker.servers.ejabberd.command_attributes import MESSAGE, STANZA
 
 _TAKES: Final = frozenset({"type", "from", "to", "subject", "body", "id"})
 

@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
-from restbroker.servers.mongooseim import command_facts, schema
+from restbroker.servers.mongooseim import command_attributes, schema
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Operation, Schema, Type, type_of
 
-_DANGERS: Final = command_facts.dangerous_commands()
+_DANGERS: Final = command_attributes.dangerous_commands()
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
 _ID: Final = type_of("NonEmptyString")
 _OWN: Final = (
@@ -56,7 +56,7 @@ def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
 
     Only a stanza keeps the `id` of a message, and a domain admin may send none.
     """
-    if operation.name in command_facts.TYPES and login != "domain_admin":
+    if operation.name in command_attributes.TYPES and login != "domain_admin":
         return {**operation.arguments, "id": _ID}
     return operation.arguments
 
@@ -64,7 +64,7 @@ def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
 @lru_cache(maxsize=16)
 def _catalogue(kind: Schema, version: str) -> Catalogue:
     commands = {name: _spec(operation, kind) for name, operation in schema.operations(kind, version).items()}
-    commands[command_facts.DOCUMENTS] = _spec_of_own()
+    commands[command_attributes.DOCUMENTS] = _spec_of_own()
     return Catalogue(version, commands, _DANGERS, is_whole=True, is_dotted=True)
 
 
@@ -74,18 +74,18 @@ def _spec(operation: Operation, login: Schema) -> CommandSpec:
     return CommandSpec(
         name=name,
         arguments=tuple(_arguments(operation, login)),
-        repeat=command_facts.repeat_of(name, is_query=operation.is_query),
+        repeat=command_attributes.repeat_of(name, is_query=operation.is_query),
         tags=frozenset({operation.path[0], kind, *operation.needs}) | _dangerous_commands(name),
         result=operation.returns.text,
-        secret_result=command_facts.has_secret_result(name),
-        beyond=command_facts.reaches_beyond(name),
-        timeout_s=command_facts.timeout_of(name),
+        secret_result=command_attributes.has_secret_result(name),
+        beyond=command_attributes.reaches_beyond(name),
+        timeout_s=command_attributes.timeout_of(name),
         since=operation.since,
     )
 
 
 def _spec_of_own() -> CommandSpec:
-    name = command_facts.DOCUMENTS
+    name = command_attributes.DOCUMENTS
     return CommandSpec(name, _OWN, "unsafe", frozenset({"own"}) | _dangerous_commands(name), beyond=True, since="6.0.0")
 
 
@@ -99,12 +99,12 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
         yield ArgumentSpec(
             name,
             value_type,
-            command_facts.is_secret_argument(name),
+            command_attributes.is_secret_argument(name),
             aliases=("host",) if name == "domain" and kind.required else (),
             element=element,
-            host_source=command_facts.host_source_of(name, kind.name) if name in operation.arguments else None,
+            host_source=command_attributes.host_source_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
-            nonempty=command_facts.must_be_filled(operation.name, name),
+            nonempty=command_attributes.must_be_filled(operation.name, name),
         )
 
 

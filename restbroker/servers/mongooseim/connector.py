@@ -17,7 +17,7 @@ from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.health import Health
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Ports, SentMessages
-from restbroker.servers.mongooseim import catalogue, command_facts, questions, schema
+from restbroker.servers.mongooseim import catalogue, command_attributes, questions, schema
 from restbroker.servers.mongooseim.answer import Result, read
 from restbroker.servers.mongooseim.echo import message_of
 from restbroker.servers.mongooseim.options import Options
@@ -75,7 +75,7 @@ class MongooseimConnector:
         if spec is None:
             return self._unknown_command(call.command.endpoint)
         operation = self._operation(spec.name)
-        if call.maybe_run and spec.name == command_facts.REGISTER and "username" not in call.command.arguments:
+        if call.maybe_run and spec.name == command_attributes.REGISTER and "username" not in call.command.arguments:
             return _NO_SECOND
         request = guard(lambda: build(call, operation, self._target), self._target.name, spec.name)
         if isinstance(request, Rejected):

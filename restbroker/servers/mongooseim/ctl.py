@@ -21,7 +21,7 @@ from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
-from restbroker.servers.mongooseim import command_facts, documents, schema, values
+from restbroker.servers.mongooseim import command_attributes, documents, schema, values
 from restbroker.servers.mongooseim.schema import Schema
 from restbroker.servers.mongooseim.stanza import check_texts
 
@@ -57,7 +57,7 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
     spec = catalogue.commands.get(f"{category}.{given[0]}")
     if spec is None:
         return _refusal(f"Unknown command '{given[0]}'", f"There are: {operations}")
-    if spec.name in command_facts.TYPES:
+    if spec.name in command_attributes.TYPES:
         # The `id` of a message is ours.
         spec = attrs.evolve(spec, arguments=tuple(one for one in spec.arguments if one.name != "id"))
     read = _read_command(spec, given[0], given[1:])
@@ -66,12 +66,12 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
 
 def _convert(catalogue: Catalogue, command: CtlCommand) -> CtlCommand | CtlOutput:
     """Return the command, or the output with the server's error if the server would refuse its values."""
-    kind: Schema = "admin" if command_facts.REGISTER in catalogue.commands else "user"
+    kind: Schema = "admin" if command_attributes.REGISTER in catalogue.commands else "user"
     types = schema.operations(kind, catalogue.version)[command.name].arguments
 
     def check() -> None:
         values.check(command.arguments, types, command.name)
-        if command.name in command_facts.TYPES:
+        if command.name in command_attributes.TYPES:
             check_texts(command.arguments)
 
     return _unless_invalid(command, check)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from restbroker.config.target import Basic, Target
 from restbroker.job.json_types import Json
-from restbroker.servers.mongooseim import command_facts
+from restbroker.servers.mongooseim import command_attributes
 
 Message = tuple[str, str, str]
 """The sender, the receiver and the body."""
@@ -20,13 +20,13 @@ def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message 
 
     `name` is the operation's, `given` its arguments.
     """
-    if name == command_facts.STANZA:
+    if name == command_attributes.STANZA:
         return _in_stanza(given.get("stanza"))
-    if name not in command_facts.MESSAGES:
+    if name not in command_attributes.MESSAGES:
         return None
     # A user's operations send in that user's name.
     sender = given.get("from") or _user(target)
-    receiver, body = given.get(command_facts.MESSAGES[name]), given.get("body")
+    receiver, body = given.get(command_attributes.MESSAGES[name]), given.get("body")
     return _message(sender, receiver, body)
 
 

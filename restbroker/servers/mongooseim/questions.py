@@ -15,7 +15,7 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
-from restbroker.servers.mongooseim import command_facts
+from restbroker.servers.mongooseim import command_attributes
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import CHECK_HOST, CHECK_URL, CRASH
@@ -58,7 +58,7 @@ def health(target: Target, domain: str | None, timeout_s: float) -> Request:
 def user_of(call: Call, name: str) -> str | None:
     """Return the account (user@domain) that a call of the operation `name` is about; None if it names none."""
     given = call.command.arguments
-    if name == command_facts.REMOVE:
+    if name == command_attributes.REMOVE:
         return _text(given.get("user"))
     user = _text(given.get("username"))
     domain = _text(given.get("domain", given.get("host", call.host)))

@@ -14,7 +14,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
-from restbroker.servers.mongooseim import catalogue, command_facts, documents, stanza, values
+from restbroker.servers.mongooseim import catalogue, command_attributes, documents, stanza, values
 from restbroker.servers.mongooseim.document import document
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Operation, Schema, type_of
@@ -35,12 +35,12 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
         body, is_query = _own_document(call)
     else:
         given = arguments_of(call, operation, target.options_as(Options).schema)
-        if "id" in given and operation.name in command_facts.TYPES:
+        if "id" in given and operation.name in command_attributes.TYPES:
             text, given = stanza.document(operation), {"stanza": stanza.stanza_of(operation, given, target)}
         else:
             text = document(operation, tuple(name for name in operation.arguments if name in given))
         body = json_body({"query": text, "variables": given})
-        is_query = command_facts.repeat_of(operation.name, is_query=operation.is_query) == "safe"
+        is_query = command_attributes.repeat_of(operation.name, is_query=operation.is_query) == "safe"
     headers = (*headers_of(target), *call.headers)
     return Request(
         "POST", target.url.path or "/", call.timeout_s, query=(), headers=headers, body=body, repeatable=is_query
@@ -95,8 +95,8 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
     given = call.command.arguments
     for name in given:
         if name not in ("query", "variables"):
-            raise InvalidArguments(f'the command {command_facts.DOCUMENTS} takes "query" and "variables" alone')
-    values.check({"query": given.get("query")}, _OWN, command_facts.DOCUMENTS)
+            raise InvalidArguments(f'the command {command_attributes.DOCUMENTS} takes "query" and "variables" alone')
+    values.check({"query": given.get("query")}, _OWN, command_attributes.DOCUMENTS)
     variables = given.get("variables")
     if not isinstance(variables, dict | None):
         raise InvalidArguments('the argument "variables" is not an object')

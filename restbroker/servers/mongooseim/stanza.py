@@ -12,14 +12,14 @@ from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
-from restbroker.servers.mongooseim import command_facts
+from restbroker.servers.mongooseim import command_attributes
 from restbroker.servers.mongooseim.schema import Operation
 
 
 def document(operation: Operation) -> str:
     """Return the GraphQL document that sends a stanza (the variable `stanza`) and answers as this operation would."""
     category, name = operation.path
-    sent = command_facts.STANZA.partition(".")[2]
+    sent = command_attributes.STANZA.partition(".")[2]
     return f"mutation($stanza:XmlElement){{{category}{{{name}:{sent}(stanza:$stanza){{id}}}}}}"
 
 
@@ -31,7 +31,7 @@ def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -
     check_texts(given)
     sender = given.get("from") or (target.credentials.user if isinstance(target.credentials, Basic) else "")
     ends = {"from": _prepare(str(sender)), "to": _prepare(str(given["to"]))}
-    message = ET.Element("message", {"type": command_facts.TYPES[operation.name], **ends, "id": str(given["id"])})
+    message = ET.Element("message", {"type": command_attributes.TYPES[operation.name], **ends, "id": str(given["id"])})
     for name in ("subject", "body"):
         if name in given:
             ET.SubElement(message, name).text = str(given[name])

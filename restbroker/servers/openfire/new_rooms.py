@@ -66,7 +66,7 @@ def before_sending(outcome: Outcome) -> Outcome:
 
 
 @attrs.define
-class RoomTurns:
+class RoomLocks:
     """Locks by room, so that of this process' jobs only one at a time looks for a room and creates it."""
 
     _busy: set[str] = attrs.field(factory=set)

@@ -19,7 +19,7 @@ from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
 from restbroker.store import logins, sources
-from restbroker.store.logins import LoggedIn, LoginGranted, LoginTurn
+from restbroker.store.logins import LoggedIn, LoginGranted, LoginLock
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import OperatorWarning, SourceOpened
 from restbroker.transport.stream import Frame
@@ -101,7 +101,7 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
     async with reading("ann", "bob") as reader:
         login = logins.read_state(reader.store, "chat", "bob")
         assert isinstance(login, LoggedIn)
-        assert logins.start_logoff(reader.store, "chat", "bob", LoginTurn("job", 60_000), "off") == LoginGranted(
+        assert logins.start_logoff(reader.store, "chat", "bob", LoginLock("job", 60_000), "off") == LoginGranted(
             login.stream
         )
         chat(openfire, "POST", f"/chat/{login.stream}/logoff")
@@ -112,7 +112,7 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
         await trio.sleep(1.5)
         await reader.reads("bob", count=0)
         again = chat(openfire, "POST", "/chat/bob/login")
-        assert logins.take(reader.store, "chat", "bob", LoginTurn("job", 60_000)) == LoginGranted()
+        assert logins.take(reader.store, "chat", "bob", LoginLock("job", 60_000)) == LoginGranted()
         assert logins.put(reader.store, "chat", "bob", "job", again)
         await reader.reads("ann", "bob")
     assert not reader.warnings("OpenfireAway")

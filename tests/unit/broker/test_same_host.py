@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from restbroker.broker.same_host import is_gone, own_facts, this_host
+from restbroker.broker.same_host import is_gone, this_host, this_process
 
 
 def test_a_process_of_this_host_is_gone_if_it_ended_or_its_pid_was_used_again_and_of_others_nothing_is_proved() -> None:
@@ -21,5 +21,5 @@ def test_a_process_of_this_host_is_gone_if_it_ended_or_its_pid_was_used_again_an
         "of another boot": ({"pid": 2**22 - 3, "boot_id": "other"}, False),
         "of another user": ({"pid": 1, "started_at_ticks": 0}, False),
     }
-    found = {name: is_gone(attrs.evolve(own_facts("t"), **facts), this_host()) for name, (facts, _) in rows.items()}
+    found = {name: is_gone(attrs.evolve(this_process("t"), **facts), this_host()) for name, (facts, _) in rows.items()}
     assert found == {name: gone for name, (_, gone) in rows.items()}

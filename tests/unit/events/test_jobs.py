@@ -8,7 +8,7 @@ import attrs
 from restbroker.config.events import EventSource, Filter, Route, Shape
 from restbroker.events.jobs import incoming_event, route_of
 from restbroker.job import redact
-from restbroker.job.event import ServerEvent, mark_of_test, own_mark, text_of_test
+from restbroker.job.event import ServerEvent, mark_of_sent, mark_of_test, text_of_test
 from restbroker.job.json_types import Json
 from restbroker.store.events import IncomingEvent
 
@@ -94,9 +94,9 @@ def test_each_other_event_is_known_again_by_its_job_while_its_push_may_be_repeat
 def test_what_was_sent_is_looked_for_only_where_that_is_asked_for_and_all_is_known() -> None:
     guarded = attrs.evolve(SOURCE, own_s=30.0)
     one = arrived(guarded, EVENT, "j1")
-    assert (one.own_mark, one.own_ms) == (own_mark("a@b", "bot@d", "a secret text"), 30_000)
+    assert (one.sent_mark, one.sent_ms) == (mark_of_sent("a@b", "bot@d", "a secret text"), 30_000)
     for other in (arrived(SOURCE, EVENT, "j1"), arrived(guarded, attrs.evolve(EVENT, body=None), "j1")):
-        assert other.own_mark is None
+        assert other.sent_mark is None
 
 
 def test_a_source_takes_what_it_wants() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.events import Filter
-from restbroker.job.event import EVENT_MEMBERS, ServerEvent, as_json, bare, domain, own_mark
+from restbroker.job.event import EVENT_MEMBERS, ServerEvent, as_json, bare, domain, mark_of_sent
 from tests.support.rows import rows
 
 EVENT = ServerEvent(
@@ -98,10 +98,10 @@ def test_whatever_patterns_and_jids_are_nothing_is_raised(pattern: str, jid: str
 
 
 def test_what_is_sent_is_known_again_though_the_server_drops_resource_and_domain() -> None:
-    mark = own_mark("Bot@a.example", "bob@b.example", "hi")
-    assert own_mark("bot@a.example/phone", "bob", "hi") == mark
-    assert len({mark, own_mark("x@a.example", "bob", "hi"), own_mark("bot@a.example", "x", "hi")}) == 3
-    assert own_mark("bot@a.example", "bob", "Hi") != mark
+    mark = mark_of_sent("Bot@a.example", "bob@b.example", "hi")
+    assert mark_of_sent("bot@a.example/phone", "bob", "hi") == mark
+    assert len({mark, mark_of_sent("x@a.example", "bob", "hi"), mark_of_sent("bot@a.example", "x", "hi")}) == 3
+    assert mark_of_sent("bot@a.example", "bob", "Hi") != mark
 
 
 def test_parts_of_a_jid() -> None:

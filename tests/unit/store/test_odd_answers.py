@@ -42,7 +42,7 @@ from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply
 from restbroker.store.sets import Placement
 
-_TURN: Final = logins.LoginTurn("holder", 1000)
+_TURN: Final = logins.LoginLock("holder", 1000)
 READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: audit.newest(client, 5),
     lambda client: done_jobs.are_done(client, [Fingerprint("q", "a", 60.0)]),

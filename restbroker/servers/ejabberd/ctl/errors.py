@@ -11,13 +11,13 @@ from typing import Final, Literal, TypeAlias
 
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.ctl import CtlOutput, JobReply
-from restbroker.servers.ejabberd import command_facts
+from restbroker.servers.ejabberd import command_attributes
 
 _ATOM: Final = re.compile(r"[a-z][A-Za-z0-9_@]*", re.ASCII)
 _EXTENDED: Final[Mapping[int, str]] = {409: "conflict", 404: "not_exists"}
 _OTHERWISE: Final = "cannot_register"
 """The word of the only other error that has a number of its own (23.01)."""
-_FALSE: Final = frozenset({*command_facts.QUESTIONS})
+_FALSE: Final = frozenset({*command_attributes.QUESTIONS})
 _OF_TEXT: Final[Mapping[str, str]] = {
     "backup": "cannot_backup",
     "dump": "cannot_dump",
@@ -50,7 +50,7 @@ _FORMS: Final[tuple[tuple[Form, tuple[str, ...]], ...]] = (
 _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {words}\n"
 
 
-def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
+def failure_output(name: str, answered: JobReply) -> CtlOutput | None:
     """Return the output and exit code that ejabberdctl has for this failure.
 
     Return None for a refusal that it never gets (of a login, token or proxy).
@@ -65,7 +65,7 @@ def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
             return CtlOutput(f"Error: {kind}: {message}\n", 1)
         case {"message": str(message)}:
             return CtlOutput(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
-        case "internal_error" as words if name not in command_facts.UNTOLD:
+        case "internal_error" as words if name not in command_attributes.UNTOLD:
             return CtlOutput(_UNHANDLED.format(words=words), 1)
         case str(words) if words in ("internal_error", _NO_TEXT):
             # It ran, and its result cannot be made JSON (24.12); or it refused an argument.

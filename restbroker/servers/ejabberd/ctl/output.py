@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.ctl import CtlCommand, CtlOutput, JobReply
 from restbroker.servers.ejabberd.catalogue import api_of
 from restbroker.servers.ejabberd.ctl.arguments import has_versions, unknown_command
-from restbroker.servers.ejabberd.ctl.errors import atom, print_failure
+from restbroker.servers.ejabberd.ctl.errors import atom, failure_output
 
 FAILURE: Final = 1
 """What a command answers that failed and does not say why."""
@@ -44,7 +44,7 @@ def write(catalogue: Catalogue, command: CtlCommand, answered: JobReply) -> CtlO
         # ejabberdctl takes this 1 for a number like any other.
         return CtlOutput(f"{FAILURE}\n")
     if not answered.is_done or _is_no(spec, answered):
-        return print_failure(command.name, answered)
+        return failure_output(command.name, answered)
     if spec.result == "rescode" or answered.status != 200:
         # Another status: done, since an earlier try of this job had done it.
         return CtlOutput()

@@ -27,7 +27,7 @@ from restbroker.servers.openfire.chat.rooms import Rooms
 from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.new_rooms import (
     DEFAULT_SERVICE,
-    RoomTurns,
+    RoomLocks,
     after_failure,
     before_sending,
     existing_room,
@@ -45,11 +45,11 @@ class Creation:
     _target: Target
     _rooms: Rooms
     _now_s: Callable[[], float]
-    _turns: RoomTurns = attrs.field(factory=RoomTurns)
+    _locks: RoomLocks = attrs.field(factory=RoomLocks)
 
     async def do(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         """Create the room unless it exists; return the call's outcome. Raise the same as a connector's `deliver`."""
-        async with self._turns.hold({room_of(request)}):
+        async with self._locks.hold({room_of(request)}):
             there = await self._outcome_unsent(call, request, link)
             if there is not None:
                 return there

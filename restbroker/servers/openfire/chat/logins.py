@@ -28,8 +28,8 @@ from restbroker.store.logins import (
     LoggedOff,
     LoginBusy,
     LoginGranted,
+    LoginLock,
     LoginState,
-    LoginTurn,
     LogoffReason,
 )
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -91,15 +91,15 @@ class SharedLogins:
         """
         name = user_name(user)
         async with self._lock(name):
-            turn = self._new_turn()
+            lock = self._new_lock()
             while True:
                 (known,) = await self._store.read_states([name])
                 stale = known.stream if isinstance(known, LoggedIn) else ""
-                match await self._store.take(name, turn, stale=stale):
+                match await self._store.take(name, lock, stale=stale):
                     case LoginGranted(ends):
-                        return await self._log_in(name, turn, password, totp, ends=(ends,))
-                    case LoginBusy(left_ms):
-                        await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                        return await self._log_in(name, lock, password, totp, ends=(ends,))
+                    case LoginBusy(remaining_ms):
+                        await trio.sleep(min(remaining_ms / 1000, _LOOK_S))
                     case AskingOnly() as asks:
                         await self._require_over(name, asks)
                     case LoggedIn() | LoggedOff():
@@ -125,8 +125,8 @@ class SharedLogins:
             match await self._store.ask(name, claim):
                 case LoginGranted():
                     return AskingOnly(claim)
-                case LoginBusy(left_ms):
-                    await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                case LoginBusy(remaining_ms):
+                    await trio.sleep(min(remaining_ms / 1000, _LOOK_S))
                 case LoggedOff():
                     done = await self._end_login(name, "doubted", self._sessions.log_off)
                     if done is not None and not isinstance(done, LoggedOff) and not done.is_over:
@@ -180,26 +180,26 @@ class SharedLogins:
     async def _end_login(
         self, name: str, how: LogoffReason, send: Callable[[str], Awaitable[Response]]
     ) -> LogoffResult | LoggedOff | None:
-        """End the login in the user's turn, as `log_off` describes; `how` says why it ends.
+        """End the login under the user's lock, as `log_off` describes; `how` says why it ends.
 
         No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
         """
         async with self._lock(name):
-            turn = self._new_turn()
+            lock = self._new_lock()
             while True:
-                match await self._store.start_logoff(name, turn, how):
+                match await self._store.start_logoff(name, lock, how):
                     case LoginGranted(stream):
                         self._streams.pop(name, None)
-                        return await self._end_stream(name, turn, stream, send)
-                    case LoginBusy(left_ms):
-                        await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                        return await self._end_stream(name, lock, stream, send)
+                    case LoginBusy(remaining_ms):
+                        await trio.sleep(min(remaining_ms / 1000, _LOOK_S))
                     case known:
                         # What this process has beside that, Redis lost.
                         self._streams.pop(name, None)
                         return known
 
     async def _end_stream(
-        self, name: str, turn: LoginTurn, stream: str, send: Callable[[str], Awaitable[Response]]
+        self, name: str, lock: LoginLock, stream: str, send: Callable[[str], Awaitable[Response]]
     ) -> LogoffResult:
         is_over = False
         try:
@@ -210,7 +210,7 @@ class SharedLogins:
             with trio.move_on_after(_RELEASE_S, shield=True):
                 if is_over:
                     await self._store.end(name, LoggedIn(stream))
-                await self._store.put(name, turn.holder, "")
+                await self._store.put(name, lock.holder, "")
 
     async def _require_over(self, name: str, asks: AskingOnly) -> None:
         """Return if the question is over, which a restart of the server does not tell. Raise `NoLogin` if it is not."""
@@ -231,9 +231,9 @@ class SharedLogins:
             return await self._take_stream(name, stale, stays_off=stays_off, afresh=afresh)
 
     async def _take_stream(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
-        turn, wait_s = self._new_turn(), _LOOK_S
+        lock, wait_s = self._new_lock(), _LOOK_S
         while True:
-            match await self._store.take(name, turn, stale=stale, stays_off=stays_off):
+            match await self._store.take(name, lock, stale=stale, stays_off=stays_off):
                 case LoggedIn(stream):
                     self._keep(name, stream)
                     return stream
@@ -249,28 +249,28 @@ class SharedLogins:
                             return ""
                         raise
                 case LoginGranted(ends):
-                    return await self._log_in(name, turn, None, None, ends=(ends, stale if afresh else ""))
-                case LoginBusy(left_ms):
-                    await trio.sleep(min(left_ms / 1000, wait_s))
+                    return await self._log_in(name, lock, None, None, ends=(ends, stale if afresh else ""))
+                case LoginBusy(remaining_ms):
+                    await trio.sleep(min(remaining_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case other:
                     assert_never(other)
 
     async def _log_in(
-        self, name: str, turn: LoginTurn, password: str | None, totp: str | None, *, ends: Collection[str]
+        self, name: str, lock: LoginLock, password: str | None, totp: str | None, *, ends: Collection[str]
     ) -> str:
-        """Log the user in within this turn, note the stream in Redis, and return its id.
+        """Log the user in while holding this lock, note the stream in Redis, and return its id.
 
         `ends`: streams that are logged off first if the server gives one of them again. When it fails or is cancelled,
-        the turn is given back, if Redis takes it within a second.
+        the lock is released, if Redis takes it within a second.
         """
-        sessions, unknown = self._sessions, f"? {turn.holder}"
+        sessions, unknown = self._sessions, f"? {lock.holder}"
         stream = unknown  # until it is answered, they may be logged in or not
         try:
             given = await sessions.log_in(name, password, totp)
             if given in ends:
                 # A kick or a lock ended their session, which the plugin does not notice (measured), or a late logoff.
-                await self._store.take(name, attrs.evolve(turn, lease_ms=3 * turn.lease_ms), stale=given)
+                await self._store.take(name, attrs.evolve(lock, lease_ms=3 * lock.lease_ms), stale=given)
                 await sessions.end(name, given)
                 given = await sessions.log_in(name, password, totp)
             stream = given
@@ -283,13 +283,13 @@ class SharedLogins:
         finally:
             if stream in ("", unknown):  # the next one need not wait until the lease ends
                 with trio.move_on_after(_RELEASE_S, shield=True):
-                    await self._store.put(name, turn.holder, stream)
-        await self._store.put(name, turn.holder, stream)
+                    await self._store.put(name, lock.holder, stream)
+        await self._store.put(name, lock.holder, stream)
         self._keep(name, stream)
         return stream
 
-    def _new_turn(self) -> LoginTurn:
-        return LoginTurn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
+    def _new_lock(self) -> LoginLock:
+        return LoginLock(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
 
     @asynccontextmanager
     async def _lock(self, name: str) -> AsyncIterator[None]:

@@ -37,7 +37,7 @@ from restbroker.servers.openfire.chat.outcomes import (
     no_such_room,
 )
 from restbroker.servers.openfire.chat.request import ChatRequest, join_request, named_room, room_of, room_question
-from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
+from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response
 
@@ -141,11 +141,11 @@ class Rooms:
         command, has_joined = job.request.of(stream), False
         for _ in range(_TRIES):
             match await self._claim_room(job, stay, "need" if has_joined else need):
-                case LoginTurn() as turn if job.entry.effect != "speaks":
-                    return _Answer(await self._send_in_turn(job, stay, turn, command))
-                case LoginTurn() as turn:
+                case LoginLock() as lock if job.entry.effect != "speaks":
+                    return _Answer(await self._send_with_lock(job, stay, lock, command))
+                case LoginLock() as lock:
                     join = join_request(job.call, job.request, self._target).of(stream)
-                    response = await self._send_in_turn(job, stay, turn, join)
+                    response = await self._send_with_lock(job, stay, lock, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
                     # Asked once more: others may have had them leave meanwhile, or the room lets no one stay.
@@ -164,25 +164,25 @@ class Rooms:
                     assert_never(other)
         raise _NoRoom(NOT_IN_ROOM)
 
-    async def _claim_room(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginTurn:
-        """Return what is known of the user and the room, or the turn at a join or leave, once no one else has it."""
+    async def _claim_room(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginLock:
+        """Return what is known of the user and the room, or the lock for a join or leave, once no one else has it."""
         wait_s = _LOOK_S
         while True:
             # For the question whether the room is there, and for the join.
-            turn = LoginTurn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
-            match await self._store.take_room(stay, turn, need):
+            lock = LoginLock(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
+            match await self._store.take_room(stay, lock, need):
                 case LoginGranted():
-                    return turn
-                case LoginBusy(left_ms):
-                    await trio.sleep(min(left_ms / 1000, wait_s))
+                    return lock
+                case LoginBusy(remaining_ms):
+                    await trio.sleep(min(remaining_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case state:
                     return state
 
-    async def _send_in_turn(self, job: _Job, stay: RoomMembership, turn: LoginTurn, request: Request) -> Response:
+    async def _send_with_lock(self, job: _Job, stay: RoomMembership, lock: LoginLock, request: Request) -> Response:
         """Send the join or leave, note its result in Redis, and return the answer. Raise `_NoRoom` if there is no room.
 
-        When it is cancelled or fails, the turn is given back, if Redis takes it within a second.
+        When it is cancelled or fails, the lock is released, if Redis takes it within a second.
         """
         try:
             if job.entry.effect != "leaves":
@@ -192,12 +192,12 @@ class Rooms:
         except BaseException:
             # The next one need not wait until the lease ends.
             with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
-                await self._store.put_room(stay, turn.holder, "")
+                await self._store.put_room(stay, lock.holder, "")
             raise
         is_done = 200 <= response.status < 300
         done: State = "out" if job.entry.effect == "leaves" else "in"
         state: State = done if is_done else "out" if response.status == 400 else ""
-        await self._store.put_room(stay, turn.holder, state)
+        await self._store.put_room(stay, lock.holder, state)
         return response
 
     async def _require_room(self, job: _Job) -> None:

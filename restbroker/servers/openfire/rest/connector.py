@@ -16,7 +16,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, 
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.entity_writer import Dialect
-from restbroker.servers.openfire.new_rooms import RoomTurns
+from restbroker.servers.openfire.new_rooms import RoomLocks
 from restbroker.servers.openfire.rest import catalogue, groups, health, rooms
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, classify
@@ -50,7 +50,7 @@ class OpenfireConnector:
     _session: str | None = None
     """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
-    _turns: RoomTurns = attrs.field(factory=RoomTurns)
+    _locks: RoomLocks = attrs.field(factory=RoomLocks)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """Return the command of this name; None if there is none, and a job with it is rejected."""
@@ -124,7 +124,7 @@ class OpenfireConnector:
     async def _create(self, call: Call, entry: Entry, link: Link) -> Outcome:
         """Create those rooms of this call that are not there; return its outcome, also if nothing was sent."""
         each = rooms.each(call)
-        async with self._turns.hold({rooms.key_of(one) for one in each}):
+        async with self._locks.hold({rooms.key_of(one) for one in each}):
             kept, outcome = [], None
             for one in each:
                 outcome = await self._look_for_room(one, link, in_bulk=one is not call)

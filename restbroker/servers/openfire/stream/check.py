@@ -74,8 +74,8 @@ async def _check_source(source: EventSource) -> list[Finding]:
                 raise no_password(user, "the file has no line for this user.")
             await _try(target, user, basic(user, passwords[user]))
             well.append(user)
-        except Problem as trouble:
-            found.append(_of(source, trouble))
+        except Problem as problem:
+            found.append(_of(source, problem))
         except (NotSent, MaybeSent) as error:
             message, hint = f"Source {source.name}: {error.message}", "Start the server, or correct URL."
             return [
@@ -96,10 +96,10 @@ async def _check_source(source: EventSource) -> list[Finding]:
     return found
 
 
-def _of(source: EventSource, trouble: Problem) -> Finding:
-    message = f"Source {source.name}: {trouble.message}"
+def _of(source: EventSource, problem: Problem) -> Finding:
+    message = f"Source {source.name}: {problem.message}"
     return Finding(
-        "problem", AREA, trouble.code, message=message, why=_WHY, hint=trouble.hint, cause=_CAUSES[trouble.code]
+        "problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=_CAUSES[problem.code]
     )
 
 

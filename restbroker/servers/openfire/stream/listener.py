@@ -168,11 +168,11 @@ class Listener:
         while not over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
                 self._note_proven()
-            left_s = self._heard_at_s + self.context.quiet_s - trio.current_time()
-            if left_s <= 0 and not self._is_held_up:
+            remaining_s = self._heard_at_s + self.context.quiet_s - trio.current_time()
+            if remaining_s <= 0 and not self._is_held_up:
                 return
             self._wake = trio.Event()
-            with trio.move_on_after(max(left_s, _LOOK_S) if self._is_proven else _LOOK_S):
+            with trio.move_on_after(max(remaining_s, _LOOK_S) if self._is_proven else _LOOK_S):
                 await self._wake.wait()
 
     async def _read(self, reading: OpenStream) -> None:
@@ -217,7 +217,7 @@ class Listener:
     def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
         try:
             return form.read(frame, self.context.now_s())
-        # Whatever it holds: what somebody sends a user must not end a broker.
+        # Whatever it holds: what someone sends a user must not end a broker.
         except Exception as error:  # noqa: BLE001
             self.context.reporter.report_unreadable(self.user, frame.name, type(error).__name__)
             return None
@@ -232,7 +232,7 @@ class Listener:
             await self._wait_for_lease()
             try:
                 looked_s = self.context.now_s()
-                known = await self._login(stale or doubted, leads_nowhere=bool(stale))
+                known = await self._login(stale or doubted, is_dead_end=bool(stale))
                 doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
@@ -291,10 +291,10 @@ class Listener:
         self.is_asking = False
         return stream
 
-    async def _login(self, stale: str, *, leads_nowhere: bool) -> str | None:
+    async def _login(self, stale: str, *, is_dead_end: bool) -> str | None:
         """Return the id of the user's stream, other than the stale one if the server gives another.
 
-        "": the user needs none; None: the user is logged off. `leads_nowhere`: the server gave no stream for the stale
+        "": the user needs none; None: the user is logged off. `is_dead_end`: the server gave no stream for the stale
         one. Raise `Problem` if the user cannot be logged in now.
         """
         shared = self.context
@@ -303,7 +303,7 @@ class Listener:
                 self.state.login = await self._read_state()
                 return ""
             known = await shared.logins.stream_for_reader(
-                self.user, stale, afresh=leads_nowhere and stale != self._afresh
+                self.user, stale, afresh=is_dead_end and stale != self._afresh
             )
         except NoLogin as error:
             raise login_problem(self.user, error) from None
@@ -313,7 +313,7 @@ class Listener:
         # With its number, unless something else is noted by now.
         login = None if known is None else LoggedIn(known)
         self.state.login = noted if noted == login else login
-        self._afresh = (known or "") if leads_nowhere else self._afresh
+        self._afresh = (known or "") if is_dead_end else self._afresh
         return known
 
     async def _ask(self, known: str) -> EventStream | None:

@@ -132,11 +132,11 @@ class ProblemReporter:
         if self.states is not None:
             self.states.end(user)
 
-    def report_problem(self, user: str, trouble: Problem) -> None:
+    def report_problem(self, user: str, problem: Problem) -> None:
         """Report this problem of this user, unless it was reported already."""
-        if trouble.code != "OpenfireLarge":
-            self._keep(user, trouble)
-        match trouble.code:
+        if problem.code != "OpenfireLarge":
+            self._keep(user, problem)
+        match problem.code:
             case "OpenfireAway":
                 # A server that stops ends the streams of all.
                 if self._away:
@@ -147,12 +147,12 @@ class ProblemReporter:
                     return
                 self._jammed = True
             case "OpenfireDenied":
-                if self._denied.get(user) == trouble.message:
+                if self._denied.get(user) == problem.message:
                     return
-                self._denied[user] = trouble.message
+                self._denied[user] = problem.message
             case _:
                 pass
-        self.report(OperatorWarning(trouble.code, f"Source {self.source}: {trouble.message}", trouble.hint))
+        self.report(OperatorWarning(problem.code, f"Source {self.source}: {problem.message}", problem.hint))
 
     def report_unreadable(self, user: str, name: str, error: str) -> None:
         """Report that an event is lost since reading it fails. `name`: its frame's; `error`: the exception's type."""

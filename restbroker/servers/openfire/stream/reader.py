@@ -98,8 +98,10 @@ class StreamReader:
             late = self._note_states(found, asked_s + settings.lease_s, nursery)
             if late:
                 await self.leases.end(late)
-            left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, LeaseTaken)]
-            await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, _WATCH_S if left_s else math.inf))
+            remaining_s = [
+                lease.remaining_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, LeaseTaken)
+            ]
+            await trio.sleep(min(settings.lease_s / _RENEWALS, *remaining_s, _WATCH_S if remaining_s else math.inf))
 
     async def _watch_logins(self) -> None:
         """Tell the listeners of changed logins, forever; while Redis is away, it waits.

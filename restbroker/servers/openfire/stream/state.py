@@ -47,27 +47,27 @@ class StreamState:
         broken, self._broken = self._broken, None
         return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
 
-    def note_break(self, heard_s: float, why: str = "the stream ended") -> None:
-        """Note that the stream is left or over, and that its last event was sent after `heard_s`.
+    def note_break(self, last_event_s: float, why: str = "the stream ended") -> None:
+        """Note that the stream is left or over, and that its last event was sent after `last_event_s`.
 
         Only the first break counts until `take_gap` is called.
         """
         why = "the login ended, by a job or in Openfire" if self.is_outdated else why
         if self._broken is None:
-            self._broken = (heard_s, why)
+            self._broken = (last_event_s, why)
 
-    def note_replacement(self, login: LoginState, heard_s: float, *, is_over: bool, is_taken: bool) -> None:
+    def note_replacement(self, login: LoginState, last_event_s: float, *, is_over: bool, is_taken: bool) -> None:
         """Note that another stream is open in the place of one that was quiet.
 
-        `login`: the login that the quiet one was opened under; `heard_s`: its last event was sent after this;
+        `login`: the login that the quiet one was opened under; `last_event_s`: its last event was sent after this;
         `is_over`: it has ended; `is_taken`: another process says that it had opened a stream. If the quiet one had no
         login, as an asker's, only `is_taken` counts: nothing is sent to users who ask nothing.
         """
         if is_taken:
-            self.note_break(heard_s, "another process had opened a stream of theirs")
+            self.note_break(last_event_s, "another process had opened a stream of theirs")
         elif isinstance(login, LoggedIn) and (is_over or self.login != login):
             self.is_outdated = self.login != login
-            self.note_break(heard_s)
+            self.note_break(last_event_s)
 
     def note_logoff(self, looked_s: float, known: LoginState) -> Gap | None:
         """Note that `known` shows the user logged off at `looked_s`; return the gap of a missed login, or None.

@@ -146,13 +146,13 @@ class FakeRosters:
         self._allow()
         return [self.stored.get(user, {}) for user in users]
 
-    async def claim(self, users: Sequence[str], pace: RefreshDelay) -> Claim:
-        assert pace in (RefreshDelay(200, 1000), RefreshDelay(0, 0))
+    async def claim(self, users: Sequence[str], delay: RefreshDelay) -> Claim:
+        assert delay in (RefreshDelay(200, 1000), RefreshDelay(0, 0))
         self._allow()
         self.claimed.append(tuple(users))
         self.while_asked()
         await trio.sleep(0.001)
-        longest_s = math.inf if pace.debounce_ms else BUSY_S
+        longest_s = math.inf if delay.debounce_ms else BUSY_S
         waits = {user: self.waits.pop(user) for user in users if user in self.waits and self.waits[user] <= longest_s}
         return Claim(f"claim {len(self.claimed)}", tuple(user for user in users if user not in waits), waits)
 

@@ -1,4 +1,4 @@
-"""Facts about ejabberd's commands that it does not tell: which are repeatable, secret, slow or dangerous, and where.
+"""Attributes of commands that ejabberd does not report: which are repeatable, secret, slow or dangerous, and where.
 
 Used by the catalogue and by `outcomes`. Always holds: a command that is named nowhere here counts as unsafe to repeat.
 "Measured" means tried on 23.01 and 24.12; the names are those of 23.01 to 26.07.

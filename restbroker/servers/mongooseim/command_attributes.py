@@ -1,6 +1,6 @@
-"""What MongooseIM's schema does not say of operations: which are repeatable, slow, secret or dangerous, and where.
+"""Attributes of operations beyond MongooseIM's schema: which are repeatable, slow, secret or dangerous, and where.
 
-Used by the catalogue and by the judge. Always holds: an operation that is named nowhere here counts as unsafe to
+Used by the catalogue and by `outcomes`. Always holds: an operation that is named nowhere here counts as unsafe to
 repeat, except for queries, which only ask. The codes were measured on 6.8, except where "read" says that they were read
 in the source; which operations have the same effect when repeated was read in the source.
 """

@@ -11,14 +11,14 @@ import attrs
 
 from restbroker.config.events import Events
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.job.event import own_mark
+from restbroker.job.event import mark_of_sent
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import OperatorWarning, Report
 
 
 @attrs.define(eq=False)
-class OwnEvents:
+class SentMessagesInRedis:
     """The record of sent messages. `window_s`: for how many seconds each is kept.
 
     `open_connection` makes a connection with a short time-out.
@@ -33,7 +33,7 @@ class OwnEvents:
         """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
         if self._connection is None:
             self._connection = self.open_connection()
-        mark, window_ms = own_mark(sender, receiver, body), max(1, round(self.window_s * 1000))
+        mark, window_ms = mark_of_sent(sender, receiver, body), max(1, round(self.window_s * 1000))
         try:
             await self._connection.call(store.remember, mark, window_ms)
         except (StoreUnavailable, StoreRefused) as error:
@@ -47,7 +47,9 @@ class OwnEvents:
             self._connection = None
 
 
-def own_of(events: Events | None, open_connection: Callable[[], Connection], report: Report) -> OwnEvents | None:
+def sent_messages_of(
+    events: Events | None, open_connection: Callable[[], Connection], report: Report
+) -> SentMessagesInRedis | None:
     """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
     windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
-    return OwnEvents(max(windows_s), open_connection, report) if windows_s else None
+    return SentMessagesInRedis(max(windows_s), open_connection, report) if windows_s else None

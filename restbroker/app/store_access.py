@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
 _TIMEOUT_S = 1.0
 
 
-def own_redis(config: Config) -> tuple[list[Service], "Callable[[], Connection]"]:
+def store_access(config: Config) -> tuple[list[Service], "Callable[[], Connection]"]:
     """Return the services that find the master, if there are sentinels, and a function that makes a connection.
 
     The connection has a short time-out.
