@@ -5,22 +5,20 @@ the command line has a mistake in it.
 """
 
 import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import attrs
 import typer
 
+from restbroker.cli.enqueue_wait import AnswerWait, print_answer, require_report
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
-from restbroker.console.exits import Exit, no
+from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AnswerOption,
@@ -35,19 +33,14 @@ from restbroker.console.options import (
 )
 from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s, local
-from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.job import claims
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
-from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, pause_of, push, wait
-from restbroker.store.client import Client
+from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, pause_of, push
 
 app = typer.Typer(add_completion=False)
-
-QueueAndTarget = tuple[str, str]
-"""A queue, and the name of its target."""
 
 CommandWord = Annotated[
     str,
@@ -109,12 +102,6 @@ AgainOption = Annotated[
 
 _OF_EACH_ROW = "-"
 """Stands for the keys of a file's rows."""
-_ANSWER_S = 2.0
-"""How many seconds behind its expiry a job's answer may come, or say that it expired."""
-_DEAD: Final = frozenset({"rejected", "failed", "uncertain", "cancelled"})
-"""Outcomes after which a job of this command is in the dead set: it never has `"dead": false`."""
-_PATIENCE_S = 2.0
-"""How many seconds to print nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 
 
 @app.command()
@@ -267,7 +254,7 @@ def enqueue(
             lock = attrs.evolve(lasting, name=claims.lock_name(place.name, token.name, lasting.key))
         return order(command, values, goes_to, token, lock=lock)
 
-    _push(settings, (goes_to, place.name), make, timeout_s=wait_s, fail_if_queued=fail_if_queued, as_json=json)
+    _push(settings, goes_to, place.name, make, timeout_s=wait_s, fail_if_queued=fail_if_queued, as_json=json)
 
 
 def _require_one_job(options: Mapping[str, object]) -> None:
@@ -311,14 +298,15 @@ def _rate(text: str | None) -> float | None:
 
 def _push(
     settings: Config,
-    place: QueueAndTarget,
+    queue: str,
+    target: str,
     make: Callable[[ServingProcess | None], JobRequest],
     *,
     timeout_s: float,
     fail_if_queued: bool,
     as_json: bool,
 ) -> None:
-    jid, (queue, _) = os.urandom(12).hex(), place
+    jid = os.urandom(12).hex()
     with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
         try:
@@ -331,12 +319,12 @@ def _push(
             output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
         elif found.quiet:
             output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
-        if order.at_s is None and (paused := pause_of(client, *place)) is not None:
+        if order.at_s is None and (paused := pause_of(client, queue, target)) is not None:
             output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
         other = push(client, order, jid, pushed_at_s := time.time())
         if other is not None:
             _print_queued(order, other, fail_if_queued=fail_if_queued, as_json=as_json)
-        with _require_report(jid):
+        with require_report(jid):
             if not order.wants_reply:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
                 return
@@ -345,11 +333,17 @@ def _push(
             expires_at_s = None if order.expire_s is None else due_s + order.expire_s
             if due_s - pushed_at_s >= timeout_s:
                 output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
-            waiting = _AnswerWait(
-                client=client, settings=settings, place=place, jid=jid, expires_at_s=expires_at_s, as_json=as_json
+            waiting = AnswerWait(
+                client=client,
+                settings=settings,
+                queue=queue,
+                target=target,
+                jid=jid,
+                expires_at_s=expires_at_s,
+                as_json=as_json,
             )
             details = waiting.answer(timeout_s, is_explained=told)
-            _print_answer(jid, details, as_json=as_json)
+            print_answer(jid, details, as_json=as_json)
 
 
 def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
@@ -361,134 +355,6 @@ def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json:
     output.as_json({"jid": jid, "outcome": "queued before"}) if as_json else output.data(jid)
     code = Exit.WAITING if order.wants_reply else Exit.OK
     raise typer.Exit(Exit.PARTLY if fail_if_queued else code)
-
-
-@contextmanager
-def _require_report(jid: str) -> Iterator[None]:
-    """Make sure that the person learns in the block that the job was pushed, even if stdout cannot be written.
-
-    Seeing only a full disk, they would push it again. End the command with 6 then.
-    """
-    try:
-        with output.require_written():
-            yield
-    except OutputLost as error:
-        output.say(f"The job {jid} was queued, do not push it again. {error.message}")
-        raise typer.Exit(Exit.WAITING) from None
-
-
-@attrs.frozen(kw_only=True)
-class _AnswerWait:
-    """The wait for one pushed job. `expires_at_s`: when it expires (epoch seconds); None: no --expire was given."""
-
-    client: Client
-    settings: Config
-    place: QueueAndTarget
-    jid: str
-    expires_at_s: float | None
-    as_json: bool
-
-    def answer(self, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json]:
-        """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
-
-        `is_explained`: it was said that the server gets no jobs.
-        """
-        queue, _ = self.place
-        if self.expires_at_s is not None:
-            timeout_s = min(timeout_s, max(0.0, self.expires_at_s - time.time()) + _ANSWER_S)
-        try:
-            details = _wait(self.client, queue, self.jid, timeout_s, is_explained=is_explained)
-            if details is not None:
-                return details
-            then = self._state()
-        except KeyboardInterrupt:
-            output.say(f"The job {self.jid} was queued and goes on. `restbroker explain {self.jid}` says where it is.")
-            raise typer.Exit(128 + signal.SIGINT) from None
-        except (StoreUnavailable, StoreRefused) as error:
-            # Anyone who saw this error only would push the job again.
-            output.say(
-                f"The job {self.jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}"
-            )
-            self._print_queued({"code": "NoAnswer", "message": error.message, "cure": error.hint})
-            raise typer.Exit(Exit.WAITING) from None
-        output.say(
-            f"The job {self.jid} is not done after {duration_text(timeout_s)}: {then}.\n"
-            f"`restbroker explain {self.jid}` says more."
-        )
-        self._print_queued(None)
-        raise typer.Exit(Exit.WAITING)
-
-    def _state(self) -> str:
-        """Return what is true of the job now, as the second half of a sentence. Raise `StoreUnavailable`."""
-        # Of no use to the commands that get their answer: they start sooner without it.
-        from restbroker.cli import unanswered
-
-        if self.expires_at_s is not None and time.time() >= self.expires_at_s:
-            return unanswered.look_up(self.client, self.settings, self.jid, is_expired=True)
-        queue, _ = self.place
-        found, paused = find_process_if_known(self.client, queue), pause_of(self.client, *self.place)
-        once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
-        if paused is not None:
-            once = f" once the {paused.what} {paused.name} is resumed"
-        then = unanswered.look_up(self.client, self.settings, self.jid, once)
-        return then if self.expires_at_s is None else f"{then}, unless it expires before, at {local(self.expires_at_s)}"
-
-    def _print_queued(self, error: Json) -> None:
-        if self.as_json:
-            told: dict[str, Json] = {"jid": self.jid, "outcome": "queued"}
-            output.as_json(told if error is None else told | {"error": error})
-
-
-def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json] | None:
-    """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        remaining_s = max(deadline_s - time.monotonic(), 0.0)
-        details = wait(client, jid, remaining_s if is_explained else min(remaining_s, _PATIENCE_S))
-        if details is not None:
-            return details
-        found = None if is_explained else find_process_if_known(client, queue)
-        if found is not None and found.hindrance is not None:
-            output.say(f"The server gets no jobs now: {found.hindrance}")
-            is_explained = True
-        if time.monotonic() >= deadline_s:
-            return None
-
-
-def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
-    """Print the answer, or everything that is known of it, and end with its exit code."""
-    error = details.get("error")
-    if as_json:
-        output.as_json(details)
-    elif error is None:
-        output.data(_plain(details))
-        if details.get("outcome") == "negative" and sys.stdout.isatty():
-            output.say("note: The server's answer is no.")
-    if str(details.get("note")).startswith("already done"):
-        output.say("note: it was done before; this counts as done.")
-    code = error.get("code") if isinstance(error, Mapping) else None
-    if isinstance(error, Mapping):
-        parts = (f"{code}: {error.get('message')}", error.get("cure"))
-        output.say("\n".join(str(part) for part in parts if part))
-    outcome = details.get("outcome")
-    if outcome in _DEAD:
-        output.say(f"The job {jid} is dead. `restbroker explain {jid}` says what you can do.")
-    if outcome == "delivered":
-        raise typer.Exit(Exit.OK)
-    raise typer.Exit(no(str(outcome), str(code)))
-
-
-def _plain(details: Mapping[str, Json]) -> str:
-    """Return the answer as a script wants it: a number or a string alone, anything else as the server sent it.
-
-    A number or string is also taken out of the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`).
-    """
-    answer = details.get("answer")
-    if isinstance(answer, Mapping) and len(answer) == 1:
-        (answer,) = answer.values()
-    if isinstance(answer, str | int | float) and not isinstance(answer, bool):
-        return str(answer)
-    return str(details.get("text"))
 
 
 def _retry(text: str) -> bool | int:
