@@ -208,7 +208,7 @@ class Generation:
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(upkeep, self.health, report, frozenset(specs)).run)
             intake.start_soon(
-                Reaper(upkeep, self.health, report, host, own_identities=self.identities, specs=specs).run
+                Reaper(upkeep, self.health, report, host, our_identities=self.identities, specs=specs).run
             )
             intake.start_soon(Pauses(upkeep, self.health, report).run)
             intake.start_soon(Rewrite(upkeep, self.health, report, self._name).run)

@@ -47,7 +47,7 @@ class Observation:
 
 @attrs.define(eq=False)
 class Reaper:
-    """The reaper of one process. It never reaps `own_identities`, which the process changes as generations come and go.
+    """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
     """
@@ -56,7 +56,7 @@ class Reaper:
     health: StoreHealth
     report: Report
     host: Host
-    own_identities: Collection[str]
+    our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
     _seen: dict[str, Observation] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
@@ -99,7 +99,7 @@ class Reaper:
     async def _dead(self, live: Mapping[str, int], healthy_s: float) -> dict[str, int]:
         dead: dict[str, int] = {}
         for identity, counter in live.items():
-            if identity in self.own_identities:
+            if identity in self.our_identities:
                 continue
             known = self._seen.get(identity)
             if known is None:
