@@ -141,7 +141,7 @@ def test_each_refused_login_is_told_what_to_try_and_no_command_line_shows_the_pa
 def test_the_password_that_is_refused_is_named_by_its_key_or_its_file() -> None:
     def why(password: Secret) -> str:
         credentials = Basic("bob@h", password)
-        return classify_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.why
+        return classify_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.why or ""
 
     assert "the password (RestPass) is wrong" in why(Secret("hush"))
     assert "the password in /etc/env.password is wrong" in why(Secret(path=Path("/etc/env.password")))
