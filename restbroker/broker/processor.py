@@ -9,16 +9,17 @@
    counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept. What was begun is finished.
 3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
    fresh lease, and, if its connector says so, for its time. It stays reserved; for its slot and its time it waits
-   without a worker (`slots.py`, `delayed.py`), and is deferred if too many wait for the slot. Waiting uses up no try,
-   but a job that stays unsent three times while others are answered is deferred, which does.
+   without a worker (`slots.py`, `delayed.py`). If too many wait for the slot, it is deferred, and no try is used up. If
+   it stays unsent three times while others are answered, it is deferred too, and that is a try.
 4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
    **Marked**, if its command must run at most once: Redis notes that it is about to be sent. The mark stays until the
-   job is settled, also if it goes back to 3: a crash then makes it dead, though nothing was sent.
+   job is settled: a crash then makes it dead, though nothing may have been sent. So if its target is down by then, it
+   waits in its queue, unmarked, and not in 3.
 5. **Sent.** In the instant before the first byte leaves, the link checks once more that the job is ours, the breaker
    admits it and the lease is fresh (`link.py`). From then on it may have run.
 6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
    server that refuses the broker itself, goes back to 3. So does a job of which a part is done; if it must run at most
-   once, it is `Uncertain` instead.
+   once, it is `Uncertain` instead. What is refused with 403, or three times, is dead if a probe is let in.
 7. **Judged.** The outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
    (`settler.py`). A time-out after the first byte is `Uncertain`: dead if the command must run at most once, retried if
    it is safe to repeat, else retried `UncertainRetries` times and then dead. A time-out before the first byte is
@@ -27,9 +28,9 @@
    (`acker.py`); until Redis confirms that, the job stays reserved, also through an outage.
 9. **Acknowledged.** It is released and reported.
 
-Always holds: a job leaves a worker with a settlement, for the acker, or is in exactly one of these: its slot, the
-delayed jobs, reserved until the pool's stop, released since it is not ours any more. So no step can lose a job; only
-one that says `"dead": false` is gone where others are dead.
+Always holds: a job leaves a worker with a settlement, for the acker; or it waits in its slot or among the delayed jobs;
+or the pool stops, and it stays reserved for `recovery.py`; or it is not ours any more, and is released. So no step can
+lose a job. Only what says `"dead": false` is gone where others are dead, and what expired or is a duplicate.
 
 A job can run twice if it was sent and not answered (a crash before 8, a time-out, a stop that cuts it off) and is
 repeated by the rule in 7; never if it is marked.
@@ -39,7 +40,7 @@ answered, and is then cut off. When the workers have ended, `recovery.py` settle
 requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe to repeat, else
 treated as a time-out.
 
-A person who cancels a job ends the scope of its worker between 2 and 7, and it becomes dead.
+A person who cancels a job ends the scope of its worker, if it has one, between 2 and 7, and it becomes dead.
 """
 
 import random
@@ -74,7 +75,7 @@ from restbroker.broker.slots import Slot, Slots
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.job import NotAJob
+from restbroker.job.job import Job, NotAJob
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
@@ -278,12 +279,9 @@ class Processor:
             return
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
-        # Where nothing has to be waited for, the link checks all else.
-        may_start = partial is not None or (
-            not (job.in_slot or self.redis_checks.has_rate) and self.breaker.try_enter()
-        )
-        while may_start or await self._wait_until_ready(job):
-            may_start = False
+        begun = partial is not None or self._enter_at_once(job)
+        while begun or await self._wait_until_ready(job):
+            begun = False
             try:
                 outcome, took_s = await self._send(job, call, spec, partial)
             except NotYet as why:
@@ -301,9 +299,7 @@ class Processor:
             if isinstance(outcome, Denied | Unsent):
                 misses = misses or _Misses(answers)
                 outcome = await self._after_miss(outcome, misses)
-            if outcome is not None:
-                # 7. Judged
-                self.settler.settle(job, admitted.payload, spec, outcome, took_s)
+            if self._settle(job, admitted.payload, spec, outcome, took_s):
                 return
             if job.effected:
                 call = attrs.evolve(call, maybe_run=True)
@@ -311,6 +307,10 @@ class Processor:
             self.settler.expire(job, admitted.payload)
 
     # 3. Waiting
+    def _enter_at_once(self, job: JobInProgress) -> bool:
+        """Enter the breaker if nothing has to be waited for, and tell whether it did; the link checks all else."""
+        return not (job.in_slot or self.redis_checks.has_rate) and self.breaker.try_enter()
+
     async def _wait_until_ready(self, job: JobInProgress) -> bool:
         """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
 
@@ -404,6 +404,27 @@ class Processor:
             () if traceparent is None else (("traceparent", traceparent),),
             payload.identity,
         )
+
+    # 7. Judged
+    def _settle(
+        self,
+        job: JobInProgress,
+        payload: Job,
+        spec: CommandSpec | None,
+        outcome: Delivered | Rejected | Deferred | Uncertain | None,
+        took_s: float,
+    ) -> bool:
+        """Give the job the settlement for its outcome; return False if there is none, since it was not sent.
+
+        If it is marked and its target is down, it is requeued: while it waited here, a crash would make it dead as one
+        that may have run.
+        """
+        is_down = not self.breaker.admits and not self.breaker.stopped
+        if outcome is not None:
+            self.settler.settle(job, payload, spec, outcome, took_s)
+        elif is_down and job.at_most_once and not job.is_uncertain and job.ticket in self.reservations.jobs:
+            self.settler.requeue(job)
+        return job.settlement is not None
 
     # Back to 3, or not
     def _note_unsent(

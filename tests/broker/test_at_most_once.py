@@ -2,8 +2,10 @@
 
 import attrs
 
+from restbroker.job.reason import Reason
 from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, OperatorWarning
+from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok, refuse
 
@@ -45,6 +47,19 @@ async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_
         await harness.until(lambda: len(harness.target.calls) >= 2, "it is tried again")
     assert harness.size("queue:rest") == 1
     assert harness.client.command("KEYS", "restbroker:sent:*") == []
+
+
+async def test_a_job_that_was_not_sent_waits_in_its_queue_unmarked_while_its_target_is_down(harness: Harness) -> None:
+    async def trip(_request: Request) -> Response:
+        harness.status.pools[0].breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        raise NotSent("Refused.")
+
+    harness.at_most_once, harness.target.answer = ("once",), trip
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.target.calls, "it is taken up")
+        await harness.until(lambda: harness.size("queue:rest") == 1, "it is back")
+        assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
 
 async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmarked_one_runs(harness: Harness) -> None:
