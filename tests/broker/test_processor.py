@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.job_in_progress import JobInProgress
@@ -21,6 +22,7 @@ from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarn
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, Held, hand_to_resume
+from tests.broker.conftest import FINE, Harness, hand_to_resume, refuse
 
 
 def pool_of(harness: Harness) -> WorkerPool:
@@ -323,3 +325,36 @@ async def test_a_bug_over_a_job_that_is_cut_off_at_a_stop_costs_no_other_job_its
 def raise_bug(*_: object, **__: object) -> None:
     """Stand for a bug of the settler."""
     raise ZeroDivisionError
+async def test_a_job_that_could_not_be_sent_waits_however_well_the_target_answers_its_probe(harness: Harness) -> None:
+    harness.target.answers = deque([refuse] * 4)
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it ends")
+    assert [(event.outcome, event.attempt) for event in harness.of(JobFinished)] == [("delivered", 1)]
+    assert harness.target.probes == 1
+
+
+async def test_a_job_that_a_server_denies_while_it_comes_up_is_delivered_once_it_is_up(
+    harness: Harness, hurry: MockClock
+) -> None:
+    async def denied(call: Call, link: Link) -> Outcome:
+        await link.send(Request("POST", "/", call.timeout_s))
+        if trio.current_time() < up_at_s:
+            return Denied(Reason("NotLetIn", "401", status=401))
+        return Delivered("0", 0, 200)
+
+    harness.target.way = denied
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        up_at_s = trio.current_time() + 1.4
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it ends")
+    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+
+
+async def test_jobs_in_a_slot_take_and_free_no_place_beside_it(harness: Harness) -> None:
+    harness.slots = {"on*": 1}
+    async with harness.broker():
+        harness.push("once", count=3)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
+        assert pool_of(harness).breaker.capacity == harness.concurrency
