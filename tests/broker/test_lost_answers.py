@@ -1,13 +1,16 @@
 """Answers of Redis that never arrive: what was done all the same is found again, and done once."""
 
 import re
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from restbroker.broker import settler
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -283,4 +286,26 @@ async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_the
         held.let.set()
         harness.push("safe")
         await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
+    assert list(heartbeats.maybe_run(harness.client).values()) == [1]
+
+
+async def test_jobs_of_the_same_bytes_that_two_processes_park_in_the_same_instant_are_both_parked(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time()
+    monkeypatch.setattr(settler, "time", SimpleNamespace(time=lambda: now_s))
+    for count in (1, 2):
+        harness.push(args=["safe", {}, "wrong"])
+        async with harness.broker():
+            await harness.until(lambda: harness.size("dead") == count, "it is parked")  # noqa: B023 - awaited here
+
+
+async def test_a_stop_before_a_recovered_job_was_sent_leaves_the_count_of_its_runs(harness: Harness) -> None:
+    harness.push("create")
+    harness.crashed()
+    harness.target.connected = trio.sleep_forever
+    harness.shutdown_timeout_s = 0.1
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "it waits for a connection")
+    assert [entry["jid"] for entry in harness.entries("queue:rest")] == ["jid-create-0"]
     assert list(heartbeats.maybe_run(harness.client).values()) == [1]
