@@ -1,6 +1,6 @@
 """The breaker: an outage is a wait with a probe a second or two, and one line at each end of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import pytest
@@ -123,14 +123,26 @@ async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testi
     breaker = made([])
     results: list[bool] = []
 
-    async def waiter() -> None:
-        results.append(await breaker.wait_to_admit())
+    async def waiter(wait: Callable[[], Awaitable[bool]]) -> None:
+        results.append(await wait())
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(waiter)
-        await trio.testing.wait_all_tasks_blocked()
-        breaker.stop()
-    assert results == [False]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiter, breaker.wait_to_admit)
+            nursery.start_soon(waiter, breaker.enter)
+            await trio.testing.wait_all_tasks_blocked()
+            breaker.stop()
+    assert results == [False, False]
+
+
+async def test_what_trips_it_beside_a_probe_is_probed_a_second_later_and_not_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    breaker = made([])
+    breaker.note_probe(FINE)
+    await trio.sleep(60)
+    breaker.trip(Reason("TargetUnreachable", "refused"))
+    assert breaker.probe_in_s(0.0) == 1
 
 
 async def test_answers_that_are_about_jobs_alone_never_close_it() -> None:
