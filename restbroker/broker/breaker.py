@@ -285,8 +285,6 @@ class Breaker:
     def probe_in_s(self, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
         now_s = trio.current_time()
-        if self.is_untried:
-            return 0.0
         if self.denied is not None:
             return max(0.0, self._probed_at_s + _DENIED_WAIT_S * (0.8 + 0.4 * jitter) - now_s)
         return self.rules.probe_due_s(now_s, jitter)
@@ -323,7 +321,6 @@ class Breaker:
     def _trip(self, reason: Reason) -> None:
         if self._reason is None:
             self._tripped_at_s = trio.current_time()
-            self._is_reported = False
         self._reason = reason
         if not self._is_reported:
             self._is_reported = True

@@ -489,7 +489,7 @@ class Processor:
     def _settle_cancelled(self, worker: Worker) -> None:
         """Settle the job that a person cancelled as dead, unless it was settled or went away in the last moment."""
         job = worker.cancelled
-        if job is None or job is not worker.job or job.settlement is not None:
+        if job is None or job.settlement is not None:
             return
         if job.payload is not None and job.ticket in self.reservations.jobs:
             try:

@@ -86,7 +86,7 @@ class TripRules:
     _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
     _relapses: int = attrs.field(default=0, init=False)
     _reset_at_s: float = attrs.field(default=float("-inf"), init=False)
-    _last_try_s: float = attrs.field(default=0.0, init=False)
+    _last_try_s: float = attrs.field(default=float("-inf"), init=False)
     _not_before_s: float = attrs.field(default=0.0, init=False)
 
     @property
