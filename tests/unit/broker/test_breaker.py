@@ -385,6 +385,13 @@ async def test_places_that_come_free_together_are_all_taken_though_one_task_wait
 
     breaker.call_when_free(start_held)
     assert breaker.try_enter()
+async def test_who_gives_up_waiting_takes_no_place_and_leaves_a_free_one_to_the_fast_path(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    breaker = Breaker("t", lambda _event: None, concurrency=1)
+    breaker.note_probe(FINE)
+    freed: list[int] = []
+    breaker.call_when_free(lambda: freed.append(breaker.capacity))
     assert breaker.try_enter()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(breaker.enter)
@@ -393,3 +400,17 @@ async def test_places_that_come_free_together_are_all_taken_though_one_task_wait
         for _ in range(2):
             breaker.wake_waiting()
     assert sent == ["plain"]
+        nursery.cancel_scope.cancel()
+        breaker.leave()
+    assert (breaker.waiting, breaker.capacity, freed) == (0, 1, [1])
+
+
+async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_only_unwell() -> None:
+    events: list[Event] = []
+    breaker = made(events)
+    breaker.note_probe(FINE)
+    breaker.trip(Reason("TargetUnreachable", "refused"))
+    breaker.note_probe(DENIED)
+    assert [event.denied for event in events if isinstance(event, TargetDown)] == [False, True]
+    breaker.note_probe(Probe(ok=False, denied=False, version=None, detail="500"))
+    assert breaker.denied is None
