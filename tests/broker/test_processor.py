@@ -3,7 +3,6 @@
 import gc
 import time
 from collections import deque
-from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -21,8 +20,7 @@ from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, Held, hand_to_resume
-from tests.broker.conftest import FINE, Harness, hand_to_resume, refuse
+from tests.broker.conftest import FINE, Harness, Held, hand_to_resume, refuse
 
 
 def pool_of(harness: Harness) -> WorkerPool:
@@ -36,10 +34,6 @@ def lose(harness: Harness) -> None:
     harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
 
 
-def alive(but: Collection[JobInProgress] = ()) -> list[JobInProgress]:
-    """The jobs in memory but those: of other tests some may be, with the traceback of an error that is a parameter."""
-    gc.collect()
-    return [found for found in gc.get_objects() if isinstance(found, JobInProgress) and found not in but]
 def alive() -> list[str]:
     """Those jobs in memory that say "kept": an exception that is another test's parameter keeps its jobs for ever."""
     gc.collect()
@@ -48,13 +42,12 @@ def alive() -> list[str]:
 
 
 async def test_an_idle_broker_keeps_no_job_in_memory(harness: Harness) -> None:
-    before = alive()
     async with harness.broker():
         harness.push(count=10, kept=True)
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are done")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
         await harness.until(lambda: pool_of(harness).ready.idle_workers == harness.concurrency, "all workers wait")
-        assert alive(before) == []
+        assert alive() == []
 
 
 @pytest.mark.parametrize("way", ["marked", "claimed"])
@@ -247,7 +240,7 @@ async def test_under_at_most_once_a_command_that_ends_with_a_question_is_deliver
 
 
 async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) -> None:
-    harness.target.connected, before = trio.sleep_forever, alive()
+    harness.target.connected = trio.sleep_forever
     async with harness.broker():
         harness.push(kept=True)
         await harness.until(lambda: harness.target.calls, "it waits for a connection")
@@ -255,7 +248,7 @@ async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) 
         assert [pool.cancel(job) for job in pool.reservations.jobs.values()] == [True]
         await harness.until(lambda: not pool.reservations.jobs, "it is settled")
         await harness.until(lambda: pool.ready.idle_workers == harness.concurrency, "all workers wait")
-        assert alive(before) == []
+        assert alive() == []
 
 
 async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_hears_of_it(harness: Harness) -> None:
@@ -340,6 +333,8 @@ async def test_a_bug_over_a_job_that_is_cut_off_at_a_stop_costs_no_other_job_its
 def raise_bug(*_: object, **__: object) -> None:
     """Stand for a bug of the settler."""
     raise ZeroDivisionError
+
+
 async def test_a_job_that_could_not_be_sent_waits_however_well_the_target_answers_its_probe(harness: Harness) -> None:
     harness.target.answers = deque([refuse] * 4)
     async with harness.broker():

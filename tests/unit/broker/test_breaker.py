@@ -385,6 +385,16 @@ async def test_places_that_come_free_together_are_all_taken_though_one_task_wait
 
     breaker.call_when_free(start_held)
     assert breaker.try_enter()
+    assert breaker.try_enter()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(breaker.enter)
+        await trio.testing.wait_all_tasks_blocked()
+        breaker.note_delivered("c", 2)
+        for _ in range(2):
+            breaker.wake_waiting()
+    assert sent == ["plain"]
+
+
 async def test_who_gives_up_waiting_takes_no_place_and_leaves_a_free_one_to_the_fast_path(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -396,10 +406,6 @@ async def test_who_gives_up_waiting_takes_no_place_and_leaves_a_free_one_to_the_
     async with trio.open_nursery() as nursery:
         nursery.start_soon(breaker.enter)
         await trio.testing.wait_all_tasks_blocked()
-        breaker.note_delivered("c", 2)
-        for _ in range(2):
-            breaker.wake_waiting()
-    assert sent == ["plain"]
         nursery.cancel_scope.cancel()
         breaker.leave()
     assert (breaker.waiting, breaker.capacity, freed) == (0, 1, [1])
