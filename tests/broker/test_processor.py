@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.settler import Settler
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.command import Call
@@ -367,4 +368,19 @@ async def test_jobs_in_a_slot_take_and_free_no_place_beside_it(harness: Harness)
     async with harness.broker():
         harness.push("once", count=3)
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
+        assert pool_of(harness).breaker.capacity == harness.concurrency
+
+
+async def test_a_job_in_a_slot_without_a_share_of_the_rate_asks_again_and_frees_no_place_beside_the_slot(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def share(_checks: RedisChecks, _job: JobInProgress) -> float:
+        return shares.popleft()
+
+    harness.slots, shares = {"on*": 1}, deque([0.01, 0.0])
+    monkeypatch.setattr(RedisChecks, "share_in_s", share)
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+        assert not shares
         assert pool_of(harness).breaker.capacity == harness.concurrency
