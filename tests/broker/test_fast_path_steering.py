@@ -196,3 +196,19 @@ async def test_what_was_sent_and_then_not_gone_on_with_is_uncertain_whatever_the
     (event,) = (event for event in serving.finished() if event.jid == "dropped")
     assert event.outcome == "uncertain"
     assert [name_of(request) for request in serving.server.requests].count("dropped") == 1
+
+
+async def test_a_job_whose_expiry_comes_after_it_was_sent_is_settled_by_its_answer(paths: Paths) -> None:
+    warm = jobs(10 * _CONCURRENCY)
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        before, expires_at_s = serving.fast_jobs(), time.time() + 1
+        late = json.loads(job("late", Mood(written(500, ""), then="held")))
+        serving.push([json.dumps({**late, "expiry": expires_at_s}).encode()])
+        await all_sent(serving, len(warm) + 1)
+        await until_async(lambda: time.time() > expires_at_s, "it expires")
+        serving.server.let.set()
+        await serving.until_ended(len(warm) + 1)
+        serving.control.stop.set()
+    assert before > 0
+    assert [(event.outcome, event.status) for event in serving.finished()[-1:]] == [("expired", 500)]
