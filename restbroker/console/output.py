@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
@@ -55,7 +55,13 @@ def pieces(texts: Iterable[str]) -> None:
 
 
 def say(text: str) -> None:
-    """Print a message for people on stderr, never a part of the data; if that fails, only the exit code is left."""
+    """Print a message for people on stderr, never a part of the data; if that fails, only the exit code is left.
+
+    What was printed before comes first, also where both go into one file or pipe.
+    """
+    # Whoever cannot write to stdout hears of it at the next piece of data, or at the end.
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
     try:
         _write(sys.stderr, printable(text))
     except OSError:

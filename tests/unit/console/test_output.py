@@ -56,6 +56,17 @@ def test_text_that_the_locale_cannot_show_becomes_an_escape(monkeypatch: pytest.
     assert raw.getvalue() == b"\\xe4 \\ud800\n"
 
 
+def test_data_comes_before_the_message_after_it_where_both_go_into_one_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, write_through=True))
+    output.data("data")
+    output.say("message")
+    output.data("more")
+    output.say("end")
+    assert raw.getvalue() == b"data\nmessage\nmore\nend\n"
+
+
 def test_each_error_has_its_exit_code() -> None:
     rows: list[tuple[RestbrokerError, Exit]] = [
         (ConfigError("x"), Exit.USAGE),
