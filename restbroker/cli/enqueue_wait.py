@@ -102,6 +102,8 @@ class AnswerWait:
         once = (
             "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {self.queue}"
         )
+        if found is not None and not found.quiet and found.hindrance is not None:
+            once = " once its target gets jobs again"
         if paused is not None:
             once = f" once the {paused.what} {paused.name} is resumed"
         then = unanswered.look_up(self.client, self.settings, self.jid, once)

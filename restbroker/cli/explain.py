@@ -38,6 +38,8 @@ _HINTS: Final[dict[Kind, str]] = {
 }
 _UNREADABLE: Final = "BadArguments"
 """The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""
+_DONE_BEFORE: Final = "AlreadyExists"
+"""The code of a job that wanted what is there already: a retry fails again, and most are only to be dropped."""
 _EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
@@ -117,6 +119,8 @@ def _where(place: Location, timeline: Timeline) -> str:
             return f"It waits in the queue {place.name}: {before}."
         case "in progress":
             since = "" if place.since_s is None else f" since {local(place.since_s)}"
+            if place.hindrance is not None:
+                return f"It waits for its target, in the process {place.name}{since}."
             return f"The process {place.name} has it in progress{since}."
         case "retry":
             return f"It waits for its next try at {local(entry.at_s)}."
@@ -149,20 +153,31 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
         yield f"No target of this configuration serves its queue {queue}: add --foreign-queues to push it there anyway."
+    yield from _next_steps(place, timeline, queues)
+
+
+def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
+    """Yield what a person can do with the job."""
+    code, is_dead = place.entry.error_class, place.kind == "dead"
+    drop = f"To drop it: restbroker dead delete {timeline.jid}"
     hint = _HINTS.get(place.kind)
     # What has ended since would run twice.
-    if place.kind == "dead" and place.entry.error_class in NEVER_EDITED:
+    if is_dead and code in NEVER_EDITED:
         yield (
             "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "
             "a valid token."
         )
-    elif place.kind == "dead" and place.entry.error_class == _UNREADABLE:
+    elif is_dead and code == _UNREADABLE:
         yield f"It can only be deleted: restbroker dead delete {timeline.jid}. Push it again in the form above."
+    elif is_dead and code == _DONE_BEFORE:
+        yield drop
     elif hint is not None and not (place.kind == "copy" and timeline.ends):
         yield hint.format(jid=timeline.jid)
-    if place.kind in _EDITS and queue in queues and place.entry.error_class not in {*NEVER_EDITED, _UNREADABLE}:
+    if place.kind in _EDITS and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
         verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"
+    if is_dead and code not in {_UNREADABLE, _DONE_BEFORE}:
+        yield drop
 
 
 def _as_json(timeline: Timeline) -> dict[str, Json]:

@@ -48,6 +48,8 @@ def state_text(timeline: Timeline, once: str = "", *, is_expired: bool = False) 
     match place.kind:
         case "queue":
             return f"it is still queued and will be tried{once}"
+        case "in progress" if place.hindrance is not None:
+            return f"it {'' if failed is None else f'{failed} and '}waits for its target, which gets no jobs now"
         case "in progress":
             return f"it is in progress{'' if failed is None else f' again; it {failed}'}"
         case "retry" | "schedule" if failed is not None:

@@ -340,10 +340,13 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     shapeless = shell("explain", "j9").stderr
     assert "It can only be deleted: restbroker dead delete j9. " in shapeless
     assert "retry" not in shapeless
+    put(store, "dead", NOW_S, "j8", error_class="AlreadyExists")
+    assert shell("explain", "j8").stderr.splitlines()[0] == "To drop it: restbroker dead delete j8"
     told = shell("explain", "j1")
     assert told.returncode == 0
     assert told.stdout.startswith("where\tIt died at ")
     assert "restbroker dead retry j1" in told.stderr
+    assert told.stderr.endswith("To drop it: restbroker dead delete j1\n")
     assert "hush-hush" not in told.stdout
     shell("dead", "retry", "j1")
     shown = json.loads(shell("explain", "j1", "--json").stdout)
