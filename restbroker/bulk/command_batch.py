@@ -105,7 +105,7 @@ class Batch:
         )
         require_valid(makers, self.options, self.table)
         state, known = self._begin()
-        self.state, self.record = state, known
+        self.state, self.record, pushed_before = state, known, known.pushed
         if known.row or state.is_complete:
             self._print_start(state, known)
         wanted = known.notes.get("wait") == "1"
@@ -131,6 +131,7 @@ class Batch:
             failed=known.failed,
             uncertain=known.uncertain,
             queued_before=known.queued_before,
+            pushed_before=pushed_before,
         )
 
     def _begin(self) -> tuple[State, bulk.BatchRecord]:
@@ -165,7 +166,7 @@ class Batch:
     def _print_start(self, state: State, known: bulk.BatchRecord) -> None:
         before = f"{rows_text(known.pushed)} were pushed before (batch {state.batch})"
         if known.notes.get("complete") == "1":
-            output.say(f"{before}, which is all of them. --again pushes them again.")
+            output.say(f"{before}, which is all that could be pushed. --again pushes them again.")
         else:
             output.say(f"{before}; continuing after row {known.row}.")
 

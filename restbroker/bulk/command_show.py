@@ -204,7 +204,8 @@ class Summary:
     """How a batch ended. `pushed`: how many rows were pushed, also by earlier starts. `done` None: it did not wait.
 
     `failed` and `uncertain`: code → how many rows were not done, and how many may have been. `queued_before`: how many
-    were not pushed, since another job of their key was queued already.
+    were not pushed, since another job of their key was queued already. `pushed_before`: how many of the pushed ones
+    earlier starts had pushed.
     """
 
     batch: str
@@ -217,6 +218,7 @@ class Summary:
     uncertain: Mapping[str, int] = attrs.field(factory=dict)
     dry_run: bool = False
     queued_before: int = 0
+    pushed_before: int = 0
 
     @property
     def pending(self) -> int:
@@ -251,7 +253,9 @@ class Summary:
             output.as_json(told)
             return
         verb = "good" if self.dry_run else "pushed"
-        rows = [("rows", self.rows), (verb, self.pushed), ("rejected", self.rejected)]
+        rows = [("rows", self.rows), (verb, self.pushed)]
+        rows += [("pushed before", self.pushed_before)] if self.pushed_before else []
+        rows += [("rejected", self.rejected)]
         rows += [("queued before", self.queued_before)] if self.queued_before else []
         if self.done is not None:
             rows.append(("done", self.done))

@@ -73,6 +73,8 @@ def find(
 def _print_summary(found: SearchResult) -> None:
     looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _largest(found.looked_at)) or "nothing"
     output.say(f"{output.jobs(found.jobs)} found. Looked at {looked_at}.")
+    if found.looked_at.get("finished jobs"):
+        output.say("note: of finished jobs only id, command and code are kept, no arguments.")
     for refused in found.refused:
         output.say(f"note: {refused}")
     for where in found.unseen[:_MOST_LINES]:

@@ -67,6 +67,7 @@ def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
         "RestQueue": "rest",
         "ResponseQueue": "rest_replies",
         "Token": token,
+        "History": "24h",
         "Concurrency": 20,
         "RequestTimeout": "10s",
         "ShutdownTimeout": "25s",

@@ -169,7 +169,10 @@ def fit_arguments(
     if not specs:
         if not any_command:
             of = f"{signatures.kind} {' and '.join(signatures.by_version)}"
-            output.say(f"note: {signatures.command} is not in the catalogue of {of}; it is passed on as it is.")
+            output.say(
+                f"note: restbroker knows no command {signatures.command} of {of}: it is passed on as it is, and the "
+                "job dies if the server has none either."
+            )
         return None, typed.values
     reasons = {version: _reason(spec, typed.values, default_host) for version, spec in specs.items()}
     version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])

@@ -144,10 +144,10 @@ def _refuse_dangerous(grant: Grant, endpoint: str, dangerous: Mapping[str, froze
         where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
         return Reason(
             "DangerousCommand",
-            f"{segment}{where} controls the server itself ({', '.join(sorted(words))}), and the token "
+            f"{segment}{where} controls the server itself (tagged {', '.join(sorted(words))}), and the token "
             f'"{grant.name}" does not allow that.',
-            f'If jobs should do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never '
-            "includes it.",
+            f'If jobs should do that, give them a token in Tokens with "{DANGEROUS}{segment}" in its Allow '
+            '(`restbroker token new` shows the form); "*" never includes it.',
         )
     return None
 

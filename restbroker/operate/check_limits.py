@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
+from restbroker.config.tokens import Token
 from restbroker.job.auth import reaches
 from restbroker.job.command import DANGEROUS
 from restbroker.operate import pauses
@@ -16,6 +17,8 @@ from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, Pause, paused_targets
 from restbroker.store.sets import size
 
+EXAMPLE_TOKEN = "a-long-random-text"  # noqa: S105  everyone's
+_LEAST_TOKEN = 16
 RUBY_DEAD_LIMIT = 9_999
 """How many jobs Ruby's Sidekiq leaves in the dead set (`dead_max_jobs` 10,000; versions 5 to 8)."""
 
@@ -32,6 +35,7 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 why="Every job that carries it dies.",
                 hint=f"Correct the names in Tokens.{token.name}, or remove the token.",
             )
+        yield from _weak(token)
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
         if words:
             yield Finding(
@@ -44,6 +48,20 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 " commands allow.",
                 hint=f"If this is not intended, remove them from Tokens.{token.name}.Allow.",
             )
+
+
+def _weak(token: Token) -> Iterator[Finding]:
+    name = "Token" if token.flat else f"Tokens.{token.name}"
+    texts = [text for secret in token.secrets for text in secret.texts()]
+    if EXAMPLE_TOKEN in texts:
+        message = f"The secret of {name} is README's example, which everyone knows."
+    elif any(len(text) < _LEAST_TOKEN for text in texts):
+        message = f"The secret of {name} has fewer than {_LEAST_TOKEN} characters, so it can be guessed."
+    else:
+        return
+    why = "Anyone who has the token and can write to Redis can have the server run what it allows."
+    hint = "Make one, for the brokers and the producers: restbroker token new"
+    yield Finding("warning", "config", "WeakToken", message=message, why=why, hint=hint)
 
 
 def check_limits(target: Target) -> Iterator[Finding]:

@@ -25,6 +25,10 @@ CONFIG: Final = Table(
             "no target's queue fits both `Targets` and `Queues` of a token",
             "correct the names, or remove the token",
         ),
+        "WeakToken": Row(
+            "a token is README's example, which everyone knows, or has fewer than 16 characters",
+            "make one with `restbroker token new`, for the brokers and the producers",
+        ),
         "DangerousAllowed": Row(
             "a token may control the server itself",
             "nothing if intended; else remove `dangerous:…` from its `Allow`",
@@ -356,18 +360,29 @@ TARGET: Final = Table(
             "`ApiVersion` is set, but the server is older than 24.02 and would refuse every job: none is taken",
             "remove `ApiVersion`, or upgrade ejabberd to 24.02",
         ),
-        "UnknownHost, NoDomain, HostsHidden": Row(
-            "`JabberDomain` and the server's virtual hosts",
-            "set `JabberDomain` to one of the server's hosts, which it names",
+        "UnknownHost": Row(
+            "the server has no virtual host of the name `JabberDomain`",
+            "set `JabberDomain` to one of the server's hosts, which it names, or add the host to the server",
+        ),
+        "NoDomain": Row(
+            "no `JabberDomain` (in `Targets`: `Domain`): each job must name its host",
+            "set it to one of the server's hosts, which it names, or have each job name its `host`",
+        ),
+        "HostsHidden": Row(
+            "the login may not list the server's hosts, so `JabberDomain` was not checked",
+            "allow the login `registered_vhosts` with the printed lines, or leave it so",
         ),
         "SlowLogin": Row(
             "each request spends more than 4 ms on the login: passwords are stored as SCRAM. Says whether "
             "the server can issue tokens, and what is missing",
             "use tokens (`RestAuth`), or store this account's password in plain",
         ),
-        "NoToken, TokenForbidden": Row(
-            "`RestAuth` asks for tokens, but ejabberd issues none, or they may do less than the login. A "
-            "warning with `auto`, which continues with Basic",
+        "NoToken": Row(
+            "`RestAuth` asks for tokens, but ejabberd issues none. A warning with `auto`, which continues with Basic",
+            "do what it prints, or set `RestAuth` to `basic`",
+        ),
+        "TokenForbidden": Row(
+            "`RestAuth` asks for tokens, but they may do less than the login",
             "add the printed lines to `ejabberd.yml`, or set `RestAuth` to `basic`",
         ),
     },

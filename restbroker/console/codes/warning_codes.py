@@ -115,8 +115,8 @@ WARNINGS: Final = Table(
         ),
         "NoToken, TokenRefused, TokenForbidden": Row(
             "with `RestAuth` `auto`, commands use the password, which may cost ejabberd fifty times as "
-            "much: it issues no token, refuses its own, or they lack the account's rights. Logged again "
-            "when the cause changes or returns",
+            "much: it issues no token (`NoToken`), refuses its own (`TokenRefused`), or they lack the account's rights "
+            "(`TokenForbidden`). Logged again when the cause changes or returns",
             "`restbroker check` has the lines for `ejabberd.yml` "
             "([ejabberd.md](servers/ejabberd.md#basic-address-or-bearer))",
         ),

@@ -193,9 +193,9 @@ def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
 
 @rows(("grant", "endpoint", "arguments", "words"), [
     (token(("send_*",)), "register", {}, ("register", 'Add "register"')),
-    (token(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
-    (token(), "v1/stop", {}, ("stop (in v1/stop) controls", 'add "dangerous:stop"')),
-    (token(), "check_account/Stop", {}, ("Stop (in check_account/Stop) controls", 'add "dangerous:Stop"')),
+    (token(), "backup", {"file": "/x"}, ("backup", "database, files", '"dangerous:backup"')),
+    (token(), "v1/stop", {}, ("stop (in v1/stop) controls", '"dangerous:stop"')),
+    (token(), "check_account/Stop", {}, ("Stop (in check_account/Stop) controls", '"dangerous:Stop"')),
     (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
     (ONE, "status", {}, ("status", "all of them", "without Hosts")),
     (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),

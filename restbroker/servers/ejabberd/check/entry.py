@@ -109,8 +109,9 @@ def _login_refused(target: Target, says: str) -> Entry:
         path = login.password.path
         password = "the password (RestPass)" if path is None else f"the password in {without_logins(str(path))}"
         why = f"The account does not exist on that server, or {password} is wrong."
-        # curl asks for the password: no command line shows it.
-        way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
-        hint = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
+        user, _, host = login.user.rpartition("@")
+        asked = shlex.join(["ejabberdctl", "check_account", user, host])
+        hint = f"On the server, `{asked}` ends with 0 if the account exists: then correct {password}, or set another "
+        hint += "one with `ejabberdctl change_password`. Otherwise make the account with `ejabberdctl register`."
     message = f"ejabberd does not accept the login ({says})."
     return Entry(Finding("problem", target.name, "LoginRefused", message=message, why=why, hint=hint, cause="refused"))
