@@ -184,7 +184,7 @@ def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     done = shell(*waiting[:-1])
     assert (done.returncode, done.stdout) == (
         7,
-        "rows\t4\npushed\t3\nrejected\t1\ndone\t2\nAlreadyExists\t1\n",
+        "rows\t4\npushed\t3\npushed before\t3\nrejected\t1\ndone\t2\nAlreadyExists\t1\n",
     )
     # A person retried the job that had failed.
     put_answers(store, found["batch"], [(3, "")])
