@@ -421,7 +421,7 @@ class Processor:
         """
         is_down = not self.breaker.admits and not self.breaker.stopped
         if outcome is not None:
-            self.settler.settle(job, payload, spec, outcome, took_s)
+            self.settler.settle(job, payload, spec, outcome, duration_s=took_s)
         elif is_down and job.at_most_once and not job.is_uncertain and job.ticket in self.reservations.jobs:
             self.settler.requeue(job)
         return job.settlement is not None

@@ -58,7 +58,7 @@ def test_help_is_printed_by_each_command(name: str) -> None:
 
 def test_a_command_line_that_cannot_be_used_ends_with_2_and_says_what_is_meant() -> None:
     rows: list[tuple[str, str]] = [
-        ("enqeue", "'enqueue'"),
+        ("enqeue", "Did you mean enqueue"),
         ("dead list --limit x", "--limit"),
         ("completion tcsh", "'bash'"),
         ("stats --nonsense", "--nonsense"),

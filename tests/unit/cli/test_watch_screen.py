@@ -122,7 +122,7 @@ def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row() -> None:
         seen = figures(lanes=[lane(**fields)])
         assert said(seen) == []
         (row,) = [line for line in shown(seen, width=120) if line.startswith("ejabberd ")]
-        assert any(word in row for word in ("RateLimit", "MaxInFlight", "no more than 7", "quiet"))
+        assert any(word in row for word in ("RateLimit", "MaxInFlight", "at most 7", "quiet"))
 
 
 def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
