@@ -197,7 +197,7 @@ def test_the_shell_makes_an_account_and_sends_a_message(place: Place) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["server/stop"], 4, 'add "dangerous:server.stop" to the token\'s Allow'),
+        (["server/stop"], 4, 'with "dangerous:server.stop" in its Allow'),
         (["account.registerUsr"], 2, "did you mean account.registerUser"),
     ],
 )
