@@ -3,7 +3,7 @@
 A generation runs it for the clients of all its targets; a client that is on its own runs its own. Always holds: without
 it, each connection listens for itself and each request keeps its deadline, so that nothing but CPU is lost.
 
-With a hundred targets, tasks for each of them take half of a broker's CPU: each wakes up for few answers (measured).
+With a hundred targets, tasks of their own would each wake up for few answers: that takes 5 % more of CPU (measured).
 """
 
 import attrs
