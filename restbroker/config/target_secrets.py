@@ -20,13 +20,14 @@ T = TypeVar("T", str, str | None)
 
 def spellings_of(secrets: Iterable[Secret]) -> hiding.Spellings:
     """Return all spellings in which these secrets may occur in a text."""
-    return spellings_of_texts(chain.from_iterable(secret.texts() for secret in secrets))
+    return spellings_of_texts(chain.from_iterable([secret.texts() for secret in secrets]))
 
 
 def spellings_of_texts(texts: Iterable[str]) -> hiding.Spellings:
     """Return all spellings in which these secrets of the configuration may occur in a text."""
     # Each for itself: together a ticket of many kilobytes would be too many characters.
-    return frozenset[Spelling]().union(*map(_spellings_of, texts))
+    each = [_spellings_of(text) for text in set(texts)]
+    return each[0] if len(each) == 1 else frozenset[Spelling]().union(*each)
 
 
 def remove_secrets(text: T, target: Target) -> T:

@@ -53,7 +53,7 @@ def decode(line: str, base: int = 8) -> tuple[str, EscapeSpans]:
 def forms(text: str) -> Iterator[str]:
     """Yield the text, then the text with its escapes decoded, up to four levels deep; a long text only as it is."""
     yield text
-    if len(text) <= MOST_CHARACTERS:
+    if len(text) <= MOST_CHARACTERS and _ESCAPED.search(text):
         octal = list(_read(text, 8))
         yield from octal
         if any(map(_NUMBER.search, (text, *octal))):

@@ -154,9 +154,8 @@ def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = fro
 
     `pairs` are names and values. `also`: more names that are secret, in lower case.
     """
-    named = ((name.lower(), value) for name, value in pairs)
-    logins = (_login(value) for name, value in named if name in also or is_secret(name))
-    return frozenset[Spelling]().union(*logins)
+    logins = [_login(value) for name, value in pairs if is_secret(name) or name.lower() in also]
+    return logins[0] if len(logins) == 1 else frozenset[Spelling]().union(*logins)
 
 
 def mask_secrets(message: str, known: Spellings, rounds: int = MOST_ROUNDS) -> str:
@@ -182,7 +181,8 @@ def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide
     The spellings of `secrets` are made once; `known` are spellings that exist already. With very many texts and
     secrets, the last texts are masked as a whole.
     """
-    hidden = _mask_patterns(known | spellings_of(secrets))
+    sought = frozenset(secrets)
+    hidden = _mask_patterns(known | spellings_of(sought) if sought else known)
     shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)
     looks = 0
 

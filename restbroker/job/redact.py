@@ -31,6 +31,7 @@ _MOST_KEPT = 1000
 """Of names with more characters in all it is not cached which of them are secret."""
 _HOST, _USER = ("host",), ("user",)
 """Arguments that some commands take although they do not list them."""
+_FINDER, _QUICK_FINDER = Finder(reads_escapes=True), Finder(reads_escapes=False)
 _EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
 """Values that are no secret, under any name."""
 
@@ -316,7 +317,7 @@ def mask_by_names(
             pass
         case _:
             return None
-    finder = Finder(reads_escapes=True)
+    finder = _FINDER
     found = _Collection(finder, spec)
     found.collect_arguments(args)
     shown = _View(finder, spec, show_bodies).args(args, _keep_text)
@@ -370,8 +371,8 @@ def _finder(value: Json | Mapping[str, Json]) -> Finder:
     for text in _texts(value, with_names=True):
         size += len(text)
         if size > MOST_CHARACTERS:
-            return Finder(reads_escapes=False)
-    return Finder(reads_escapes=True)
+            return _QUICK_FINDER
+    return _FINDER
 
 
 def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Iterator[str]:
@@ -420,7 +421,7 @@ def _names_of(
     finder: Finder, spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
 ) -> _Names:
     names = tuple(values)
-    empty = frozenset(name for name, value in values.items() if value in _EMPTY)
+    empty = frozenset([name for name, value in values.items() if value in _EMPTY])
     is_kept = sum(map(len, names)) <= _MOST_KEPT
     return (_select_names if is_kept else _select_names.__wrapped__)(finder, spec, names, also, empty)
 

@@ -72,8 +72,9 @@ def ladder(answer: Answer, rungs: Ladder) -> Outcome:
 
 def apply(rung: Rung, answer: Answer) -> Outcome:
     """Return the outcome that a rung makes of an answer of any status."""
-    location = answer.masked_text.address() or "elsewhere"
-    message = rung.message.format(says=answer.sentence, status=answer.status, location=location)
+    # To mask the location takes as long as to mask the body, and few answers have one.
+    location = answer.masked_text.address() if "{location}" in rung.message else ""
+    message = rung.message.format(says=answer.sentence, status=answer.status, location=location or "elsewhere")
     match rung.fate:
         case "rejected":
             return answer.reject(rung.code, rung.hint, message)
