@@ -81,9 +81,9 @@ class Generation:
         """
         async with self._opened:
             pools = [self._pool(target) for target in self.plan.targets]
-            upkeep = self._open()
+            connection = self._open()
             try:
-                return await self._serve(pools, upkeep) if await self._register(pools, upkeep) else StopResult()
+                return await self._serve(pools, connection) if await self._register(pools, connection) else StopResult()
             finally:
                 self.identities.difference_update(pool.identity.name for pool in pools)
 
@@ -115,7 +115,7 @@ class Generation:
         if not (self.replaced.is_set() and isinstance(event, TargetDown | TargetUp)):
             self.plan.report(event)
 
-    async def _register(self, pools: Sequence[WorkerPool], upkeep: Connection) -> bool:
+    async def _register(self, pools: Sequence[WorkerPool], connection: Connection) -> bool:
         """Register all pools' identities; return False if this generation is to end before Redis answers.
 
         Raise `StoreRefused` if Redis is too old.
@@ -124,10 +124,10 @@ class Generation:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
             nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
-            await self.health.call_until_up(upkeep, require_supported)
+            await self.health.call_until_up(connection, require_supported)
             # The first job that fails is due by Redis' clock, too.
             asked_at_s = time.time()
-            self.health.note_clock(await self.health.call_until_up(upkeep, time_s), asked_at_s, time.time())
+            self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s, time.time())
             for pool in pools:
                 await pool.register()
                 self.identities.add(pool.identity.name)
@@ -135,7 +135,7 @@ class Generation:
             nursery.cancel_scope.cancel()
         return registered
 
-    async def _serve(self, pools: Sequence[WorkerPool], upkeep: Connection) -> StopResult:
+    async def _serve(self, pools: Sequence[WorkerPool], connection: Connection) -> StopResult:
         members = [Member(pool.identity, pool.plan.tokens, partial(self.plan.snapshot, pool)) for pool in pools]
         async with trio.open_nursery() as keep:
             keep.start_soon(self._keep_alive, Heartbeat(members, self._open(), self.health, self._lease))
@@ -143,7 +143,7 @@ class Generation:
             keep.start_soon(self._watch_stop, pools)
             keep.start_soon(cancel_on, self.replaced, self._intake_scope)
             try:
-                await self._work(pools, upkeep)
+                await self._work(pools, connection)
             except BaseException:
                 self._lost = True
                 raise
@@ -158,20 +158,20 @@ class Generation:
             await nursery.start(heartbeat.run)
             self._confirmed.set()
 
-    async def _work(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
+    async def _work(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         with self._commit_scope:
             async with trio.open_nursery() as commit:
                 for pool in pools:
                     commit.start_soon(pool.acker.run)
                 try:
                     with self._work_scope:
-                        await self._deliver(pools, upkeep)
+                        await self._deliver(pools, connection)
                 finally:
                     for pool in pools:
                         pool.acker.close()
                     bound(self._commit_scope, self._end_s())
 
-    async def _deliver(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
+    async def _deliver(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         async with trio.open_nursery() as connectors:
             await connectors.start(self.plan.upkeep.run)
             for pool in pools:
@@ -183,7 +183,7 @@ class Generation:
                 async with self.intake:
                     with self._intake_scope:
                         if not self.replaced.is_set():
-                            await self._take_in(pools, upkeep)
+                            await self._take_in(pools, connection)
                     for pool in pools:
                         pool.stop()
                 for pool in pools:
@@ -199,19 +199,19 @@ class Generation:
             # Other pools may have long to go, and the next generation could do these jobs meanwhile.
             beside.start_soon(partial(pool.recovery.requeue, workers_gone=True))
 
-    async def _take_in(self, pools: Sequence[WorkerPool], upkeep: Connection) -> None:
+    async def _take_in(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         report, host = self.plan.report, same_host.this_host()
         async with trio.open_nursery() as intake:
             for pool in pools:
                 intake.start_soon(pool.prober.run)
                 intake.start_soon(pool.poller.run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
-            intake.start_soon(Scheduler(upkeep, self.health, report, frozenset(specs)).run)
+            intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
             intake.start_soon(
-                Reaper(upkeep, self.health, report, host, our_identities=self.identities, specs=specs).run
+                Reaper(connection, self.health, report, host, our_identities=self.identities, specs=specs).run
             )
-            intake.start_soon(Pauses(upkeep, self.health, report).run)
-            intake.start_soon(Rewrite(upkeep, self.health, report, self._name).run)
+            intake.start_soon(Pauses(connection, self.health, report).run)
+            intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:

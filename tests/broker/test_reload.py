@@ -72,7 +72,7 @@ async def taken_over(harness: Harness, by: Scripted) -> None:
     await harness.until(lambda: len(harness.of(BrokerStarted)) == times, "the new life serves")
 
 
-async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works(harness: Harness) -> None:
+async def test_what_was_sent_is_finished_by_the_old_generation_while_the_new_one_works(harness: Harness) -> None:
     held = Held()
     old, new = Scripted(held), Scripted(ok)
     harness.target = old
@@ -95,7 +95,7 @@ async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works
     assert harness.client.command("KEYS", "restbroker:i*") == []
 
 
-async def test_the_pages_show_the_new_lanes_and_what_the_old_ones_still_do(harness: Harness) -> None:
+async def test_the_pages_show_the_new_pools_and_what_the_old_ones_still_do(harness: Harness) -> None:
     held = Held()
     old, new = Scripted(held), Scripted(ok)
     harness.target = old
@@ -113,7 +113,7 @@ async def test_the_pages_show_the_new_lanes_and_what_the_old_ones_still_do(harne
         assert status.view().phase == "serving"
 
 
-async def test_a_stop_bounds_old_and_new_lives_together(harness: Harness) -> None:
+async def test_a_stop_bounds_old_and_new_generations_together(harness: Harness) -> None:
     old, new = Scripted(Held()), Scripted(Held())
     harness.target = old
     harness.shutdown_timeout_s = 0.2
@@ -165,7 +165,7 @@ async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
     assert [event.clean for event in harness.of(BrokerStopped)] == [True]
 
 
-async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
+async def test_a_replaced_generation_waits_for_redis_with_what_was_answered(
     make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So short that an ordinary end would have given up long before Redis is back.
