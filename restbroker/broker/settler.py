@@ -114,8 +114,9 @@ class Reports:
         self, job: JobInProgress, outcome: str, fate: str, duration_s: float
     ) -> tuple[str, str, str, str, str, str, int, float]:
         payload = job.payload
-        jid, attempt = (spare_jid(self.identity.name, job.ticket), 1)
-        if payload is not None:
+        if payload is None:
+            jid, attempt = spare_jid(self.identity.name, job.ticket), 1
+        else:
             jid, attempt = payload.jid, payload.attempt
         command, jid = self.mask(job.command or "?"), self.mask(jid)
         return self.plan.target.name, job.queue, command, jid, outcome, fate, attempt, duration_s

@@ -375,7 +375,8 @@ def _retry(
     maybe_run: int,
     outcome: str,
 ) -> Settlement:
-    job = attrs.evolve(job, maybe_run=maybe_run)
+    if maybe_run != job.maybe_run:
+        job = attrs.evolve(job, maybe_run=maybe_run)
     failed = _fail(job, reason, context)
     if failed.retry_at_s is None:
         return _to_dead(job, reason, text, context, outcome=outcome)
