@@ -192,8 +192,6 @@ def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     replies = bulk.answers(client, batch, _ANSWERS)
-    if not replies:
-        return 0, []
     codes: list[tuple[int, str]] = []
     ended: list[FailedRow] = []
     for raw in replies:

@@ -134,10 +134,12 @@ def answers(client: Client, batch: str, most: int) -> list[bytes]:
 def count(client: Client, batch: str, replies: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
     """Count rows by their codes, and remove the answers with these codes. Return False if another process did both.
 
-    `replies`: these answers, the oldest first, as `answers` returned them; at least one. `codes`: pairs of a row's
-    number and its code, for those answers that count. A code is "" for a row that is done, and begins with
-    `MAY_HAVE_RUN` for one that may have run. Raise `StoreUnavailable` or `StoreRefused`.
+    `replies`: these answers, the oldest first, as `answers` returned them. `codes`: pairs of a row's number and its
+    code, for those answers that count. A code is "" for a row that is done, and begins with `MAY_HAVE_RUN` for one that
+    may have run. Raise `StoreUnavailable` or `StoreRefused`.
     """
+    if not replies:
+        return True
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
     flat = [word for row, code in codes for word in (row, code)]

@@ -6,13 +6,17 @@ question, never both; each call may be repeated after a lost answer. A stream is
 repr, no text of an error, and no log.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, text, unexpected_reply
+
+_ENTRY: Final = re.compile("([a-z]+) ([0-9]+) (.*)", re.DOTALL)
+"""An entry, as the scripts read it: what looks otherwise is not ours, as if nothing was recorded."""
 
 
 @attrs.frozen
@@ -191,14 +195,15 @@ def read_states(client: Client, target: str, users: Sequence[str]) -> list[Login
 
 
 def _read_entry(entry: object) -> LoginState:
-    match text(entry).split(" ", 2) if isinstance(entry, bytes) else []:
-        case ["on", number, stream]:
-            return LoggedIn(stream, int(number))
-        case ["off", number, stream]:
-            return LoggedOff(stream, int(number))
-        case ["doubted", _, stream]:
+    found = _ENTRY.fullmatch(text(entry)) if isinstance(entry, bytes) else None
+    match found.groups() if found else ():
+        case ("on", number, stream):
+            return LoggedIn(stream, integer(number.encode()))
+        case ("off", number, stream):
+            return LoggedOff(stream, integer(number.encode()))
+        case ("doubted", _, stream):
             return SessionUncertain(stream)
-        case ["asks", _, claim]:
+        case ("asks", _, claim):
             return AskingOnly(claim)
         case _:
             return None

@@ -94,6 +94,11 @@ def test_an_answer_that_is_of_no_row_is_taken_away(client: Client, server: Serve
     assert bulk.answers(client, BATCH, 9) == []
 
 
+def test_without_an_answer_nothing_is_counted(client: Client) -> None:
+    assert bulk.count(client, BATCH, bulk.answers(client, BATCH, 9), [])
+    assert bulk.read_batch(client, BATCH) is None
+
+
 def test_a_row_that_lies_far_behind_and_is_told_twice_at_once_counts_once(client: Client, server: Server) -> None:
     put(server, answer(1))
     assert bulk.count(client, BATCH, bulk.answers(client, BATCH, 9), [(2**24, ""), (2**24, "")])

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
+
+from restbroker.errors import StoreRefused
 from restbroker.store import logins
 from restbroker.store.client import Client
 from restbroker.store.logins import (
@@ -202,10 +205,17 @@ def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Cli
 
 
 def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Server) -> None:
-    for entry in (b"", b"on", b"on now ofchat", b'{"stream": "x"}', b"\xff"):
+    for entry in (b"", b"on", b"on now ofchat", b"asks now one", "on ² ofchat", b'{"stream": "x"}', b"\xff"):
         server.raw.hset(LOGINS, "juliet", entry)
+        assert logins.read_state(client, "of", "juliet") is None
         assert logins.take(client, "of", "juliet", A, stays_off=True) == LoginGranted()
         assert not logins.put(client, "of", "juliet", "a", "")
+
+
+def test_a_login_whose_number_is_none_of_redis_is_refused(client: Client, server: Server) -> None:
+    server.raw.hset(LOGINS, "juliet", b"on " + b"1" * 5000 + b" ofchat")
+    with pytest.raises(StoreRefused):
+        logins.read_state(client, "of", "juliet")
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [
