@@ -40,6 +40,8 @@ class Breaker:
     """Whether it stays tripped, no matter what a probe finds."""
     was_let_in: bool = False
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
+    is_reported: bool = False
+    """Whether it was reported that it is tripped, and not yet that it was reset."""
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
     waiting: int = 0
@@ -48,7 +50,6 @@ class Breaker:
     _reason: Reason | None = _START
     _tripped_at_s: float = attrs.field(factory=trio.current_time)
     _adaptive: Adaptive = attrs.field(init=False)
-    _is_reported: bool = False
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _entrance: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -247,7 +248,7 @@ class Breaker:
         self.rules.trip(trio.current_time(), reason.message)
         if self.denied is None:
             self.denied = reason
-            self._is_reported = False
+            self.is_reported = False
         self._trip(reason)
 
     def trip(self, reason: Reason) -> None:
@@ -322,8 +323,8 @@ class Breaker:
         if self._reason is None:
             self._tripped_at_s = trio.current_time()
         self._reason = reason
-        if not self._is_reported:
-            self._is_reported = True
+        if not self.is_reported:
+            self.is_reported = True
             denied = self.denied is not None
             self.report(TargetDown(self.target, reason.code, reason.message, reason.hint, denied=denied))
         self._changed.unpark_all()
@@ -332,13 +333,13 @@ class Breaker:
         if not self.is_untried:
             self._adaptive.restart(self._in_delivery)
         self.rules.probe_ok(trio.current_time())
-        if self._is_reported:
+        if self.is_reported:
             self.report(TargetUp(self.target, trio.current_time() - self._tripped_at_s))
         if probe.version is not None and probe.version != self.server_version:
             self.server_version = probe.version
             self.report(VersionReported(self.target, probe.version, probe.detail))
         self._reason = self.denied = None
         self.was_let_in = True
-        self._is_reported = False
+        self.is_reported = False
         self._changed.unpark_all()
         self.wake_waiting()

@@ -234,6 +234,7 @@ class Generation:
                 queues=queues,
                 concurrency=concurrency,
                 fast_path="off" if is_slow else None,
+                down=tuple(pool.plan.target.name for pool in pools if pool.breaker.is_reported),
             )
         )
 

@@ -163,7 +163,10 @@ class PauseEnded:
 
 @attrs.frozen
 class BrokerStarted:
-    """The process takes jobs. `fast_path`: "off" if the environment turned it off."""
+    """The process takes jobs. `fast_path`: "off" if the environment turned it off.
+
+    `down`: the targets that its breakers have already reported as down.
+    """
 
     pid: int
     version: str
@@ -171,6 +174,7 @@ class BrokerStarted:
     queues: tuple[str, ...]
     concurrency: int
     fast_path: str | None = None
+    down: tuple[str, ...] = ()
 
 
 @attrs.frozen

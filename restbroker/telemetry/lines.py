@@ -86,7 +86,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         case events.PauseEnded():
             return Line("info", "pause.ended", fields)
         case events.BrokerStarted():
-            return Line("info", "broker.started", fields)
+            return Line("info", "broker.started", fields | {"down": None})
         case events.BrokerStopping():
             return Line("info", "broker.stopping", fields)
         case events.BrokerQuiet():

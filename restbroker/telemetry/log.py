@@ -164,9 +164,10 @@ class LogSink:
                 self._problems[f"target {target}"] = _Problem(line_of(event), self.now_s())
             case TargetUp(target):
                 self._problems.pop(f"target {target}", None)
-            case BrokerStarted():
+            case BrokerStarted(down=down):
                 # Breakers are new in each generation of the broker, and report again when they trip.
-                self._problems = {name: one for name, one in self._problems.items() if name == "redis"}
+                kept = {"redis", *(f"target {target}" for target in down)}
+                self._problems = {name: one for name, one in self._problems.items() if name in kept}
             case _:
                 pass
 

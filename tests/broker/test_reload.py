@@ -211,3 +211,24 @@ async def test_a_job_pushed_once_a_new_generation_reported_its_start_is_done_by_
         await taken_over(harness, new)
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are done")
     assert (len(old.calls), len(new.calls)) == (0, 3)
+
+
+class Failing(Scripted):
+    """Its connection works, and its connector's background work, which is begun after that, does not."""
+
+    begun: int = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self.begun += 1
+        if self.begun == 2:
+            raise ZeroDivisionError
+        await super().run(task_status=task_status)
+
+
+async def test_a_generation_whose_target_is_down_before_it_starts_says_so_with_its_start(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        await taken_over(harness, Failing(ok))
+    told = [event for event in harness.events if isinstance(event, BrokerStarted | TargetDown)]
+    assert [type(event) for event in told] == [BrokerStarted, TargetDown, BrokerStarted]
+    assert [event.down for event in harness.of(BrokerStarted)] == [(), ("t",)]

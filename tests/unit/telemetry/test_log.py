@@ -272,6 +272,18 @@ def test_a_new_life_of_the_broker_forgets_the_gates_of_the_last_but_not_redis() 
     assert "still what=target.down" not in stream.getvalue()
 
 
+def test_a_target_that_was_down_before_its_broker_was_started_is_told_again_each_minute() -> None:
+    log, stream = sink()
+    for target in ("e", "f"):
+        log(TargetDown(target, "Refused", "no one listens"))
+    log(BrokerStarted(7, "1.0", ("e", "f"), ("q",), 20, down=("f",)))
+    log.tick(0.0)
+    log.tick(60.0)
+    (reminder,) = [line for line in stream.getvalue().splitlines() if "still what=target.down" in line]
+    assert "target=f" in reminder
+    assert "down=" not in stream.getvalue()
+
+
 def test_a_closed_stream_is_ignored() -> None:
     log, stream = sink()
     stream.close()
