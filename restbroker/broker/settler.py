@@ -203,14 +203,15 @@ class Settler:
         Otherwise every process would take it again at its start. Such an error is no crash, and the job is not
         suspected of one. If its outcome was already decided, only report the error.
         """
-        may = "; the command may have run" if job.was_sent else ""
-        reason = Reason(
-            "Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this."
-        )
+        reason = _bug(job, error)
         if job.settling:
             self.identity.warn_once(reason.code, f"{reason.message} It was settled before.", reason.hint)
             return
         context = self._context(job)
+        self._conclude(job, self._end_by(reason, job, context), Rejected(reason), context)
+
+    def _end_by(self, reason: Reason, job: JobInProgress, context: Context) -> Settlement:
+        """Return the settlement of a job over which restbroker failed: dead, with its bytes as they were."""
         fields = rubyjson.object_of(job.raw) if job.effected else None
         raw = job.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
         entry = NotAJob(
@@ -222,7 +223,7 @@ class Settler:
         )
         job.identify(None, job.recovered, job.started_at_s)
         job.address("", job.reply_id)
-        self._conclude(job, settle.settle_unreadable(entry, context), Rejected(reason), context)
+        return settle.settle_unreadable(entry, context)
 
     def cancel(self, job: JobInProgress, payload: Job) -> None:
         """Settle a job that a person cancelled, as dead."""
@@ -257,17 +258,25 @@ class Settler:
         job.decide(settlement if job.claims is None else self._with_claims(job, settlement, None))
 
     def drop_reply(self, job: JobInProgress, why: str) -> bool:
-        """Remove the reply, which Redis refuses with the error `why`, from a job's settlement; False: it has none."""
+        """Remove the reply, which Redis refuses with the error `why`, from a job's settlement; False: it has none.
+
+        After an error in here the job becomes dead, as in `settle_bug`.
+        """
         settlement, payload = job.settlement, job.payload
         if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
             return False
         if payload is None or job.context is None:
             return False
-        event = self.reports.of(job)
-        revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context)
-        if isinstance(settlement, Ack) and settlement.claims:
-            revised = self._with_claims(job, revised, _WAS_DONE)
-        job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
+        try:
+            event = self.reports.of(job)
+            revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context)
+            if isinstance(settlement, Ack) and settlement.claims:
+                revised = self._with_claims(job, revised, _WAS_DONE)
+            job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            reason = _bug(job, error)
+            revised = attrs.evolve(self._end_by(reason, job, job.context), claims=settlement.claims)
+            job.revise(revised, self.reports.of_end(job, revised, Rejected(reason)))
         return True
 
     def to_store(self, job: JobInProgress, payload: Job) -> Job:
@@ -332,6 +341,11 @@ class Settler:
             at_most_once=job.at_most_once,
             queues=self.plan.target.queues,
         )
+
+
+def _bug(job: JobInProgress, error: Exception) -> Reason:
+    may = "; the command may have run" if job.was_sent else ""
+    return Reason("Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this.")
 
 
 def _replayed(queue: str) -> OperatorWarning:
