@@ -89,6 +89,18 @@ class Prober:
                 self._paused = False
                 await self.sharing.resume("denied")
 
+    async def probe_after_denial(self, denial: Reason) -> bool:
+        """Tell, by a probe, whether the target admits the broker though it denied a job; if not, trip the breaker."""
+        found = await self._ask()
+        if isinstance(found, Reason):
+            self.breaker.trip(found)
+            return False
+        if found.denied:
+            self.breaker.deny(denial)
+        elif not found.ok:
+            self.breaker.trip(Reason("TargetUnwell", found.detail))
+        return found.ok
+
     async def _until_due(self) -> None:
         jitter = random.random()  # noqa: S311 - spreads probes, protects nothing
         # No single sleep: a Retry-After or a denial may move the moment meanwhile.

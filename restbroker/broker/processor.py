@@ -16,7 +16,7 @@
    job is settled: a crash then makes it dead, though nothing may have been sent. So if its target is down by then, it
    waits in its queue, unmarked, and not in 3.
 5. **Sent.** In the instant before the first byte leaves, the link checks once more that the job is ours, the breaker
-   admits it and the lease is fresh (`link.py`). From then on it may have run.
+   admits it and the lease is fresh (`link.py`, `fast_path.py`). From then on it may have run.
 6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
    server that refuses the broker itself, goes back to 3. So does a job of which a part is done; if it must run at most
    once, it is `Uncertain` instead. What is refused with 403, or three times, is dead if a probe is let in.
@@ -45,6 +45,7 @@ A person who cancels a job ends the scope of its worker, if it has one, between 
 
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 import attrs
@@ -64,9 +65,7 @@ from restbroker.broker.link import (
     SendingStopped,
     is_ours,
     outcome_of,
-    probe,
     redact_outcome,
-    unreachable_reason,
 )
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.redis_checks import ASK_AGAIN_S, RedisChecks
@@ -79,7 +78,6 @@ from restbroker.job.job import Job, NotAJob
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.idle import PartialExchange
 
 _UNSENT_LIMIT = 3
@@ -113,7 +111,7 @@ class _Misses:
 
 @attrs.define(eq=False)
 class Worker:
-    """One worker. `job`: the one that it took last.
+    """One worker. `job`: the one that it has now.
 
     When a person cancels a job, that is `cancelled`, and `scope` is cancelled.
     """
@@ -133,7 +131,7 @@ class Processor:
     """Runs the workers of one pool.
 
     Setting `stopping` ends the pauses here; `WorkerPool.stop` also closes the ready buffer and stops the breaker, which
-    ends the other waits.
+    ends the other waits. `probe_after_denial`: that of the prober.
     """
 
     plan: TargetPlan
@@ -148,9 +146,10 @@ class Processor:
     settler: Settler
     acks: AckBuffer
     stopping: trio.Event
+    probe_after_denial: Callable[[Reason], Awaitable[bool]]
     _workers: set[Worker] = attrs.field(factory=set)
 
-    # 1. Fetched
+    # 1. Fetched; at its end, a job goes to the acker, for 8. and 9.
     async def run(self) -> None:
         """Work as one worker until the ready buffer is closed. When cancelled, the job keeps its states, for recovery.
 
@@ -225,9 +224,9 @@ class Processor:
         if isinstance(admitted, Reason):
             self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
             return None
-        return self._admit_again(job, admitted) if admitted.payload.maybe_run else admitted
+        return self._check_resend(job, admitted) if admitted.payload.maybe_run else admitted
 
-    def _admit_again(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
+    def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
         payload, spec = admitted.payload, admitted.endpoint.spec
         uncertain_retries = self.plan.policy.uncertain_retries
@@ -248,7 +247,7 @@ class Processor:
         self.settler.end_replay(job)
         return True
 
-    # 3. to 7. Delivered
+    # 3. to 7. Delivered, by the steps below
     async def _deliver_in_slot(self, job: JobInProgress, admitted: AdmittedJob, slot: Slot) -> None:
         """Deliver the job within its slot; if it has no settlement then, it waits for a place there, or as in `run`."""
         match slot.enter(job):
@@ -341,7 +340,24 @@ class Processor:
             await self._pause(wait_s)
         return False
 
+    async def _pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds * random.uniform(0.75, 1.25)):  # noqa: S311 - spreads load, protects nothing
+            await self.stopping.wait()
+
     # 4. to 6. Claimed and marked, sent, answered
+    def _call(self, admitted: AdmittedJob) -> Call:
+        payload, traceparent = admitted.payload, admitted.payload.traceparent
+        return Call(
+            admitted.submission.command,
+            payload.attempt,
+            payload.may_have_run,
+            self.plan.target.default_host,
+            admitted.endpoint.timeout_s,
+            payload.ok_if_exists,
+            () if traceparent is None else (("traceparent", traceparent),),
+            payload.identity,
+        )
+
     async def _send(
         self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
     ) -> tuple[Outcome | None, float]:
@@ -392,41 +408,7 @@ class Processor:
             job.answer()
         return outcome, took_s
 
-    def _call(self, admitted: AdmittedJob) -> Call:
-        payload, traceparent = admitted.payload, admitted.payload.traceparent
-        return Call(
-            admitted.submission.command,
-            payload.attempt,
-            payload.may_have_run,
-            self.plan.target.default_host,
-            admitted.endpoint.timeout_s,
-            payload.ok_if_exists,
-            () if traceparent is None else (("traceparent", traceparent),),
-            payload.identity,
-        )
-
-    # 7. Judged
-    def _settle(
-        self,
-        job: JobInProgress,
-        payload: Job,
-        spec: CommandSpec | None,
-        outcome: Delivered | Rejected | Deferred | Uncertain | None,
-        took_s: float,
-    ) -> bool:
-        """Give the job the settlement for its outcome; return False if there is none, since it was not sent.
-
-        If it is marked and its target is down, it is requeued: while it waited here, a crash would make it dead as one
-        that may have run.
-        """
-        is_down = not self.breaker.admits and not self.breaker.stopped
-        if outcome is not None:
-            self.settler.settle(job, payload, spec, outcome, duration_s=took_s)
-        elif is_down and job.at_most_once and not job.is_uncertain and job.ticket in self.reservations.jobs:
-            self.settler.requeue(job)
-        return job.settlement is not None
-
-    # Back to 3, or not
+    # 6. Answered, or not: back to 3, if no outcome is left to judge
     def _note_unsent(
         self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
     ) -> Uncertain | None:
@@ -450,29 +432,33 @@ class Processor:
             await self._pause(_UNSENT_WAIT_S)
             return None
         denied_too_often = misses.count_denial()
-        if not await self._probe_or_trip(outcome.reason):
+        if not await self.probe_after_denial(outcome.reason):
             return None
         if outcome.reason.status == _FORBIDDEN or denied_too_often:
             return Rejected(outcome.reason, outcome.text)
         await self._pause(ASK_AGAIN_S)
         return None
 
-    async def _probe_or_trip(self, reason: Reason) -> bool:
-        """Tell, by a probe, whether the target lets the broker in otherwise; if not, trip the breaker."""
-        try:
-            found = await probe(self.plan)
-        except (NotSent, MaybeSent) as problem:
-            self.breaker.trip(unreachable_reason(problem))
-            return False
-        if found.denied:
-            self.breaker.deny(reason)
-        elif not found.ok:
-            self.breaker.trip(Reason("TargetUnwell", found.detail))
-        return found.ok
+    # 7. Judged
+    def _settle(
+        self,
+        job: JobInProgress,
+        payload: Job,
+        spec: CommandSpec | None,
+        outcome: Delivered | Rejected | Deferred | Uncertain | None,
+        took_s: float,
+    ) -> bool:
+        """Give the job the settlement for its outcome; return False if there is none, since it was not sent.
 
-    async def _pause(self, seconds: float) -> None:
-        with trio.move_on_after(seconds * random.uniform(0.75, 1.25)):  # noqa: S311 - spreads load, protects nothing
-            await self.stopping.wait()
+        If it is marked and its target is down, it is requeued: while it waited here, a crash would make it dead as one
+        that may have run.
+        """
+        is_down = not self.breaker.admits and not self.breaker.stopped
+        if outcome is not None:
+            self.settler.settle(job, payload, spec, outcome, duration_s=took_s)
+        elif is_down and job.at_most_once and not job.is_uncertain and job.ticket in self.reservations.jobs:
+            self.settler.requeue(job)
+        return job.settlement is not None
 
     # A person cancels
     def cancel(self, job: JobInProgress) -> bool:
@@ -489,14 +475,14 @@ class Processor:
     def _settle_cancelled(self, worker: Worker) -> None:
         """Settle the job that a person cancelled as dead, unless it was settled or went away in the last moment."""
         job = worker.cancelled
-        if job is None or job.settlement is not None:
+        if job is None or job.settlement is not None or job.ticket not in self.reservations.jobs:
             return
-        if job.payload is not None and job.ticket in self.reservations.jobs:
-            try:
-                self.settler.cancel(job, job.payload)
-            except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-                self.settler.settle_bug(job, error)
-            self.acks.add(job)
+        try:
+            assert job.payload is not None  # noqa: S101 - no one can cancel before it was read
+            self.settler.cancel(job, job.payload)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self.settler.settle_bug(job, error)
+        self.acks.add(job)
 
 
 _PART_DONE = Reason(

@@ -120,12 +120,12 @@ class WorkerPool:
             lease=self.lease,
             redis_checks=redis_checks,
         )
+        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
         self.processor = self._new_processor(
             admission, settler, acks, redis_checks=redis_checks, send_checks=send_checks
         )
         self.fast_path = None if redis_checks.has_rate else self._new_fast_path(admission, settler, acks, send_checks)
         self.poller = self._new_poller(batch_size, crashes)
-        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
 
     def _new_processor(
         self,
@@ -148,6 +148,7 @@ class WorkerPool:
             settler=settler,
             acks=acks,
             stopping=self.stopping,
+            probe_after_denial=self.prober.probe_after_denial,
         )
 
     def _new_fast_path(
