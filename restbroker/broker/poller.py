@@ -131,8 +131,6 @@ class Poller:
         # Not if there are enough jobs, and a settlement is on its way that lets Redis know that they may start.
         if not (ready.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
-            if fetched is None and self._is_behind:
-                return
         if fetched is not None:
             await self._deal_with(*fetched)
         elif self.breaker.admits:
@@ -206,8 +204,7 @@ class Poller:
     async def _adopt(self, got: FetchResult, want: int) -> None:
         if got.recoveries_version != self.crashes.version:
             await self.crashes.refresh(got.recoveries_version)
-        if got.bad:
-            self._complain(got)
+        self._complain(got)
         if got.jobs:
             # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
             await self._make_ready(self._new_jobs(got))
@@ -218,9 +215,8 @@ class Poller:
             await self.queues.wait_beside(self.ready, got.paused | got.bad)
 
     def _new_jobs(self, got: FetchResult) -> list[JobInProgress]:
-        now_s = boot_time_s() if self._shares else 0.0
         recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
-        is_needed = recent.is_needed
+        now_s = boot_time_s()
         return [
             JobInProgress(
                 one.ticket,
@@ -229,7 +225,7 @@ class Poller:
                 one.raw,
                 one.size_bytes,
                 now_s,
-                forgotten=is_needed and recent.may_have_run(one.raw, by_health_s),
+                forgotten=recent.may_have_run(one.raw, by_health_s),
             )
             for one in got.jobs
         ]
@@ -254,9 +250,6 @@ class Poller:
 
     async def _make_ready(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
-        if not self.crashes.counts:
-            self.ready.send_nowait(jobs)
-            return
         try:
             await self.poison.make_ready(jobs)
         except StoreRefused:

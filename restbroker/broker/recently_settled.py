@@ -67,11 +67,6 @@ class RecentlySettled:
         self._by_ticket = None
         self.forget(now_s)
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether `may_have_run` can be true of any job."""
-        return bool(self._lost)
-
     def get(self, ticket: str) -> Settlement | None:
         """Return the settlement of this ticket; None if it is not kept, or not any more."""
         if self._by_ticket is None:

@@ -1,0 +1,420 @@
+"""The poller of one pool, with a stand-in for Redis: what it asks for and when, and what it makes of the answers."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, cast
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
+from restbroker.broker.lease import Lease, boot_time_s
+from restbroker.broker.poller import HELD_BYTES, Poller
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.recently_settled import RecentlySettled
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.config.target import Target, Url
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.job.outcome import Probe, Reason
+from restbroker.store.jobs import (
+    Duplicate,
+    FetchAnswer,
+    FetchedJob,
+    FetchRequest,
+    FetchResult,
+    IdentityUnknown,
+    LimitReached,
+    Limits,
+    TargetPaused,
+)
+from restbroker.telemetry.events import Event, OperatorWarning, StoreBack, StoreLost
+
+NONE: frozenset[str] = frozenset()
+NOTHING = FetchResult((), NONE, NONE, 0)
+AWAY = StoreUnavailable("Redis is away.")
+REFUSED = StoreRefused("NOPERM", None)
+DOWN = Reason("TargetUnwell", "It is down.")
+RATE, SHARE = Limits(emission_us=1000), Limits(in_flight=10)
+
+
+def taken(*numbers: int, more: bool = False, version: int = 0) -> FetchResult:
+    jobs = tuple(FetchedJob(f"{number}:1", number, "rest", b"{}") for number in numbers)
+    return FetchResult(jobs, NONE, NONE, version, more)
+
+
+@attrs.define(eq=False)
+class Pool:
+    """All around a poller. Redis' answers are used up one by one, then its queues are empty; each takes a second.
+
+    `steps`: what the poller did, in order: it "asks", it "compares" what Redis lists, or "waits" for the queues.
+    """
+
+    limits: Limits = attrs.field(factory=Limits)
+    answers: list[FetchAnswer | Exception] = attrs.field(factory=list)
+    listed: list[Exception] = attrs.field(factory=list)
+    before: Callable[[], None] = lambda: None
+    """What happens while a fetch waits for its turn."""
+    is_busy: bool = False
+    refused: list[JobInProgress] = attrs.field(factory=list)
+    recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
+    counts: dict[str, int] = attrs.field(factory=dict)
+    version: int = 0
+    loaded: list[int] = attrs.field(factory=list)
+    poison: list[Exception] = attrs.field(factory=list)
+    steps: list[str] = attrs.field(factory=list)
+    asked: list[FetchRequest] = attrs.field(factory=list)
+    asked_at_s: list[float] = attrs.field(factory=list)
+    events: list[Event] = attrs.field(factory=list)
+    quiet: trio.Event = attrs.field(factory=trio.Event)
+    reservations: Reservations = attrs.field(factory=Reservations)
+    ready: ReadyBuffer = attrs.field(factory=lambda: ReadyBuffer(3, BatchSize()))
+    health: StoreHealth = attrs.field(init=False)
+    identity: Identity = attrs.field(init=False)
+    breaker: Breaker = attrs.field(init=False)
+    poller: Poller = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.health = StoreHealth(self.events.append)
+        self.identity = Identity("me", self.events.append)
+        self.breaker = Breaker("t", self.events.append)
+        self.breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
+        self.events.clear()
+        lease = Lease()
+        lease.confirm(boot_time_s())
+        unused, here = cast("Any", None), cast("Any", self)
+        target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest", "slow"))
+        self.poller = Poller(
+            plan=TargetPlan(target, unused, unused, unused, unused, self.limits),
+            identity=self.identity,
+            health=self.health,
+            lease=lease,
+            quiet=self.quiet,
+            breaker=self.breaker,
+            reservations=self.reservations,
+            ready=self.ready,
+            batch_size=BatchSize(),
+            crashes=here,
+            acker=here,
+            poison=here,
+            queues=here,
+            reconcile=self.reconcile,
+        )
+
+    async def settle_and_fetch(
+        self, make_request: Callable[[], FetchRequest | None]
+    ) -> tuple[FetchRequest, FetchAnswer] | None:
+        await trio.sleep(0.01)
+        self.before()
+        request = make_request()
+        if request is None:
+            return None
+        self.steps.append("asks")
+        self.asked.append(request)
+        self.asked_at_s.append(trio.current_time())
+        await trio.sleep(1)
+        answer = self.answers.pop(0) if self.answers else NOTHING
+        if isinstance(answer, Exception):
+            raise answer
+        return request, answer
+
+    async def reconcile(self) -> list[JobInProgress]:
+        self.steps.append("compares")
+        await trio.sleep(0.01)
+        if self.listed:
+            raise self.listed.pop(0)
+        return []
+
+    async def wait_beside(self, _ready: ReadyBuffer, _unreadable: Collection[str]) -> None:
+        self.steps.append("waits")
+        await trio.sleep(2)
+
+    async def refresh(self, version: int) -> None:
+        self.loaded.append(version)
+        self.version = version
+
+    async def make_ready(self, jobs: Sequence[JobInProgress]) -> None:
+        if self.poison:
+            raise self.poison.pop(0)
+        self.ready.send_nowait(jobs)
+
+    def hold(self, *numbers: int, granted: bool = True) -> None:
+        """These jobs are reserved here and wait for a worker."""
+        jobs = [JobInProgress(f"{number}:1", number, "rest", b"{}") for number in numbers]
+        self.reservations.add(jobs)
+        self.ready.send_nowait(jobs)
+        if granted:
+            self.ready.allow(numbers[-1])
+
+    async def run(self, for_s: float = 5.0, after_s: float = 0.0) -> bool:
+        """Let the poller run; return whether it ended by itself."""
+        await trio.sleep(after_s)
+        with trio.move_on_after(for_s) as scope:
+            await self.poller.run()
+        return not scope.cancelled_caught
+
+    def outages(self) -> list[type]:
+        return [type(event) for event in self.events if isinstance(event, StoreLost | StoreBack)]
+
+    def hindrance(self) -> str | None:
+        return self.poller.limited
+
+    def warned(self) -> list[str]:
+        return [event.code for event in self.events if isinstance(event, OperatorWarning)]
+
+
+async def test_an_outage_that_a_fetch_meets_is_told_and_the_next_fetch_ends_it(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[NOTHING, AWAY])
+    await trio.sleep(1)
+    pool.health.note_outage(AWAY)
+    await pool.run(20)
+    assert pool.outages() == [StoreLost, StoreBack] * 2
+
+
+async def test_an_outage_that_begins_while_jobs_are_compared_is_told(autojump_clock: MockClock) -> None:
+    pool = Pool(listed=[AWAY])
+    await trio.sleep(1)
+    pool.health.note_outage(AWAY)
+    pool.health.note_write()
+    await pool.run(after_s=1)
+    assert pool.outages() == [StoreLost, StoreBack] * 2
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_after_a_lost_answer_jobs_are_compared_once_before_more_are_taken(
+    autojump_clock: MockClock, known: bool
+) -> None:
+    pool = Pool(answers=[AWAY, NOTHING])
+    if known:
+        pool.health.note_outage(AWAY)
+    await pool.run()
+    assert pool.steps[:5] == [*["compares"] * known, "asks", "compares", "asks", "waits", "asks"][:5]
+
+
+async def test_after_an_outage_that_others_met_jobs_are_compared_before_more_are_taken(
+    autojump_clock: MockClock,
+) -> None:
+    pool = Pool()
+
+    def meet() -> None:
+        if not pool.health.outages:
+            pool.health.note_outage(ConnectionEnded("It was idle."))
+
+    pool.before = meet
+    await pool.run()
+    assert pool.steps[:2] == ["compares", "asks"]
+
+
+async def test_tickets_that_redis_issued_unheard_have_jobs_compared(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[Duplicate(1)])
+    await pool.run()
+    assert pool.steps[:3] == ["asks", "compares", "asks"]
+
+
+async def test_while_redis_refuses_to_settle_nothing_is_taken(autojump_clock: MockClock) -> None:
+    pool = Pool(refused=[JobInProgress("1:1", 1, "rest", b"{}")])
+    await pool.run()
+    assert pool.steps == []
+    pool.refused.clear()
+    await pool.run()
+    assert pool.steps[0] == "asks"
+
+
+@pytest.mark.parametrize("how", ["down", "quiet", "full"])
+async def test_what_happens_while_a_fetch_waits_for_its_turn_keeps_it_from_taking(
+    autojump_clock: MockClock, how: str
+) -> None:
+    pool = Pool()
+
+    def happen() -> None:
+        if how == "down":
+            pool.breaker.trip(DOWN)
+        elif how == "quiet":
+            pool.quiet.set()
+        else:
+            pool.reservations.memory_bytes = HELD_BYTES
+
+    pool.before = happen
+    await pool.run()
+    assert pool.asked == []
+
+
+@pytest.mark.parametrize("answer", [NOTHING, TargetPaused(10), LimitReached("dead", 10)])
+async def test_redis_is_told_which_waiting_jobs_may_start_though_no_more_may_be_taken(
+    autojump_clock: MockClock, answer: FetchAnswer
+) -> None:
+    pool = Pool(limits=Limits(in_flight=1), answers=[answer])
+    pool.hold(1, granted=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.ready.receive)
+        await pool.run()
+    assert [(request.count, request.hwm >= 1) for request in pool.asked] == [(0, True)]
+    assert pool.steps == ["asks"], "no queue is waited for: nothing was asked of it"
+
+
+async def test_a_pause_is_waited_for_but_no_longer_than_a_second(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[TargetPaused(500), TargetPaused(60_000), NOTHING])
+    await pool.run()
+    first_s, second_s, third_s = pool.asked_at_s[:3]
+    assert (second_s - first_s, third_s - second_s) == pytest.approx((1.5, 2.0), abs=0.1)
+    assert pool.warned() == []
+
+
+async def test_a_target_that_is_down_hinders_a_pool_and_no_limit_does_meanwhile(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[LimitReached("rate", 1000)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.run)
+        await trio.sleep(1.5)
+        assert pool.hindrance() == "rate"
+        pool.breaker.trip(DOWN)
+        await trio.sleep(1)
+        assert pool.hindrance() is None
+    assert pool.steps == ["asks"]
+
+
+async def test_while_its_target_is_down_jobs_are_compared_after_an_outage_alone(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    pool.breaker.trip(DOWN)
+    await pool.run()
+    assert pool.steps == []
+    pool.health.note_outage(AWAY)
+    await pool.run()
+    assert pool.steps == ["compares"]
+
+
+async def test_a_pool_that_redis_does_not_know_is_fenced_and_asks_nothing_more(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[IdentityUnknown()])
+    await pool.run()
+    assert pool.identity.fenced.is_set()
+    assert pool.steps == ["asks"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "stopped while down", "closed"])
+async def test_it_ends_with_its_pool(autojump_clock: MockClock, how: str) -> None:
+    pool = Pool(answers=[taken(1)])
+    if how == "closed":
+        pool.ready.close()
+    else:
+        if how == "stopped while down":
+            pool.breaker.trip(DOWN)
+        pool.breaker.stop()
+    assert await pool.run()
+    assert len(pool.asked) == (how == "closed")
+
+
+@pytest.mark.parametrize("where", ["the fetch", "a suspect"])
+async def test_what_redis_refuses_hinders_the_pool_and_is_tried_again_a_second_later(
+    autojump_clock: MockClock, where: str
+) -> None:
+    pool = Pool(answers=[REFUSED]) if where == "the fetch" else Pool(answers=[taken(1)], poison=[REFUSED])
+    await pool.run(1.5)
+    assert (pool.hindrance(), pool.warned()) == ("refused", ["FetchRefused"])
+    await pool.run()
+    assert len(pool.asked) > 1
+
+
+async def test_a_refused_fetch_is_followed_by_a_second_of_rest(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[REFUSED] * 5)
+    await pool.run(10)
+    assert len(pool.asked) == 5
+
+
+@pytest.mark.parametrize(("limits", "counts"), [(Limits(), [4]), (RATE, []), (SHARE, [])])
+async def test_without_an_idle_worker_jobs_are_taken_only_where_no_limit_is_shared(
+    autojump_clock: MockClock, limits: Limits, counts: list[int]
+) -> None:
+    pool = Pool(limits=limits)
+    await pool.run(1.5)
+    assert [request.count for request in pool.asked] == counts
+
+
+async def test_no_more_are_asked_for_than_a_limit_leaves(autojump_clock: MockClock) -> None:
+    pool = Pool(limits=Limits(in_flight=2))
+    pool.reservations.add([JobInProgress("1:1", 1, "rest", b"{}")])
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(pool.ready.receive)
+        await pool.run(1.5)
+        nursery.cancel_scope.cancel()
+    assert [request.count for request in pool.asked] == [1]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "granted", "is_busy", "waits"),
+    [((1, 2, 3), False, True, True), ((1, 2), False, True, False), ((1, 2), True, True, False)],
+)
+async def test_no_fetch_is_made_for_jobs_that_the_next_settlement_lets_start(
+    autojump_clock: MockClock, numbers: tuple[int, ...], granted: bool, is_busy: bool, waits: bool
+) -> None:
+    pool = Pool(is_busy=is_busy)
+    pool.hold(*numbers, granted=granted)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.ready.receive)
+        await pool.run(1.5)
+        assert (pool.asked == []) == waits
+        pool.is_busy = False
+        await pool.run(1.5)
+        assert pool.asked
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_counts_of_crashes_are_loaded_when_they_change(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[NOTHING, taken(version=3), taken(version=3), taken(version=4)])
+    await pool.run(20)
+    assert pool.loaded[:2] == [3, 4]
+
+
+MANY = Limits(in_flight=2)
+
+
+@pytest.mark.parametrize(
+    ("limits", "answer", "then"),
+    [
+        (Limits(), NOTHING, ["waits"]),
+        (MANY, NOTHING, ["waits"]),
+        (Limits(), taken(1), ["waits"]),
+        (MANY, taken(1), ["asks"]),
+        (Limits(), taken(1, more=True), ["asks"]),
+        (Limits(), taken(1, 2, 3, 4, 5, 6, 7), []),
+    ],
+)
+async def test_a_fetch_that_emptied_the_queues_is_followed_by_a_wait_for_them(
+    autojump_clock: MockClock, limits: Limits, answer: FetchResult, then: list[str]
+) -> None:
+    pool = Pool(limits=limits, answers=[answer])
+    pool.ready.allow(100)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(pool.ready.receive)
+        await pool.run(3)
+        nursery.cancel_scope.cancel()
+    assert pool.steps[1:2] == then
+
+
+async def test_jobs_that_may_not_start_yet_are_asked_for_and_no_queue_is_waited_for(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[taken(1)])
+    pool.ready.workers = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.ready.receive)
+        await pool.run(3)
+        nursery.cancel_scope.cancel()
+    assert pool.steps[:2] == ["asks", "asks"]
+
+
+async def test_a_job_pays_for_its_start_when_it_is_taken(autojump_clock: MockClock) -> None:
+    pool = Pool(limits=RATE, answers=[taken(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.ready.receive)
+        await pool.run(1.5)
+        nursery.cancel_scope.cancel()
+    (job,) = pool.reservations.jobs.values()
+    assert 0 <= boot_time_s() - job.granted_at_s < 60
+
+
+async def test_one_queue_that_cannot_be_read_is_told_and_hinders_no_other(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[FetchResult((), NONE, frozenset({"slow"}), 0)])
+    await pool.run(1.5)
+    assert (pool.hindrance(), pool.warned()) == (None, ["BadQueue"])
