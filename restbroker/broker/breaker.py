@@ -132,12 +132,9 @@ class Breaker:
 
         If it returns True, `leave` must follow.
         """
-        room = self._adaptive.limit - self._in_delivery
-        if room <= 0 or self._reason is not None or self.stopped:
+        if self._in_delivery >= self._adaptive.limit or self._reason is not None or self.stopped:
             return False
         self._in_delivery += 1
-        if room > 1 and self.waiting:
-            self._entrance.unpark()
         return True
 
     def leave(self) -> None:
@@ -245,7 +242,6 @@ class Breaker:
 
     def deny(self, reason: Reason) -> None:
         """Trip because the target refuses the broker's own login; the next probe that succeeds resets it."""
-        self.rules.trip(trio.current_time(), reason.message)
         if self.denied is None:
             self.denied = reason
             self.is_reported = False
@@ -253,9 +249,7 @@ class Breaker:
 
     def trip(self, reason: Reason) -> None:
         """Trip because the target does not work at all; the next probe that succeeds resets it."""
-        now_s = trio.current_time()
-        if self.rules.permits:
-            self.rules.trip(now_s, reason.message)
+        self.rules.trip(trio.current_time(), reason.message)
         self._trip(reason)
 
     def trip_for_good(self, reason: Reason) -> None:
@@ -308,11 +302,7 @@ class Breaker:
                 self._note_failed_probe(Reason("TargetUnwell", found.detail, found.hint))
 
     def _note_failed_probe(self, reason: Reason) -> None:
-        now_s = trio.current_time()
-        if self.rules.permits:
-            self.rules.trip(now_s, reason.message)
-        else:
-            self.rules.probe_failed(now_s, reason.message)
+        self.rules.probe_failed(trio.current_time(), reason.message)
         self._trip(reason)
 
     def _follow(self, reason: Reason) -> None:

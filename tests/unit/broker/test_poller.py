@@ -1,6 +1,7 @@
 """The poller of one pool, with a stand-in for Redis: what it asks for and when, and what it makes of the answers."""
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import attrs
@@ -164,6 +165,13 @@ class Pool:
 
     def warned(self) -> list[str]:
         return [event.code for event in self.events if isinstance(event, OperatorWarning)]
+
+
+async def test_nothing_is_asked_before_the_first_heartbeat_is_confirmed(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    pool.poller.lease = Lease()
+    await pool.run()
+    assert pool.steps == []
 
 
 async def test_an_outage_that_a_fetch_meets_is_told_and_the_next_fetch_ends_it(autojump_clock: MockClock) -> None:
@@ -418,3 +426,14 @@ async def test_one_queue_that_cannot_be_read_is_told_and_hinders_no_other(autoju
     pool = Pool(answers=[FetchResult((), NONE, frozenset({"slow"}), 0)])
     await pool.run(1.5)
     assert (pool.hindrance(), pool.warned()) == (None, ["BadQueue"])
+
+
+async def test_while_redis_is_away_it_is_asked_less_and_less_often_and_soon_again_after_that(
+    autojump_clock: MockClock,
+) -> None:
+    pool = Pool(answers=[*[AWAY] * 8, NOTHING, AWAY])
+    await pool.run(40)
+    # From one question to the next: its second, the comparison, and the wait.
+    waits_s = [round(after_s - before_s - 1.02, 2) for before_s, after_s in pairwise(pool.asked_at_s)]
+    assert waits_s[:7] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+    assert waits_s[9] == pytest.approx(0.05)
