@@ -133,7 +133,7 @@ class Poller:
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
             await self._deal_with(*fetched)
-        elif self.breaker.admits:
+        else:
             # Workers are idle, but all that the breaker permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
                 await self.reservations.wait_for_release()

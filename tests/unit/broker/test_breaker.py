@@ -420,3 +420,17 @@ async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_on
     assert [event.denied for event in events if isinstance(event, TargetDown)] == [False, True]
     breaker.note_probe(Probe(ok=False, denied=False, version=None, detail="500"))
     assert breaker.denied is None
+
+
+async def test_of_many_commands_that_tripped_it_the_first_are_forgotten_and_may_trip_it_again() -> None:
+    busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
+    breaker = made([])
+    breaker.note_probe(FINE)
+    for number in range(33):
+        breaker.observe(busy, f"c{number}")
+        assert not breaker.admits
+        breaker.note_probe(FINE)
+    breaker.observe(busy, "c32")
+    assert breaker.admits, "it tripped it just now, and the probe found the target well"
+    breaker.observe(busy, "c0")
+    assert not breaker.admits

@@ -66,6 +66,8 @@ class Pool:
     version: int = 0
     loaded: list[int] = attrs.field(factory=list)
     poison: list[Exception] = attrs.field(factory=list)
+    turns: int = 0
+    """How often it was a fetch's turn, made or given up."""
     steps: list[str] = attrs.field(factory=list)
     asked: list[FetchRequest] = attrs.field(factory=list)
     asked_at_s: list[float] = attrs.field(factory=list)
@@ -108,6 +110,7 @@ class Pool:
     async def settle_and_fetch(
         self, make_request: Callable[[], FetchRequest | None]
     ) -> tuple[FetchRequest, FetchAnswer] | None:
+        self.turns += 1
         await trio.sleep(0.01)
         self.before()
         request = make_request()
@@ -328,6 +331,17 @@ async def test_a_refused_fetch_is_followed_by_a_second_of_rest(autojump_clock: M
     pool = Pool(answers=[REFUSED] * 5)
     await pool.run(10)
     assert len(pool.asked) == 5
+
+
+async def test_while_enough_jobs_are_ready_the_poller_waits_for_demand(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    pool.hold(*range(1, 5))
+    await pool.run()
+    assert pool.turns == 0
+    await pool.ready.receive()
+    await pool.ready.receive()
+    await pool.run()
+    assert pool.asked[0].count == 2
 
 
 @pytest.mark.parametrize(("limits", "counts"), [(Limits(), [4]), (RATE, []), (SHARE, [])])
