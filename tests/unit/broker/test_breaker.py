@@ -9,7 +9,7 @@ import trio.testing
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.prober import Prober
-from restbroker.job.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
 from restbroker.transport.errors import NotSent
 from tests.support.alone import Nobody
@@ -426,11 +426,38 @@ async def test_of_many_commands_that_tripped_it_the_first_are_forgotten_and_may_
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
     breaker = made([])
     breaker.note_probe(FINE)
-    for number in range(33):
+    for number in range(32):
         breaker.observe(busy, f"c{number}")
         assert not breaker.admits
         breaker.note_probe(FINE)
+    breaker.observe(busy, "c0")
+    assert breaker.admits, "it tripped it before, and the probe found the target well"
     breaker.observe(busy, "c32")
-    assert breaker.admits, "it tripped it just now, and the probe found the target well"
+    breaker.note_probe(FINE)
     breaker.observe(busy, "c0")
     assert not breaker.admits
+
+
+@pytest.mark.parametrize("of_job", [Rejected(Reason("No", "")), Deferred(Reason("Later", ""), of_job=True)])
+async def test_an_answer_that_is_about_its_job_alone_ends_a_row_of_jobs_that_were_not_sent(of_job: Outcome) -> None:
+    breaker = made([])
+    breaker.note_probe(FINE)
+    for _ in range(2):
+        for _ in range(4):
+            breaker.observe(UNSENT)
+        breaker.observe(of_job)
+    assert breaker.admits
+    assert breaker.answers == 2
+
+
+async def test_what_is_delivered_in_a_slot_does_not_raise_the_limit_beside_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    breaker = made([])
+    breaker.note_probe(FINE)
+    breaker.observe(Deferred(Reason("ServerBusy", "429", None, 429), counts=False), "c")
+    lowered = breaker.limit
+    for in_slot, raised in ((True, False), (False, True)):
+        await trio.sleep(1.5)
+        breaker.observe(Delivered("0", 0, 200), "c", in_slot=in_slot)
+        assert (breaker.limit > lowered) is raised
