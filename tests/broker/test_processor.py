@@ -21,7 +21,8 @@ from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, Held, hand_to_resume, refuse
+from tests.broker.conftest import FINE, Answer, Harness, Held, hand_to_resume, lost, ok, refuse
+from tests.support.transitions import watched
 
 
 def pool_of(harness: Harness) -> WorkerPool:
@@ -334,6 +335,18 @@ async def test_a_bug_over_a_job_that_is_cut_off_at_a_stop_costs_no_other_job_its
 def raise_bug(*_: object, **__: object) -> None:
     """Stand for a bug of the settler."""
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("answer", "is_answered"), [(ok, True), (lost, False)])
+async def test_a_job_counts_as_answered_once_its_target_answered(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, answer: Answer, is_answered: bool
+) -> None:
+    harness.target.answer = answer
+    with watched(monkeypatch) as transitions:
+        async with harness.broker():
+            harness.push()
+            await harness.until(lambda: harness.of(JobFinished), "it is settled")
+    assert (("SENDING", "ANSWERED") in transitions.met) is is_answered
 
 
 async def test_a_job_that_could_not_be_sent_waits_however_well_the_target_answers_its_probe(harness: Harness) -> None:
