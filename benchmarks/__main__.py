@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import cores
 from benchmarks.machine import machine, revision
 from benchmarks.run import Run, say
 from benchmarks.scenarios.names import SCENARIOS
@@ -24,6 +25,7 @@ _RESULTS: Final = _ROOT / "benchmarks" / "results.json"
 def main() -> None:
     """Runs what the command line says."""
     wanted = _arguments()
+    cores.leave_one()
     with tempfile.TemporaryDirectory() as directory, surroundings(Path(directory)) as around:
         run = Run(
             around,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from benchmarks import cores
 from restbroker.config.target import Target, Url
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Request, Transport
@@ -19,7 +20,7 @@ from restbroker.transport.message import Request, Transport
 
 def cpu_us_per_request(url: str, workers: int, requests: int = 20_000) -> float:
     """Measures in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.alone", url, str(workers), str(requests)]
+    command = cores.on_last([sys.executable, "-m", "benchmarks.alone", url, str(workers), str(requests)])
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

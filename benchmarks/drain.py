@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from benchmarks import cores
 from benchmarks.peers import WORKERS, Bench, Peer
 from benchmarks.processes import cpu_s, memory_mib, started
 
@@ -28,6 +29,7 @@ class Drained:
     jobs_per_s: float
     cpu_us_per_job: float
     redis_cpu_us_per_job: float
+    server_cpu_us_per_job: float
     memory_mib: float
 
 
@@ -39,6 +41,7 @@ class Mark:
     at_s: float
     cpu_s: float
     redis_cpu_s: float
+    server_cpu_s: float
 
 
 def drain(peer: Peer, bench: Bench, jobs: int, filling: Bench | None = None) -> Drained:
@@ -68,17 +71,19 @@ def between(first: Mark, last: Mark, memory: float) -> Drained:
         jobs_per_s=done / (last.at_s - first.at_s),
         cpu_us_per_job=(last.cpu_s - first.cpu_s) / done * 1e6,
         redis_cpu_us_per_job=(last.redis_cpu_s - first.redis_cpu_s) / done * 1e6,
+        server_cpu_us_per_job=(last.server_cpu_s - first.server_cpu_s) / done * 1e6,
         memory_mib=memory,
     )
 
 
 @attrs.frozen
 class Gauge:
-    """Looks at a worker; `done` counts its jobs."""
+    """Looks at a worker; `done` counts its jobs, `server_pid` is who answers it (None: the stub)."""
 
     bench: Bench
     pid: int
     done: Callable[[], int]
+    server_pid: int | None = None
 
     def mark(self, jobs: int) -> Mark:
         """Returns when this many jobs are done."""
@@ -96,13 +101,15 @@ class Gauge:
         return self._now(self.done())
 
     def _now(self, done: int) -> Mark:
-        return Mark(done, time.monotonic(), cpu_s(self.pid), self.bench.around.redis_cpu_s())
+        around = self.bench.around
+        server_cpu_s = cpu_s(self.server_pid or around.stub_pid)
+        return Mark(done, time.monotonic(), cpu_s(self.pid), around.redis_cpu_s(), server_cpu_s)
 
 
 @contextmanager
-def worker(peer: Peer, bench: Bench, command: Sequence[str] = ()) -> Iterator[int]:
-    """Runs a candidate (by another command, if one is given); yields its process id."""
-    words = list(command or peer.command(bench))
+def worker(peer: Peer, bench: Bench, command: Sequence[str] = (), *, is_group: bool = False) -> Iterator[int]:
+    """Runs a candidate (by another command, if one is given) on its core, a group on all; yields its process id."""
+    words = (cores.on_all if is_group else cores.on_last)(command or peer.command(bench))
     if not peer.name.startswith("restbroker"):
         # The workers of the peers are found in their folder: each is started in it.
         words = ["env", "--chdir", str(WORKERS), *words]

@@ -5,6 +5,8 @@ import os
 import platform
 import re
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +22,7 @@ def machine(peers_python: str) -> dict[str, object]:
         "memory": _field("/proc/meminfo", "MemTotal"),
         "kernel": platform.release(),
         "versions": {
-            "Python": platform.python_version(),
+            "Python": f"{platform.python_version()} ({_build()})",
             **{name: version(name) for name in ("trio", "httpx", "hiredis", "orjson")},
             "nginx": _said("nginx", "-v"),
             "Redis": _said("redis-server", "--version"),
@@ -42,6 +44,14 @@ def revision() -> str:
     )
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "restbroker"], check=False, cwd=root)
     return (done.stdout.strip() or "unknown") + ("-dirty" if changed.returncode else "")
+
+
+def _build() -> str:
+    """How this interpreter was built: one with profile-guided optimisation is up to a quarter faster."""
+    if "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")):
+        return "optimised"
+    # Debian's and others' are optimised by other means than this option.
+    return "of the distribution" if sys.base_prefix == "/usr" else "not optimised"
 
 
 def _field(path: str, name: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import attrs
 import redis
 
+from benchmarks import cores
 from benchmarks.processes import started
 
 SLOW_MS = 50
@@ -63,6 +64,7 @@ class Surroundings:
     redis_port: int
     redis_url: str
     stub_port: int
+    stub_pid: int
     _looks: int = 0
 
     @property
@@ -99,12 +101,13 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
     stub = ["nginx", "-c", str(directory / "nginx.conf"), "-e", str(directory / "nginx.log")]
     with ExitStack() as stack:
         stack.enter_context(started(store, {}, directory / "redis.out"))
-        stack.enter_context(started(stub, {}, directory / "nginx.out"))
+        stub_pid = stack.enter_context(started(stub, {}, directory / "nginx.out")).pid
         wait_for(redis_port)
         wait_for(stub_port)
         client = redis.Redis(port=redis_port)
         stack.callback(client.close)
-        yield Surroundings(directory, client, redis_port, f"redis://127.0.0.1:{redis_port}/0", stub_port)
+        url = f"redis://127.0.0.1:{redis_port}/0"
+        yield Surroundings(directory, client, redis_port, url, stub_port, stub_pid)
 
 
 @attrs.frozen
@@ -126,7 +129,7 @@ def ceiling(posted: Posted, connections: int, directory: Path, duration_s: int =
         f'wrk.headers["Authorization"] = "{posted.authorization}"\n',
         encoding="utf-8",
     )
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script), posted.url]
+    command = cores.on_last(["wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script), posted.url])
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in printed:
         raise SystemExit(f"wrk got errors from {posted.url}:\n{printed}")

@@ -2,6 +2,7 @@
 them in.
 """
 
+import statistics
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +19,7 @@ _COST: Final = (
     ("cpu_us_per_job", "CPU µs a job"),
     ("redis_cpu_us_per_job", "Redis µs a job"),
 )
+_BESIDE: Final = "Redis µs | server µs | its core, the others busy"
 
 
 def summary(results: Results) -> str:
@@ -42,7 +44,8 @@ def machine(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
     return _wrapped(
         f"{on['cores']} cores ({on['processor']}, {memory_gib:.0f} GiB of memory, Linux {on['kernel']}), which also "
-        f"carry Redis, the server and whoever sends; everything is on loopback. {versions}."
+        "carry Redis, the server and whoever sends: each candidate has a core to itself, these the rest. All is on "
+        f"loopback. {versions}."
     )
 
 
@@ -55,8 +58,8 @@ def drain(results: Results) -> str:
             f"**Concurrency {row}.** wrk, which has no queue, reaches {spread(most, 'requests_per_s')} requests/s.",
             f"The lean client alone costs {spread(alone, 'cpu_us_per_request')} µs of CPU a request.",
             "",
-            "| candidate | jobs/s | CPU µs a job | jobs/s against ours | CPU against ours | Redis µs a job | MiB |",
-            "|---|---|---|---|---|---|---|",
+            f"| candidate | jobs/s | CPU µs a job | jobs/s against ours | CPU against ours | {_BESIDE} | MiB |",
+            "|---" * 9 + "|",
         ]
         peers = [name for name in found if name not in REFERENCES]
         for name in sorted(peers, key=lambda one: -median(found[one], "jobs_per_s")):
@@ -64,7 +67,9 @@ def drain(results: Results) -> str:
             rate, cost = (short(_against(found, name, figure)) for figure in ("jobs_per_s", "cpu_us_per_job"))
             parts.append(
                 f"| {name} | {spread(every, 'jobs_per_s')} | {spread(every, 'cpu_us_per_job')} | {rate}× | {cost}× | "
-                f"{short(median(every, 'redis_cpu_us_per_job'))} | {median(every, 'memory_mib'):.0f} |"
+                f"{short(median(every, 'redis_cpu_us_per_job'))} | {short(median(every, 'server_cpu_us_per_job'))} | "
+                f"{_busy(every, 'cpu')}, {_busy(every, 'redis_cpu', 'server_cpu')} | "
+                f"{median(every, 'memory_mib'):.0f} |"
             )
         parts.append("")
     return "\n".join([*parts, _taken(results, "drain")])
@@ -133,7 +138,8 @@ def ejabberd(results: Results) -> str:
         _wrapped(
             f"`{command}`, 20 connections: wrk reaches {spread(every, 'wrk_requests_per_s')} requests/s, restbroker "
             f"{spread(every, 'jobs_per_s')} jobs/s: {spread(every, 'share', 2)} of it, at "
-            f"{median(every, 'cpu_us_per_job'):,.0f} µs of CPU a job."
+            f"{median(every, 'cpu_us_per_job'):,.0f} µs of CPU a job. ejabberd's core was {_busy(every, 'server_cpu')} "
+            f"busy, that of restbroker and Redis {_busy(every, 'cpu', 'redis_cpu')}."
         )
         + f"\n\n{_taken(results, 'ejabberd')}"
     )
@@ -190,6 +196,12 @@ def _cost(scenario: str, title: str, candidates: str = "candidate") -> Callable[
 def _figures(every: Rounds) -> Sequence[str]:
     rate, cpu = (spread(every, figure) for figure in ("jobs_per_s", "cpu_us_per_job"))
     return [rate, cpu, short(median(every, "redis_cpu_us_per_job")), f"{median(every, 'memory_mib'):.0f}"]
+
+
+def _busy(every: Rounds, *parts: str) -> str:
+    """How much of a core these use together."""
+    busy = [sum(one[f"{part}_us_per_job"] for part in parts) * one["jobs_per_s"] / 1e6 for one in every]
+    return f"{statistics.median(busy):.0%}"
 
 
 def _against(found: Mapping[str, Rounds], name: str, figure: str) -> float:

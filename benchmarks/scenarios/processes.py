@@ -1,4 +1,4 @@
-"""Several processes on one queue."""
+"""Several processes on one queue, on all cores."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def _drain(run: Run, number: int, *, grouped: bool) -> Drained:
     run.around.redis.flushall()
     jobs = run.jobs(_JOBS)
     Filler(run.around.redis).fill(jobs)
-    return first_jobs(run.bench(), jobs, _command(run.bench(), number, grouped=grouped))
+    return first_jobs(run.bench(), jobs, _command(run.bench(), number, grouped=grouped), is_group=True)
 
 
 def _command(bench: Bench, number: int, *, grouped: bool) -> Sequence[str]:
