@@ -7,6 +7,7 @@ what they had. `python -m benchmarks.page` writes the page and `python -m benchm
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> None:
             wanted.only,
             wanted.longest_queue,
             wanted.memory_s,
+            wanted.original and str(Path(wanted.original).absolute()),
         )
         on, code = machine(wanted.peers_python), revision()
         for name in wanted.scenarios or (["drain"] if wanted.only else SCENARIOS):
@@ -70,7 +72,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], help="parts of candidates' names; nothing is kept then")
     parser.add_argument("--longest-queue", type=int, default=1_000_000, help="10000000 takes 4 GB of memory")
     parser.add_argument("--memory-s", type=float, default=60.0, help="how long memory is watched, times the scale")
-    parser.add_argument("--peers-python", default=str(_ROOT / ".venv" / "bench" / "bin" / "python"))
+    parser.add_argument("--peers-python", default=str(Path(sys.prefix) / "bench" / "bin" / "python"))
+    parser.add_argument("--original", default="", help="the Go program ejabberd-restbroker, as you built it")
     parser.add_argument("--output", type=Path, help=f"[default: {_RESULTS.relative_to(_ROOT)}; none with --only]")
     wanted = parser.parse_args()
     if not wanted.only:

@@ -25,12 +25,16 @@ TOKEN: Final = "bench"  # noqa: S105 — opens nothing
 
 @attrs.frozen
 class Bench:
-    """What a candidate is started with; `peers_python` is an interpreter that has the Python peers."""
+    """What a candidate is started with.
+
+    `peers_python` is an interpreter that has the Python peers, `original` the Go program if there is one.
+    """
 
     around: Surroundings
     concurrency: int
     peers_python: str
     path: str = "api"
+    original: str = ""
 
     @property
     def target_url(self) -> str:
@@ -98,6 +102,38 @@ def push(
     line.execute()
 
 
+def _push_for_original(bench: Bench, count: int) -> None:
+    line = bench.around.redis.pipeline(transaction=False)
+    for number in range(count):
+        # It takes arguments as text alone, and needs a fourth element.
+        line.lpush("queue:rest", payload([COMMAND, json.dumps(ARGUMENTS), TOKEN, ""]))
+        if number % 1000 == 999:
+            line.execute()
+    line.execute()
+
+
+def _original(bench: Bench) -> Sequence[str]:
+    directory = bench.around.directory / "original"
+    directory.mkdir(exist_ok=True)
+    document = {
+        "RedisHost": f"127.0.0.1:{bench.around.redis_port}",
+        "RedisPoolCount": bench.concurrency + 10,
+        "ProcessID": "1",
+        "RestURL": bench.target_url,
+        "RestUser": "admin@example.org",
+        "RestPass": "bench",
+        "RestQueue": "rest",
+        "ResponseQueue": "replies",
+        "Token": TOKEN,
+        "MaxIdleConnections": bench.concurrency,
+        "RequestTimeout": 10,
+        # As it is spelt there.
+        "Concurreny": bench.concurrency,
+    }
+    (directory / "env.json").write_text(json.dumps(document))
+    return ["env", "--chdir", str(directory), bench.original]
+
+
 def payload(
     args: Sequence[object] = (COMMAND, ARGUMENTS, TOKEN), *, jid: str = "", queue: str = "rest", work: str = "Add"
 ) -> bytes:
@@ -138,6 +174,7 @@ def _sidekiq(bench: Bench) -> Sequence[str]:
     return ["sidekiq", "-r", "./sidekiq_worker.rb", "-c", str(bench.concurrency), "-e", "production", "-q", "default"]
 
 
+ORIGINAL: Final = "ejabberd-restbroker (Go)"
 PEERS: tuple[Peer, ...] = (
     Peer("restbroker", 40_000, push, restbroker, "lean client"),
     Peer(
@@ -183,6 +220,7 @@ PEERS: tuple[Peer, ...] = (
         lambda _bench: ["node", "bullmq_worker.mjs"],
         "Node",
     ),
+    Peer(ORIGINAL, 20_000, _push_for_original, _original, "what restbroker replaces; it loses what fails"),
     Peer(
         "Sidekiq + Net::HTTP persistent",
         5_000,

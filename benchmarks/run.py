@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.peers import PEERS, Bench, Peer
+from benchmarks.peers import ORIGINAL, PEERS, Bench, Peer
 from benchmarks.surroundings import Surroundings
 
 Found = dict[str, dict[str, list[dict[str, Any]]]]
@@ -21,7 +21,9 @@ Found = dict[str, dict[str, list[dict[str, Any]]]]
 
 @attrs.frozen
 class Run:
-    """`scale` multiplies numbers of jobs and durations; `only` are parts of candidates' names, none for all."""
+    """`scale` multiplies numbers of jobs and durations; `only` are parts of candidates' names, none for all;
+    `original` is the Go program, "" for none.
+    """
 
     around: Surroundings
     peers_python: str
@@ -31,10 +33,11 @@ class Run:
     only: Sequence[str] = ()
     longest_queue: int = 1_000_000
     memory_s: float = 60.0
+    original: str = ""
 
     def bench(self, concurrency: int = 20, path: str = "api") -> Bench:
         """Where a candidate runs."""
-        return Bench(self.around, concurrency, self.peers_python, path)
+        return Bench(self.around, concurrency, self.peers_python, path, self.original)
 
     def jobs(self, count: float, least: int = 20) -> int:
         """So many, scaled."""
@@ -42,7 +45,8 @@ class Run:
 
     def peers(self, *names: str) -> Sequence[Peer]:
         """Those that are asked for, of these or of all."""
-        every = [peer for peer in PEERS if not names or peer.name in names]
+        known = [peer for peer in PEERS if self.original or peer.name != ORIGINAL]
+        every = [peer for peer in known if not names or peer.name in names]
         return [peer for peer in every if not self.only or any(word in peer.name for word in self.only)]
 
 
