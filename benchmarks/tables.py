@@ -81,8 +81,8 @@ def original(results: Results) -> str:
     found = results.rows("drain")["20"]
     if ORIGINAL in found:
         return _wrapped(
-            f"*{ORIGINAL}* is the program that restbroker replaces, built from its public sources. It never looks at an "
-            "answer's status: a command that failed counts as done."
+            f"*{ORIGINAL}* is the program that restbroker replaces, built from its public sources. It never looks at "
+            "an answer's status: a command that failed counts as done."
         )
     rate = 1 / (_against(found, BULLMQ, "jobs_per_s") * _GO_RATE)
     low, high = (_against(found, BULLMQ, "cpu_us_per_job") * share for share in _GO_CPU)
