@@ -5,6 +5,7 @@ wrote, a flat key or a member of `Targets`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -17,6 +18,8 @@ from restbroker.config.logins import login, note_plain
 from restbroker.config.problems import Problems, at
 from restbroker.config.target import Credentials, Target, TlsFiles, WrittenKeys
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
+
+_FAIR_WEIGHTS: Final = 200
 
 
 @attrs.frozen
@@ -93,6 +96,7 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
     members = _members(placed, problems)
     address = _address(placed, written.url, problems)
     credentials = placed.login(address)
+    _check_fairness(placed, problems)
     tls = _tls(target, placed, problems, is_used=address.url.scheme == "https" or problems.is_wrong(placed.at("URL")))
     if credentials is not None:
         note_plain(address.url, problems)
@@ -123,6 +127,19 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
             raise
         problems.add(placed.at("Kind"), problems.kinds.failure_text(target.kind, error))
         return target
+
+
+def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:
+    target, place = placed.target, placed.at("FairWeights")
+    weights = target.fair_weights
+    if not weights or problems.is_wrong(placed.at("FairBy")):
+        return
+    if target.fair_by is None:
+        problems.refuse(place, "needs FairBy, which says by what jobs take turns.")
+    elif len(target.fair_by.names) > 1:
+        problems.refuse(place, "needs a FairBy of one name: it gives a weight to each of its values.")
+    if len(weights) > _FAIR_WEIGHTS:
+        problems.refuse(place, f"has {len(weights)} entries; {_FAIR_WEIGHTS} are the limit.")
 
 
 def _members(placed: _TargetEntry, problems: Problems) -> Members | None:

@@ -6,7 +6,7 @@ Used by the classes of keys. Always holds: what `config.form` promises of every 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -15,6 +15,7 @@ from restbroker.config.form import ANYTHING, TEXT, Form, Items, LateBound, Names
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
+from restbroker.job.fairness import FAIR_KEY, HEAVIEST, Fairness
 from restbroker.job.json_types import Json
 
 SENTINEL_PORT = 26379
@@ -31,6 +32,9 @@ _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
 _QUEUE = r"(?!.*:/.*@|.*:.*@.*:\d+$)\S(?:.{0,198}\S)?"
 """A queue's name, but no address with a login: names of queues are shown."""
+_ARGUMENT = r"[A-Za-z0-9_.-]{1,64}"
+_FAIR_NAMES: Final = 4
+_EXPECTED_FAIR_BY = f'"{FAIR_KEY}" or a list of 1 to {_FAIR_NAMES} names of arguments such as ["host"]'
 _EXPECTED_QUEUE = "a queue's name, without control characters or blanks around it"
 
 
@@ -130,6 +134,19 @@ _BACKOFF_SCHEMA: dict[str, Json] = {
 }
 
 
+def _read_fair_by(value: Json) -> Fairness:
+    if value == FAIR_KEY:
+        return Fairness()
+    if not isinstance(value, list) or not 1 <= len(value) <= _FAIR_NAMES:
+        raise BadValue(_EXPECTED_FAIR_BY, value)
+    names = [name for name in value if isinstance(name, str) and re.fullmatch(_ARGUMENT, name)]
+    if len(names) < len(value):
+        raise BadValue(_EXPECTED_FAIR_BY, value)
+    if len(set(names)) < len(names):
+        raise BadValue("each argument's name once", value)
+    return Fairness(tuple(names))
+
+
 def _read_name(value: Json) -> str:
     text = str(TEXT.read(value))
     # Without a scheme and a port it may be the name of a queue or a namespace: rest:jobs@example.org.
@@ -192,6 +209,29 @@ Durations: TypeAlias = Annotated[
     Names("durations by command", _COMMAND, "a command, perhaps with * and ?, without blanks"),
 ]
 """Seconds, by command (with wildcards)."""
+FairBy: TypeAlias = Annotated[
+    Fairness,
+    Form(
+        f'list of names, or "{FAIR_KEY}"',
+        {
+            "anyOf": [
+                {"const": FAIR_KEY},
+                {
+                    "type": "array",
+                    "items": {"type": "string", "pattern": f"^{_ARGUMENT}$"},
+                    "minItems": 1,
+                    "maxItems": _FAIR_NAMES,
+                },
+            ]
+        },
+        _read_fair_by,
+    ),
+]
+"""Without the default host and the weights, which other keys name."""
+FairWeights: TypeAlias = Annotated[
+    Mapping[str, Annotated[int, whole(1, HEAVIEST)]],
+    Names("weights by key", r"[^\x00-\x1f\x7f]{1,256}", "a key of jobs, without control characters"),
+]
 AllowList: TypeAlias = Annotated[
     tuple[str, ...],
     Items(

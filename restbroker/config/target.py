@@ -19,6 +19,7 @@ from restbroker.config.forms import File
 from restbroker.config.key import inline, key, secret
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
+from restbroker.job.fairness import Fairness
 
 T = TypeVar("T")
 
@@ -261,6 +262,16 @@ class Target:
         86_400.0,
         shown="24h",
     )
+    fair_by: forms.FairBy | None = key(
+        "FairBy",
+        'Jobs of one queue take turns by these arguments (["host"]), or by their own member "fair_key"; by default '
+        "they are served as they came.",
+    )
+    fair_weights: forms.FairWeights = key(
+        "FairWeights",
+        'The shares of some keys, 1 to 100, in place of 1: {"vip.example.org": 4}.',
+        MappingProxyType({}),
+    )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
     public_only: bool = False
     """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""
@@ -271,6 +282,13 @@ class Target:
     """The secrets in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
     """The chance of each queue to be served first; empty: the queues are served strictly in their order."""
+
+    @property
+    def fairness(self) -> Fairness | None:
+        """How the jobs of one queue take turns; None: they are served as they came."""
+        if self.fair_by is None:
+            return None
+        return attrs.evolve(self.fair_by, default_host=self.default_host, weights=self.fair_weights)
 
     def expire_of_s(self, command: str) -> float | None:
         """Return how long after its creation this command is worth doing, in seconds; None: for ever.

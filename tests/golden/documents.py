@@ -49,7 +49,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         "HostHeader": "xmpp.example.org", "RestQueue": "rest", "TokenFile": "secret", "ResponseQueue": "replies",
         "ResponseDetails": True, "ResponseClass": "Reply", "Concurrency": 50, "RequestTimeout": "30s",
         "ConnectTimeout": 1.5, "IdleExpiry": "1m", "MaxConnectionAge": "1h", "Engine": "httpx", "RateLimit": "200/s",
-        "MaxInFlight": 100, "Slots": {"register": 2}, "Expire": {"send_*": "10m"}, "OnExpiry": "dead", "IdempotencyFor": "2h", "AtMostOnce": ["send_*"], "ShutdownTimeout": "1m",
+        "MaxInFlight": 100, "Slots": {"register": 2}, "Expire": {"send_*": "10m"}, "OnExpiry": "dead", "IdempotencyFor": "2h", "FairBy": ["host"], "FairWeights": {"Vip.example.org": 4}, "AtMostOnce": ["send_*"], "ShutdownTimeout": "1m",
         "Backoff": {"Base": "1s", "Factor": 3, "Cap": "1h"}, "UncertainRetries": 0, "DeadLimit": 10, "History": "7d",
         "Processes": 4, "Stats": True, "StatsPort": 9090, "StatsBind": "0.0.0.0", "StatsUser": "ann",
         "StatsPass": "long-enough-password", "StatsHosts": ["jobs.example.org"], "StatsPrefix": "/jobs",

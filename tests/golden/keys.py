@@ -91,6 +91,8 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "Slots": ({"register": 2}, {"register": 0}, {"register": "2"}, {"a b": 1}, {"reg*": 1}),
     "Expire": ({"send_*": "10m"}, {"send_*": 0}, {"send_*": "soon"}, {"a b": 60}, {"send_message": 2.5}),
     "OnExpiry": ("drop", "dead", "park", True),
+    "FairBy": (["host"], ["host", "user"], ["host", "host"], ["a b"], ["a", "b", "c", "d", "e"], "fair_key", [1]),
+    "FairWeights": ({"vip.example.org": 4}, {"a": 0}, {"a": 101}, {"a": "4"}, {"a\n": 1}),
     "IdempotencyFor": ("24h", "0", 0, "400d", "-1h"),
     "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
     "Engine": ("lean", "httpx", "Lean"),
@@ -194,7 +196,7 @@ BASES: Final[Sequence[Base]] = (
         " RestAuth RestUser RestPass RestPassFile RestToken RestTokenFile ServerVersion ApiVersion JabberDomain HostHeader"
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
-        " Expire OnExpiry IdempotencyFor"
+        " Expire OnExpiry IdempotencyFor FairBy FairWeights"
         " Targets Events ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
@@ -210,7 +212,7 @@ BASES: Final[Sequence[Base]] = (
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
-        " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
+        " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor FairBy FairWeights AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
         " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
     ),
     *(

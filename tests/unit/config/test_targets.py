@@ -46,6 +46,37 @@ def test_what_is_wrong_in_a_target_is_told_with_its_place(refused: Refused) -> N
         assert expected in problem, (members, expected)
 
 
+def test_fairness_is_read_and_its_contradictions_are_told(write: Write, refused: Refused) -> None:
+    rows: list[tuple[dict[str, Json], str]] = [
+        ({"FairWeights": {"a": 2}}, "FairWeights: needs FairBy, which says by what jobs take turns."),
+        ({"FairBy": ["host", "user"], "FairWeights": {"a": 2}}, "FairWeights: needs a FairBy of one name"),
+        (
+            {"FairBy": ["host"], "FairWeights": {f"k{n}": 2 for n in range(201)}},
+            "FairWeights: has 201 entries; 200 are",
+        ),
+        (
+            {"FairBy": ["host"], "FairWeights": {"A.org": 2, "a.org": 3}},
+            "differs from another entry in capital letters",
+        ),
+        ({"FairBy": ["host"], "FairWeights": {"a": 101}}, "a whole number from 1 to 100"),
+        ({"FairBy": []}, 'expected "fair_key" or a list of 1 to 4 names of arguments such as ["host"]'),
+        ({"FairBy": "host"}, 'expected "fair_key" or a list'),
+    ]
+    for members, expected in rows:
+        problems = refused(document({"one": entry(**members)}))
+        assert problems[0].startswith("Targets.one.Fair"), members
+        assert expected in problems[0], (members, problems)
+    members = {"FairBy": ["host"], "FairWeights": {"Vip.example.org": 4, **{f"k{n}": 1 for n in range(199)}}}
+    fair = write(document({"one": entry(**members)})).targets[0].fairness
+    assert fair is not None
+    assert json.loads(fair.text) | {"weights": 0} == {"by": ["host"], "host": "example.org", "weights": 0}
+    assert json.loads(fair.text)["weights"]["vip.example.org"] == 4
+    own = write(document({"one": entry(FairBy="fair_key", Domain=None)})).targets[0].fairness
+    assert own is not None
+    assert own.text == "{}"
+    assert write(document({"one": entry()})).targets[0].fairness is None
+
+
 def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None:
     problems = refused(document({"one": entry(URL="x y"), "two": entry(Kind="no"), "three": entry(Kind="nor")}))
     places = [problem.partition(":")[0] for problem in problems if "queue" not in problem]
