@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.format import ResponseQueue
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
@@ -24,7 +24,7 @@ from restbroker.store.jobs import retire
 from restbroker.store.replies import Argument, Reply, as_score, items, mapping
 from restbroker.store.replies import raw as raw_of
 from restbroker.store.server import time_s
-from restbroker.store.settling import Destinations
+from restbroker.store.settling import Destinations, line_keys
 from restbroker.store.tickets import generation_of, queue_of, ticket_number, ticket_queue
 
 MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
@@ -130,6 +130,7 @@ def recover(
             generation=generation_of(identity),
             beside=beside,
             responses=responses,
+            fairness="" if known is None else known.fairness,
         )
         answer = _recover(
             client,
@@ -201,6 +202,7 @@ class DeadIdentity:
     generation: str
     beside: bool = False
     responses: ResponseQueue | None = None
+    fairness: str = ""
 
 
 @attrs.frozen
@@ -280,6 +282,7 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
     arguments: list[Argument] = [identity, crash.target, crash.generation, int(crash.beside), jitter, len(crash.queues)]
+    arguments += [crash.fairness, PAYLOAD_LIMIT_BYTES]
     destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
@@ -290,5 +293,7 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
         arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits)]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
+    if crash.fairness:
+        lists += line_keys(keys, tuple(crash.queues))
     answer = client.run("recover", [*fixed, *lists], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

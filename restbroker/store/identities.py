@@ -38,6 +38,7 @@ class Registration:
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
+    `fairness`: what its target said of that (`job.fairness`); "": nothing.
     """
 
     process: ProcessInfo
@@ -45,6 +46,7 @@ class Registration:
     heartbeat_at_s: int | None
     snapshot: bytes | None
     responses: ResponseQueue | None = None
+    fairness: str = ""
 
 
 def live_identities(client: Client) -> Mapping[str, int]:
@@ -80,7 +82,14 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         ) from error
     at = fields.get("beat_at", b"")
     beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None
-    return Registration(found, queues, beat_at_s, snapshot=fields.get("snapshot"), responses=_read_responses(fields))
+    return Registration(
+        found,
+        queues,
+        beat_at_s,
+        snapshot=fields.get("snapshot"),
+        responses=_read_responses(fields),
+        fairness=fields.get("fairness", b"").decode("utf-8", "replace"),
+    )
 
 
 def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:

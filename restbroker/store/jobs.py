@@ -18,8 +18,8 @@ from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Reply, as_fields, integer, items, names, raw, text
-from restbroker.store.settling import FinishRequest, finish
+from restbroker.store.replies import Argument, Reply, as_fields, integer, items, names, raw, text
+from restbroker.store.settling import FinishRequest, finish, line_keys
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "JobsInProgress",
     "LimitReached",
     "Limits",
+    "QueueCounts",
     "Refused",
     "TargetPaused",
     "fetch",
@@ -80,6 +81,7 @@ class FetchRequest:
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
+    `fairness`: what the target says of it (`job.fairness`); "": nothing.
     """
 
     identity: str
@@ -91,6 +93,7 @@ class FetchRequest:
     limits: Limits = Limits()
     most_bytes: int = MAX_BYTES
     limit_bytes: int = PAYLOAD_LIMIT_BYTES
+    fairness: str = ""
 
 
 @light
@@ -108,11 +111,20 @@ class FetchedJob:
 
 
 @attrs.frozen
+class QueueCounts:
+    """How many jobs a queue's list and its lines have."""
+
+    queue: str
+    in_list: int
+    in_lines: int
+
+
+@attrs.frozen
 class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
     `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
-    `more`: the next job was left because of its size.
+    `more`: the next job was left because of its size. `counts`: of each queue, where any has lines or may get them.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -120,6 +132,7 @@ class FetchResult:
     bad: frozenset[str]
     recoveries_version: int
     more: bool = False
+    counts: tuple[QueueCounts, ...] = ()
 
 
 @attrs.frozen
@@ -156,16 +169,23 @@ FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | Duplicate | TargetPause
 
 
 def register(
-    client: Client, identity: str, process: ProcessInfo, queues: Sequence[str], responses: ResponseQueue | None = None
+    client: Client,
+    identity: str,
+    process: ProcessInfo,
+    queues: Sequence[str],
+    responses: ResponseQueue | None = None,
+    fairness: str = "",
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
-    `responses`: where the reply jobs of its jobs go if the process dies and they with it. Raise `StoreUnavailable` or
-    `StoreRefused`.
+    `responses`: where the reply jobs of its jobs go if the process dies and they with it. `fairness`: what its target
+    says of that, so that its jobs go back to their lines. Raise `StoreUnavailable` or `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
+    if fairness:
+        fields["fairness"] = fairness
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
     keys = client.keys
@@ -192,7 +212,8 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     numbers += [request.most_bytes, request.limit_bytes]
     lists = [keys.queue(queue) for queue in request.queues]
     fixed = _fixed_keys(keys, request.identity, request.target)
-    return "fetch", [*fixed, *lists], [request.identity, *numbers, *request.queues]
+    arguments: list[Argument] = [request.identity, *numbers, request.fairness, *request.queues]
+    return "fetch", [*fixed, *lists, *line_keys(keys, request.queues)], arguments
 
 
 @lru_cache(_KNOWN)
@@ -229,7 +250,13 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 bad=bad,
                 recoveries_version=integer(answer[1]),
                 more=more,
+                counts=_read_counts(request.queues, answer[6:7]),
             )
+
+
+def _read_counts(queues: Sequence[str], found: Sequence[Reply]) -> tuple[QueueCounts, ...]:
+    numbers = [integer(number) for one in found if one is not None for number in items(one)]
+    return tuple(map(QueueCounts, queues, numbers[::2], numbers[1::2]))
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
@@ -239,7 +266,8 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
     hint = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recoveries_version}, the "
-        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}."
+        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; of a queue with lines, the hashes "
+        f"{keys.lines('QUEUE')} and {keys.line_records('QUEUE')}, and the sorted set {keys.line_turns('QUEUE')}."
     )
     return StoreRefused(error.message, hint)
 

@@ -25,9 +25,9 @@ _BY_NAME: Final[Mapping[str, str]] = {
 # The first that fits counts.
 _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
-    (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:"), "string"),
+    (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:fair:pace:"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
-    (("restbroker:done:",), "zset"),
+    (("restbroker:done:", "restbroker:fair:turn:"), "zset"),
     (("restbroker:", "j|"), "hash"),
 )
 
@@ -282,6 +282,25 @@ class Keys:
     def go_retry(self) -> str:
         """ZSET of the Go original's failed jobs by their due times. Sidekiq and Sidekiq Web do not look there."""
         return self._key("goretry")
+
+    def lines(self, queue: str) -> str:
+        """Return the key of a HASH: `number:key` → raw job, of the lines of a queue that is served fairly."""
+        return self._key(f"restbroker:fair:wait:{queue}")
+
+    def line_records(self, queue: str) -> str:
+        """Return the key of a HASH: key → the numbers of the first and of the next job of its line.
+
+        The field that begins with a NUL has the virtual time.
+        """
+        return self._key(f"restbroker:fair:keys:{queue}")
+
+    def line_turns(self, queue: str) -> str:
+        """Return the key of a ZSET: key → virtual finish time of the next job of its line."""
+        return self._key(f"restbroker:fair:turn:{queue}")
+
+    def line_pace(self, queue: str) -> str:
+        """Return the key of a STRING with an expiry: while it is there, no process moves jobs of the queue to lines."""
+        return self._key(f"restbroker:fair:pace:{queue}")
 
     def sorted_set(self, name: SortedSet) -> str:
         """Return the key of one of Sidekiq's sorted sets."""

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, assert_never
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.format import is_reply_key
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
@@ -36,7 +36,7 @@ _KNOWN: Final = 256
 class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
-    `records`: the history records of the jobs that end; None: none are written.
+    `records`: the history records of the jobs that end; None: none are written. `fairness` as in `FetchRequest`.
     """
 
     identity: str
@@ -45,6 +45,7 @@ class FinishRequest:
     hwm: int
     items: Sequence[TicketSettlement]
     records: Records | None = None
+    fairness: str = ""
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
@@ -128,7 +129,11 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     plain = min(max(0, plain), len(batch))
     destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
+    # A job that goes back needs it; no other pays for it.
+    goes_back = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
+    fairness = request.fairness if goes_back else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
+    arguments += [fairness, PAYLOAD_LIMIT_BYTES]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
         if isinstance(settlement, Ack) and settlement.fingerprint is not None:
@@ -139,10 +144,18 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
             arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         arguments += destinations.of(_replies(settlement), settlement.claims)
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
+    if fairness:
+        lists += line_keys(keys, request.queues)
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
     return "finish", [*_common_keys(keys, request.identity, request.target, int(now_s // _DAY_S)), *lists], arguments
+
+
+@lru_cache(_KNOWN)
+def line_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
+    """Return what these queues have of lines, as scripts take it: all jobs, then all records, then all turns."""
+    return [of(queue) for of in (keys.lines, keys.line_records, keys.line_turns) for queue in queues]
 
 
 @lru_cache(_KNOWN)

@@ -14,6 +14,9 @@ ScriptName = Literal[
     "register",
     "beat",
     "fetch",
+    "classify",
+    "fair_heal",
+    "fair_return",
     "held",
     "allowed",
     "listed",
@@ -62,6 +65,9 @@ ScriptName = Literal[
     "push",
 ]
 
+_PART = b"-- part: lines\n"
+"""The line of a script in whose place the part that knows lines stands when it is sent."""
+
 
 @attrs.frozen
 class Script:
@@ -76,7 +82,10 @@ def script(name: ScriptName) -> Script:
     """Return a script, which is read once per process."""
     import hashlib  # it loads OpenSSL, and to push a job takes no script
 
-    source = Path(__file__).with_name(f"{name}.lua").read_bytes()
+    folder = Path(__file__).parent
+    source = folder.joinpath(f"{name}.lua").read_bytes()
+    if _PART in source:
+        source = source.replace(_PART, folder.joinpath("parts", "lines.lua").read_bytes())
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 

@@ -2,18 +2,23 @@
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
 -- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, then the queues' lists as they
---       are served
+--       are served, then in the same order their `wait`, their `keys` and their `turn` (see parts/lines.lua)
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
---       set; then how many bytes may be looked at, and how many a job may have; the queues' names in their lists' order
+--       set; then how many bytes may be looked at, and how many a job may have;
+--       what the target says of its fairness (JSON, '' for nothing); the queues' names in their lists' order
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more}
+--        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts}
 --          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
 --          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
+--          counts: only where queues have lines, or may get them: for each, how many jobs its list and its lines have.
+--
+-- With fairness, at most LOOKED_AT jobs or LOOKED_AT_BYTES are moved from the lists into lines, and jobs are handed out of
+-- these. Without it, what lines have is handed out first.
 --
 -- At least one job is taken, however large. Beyond the bytes, fewer than CHUNK jobs are looked at and put back.
 --
@@ -21,7 +26,8 @@
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 10, 500, 1000
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 11, 500, 1000
+local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
 -- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
 local CHUNK = 20
 -- What restbroker stored was within the limit before, and grew by its history; what died for its size is wrapped.
@@ -31,7 +37,8 @@ local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
 local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
-local left_bytes, limit_bytes = tonumber(ARGV[9]), tonumber(ARGV[10])
+local left_bytes, limit_bytes, fairness = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local queue_count = #ARGV - FIXED_ARGV
 
 -- Without its record no one could requeue its jobs: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
@@ -226,21 +233,104 @@ local function take(list, position, qidx)
   return answer, count
 end
 
-for position = 1, #KEYS - FIXED_KEYS do
+-- part: lines
+
+-- Nothing but this is asked where no queue has lines.
+local lines
+if want > 0 and (fairness ~= '' or redis.call('EXISTS', unpack(KEYS, #KEYS - queue_count + 1)) > 0) then
+  lines = fair_lines(fairness, limit_bytes)
+end
+local looked_at, looked_at_bytes, counts = 0, 0, lines and {}
+
+-- Moves jobs of a list into lines if there is fairness, and takes from the lines. Returns what `take` does, and whether
+-- the list is one.
+local function take_from_lines(queue, list, position, qidx)
+  local raws, is_list = {}, true
+  if fairness ~= '' then
+    local size
+    raws, size = lines.pop(list, min(max(LEAST_LOOKED_AT, 2 * want), LOOKED_AT - looked_at), LOOKED_AT_BYTES - looked_at_bytes)
+    is_list = raws ~= nil
+    raws = raws or {}
+    looked_at, looked_at_bytes = looked_at + #raws, looked_at_bytes + size
+  end
+  lines.append(queue, raws)
+  local answer, fields, count, index = {position, qidx}, {}, 0, ':' .. qidx
+  lines.serve(queue, want, left_bytes, function(raw)
+    local size = #raw
+    if more == 1 or size > left_bytes and number + count > base then
+      more = 1
+      return false
+    end
+    count, left_bytes = count + 1, left_bytes - size
+    if left_bytes <= 0 then
+      more = 1
+    end
+    fields[2 * count - 1], fields[2 * count] = string.format('%.0f', number + count) .. index, raw
+    answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
+    return true
+  end)
+  if count > 0 then
+    fields[2 * count + 1], fields[2 * count + 2] = 'last', string.format('%.0f', number + count)
+    local written = redis.pcall('HSET', KEYS[2], unpack(fields))
+    if type(written) == 'table' and written.err then
+      put_back(list, raws, 1)
+      return nil, 0, is_list
+    end
+  end
+  lines.write(queue)
+  return answer, count, is_list
+end
+
+local queues = {}
+for position = 1, queue_count do
   local name = ARGV[FIXED_ARGV + position]
   local qidx = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name))
   if not qidx then
     bad[#bad + 1] = name
   elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
     paused[#paused + 1] = name
-  elseif want > 0 and more == 0 then
-    local answer, count = take(KEYS[FIXED_KEYS + position], position, qidx)
-    if not answer then
-      bad[#bad + 1] = name
-    elseif count > 0 then
-      number, want = number + count, want - count
-      taken[#taken + 1] = answer
+  else
+    local queue, at = {}, FIXED_KEYS + position
+    if lines then
+      -- Wrong types surface here, before the first write.
+      queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], want)
     end
+    queue.name, queue.list, queue.position, queue.qidx = name, KEYS[at], position, qidx
+    queues[#queues + 1] = queue
+  end
+end
+
+local function note(answer, count)
+  if count > 0 then
+    number, want = number + count, want - count
+    taken[#taken + 1] = answer
+  end
+end
+
+for _, queue in ipairs(queues) do
+  local is_bad = false
+  if lines and want > 0 and more == 0 then
+    local answer, count, is_list = take_from_lines(queue, queue.list, queue.position, queue.qidx)
+    is_bad = not is_list or not answer
+    note(answer, count)
+  end
+  if fairness == '' and want > 0 and more == 0 and not is_bad then
+    local answer, count = take(queue.list, queue.position, queue.qidx)
+    is_bad = not answer
+    note(answer, count or 0)
+  end
+  if is_bad then
+    bad[#bad + 1] = queue.name
+  end
+  if lines then
+    local left = redis.pcall('LLEN', queue.list)
+    counts[2 * queue.position - 1] = type(left) == 'number' and left or 0
+    counts[2 * queue.position] = redis.call('HLEN', queue.wait)
+  end
+end
+if lines then
+  for place = 1, 2 * queue_count do
+    counts[place] = counts[place] or 0
   end
 end
 local count = number - base
@@ -251,4 +341,4 @@ if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(number)
-return {'OK', version, paused, bad, taken, more}
+return {'OK', version, paused, bad, taken, more, counts}

@@ -3,9 +3,11 @@
 -- oldest then is the next to be taken again. What was marked 'once' (about to be sent) dies instead.
 --
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues, then the
---       identity's queues by index, then destinations of replies
+--       identity's queues by index, then destinations of replies, then with fairness the queues' `wait`, their `keys` and
+--       their `turn` by index (see parts/lines.lua)
 -- ARGV: identity, its target, its generation, 1 if other pools of its process have jobs in progress else 0, jitter,
---       number of the identity's queues, then per job:
+--       number of the identity's queues, what the identity said of its fairness (JSON, '' for nothing), for how large a job
+--       a key is read, then per job:
 --         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
 --         marked, 1 if the schedule set leads back to its queue else 0, number of replies that it owes once dead
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
@@ -28,7 +30,7 @@ local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
 local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
-local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
+local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 9
 local crashes, generation = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
 
@@ -108,7 +110,17 @@ local function bury(job)
   return nil, code
 end
 
+-- part: lines
+
+local lines = ARGV[7] ~= '' and fair_lines(ARGV[7], tonumber(ARGV[8]))
+local first_wait = #KEYS - 3 * queue_count
+
+-- To the end that is served next: of its line, if it has one.
 local function push(job, raw)
+  if lines then
+    local at_wait = first_wait + tonumber(job.qidx)
+    return lines.put_first(KEYS[at_wait], KEYS[at_wait + queue_count], KEYS[at_wait + 2 * queue_count], raw)
+  end
   local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(job.qidx)], raw)
   return refused(pushed) or nil
 end

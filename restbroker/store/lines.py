@@ -1,0 +1,106 @@
+"""The lines of a queue that is served fairly: moves jobs into them, mends them, and moves jobs back to the list.
+
+Used by brokers (`classify`, `heal`) and by `operate` (`give_back`). Always holds: a job is in the queue's list or in a
+line, in exactly one of them, and jobs of one key keep their order, unless someone deleted a part of the lines by hand.
+"""
+
+from typing import Final, TypeAlias
+
+import attrs
+
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.store.client import Client, ScriptCall
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Reply, integer, items, raw
+from restbroker.store.settling import line_keys
+
+PACE_MS: Final = 8
+LONGEST_PACE_MS: Final = 2000
+RETURNED_AT_ONCE: Final = 200
+_LOOKED_AT: Final = 200
+_FIRST_LOOK: Final = 10
+_LOOK_BYTES: Final = 262_144
+
+
+@attrs.frozen
+class Classified:
+    """How many jobs were moved into lines, and how many the list and the lines have now."""
+
+    moved: int
+    in_list: int
+    in_lines: int
+
+
+@attrs.frozen
+class ClassifyRefused:
+    """Nothing was moved: another process did it just now, the queue is paused, or its list cannot be read.
+
+    `for_ms`: when to ask again; 0: at the next sign of jobs.
+    """
+
+    for_ms: int
+
+
+ClassifyAnswer: TypeAlias = Classified | ClassifyRefused
+
+
+def classify(client: Client, target: str, queue: str, fairness: str, took_ms: int) -> ClassifyAnswer:
+    """Move jobs of a queue's list into the lines of their keys, if no process did just now.
+
+    `took_ms`: how long the caller's last call took. Raise `StoreUnavailable` (they may have been moved all the same) or
+    `StoreRefused`.
+    """
+    return read_classified(client.run(*classify_call(client.keys, target, queue, fairness, took_ms)))
+
+
+def classify_call(keys: Keys, target: str, queue: str, fairness: str, took_ms: int) -> ScriptCall:
+    """Return the script call that `classify` sends."""
+    pace_ms = min(LONGEST_PACE_MS, max(PACE_MS, 4 * took_ms))
+    fixed = [keys.line_pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
+    return "classify", [*fixed, *line_keys(keys, (queue,))], [queue, pace_ms, fairness, PAYLOAD_LIMIT_BYTES]
+
+
+def read_classified(reply: Reply) -> ClassifyAnswer:
+    """Return what `classify` answers, from the reply to `classify_call`."""
+    answer = items(reply, 1)
+    match raw(answer[0]):
+        case b"OK":
+            return Classified(*map(integer, answer[1:4]))
+        case b"PACE":
+            return ClassifyRefused(integer(answer[1]))
+        case _:
+            return ClassifyRefused(0)
+
+
+def heal(client: Client, queue: str, fairness: str) -> int:
+    """Mend what someone deleted of a queue's lines by hand; return how many records, turns and jobs were mended.
+
+    Raise `StoreUnavailable` half way: the same call again is right. Raise `StoreRefused` if a type is wrong.
+    """
+    # Else there is nothing to mend: one command in most cases.
+    own = line_keys(client.keys, (queue,))
+    if not integer(client.command("EXISTS", *own)):
+        return 0
+    healed = 0
+    for part in ("records", "jobs"):
+        cursor, look = b"0", _FIRST_LOOK
+        while True:
+            reply = items(client.run("fair_heal", own, [part, cursor, look, fairness, PAYLOAD_LIMIT_BYTES]), 3)
+            cursor, count, read_bytes = raw(reply[0]), integer(reply[1]), integer(reply[2])
+            healed += count
+            if cursor == b"0":
+                break
+            # Of large jobs few at a time, since their bytes are read as well.
+            look = min(_LOOKED_AT, 2 * look) if read_bytes < _LOOK_BYTES // 2 else max(1, look // 2)
+    return healed
+
+
+def give_back(client: Client, queue: str, most: int = RETURNED_AT_ONCE) -> tuple[int, int] | None:
+    """Move up to `most` jobs of a paused queue's lines to its list; return how many, and how many lines still have.
+
+    None: the queue is not paused, and nothing was moved. Raise `StoreUnavailable`: the same call again is right.
+    """
+    keys = client.keys
+    place = [keys.paused_queues, keys.queue(queue), *line_keys(keys, (queue,))]
+    moved, remaining = map(integer, items(client.run("fair_return", place, [queue, most]), 2))
+    return None if moved < 0 else (moved, remaining)

@@ -1,0 +1,435 @@
+"""Lines of a queue that is served fairly: whose turn it is, where jobs go back to, and what others may do to them."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import attrs
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.job.fairness import Fairness
+from restbroker.job.settlement import Ack, Requeue
+from restbroker.store import heartbeats, lines, pauses, queues
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Refused
+from restbroker.store.jobs import (
+    Duplicate,
+    FetchedJob,
+    FetchRequest,
+    FetchResult,
+    FinishRequest,
+    LimitReached,
+    Limits,
+    QueueCounts,
+    TargetPaused,
+    fetch,
+    finish,
+    register,
+)
+from restbroker.store.lines import Classified, ClassifyRefused
+from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Lane, Server, as_parked
+
+BY_HOST = Fairness(("host",), "default.org").text
+KEYS = [f"{NAMESPACE}:restbroker:fair:{kind}:a" for kind in ("wait", "keys", "turn")]
+
+
+@attrs.define
+class Fair:
+    """A lane whose target says of its fairness `text`."""
+
+    client: Client
+    server: Server
+    text: str = BY_HOST
+    identity: str = "h:2:fair:t"
+    base: int = 0
+    last: FetchResult | None = None
+
+    def push(self, *jobs: bytes, queue: str = "a") -> None:
+        for start in range(0, len(jobs), 5000):
+            queues.push(self.client, queue, list(jobs[start : start + 5000]))
+
+    def ask(self, want: int, names: tuple[str, ...] = ("a",), **more: object) -> object:
+        request = FetchRequest(self.identity, "t", names, self.base, want, 0, fairness=self.text)
+        return fetch(self.client, attrs.evolve(request, **more))  # type: ignore[arg-type]
+
+    def take(self, want: int, names: tuple[str, ...] = ("a",), **more: object) -> list[FetchedJob]:
+        answer = self.ask(want, names, **more)
+        assert isinstance(answer, FetchResult), answer
+        self.base += len(answer.jobs)
+        self.last = answer
+        return list(answer.jobs)
+
+    def settle(self, jobs: Sequence[FetchedJob], settlement: Ack | Requeue | None = None) -> list[object]:
+        items = [(job.ticket, settlement or Ack()) for job in jobs]
+        request = FinishRequest(self.identity, "t", QUEUES, self.base, items, fairness=self.text)
+        return list(finish(self.client, request, 1.0))
+
+    def classify_all(self, queue: str = "a") -> None:
+        while True:
+            answer = lines.classify(self.client, "t", queue, self.text, 0)
+            if isinstance(answer, Classified) and not answer.in_list:
+                return
+            assert isinstance(answer, Classified) or answer.for_ms <= lines.PACE_MS
+            time.sleep(0.002)
+
+    def is_at_rest(self) -> bool:
+        return not self.server.raw.exists(*KEYS)
+
+
+@pytest.fixture
+def fair(client: Client, server: Server) -> Fair:
+    made = Fair(client, server)
+    assert register(client, made.identity, FACTS, QUEUES, fairness=made.text)
+    return made
+
+
+def job(host: str | None, number: int = 0, **more: object) -> bytes:
+    arguments = {"n": number} if host is None else {"host": host, "n": number}
+    return json.dumps({"class": "A", "args": ["c", arguments, "t"], **more}).encode()
+
+
+def host_of(raw: bytes) -> str:
+    return str(json.loads(raw)["args"][1].get("host"))
+
+
+def number_of(raw: bytes) -> int:
+    return int(json.loads(raw)["args"][1]["n"])
+
+
+def excess(order: Sequence[str], weights: dict[str, int]) -> float:
+    """By how much a key was ahead of another at most, over all windows in which both waited throughout (F5)."""
+    worst = 0.0
+    names = sorted(weights)
+    for one in names:
+        for other in names:
+            if one == other:
+                continue
+            # The largest rise of the difference of their shares, over all beginnings and ends.
+            difference = least = 0.0
+            for name in order:
+                difference += (name == one) / weights[one] - (name == other) / weights[other]
+                least = min(least, difference)
+                worst = max(worst, difference - least - 1 / weights[one] - 1 / weights[other])
+    return worst
+
+
+@pytest.mark.parametrize("weights", [{"big": 1, "small": 1, "other": 1}, {"big": 1, "small": 4, "other": 1}])
+@pytest.mark.parametrize("want", [1, 7, 100])
+def test_no_key_gets_more_than_its_share_beside_keys_that_wait(fair: Fair, weights: dict[str, int], want: int) -> None:
+    fair.text = Fairness(("host",), None, weights).text
+    fair.push(*(job("big", n) for n in range(300)))
+    fair.push(*(job(name, n) for n in range(300) for name in ("small", "other")))
+    fair.classify_all()
+    served: list[bytes] = []
+    while len(taken := fair.take(want)) == want:
+        served += [one.raw for one in taken]
+        fair.settle(taken)
+    served += [one.raw for one in taken]
+    assert len(served) == 900
+    for name in weights:
+        numbers = [number_of(raw) for raw in served if host_of(raw) == name]
+        assert numbers == list(range(300)), name
+    # As long as all three wait.
+    order = [host_of(raw) for raw in served]
+    ends = min(max(place for place, name in enumerate(order) if name == one) for one in weights)
+    assert excess(order[:ends], weights) <= 1e-9
+    fair.settle(taken)
+    assert fair.is_at_rest()
+
+
+def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Fair) -> None:
+    fair.push(*(job("big", n) for n in range(200)), *(job("other", n) for n in range(200)))
+    fair.classify_all()
+    order = []
+    for n in range(200):
+        if fair.server.raw.zscore(KEYS[2], "single") is None:
+            fair.push(job("single", n))
+        order += [host_of(one.raw) for one in fair.take(1)]
+    counts = Counter(order)
+    assert counts["single"] <= min(counts["big"], counts["other"]) + 2
+    assert counts["single"] >= 60
+
+
+def test_a_small_key_behind_a_large_one_is_found_by_classifying(fair: Fair) -> None:
+    fair.push(*(job("big", n) for n in range(3000)), job("small"))
+    moved = lines.classify(fair.client, "t", "a", fair.text, 0)
+    assert moved == Classified(200, 2801, 200)
+    fair.classify_all()
+    assert "small" in [host_of(one.raw) for one in fair.take(2)]
+    assert fair.last is not None
+    assert fair.last.counts == (QueueCounts("a", 0, 2999),)
+
+
+def test_the_pace_follows_the_length_of_the_last_call(fair: Fair) -> None:
+    fair.push(*(job("big", n) for n in range(600)))
+    lines.classify(fair.client, "t", "a", fair.text, 100)
+    assert 300 < fair.server.raw.pttl(f"{NAMESPACE}:restbroker:fair:pace:a") <= 400
+    answer = lines.classify(fair.client, "t", "a", fair.text, 0)
+    assert isinstance(answer, ClassifyRefused)
+    assert 250 < answer.for_ms <= 400
+
+
+FORMS: list[tuple[bytes, str]] = [
+    (job("One.Example.ORG"), "one.example.org"),
+    (job(None), "default.org"),
+    (b'{"args":["c",[["host","pairs.org"],["n",1]],"t"]}', "pairs.org"),
+    (b'{"args":["c",[{"host":"objects.org"},{"n":1}],"t"]}', "objects.org"),
+    (b'{"args":["c","{\\"host\\":\\"text.org\\"}","t"]}', "text.org"),
+    (b'{"args":["c","[[\\"host\\",\\"texts.org\\"]]","t"]}', "texts.org"),
+    (b'{"args":["c",null,"t"]}', "default.org"),
+    (b'{"args":["c",["richard"],"t"]}', "default.org"),
+    (b'{"args":"[\\"c\\",{\\"host\\":\\"all.org\\"},\\"t\\"]"}', "all.org"),
+    (b'{"args":["c",{"host":"\xc3\x84.org"},"t"]}', "\xc4.org"),
+    (b'{"args":["c",{"host":"' + b"x" * 256 + b'"},"t"]}', "x" * 256),
+    (b'{"args":["c",{"host":"' + b"x" * 257 + b'"},"t"]}', ""),
+    (b'{"args":["c",{"host":""},"t"]}', ""),
+    (b'{"args":["c",{"host":null},"t"]}', ""),
+    (b'{"args":["c",{"host":17},"t"]}', ""),
+    (b'{"args":["c",{"host":true},"t"]}', ""),
+    (b'{"args":["c",{"host":["a"]},"t"]}', ""),
+    (b'{"args":["c",{"host":"a\\u0000b"},"t"]}', ""),
+    (b'{"args":["c",{"host":"a\\nb"},"t"]}', ""),
+    (b'{"args":["c",{"host":"\\ud800"},"t"]}', ""),
+    (b'{"args":["c",{"host":"a\x7fb"},"t"]}', ""),
+    (b'{"args":["c",5,"t"]}', ""),
+    (b'{"args":["c","no json","t"]}', ""),
+    (b'{"args":5}', ""),
+    (b'{"args":null}', ""),
+    (b"{}", ""),
+    (b"[]", ""),
+    (b"17", ""),
+    (b"null", ""),
+    (b"", ""),
+    (b"\x00\xff no JSON", ""),
+    (b"[" * 1200 + b"]" * 1200, ""),
+    (b'{"args":["c",{"n":1e999},"t"]}', "default.org"),
+]
+
+
+def test_every_form_of_arguments_has_its_key_and_every_job_comes_out_byte_for_byte(fair: Fair) -> None:
+    for raw, key in FORMS:
+        fair.push(raw)
+        fair.classify_all()
+        assert fair.server.raw.zrange(KEYS[2], 0, -1) == [key.encode()], raw
+        (taken,) = fair.take(1)
+        assert taken.raw == raw
+        assert fair.settle([taken], Requeue()) == [Applied()]
+        assert fair.server.raw.zrange(KEYS[2], 0, -1) == [key.encode()], raw
+        assert fair.settle(fair.take(1)) == [Applied()]
+        assert fair.is_at_rest(), raw
+
+
+def test_several_names_and_a_key_of_the_jobs_own(fair: Fair) -> None:
+    fair.text = Fairness(("host", "user")).text
+    fair.push(b'{"args":["c",{"host":"H","user":"U"},"t"]}', b'{"args":["c",{"user":"U"},"t"]}')
+    fair.classify_all()
+    assert set(fair.server.raw.zrange(KEYS[2], 0, -1)) == {b"h\x1fu", b""}
+    fair.settle(fair.take(5))
+    fair.text = Fairness().text
+    time.sleep(0.01)
+    fair.push(job("h", fair_key="Mine"), job("h", fair_key=5), job("h"))
+    fair.classify_all()
+    assert set(fair.server.raw.zrange(KEYS[2], 0, -1)) == {b"mine", b""}
+
+
+def test_what_goes_back_is_the_first_of_its_line_again(fair: Fair) -> None:
+    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
+    taken = fair.take(10)
+    assert fair.settle(taken[:5], Requeue()) == [Applied()] * 5
+    assert fair.settle(taken[5:]) == [Applied()] * 5
+    again = fair.take(40)
+    assert Counter(one.raw for one in again) == Counter(
+        [job(n, i) for i in range(20) for n in ("big", "other")]
+    ) - Counter(one.raw for one in taken[5:])
+    for name in ("big", "other"):
+        numbers = [number_of(one.raw) for one in again if host_of(one.raw) == name]
+        assert numbers == sorted(numbers)
+
+
+def test_a_dead_process_gives_its_jobs_back_to_their_lines(fair: Fair, client: Client) -> None:
+    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
+    taken = fair.take(15)
+    assert heartbeats.fence(client, fair.identity, 0)
+    done = heartbeats.recover(client, fair.identity, as_parked)
+    assert (done.jobs, done.retired) == (15, True)
+    assert client.command("LLEN", client.keys.queue("a")) == 10
+    assert fair.server.raw.hlen(KEYS[0]) == 30
+    fair.identity, fair.base = "h:3:next:t", 0
+    register(client, fair.identity, FACTS, QUEUES, fairness=fair.text)
+    again = fair.take(40)
+    assert [number_of(one.raw) for one in again if host_of(one.raw) == "big"] == list(range(20))
+    assert len(taken) == 15
+
+
+def test_lines_are_served_first_where_fairness_is_off_again_and_then_the_list(fair: Fair) -> None:
+    fair.push(*(job("lines", n) for n in range(10)))
+    fair.classify_all()
+    fair.push(*(job("list", n) for n in range(10)))
+    fair.text = ""
+    taken = fair.take(15)
+    assert [host_of(one.raw) for one in taken] == ["lines"] * 10 + ["list"] * 5
+    assert fair.last is not None
+    assert fair.last.counts == (QueueCounts("a", 5, 0),)
+    assert fair.is_at_rest()
+    assert [host_of(one.raw) for one in fair.take(15)] == ["list"] * 5
+    assert fair.last.counts == ()
+
+
+def test_a_version_without_lines_recovers_to_the_list(fair: Fair, client: Client) -> None:
+    fair.push(job("h", 0), job("h", 1))
+    fair.take(1)
+    client.command("HDEL", client.keys.info(fair.identity), "fairness")
+    heartbeats.fence(client, fair.identity, 0)
+    heartbeats.recover(client, fair.identity, as_parked)
+    assert client.command("LLEN", client.keys.queue("a")) == 1
+    assert fair.server.raw.hlen(KEYS[0]) == 1
+
+
+SPOILS: list[Callable[[Fair], object]] = [
+    lambda fair: fair.ask(3),
+    lambda fair: lines.classify(fair.client, "t", "a", fair.text, 0),
+    lambda fair: lines.heal(fair.client, "a", fair.text),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_wrong_type_refuses_the_call_and_no_job_is_lost(fair: Fair, key: str) -> None:
+    fair.push(*(job("h", n) for n in range(6)))
+    mine = fair.take(2)
+    fair.push(*(job("h", n) for n in range(6, 8)))
+    fair.server.raw.rename(key, "aside")
+    fair.server.raw.set(key, "spoilt")
+    for call in SPOILS:
+        with pytest.raises(StoreRefused):
+            call(fair)
+    assert fair.client.command("LLEN", fair.client.keys.queue("a")) == 2
+    (code,) = fair.settle(mine[:1], Requeue())
+    assert isinstance(code, Refused)
+    assert fair.settle(mine[1:]) == [Applied()]
+    fair.server.raw.rename("aside", key)
+    assert fair.settle(mine[:1], Requeue()) == [Applied()]
+    rest = fair.take(10)
+    assert [number_of(one.raw) for one in rest] == [0, *range(2, 8)]
+
+
+def test_lines_are_served_though_the_list_is_none(fair: Fair) -> None:
+    fair.push(*(job("h", n) for n in range(6)))
+    fair.classify_all()
+    fair.server.raw.set(f"{NAMESPACE}:queue:a", "spoilt")
+    assert len(fair.take(10)) == 6
+    assert fair.last is not None
+    assert fair.last.bad == {"a"}
+
+
+@pytest.mark.parametrize("deleted", [("keys",), ("turn",), ("keys", "turn")])
+def test_records_that_someone_deleted_cost_no_job_old_or_new(fair: Fair, deleted: tuple[str, ...]) -> None:
+    old = [job(name, n) for n in range(250) for name in ("big", "other")]
+    new = [job(name, n) for n in range(250, 260) for name in ("big", "other")]
+    fair.push(*old)
+    fair.classify_all()
+    first = fair.take(7)
+    for kind in deleted:
+        fair.server.raw.delete(f"{NAMESPACE}:restbroker:fair:{kind}:a")
+    fair.push(*new)
+    first += fair.take(4)
+    assert fair.settle(first[:3], Requeue()) == [Applied()] * 3
+    while lines.heal(fair.client, "a", fair.text):
+        pass
+    found = [one.raw for one in first[3:]]
+    for _ in range(100):
+        if not fair.server.raw.hlen(KEYS[0]):
+            break
+        found += [one.raw for one in fair.take(500)]
+    assert Counter(found) == Counter(old + new)
+    lines.heal(fair.client, "a", fair.text)
+    assert fair.is_at_rest()
+
+
+def test_jobs_that_someone_deleted_are_passed_over_and_what_is_left_of_their_line_goes(fair: Fair) -> None:
+    fair.push(*(job(name, n) for n in range(10) for name in ("big", "other")))
+    fair.classify_all()
+    for field, raw in fair.server.raw.hgetall(KEYS[0]).items():
+        if host_of(raw) == "big" and number_of(raw) < 4:
+            fair.server.raw.hdel(KEYS[0], field)
+    assert lines.heal(fair.client, "a", fair.text) == 1
+    taken = fair.take(20)
+    assert [number_of(one.raw) for one in taken if host_of(one.raw) == "big"] == list(range(4, 10))
+    fair.push(job("h"))
+    fair.classify_all()
+    fair.server.raw.delete(KEYS[0])
+    lines.heal(fair.client, "a", fair.text)
+    assert fair.is_at_rest()
+
+
+def test_pause_rate_and_jobs_in_progress_bound_what_lines_hand_out(fair: Fair) -> None:
+    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
+    fair.classify_all()
+    pauses.pause_queue(fair.client, "a", "ann", "", None)
+    assert fair.take(5) == []
+    assert fair.last is not None
+    assert fair.last.paused == {"a"}
+    fair.push(job("late"))
+    assert lines.classify(fair.client, "t", "a", fair.text, 0) == ClassifyRefused(0)
+    pauses.resume_queue(fair.client, "a")
+    pauses.pause_target(fair.client, "t", "ann", "", None)
+    assert isinstance(fair.ask(5), TargetPaused)
+    assert lines.classify(fair.client, "t", "a", fair.text, 0) == ClassifyRefused(0)
+    pauses.resume_target(fair.client, "t")
+    assert len(fair.take(50, limits=Limits(in_flight=7))) == 7
+    assert isinstance(fair.ask(50, limits=Limits(in_flight=7)), LimitReached)
+    assert len(fair.take(50, limits=Limits(emission_us=60_000_000, burst=5))) == 5
+    assert isinstance(fair.ask(50, limits=Limits(emission_us=60_000_000, burst=5)), LimitReached)
+
+
+def test_a_fetch_sent_twice_takes_nothing_again(fair: Fair) -> None:
+    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
+    before = fair.ask(4)
+    assert isinstance(before, FetchResult)
+    assert fair.ask(4) == Duplicate(4)
+    assert fair.server.raw.hlen(KEYS[0]) == 16
+
+
+def test_what_is_too_large_ends_a_call_and_stays(fair: Fair) -> None:
+    small, large = job("h", 1), job("h", 2, pad="x" * 400)
+    fair.push(small, large, small)
+    fair.classify_all()
+    taken = fair.take(3, most_bytes=len(small) + 10)
+    assert [one.raw for one in taken] == [small]
+    assert fair.last is not None
+    assert fair.last.more
+    (taken,) = fair.take(3, most_bytes=len(small) + 10, limit_bytes=100)
+    assert (taken.raw, taken.size_bytes) == (b"", len(large))
+    assert [one.raw for one in fair.take(3)] == [small]
+
+
+def test_a_paused_queues_lines_go_back_to_its_list_in_order(fair: Fair) -> None:
+    fair.push(*(job(name, n) for n in range(150) for name in ("big", "other")))
+    fair.classify_all()
+    assert lines.give_back(fair.client, "a") is None
+    pauses.pause_queue(fair.client, "a", "ann", "", None)
+    fair.push(job("late"))
+    assert lines.give_back(fair.client, "a") == (200, 100)
+    assert lines.give_back(fair.client, "a") == (100, 0)
+    assert lines.give_back(fair.client, "a") == (0, 0)
+    assert fair.is_at_rest()
+    pauses.resume_queue(fair.client, "a")
+    fair.text = ""
+    order = [one.raw for one in fair.take(500)]
+    assert host_of(order[-1]) == "late"
+    for name in ("big", "other"):
+        assert [number_of(raw) for raw in order if host_of(raw) == name] == list(range(150))
+
+
+def test_queues_are_served_in_their_order_and_each_has_its_own_turns(fair: Fair, lane: Lane) -> None:
+    fair.push(*(job("big", n) for n in range(3)), queue="a")
+    fair.push(*(job("big", n) for n in range(3)), job("other"), queue="b")
+    taken = fair.take(6, ("b", "a"))
+    assert [(one.queue, host_of(one.raw)) for one in taken] == [
+        *[("b", name) for name in ("big", "other", "big", "big")],
+        *[("a", "big")] * 2,
+    ]
+    assert fair.last is not None
+    assert fair.last.counts == (QueueCounts("b", 0, 0), QueueCounts("a", 0, 1))
+    assert lane.identity != fair.identity
