@@ -17,11 +17,11 @@ from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet
 
 
-def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes) -> Code:
+def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes, fairness: str = "") -> Code:
     """Gives the job `raw` of `queue` its place, with its replies and counts."""
     if isinstance(settlement, Dead) and settlement.wraps:
         settlement = attrs.evolve(settlement, payload=wrapped(settlement.payload, raw))
-    code = _place(data, queue, settlement, raw)
+    code = _place(data, queue, settlement, raw, fairness)
     if code != Applied():
         return code
     replies = [(reply, _key(reply)) for reply in _of(settlement)]
@@ -126,7 +126,7 @@ def _key(reply: Reply) -> str:
     return f"queue:{reply.queue}" if reply.queue is not None else reply.key or ""
 
 
-def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes) -> Code:
+def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, fairness: str) -> Code:
     match settlement:
         case Ack() | Drop():
             return Applied()
@@ -137,7 +137,7 @@ def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes) -> Cod
         case Schedule(at_s, payload):
             return data.add("schedule", payload, at_s)
         case Requeue(payload):
-            return data.append(queue, payload or raw)
+            return data.append(queue, payload or raw, fairness)
         case _:
             assert_never(settlement)
 

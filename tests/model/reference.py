@@ -29,14 +29,16 @@ from restbroker.store.jobs import (
     IdentityUnknown,
     JobsInProgress,
     LimitReached,
+    QueueCounts,
     TargetPaused,
 )
 from restbroker.store.keys import SortedSet
+from restbroker.store.lines import Classified, ClassifyAnswer, ClassifyRefused
 from restbroker.store.pauses import PauseEnd
 from restbroker.store.sets import BEGINNING, Due, Move, Placement, Position
 from restbroker.store.tickets import ticket_number, ticket_queue
-from tests.model import effects, pausing
-from tests.model.dataset import DataSet
+from tests.model import effects, fair, pausing
+from tests.model.dataset import DataSet, Hand
 from tests.model.effects import is_forbidden, promote, rank, settle
 
 LONGEST_PAUSE_MS = 1000
@@ -51,12 +53,17 @@ class Reference:
     data: DataSet = attrs.field(factory=DataSet)
 
     def register(
-        self, identity: str, facts: ProcessInfo, queues: Sequence[str], responses: ResponseQueue | None = None
+        self,
+        identity: str,
+        facts: ProcessInfo,
+        queues: Sequence[str],
+        responses: ResponseQueue | None = None,
+        fairness: str = "",
     ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:
             return False
-        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses)
+        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses, fairness)
         data.alive[identity] = 0
         return True
 
@@ -94,11 +101,62 @@ class Reference:
         if stopped is not None:
             hand.hwm = max(hand.hwm, min(request.hwm, last))
             return stopped
-        taken, bad, more = self._take(request, self._want(request))
+        want = self._want(request)
+        has_lines = want > 0 and bool(request.fairness or any(self.data.lines[name].turns for name in request.queues))
+        taken, bad, more = self._take(request, want, has_lines=has_lines)
         hand.last = taken[-1].number if taken else hand.last
         hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
         paused = (self.data.paused_queues & set(request.queues)) - bad
-        return FetchResult(tuple(taken), frozenset(paused), frozenset(bad), self.data.runs_version, more)
+        return FetchResult(
+            tuple(taken),
+            frozenset(paused),
+            frozenset(bad),
+            self.data.runs_version,
+            more,
+            self._counts(request) if has_lines else (),
+        )
+
+    def classify(self, target: str, queue: str, fairness: str, _took_ms: int) -> ClassifyAnswer:
+        data, jobs = self.data, self.data.lists[f"queue:{queue}"]
+        if queue in data.paused_queues or self._pause_ms(target) or f"queue:{queue}" in data.broken:
+            return ClassifyRefused(0)
+        moved = min(fair.MOST_LOOKED_AT, len(jobs))
+        self._classify(queue, moved, fairness, PAYLOAD_LIMIT_BYTES)
+        return Classified(moved, len(jobs), len(data.lines[queue].all_jobs()))
+
+    def heal(self, queue: str, fairness: str) -> int:
+        return self.data.lines[queue].heal(fairness)
+
+    def give_back(self, queue: str, most: int) -> tuple[int, int] | None:
+        if queue not in self.data.paused_queues:
+            return None
+        lines, jobs, moved = self.data.lines[queue], self.data.lists[f"queue:{queue}"], 0
+        while lines.turns and moved < most:
+            key = max(lines.turns, key=lambda key: (lines.turns[key], key.encode()))
+            raw = lines.jobs[key].pop()
+            if raw is not None:
+                jobs.append(raw)
+                moved += 1
+            if not lines.jobs[key]:
+                lines.drop(key)
+        if not lines.turns:
+            lines.restart()
+        return moved, len(lines.all_jobs())
+
+    def _classify(self, queue: str, count: int, fairness: str, limit_bytes: int) -> None:
+        for _ in range(count):
+            self.data.lines[queue].append(self.data.lists[f"queue:{queue}"].pop(), fairness, limit_bytes)
+
+    def _counts(self, request: FetchRequest) -> tuple[QueueCounts, ...]:
+        data, counts = self.data, []
+        for queue in request.queues:
+            if queue in data.paused_queues or queue not in data.infos[request.identity].queues:
+                counts.append(QueueCounts(queue, 0, 0))
+                continue
+            is_broken = f"queue:{queue}" in data.broken
+            in_list = 0 if is_broken else len(data.lists[f"queue:{queue}"])
+            counts.append(QueueCounts(queue, in_list, len(data.lines[queue].all_jobs())))
+        return tuple(counts)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
         hand = self.data.hands[request.identity]
@@ -110,7 +168,8 @@ class Reference:
             ticket, settlement = request.items[place]
             raw = hand.jobs.pop(ticket, None)
             if raw is not None:
-                codes[place] = settle(self.data, request.queues[ticket_queue(ticket) - 1], ticket, settlement, raw)
+                queue = request.queues[ticket_queue(ticket) - 1]
+                codes[place] = settle(self.data, queue, ticket, settlement, raw, request.fairness)
                 if codes[place] == Applied():
                     hand.sent.discard(ticket)
                     self._record(request, place)
@@ -202,7 +261,7 @@ class Reference:
         else:
             if ticket_number(ticket) <= hand.hwm:
                 self.data.count_run(identity, raw)
-            code = self.data.append(queue, raw)
+            code = self.data.append(queue, raw, info.fairness)
         if code == Applied():
             hand.sent.discard(ticket)
         else:
@@ -294,30 +353,80 @@ class Reference:
         in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
         return min(request.count, request.limits.in_flight - in_hand) if request.limits.in_flight else request.count
 
-    def _take(self, request: FetchRequest, want: int) -> tuple[list[FetchedJob], set[str], bool]:
-        taken: list[FetchedJob] = []
+    def _take(self, request: FetchRequest, want: int, *, has_lines: bool) -> tuple[list[FetchedJob], set[str], bool]:
         bad: set[str] = set()
-        registered, left_bytes, more = self.data.infos[request.identity].queues, request.most_bytes, False
+        taken = Taken(request)
+        registered, looked_at = self.data.infos[request.identity].queues, 0
         for queue in request.queues:
-            key = f"queue:{queue}"
             if queue not in registered:
                 bad.add(queue)
-            elif queue not in self.data.paused_queues and want > len(taken) and not more:
-                if key in self.data.broken:
-                    bad.add(queue)
-                    continue
-                while self.data.lists[key] and want > len(taken) and not more:
-                    if taken and len(self.data.lists[key][-1]) > left_bytes:
-                        more = True
-                        break
-                    raw = self.data.lists[key].pop()
-                    left_bytes -= len(raw)
-                    more = left_bytes <= 0
-                    number = request.base + len(taken) + 1
-                    ticket = f"{number}:{registered.index(queue) + 1}"
-                    self.data.hands[request.identity].jobs[ticket] = raw
-                    is_large = effects.is_too_large(raw, request.limit_bytes)
-                    taken.append(
-                        FetchedJob(ticket, number, queue, b"" if is_large else raw, len(raw) if is_large else 0)
+                continue
+            if queue in self.data.paused_queues:
+                continue
+            if has_lines and want > len(taken.jobs) and not taken.more:
+                if request.fairness:
+                    count = min(
+                        max(fair.LEAST_LOOKED_AT, 2 * (want - len(taken.jobs))), fair.MOST_LOOKED_AT - looked_at
                     )
-        return taken, bad, more
+                    looked_at += self._look(request, queue, count, bad)
+                self._take_from_lines(taken, want, queue)
+            if not request.fairness and want > len(taken.jobs) and not taken.more:
+                self._take_from_list(taken, want, queue, bad)
+        return taken.jobs, bad, taken.more
+
+    def _look(self, request: FetchRequest, queue: str, most: int, bad: set[str]) -> int:
+        if f"queue:{queue}" in self.data.broken:
+            bad.add(queue)
+            return 0
+        count = min(most, len(self.data.lists[f"queue:{queue}"]))
+        self._classify(queue, count, request.fairness, request.limit_bytes)
+        return count
+
+    def _take_from_lines(self, taken: "Taken", want: int, queue: str) -> None:
+        lines = self.data.lines[queue]
+        for _ in range(want - len(taken.jobs)):
+            turn = lines.next_key()
+            if turn is None:
+                break
+            raw = lines.jobs[turn][0]
+            if raw is not None and not taken.accept(raw, queue, *self._hand(taken.request, queue)):
+                break
+            lines.pass_first(turn, taken.request.fairness)
+
+    def _take_from_list(self, taken: "Taken", want: int, queue: str, bad: set[str]) -> None:
+        if f"queue:{queue}" in self.data.broken:
+            bad.add(queue)
+            return
+        jobs = self.data.lists[f"queue:{queue}"]
+        while jobs and want > len(taken.jobs) and taken.accept(jobs[-1], queue, *self._hand(taken.request, queue)):
+            jobs.pop()
+
+    def _hand(self, request: FetchRequest, queue: str) -> tuple[int, Hand]:
+        return self.data.infos[request.identity].queues.index(queue) + 1, self.data.hands[request.identity]
+
+
+@attrs.define
+class Taken:
+    """What a fetch takes."""
+
+    request: FetchRequest
+    jobs: list[FetchedJob] = attrs.field(factory=list)
+    more: bool = False
+    left_bytes: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.left_bytes = self.request.most_bytes
+
+    def accept(self, raw: bytes, queue: str, index: int, hand: Hand) -> bool:
+        """Whether the bytes allow it; it is in progress then."""
+        if self.more or (self.jobs and len(raw) > self.left_bytes):
+            self.more = True
+            return False
+        self.left_bytes -= len(raw)
+        self.more = self.left_bytes <= 0
+        number = self.request.base + len(self.jobs) + 1
+        hand.jobs[f"{number}:{index}"] = raw
+        is_large = effects.is_too_large(raw, self.request.limit_bytes)
+        size = len(raw) if is_large else 0
+        self.jobs.append(FetchedJob(f"{number}:{index}", number, queue, b"" if is_large else raw, size))
+        return True

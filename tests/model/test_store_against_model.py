@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.fairness import Fairness
 from restbroker.job.format import ResponseQueue
 from restbroker.job.job import digest
 from restbroker.job.settlement import (
@@ -37,7 +38,7 @@ from restbroker.job.settlement import (
     Schedule,
     Settlement,
 )
-from restbroker.store import heartbeats, limits, pauses, queues, sets
+from restbroker.store import heartbeats, limits, lines, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.exchange import exchange
@@ -65,9 +66,13 @@ HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 STEPS = 40
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
+OF_X, OF_Y = b'{"fair_key":"x"}', b'{"fair_key":"y"}'
 PAYLOADS = st.lists(
-    st.sampled_from([b"same", b"other", b"third", b"same", b"other", STORED, LARGE, NO_TEXT]), min_size=1, max_size=6
+    st.sampled_from([b"same", b"other", b"third", b"same", b"other", STORED, LARGE, NO_TEXT, OF_X, OF_X, OF_Y]),
+    min_size=1,
+    max_size=6,
 )
+FAIR = Fairness(weights={"x": 3}).text
 FATES = st.sampled_from(
     [
         "ack",
@@ -141,12 +146,20 @@ class Histories(RuleBasedStateMachine):
         self.lanes: list[Memory] = []
         self.stages: dict[str, int] = {}
         self.replica: tuple[Snapshot, Ledger] | None = None
+        self.fairness = ""
+        self.times: dict[tuple[str, int], int] = {}
 
     def teardown(self) -> None:
         self.pair.client.close()
 
-    @initialize(in_flight=st.sampled_from([0, 0, 1, 4]), dead=st.sampled_from([0, 0, 3]), keeps=st.booleans())
-    def the_first_lane_starts(self, in_flight: int, dead: int, keeps: bool) -> None:
+    @initialize(
+        in_flight=st.sampled_from([0, 0, 1, 4]),
+        dead=st.sampled_from([0, 0, 3]),
+        keeps=st.booleans(),
+        fairness=st.sampled_from(["", FAIR]),
+    )
+    def the_first_lane_starts(self, in_flight: int, dead: int, keeps: bool, fairness: str) -> None:
+        self.fairness = fairness
         self.limits, self.keeps = Limits(in_flight=in_flight, dead=dead), keeps
         self.a_lane_starts()
         self.jobs_are_pushed("a", [b"same", b"same", b"other"])
@@ -155,7 +168,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def a_lane_starts(self) -> None:
         lane = Memory(f"lane:{len(self.lanes)}:t")
-        assert self.pair.ask(register, lane.identity, FACTS, QUEUES, ResponseQueue("out", "Add"))
+        assert self.pair.ask(register, lane.identity, FACTS, QUEUES, ResponseQueue("out", "Add"), self.fairness)
         self.lanes.append(lane)
 
     @rule(queue=st.sampled_from(QUEUES), payloads=PAYLOADS)
@@ -181,9 +194,23 @@ class Histories(RuleBasedStateMachine):
     def a_lane_fetches_as(self, lane: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
         answer = self.pair.ask(fetch, self.wanted(lane, tuple(names), want, hwm))
         self.a_lane_is_answered(lane, answer, lost=lost)
+        if self.pair.data.lines and isinstance(answer, FetchResult) and not answer.jobs:
+            # A second one may look at more jobs.
+            self.pair.again = None
 
     def wanted(self, lane: Memory, names: tuple[str, ...], want: int, hwm: int) -> FetchRequest:
-        return FetchRequest(lane.identity, "t", names, lane.base, want, hwm, self.limits, MOST_BYTES, LIMIT_BYTES)
+        return FetchRequest(
+            identity=lane.identity,
+            target="t",
+            queues=names,
+            base=lane.base,
+            count=want,
+            hwm=hwm,
+            limits=self.limits,
+            most_bytes=MOST_BYTES,
+            limit_bytes=LIMIT_BYTES,
+            fairness=self.fairness,
+        )
 
     def a_lane_is_answered(self, lane: Memory, answer: object, *, lost: bool) -> None:
         match answer:
@@ -254,7 +281,8 @@ class Histories(RuleBasedStateMachine):
         tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
         in_redis = dict(self.pair.data.hands[lane.identity].jobs)
         settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
-        request = FinishRequest(lane.identity, "t", QUEUES, hwm, settled, self.records(settled))
+        records = self.records(settled)
+        request = FinishRequest(lane.identity, "t", QUEUES, hwm, settled, records, fairness=self.fairness)
         answer: object = None
         if wants is None:
             codes = self.pair.ask(finish, request, LONG_AGO_S)
@@ -270,6 +298,49 @@ class Histories(RuleBasedStateMachine):
             done = [ticket for ticket, code in zip(tickets, codes, strict=False) if code == Applied()]
             lane.jobs = {ticket: job for ticket, job in lane.jobs.items() if ticket not in done}
         self.a_lane_is_answered(lane, answer, lost=lost)
+
+    @rule(fairness=st.sampled_from(["", FAIR, Fairness().text]))
+    def the_configuration_says_something_else_of_fairness(self, fairness: str) -> None:
+        self.fairness = fairness
+
+    @rule(queue=st.sampled_from(QUEUES), fairness=st.sampled_from([FAIR, Fairness().text]))
+    def a_process_classifies(self, queue: str, fairness: str) -> None:
+        self.server.raw.delete(f"{NAMESPACE}:restbroker:fair:pace:{queue}")
+        self.pair.ask(lines.classify, "t", queue, fairness, 0)
+        self.pair.again = None
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def a_reaper_mends_the_lines(self, queue: str) -> None:
+        self.pair.ask(lines.heal, queue, FAIR)
+
+    @precondition(lambda self: self.pair.data.paused_queues)
+    @rule(data=st.data(), most=st.integers(1, 5))
+    def a_person_has_lines_return_to_the_list(self, data: st.DataObject, most: int) -> None:
+        queue = data.draw(st.sampled_from(sorted(self.pair.data.paused_queues)))
+        if f"queue:{queue}" not in self.pair.data.broken:
+            self.pair.ask(lines.give_back, queue, most)
+            self.pair.again = None
+
+    @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
+    @rule(data=st.data(), what=st.sampled_from(["job", "turn"]), mends=st.booleans())
+    def someone_deletes_a_part_of_the_lines(self, data: st.DataObject, what: str, mends: bool) -> None:
+        queue = data.draw(st.sampled_from(sorted(q for q, found in self.pair.data.lines.items() if found.jobs)))
+        there = self.pair.data.lines[queue]
+        key = data.draw(st.sampled_from(sorted(there.jobs)))
+        if what == "turn":
+            there.turns.pop(key, None)
+            self.server.raw.zrem(f"{NAMESPACE}:restbroker:fair:turn:{queue}", key)
+        else:
+            place = data.draw(st.integers(0, len(there.jobs[key]) - 1))
+            raw, there.jobs[key][place] = there.jobs[key][place], None
+            self.ledger.ended.update([] if raw is None else [raw])
+            record = self.server.raw.hget(f"{NAMESPACE}:restbroker:fair:keys:{queue}", key)
+            field = f"{int(record.split()[0]) + place}:{key}"
+            self.server.raw.hdel(f"{NAMESPACE}:restbroker:fair:wait:{queue}", field)
+        if mends:
+            self.pair.ask(lines.heal, queue, FAIR)
+            assert there.turns.keys() == there.jobs.keys()
+        self.times, self.pair.again = {}, None
 
     @rule(data=st.data())
     def a_lane_marks(self, data: st.DataObject) -> None:
@@ -473,7 +544,7 @@ class Histories(RuleBasedStateMachine):
         snapshot, ledger = self.replica
         self.pair.fail_over(snapshot)
         self.ledger = copy.deepcopy(ledger)
-        self.stages, self.pair.again = {}, None
+        self.stages, self.times, self.pair.again = {}, {}, None
 
     @precondition(lambda self: self.pair.again is not None)
     @rule()
@@ -496,11 +567,21 @@ class Histories(RuleBasedStateMachine):
         data, found = self.pair.data, Counter[bytes]()
         for queue in QUEUES:
             found.update(data.lists[f"queue:{queue}"])
+            found.update(data.lines[queue].all_jobs())
         for hand in data.hands.values():
             found.update(hand.jobs.values())
         for members in data.sets.values():
             found.update(list(members))
         assert Counter(map(payload, (found + self.ledger.ended).elements())) == self.ledger.pushed
+
+    @invariant()
+    def virtual_time_never_falls_while_a_key_waits(self) -> None:
+        for queue in QUEUES:
+            there = self.pair.data.lines[queue]
+            if there.turns:
+                assert there.time >= self.times.get((queue, there.restarts), 0)
+                assert min(there.turns.values()) >= there.time
+                self.times[queue, there.restarts] = there.time
 
     @invariant()
     def an_identity_goes_from_alive_to_dying_to_gone_and_never_back(self) -> None:
