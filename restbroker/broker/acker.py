@@ -169,6 +169,7 @@ class Acker:
             hwm=self.ready.high_water,
             items=settlements,
             records=records,
+            fairness=self.plan.fairness,
         )
 
     def _note(self, group: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:

@@ -25,6 +25,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.lease import Lease
+from restbroker.broker.lines import Classifier, LineHealer
 from restbroker.broker.pauses import Pauses
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.queue_waiter import QueueWaiter
@@ -205,11 +206,16 @@ class Generation:
             for pool in pools:
                 intake.start_soon(pool.prober.run)
                 intake.start_soon(pool.poller.run)
+                if pool.plan.fairness:
+                    intake.start_soon(Classifier(pool.plan, self._open(), pool.poller).run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
             intake.start_soon(
                 Reaper(connection, self.health, report, host, our_identities=self.identities, specs=specs).run
             )
+            fair = [(pool.plan, pool.identity) for pool in pools if pool.plan.fairness]
+            if fair:
+                intake.start_soon(LineHealer(connection, self.health, fair).run)
             intake.start_soon(Pauses(connection, self.health, report).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)

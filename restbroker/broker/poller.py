@@ -27,7 +27,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
 from restbroker.store.tickets import MAX_BATCH
 
 HELD_BYTES = 16 * 1024 * 1024
@@ -64,6 +64,10 @@ class Poller:
 
     None: nothing kept it from taking jobs.
     """
+    counts: tuple[QueueCounts, ...] = ()
+    """How many jobs each queue's list and lines had at the last fetch, where there are lines."""
+    has_backlog: trio.Event = attrs.field(factory=trio.Event)
+    """Set when jobs of a list are to be moved into lines; the classifier puts another event in its place."""
     _outages: int = 0
     _failed: bool = False
     _asked_at_s: float = 0.0
@@ -167,6 +171,7 @@ class Poller:
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
+            fairness=plan.fairness,
         )
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
@@ -175,6 +180,8 @@ class Poller:
         match got:
             case FetchResult():
                 self.ready.confirm(request.hwm, request.base + len(got.jobs))
+                if request.count:
+                    self._note_counts(got.counts)
                 await self._adopt(got, request.count)
             case store_jobs.Duplicate():
                 self._failed = True
@@ -210,9 +217,20 @@ class Poller:
             await self._make_ready(self._new_jobs(got))
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
+        if got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad):
+            # A fetch looks at few large jobs.
+            return
         if want:
-            # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing.
-            await self.queues.wait_beside(self.ready, got.paused | got.bad)
+            # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing. A
+            # list that is not empty would end the wait at once, though its jobs cannot be taken.
+            all_queues = frozenset(self.plan.target.queues)
+            full = any(one.in_list or one.in_lines for one in got.counts)
+            await self.queues.wait_beside(self.ready, all_queues if full else got.paused | got.bad)
+
+    def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:
+        self.counts = counts
+        if self.plan.fairness and any(one.in_list for one in counts):
+            self.has_backlog.set()
 
     def _new_jobs(self, got: FetchResult) -> list[JobInProgress]:
         recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s

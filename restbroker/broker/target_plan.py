@@ -29,6 +29,14 @@ class TargetPlan:
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
+    fairness: str = attrs.field(init=False)
+    """What the target says of its fairness, as the store takes it; "": nothing."""
+
+    @fairness.default
+    def _fairness(self) -> str:
+        fairness = self.target.fairness
+        return "" if fairness is None else fairness.text
+
     fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
     """By target's name: how many jobs the fast path settled; None turns that path off."""
 

@@ -218,7 +218,13 @@ class WorkerPool:
         target, responses = self.plan.target, self.plan.policy.responses
         facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
-            self._store, jobs.register, self.identity.name, facts, queues=target.queues, responses=responses
+            self._store,
+            jobs.register,
+            self.identity.name,
+            facts,
+            queues=target.queues,
+            responses=responses,
+            fairness=self.plan.fairness,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
 

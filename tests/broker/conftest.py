@@ -30,6 +30,7 @@ from restbroker.config.tokens import Token
 from restbroker.job import settle
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.fairness import Fairness
 from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
@@ -181,6 +182,7 @@ class Harness:
     slots: Mapping[str, int] = attrs.field(factory=dict)
     expire_s: Mapping[str, float] = attrs.field(factory=dict)
     idempotency_s: float = 86_400.0
+    fairness: Fairness | None = None
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     concurrency: int = 3
@@ -286,6 +288,7 @@ class Harness:
             slots=self.slots,
             expire_s=self.expire_s,
             idempotency_s=self.idempotency_s,
+            fair_by=self.fairness,
         )
         return BrokerPlan(
             targets=[

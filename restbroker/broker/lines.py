@@ -1,0 +1,82 @@
+"""Moves jobs of long lists into the lines of their keys, and mends lines that someone deleted a part of by hand.
+
+The generation runs one classifier for each pool whose target has `FairBy`, and one healer. Always holds: all processes
+together classify at one pace, which leaves Redis three quarters of its time; no job is taken here.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.poller import Poller
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store import lines
+from restbroker.store.connection import Connection
+from restbroker.store.lines import Classified
+
+HEAL_S: Final = 10.0
+_AGAIN_S: Final = 1.0
+
+
+@attrs.define(eq=False)
+class Classifier:
+    """The classifier of one pool, with a connection of its own."""
+
+    plan: TargetPlan
+    store: Connection
+    poller: Poller
+    _took_ms: int = 0
+
+    async def run(self) -> None:
+        """Classify whenever a fetch said that a list is not empty, until cancelled."""
+        while True:
+            await self.poller.has_backlog.wait()
+            self.poller.has_backlog = trio.Event()
+            pending = [one.queue for one in self.poller.counts if one.in_list]
+            while pending:
+                try:
+                    pending = [queue for queue in pending if await self._classify(queue)]
+                except (StoreUnavailable, StoreRefused):
+                    # The poller learns of it too, and reports it.
+                    await trio.sleep(_AGAIN_S)
+                    break
+
+    async def _classify(self, queue: str) -> bool:
+        """Classify jobs of a queue once; return whether it may have more."""
+        asked_at_s = trio.current_time()
+        call = lines.classify_call(self.store.keys, self.plan.target.name, queue, self.plan.fairness, self._took_ms)
+        answer = lines.read_classified(await self.store.run(call))
+        if isinstance(answer, Classified):
+            self._took_ms = round(1000 * (trio.current_time() - asked_at_s))
+            await trio.sleep(max(lines.PACE_MS, 4 * self._took_ms) / 1000)
+            return answer.in_list > 0
+        await trio.sleep(answer.for_ms / 1000)
+        return answer.for_ms > 0
+
+
+@attrs.define(eq=False)
+class LineHealer:
+    """Mends the lines of all queues of targets that have `FairBy`, every ten seconds. `store`: not of urgent calls."""
+
+    store: Connection
+    health: StoreHealth
+    pools: Sequence[tuple[TargetPlan, Identity]]
+
+    async def run(self) -> None:
+        """Heal until cancelled. What Redis refuses is reported once."""
+        while True:
+            for plan, identity in self.pools:
+                for queue in plan.target.queues:
+                    await self._heal(plan, identity, queue)
+            await trio.sleep(HEAL_S)
+
+    async def _heal(self, plan: TargetPlan, identity: Identity, queue: str) -> None:
+        try:
+            await self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
+        except StoreRefused as error:
+            identity.warn_once("LinesRefused", error.message, error.hint)
