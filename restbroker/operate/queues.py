@@ -153,20 +153,21 @@ def clear_in_steps(
     own = exact(client, queue)
     so_far = ClearProgress(size_of(client, own))
     last = queue_store.newest(client, own)
-    if last is not None:
+    if last is not None or so_far.total:
         note = AuditEntry(who=who, action="clear", place=place_of(queue), state="begun", where="all", why=why)
         note = attrs.evolve(note, run=audit.write(client, note))
         state: State = "interrupted"
         left, noted_s = 1, time.monotonic()
         try:
-            while left:
-                count, left, held = queue_store.clear(client, own, last, BATCH)
+            # Without a newest job all that is meant is in lines, to which others may come.
+            while left and (last is not None or so_far.done < so_far.total):
+                count, left, held = queue_store.clear(client, own, last or b"", BATCH)
                 release(held)
                 so_far = attrs.evolve(so_far, done=so_far.done + count)
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
                     audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
                     noted_s = time.monotonic()
-                state = state if left else "ended"
+                state = state if left and (last is not None or so_far.done < so_far.total) else "ended"
                 yield so_far
         finally:
             # An outage of Redis is told by what ended it.

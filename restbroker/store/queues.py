@@ -18,6 +18,7 @@ from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
 from restbroker.store.replies import Argument, Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.replies import names as texts
+from restbroker.store.settling import line_keys
 from restbroker.store.tickets import MAX_BYTES
 
 LEAST_MILLISECONDS = 100_000_000_000
@@ -84,18 +85,24 @@ def size(client: Client, queue: QueueName) -> int | None:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return sizes_of(client, {"": client.keys.queue_of(queue)})[""]
+    shown = queue if isinstance(queue, str) else text(queue)
+    return sizes_of(client, {shown: client.keys.queue_of(queue)})[shown]
 
 
 def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int | None]:
-    """Return how many jobs wait in each list (queue → key); None for a key that is no list.
+    """Return how many jobs wait in each list (queue → key) and its lines; None for a key that is no list.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    found = types(client, list(lists.values()))
+    of_lines = {queue: client.keys.lines(queue) for queue in lists}
+    found: dict[QueueName, str] = {**types(client, [*lists.values(), *of_lines.values()])}
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
-    replies = client.commands([("LLEN", key) for key in known.values()])
-    counted = {queue: integer(reply) for queue, reply in zip(known, replies, strict=True)}
+    fair = {queue: of_lines[queue] for queue in known if found.get(of_lines[queue]) == "hash"}
+    commands = [*(("LLEN", key) for key in known.values()), *(("HLEN", key) for key in fair.values())]
+    replies = [integer(reply) for reply in client.commands(commands)]
+    counted = dict(zip(known, replies, strict=False))
+    for queue, jobs in zip(fair, replies[len(known) :], strict=True):
+        counted[queue] += jobs
     return {queue: counted.get(queue) for queue in lists}
 
 
@@ -164,11 +171,15 @@ def newest(client: Client, queue: QueueName) -> bytes | None:
 def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int, int, list[bytes]]:
     """Delete at most `most` jobs that wait in a queue, the oldest first: the job `last` (`newest`) and those before it.
 
-    There are fewer if they are large. Return how many were deleted, how many of these are left, and the deleted ones
-    that may hold a lock or claim (`job.claims`). Raise `StoreUnavailable`: they may be gone.
+    Those in its lines come first; b"" for `last`: only these. There are fewer if they are large. Return how many were
+    deleted, how many of these are left, and the deleted ones that may hold a lock or claim (`job.claims`). Raise
+    `StoreUnavailable`: they may be gone.
     """
     arguments: list[Argument] = [last, most, MAX_BYTES, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
-    deleted, left, held = items(client.run("clear", [client.keys.queue_of(queue)], arguments), 3)
+    keys = client.keys
+    shown = queue if isinstance(queue, str) else text(queue)
+    names = [keys.queue_of(queue), keys.line_pace(shown), *line_keys(keys, (shown,))]
+    deleted, left, held = items(client.run("clear", names, arguments), 3)
     return integer(deleted), integer(left), [raw(job) for job in items(held)]
 
 

@@ -299,9 +299,31 @@ class Reference:
         self.data.require(f"queue:{queue}")
         jobs = self.data.lists[f"queue:{queue}"]
         meant = len(jobs) - jobs.index(last) if last in jobs else 0
-        deleted = min(meant, most)
+        if not meant:
+            return 0, 0, []
+        cleared = self._clear_lines(self.data.lines[queue], most)
+        deleted = min(meant, most - cleared)
         del jobs[len(jobs) - deleted :]
-        return deleted, meant - deleted, []  # none of them holds a lock
+        # None of them holds a lock.
+        return cleared + deleted, len(self.data.lines[queue].all_jobs()) + meant - deleted, []
+
+    def _clear_lines(self, lines: fair.Lines, most: int) -> int:
+        cleared = 0
+        while lines.all_jobs() and cleared < most and (turn := lines.next_key()) is not None:
+            # In chunks: those of them that someone deleted do not count.
+            chunk, lines.jobs[turn] = lines.jobs[turn][: most - cleared], lines.jobs[turn][most - cleared :]
+            cleared += sum(raw is not None for raw in chunk)
+            if not lines.jobs[turn]:
+                lines.drop(turn)
+        if cleared < most:
+            # What has no turn, since someone deleted it.
+            cleared += len(lines.all_jobs())
+            lines.jobs.clear()
+        if not lines.all_jobs():
+            lines.jobs.clear()
+            lines.turns.clear()
+            lines.restart()
+        return cleared
 
     def pause(self, target: str, reason: str, for_s: float | None) -> None:
         pausing.pause(self.data, target, reason, for_s, self._now_us())

@@ -511,10 +511,11 @@ class Histories(RuleBasedStateMachine):
         waiting = self.pair.data.lists[f"queue:{queue}"]
         if f"queue:{queue}" in self.pair.data.broken or not waiting:
             return
-        before, last = Counter(waiting), waiting[0]
+        there = self.pair.data.lines[queue]
+        before, last = Counter(waiting) + Counter(there.all_jobs()), waiting[0]
         assert queues.newest(self.pair.client, queue) == last
         self.pair.ask(queues.clear, queue, last, most)
-        self.ledger.ended += before - Counter(waiting)
+        self.ledger.ended += before - Counter(waiting) - Counter(there.all_jobs())
         self.pair.again = None
 
     @rule()

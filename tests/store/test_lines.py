@@ -11,6 +11,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue
+from restbroker.operate.queues import clear_in_steps
 from restbroker.store import heartbeats, lines, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused
@@ -433,3 +434,27 @@ def test_queues_are_served_in_their_order_and_each_has_its_own_turns(fair: Fair,
     assert fair.last is not None
     assert fair.last.counts == (QueueCounts("b", 0, 0), QueueCounts("a", 0, 1))
     assert lane.identity != fair.identity
+
+
+def test_sizes_count_lists_and_lines_and_a_clear_empties_both(fair: Fair) -> None:
+    fair.push(*(job("h", n, restbroker_unique={"n": n}) for n in range(30)))
+    fair.classify_all()
+    fair.push(*(job("i", n) for n in range(5)))
+    assert queues.sizes(fair.client, ["a", "b"]) == {"a": 35, "b": 0}
+    assert queues.size(fair.client, "a") == 35
+    last = queues.newest(fair.client, "a")
+    assert last is not None
+    assert queues.clear(fair.client, "a", last, 10)[:2] == (10, 25)
+    fair.push(job("newer"))
+    deleted, left, held = queues.clear(fair.client, "a", last, 1000)
+    assert (deleted, left, len(held)) == (25, 0, 20)
+    assert fair.is_at_rest()
+    assert [host_of(one.raw) for one in fair.take(10)] == ["newer"]
+
+
+def test_a_clear_of_lines_alone(fair: Fair) -> None:
+    fair.push(*(job(name, n) for n in range(30) for name in ("x", "y")))
+    fair.classify_all()
+    assert queues.newest(fair.client, "a") is None
+    assert sum(step.done for step in list(clear_in_steps(fair.client, "a", "ann"))[-1:]) == 60
+    assert fair.is_at_rest()
