@@ -17,7 +17,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import lines
 from restbroker.store.connection import Connection
-from restbroker.store.lines import Classified
+from restbroker.store.lines import ClassifyResult
 
 HEAL_S: Final = 10.0
 _AGAIN_S: Final = 1.0
@@ -49,9 +49,10 @@ class Classifier:
     async def _classify(self, queue: str) -> bool:
         """Classify jobs of a queue once; return whether it may have more."""
         asked_at_s = trio.current_time()
-        call = lines.classify_call(self.store.keys, self.plan.target.name, queue, self.plan.fairness, self._took_ms)
+        target, fairness = self.plan.target.name, self.plan.fairness
+        call = lines.classify_call(self.store.keys, target, queue, fairness=fairness, took_ms=self._took_ms)
         answer = lines.read_classified(await self.store.run(call))
-        if isinstance(answer, Classified):
+        if isinstance(answer, ClassifyResult):
             self._took_ms = round(1000 * (trio.current_time() - asked_at_s))
             await trio.sleep(max(lines.PACE_MS, 4 * self._took_ms) / 1000)
             return answer.in_list > 0

@@ -11,6 +11,7 @@ from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
 from restbroker.store.misuse import MisusedKey
 from restbroker.store.replies import text
+from restbroker.store.settling import line_keys
 
 __all__ = ["MisusedKey", "find_misused", "types"]
 
@@ -18,7 +19,7 @@ Key = TypeVar("Key", str, QueueName)
 
 
 def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[MisusedKey, ...]:
-    """Return the keys of a wrong type: shared keys, those of `targets`, and the lists of `queues`.
+    """Return the keys of a wrong type: shared keys, those of `targets`, and the lists and lines of `queues`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -29,7 +30,8 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
     shared += [keys.dead_copies, keys.audit, keys.history, keys.recent_events, keys.sources, keys.recoveries_version]
     shared += [keys.stat("processed"), keys.stat("failed")]
     of_targets = [key for name in targets for key in (keys.pause(name), keys.rate(name), keys.in_flight(name))]
-    looked_at = [*shared, *of_targets, *map(keys.queue, queues)]
+    served = tuple(queues)
+    looked_at = [*shared, *of_targets, *map(keys.queue, served), *line_keys(keys, served)]
     wanted = {key: keys.expected_type(key) for key in looked_at}
     found = types(client, looked_at)
     return tuple(

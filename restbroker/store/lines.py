@@ -23,7 +23,7 @@ _LOOK_BYTES: Final = 262_144
 
 
 @attrs.frozen
-class Classified:
+class ClassifyResult:
     """How many jobs were moved into lines, and how many the list and the lines have now."""
 
     moved: int
@@ -41,7 +41,7 @@ class ClassifyRefused:
     for_ms: int
 
 
-ClassifyAnswer: TypeAlias = Classified | ClassifyRefused
+ClassifyAnswer: TypeAlias = ClassifyResult | ClassifyRefused
 
 
 def classify(client: Client, target: str, queue: str, fairness: str, took_ms: int) -> ClassifyAnswer:
@@ -50,10 +50,10 @@ def classify(client: Client, target: str, queue: str, fairness: str, took_ms: in
     `took_ms`: how long the caller's last call took. Raise `StoreUnavailable` (they may have been moved all the same) or
     `StoreRefused`.
     """
-    return read_classified(client.run(*classify_call(client.keys, target, queue, fairness, took_ms)))
+    return read_classified(client.run(*classify_call(client.keys, target, queue, fairness=fairness, took_ms=took_ms)))
 
 
-def classify_call(keys: Keys, target: str, queue: str, fairness: str, took_ms: int) -> ScriptCall:
+def classify_call(keys: Keys, target: str, queue: str, *, fairness: str, took_ms: int) -> ScriptCall:
     """Return the script call that `classify` sends."""
     pace_ms = min(LONGEST_PACE_MS, max(PACE_MS, 4 * took_ms))
     fixed = [keys.line_pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
@@ -65,7 +65,7 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
     answer = items(reply, 1)
     match raw(answer[0]):
         case b"OK":
-            return Classified(*map(integer, answer[1:4]))
+            return ClassifyResult(*map(integer, answer[1:4]))
         case b"PACE":
             return ClassifyRefused(integer(answer[1]))
         case _:

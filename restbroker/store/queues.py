@@ -25,6 +25,7 @@ LEAST_MILLISECONDS = 100_000_000_000
 """The least number that is read as milliseconds, as version 8 of Sidekiq writes times; older ones write seconds."""
 
 
+_HEADS: Final = 200
 _REMEMBERED_S: Final = 60.0
 """For how long a push is remembered, so that it can be repeated: longer than anyone repeats one, and waits for it."""
 
@@ -189,6 +190,26 @@ def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
     None: the key is empty, or no list that may be read. Raise `StoreUnavailable` or `StoreRefused`.
     """
     return items(client.run("oldest", lists, [MAX_BYTES]))
+
+
+def waits_s(client: Client, lists: Mapping[str, QueueName], now_s: float) -> Mapping[str, float | None]:
+    """Return for how long the oldest of each queue's next jobs has been waiting, as `latency_s` does.
+
+    These are the next job of its list (queue → key) and the first of at most 200 of its lines.
+    """
+    jobs = oldest(client, list(lists.values()))
+    of_lines = [(line_keys(client.keys, (queue,)), (_HEADS, MAX_BYTES)) for queue in lists]
+    heads = client.run_many("line_heads", of_lines) if of_lines else []
+    return {
+        queue: _longest([latency_s(one, now_s) for one in (job, *items(first))])
+        for queue, job, first in zip(lists, jobs, heads, strict=True)
+    }
+
+
+def _longest(waits: Sequence[float | None]) -> float | None:
+    known = [wait for wait in waits if wait is not None]
+    # A list that is empty counts as no wait, beside lines of which no one says how long.
+    return None if None in waits and not any(known) else max(known)
 
 
 def latency_s(job: Reply, now_s: float) -> float | None:

@@ -11,7 +11,7 @@ from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.identities import Registration, jobs_among, read_fields
 from restbroker.store.keys import QueueName
-from restbroker.store.queues import keys_of, latency_s, odd_names, oldest, sizes_of
+from restbroker.store.queues import keys_of, odd_names, sizes_of, waits_s
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
@@ -112,11 +112,9 @@ def _queues(
 ) -> tuple[QueueView, ...]:
     waiting = sizes_of(client, lists)
     known = [name for name, size in waiting.items() if size is not None]
-    jobs = dict(zip(known, oldest(client, [lists[name] for name in known]), strict=True))
+    waits = waits_s(client, {name: lists[name] for name in known}, now_s)
     return tuple(
-        QueueView(
-            name, size, latency_s(jobs.get(name), now_s), paused=name in paused, is_listed=name in seen or size != 0
-        )
+        QueueView(name, size, waits.get(name, 0.0), paused=name in paused, is_listed=name in seen or size != 0)
         for name, size in waiting.items()
     )
 

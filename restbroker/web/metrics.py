@@ -90,9 +90,8 @@ def _queues(client: Client, served: Sequence[str]) -> Samples:
     sizes = {name: size for name, size in queues.sizes(client, served).items() if size is not None}
     now_s = time_s(client)
     keys = client.keys
-    oldest = queues.oldest(client, [keys.queue(name) for name in sizes])
     paused = client.commands([("SISMEMBER", keys.paused_queues, name) for name in sizes])
-    waited = {name: queues.latency_s(job, now_s) for name, job in zip(sizes, oldest, strict=True)}
+    waited = queues.waits_s(client, {name: keys.queue(name) for name in sizes}, now_s)
     return {
         "restbroker_queue_jobs": {(name,): size for name, size in sizes.items()},
         "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},

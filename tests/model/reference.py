@@ -33,7 +33,7 @@ from restbroker.store.jobs import (
     TargetPaused,
 )
 from restbroker.store.keys import SortedSet
-from restbroker.store.lines import Classified, ClassifyAnswer, ClassifyRefused
+from restbroker.store.lines import ClassifyAnswer, ClassifyRefused, ClassifyResult
 from restbroker.store.pauses import PauseEnd
 from restbroker.store.sets import BEGINNING, Due, Move, Placement, Position
 from restbroker.store.tickets import ticket_number, ticket_queue
@@ -122,7 +122,7 @@ class Reference:
             return ClassifyRefused(0)
         moved = min(fair.MOST_LOOKED_AT, len(jobs))
         self._classify(queue, moved, fairness, PAYLOAD_LIMIT_BYTES)
-        return Classified(moved, len(jobs), len(data.lines[queue].all_jobs()))
+        return ClassifyResult(moved, len(jobs), len(data.lines[queue].all_jobs()))
 
     def heal(self, queue: str, fairness: str) -> int:
         return self.data.lines[queue].heal(fairness)

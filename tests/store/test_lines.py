@@ -12,7 +12,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue
 from restbroker.operate.queues import clear_in_steps
-from restbroker.store import heartbeats, lines, pauses, queues
+from restbroker.store import heartbeats, lines, pauses, queues, stats
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused
 from restbroker.store.jobs import (
@@ -29,7 +29,7 @@ from restbroker.store.jobs import (
     finish,
     register,
 )
-from restbroker.store.lines import Classified, ClassifyRefused
+from restbroker.store.lines import ClassifyRefused, ClassifyResult
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Lane, Server, as_parked
 
 BY_HOST = Fairness(("host",), "default.org").text
@@ -70,9 +70,9 @@ class Fair:
     def classify_all(self, queue: str = "a") -> None:
         while True:
             answer = lines.classify(self.client, "t", queue, self.text, 0)
-            if isinstance(answer, Classified) and not answer.in_list:
+            if isinstance(answer, ClassifyResult) and not answer.in_list:
                 return
-            assert isinstance(answer, Classified) or answer.for_ms <= lines.PACE_MS
+            assert isinstance(answer, ClassifyResult) or answer.for_ms <= lines.PACE_MS
             time.sleep(0.002)
 
     def is_at_rest(self) -> bool:
@@ -156,7 +156,7 @@ def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Fair) -> None:
 def test_a_small_key_behind_a_large_one_is_found_by_classifying(fair: Fair) -> None:
     fair.push(*(job("big", n) for n in range(3000)), job("small"))
     moved = lines.classify(fair.client, "t", "a", fair.text, 0)
-    assert moved == Classified(200, 2801, 200)
+    assert moved == ClassifyResult(200, 2801, 200)
     fair.classify_all()
     assert "small" in [host_of(one.raw) for one in fair.take(2)]
     assert fair.last is not None
@@ -450,6 +450,17 @@ def test_sizes_count_lists_and_lines_and_a_clear_empties_both(fair: Fair) -> Non
     assert (deleted, left, len(held)) == (25, 0, 20)
     assert fair.is_at_rest()
     assert [host_of(one.raw) for one in fair.take(10)] == ["newer"]
+
+
+def test_the_age_of_a_queue_is_that_of_the_oldest_of_its_next_jobs(fair: Fair) -> None:
+    now_s = time.time()
+    fair.push(job("x", enqueued_at=now_s - 100), job("x", enqueued_at=now_s), job("y", enqueued_at=now_s - 50))
+    fair.classify_all()
+    fair.push(job("z", enqueued_at=now_s - 10))
+    lists = {name: fair.client.keys.queue(name) for name in QUEUES}
+    waits = queues.waits_s(fair.client, lists, now_s)
+    assert {name: round(wait or 0) for name, wait in waits.items()} == {"a": 100, "b": 0}
+    assert [round(one.latency_s or 0) for one in stats.overview(fair.client, QUEUES).queues if one.name == "a"] == [100]
 
 
 def test_a_clear_of_lines_alone(fair: Fair) -> None:

@@ -17,6 +17,7 @@ ScriptName = Literal[
     "classify",
     "fair_heal",
     "fair_return",
+    "line_heads",
     "held",
     "allowed",
     "listed",
