@@ -26,7 +26,7 @@ _LOOK_BYTES: Final = 262_144
 class ClassifyResult:
     """How many jobs were moved into lines, and how many the list and the lines have now."""
 
-    moved: int
+    classified: int
     in_list: int
     in_lines: int
 

@@ -56,7 +56,7 @@ def test_fairness_is_read_and_its_contradictions_are_told(write: Write, refused:
         ),
         (
             {"FairBy": ["host"], "FairWeights": {"A.org": 2, "a.org": 3}},
-            "differs from another entry in capital letters",
+            "appears twice; keep one of the two.",
         ),
         ({"FairBy": ["host"], "FairWeights": {"a": 101}}, "a whole number from 1 to 100"),
         ({"FairBy": []}, 'expected "fair_key" or a list of 1 to 4 names of arguments such as ["host"]'),
@@ -67,14 +67,14 @@ def test_fairness_is_read_and_its_contradictions_are_told(write: Write, refused:
         assert problems[0].startswith("Targets.one.Fair"), members
         assert expected in problems[0], (members, problems)
     members = {"FairBy": ["host"], "FairWeights": {"Vip.example.org": 4, **{f"k{n}": 1 for n in range(199)}}}
-    fair = write(document({"one": entry(**members)})).targets[0].fairness
+    fair = write(document({"one": entry(**members)})).config.targets[0].fairness
     assert fair is not None
     assert json.loads(fair.text) | {"weights": 0} == {"by": ["host"], "host": "example.org", "weights": 0}
     assert json.loads(fair.text)["weights"]["vip.example.org"] == 4
-    own = write(document({"one": entry(FairBy="fair_key", Domain=None)})).targets[0].fairness
+    own = write(document({"one": entry(FairBy="fair_key", Domain=None)})).config.targets[0].fairness
     assert own is not None
     assert own.text == "{}"
-    assert write(document({"one": entry()})).targets[0].fairness is None
+    assert write(document({"one": entry()})).config.targets[0].fairness is None
 
 
 def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None:
