@@ -469,3 +469,13 @@ def test_a_clear_of_lines_alone(fair: Fair) -> None:
     assert queues.newest(fair.client, "a") is None
     assert sum(step.done for step in list(clear_in_steps(fair.client, "a", "ann"))[-1:]) == 60
     assert fair.is_at_rest()
+
+
+def test_what_goes_back_replaces_no_job_that_lies_before_its_line(fair: Fair) -> None:
+    fair.push(*(job("h", n) for n in range(4)))
+    taken = fair.take(1)
+    head = int(fair.server.raw.hget(KEYS[1], "h").split()[0])
+    # As a record that someone deleted leaves it.
+    fair.server.raw.hset(KEYS[0], f"{head - 1}:h", job("h", 9))
+    assert fair.settle(taken, Requeue()) == [Applied()]
+    assert [number_of(one.raw) for one in fair.take(9)] == [0, 9, 1, 2, 3]
