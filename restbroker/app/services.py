@@ -88,7 +88,8 @@ def _site(
 
     def read() -> Callable[["Client"], Samples]:
         now = current()
-        return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets])
+        fair = [queue for target in now.targets if target.fair_by is not None for queue in target.queues]
+        return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets], fair=fair)
 
     def glance() -> Question:
         return partial(metrics_view.live_metrics, served=current().queues, unready=view.view().unready)

@@ -207,13 +207,14 @@ class Generation:
                 intake.start_soon(pool.prober.run)
                 intake.start_soon(pool.poller.run)
                 if pool.plan.fairness:
-                    intake.start_soon(Classifier(pool.plan, self._open(), pool.poller).run)
+                    intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
-            intake.start_soon(
-                Reaper(connection, self.health, report, host, our_identities=self.identities, specs=specs).run
-            )
             fair = [(pool.plan, pool.identity) for pool in pools if pool.plan.fairness]
+            fairness = {queue: plan.fairness for plan, _ in fair for queue in plan.target.queues}
+            ours = self.identities
+            reaper = Reaper(connection, self.health, report, host, our_identities=ours, specs=specs, fairness=fairness)
+            intake.start_soon(reaper.run)
             if fair:
                 intake.start_soon(LineHealer(connection, self.health, fair).run)
             intake.start_soon(Pauses(connection, self.health, report).run)

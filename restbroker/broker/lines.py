@@ -18,6 +18,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import lines
 from restbroker.store.connection import Connection
 from restbroker.store.lines import ClassifyResult
+from restbroker.telemetry.events import JobsClassified, LinesHealed, Report
 
 HEAL_S: Final = 10.0
 _AGAIN_S: Final = 1.0
@@ -30,6 +31,7 @@ class Classifier:
     plan: TargetPlan
     store: Connection
     poller: Poller
+    report: Report
     _took_ms: int = 0
 
     async def run(self) -> None:
@@ -53,8 +55,11 @@ class Classifier:
         call = lines.classify_call(self.store.keys, target, queue, fairness=fairness, took_ms=self._took_ms)
         answer = lines.read_classified(await self.store.run(call))
         if isinstance(answer, ClassifyResult):
-            self._took_ms = round(1000 * (trio.current_time() - asked_at_s))
-            await trio.sleep(max(lines.PACE_MS, 4 * self._took_ms) / 1000)
+            took_s = trio.current_time() - asked_at_s
+            self._took_ms = round(1000 * took_s)
+            if answer.classified:
+                self.report(JobsClassified(target, queue, answer.without_key, took_s))
+            await trio.sleep(max(lines.INTERVAL_MS, 4 * self._took_ms) / 1000)
             return answer.in_list > 0
         await trio.sleep(answer.for_ms / 1000)
         return answer.for_ms > 0
@@ -78,6 +83,8 @@ class LineHealer:
 
     async def _heal(self, plan: TargetPlan, identity: Identity, queue: str) -> None:
         try:
-            await self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
+            healed = await self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
+            if healed:
+                identity.report(LinesHealed(plan.target.name, queue, healed))
         except StoreRefused as error:
             identity.warn_once("LinesRefused", error.message, error.hint)

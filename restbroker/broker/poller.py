@@ -29,6 +29,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
 from restbroker.store.tickets import MAX_BATCH
+from restbroker.telemetry.events import JobsClassified
 
 HELD_BYTES = 16 * 1024 * 1024
 """Nothing more is taken while a pool's jobs take so many bytes of memory: few pools need more at a time."""
@@ -229,6 +230,9 @@ class Poller:
 
     def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:
         self.counts = counts
+        for one in counts if self.plan.fairness else ():
+            if one.without_key:
+                self.identity.report(JobsClassified(self.plan.target.name, one.queue, one.without_key))
         if self.plan.fairness and any(one.in_list for one in counts):
             self.has_backlog.set()
 

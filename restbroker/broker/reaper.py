@@ -29,6 +29,7 @@ from restbroker.store.identities import Registration
 from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning, Report
 
 SCAN_S = 2.0
+MIXED_S = 60.0
 _TOKEN_AT = 2
 _LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
 
@@ -50,6 +51,7 @@ class Reaper:
     """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
+    `fairness`: {queue: what its target says of that}, of queues with `FairBy`.
     """
 
     store: Connection
@@ -58,8 +60,10 @@ class Reaper:
     host: Host
     our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
+    fairness: Mapping[str, str] = MappingProxyType({})
     _seen: dict[str, Observation] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
+    _unlike_since_s: dict[tuple[str, str], float] = attrs.field(factory=dict)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
@@ -89,6 +93,7 @@ class Reaper:
             self._seen.clear()
         live = await self.health.call_until_up(self.store, identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
+        self._compare_fairness(frozenset(live) - dead.keys())
         dying = await self.health.call_until_up(self.store, identities.fenced_identities)
         for identity, counter in dead.items():
             if await self.health.call_until_up(self.store, heartbeats.fence, identity, counter):
@@ -113,6 +118,24 @@ class Reaper:
                 dead[identity] = counter
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
         return dead
+
+    def _compare_fairness(self, living: Collection[str]) -> None:
+        """Warn of processes that for a minute have served a queue with another fairness than this one has."""
+        others = [seen.registration for identity, seen in self._seen.items() if identity in living]
+        self._unlike_since_s = {
+            (queue, name): self._unlike_since_s.get((queue, name), self._healthy_s)
+            for other in others
+            if other is not None
+            for name in (f"{other.process.hostname}:{other.process.pid}",)
+            for queue in other.queues
+            if queue in self.fairness and other.fairness != self.fairness[queue]
+        }
+        for (queue, name), since_s in self._unlike_since_s.items():
+            if self._healthy_s - since_s >= MIXED_S and f"FairMixed {queue}" not in self._told:
+                self._told.add(f"FairMixed {queue}")
+                message = f"The process {name} serves the queue {queue} with another FairBy."
+                hint = "Give all processes the same FairBy and FairWeights, and update older ones."
+                self.report(OperatorWarning("FairMixed", message, hint))
 
     async def _registration(self, identity: str) -> Registration | None:
         try:

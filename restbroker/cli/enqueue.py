@@ -164,6 +164,15 @@ def enqueue(
             "--fail-if-queued", help="With --unique: exit with 7 if it is queued already.", rich_help_panel=panels.WHAT
         ),
     ] = False,
+    fair_key: Annotated[
+        str | None,
+        typer.Option(
+            "--fair-key",
+            metavar="KEY",
+            help='The key by which it takes turns in its queue, with FairBy "fair_key".',
+            rich_help_panel=panels.WHAT,
+        ),
+    ] = None,
     retry: Annotated[
         str,
         typer.Option(
@@ -214,6 +223,7 @@ def enqueue(
         ok_if_exists=ok_if_exists,
         at_s=due_s,
         expire_s=None if expire is None else duration_s("--expire", expire),
+        fair_key=_fair_key(fair_key),
     )
     if bulk is not None:
         from restbroker.bulk.command import run
@@ -260,6 +270,18 @@ def enqueue(
 def _require_one_job(options: Mapping[str, object]) -> None:
     if named := next((option for option, value in options.items() if value), None):
         raise UsageError(f"--{named} is for --bulk.", "For example: restbroker enqueue register --bulk users.csv")
+
+
+def _fair_key(typed: str | None) -> str | None:
+    """Return the key of the option --fair-key. Raise `UsageError` if it cannot be one."""
+    from restbroker.job.fairness import LONGEST_KEY_BYTES, is_key
+
+    if typed is not None and not is_key(typed):
+        raise UsageError(
+            f"--fair-key takes a string of 1 to {LONGEST_KEY_BYTES} bytes without control characters.",
+            "For example: --fair-key customer-7",
+        )
+    return typed
 
 
 def _lock(key: str | None, lasts: str | None, until: str | None, *, fail_if_queued: bool, is_bulk: bool) -> Lock | None:

@@ -116,6 +116,11 @@ def _where(place: Location, timeline: Timeline) -> str:
     match place.kind:
         case "queue":
             before = "the next to be taken" if not place.ahead else f"{place.ahead} before it"
+            line = place.line
+            if line is not None:
+                of = f" of {line.key}" if line.key else " without a key"
+                keys = "1 key waits" if line.keys == 1 else f"{line.keys:,} keys wait"
+                before = f"number {line.place:,} of {line.jobs:,}{of}, {keys}; {before}"
             return f"It waits in the queue {place.name}: {before}."
         case "in progress":
             since = "" if place.since_s is None else f" since {local(place.since_s)}"
@@ -186,6 +191,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
             "kind": place.kind,
             "name": place.name,
             "ahead": place.ahead,
+            "line": None if place.line is None else attrs.asdict(place.line),
             "since": None if place.since_s is None else utc(place.since_s),
             "serving": None if place.serving is None else attrs.asdict(place.serving),
             "pause": None if place.pause is None else attrs.asdict(place.pause),

@@ -64,7 +64,7 @@ def list_queues(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show every queue: what waits, who serves it and who paused it.
 
     In a pipe each line is: name, jobs waiting, age of the oldest job (seconds), open or paused, by whom, seconds left,
-    why, targets, processes.
+    why, targets, processes, how many of the jobs are in lines (FairBy).
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -104,7 +104,8 @@ def peek(
         raise UsageError("--after needs --where.", "Without conditions, raise --limit.")
     with open_store(settings) as client:
         one = _require_queue(client, settings, name)
-        found = list(operate_queues.peek(client, name, limit, tokens(settings)))
+        cost = context_of(settings).cost(name)
+        found = list(operate_queues.peek(client, name, limit, tokens(settings), cost=cost))
     if json:
         output.as_json([_fields(waiting) for waiting in found])
     else:
@@ -181,10 +182,11 @@ def clear(
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
-        _require_queue(client, settings, name)
+        one = _require_queue(client, settings, name)
         count = operate_queues.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
-            confirm(f"Delete {output.jobs(count)} in {name}? There is no copy.", yes=yes)
+            lines = f" ({one.in_lines} in lines)" if one.in_lines else ""
+            confirm(f"Delete {output.jobs(count)}{lines} in {name}? There is no copy.", yes=yes)
             count = _clear(client, name, why, context_of(settings))
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
@@ -224,6 +226,7 @@ def _display(one: Queue) -> tuple[str, ...]:
     state = "open" if one.pause is None else f"paused {control_text.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is not a list" if one.size is None else str(one.size)
+    size += f" ({one.in_lines} in lines)" if one.in_lines else ""
     return one.name, size, latency, state, control_text.join_names(one.targets), control_text.join_names(one.processes)
 
 
@@ -238,7 +241,7 @@ def _row(one: Queue) -> tuple[str, ...]:
     )
     size = control_text.number(one.size)
     served = control_text.join_names(one.targets), control_text.join_names(one.processes)
-    return one.name, size, control_text.number(one.latency_s), state, *about, *served
+    return one.name, size, control_text.number(one.latency_s), state, *about, *served, str(one.in_lines)
 
 
 def _cells(found: Iterable[WaitingJob]) -> Iterator[tuple[str, ...]]:

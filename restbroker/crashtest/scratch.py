@@ -74,7 +74,8 @@ def count_unfinished(client: Client) -> int:
     """Return how many jobs are neither finished nor dead, all counted in one moment."""
     keys = client.keys
     known = sorted({*identities.live_identities(client), *identities.fenced_identities(client)})
-    counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
+    counted = [("LLEN", keys.queue(QUEUE)), ("HLEN", keys.lines(QUEUE))]
+    counted += [("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
     held = [("HKEYS", keys.in_progress(identity)) for identity in known]
     replies = client.transaction([*counted, *held])
     waiting = sum(integer(reply) for reply in replies[: len(counted)])
@@ -85,6 +86,7 @@ def count_locations(client: Client) -> Counter[str]:
     """Return in how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
     keys = client.keys
     found = Counter(_jid(raw(job)) for job in items(client.command("LRANGE", keys.queue(QUEUE), 0, -1)))
+    found.update(_jid(raw(job)) for job in items(client.command("HVALS", keys.lines(QUEUE))))
     for zset in ("retry", "schedule", "dead"):
         found.update(_jid(raw(job)) for job in items(client.command("ZRANGE", keys.sorted_set(zset), 0, -1)))
     for held in jobs_in_progress(client).values():

@@ -19,6 +19,9 @@ BETWEEN: Final = "\x1f"
 """Between the values of several names."""
 LONGEST_KEY_BYTES: Final = 256
 HEAVIEST: Final = 100
+WHOLE_COST: Final = 25_200
+"""How far a job of a key of weight 1 moves its virtual time on: most weights divide it."""
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _CAPITALS: Final = re.compile(r"[A-Z]+")
 
 
@@ -43,6 +46,20 @@ class Fairness:
         if self.weights:
             said["weights"] = {fold(name): weight for name, weight in self.weights.items()}
         return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+    def weight(self, key: str) -> int:
+        """Return the weight of a key, as the store's scripts know it."""
+        return next((weight for name, weight in self.weights.items() if fold(name) == key), 1)
+
+
+def is_key(text: str) -> bool:
+    """Tell whether this is a key that a job may have: 1 to 256 bytes without control characters."""
+    return 1 <= len(text.encode(errors="replace")) <= LONGEST_KEY_BYTES and _CONTROLS.search(text) is None
+
+
+def cost_of(weight: int) -> int:
+    """Return how far a job of a key of this weight moves the virtual time of its key on."""
+    return int(WHOLE_COST / weight + 0.5)
 
 
 def fold(key: str) -> str:

@@ -9,7 +9,7 @@ what is done is in the audit log.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -34,9 +34,10 @@ from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tally import Progress, Tally
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
-from restbroker.store import sets, waiting
+from restbroker.store import line_jobs, sets, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
+from restbroker.store.paging import digest_of
 from restbroker.store.server import time_s
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
@@ -50,6 +51,8 @@ _MOST_REMEMBERED: Final = 10_000
 After `_PIECES` pieces the jobs found in them are taken out, however few, before more are read.
 """
 _LONGEST_REST_S: Final = 0.2
+Rank: TypeAlias = int | bytes
+"""A job's rank in the list, or the name under which it is stored in lines."""
 _TOO_LARGE: Final = Refusal("It is too large to read. restbroker moves such a job to the dead set when it fetches it.")
 _DEAD_SET_IS_FULL: Final = Refusal(
     "The dead set is full (DeadLimit): retry or delete dead jobs, raise DeadLimit, or delete these jobs here."
@@ -61,14 +64,16 @@ _EDITED_SINCE: Final = Refusal(
 
 @attrs.frozen
 class WaitingSelection:
-    """Jobs of a queue to act on: those of the snapshot `line` that match `where`, oldest first, at most `limit`.
+    """Jobs of a queue to act on: those of the `snapshot` that match `where`, at most `limit`.
+
+    Those in lines come first, as they would be handed out, then those of the list, the oldest first.
 
     `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named. `since_s`: when the
     snapshot was taken, by Redis' clock (epoch seconds).
     """
 
     queue: str
-    line: QueueSnapshot
+    snapshot: QueueSnapshot
     where: Where
     since_s: float
     limit: int | None = None
@@ -86,11 +91,11 @@ def select(
     own = exact(client, queue)
     size_of(client, own)
     since_s = time_s(client)
-    line = waiting.take_snapshot(client, own)
+    snapshot = waiting.take_snapshot(client, own)
     if keys is None:
-        return WaitingSelection(queue, line, where, since_s=since_s, limit=limit)
+        return WaitingSelection(queue, snapshot, where, since_s=since_s, limit=limit)
     named = Counter(keys)
-    return WaitingSelection(queue, line, where, since_s=since_s, limit=named.total(), keys=named)
+    return WaitingSelection(queue, snapshot, where, since_s=since_s, limit=named.total(), keys=named)
 
 
 def perform(
@@ -119,7 +124,7 @@ def perform(
         described += f", at most {meant.limit}"
     described += hiding.mask_secrets(action.details, known.secrets)
     tally = Tally(client, place_of(meant.queue), action, context=known, where=described, dry_run=dry_run)
-    tally.progress = Progress(meant.line.size)
+    tally.progress = Progress(meant.snapshot.total)
     run = _Run(meant, tally, config, Tokens(config.tokens))
     state: State = "interrupted"
     try:
@@ -177,11 +182,53 @@ class _Run:
 
     def batches(self) -> Iterator[float]:
         """Act on the jobs; yield again and again for how many seconds Redis was kept busy since the last time."""
-        rank, pieces = self.selection.line.size - 1, 0
-        found: list[tuple[int, JobView]] = []
+        if self.selection.snapshot.lines:
+            yield from self._batches_of_lines()
+        yield from self._batches_of_list()
+
+    def _batches_of_lines(self) -> Iterator[float]:
+        """Act on the jobs in lines; yield as `batches` does."""
+        client, snapshot = self.tally.client, self.selection.snapshot
+        known, seen = sum(line.jobs for line in snapshot.lines), 0
+        cost = self.tally.context.cost(self.selection.queue)
+        found: list[tuple[Rank, JobView]] = []
+        began_s = time.monotonic()
+        for piece in line_jobs.pieces(client, snapshot.queue, snapshot.lines, cost):
+            looked_at = 0
+            for line, number, raw in piece:
+                if self._is_enough(found):
+                    break
+                looked_at += 1
+                view = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
+                if self._is_selected(view):
+                    found.append((line.field(number), view))
+                if len(found) == MOST_TAKEN:
+                    self.tally.count([], [], looked_at)
+                    seen, looked_at = seen + looked_at, 0
+                    self._act_on(found)
+                    found = []
+            seen += looked_at
+            self.tally.count([], [], looked_at)
+            # What moves into lines meanwhile is met in neither.
+            line_jobs.hold(client, snapshot.queue)
+            yield time.monotonic() - began_s
+            began_s = time.monotonic()
+            if self._is_enough(found):
+                break
+        else:
+            self._count_missed(known - seen, len(found))
+        if found:
+            self._act_on(found)
+            yield time.monotonic() - began_s
+
+    def _batches_of_list(self) -> Iterator[float]:
+        rank, pieces = self.selection.snapshot.size - 1, 0
+        found: list[tuple[Rank, JobView]] = []
         while rank >= 0 and not self._is_enough(found):
             began_s = time.monotonic()
-            piece = waiting.piece(self.tally.client, self.selection.line, rank, _PIECE)
+            if self.selection.snapshot.lines:
+                line_jobs.hold(self.tally.client, self.selection.snapshot.queue)
+            piece = waiting.piece(self.tally.client, self.selection.snapshot, rank, _PIECE)
             busy_s = time.monotonic() - began_s
             if piece is None:
                 self.tally.miss(unseen=rank + 1)
@@ -221,7 +268,7 @@ class _Run:
         """The keys of those that were named and not found."""
         return tuple(self._unmet.elements())
 
-    def _is_enough(self, found: Sequence[tuple[int, JobView]]) -> bool:
+    def _is_enough(self, found: Sequence[tuple[Rank, JobView]]) -> bool:
         return self.selection.limit is not None and self.tally.progress.matched + len(found) >= self.selection.limit
 
     def _is_selected(self, view: JobView) -> bool:
@@ -233,7 +280,7 @@ class _Run:
         self._unmet[key] -= 1
         return True
 
-    def _act_on(self, found: Sequence[tuple[int, JobView]]) -> float:
+    def _act_on(self, found: Sequence[tuple[Rank, JobView]]) -> float:
         """Act on these jobs; return how long it took, in seconds."""
         client = self.tally.client
         views = [view for _, view in found]
@@ -247,7 +294,7 @@ class _Run:
         else:
             if takings:
                 self.tally.begin()
-            codes = iter(waiting.take(client, self.selection.line, takings) if takings else [])
+            codes = iter(waiting.take(client, self.selection.snapshot, takings) if takings else [])
         outcomes = [one if isinstance(one, Refusal) else next(codes) for one in planned]
         if not self.tally.dry_run:
             claims.release(client, self.tally.action.verb, views, outcomes)
@@ -271,7 +318,7 @@ class _Run:
         for raw in list(self._taken)[: max(0, len(self._taken) - _MOST_REMEMBERED)]:
             del self._taken[raw]
 
-    def _plan(self, view: JobView, rank: int, now_s: float) -> TakeRequest | Refusal:
+    def _plan(self, view: JobView, rank: Rank, now_s: float) -> TakeRequest | Refusal:
         action = self.tally.action
         if not view.raw:
             return _TOO_LARGE
@@ -297,13 +344,14 @@ class _Run:
         refused = place_refusal(proof.token, target, action.queue)
         return None if refused is None else Refusal(f"It would be refused there: {refused.text}")
 
-    def _answers(self, view: JobView, rank: int, now_s: float) -> tuple[Reply, ...]:
+    def _answers(self, view: JobView, rank: Rank, now_s: float) -> tuple[Reply, ...]:
         fields: dict[str, Json] = dict(view.fields or {})
         trusted = proof_of(self.tokens, fields, self.selection.queue) is not None
         config = self.config
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
-        killed = OrphanedJob("killed", f"{view.key}-{rank}", self.selection.queue, raw=view.raw, responses=responses)
+        place = rank if isinstance(rank, int) else digest_of(rank)
+        killed = OrphanedJob("killed", f"{view.key}-{place}", self.selection.queue, raw=view.raw, responses=responses)
         reason = Reason("Killed", kill_text(self.tally.action), "An operator decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)
 

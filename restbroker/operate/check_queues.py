@@ -27,19 +27,22 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.is_listed}
     paused = paused_queues(client)
+    fair = {queue: target.fairness for target in config.targets for queue in target.queues}
+    of_queue = {queue: "" if one is None else one.text for queue, one in fair.items()}
     for name in config.queues:
         if name in known:
-            yield from _known_queue(known[name], paused.get(name), seen)
+            yield from _known_queue(known[name], paused.get(name), seen, of_queue[name])
         else:
             yield _new_queue(client, config, info, name=name, known=tuple(known))
 
 
-def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
+def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness: str) -> Iterator[Finding]:
     pools = [
         (pool.registration.process, read_snapshot(pool.registration.snapshot))
         for pool in seen.identities
         if not is_dead(pool) and pool.registration is not None and queue.name in pool.registration.queues
     ]
+    yield from _mixed(queue, seen, fairness)
     served = any(takes_jobs(snapshot) for _, snapshot in pools)
     quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in pools if snapshot.get("quiet") is True})
     yield from (_quiet(queue, process, served=served) for process in quiet)
@@ -62,7 +65,28 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
 
 
 def _waiting(queue: QueueView) -> str:
-    return "1 job waits" if queue.size == 1 else f"{queue.size} jobs wait"
+    lines = f" ({queue.in_lines} in lines, which Sidekiq Web does not show)" if queue.in_lines else ""
+    return f"1 job waits{lines}" if queue.size == 1 else f"{queue.size} jobs wait{lines}"
+
+
+def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]:
+    """Yield a finding if a process serves the queue with another fairness than this configuration has."""
+    others = sorted(
+        f"{found.process.hostname}:{found.process.pid}"
+        for pool in seen.identities
+        if not is_dead(pool) and (found := pool.registration) is not None
+        if queue.name in found.queues and found.fairness != fairness
+    )
+    if others:
+        yield Finding(
+            "warning",
+            AREA,
+            "FairMixed",
+            message=f"{others[0]} serves the queue {queue.name} with another FairBy than this configuration"
+            + (f", and so do {len(others) - 1} more." if others[1:] else "."),
+            why="No job is lost, but keys do not get their shares; older versions take nothing that is in lines.",
+            hint="Give all processes the same FairBy and FairWeights, reload them, and update older ones.",
+        )
 
 
 def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:

@@ -15,11 +15,13 @@ from restbroker.config.target import Target
 from restbroker.job import arguments, claims, signing
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
+from restbroker.job.fairness import cost_of
 from restbroker.job.hiding import Spellings, spellings_of
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
 from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
+from restbroker.store.line_jobs import Cost, equal_cost
 
 # Producers can invent commands.
 _LIMIT: Final = 1000
@@ -81,6 +83,12 @@ class ConfigContext:
         if target is not None and token is not None and isinstance(key, str) and claims.is_key(key):
             once = claims.once_name(target.name, token, key)
         return JobClaims(jid, once, 0.0 if target is None else target.idempotency_s, claims.lock_of(fields))
+
+    def cost(self, queue: str) -> Cost:
+        """Return the function that tells what a job of a key costs in the lines of this queue."""
+        target = self.targets.get(queue)
+        fairness = None if target is None else target.fairness
+        return equal_cost if fairness is None else lambda name: cost_of(fairness.weight(name))
 
     def expire_s(self, queue: str | None, endpoint: str | None) -> float | None:
         """Return how many seconds after its creation a job for this command expires; None: never."""

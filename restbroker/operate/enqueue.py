@@ -17,6 +17,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, Sto
 from restbroker.job import claims, expiry, rubyjson
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
+from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
@@ -48,7 +49,8 @@ class JobRequest:
 
     `expire_s`: how many seconds after `at_s`, or after the push, the job expires; None: the target's `Expire` decides.
     `lock`: taken at the push; no other job with its key is pushed until its `keep_s` seconds after the job is due.
-    `reply_to`: the key for the answer; None: a key of the job's own.
+    `reply_to`: the key for the answer; None: a key of the job's own. `fair_key`: by which it takes turns where `FairBy`
+    is "fair_key".
     """
 
     command: str
@@ -63,6 +65,7 @@ class JobRequest:
     expire_s: float | None = None
     lock: Lock | None = None
     reply_to: str | None = None
+    fair_key: str | None = None
 
 
 def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
@@ -88,6 +91,8 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
         fields["enqueued_at"] = moment_s
     if order.expire_s is not None:
         fields[expiry.FIELD] = fractional((now_s if order.at_s is None else order.at_s) + order.expire_s)
+    if order.fair_key is not None:
+        fields[FAIR_KEY] = order.fair_key
     if order.lock is not None:
         fields[claims.LOCK_FIELD] = claims.lock_fields(order.lock)
     try:

@@ -19,6 +19,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import PAUSED, ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.job_search import SETS, End, JobSearch, Kind, Match, SearchLimits, SearchQuery
+from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -32,9 +33,10 @@ _LARGEST: Final = 10**15
 class Location:
     """A place where a job is. `name`: the queue, or the process that has the job in progress.
 
-    `entry.at_s`: when the job is due, or died. `ahead`: how many jobs are taken before it. `since_s`: when its process
-    fetched it (epoch seconds; None: unknown). `serving`: a process that serves its queue; None if there is none, or if
-    the job is not in a queue. `pause`, `target_pauses`: the pauses of its queue and of its target.
+    `entry.at_s`: when the job is due, or died. `ahead`: how many jobs are taken before it. `line`: its place in the
+    line of its key, in a queue that is served fairly. `since_s`: when its process fetched it (epoch seconds; None:
+    unknown). `serving`: a process that serves its queue; None if there is none, or if the job is not in a queue.
+    `pause`, `target_pauses`: the pauses of its queue and of its target.
     """
 
     kind: Kind
@@ -45,6 +47,7 @@ class Location:
     serving: ServingProcess | None = None
     pause: Pause | None = None
     target_pauses: tuple[Pause, ...] = ()
+    line: LinePlace | None = None
 
     @property
     def pause_texts(self) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ class _Search:
             place = Location(one.kind, one.name, one.view.entry())
             match one.kind:
                 case "queue":
-                    yield self._waits(attrs.evolve(place, ahead=one.number))
+                    yield self._waits(attrs.evolve(place, ahead=one.number, line=one.line))
                 case "in progress":
                     yield self._in_progress(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
                 case _:

@@ -17,10 +17,12 @@ from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.names import exact
 from restbroker.operate.throttle import Throttle
+from restbroker.operate.waiting_jobs import pieces
 from restbroker.operate.where import Where, require_waiting
 from restbroker.store import paging, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.line_jobs import Cost
 from restbroker.store.paging import Cursor, Member, Piece, digest_of
 
 SLICE: Final = 200
@@ -128,7 +130,7 @@ def waiting_page(
     total = queues.size(client, own) or 0
     entries: list[Entry] = []
     looked_at = 0
-    for raw in _pieces(client, own, start):
+    for raw in _pieces(client, own, known.cost(queue), start):
         looked_at += 1
         view = view_of_waiting(raw, queue, known)
         if throttle is not None:
@@ -151,7 +153,7 @@ def first_waiting(
     require_waiting(where)
     deadline = time.monotonic() + budget.seconds
     throttle = Throttle() if budget.gives_way else None
-    for looked_at, raw in enumerate(_pieces(client, exact(client, queue), 0), start=1):
+    for looked_at, raw in enumerate(_pieces(client, exact(client, queue), known.cost(queue), 0), start=1):
         view = view_of_waiting(raw, queue, known)
         if view.key in keys if keys else view.matches(where):
             return view
@@ -238,7 +240,6 @@ def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | No
     return str(behind)
 
 
-def _pieces(client: Client, queue: QueueName, start: int) -> Iterator[bytes]:
-    while listed := queues.peek(client, queue, start, PAGE):
-        yield from listed
-        start += len(listed)
+def _pieces(client: Client, queue: QueueName, cost: Cost, start: int) -> Iterator[bytes]:
+    for piece in pieces(client, queue, cost, skip=start, most=PAGE):
+        yield from piece

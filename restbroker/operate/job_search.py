@@ -16,10 +16,12 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.throttle import Throttle
-from restbroker.store import dead_copies, history, identities, jobs, paging, queues, survey
+from restbroker.operate.waiting_jobs import LinePlace, lines_of, place_in
+from restbroker.store import dead_copies, history, identities, jobs, line_jobs, paging, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.line_jobs import Line, count_before
 from restbroker.store.paging import Cursor
 from restbroker.store.tickets import queue_of
 
@@ -80,13 +82,18 @@ class SearchQuery:
 class Match:
     """A job that matches. `name`: the queue or set, or the process that has the job in progress.
 
-    `number`: how many jobs come before it there.
+    `number`: how many jobs come before it there, as far as that is known. `line`: its place in a line of the queue;
+    None: it is in none.
     """
 
     kind: Kind
     name: str
     view: JobView
     number: int
+    line: LinePlace | None = None
+
+
+_LineJob: TypeAlias = tuple[JobView, Line, int]
 
 
 @attrs.define(eq=False)
@@ -190,9 +197,19 @@ class JobSearch:
             self.refused.append(str(error))
 
     def _in_queue(self, queue: str, own: QueueName) -> Iterator[Match]:
-        return self._matches(
-            "queue", queue, f"the queue {queue}", most=self.bounds.jobs, pieces=self._in_queues(queue, own)
-        )
+        """Yield matches in the queue's list and then in its lines, into which jobs of the list move meanwhile."""
+        what, most = f"the queue {queue}", self.bounds.jobs
+        none: tuple[Line, ...] = ()
+        in_lines = sum(line.jobs for line in self.ask(lambda client: lines_of(client, own), none))
+        for one in self._matches("queue", queue, what, most=most, pieces=self._in_queues(queue, own)):
+            yield attrs.evolve(one, number=in_lines + one.number)
+        lines = self.ask(lambda client: lines_of(client, own), none)
+        cost = self.context.cost(queue)
+        found = self._through(f"the lines of {what}", most, self._in_lines(queue, own, lines), self._placed_or_none)
+        for _, (view, line, number) in self.readable(found) if lines else ():
+            ahead = count_before(lines, line, number, cost)
+            place = place_in(lines, line, number)
+            yield Match("queue", queue, view, ahead, attrs.evolve(place, key=str(view.without_secrets(place.key))))
 
     def _matches(
         self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]
@@ -253,6 +270,13 @@ class JobSearch:
         while page := queues.peek(self.client, own, skip, _QUEUED):
             yield [JobView(raw, 0.0, self.context, queue) for raw in page]
             skip += len(page)
+
+    def _in_lines(self, queue: str, own: QueueName, lines: Sequence[Line]) -> Iterator[Sequence[_LineJob]]:
+        for piece in line_jobs.pieces(self.client, own, lines, self.context.cost(queue)):
+            yield [(JobView(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
+
+    def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:
+        return None if self._match_or_none(placed[0]) is None else placed
 
     def _registration(self, identity: str) -> identities.Registration | None:
         return self.ask(lambda client: identities.read(client, identity), None)

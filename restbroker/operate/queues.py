@@ -19,11 +19,13 @@ from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
+from restbroker.operate.waiting_jobs import pieces
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
+from restbroker.store.line_jobs import Cost, equal_cost, read_lines
 from restbroker.store.misuse import MisusedKey
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
@@ -41,7 +43,7 @@ class Queue:
     """A queue: how many jobs wait, and for how many seconds the next one has (None: unknown).
 
     `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
-    if it is not paused.
+    if it is not paused. `in_lines`: how many of the jobs are in lines (`FairBy`).
     """
 
     name: str
@@ -50,6 +52,7 @@ class Queue:
     pause: Pause | None
     targets: tuple[str, ...]
     processes: tuple[str, ...]
+    in_lines: int = 0
 
 
 @attrs.frozen
@@ -86,6 +89,7 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
             pause=paused.get(one.name),
             targets=tuple(sorted(targets.get(one.name, ()))),
             processes=tuple(sorted(serving.get(one.name, ()))),
+            in_lines=one.in_lines,
         )
         for one in seen.queues
     ]
@@ -112,19 +116,20 @@ def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     return pauses.resume_queue(client, own)
 
 
-def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[WaitingJob]:
+def peek(
+    client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0, cost: Cost = equal_cost
+) -> Iterator[WaitingJob]:
     """Yield at most `limit` jobs of a queue after the first `skip`, the next one first, with `secrets` masked.
 
-    Raise `StoreUnavailable` or `StoreRefused`, as if the queue's key is not a list.
+    `cost`: what a job of a key costs in lines. Raise `StoreUnavailable` or `StoreRefused`, as if the queue's key is not
+    a list.
     """
     own = exact(client, queue)
     now_s = time_s(client)
-    start, end = skip, skip + limit
-    while start < end and (page := queue_store.peek(client, own, start, min(PAGE, end - start))):
-        for place, raw in enumerate(page, start):
-            waited_s = queue_store.latency_s(raw, now_s)
-            yield WaitingJob(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
-        start += len(page)
+    found = (raw for page in pieces(client, own, cost, skip=skip, most=PAGE, limit=limit) for raw in page)
+    for place, raw in enumerate(found, skip):
+        waited_s = queue_store.latency_s(raw, now_s)
+        yield WaitingJob(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
 
 
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
@@ -160,14 +165,18 @@ def clear_in_steps(
         left, noted_s = 1, time.monotonic()
         try:
             # Without a newest job all that is meant is in lines, to which others may come.
-            while left and (last is not None or so_far.done < so_far.total):
-                count, left, held = queue_store.clear(client, own, last or b"", BATCH)
+            lines = [] if last is not None else [(line.key, line.after) for line in read_lines(client, own)]
+            while left:
+                count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines[:BATCH])
+                if last is None:
+                    del lines[: min(BATCH, len(lines)) - left]
+                    left = len(lines)
                 release(held)
                 so_far = attrs.evolve(so_far, done=so_far.done + count)
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
                     audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
                     noted_s = time.monotonic()
-                state = state if left and (last is not None or so_far.done < so_far.total) else "ended"
+                state = state if left else "ended"
                 yield so_far
         finally:
             # An outage of Redis is told by what ended it.

@@ -14,8 +14,10 @@ from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
 from restbroker.operate.jobs import PAGE, read
+from restbroker.operate.waiting_jobs import pieces
 from restbroker.store import queues, sets
 from restbroker.store.client import Client
+from restbroker.store.line_jobs import equal_cost
 
 
 @attrs.frozen
@@ -62,10 +64,8 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
     """Yield each job with its queue. What is no job is left out: it would die with any token."""
     for queue in served:
-        skip = 0
-        while skip < limit and (page := queues.peek(client, queue, skip, min(PAGE, limit - skip))):
+        for page in pieces(client, queue, equal_cost, most=PAGE, limit=limit):
             yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
-            skip += len(page)
     for kind in ("retry", "schedule"):
         for raw, _ in read(client, kind, limit, newest_first=False):
             fields = rubyjson.object_of(raw)

@@ -112,11 +112,12 @@ class FetchedJob:
 
 @attrs.frozen
 class QueueCounts:
-    """How many jobs a queue's list and its lines have."""
+    """How many jobs a queue's list and its lines have; `without_key`: of those just moved, how many have no key."""
 
     queue: str
     in_list: int
     in_lines: int
+    without_key: int = 0
 
 
 @attrs.frozen
@@ -213,7 +214,8 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     lists = [keys.queue(queue) for queue in request.queues]
     fixed = _fixed_keys(keys, request.identity, request.target)
     arguments: list[Argument] = [request.identity, *numbers, request.fairness, *request.queues]
-    return "fetch", [*fixed, *lists, *line_keys(keys, request.queues)], arguments
+    paces = [keys.classify_lock(queue) for queue in request.queues] if request.fairness else []
+    return "fetch", [*fixed, *lists, *line_keys(keys, request.queues), *paces], arguments
 
 
 @lru_cache(_KNOWN)
@@ -256,7 +258,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
 
 def _read_counts(queues: Sequence[str], found: Sequence[Reply]) -> tuple[QueueCounts, ...]:
     numbers = [integer(number) for one in found if one is not None for number in items(one)]
-    return tuple(map(QueueCounts, queues, numbers[::2], numbers[1::2]))
+    return tuple(map(QueueCounts, queues, numbers[::3], numbers[1::3], numbers[2::3]))
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:

@@ -298,7 +298,7 @@ class Keys:
         """Return the key of a ZSET: key → virtual finish time of the next job of its line."""
         return self._key(f"restbroker:fair:turn:{queue}")
 
-    def line_pace(self, queue: str) -> str:
+    def classify_lock(self, queue: str) -> str:
         """Return the key of a STRING with an expiry: while it is there, no process moves jobs of the queue to lines."""
         return self._key(f"restbroker:fair:pace:{queue}")
 

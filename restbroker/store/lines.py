@@ -14,8 +14,8 @@ from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply, integer, items, raw
 from restbroker.store.settling import line_keys
 
-PACE_MS: Final = 8
-LONGEST_PACE_MS: Final = 2000
+INTERVAL_MS: Final = 8
+LONGEST_INTERVAL_MS: Final = 2000
 RETURNED_AT_ONCE: Final = 200
 _LOOKED_AT: Final = 200
 _FIRST_LOOK: Final = 10
@@ -24,11 +24,15 @@ _LOOK_BYTES: Final = 262_144
 
 @attrs.frozen
 class ClassifyResult:
-    """How many jobs were moved into lines, and how many the list and the lines have now."""
+    """How many jobs were moved into lines, and how many the list and the lines have now.
+
+    `without_key`: how many of the moved share the line of those that have no key of their own.
+    """
 
     classified: int
     in_list: int
     in_lines: int
+    without_key: int = 0
 
 
 @attrs.frozen
@@ -55,8 +59,8 @@ def classify(client: Client, target: str, queue: str, fairness: str, took_ms: in
 
 def classify_call(keys: Keys, target: str, queue: str, *, fairness: str, took_ms: int) -> ScriptCall:
     """Return the script call that `classify` sends."""
-    pace_ms = min(LONGEST_PACE_MS, max(PACE_MS, 4 * took_ms))
-    fixed = [keys.line_pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
+    pace_ms = min(LONGEST_INTERVAL_MS, max(INTERVAL_MS, 4 * took_ms))
+    fixed = [keys.classify_lock(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
     return "classify", [*fixed, *line_keys(keys, (queue,))], [queue, pace_ms, fairness, PAYLOAD_LIMIT_BYTES]
 
 
@@ -65,7 +69,7 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
     answer = items(reply, 1)
     match raw(answer[0]):
         case b"OK":
-            return ClassifyResult(*map(integer, answer[1:4]))
+            return ClassifyResult(*map(integer, answer[1:5]))
         case b"PACE":
             return ClassifyRefused(integer(answer[1]))
         case _:

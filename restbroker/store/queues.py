@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import attrs
 import orjson
 
 from restbroker.errors import StoreRefused
@@ -20,6 +21,20 @@ from restbroker.store.replies import Argument, Reply, as_score, integer, items, 
 from restbroker.store.replies import names as texts
 from restbroker.store.settling import line_keys
 from restbroker.store.tickets import MAX_BYTES
+
+
+@attrs.frozen
+class QueueSize:
+    """How many jobs wait in a queue's list, and in its lines."""
+
+    in_list: int
+    in_lines: int
+
+    @property
+    def total(self) -> int:
+        """How many wait in both."""
+        return self.in_list + self.in_lines
+
 
 LEAST_MILLISECONDS = 100_000_000_000
 """The least number that is read as milliseconds, as version 8 of Sidekiq writes times; older ones write seconds."""
@@ -95,15 +110,22 @@ def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
+    return {queue: None if one is None else one.total for queue, one in waiting_of(client, lists).items()}
+
+
+def waiting_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, QueueSize | None]:
+    """Return how many jobs wait in each list (queue → key) and in its lines; None for a key that is no list.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     of_lines = {queue: client.keys.lines(queue) for queue in lists}
     found: dict[QueueName, str] = {**types(client, [*lists.values(), *of_lines.values()])}
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
     fair = {queue: of_lines[queue] for queue in known if found.get(of_lines[queue]) == "hash"}
     commands = [*(("LLEN", key) for key in known.values()), *(("HLEN", key) for key in fair.values())]
     replies = [integer(reply) for reply in client.commands(commands)]
-    counted = dict(zip(known, replies, strict=False))
-    for queue, jobs in zip(fair, replies[len(known) :], strict=True):
-        counted[queue] += jobs
+    in_lines = dict(zip(fair, replies[len(known) :], strict=True))
+    counted = {queue: QueueSize(jobs, in_lines.get(queue, 0)) for queue, jobs in zip(known, replies, strict=False)}
     return {queue: counted.get(queue) for queue in lists}
 
 
@@ -147,7 +169,11 @@ def is_known(client: Client, queue: str) -> bool:
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    asked = [("SISMEMBER", keys.queues, queue), ("SISMEMBER", keys.paused_queues, queue), ("EXISTS", keys.queue(queue))]
+    asked = [
+        ("SISMEMBER", keys.queues, queue),
+        ("SISMEMBER", keys.paused_queues, queue),
+        ("EXISTS", keys.queue(queue), keys.lines(queue)),
+    ]
     return any(client.commands(asked))
 
 
@@ -169,17 +195,21 @@ def newest(client: Client, queue: QueueName) -> bytes | None:
     return None if job is None else raw(job)
 
 
-def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int, int, list[bytes]]:
+def clear(
+    client: Client, queue: QueueName, last: bytes, most: int, lines: Sequence[tuple[bytes, int]] = ()
+) -> tuple[int, int, list[bytes]]:
     """Delete at most `most` jobs that wait in a queue, the oldest first: the job `last` (`newest`) and those before it.
 
-    Those in its lines come first; b"" for `last`: only these. There are fewer if they are large. Return how many were
-    deleted, how many of these are left, and the deleted ones that may hold a lock or claim (`job.claims`). Raise
+    Those in its lines come first. b"" for `last`: only those of `lines` (a key, and the number before which its jobs
+    are meant). There are fewer if they are large. Return how many were deleted, how many of these are left (of `lines`:
+    how many of them are not done), and the deleted ones that may hold a lock or claim (`job.claims`). Raise
     `StoreUnavailable`: they may be gone.
     """
-    arguments: list[Argument] = [last, most, MAX_BYTES, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
+    arguments: list[Argument] = [last, most, MAX_BYTES, 2, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
+    arguments += [word for line in lines for word in line]
     keys = client.keys
     shown = queue if isinstance(queue, str) else text(queue)
-    names = [keys.queue_of(queue), keys.line_pace(shown), *line_keys(keys, (shown,))]
+    names = [keys.queue_of(queue), keys.classify_lock(shown), *line_keys(keys, (shown,))]
     deleted, left, held = items(client.run("clear", names, arguments), 3)
     return integer(deleted), integer(left), [raw(job) for job in items(held)]
 

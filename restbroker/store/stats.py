@@ -11,7 +11,7 @@ from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.identities import Registration, jobs_among, read_fields
 from restbroker.store.keys import QueueName
-from restbroker.store.queues import keys_of, odd_names, sizes_of, waits_s
+from restbroker.store.queues import keys_of, odd_names, waiting_of, waits_s
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
@@ -21,7 +21,7 @@ class QueueView:
     """A queue: jobs waiting, and how long the next one has been waiting (seconds; None: it does not say).
 
     `size` is None if the key is no list: then restbroker takes nothing from it. `is_listed`: a client has put it on the
-    list of queues, a process serves it, or its key exists.
+    list of queues, a process serves it, or its key exists. `in_lines`: how many of the jobs are in lines (`FairBy`).
     """
 
     name: str
@@ -29,6 +29,7 @@ class QueueView:
     latency_s: float | None
     paused: bool
     is_listed: bool
+    in_lines: int = 0
 
 
 @attrs.frozen
@@ -110,12 +111,19 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
 def _queues(
     client: Client, lists: Mapping[str, QueueName], seen: frozenset[str], paused: frozenset[str], now_s: float
 ) -> tuple[QueueView, ...]:
-    waiting = sizes_of(client, lists)
-    known = [name for name, size in waiting.items() if size is not None]
+    waiting = waiting_of(client, lists)
+    known = [name for name, one in waiting.items() if one is not None]
     waits = waits_s(client, {name: lists[name] for name in known}, now_s)
     return tuple(
-        QueueView(name, size, waits.get(name, 0.0), paused=name in paused, is_listed=name in seen or size != 0)
-        for name, size in waiting.items()
+        QueueView(
+            name,
+            None if one is None else one.total,
+            waits.get(name, 0.0),
+            paused=name in paused,
+            is_listed=name in seen or one is None or one.total != 0,
+            in_lines=0 if one is None else one.in_lines,
+        )
+        for name, one in waiting.items()
     )
 
 

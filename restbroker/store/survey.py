@@ -66,14 +66,17 @@ def namespaces(client: Client) -> frozenset[str]:
 
 
 def lists(client: Client) -> frozenset[str]:
-    """Return every queue that has a list, also one that is not announced: people who push by hand forget that.
+    """Return every queue that has a list or lines, also one that is not announced: people who push by hand forget that.
 
     The lists of what the Go original has in progress, which have similar names, are left out. Raise `StoreUnavailable`
     or `StoreRefused`.
     """
     prefix = client.keys.queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "list")
-    return frozenset(key.removeprefix(prefix) for key in keys if not key.endswith(":inprogress"))
+    with_list = {key.removeprefix(prefix) for key in keys if not key.endswith(":inprogress")}
+    prefix = client.keys.lines("")
+    keys, _ = scan(client, f"{literal(prefix)}*", "hash")
+    return frozenset(with_list | {key.removeprefix(prefix) for key in keys})
 
 
 def _jobs(client: Client, identity: str) -> int:

@@ -1,5 +1,7 @@
 """The jobs that wait in a queue at one moment: reads them in pieces, takes some from the middle, or changes them there.
 
+Those in its lines (`store.line_jobs`) are named by the line's key and their numbers.
+
 Used by `operate`. Brokers take from the one end meanwhile, and producers push at the other. Always holds: after reading
 all ranks, a caller has seen each job that waited at that moment and was not taken by others; what was pushed since is
 not among them; a job is in its queue or at its new place, never both, never neither, and those that stay keep their
@@ -17,9 +19,10 @@ from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
+from restbroker.store.line_jobs import Line, has_lines, name_of, read_lines
 from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.sets import Placement
-from restbroker.store.settling import Destinations
+from restbroker.store.settling import Destinations, line_keys
 from restbroker.store.tickets import MAX_BYTES
 
 MOST_TAKEN: Final = 150
@@ -31,10 +34,11 @@ _LOOKS: Final = 3
 
 @attrs.define(eq=False)
 class QueueSnapshot:
-    """The jobs of a queue that waited at one moment: `size`, how many were `pushed_since`, as far as is known.
+    """The jobs of a queue that waited at one moment: `size` in its list, and those of `lines`.
 
-    A job is named by its rank, which stays: 0 is the one that was pushed last, and the highest is taken first. `newest`
-    is the job of rank 0, and `marks` are digests of the newest few, by which the jobs are found again in the list.
+    `pushed_since`: how many were pushed, as far as is known. A job of the list is named by its rank, which stays: 0 is
+    the one that was pushed last, and the highest is taken first. `newest` is the job of rank 0, and `marks` are digests
+    of the newest few, by which the jobs are found again in the list.
     """
 
     queue: QueueName
@@ -42,6 +46,12 @@ class QueueSnapshot:
     newest: bytes = attrs.field(repr=False)
     marks: tuple[str, ...]
     pushed_since: int = 0
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """How many jobs its list and its lines had."""
+        return self.size + sum(line.jobs for line in self.lines)
 
 
 @attrs.frozen
@@ -61,11 +71,11 @@ class Piece:
 class TakeRequest:
     """A job of a snapshot, as it was read, and where it goes: to a queue, to the dead set, or nowhere (deleted).
 
-    `rank`: its place in the snapshot, as `Piece.with_ranks` counts. `answers` are pushed in the same step. `stays`: it
-    keeps its place in the queue, and is changed to `placement.new`.
+    `rank`: its place in the snapshot, as `Piece.with_ranks` counts, or the name under which it is stored in lines.
+    `answers` are pushed in the same step. `stays`: it keeps its place in the queue, and is changed to `placement.new`.
     """
 
-    rank: int
+    rank: int | bytes
     placement: Placement
     answers: tuple[Answer, ...] = ()
     stays: bool = False
@@ -76,7 +86,9 @@ def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
     key = client.keys.queue_of(queue)
     size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
-    return QueueSnapshot(queue, integer(size), newest[0] if newest else b"", tuple(map(_digest, newest)))
+    lines = read_lines(client, queue) if has_lines(client, queue) else ()
+    first = newest[0] if newest else b""
+    return QueueSnapshot(queue, integer(size), first, tuple(map(_digest, newest)), lines=lines)
 
 
 def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
@@ -99,31 +111,36 @@ def take(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -
     """
     codes = _read_taken(client, meant, takings)
     for _ in range(_LOOKS):
-        missing = [n for n, code in enumerate(codes) if isinstance(code, Gone)]
-        shift = _shift(client, meant, [takings[n] for n in missing])
+        missing = {
+            n: rank
+            for n, code in enumerate(codes)
+            if isinstance(code, Gone) and isinstance(rank := takings[n].rank, int)
+        }
+        shift = _shift(client, meant, [(rank, takings[n].placement.old) for n, rank in missing.items()])
         if not shift:
             break
-        again = [attrs.evolve(takings[n], rank=takings[n].rank + shift) for n in missing]
+        again = [attrs.evolve(takings[n], rank=rank + shift) for n, rank in missing.items()]
         for n, code in zip(missing, _read_taken(client, meant, again), strict=True):
             codes[n] = code
     return codes
 
 
-def _shift(client: Client, meant: QueueSnapshot, missing: Sequence[TakeRequest]) -> int:
+def _shift(client: Client, meant: QueueSnapshot, missing: Sequence[tuple[int, bytes]]) -> int:
     """Return by how much ranks are off where these jobs stand: others took many out between them and the newest.
 
     0: they are not there. To look through a list of a million costs Redis some 15 ms.
     """
-    for taking in dict.fromkeys((missing[0], missing[-1]) if missing else ()):
-        place = client.command("LPOS", client.keys.queue_of(meant.queue), taking.placement.old, "RANK", -1)
+    for rank, job in dict.fromkeys((missing[0], missing[-1]) if missing else ()):
+        place = client.command("LPOS", client.keys.queue_of(meant.queue), job, "RANK", -1)
         # What was pushed since is not meant, though it may be equal.
         if place is not None and integer(place) >= meant.pushed_since:
-            return integer(place) - meant.pushed_since - taking.rank
+            return integer(place) - meant.pushed_since - rank
     return 0
 
 
 def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -> list[Code]:
-    _read(client, meant, 0, 0)
+    if any(isinstance(taking.rank, int) for taking in takings):
+        _read(client, meant, 0, 0)
     keys = client.keys
     destinations = Destinations(keys)
     # No job's bytes: no one can know it.
@@ -134,9 +151,11 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
         where = "p" if taking.stays else "q" if queue is not None else "x" if placing.zset is None else "zd"
         index = 0 if queue is None else destinations.number(keys.queue(queue))
         score = "" if placing.score is None else as_score(placing.score)
-        arguments += [taking.rank, placing.old, where, index, queue or "", placing.new or b"", score]
+        rank = taking.rank if isinstance(taking.rank, int) else b"=" + taking.rank
+        arguments += [rank, placing.old, where, index, queue or "", placing.new or b"", score]
         arguments += destinations.of(taking.answers)
-    fixed = [keys.queue_of(meant.queue), keys.sorted_set("dead"), keys.queues, keys.dead_copies]
+    of_lines = line_keys(keys, (name_of(meant.queue),))
+    fixed = [keys.queue_of(meant.queue), *of_lines, keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     found = items(client.run("take", [*fixed, *destinations.lists], arguments))
     if len(found) != len(takings):
         raise unexpected_reply(f"a list of {len(takings)}", found)

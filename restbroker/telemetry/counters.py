@@ -76,6 +76,9 @@ class Counters:
     fast_jobs: Counter[str] = attrs.field(factory=Counter, init=False)
     """By target's name: how many jobs the fast path settled. It adds to this by itself."""
     _redis_calls: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
+    _classify: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
+    _without_key: Counter[Labels] = attrs.field(factory=Counter, init=False)
+    _healed: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _targets: dict[str, _TargetCounters] = attrs.field(factory=lambda: defaultdict(_TargetCounters), init=False)
     _failures: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _trips: Counter[Labels] = attrs.field(factory=Counter, init=False)
@@ -86,7 +89,7 @@ class Counters:
     _commands: set[Labels] = attrs.field(factory=set, init=False)
     _codes: set[str] = attrs.field(factory=set, init=False)
 
-    def __call__(self, event: Event) -> None:  # noqa: C901 - a table with a row for each event
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - a table with a row for each event
         """Count what is counted of this event. Never raises."""
         match event:
             case JobsDelivered(target, took_s):
@@ -104,6 +107,12 @@ class Counters:
                 self._totals["restbroker_fenced_total"] += 1
             case events.JobsRecovered(jobs=jobs):
                 self._totals["restbroker_jobs_recovered_total"] += jobs
+            case events.JobsClassified(target, _, without_key, took_s):
+                self._without_key[target,] += without_key
+                if took_s is not None:
+                    self._classify.add((took_s,))
+            case events.LinesHealed(target, _, count):
+                self._healed[target,] += count
             case events.EventHandled(source, outcome, took_s):
                 self._events[source, outcome] += 1
                 if took_s is not None:
@@ -135,6 +144,9 @@ class Counters:
             "restbroker_job_duration_seconds": {(name,): one.durations.copy() for name, one in targets},
             "restbroker_gate_closings_total": {**self._trips},
             "restbroker_redis_call_seconds": {(): self._redis_calls.copy()},
+            "restbroker_fair_classify_seconds": {(): self._classify.copy()} if self._without_key else {},
+            "restbroker_fair_without_key_total": {**self._without_key},
+            "restbroker_fair_healed_total": {**self._healed},
             "restbroker_event_loop_lag_seconds": {(): self.loop_lag.copy()},
             "restbroker_warnings_total": {**self._warnings},
             **{name: {(): self._totals[name]} for name in _TOTALS},

@@ -132,6 +132,28 @@ class JobsRecovered:
 
 
 @attrs.frozen
+class JobsClassified:
+    """Jobs of a queue's list moved into the lines of their keys; `without_key` of them have no key of their own.
+
+    `took_s`: how long that took; None: they were moved by a fetch.
+    """
+
+    target: str
+    queue: str
+    without_key: int
+    took_s: float | None = None
+
+
+@attrs.frozen
+class LinesHealed:
+    """Someone deleted a part of a queue's lines by hand: `count` records, turns and jobs are right again."""
+
+    target: str
+    queue: str
+    count: int
+
+
+@attrs.frozen
 class JobDied:
     """A job of a dead process died too, since it must not run again."""
 
@@ -308,6 +330,8 @@ OneEvent: TypeAlias = (
     | IdentityFenced
     | JobsRecovered
     | JobDied
+    | JobsClassified
+    | LinesHealed
     | JobsPromoted
     | PauseEnded
     | BrokerStarted

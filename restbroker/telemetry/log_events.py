@@ -64,6 +64,11 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "tries, refused and expired jobs only the first with its code in ten seconds has one; see "
         "`restbroker retries` and `restbroker dead`.",
     ),
+    "jobs.classified": LogEvent(
+        "debug",
+        "Jobs of a queue with `FairBy` moved into the lines of their keys; `without_key` of them share one line. No "
+        "duration: by a fetch.",
+    ),
     "jobs.failed": LogEvent("info", "`count` more tries failed with this code in the last ten seconds."),
     "jobs.promoted": LogEvent(
         "debug, warning",
@@ -74,6 +79,10 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "[Jobs of a dead process](operations.md#jobs-of-a-dead-process): most were requeued, "
         "`maybe_run` may have been sent; `dead` ones are in the dead set (about to be sent under "
         "`AtMostOnce`, or `Poison`).",
+    ),
+    "lines.healed": LogEvent(
+        "warning",
+        "Someone deleted a part of a queue's lines by hand: `count` records, turns and jobs are right again.",
     ),
     "listening": LogEvent("info", "A web app listens at these URLs."),
     "pause.ended": LogEvent("info", "A pause by `who` of a queue or target (`kind`) has ended."),

@@ -110,6 +110,24 @@ PROCESS: Final = (
     Metric("restbroker_redis_outages_total", "counter", "How often Redis became unavailable."),
     Metric("restbroker_fenced_total", "counter", "How often the process lost its identity."),
     Metric("restbroker_jobs_recovered_total", "counter", "Jobs of dead processes that were requeued."),
+    Metric(
+        "restbroker_fair_classify_seconds",
+        "histogram",
+        "How long Redis took to move some jobs of a queue with `FairBy` into lines.",
+        limits_s=SHORT_LIMITS_S,
+    ),
+    Metric(
+        "restbroker_fair_without_key_total",
+        "counter",
+        "Jobs moved into the line of those without a key (`FairBy`).",
+        ("target",),
+    ),
+    Metric(
+        "restbroker_fair_healed_total",
+        "counter",
+        "Records, turns and jobs of lines that were deleted by hand and are right again.",
+        ("target",),
+    ),
     Metric("restbroker_warnings_total", "counter", "Warnings in the log, by code (docs/operations.md).", ("code",)),
     Metric(
         "restbroker_events_total",
@@ -175,6 +193,9 @@ PROCESS: Final = (
 REDIS: Final = (
     Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
     Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
+    Metric("restbroker_fair_waiting_jobs", "gauge", "Those of them in lines (`FairBy`).", ("queue",)),
+    Metric("restbroker_fair_unclassified_jobs", "gauge", "Those in the list, where there is `FairBy`.", ("queue",)),
+    Metric("restbroker_fair_keys", "gauge", "Keys whose jobs wait in lines.", ("queue",)),
     Metric("restbroker_queue_latency_seconds", "gauge", "How long the oldest job has been waiting.", ("queue",)),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
     Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),

@@ -28,6 +28,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
+from restbroker.store.line_jobs import count_keys
 from restbroker.store.replies import integer
 from restbroker.store.server import time_s
 from restbroker.telemetry.latency import Histogram
@@ -71,13 +72,13 @@ async def _redis_samples(connection: Connection, read: Callable[[Client], Sample
     return _REDIS_DOWN
 
 
-def read_redis(client: Client, served: Sequence[str], targets: Sequence[str]) -> Samples:
+def read_redis(client: Client, served: Sequence[str], targets: Sequence[str], fair: Sequence[str] = ()) -> Samples:
     """Return the metrics of these queues and targets in Redis, which are the same in every process on that Redis.
 
-    A metric that Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis
-    is away.
+    `fair`: those of the queues that have `FairBy`. A metric that Redis refuses (a key of another type, missing rights)
+    is left out. Raise `StoreUnavailable` if Redis is away.
     """
-    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served), _sets, _dead, _totals]
+    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
     parts.append(partial(_pauses, targets=targets))
     samples: Samples = {}
     for part in parts:
@@ -86,14 +87,18 @@ def read_redis(client: Client, served: Sequence[str], targets: Sequence[str]) ->
     return samples or _REDIS_DOWN
 
 
-def _queues(client: Client, served: Sequence[str]) -> Samples:
-    sizes = {name: size for name, size in queues.sizes(client, served).items() if size is not None}
-    now_s = time_s(client)
-    keys = client.keys
+def _queues(client: Client, served: Sequence[str], fair: Sequence[str]) -> Samples:
+    keys, now_s = client.keys, time_s(client)
+    found = queues.waiting_of(client, {name: keys.queue(name) for name in served})
+    sizes = {name: one for name, one in found.items() if one is not None}
+    lines = {name: one for name, one in sizes.items() if name in fair or one.in_lines}
     paused = client.commands([("SISMEMBER", keys.paused_queues, name) for name in sizes])
     waited = queues.waits_s(client, {name: keys.queue(name) for name in sizes}, now_s)
     return {
-        "restbroker_queue_jobs": {(name,): size for name, size in sizes.items()},
+        "restbroker_queue_jobs": {(name,): one.total for name, one in sizes.items()},
+        "restbroker_fair_waiting_jobs": {(name,): one.in_lines for name, one in lines.items()},
+        "restbroker_fair_unclassified_jobs": {(name,): one.in_list for name, one in lines.items()},
+        "restbroker_fair_keys": {(name,): count_keys(client, name) for name in lines},
         "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},
         "restbroker_queue_paused": {(name,): integer(reply) for name, reply in zip(sizes, paused, strict=True)},
     }

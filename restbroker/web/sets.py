@@ -20,6 +20,7 @@ from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
 from restbroker.operate.explain import acts_with
+from restbroker.operate.fair import FairQueue, fair_queue
 from restbroker.operate.find import Budget, Page
 from restbroker.operate.names import require
 from restbroker.operate.queues import queues
@@ -42,6 +43,7 @@ PAGE: Final = 50
 _BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
 _MOST_CAUSES: Final = 20
+_MOST_KEYS: Final = 20
 _CAUSES_S: Final = 1.5
 _NOTES: Final = 500
 _EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
@@ -154,15 +156,18 @@ class SetPages:
         after = request.args.get("after") or None
 
         pause: Pause | None = None
+        lines: FairQueue | None = None
         is_served = False
 
         def question(client: Client) -> Page | UsageError:
-            nonlocal pause, is_served
+            nonlocal pause, is_served, lines
             known = self.admin.context()
             is_served = queue in known.targets
             pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
             page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            if page.total and not typed and after is None:
+                lines = fair_queue(client, queue, known, _MOST_KEYS)
             return page if page.total else _missing(client, queue, known) or page
 
         wrong: UsageError | None = None
@@ -188,8 +193,16 @@ class SetPages:
             edit_one=address("/edit/queue", [], of=quote(queue)),
             next=address("/queue", typed, page.after, name=queue),
             first=address("/queue", typed, name=queue),
+            lines=lines if lines is not None and lines.in_lines else None,
+            one_name=self._only_name(queue),
         )
         return Response(html, 200 if wrong is None else 400)
+
+    def _only_name(self, queue: str) -> str | None:
+        """Return the argument by which jobs of this queue take turns; None: there is none, or several."""
+        target = self.admin.context().targets.get(queue)
+        names = () if target is None or target.fair_by is None else target.fair_by.names
+        return names[0] if len(names) == 1 else None
 
     def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CauseTable | None:
         """Return all causes if there is no condition, or those whose groups are searched for.

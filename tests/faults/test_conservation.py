@@ -5,7 +5,9 @@ FAULT_JOBS is the number of jobs (10,000), FAULT_ROUNDS how often all faults hap
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import pytest
 
 from restbroker.crashtest.verdict import verdict_of
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
@@ -77,10 +79,11 @@ FAULTS: list[Fault] = [
 ]
 
 
+@pytest.mark.parametrize("fairness", [{}, {"FairBy": ["user"]}], ids=["in turn as they came", "fair"])
 def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
-    bench: Bench, tell: Callable[[str], None]
+    bench: Bench, tell: Callable[[str], None], fairness: Mapping[str, object]
 ) -> None:
-    bench.configure(Backoff=FAST_RETRIES)
+    bench.configure(Backoff=FAST_RETRIES, **fairness)
     attempted = [job_id(number) for number in range(JOBS)]
     bench.push([job(number) for number in range(JOBS)])
     bench.start()
@@ -100,4 +103,5 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= JOBS
     assert verdict.duplicated <= sum(in_hand)
+    assert not bench.client.command("KEYS", "restbroker:fair:[wkt]*")
     assert set(why) <= {"send_message Uncertain", "send_message ConnectionLost", "send_message TimedOut"}

@@ -19,7 +19,8 @@ import trio.testing
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.rewrite import Rewrite
-from restbroker.job.settlement import Ack
+from restbroker.job.fairness import Fairness
+from restbroker.job.settlement import Ack, Requeue
 from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -35,6 +36,8 @@ IDENTITY: Final = "h:1:abc:t"
 FACTS: Final = ProcessInfo(1, "h", "b", "n", 5, "t")
 SAVED: Final = {"appendonly": "yes", "appendfsync": "always", "hz": "500"}
 FOUND: Final = ("queue:q", f"restbroker:ip:{IDENTITY}", "stat:processed")
+LINES: Final = ("restbroker:fair:wait:q", "restbroker:fair:keys:q", "restbroker:fair:turn:q")
+FAIR: Final = Fairness(("host",)).text
 
 
 @pytest.fixture
@@ -71,7 +74,9 @@ def start_again(redis: RedisServer) -> None:
 def state(client: Client) -> Sequence[object]:
     """Everything that tells where the jobs are."""
     listed, held, counted = FOUND
-    return client.commands([("LRANGE", listed, 0, -1), ("HGETALL", held), ("GET", counted)])
+    wait, records, turns = LINES
+    of_lines = [("HGETALL", wait), ("HGETALL", records), ("ZRANGE", turns, 0, -1, "WITHSCORES")]
+    return client.commands([("LRANGE", listed, 0, -1), ("HGETALL", held), ("GET", counted), *of_lines])
 
 
 def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Event]:
@@ -105,30 +110,33 @@ class Written:
         self.before.append(state(client))
 
 
-def written(redis: RedisServer) -> Written:
+def written(redis: RedisServer, fairness: str = "") -> Written:
     """Has it written, and ends Redis."""
     whole = Written()
     with client_of(redis) as client:
-        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,))
-        client.command("LPUSH", f"queue:{QUEUE}", b"one", b"two")
+        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), fairness=fairness)
+        client.command("LPUSH", f"queue:{QUEUE}", b"one", b"two", *([b"three", b"four"] if fairness else []))
         whole.note(redis, client)
-        jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 5, 5))
+        jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, fairness=fairness))
         whole.note(redis, client)
-        request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, [("1:1", Ack())])
+        items = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
+        request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, fairness=fairness)
         jobs.finish(client, request, time.time())
         whole.note(redis, client)
     redis.kill()
     return whole
 
 
+@pytest.mark.parametrize("fairness", ["", FAIR], ids=["list", "lines"])
 @pytest.mark.parametrize("step", [0, 1], ids=["fetch", "settlement"])
 def test_a_file_cut_anywhere_in_a_fetch_or_a_settlement_loses_nothing_in_two_starts(
-    redis: RedisServer, step: int
+    redis: RedisServer, step: int, fairness: str
 ) -> None:
-    whole = written(redis)
+    whole = written(redis, fairness)
     aside = redis.directory / "whole"
     shutil.copytree(redis.directory / "appendonlydir", aside)
-    for size in range(whole.sizes[step] + 1, whole.sizes[step + 1]):
+    # Where lines are written, more is: each seventh byte of it.
+    for size in range(whole.sizes[step] + 1, whole.sizes[step + 1], 7 if fairness else 1):
         cut(redis, size, aside)
         redis.start()
         with client_of(redis) as client:

@@ -1,9 +1,12 @@
 """Lines of a queue that is served fairly: whose turn it is, where jobs go back to, and what others may do to them."""
 
 import json
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import attrs
 import pytest
@@ -12,8 +15,8 @@ from restbroker.errors import StoreRefused
 from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue
 from restbroker.operate.queues import clear_in_steps
-from restbroker.store import heartbeats, lines, pauses, queues, stats
-from restbroker.store.client import Client
+from restbroker.store import heartbeats, line_jobs, lines, pauses, queues, stats
+from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Refused
 from restbroker.store.jobs import (
     Duplicate,
@@ -72,7 +75,7 @@ class Fair:
             answer = lines.classify(self.client, "t", queue, self.text, 0)
             if isinstance(answer, ClassifyResult) and not answer.in_list:
                 return
-            assert isinstance(answer, ClassifyResult) or answer.for_ms <= lines.PACE_MS
+            assert isinstance(answer, ClassifyResult) or answer.for_ms <= lines.INTERVAL_MS
             time.sleep(0.002)
 
     def is_at_rest(self) -> bool:
@@ -479,3 +482,158 @@ def test_what_goes_back_replaces_no_job_that_lies_before_its_line(fair: Fair) ->
     fair.server.raw.hset(KEYS[0], f"{head - 1}:h", job("h", 9))
     assert fair.settle(taken, Requeue()) == [Applied()]
     assert [number_of(one.raw) for one in fair.take(9)] == [0, 9, 1, 2, 3]
+
+
+def slowest_ms(server: Server) -> float:
+    """How long the slowest script ran of those in Redis' log."""
+    found = server.raw.slowlog_get(1000)
+    return max((one["duration"] / 1000 for one in found if one["command"].upper().startswith(b"EVAL")), default=0.0)
+
+
+def test_large_jobs_are_looked_at_one_at_a_time(fair: Fair) -> None:
+    fair.push(*(job(f"h{n % 3}", n, pad="x" * 1_000_000) for n in range(12)))
+    fair.server.raw.config_set("slowlog-log-slower-than", "0")
+    fair.server.raw.slowlog_reset()
+    try:
+        lines.classify(fair.client, "t", "a", fair.text, 0)
+        assert fair.client.command("LLEN", fair.client.keys.queue("a")) == 11
+        found: list[bytes] = []
+        while taken := fair.take(5):
+            found += [one.raw for one in taken]
+            fair.settle(taken)
+    finally:
+        fair.server.raw.config_set("slowlog-log-slower-than", "10000")
+    assert len(found) == 12
+    # 20 ms where nothing else runs.
+    assert slowest_ms(fair.server) <= 60
+    assert fair.is_at_rest()
+
+
+def test_a_full_redis_is_drained_through_lines(fair: Fair) -> None:
+    fair.push(*(job(f"h{n % 7}", n) for n in range(500)))
+    limit = fair.server.raw.config_get("maxmemory")["maxmemory"]
+    fair.server.raw.config_set("maxmemory", "1")
+    try:
+        lines.classify(fair.client, "t", "a", fair.text, 0)
+        done = 0
+        while taken := fair.take(50):
+            assert set(fair.settle(taken)) == {Applied()}
+            done += len(taken)
+        assert done == 500
+    finally:
+        fair.server.raw.config_set("maxmemory", limit)
+    assert fair.is_at_rest()
+
+
+def test_a_full_dead_set_holds_lines_back(fair: Fair) -> None:
+    fair.push(*(job("h", n) for n in range(5)))
+    fair.classify_all()
+    fair.client.command("ZADD", fair.client.keys.sorted_set("dead"), 1, "one")
+    assert isinstance(fair.ask(5, limits=Limits(dead=1)), LimitReached)
+    assert fair.server.raw.hlen(KEYS[0]) == 5
+    assert len(fair.take(5, limits=Limits(dead=2))) == 5
+
+
+def test_a_version_with_lines_recovers_what_one_without_had_and_both_serve_one_queue(
+    fair: Fair, client: Client
+) -> None:
+    fair.push(*(job(name, n) for n in range(30) for name in ("big", "other")))
+    old = Fair(client, fair.server, "", "h:9:old:t")
+    assert register(client, old.identity, FACTS, QUEUES)
+    from_list = [number_of(one.raw) for one in old.take(3)]
+    assert from_list == [0, 0, 1]
+    taken = fair.take(4)
+    # Lines are served first by one that knows them and has no FairBy.
+    assert {host_of(one.raw) for one in old.take(2)} == {"big", "other"}
+    assert heartbeats.fence(client, old.identity, 0)
+    done = heartbeats.recover(client, old.identity, as_parked)
+    assert (done.jobs, done.retired) == (5, True)
+    found = taken
+    while more := fair.take(20):
+        found += more
+    assert Counter(one.raw for one in found) == Counter(job(name, n) for n in range(30) for name in ("big", "other"))
+
+
+def test_another_fairness_loses_no_job_and_the_old_lines_go_on(fair: Fair) -> None:
+    every = [job(name, n, fair_key=f"k{n % 3}") for n in range(40) for name in ("big", "other")]
+    fair.push(*every[:60])
+    fair.classify_all()
+    before = fair.take(10)
+    fair.text = Fairness().text
+    fair.push(*every[60:])
+    assert fair.settle(before[:4], Requeue()) == [Applied()] * 4
+    time.sleep(0.01)
+    fair.classify_all()
+    assert set(fair.server.raw.zrange(KEYS[2], 0, -1)) == {b"big", b"other", b"k0", b"k1", b"k2"}
+    found = before[4:]
+    while more := fair.take(20):
+        found += more
+    assert Counter(one.raw for one in found) == Counter(every)
+    fair.settle(found)
+    assert fair.is_at_rest()
+
+
+KEY_COUNT = int(os.environ.get("FAIR_KEYS", "10000"))
+"""100,000 were tried."""
+
+
+def test_very_many_keys_of_one_job_each_are_served_once_each(fair: Fair) -> None:
+    fair.push(*(job(f"h{n}", n) for n in range(KEY_COUNT)))
+    fair.classify_all()
+    assert fair.server.raw.zcard(KEYS[2]) == KEY_COUNT
+    assert len(line_jobs.read_lines(fair.client, "a")) == KEY_COUNT
+    assert lines.heal(fair.client, "a", fair.text) == 0
+    hosts: Counter[str] = Counter()
+    while taken := fair.take(500):
+        hosts.update(host_of(one.raw) for one in taken)
+        fair.settle(taken)
+    assert set(hosts.values()) == {1}
+    assert len(hosts) == KEY_COUNT
+    assert fair.is_at_rest()
+
+
+def test_a_clear_while_others_push_classify_and_fetch_deletes_what_was_there_and_nothing_else(
+    fair: Fair, redis_url: str
+) -> None:
+    old = [job(f"h{n % 5}", n) for n in range(6000)]
+    fair.push(*old[:3000])
+    fair.classify_all()
+    fair.push(*old[3000:])
+    new: list[bytes] = []
+    taken: list[bytes] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        with closing(open_client(StoreSettings(redis_url, namespace=NAMESPACE))) as client:
+            other = Fair(client, fair.server, identity="h:7:other:t")
+            assert register(client, other.identity, FACTS, QUEUES, fairness=other.text)
+            while not stop.is_set():
+                new.append(job(f"h{len(new) % 5}", 1_000_000 + len(new)))
+                other.push(new[-1])
+                lines.classify(client, "t", "a", other.text, 0)
+                if len(new) % 3 == 0:
+                    taken.extend(one.raw for one in other.take(2))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        while len(new) < 20:
+            time.sleep(0.001)
+        pushed_before = len(new)
+        *_, last = clear_in_steps(fair.client, "a", "ann")
+        pushed_then = len(new)
+    finally:
+        stop.set()
+        thread.join()
+    left: list[bytes] = []
+    while more := fair.take(500):
+        left += [one.raw for one in more]
+    kept = Counter(left + taken)
+    # Nothing of before is left, but for what the other took; nothing of after is gone.
+    assert not {number_of(raw) for raw in left} & set(range(6000))
+    assert max(kept.values()) == 1
+    assert {number_of(raw) - 1_000_000 for raw in kept if number_of(raw) >= 1_000_000} >= set(
+        range(pushed_then, len(new))
+    )
+    assert len(old) + pushed_then >= last.done >= len(old) - len(taken)
+    assert pushed_before >= 20

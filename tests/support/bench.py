@@ -121,7 +121,7 @@ class Bench:
 
     def places(self) -> Counter[str]:
         """In how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
-        found = Counter(json.loads(raw(job))["jid"] for job in self._queue())
+        found = Counter(json.loads(raw(job))["jid"] for job in [*self._queue(), *self._lines()])
         for zset in ("retry", "schedule", "dead"):
             found.update(job["jid"] for job in self.members(zset))
         for jobs in self.in_hand().values():
@@ -145,6 +145,9 @@ class Bench:
             return found >= count
 
         until(sent, f"{count} requests of jobs arrive", timeout_s)
+
+    def _lines(self) -> list[Any]:
+        return items(self.client.command("HVALS", f"restbroker:fair:wait:{QUEUE}"))
 
     def _queue(self) -> list[Any]:
         return items(self.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))

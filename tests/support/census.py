@@ -24,7 +24,8 @@ local function tell(name, count)
   found[#found + 1], found[#found + 2] = name, count
 end
 for _, queue in ipairs(queues) do
-  tell(queue, redis.call('LLEN', prefix .. 'queue:' .. queue))
+  local in_lines = redis.call('HLEN', prefix .. 'restbroker:fair:wait:' .. queue)
+  tell(queue, redis.call('LLEN', prefix .. 'queue:' .. queue) + in_lines)
 end
 for _, zset in ipairs({'retry', 'schedule'}) do
   tell(zset, redis.call('ZCARD', prefix .. zset))

@@ -168,6 +168,11 @@ REDIS: Final = Table(
             "a process takes no more jobs (SIGTSTP, or Quiet in Sidekiq Web). Only a note while others serve its queue",
             "restart that process",
         ),
+        "FairMixed": Row(
+            "a process serves a queue with another `FairBy` than this configuration, or is older and takes nothing that "
+            "is in lines",
+            "give all processes the same `FairBy` and `FairWeights`, and update older ones",
+        ),
         "DeadSetFull": Row(
             "the dead set has reached `DeadLimit`: no job is taken",
             "retry or delete dead jobs (`restbroker dead`), or raise `DeadLimit`",

@@ -51,6 +51,15 @@ WARNINGS: Final = Table(
             "start the restbroker that serves it, add the queue to a target, or move or delete them "
             "(`restbroker retries list --where 'queue = NAME'`)",
         ),
+        "LinesRefused": Row(
+            "lines of a queue with `FairBy` are not put right after someone deleted a part of them by hand: Redis refuses",
+            "`restbroker check` names a key of the wrong type",
+        ),
+        "FairMixed": Row(
+            "another process takes jobs of a queue with another `FairBy`, or as an older version without lines, for a "
+            "minute now: nothing is lost, but keys do not get their shares",
+            "give all processes the same `FairBy` and `FairWeights`, and update older ones",
+        ),
         "PausesRefused": Row(
             "pauses of queues do not end on time: Redis refuses to read them",
             "`restbroker check` names a key of the wrong type; `restbroker queues resume NAME` ends a pause",

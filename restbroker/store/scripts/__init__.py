@@ -18,6 +18,8 @@ ScriptName = Literal[
     "fair_heal",
     "fair_return",
     "line_heads",
+    "line_records",
+    "line_jobs",
     "held",
     "allowed",
     "listed",

@@ -6,7 +6,8 @@
 --       many bytes a job may have of which a key is read
 -- Returns: {'PACE', ms}: another process did this just now; ask again then
 --        | {'PAUSED'}: the queue or its target is
---        | {'OK', moved, jobs left in the list, jobs in lines}; {'BAD'} if the list is none, or may not be read
+--        | {'OK', moved, jobs left in the list, jobs in lines, how many of the moved have no key of their own}; {'BAD'} if
+--          the list is none, or may not be read
 -- Sent twice: the second moves more, or answers PACE.
 
 local LOOKED_AT, LOOKED_AT_BYTES = 200, 262144
@@ -37,4 +38,4 @@ if not raws then
 end
 lines.append(queue, raws)
 local waiting = lines.write(queue)
-return {'OK', #raws, redis.call('LLEN', list), waiting}
+return {'OK', #raws, redis.call('LLEN', list), waiting, queue.without_key}

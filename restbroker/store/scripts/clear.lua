@@ -4,16 +4,16 @@
 -- in the list, no newer one can be in a line.
 --
 -- KEYS: the queue's list, its `pace`, its `wait`, its `keys`, its `turn` (see parts/lines.lua)
--- ARGV: the newest job that is meant ('': the list was empty, and only lines are meant), how many at most, how many bytes
---       of them are read at most (though one job always is), then texts: the deleted jobs that have one of these are
---       returned
+-- ARGV: the newest job that is meant ('': the list was empty, and only parts of lines are meant), how many at most, how
+--       many bytes of them are read at most (though one job always is), a number of texts, and these: the deleted jobs
+--       that have one of them are returned; then the parts of lines: a key, and the number before which its jobs are meant
 -- Returns: {deleted, how many that are meant are left, {raw...}}; {0, 0, {}} once the newest one is gone: it would have
---          been taken last
+--          been taken last. Of parts of lines: how many are left, the first of these being the first to send again.
 -- Sent twice: the second deletes more of what is meant.
 
-local CHUNK, PACE_MS = 20, 1000
+local CHUNK, PACE_MS = 20, 2000
 local list, pace, wait, keys, turn = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local newest, most, left_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local newest, most, left_bytes, texts = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local later = newest ~= '' and redis.call('LPOS', list, newest)
 if newest ~= '' and not later then
   return {0, 0, {}}
@@ -22,7 +22,7 @@ local deleted, found = 0, {}
 
 local function note(raw)
   left_bytes = left_bytes - #raw
-  for i = 4, #ARGV do
+  for i = 5, 4 + texts do
     if string.find(raw, ARGV[i], 1, true) then
       found[#found + 1] = raw
       return
@@ -32,20 +32,20 @@ end
 
 local has_lines = redis.call('HLEN', wait) > 0
 redis.call('HLEN', keys)
-if redis.call('ZCARD', turn) > 0 then
-  -- No process moves jobs of the list meanwhile, but for what fetches look at.
+if has_lines or redis.call('EXISTS', pace) == 1 then
+  -- No process moves jobs of the list meanwhile: the newest that is meant is to stay there until the end.
   redis.call('SET', pace, 'clear', 'PX', PACE_MS)
 end
 
--- Deletes the first jobs of the line whose turn is next. Returns false if there is none.
-local function clear_line()
-  local key = redis.call('ZRANGE', turn, 0, 0)[1]
-  if not key then
-    return false
-  end
+-- Deletes the first jobs of a line, those before this number. Returns whether none is left of these.
+local function clear_line(key, limit)
   local head, after = string.match(redis.call('HGET', keys, key) or '', '^(%d+) (%d+)$')
   head, after = tonumber(head or 0), tonumber(after or 0)
-  local till = math.min(after, head + math.min(CHUNK, most - deleted))
+  local meant_till = math.min(after, limit)
+  if head >= meant_till and head < after then
+    return true
+  end
+  local till = math.min(meant_till, head + math.min(CHUNK, most - deleted))
   local fields = {}
   for number = head, till - 1 do
     fields[#fields + 1] = string.format('%.0f', number) .. ':' .. key
@@ -65,11 +65,38 @@ local function clear_line()
     redis.call('HDEL', keys, key)
     redis.call('ZREM', turn, key)
   end
-  return true
+  return till == meant_till
+end
+
+local function ended(left)
+  if left == 0 then
+    redis.call('DEL', pace)
+  end
+  return {deleted, left, found}
+end
+
+local function forget_empty()
+  if redis.call('ZCARD', turn) == 0 then
+    redis.call('HDEL', keys, '\0v')
+  end
+end
+
+if newest == '' then
+  local at = 5 + texts
+  while at < #ARGV and deleted < most and left_bytes > 0 do
+    if clear_line(ARGV[at], tonumber(ARGV[at + 1])) then
+      at = at + 2
+    end
+  end
+  forget_empty()
+  return ended((#ARGV + 1 - at) / 2)
 end
 
 while has_lines and deleted < most and left_bytes > 0 do
-  if not clear_line() then
+  local key = redis.call('ZRANGE', turn, 0, 0)[1]
+  if key then
+    clear_line(key, math.huge)
+  else
     -- What has no turn: someone deleted it by hand.
     deleted = deleted + redis.call('HLEN', wait)
     redis.call('DEL', wait)
@@ -81,7 +108,7 @@ if redis.call('HLEN', wait) == 0 then
 end
 
 local size = redis.call('LLEN', list)
-local meant = newest ~= '' and size - later or 0
+local meant = size - later
 local gone, wanted = 0, math.min(meant, most - deleted)
 while gone < wanted and left_bytes > 0 do
   local count = math.min(CHUNK, wanted - gone)
@@ -94,4 +121,5 @@ end
 if gone > 0 then
   redis.call('LTRIM', list, 0, -gone - 1)
 end
-return {deleted + gone, redis.call('HLEN', wait) + meant - gone, found}
+deleted = deleted + gone
+return ended(redis.call('HLEN', wait) + meant - gone)

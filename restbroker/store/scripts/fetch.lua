@@ -2,7 +2,8 @@
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
 -- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, then the queues' lists as they
---       are served, then in the same order their `wait`, their `keys` and their `turn` (see parts/lines.lua)
+--       are served, then in the same order their `wait`, their `keys` and their `turn`, and with fairness their
+--       `pace` (see parts/lines.lua)
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
@@ -15,10 +16,11 @@
 --        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts}
 --          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
 --          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
---          counts: only where queues have lines, or may get them: for each, how many jobs its list and its lines have.
+--          counts: only where queues have lines, or may get them: for each, how many jobs its list and its lines have,
+--          and how many of those that were moved have no key of their own.
 --
 -- With fairness, at most LOOKED_AT jobs or LOOKED_AT_BYTES are moved from the lists into lines, and jobs are handed out of
--- these. Without it, what lines have is handed out first.
+-- these; while a person clears the queue, none is moved. Without it, what lines have is handed out first.
 --
 -- At least one job is taken, however large. Beyond the bytes, fewer than CHUNK jobs are looked at and put back.
 --
@@ -26,7 +28,7 @@
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 11, 500, 1000
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 10, 11, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
 -- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
 local CHUNK = 20
@@ -246,7 +248,7 @@ local looked_at, looked_at_bytes, counts = 0, 0, lines and {}
 -- the list is one.
 local function take_from_lines(queue, list, position, qidx)
   local raws, is_list = {}, true
-  if fairness ~= '' then
+  if fairness ~= '' and redis.call('GET', queue.pace) ~= CLEARING then
     local size
     raws, size = lines.pop(list, min(max(LEAST_LOOKED_AT, 2 * want), LOOKED_AT - looked_at), LOOKED_AT_BYTES - looked_at_bytes)
     is_list = raws ~= nil
@@ -294,6 +296,7 @@ for position = 1, queue_count do
     if lines then
       -- Wrong types surface here, before the first write.
       queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], want)
+      queue.pace = KEYS[at + 4 * queue_count]
     end
     queue.name, queue.list, queue.position, queue.qidx = name, KEYS[at], position, qidx
     queues[#queues + 1] = queue
@@ -324,12 +327,13 @@ for _, queue in ipairs(queues) do
   end
   if lines then
     local left = redis.pcall('LLEN', queue.list)
-    counts[2 * queue.position - 1] = type(left) == 'number' and left or 0
-    counts[2 * queue.position] = redis.call('HLEN', queue.wait)
+    counts[3 * queue.position - 2] = type(left) == 'number' and left or 0
+    counts[3 * queue.position - 1] = redis.call('HLEN', queue.wait)
+    counts[3 * queue.position] = queue.without_key
   end
 end
 if lines then
-  for place = 1, 2 * queue_count do
+  for place = 1, 3 * queue_count do
     counts[place] = counts[place] or 0
   end
 end

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- Takes jobs out of a queue's list wherever they stand, as a person asked for, each for itself, and gives each another
--- place, or other bytes in its own. The others keep their order.
+-- Takes jobs out of a queue's list or its lines wherever they stand, as a person asked for, each for itself, and gives
+-- each another place, or other bytes in its own. The others keep their order.
 --
--- KEYS: the queue's list, dead, queues, parked, then lists (of queues, and those of answers)
+-- KEYS: the queue's list, its `wait`, its `keys`, its `turn` (see parts/lines.lua), dead, queues, parked, then lists (of
+--       queues, and those of answers)
 -- ARGV: how many jobs were pushed since the moment to which ranks refer (as `waiting` told), a text that no job is,
---       then per job: rank, its bytes, where to ('q' queue | 'zd' dead | 'x' nowhere: deleted |
+--       then per job: rank, or '=' and `number:key` of one in a line, its bytes, where to ('q' queue | 'zd' dead | 'x' nowhere: deleted |
 --       'p' its place, as the new bytes), list (index from 1
 --       among the lists, for 'q'), queue name (for 'q'), new bytes ('' = unchanged), score (for 'zd'), number of answers
 --         and per answer: list, queue name ('' = a key, not a queue), ttl in seconds (keys only), payload
@@ -15,8 +16,9 @@
 -- Sent twice: the second answers 0 for each job that the first took, unless an equal one stands beside it: then that one
 -- is taken, which is meant just as well.
 
-local FIXED_KEYS, PARKED_MAX, CHUNK, NEAR, SEARCHES = 4, 100000, 50, 200, 20
-local list, dead, queues, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local FIXED_KEYS, PARKED_MAX, CHUNK, NEAR, SEARCHES, LOOKS = 7, 100000, 50, 200, 20, 1000
+local list, dead, queues, parked = KEYS[1], KEYS[5], KEYS[6], KEYS[7]
+local wait, keys, turn, touched = KEYS[2], KEYS[3], KEYS[4], {}
 local later, gone = tonumber(ARGV[1]), ARGV[2]
 local at, codes, taken, first, last = 3, {}, 0, nil, nil
 local size, shift, searches = redis.call('LLEN', list), 0, 0
@@ -27,7 +29,8 @@ local function next_argument()
 end
 
 local function next_job()
-  local job = {rank = tonumber(next_argument()), old = next_argument(), to = next_argument(),
+  local place = next_argument()
+  local job = {rank = tonumber(place), field = string.match(place, '^=(.*)$'), old = next_argument(), to = next_argument(),
                list = tonumber(next_argument()), queue = next_argument(), new = next_argument(),
                score = next_argument(), answers = {}}
   for i = 1, tonumber(next_argument()) do
@@ -113,10 +116,59 @@ for i = FIXED_KEYS + 1, #KEYS do
     return redis.error_reply('ERR jobs and answers cannot go to the very queue that they are taken out of')
   end
 end
+
+local function take_from_line(job)
+  if redis.call('HGET', wait, job.field) ~= job.old then
+    return 0
+  elseif job.to == 'p' then
+    redis.call('HSET', wait, job.field, job.new)
+    return 1
+  end
+  redis.call('HDEL', wait, job.field)
+  local why = effected(job)
+  if why then
+    redis.call('HSET', wait, job.field, job.old)
+    return why
+  end
+  touched[string.match(job.field, '^%d+:(.*)$') or ''] = true
+  return 1
+end
+
+-- What is missing at the ends of a line costs its key no turn.
+local function shorten(key)
+  local head, after = string.match(redis.call('HGET', keys, key) or '', '^(%d+) (%d+)$')
+  if not head then
+    return
+  end
+  head, after = tonumber(head), tonumber(after)
+  local function is_missing(number)
+    return redis.call('HEXISTS', wait, string.format('%.0f', number) .. ':' .. key) == 0
+  end
+  local looks = LOOKS
+  while head < after and looks > 0 and is_missing(head) do
+    head, looks = head + 1, looks - 1
+  end
+  while head < after and looks > 0 and is_missing(after - 1) do
+    after, looks = after - 1, looks - 1
+  end
+  if head < after then
+    redis.call('HSET', keys, key, string.format('%.0f %.0f', head, after))
+  else
+    redis.call('HDEL', keys, key)
+    redis.call('ZREM', turn, key)
+  end
+end
+
+-- These reads also surface a wrong type before the first write.
+redis.call('HLEN', wait)
+redis.call('HLEN', keys)
+redis.call('ZCARD', turn)
 while at <= #ARGV do
   local job = next_job()
-  local place = place_of(job)
-  if not place then
+  local place = not job.field and place_of(job)
+  if job.field then
+    codes[#codes + 1] = take_from_line(job)
+  elseif not place then
     codes[#codes + 1] = 0
   elseif job.to == 'p' then
     redis.call('LSET', list, place, job.new)
@@ -134,5 +186,11 @@ while at <= #ARGV do
 end
 if taken > 0 then
   redis.call('LREM', list, last <= size - 1 - first and taken or -taken, gone)
+end
+for key in pairs(touched) do
+  shorten(key)
+end
+if next(touched) and redis.call('ZCARD', turn) == 0 then
+  redis.call('HDEL', keys, '\0v')
 end
 return codes

@@ -136,6 +136,7 @@ local function fair_lines(text, limit_bytes)
   -- Reads what a queue has of lines, and of the `want` keys whose turn is next. Raises a wrong type.
   function lines.open(wait, keys, turn, want)
     local queue = {wait = wait, keys = keys, turn = turn, first = {}, heap = {}, known = {}, lost = {}, touched = {}}
+    queue.without_key = 0
     queue.v = time_in(redis.call('HGET', keys, V))
     queue.old_v = queue.v
     queue.waiting = redis.call('HLEN', wait)
@@ -177,6 +178,7 @@ local function fair_lines(text, limit_bytes)
     for i = 1, #raws do
       local key = key_of(raws[i])
       names_of[i] = key
+      queue.without_key = queue.without_key + (key == '' and 1 or 0)
       if not seen[key] then
         wanted[#wanted + 1], seen[key] = key, true
       end

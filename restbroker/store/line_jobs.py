@@ -1,0 +1,157 @@
+"""Reads the lines of a queue that is served fairly, in the order in which their jobs come next.
+
+Used by `operate`. Brokers take from lines and add to them meanwhile. Always holds: it changes nothing but how long no
+process moves jobs into lines; a job that is in a line all the while is in what was read, exactly once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heapreplace
+from math import inf
+from typing import Final
+
+import attrs
+
+from restbroker.job.fairness import WHOLE_COST
+from restbroker.store.client import Client
+from restbroker.store.keys import QueueName
+from restbroker.store.replies import integer, items, raw, text
+from restbroker.store.settling import line_keys
+from restbroker.store.tickets import MAX_BYTES
+
+_RECORDS: Final = 1000
+_JOBS: Final = 200
+_HOLD_MS: Final = 1000
+Cost = Callable[[str], int]
+
+
+@attrs.frozen
+class Line:
+    """The jobs of one key: the numbers from `head` up to `after`. `turn`: the virtual finish time of the first one.
+
+    `key` may be no UTF-8; `name` is how it is shown. `turn` is infinite if someone deleted it by hand.
+    """
+
+    key: bytes
+    head: int
+    after: int
+    turn: float
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs it has, unless someone deleted some by hand."""
+        return self.after - self.head
+
+    @property
+    def name(self) -> str:
+        """The key as text."""
+        return text(self.key)
+
+    def field(self, number: int) -> bytes:
+        """Return the name under which the job of this number is stored."""
+        return b"%d:%b" % (number, self.key)
+
+
+def equal_cost(_key: str) -> int:
+    """Return what a job of any key costs where no weights are known."""
+    return WHOLE_COST
+
+
+def read_lines(client: Client, queue: QueueName) -> tuple[Line, ...]:
+    """Return the lines of a queue, the one whose turn is next first; none for a queue that has none.
+
+    Raise `StoreUnavailable`, or `StoreRefused` if a type is wrong.
+    """
+    _, records, turns = line_keys(client.keys, (name_of(queue),))
+    found: dict[bytes, Line] = {}
+    cursor = b"0"
+    while True:
+        answer = items(client.run("line_records", [records, turns], [cursor, _RECORDS]), 1)
+        for place in range(1, len(answer), 4):
+            key, head, after, turn = map(raw, answer[place : place + 4])
+            found[key] = Line(key, int(head), int(after), float(turn) if turn else inf)
+        cursor = raw(answer[0])
+        if cursor == b"0":
+            return tuple(sorted(found.values(), key=lambda line: (line.turn, line.key)))
+
+
+def has_lines(client: Client, queue: QueueName) -> bool:
+    """Tell whether any job of a queue is in a line. Raise `StoreUnavailable` or `StoreRefused`."""
+    return client.command("EXISTS", client.keys.lines(name_of(queue))) == 1
+
+
+def in_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
+    """Yield each job of these lines, as its line and its number, in the order in which they would be handed out."""
+    waiting = [(line.turn, line.key, line.head, line) for line in lines if line.jobs]
+    heapify(waiting)
+    while waiting:
+        time, key, number, line = waiting[0]
+        yield line, number
+        if number + 1 < line.after:
+            heapreplace(waiting, (time + cost(line.name), key, number + 1, line))
+        else:
+            heappop(waiting)
+
+
+def count_before(lines: Sequence[Line], line: Line, number: int, cost: Cost) -> int:
+    """Return how many jobs of these lines would be handed out before this one, if none came."""
+    if line.turn == inf:
+        return sum(one.jobs for one in lines if one.turn < inf)
+    time = line.turn + (number - line.head) * cost(line.name)
+    before = 0
+    for one in lines:
+        # Of equal times that of the smaller key is first.
+        if one.key == line.key:
+            before += number - line.head
+        elif one.turn <= time:
+            whole, rest = divmod(time - one.turn, cost(one.name))
+            before += min(one.jobs, int(whole) + (1 if rest or one.key < line.key else 0))
+    return before
+
+
+def read_jobs(client: Client, queue: QueueName, places: Sequence[tuple[Line, int]]) -> list[bytes | None]:
+    """Return the jobs at these places (a line and a number), None for one that is not there any more.
+
+    There are fewer if they are large, and b"" in place of one that is too large to be read. Raise `StoreUnavailable` or
+    `StoreRefused`.
+    """
+    fields = [line.field(number) for line, number in places]
+    found = items(client.run("line_jobs", [client.keys.lines(name_of(queue))], [MAX_BYTES, *fields]))
+    return [None if job is None else raw(job) for job in found]
+
+
+def pieces(
+    client: Client, queue: QueueName, lines: Sequence[Line], cost: Cost, skip: int = 0, limit: int = _JOBS
+) -> Iterator[list[tuple[Line, int, bytes]]]:
+    """Yield the jobs of these lines in turn after the first `skip`, in pieces of at most `limit`.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    places = in_turn(lines, cost)
+    for _ in range(skip):
+        next(places, None)
+    wanted: list[tuple[Line, int]] = []
+    while True:
+        wanted += [one for one, _ in zip(places, range(limit - len(wanted)), strict=False)]
+        if not wanted:
+            return
+        found = read_jobs(client, queue, wanted)
+        yield [(line, number, job) for (line, number), job in zip(wanted, found, strict=False) if job is not None]
+        del wanted[: len(found)]
+
+
+def hold(client: Client, queue: QueueName) -> None:
+    """Let no classifier move jobs of a queue into lines for a second; fetches still move some.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    client.command("SET", client.keys.classify_lock(name_of(queue)), "1", "PX", _HOLD_MS)
+
+
+def count_keys(client: Client, queue: QueueName) -> int:
+    """Return how many keys wait in lines. Raise `StoreUnavailable` or `StoreRefused`."""
+    return integer(client.command("ZCARD", client.keys.line_turns(name_of(queue))))
+
+
+def name_of(queue: QueueName) -> str:
+    """Return a queue's name as text: one that is no UTF-8 has no lines, since no target can be told of it."""
+    return queue if isinstance(queue, str) else text(queue)

@@ -1,0 +1,296 @@
+"""A queue that is served fairly, as people see and change it: keys, jobs in lines, their removal and their return."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.broker.tokens import Tokens
+from restbroker.config.core import Config
+from restbroker.config.load import load
+from restbroker.errors import UsageError
+from restbroker.job.fairness import Fairness
+from restbroker.operate import act_waiting, audit, explain, fair, find, tokens
+from restbroker.operate import queues as operate_queues
+from restbroker.operate.act_job import Action
+from restbroker.operate.check_queues import check_queues
+from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.edit import Edit
+from restbroker.operate.fair import NO_KEY, FairKey
+from restbroker.operate.tally import Progress
+from restbroker.operate.waiting_jobs import LinePlace
+from restbroker.operate.where import read
+from restbroker.servers import registry
+from restbroker.store import line_jobs, lines, pauses, processes, queues, survey
+from restbroker.store.client import Client
+from restbroker.store.identities import ProcessInfo
+from restbroker.store.jobs import FetchRequest, FetchResult, fetch, register
+from restbroker.store.processes import Record
+from restbroker.store.server import server
+from tests.operate.conftest import NOW_S
+from tests.operate.lanes import serve
+
+TEXT = Fairness(("host",), None, {"vip.org": 4}).text
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Config:
+    document: dict[str, Any] = {
+        "Token": "right-token",
+        "ResponseQueue": "answers",
+        "Targets": {
+            "e": {
+                "Kind": "ejabberd",
+                "URL": "http://127.0.0.1:1/api",
+                "Queues": ["rest", "slow"],
+                "FairBy": ["host"],
+                "FairWeights": {"Vip.org": 4},
+            },
+        },
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return load(tmp_path / "env.json", {}, {}, registry.kinds()).config
+
+
+@pytest.fixture
+def known(settings: Config) -> ConfigContext:
+    return context_of(settings)
+
+
+def job(jid: str, host: str | None = None, **more: Any) -> bytes:
+    arguments = {"user": jid} if host is None else {"user": jid, "host": host}
+    fields = {
+        "class": "Add",
+        "args": ["check_account", arguments, "right-token"],
+        "jid": jid,
+        "enqueued_at": NOW_S,
+        **more,
+    }
+    return json.dumps(fields).encode()
+
+
+def classify(client: Client) -> None:
+    while queues.peek(client, "rest", 0, 1):
+        lines.classify(client, "e", "rest", TEXT, 0)
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def mixed(client: Client) -> Client:
+    """Ten jobs of a large key, two of a heavy one and one without in lines; then two of another key in the list."""
+    queues.push(client, "rest", [job(f"b{n}", "big.org") for n in range(10)])
+    queues.push(client, "rest", [job("v0", "vip.org"), job("v1", "vip.org"), job("n0")])
+    classify(client)
+    queues.push(client, "rest", [job("l0", "list.org"), job("l1", "list.org")])
+    return client
+
+
+def in_turn(client: Client, known: ConfigContext) -> list[str | None]:
+    return [entry.jid for entry in find.waiting_page(client, "rest", (), known, limit=100).entries]
+
+
+ORDER = ["v0", "v1", "n0", "b0", *(f"b{n}" for n in range(1, 10)), "l0", "l1"]
+
+
+def test_the_keys_of_a_queue_are_shown_with_their_weights_and_shares(mixed: Client, known: ConfigContext) -> None:
+    found = fair.fair_queue(mixed, "rest", known)
+    assert (found.in_list, found.in_lines, found.count) == (2, 13, 3)
+    waited = [one.waited_s for one in found.keys]
+    assert all(one is not None and one > 1000 for one in waited)
+    assert [attrs.evolve(one, waited_s=None) for one in found.keys] == [
+        FairKey("big.org", 10, 1, 1 / 6, None),
+        FairKey("vip.org", 2, 4, 4 / 6, None),
+        FairKey(NO_KEY, 1, 1, 1 / 6, None, is_named=False),
+    ]
+    assert [one.name for one in fair.fair_queue(mixed, "rest", known, 1).keys] == ["big.org"]
+    assert fair.fair_queue(mixed, "slow", known).keys == ()
+    rest = next(one for one in operate_queues.queues(mixed, ["rest"]) if one.name == "rest")
+    assert (rest.size, rest.in_lines) == (15, 13)
+
+
+def test_waiting_jobs_are_listed_in_their_turns_and_those_of_the_list_behind(
+    mixed: Client, known: ConfigContext
+) -> None:
+    assert in_turn(mixed, known) == ORDER
+    found = operate_queues.peek(mixed, "rest", 20, (), cost=known.cost("rest"))
+    assert [(one.place, one.job.jid) for one in found] == list(enumerate(ORDER))
+    page = find.waiting_page(mixed, "rest", (), known, limit=5)
+    assert (page.total, page.after) == (15, "5")
+    shown, after = [entry.jid for entry in page.entries], page.after
+    while after is not None:
+        page = find.waiting_page(mixed, "rest", (), known, after=after, limit=5)
+        shown, after = shown + [entry.jid for entry in page.entries], page.after
+    assert shown == ORDER
+    where = read(["host = vip.org"], NOW_S)
+    assert [entry.jid for entry in find.waiting_page(mixed, "rest", where, known).entries] == ["v0", "v1"]
+    first = find.first_waiting(mixed, "rest", read(["jid = l1"], NOW_S), known, find.Budget())
+    assert first is not None
+    assert first.jid == "l1"
+    assert [entry.jid for entry in fair.jobs_of(mixed, "rest", "BIG.org", known, 3)] == ["b0", "b1", "b2"]
+    with pytest.raises(UsageError, match=r"No job of the key none\.org waits"):
+        list(fair.jobs_of(mixed, "rest", "none.org", known, 3))
+
+
+def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: ConfigContext) -> None:
+    hosts = ["a", "b", "vip.org", "c"]
+    queues.push(client, "rest", [job(f"{host}-{n}", host) for n in range(7) for host in hosts])
+    classify(client)
+    found = line_jobs.read_lines(client, "rest")
+    cost = known.cost("rest")
+    order = [(line.name, number - line.head) for line, number in line_jobs.in_turn(found, cost)]
+    for place, (name, number) in enumerate(order):
+        line = next(one for one in found if one.name == name)
+        assert line_jobs.count_before(found, line, line.head + number, cost) == place
+    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], fairness=TEXT)
+    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, fairness=TEXT))
+    assert isinstance(got, FetchResult)
+    assert [json.loads(one.raw)["jid"] for one in got.jobs] == [f"{name}-{number}" for name, number in order]
+
+
+def test_explain_says_where_in_its_line_a_job_is(mixed: Client, known: ConfigContext) -> None:
+    (place,) = explain.explain(mixed, "b3", known).locations
+    assert (place.kind, place.name, place.ahead) == ("queue", "rest", 6)
+    assert place.line == LinePlace("big.org", 4, 10, 3)
+    (place,) = explain.explain(mixed, "l1", known).locations
+    assert (place.ahead, place.line) == (14, None)
+    # Jobs of a queue that no one lists are found in lines too.
+    mixed.command("SREM", mixed.keys.queues, "rest")
+    mixed.command("DEL", mixed.keys.queue("rest"))
+    assert "rest" in survey.lists(mixed)
+    (place,) = explain.explain(mixed, "v1", ConfigContext({})).locations
+    assert place.line == LinePlace("vip.org", 2, 2, 3)
+
+
+def test_tokens_are_counted_in_lines_too(mixed: Client, settings: Config) -> None:
+    counts = tokens.count_tokens(mixed, Tokens(settings.tokens), ["rest"], 100)
+    assert sum(counts.jobs.values()) == 15
+
+
+def perform(client: Client, settings: Config, action: Action, *where: str, limit: int | None = None) -> Progress:
+    meant = act_waiting.select(client, "rest", read(where, NOW_S), limit)
+    known = context_of(settings)
+    *_, last = act_waiting.perform(client, action, meant, settings, known, rest=lambda _: None)
+    assert last.ended
+    return last
+
+
+def test_jobs_in_lines_and_in_the_list_are_deleted_by_conditions(
+    mixed: Client, settings: Config, known: ConfigContext
+) -> None:
+    done = perform(mixed, settings, Action("delete", "ann"), "host = vip.org")
+    assert (done.total, done.looked_at, done.done, done.unseen) == (15, 15, 2, 0)
+    assert fair.fair_queue(mixed, "rest", known).count == 2
+    done = perform(mixed, settings, Action("delete", "ann"), "host = big.org", limit=3)
+    assert done.done == 3
+    # No hole costs the key a turn.
+    assert [line.jobs for line in line_jobs.read_lines(mixed, "rest") if line.name == "big.org"] == [7]
+    assert perform(mixed, settings, Action("delete", "ann"), "jid = b5").done == 1
+    assert perform(mixed, settings, Action("delete", "ann"), "jid = l0").done == 1
+    assert in_turn(mixed, known) == ["n0", "b3", "b4", "b6", "b7", "b8", "b9", "l1"]
+    assert perform(mixed, settings, Action("delete", "ann")).done == 8
+    assert not mixed.command("EXISTS", mixed.keys.lines("rest"), mixed.keys.line_turns("rest"))
+    assert not mixed.command("EXISTS", mixed.keys.line_records("rest"))
+
+
+def test_jobs_in_lines_are_moved_killed_and_edited(mixed: Client, settings: Config, known: ConfigContext) -> None:
+    assert perform(mixed, settings, Action("move", "ann", queue="slow"), "jid = b0").done == 1
+    assert [json.loads(raw)["jid"] for raw in queues.peek(mixed, "slow", 0, 9)] == ["b0"]
+    assert perform(mixed, settings, Action("kill", "ann"), "jid = b1").done == 1
+    assert mixed.command("ZCARD", mixed.keys.sorted_set("dead")) == 1
+    change = Edit(values={"user": "corrected"}, tokens=Tokens(settings.tokens))
+    assert perform(mixed, settings, Action("edit", "ann", edit=change, repeat_unsafe=True), "jid = b2").done == 1
+    (entry,) = find.waiting_page(mixed, "rest", read(["jid = b2"], NOW_S), known).entries
+    assert isinstance(entry.arguments, dict)
+    assert entry.arguments["user"] == "corrected"
+    assert [jid for jid in in_turn(mixed, known) if jid and jid[0] == "b"] == [f"b{n}" for n in range(2, 10)]
+
+
+def test_a_job_that_was_taken_meanwhile_is_left_alone(mixed: Client, settings: Config, known: ConfigContext) -> None:
+    meant = act_waiting.select(mixed, "rest", read(["host = big.org"], NOW_S), None)
+    (first,) = [line for line in line_jobs.read_lines(mixed, "rest") if line.name == "big.org"]
+    mixed.command("HDEL", mixed.keys.lines("rest"), first.field(first.head))
+    *_, last = act_waiting.perform(mixed, Action("delete", "ann"), meant, settings, known, rest=lambda _: None)
+    assert (last.done, last.unseen) == (9, 1)
+
+
+def test_a_keys_jobs_are_dropped_and_no_others(mixed: Client, known: ConfigContext) -> None:
+    held: list[bytes] = []
+    steps = fair.drop(mixed, "rest", "big.org", known=known, who="ann", why="a loop", release=held.extend)
+    next(steps)
+    # What comes meanwhile stays.
+    queues.push(mixed, "rest", [job("b99", "big.org")])
+    classify(mixed)
+    *_, last = steps
+    assert (last.done, last.ended) == (10, True)
+    assert set(in_turn(mixed, known)) == {"v0", "v1", "n0", "l0", "l1", "b99"}
+    ended, begun = list(audit.entries(mixed, 2))
+    assert (begun.note.action, begun.note.state, begun.note.place, begun.note.where) == (
+        "drop", "begun", "queue:rest", "the key big.org",
+    )  # fmt: skip
+    assert (ended.note.state, ended.note.done, ended.note.why) == ("ended", 10, "a loop")
+    assert fair.count_jobs(mixed, "rest", NO_KEY, known) == 1
+
+
+def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: ConfigContext) -> None:
+    with pytest.raises(UsageError, match="not paused"):
+        list(fair.give_back(mixed, "rest", known, "ann", ""))
+    pauses.pause_queue(mixed, "rest", "ann", "", None)
+    # What someone deleted by hand is mended first.
+    mixed.command("DEL", mixed.keys.line_records("rest"))
+    *_, last = fair.give_back(mixed, "rest", known, "ann", "downgrade")
+    assert (last.done, last.ended) == (13, True)
+    found = [json.loads(raw)["jid"] for raw in queues.peek(mixed, "rest", 0, 20)]
+    assert found[13:] == ["l0", "l1"]
+    assert [jid for jid in found if jid[0] == "b"] == [f"b{n}" for n in range(10)]
+    assert not mixed.command("EXISTS", mixed.keys.lines("rest"))
+    assert next(iter(audit.entries(mixed, 1))).note.state == "ended"
+
+
+def test_a_clear_of_lines_alone_deletes_nothing_that_comes_meanwhile(client: Client, known: ConfigContext) -> None:
+    queues.push(client, "rest", [job(f"{host}{n}", host) for host in ("a", "b") for n in range(1500)])
+    classify(client)
+    steps = operate_queues.clear_in_steps(client, "rest", "ann")
+    assert next(steps).done == operate_queues.BATCH
+    queues.push(client, "rest", [job("new", "a"), job("newer", "c")])
+    classify(client)
+    assert [step.done for step in steps][-1] == 3000
+    assert set(in_turn(client, known)) == {"newer", "new"}
+
+
+def test_a_clear_holds_what_would_move_the_newest_job_into_a_line(client: Client) -> None:
+    queues.push(client, "rest", [job(f"a{n}", "a") for n in range(300)])
+    lines.classify(client, "e", "rest", TEXT, 0)
+    steps = operate_queues.clear_in_steps(client, "rest", "ann")
+    last = queues.newest(client, "rest")
+    assert last is not None
+    assert queues.clear(client, "rest", last, 250)[:2] == (250, 50)
+    answer = lines.classify(client, "e", "rest", TEXT, 0)
+    assert isinstance(answer, lines.ClassifyRefused)
+    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], fairness=TEXT)
+    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, fairness=TEXT))
+    assert isinstance(got, FetchResult)
+    assert got.jobs == ()
+    assert queues.clear(client, "rest", last, 250)[:2] == (50, 0)
+    steps.close()
+
+
+def test_check_says_what_is_in_lines_and_who_serves_it_otherwise(mixed: Client, settings: Config) -> None:
+    serve(mixed, "e", 7, ["rest"])
+    found = [(one.code, one.message) for one in check_queues(mixed, settings, server(mixed)) if "rest" in one.message]
+    assert found[0] == (
+        "FairMixed",
+        "node:7 serves the queue rest with another FairBy than this configuration.",
+    )
+    assert "15 jobs wait (13 in lines, which Sidekiq Web does not show)" in found[1][1]
+
+
+def test_a_process_lists_a_queue_of_which_only_lines_are_left(mixed: Client) -> None:
+    mixed.command("DEL", mixed.keys.queue("rest"))
+    mixed.command("SREM", mixed.keys.queues, "rest")
+    work = {"t1": b"{}"}
+    processes.write(mixed, Record("h:1:a", b"{}", work, False, 1, 1, 1, ("rest", "slow")))
+    assert queues.names(mixed) == {"rest"}
+    assert mixed.command("HGETALL", mixed.keys.work("h:1:a")) == [b"t1", b"{}"]
