@@ -1,14 +1,24 @@
 """A broker whose target has FairBy: keys take turns, lists are classified, lines are mended, and nothing is left."""
 
+import json
 from collections import Counter
 
+import attrs
+import pytest
 import trio
 
 from restbroker.broker import lines as broker_lines
+from restbroker.broker import reaper
+from restbroker.broker.same_host import own_facts
 from restbroker.job.fairness import Fairness
-from restbroker.store import lines
-from restbroker.telemetry.events import JobFinished
-from tests.broker.conftest import Harness, Held
+from restbroker.store import jobs, lines
+from restbroker.store.client import ScriptCall
+from restbroker.store.connection import Connection
+from restbroker.store.replies import Reply
+from restbroker.telemetry.counters import Counters
+from restbroker.telemetry.events import JobFinished, JobsClassified, LinesHealed, OperatorWarning
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, Held, ok
 
 BY_HOST = Fairness(("host",))
 WAIT, KEYS, TURN = (f"restbroker:fair:{kind}:rest" for kind in ("wait", "keys", "turn"))
@@ -89,3 +99,106 @@ async def test_lines_of_before_are_served_without_fairness(harness: Harness) -> 
         await harness.until(lambda: len(harness.of(JobFinished)) == 20, "all are finished")
     assert Counter(hosts(harness)[:10])["old"] >= 7
     assert not [key for key in (WAIT, KEYS, TURN) if harness.client.command("EXISTS", key)]
+
+
+async def test_what_another_process_gives_back_to_lines_is_found_within_seconds(harness: Harness) -> None:
+    harness.fairness = BY_HOST
+    async with harness.broker():
+        push(harness, "first", 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "it waits for the list again")
+        await trio.sleep(0.5)
+        began_s = trio.current_time()
+        # No list grows, so that nothing wakes the one that waits.
+        raw = json.dumps({"class": "Add", "jid": "back", "args": ["safe", {"host": "back"}, "t"]}).encode()
+        harness.client.command("HSET", WAIT, "1000:back", raw)
+        harness.client.command("HSET", KEYS, "back", "1000 1001")
+        harness.client.command("ZADD", TURN, 25200, "back")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is done")
+        assert trio.current_time() - began_s < 8
+
+
+async def test_before_full_lines_of_which_nothing_can_be_taken_a_process_sleeps(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def counted(connection: Connection, call: ScriptCall) -> Reply:
+        nonlocal asked
+        asked += call[0] == "fetch"
+        return await run(connection, call)
+
+    run = Connection.run
+    monkeypatch.setattr(Connection, "run", counted)
+    harness.fairness = BY_HOST
+    push(harness, "lost", 5)
+    lines.classify(harness.client, "t", "rest", BY_HOST.text, 0)
+    harness.client.command("DEL", TURN)
+    monkeypatch.setattr(broker_lines.LineHealer, "run", _never)
+    async with harness.broker():
+        await trio.sleep(3)
+        assert asked < 12
+        assert harness.size(WAIT) == 5
+
+
+async def _never(_healer: broker_lines.LineHealer) -> None:
+    await trio.sleep_forever()
+
+
+async def test_what_was_mended_and_what_has_no_key_is_reported_and_counted(harness: Harness) -> None:
+    harness.fairness = BY_HOST
+    push(harness, "lost", 10)
+    lines.classify(harness.client, "t", "rest", BY_HOST.text, 0)
+    harness.client.command("DEL", TURN)
+    harness.push(count=3)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 13, "all are finished")
+    assert [(one.target, one.queue, one.count) for one in harness.of(LinesHealed)] == [("t", "rest", 1)]
+    assert sum(one.without_key for one in harness.of(JobsClassified)) == 3
+    counters = Counters()
+    for event in harness.events:
+        counters(event)
+    samples = counters.samples()
+    assert samples["restbroker_fair_healed_total"] == {("t",): 1}
+    assert samples["restbroker_fair_without_key_total"] == {("t",): 3}
+
+
+async def test_processes_with_another_fairness_on_one_queue_are_told_of_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "MIXED_S", 0.5)
+    monkeypatch.setattr(reaper, "SCAN_S", 0.3)
+    harness.fairness = BY_HOST
+    facts = attrs.evolve(own_facts("t"), hostname="elsewhere", boot_id="other", pid=77)
+    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, ["rest"])
+    async with harness.broker():
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+        await trio.sleep(1)
+    (warning,) = harness.of(OperatorWarning)
+    assert (warning.code, warning.message) == (
+        "FairMixed",
+        "The process elsewhere:77 serves the queue rest with another FairBy.",
+    )
+
+
+async def test_slots_and_weights_of_queues_hold_for_lines(harness: Harness) -> None:
+    harness.fairness, harness.concurrency, harness.slots = BY_HOST, 4, {"slow": 1}
+    harness.queues = ("rest", "other")
+    most, now = 0, 0
+
+    async def slowly(request: Request) -> Response:
+        nonlocal most, now
+        if request.path.startswith("/slow"):
+            now += 1
+            most = max(most, now)
+            await trio.sleep(0.02)
+            now -= 1
+        return await ok(request)
+
+    harness.target.answer = slowly
+    for number in range(20):
+        for command in ("slow", "safe"):
+            args = [command, {"host": f"h{number % 3}", "n": number}, "t"]
+            harness.push(first=number, args=args, jid=f"{command}-{number}", into="other" if number % 2 else "rest")
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 40, "all are finished")
+    assert most == 1

@@ -69,6 +69,19 @@ class Lines:
         if not self.jobs[key]:
             self.drop(key)
 
+    def take(self, key: str, place: int, new: bytes | None) -> None:
+        """Puts another job in this place, or none: what is missing at the ends then costs no turn."""
+        line = self.jobs[key]
+        line[place] = new
+        if new is not None:
+            return
+        while line and line[0] is None:
+            line.pop(0)
+        while line and line[-1] is None:
+            line.pop()
+        if not line:
+            self.drop(key)
+
     def drop(self, key: str) -> None:
         """This line is gone; with the last one virtual time begins again."""
         del self.jobs[key]

@@ -103,7 +103,8 @@ class Reference:
             return stopped
         want = self._want(request)
         has_lines = want > 0 and bool(request.fairness or any(self.data.lines[name].turns for name in request.queues))
-        taken, bad, more = self._take(request, want, has_lines=has_lines)
+        without_key: dict[str, int] = {}
+        taken, bad, more = self._take(request, want, without_key, has_lines=has_lines)
         hand.last = taken[-1].number if taken else hand.last
         hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
         paused = (self.data.paused_queues & set(request.queues)) - bad
@@ -113,7 +114,7 @@ class Reference:
             frozenset(bad),
             self.data.runs_version,
             more,
-            self._counts(request) if has_lines else (),
+            self._counts(request, without_key) if has_lines else (),
         )
 
     def classify(self, target: str, queue: str, fairness: str, _took_ms: int) -> ClassifyAnswer:
@@ -121,8 +122,8 @@ class Reference:
         if queue in data.paused_queues or self._pause_ms(target) or f"queue:{queue}" in data.broken:
             return ClassifyRefused(0)
         moved = min(fair.MOST_LOOKED_AT, len(jobs))
-        self._classify(queue, moved, fairness, PAYLOAD_LIMIT_BYTES)
-        return ClassifyResult(moved, len(jobs), len(data.lines[queue].all_jobs()))
+        without = self._classify(queue, moved, fairness, PAYLOAD_LIMIT_BYTES)
+        return ClassifyResult(moved, len(jobs), len(data.lines[queue].all_jobs()), without)
 
     def heal(self, queue: str, fairness: str) -> int:
         return self.data.lines[queue].heal(fairness)
@@ -143,11 +144,15 @@ class Reference:
             lines.restart()
         return moved, len(lines.all_jobs())
 
-    def _classify(self, queue: str, count: int, fairness: str, limit_bytes: int) -> None:
+    def _classify(self, queue: str, count: int, fairness: str, limit_bytes: int) -> int:
+        without_key = 0
         for _ in range(count):
-            self.data.lines[queue].append(self.data.lists[f"queue:{queue}"].pop(), fairness, limit_bytes)
+            raw = self.data.lists[f"queue:{queue}"].pop()
+            without_key += fair.key_of(raw, limit_bytes) == ""
+            self.data.lines[queue].append(raw, fairness, limit_bytes)
+        return without_key
 
-    def _counts(self, request: FetchRequest) -> tuple[QueueCounts, ...]:
+    def _counts(self, request: FetchRequest, without_key: Mapping[str, int]) -> tuple[QueueCounts, ...]:
         data, counts = self.data, []
         for queue in request.queues:
             if queue in data.paused_queues or queue not in data.infos[request.identity].queues:
@@ -155,7 +160,8 @@ class Reference:
                 continue
             is_broken = f"queue:{queue}" in data.broken
             in_list = 0 if is_broken else len(data.lists[f"queue:{queue}"])
-            counts.append(QueueCounts(queue, in_list, len(data.lines[queue].all_jobs())))
+            in_lines = len(data.lines[queue].all_jobs())
+            counts.append(QueueCounts(queue, in_list, in_lines, without_key.get(queue, 0)))
         return tuple(counts)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
@@ -375,7 +381,9 @@ class Reference:
         in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
         return min(request.count, request.limits.in_flight - in_hand) if request.limits.in_flight else request.count
 
-    def _take(self, request: FetchRequest, want: int, *, has_lines: bool) -> tuple[list[FetchedJob], set[str], bool]:
+    def _take(
+        self, request: FetchRequest, want: int, without_key: dict[str, int], *, has_lines: bool
+    ) -> tuple[list[FetchedJob], set[str], bool]:
         bad: set[str] = set()
         taken = Taken(request)
         registered, looked_at = self.data.infos[request.identity].queues, 0
@@ -390,19 +398,19 @@ class Reference:
                     count = min(
                         max(fair.LEAST_LOOKED_AT, 2 * (want - len(taken.jobs))), fair.MOST_LOOKED_AT - looked_at
                     )
-                    looked_at += self._look(request, queue, count, bad)
+                    count, without_key[queue] = self._look(request, queue, count, bad)
+                    looked_at += count
                 self._take_from_lines(taken, want, queue)
             if not request.fairness and want > len(taken.jobs) and not taken.more:
                 self._take_from_list(taken, want, queue, bad)
         return taken.jobs, bad, taken.more
 
-    def _look(self, request: FetchRequest, queue: str, most: int, bad: set[str]) -> int:
+    def _look(self, request: FetchRequest, queue: str, most: int, bad: set[str]) -> tuple[int, int]:
         if f"queue:{queue}" in self.data.broken:
             bad.add(queue)
-            return 0
+            return 0, 0
         count = min(most, len(self.data.lists[f"queue:{queue}"]))
-        self._classify(queue, count, request.fairness, request.limit_bytes)
-        return count
+        return count, self._classify(queue, count, request.fairness, request.limit_bytes)
 
     def _take_from_lines(self, taken: "Taken", want: int, queue: str) -> None:
         lines = self.data.lines[queue]

@@ -38,9 +38,9 @@ from restbroker.job.settlement import (
     Schedule,
     Settlement,
 )
-from restbroker.store import heartbeats, limits, lines, pauses, queues, sets
+from restbroker.store import heartbeats, limits, line_jobs, lines, pauses, queues, sets, waiting
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.exchange import exchange
 from restbroker.store.history import Records
 from restbroker.store.jobs import (
@@ -59,6 +59,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.tickets import ticket_number
+from tests.model.fair import Lines
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
@@ -515,8 +516,58 @@ class Histories(RuleBasedStateMachine):
         before, last = Counter(waiting) + Counter(there.all_jobs()), waiting[0]
         assert queues.newest(self.pair.client, queue) == last
         self.pair.ask(queues.clear, queue, last, most)
+        # Two seconds later.
+        self.server.raw.delete(f"ns:restbroker:fair:pace:{queue}")
         self.ledger.ended += before - Counter(waiting) - Counter(there.all_jobs())
         self.pair.again = None
+
+    @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
+    @rule(data=st.data(), most=st.integers(1, 3))
+    def a_person_drops_a_part_of_a_line(self, data: st.DataObject, most: int) -> None:
+        queue, key, there = self._line_of_someone(data)
+        if f"queue:{queue}" in self.pair.data.broken:
+            return
+        (line,) = [one for one in line_jobs.read_lines(self.pair.client, queue) if one.name == key]
+        whole = there.jobs[key]
+        deleted, left, _ = queues.clear(self.pair.client, queue, b"", most, [(line.key, line.after)])
+        gone, whole[:most] = [raw for raw in whole[:most] if raw is not None], []
+        assert (deleted, left) == (len(gone), int(bool(whole)))
+        if not whole:
+            there.drop(key)
+        self.server.raw.delete(f"ns:restbroker:fair:pace:{queue}")
+        self.ledger.ended += Counter(gone)
+        self.pair.again = None
+
+    @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
+    @rule(data=st.data(), to=st.sampled_from(("delete", "dead", "stay")))
+    def a_person_takes_a_job_out_of_a_line(self, data: st.DataObject, to: str) -> None:
+        queue, key, there = self._line_of_someone(data)
+        if self.pair.data.broken:
+            return
+        (line,) = [one for one in line_jobs.read_lines(self.pair.client, queue) if one.name == key]
+        place = data.draw(st.integers(0, line.jobs - 1))
+        raw = there.jobs[key][place]
+        if raw is None or raw in self.pair.data.sets["dead"]:
+            return
+        new = raw + b" " if to == "stay" else raw if to == "dead" else None
+        placing = sets.Placement(raw, zset="dead" if to == "dead" else None, score=LONG_AGO_S, new=new)
+        request = waiting.TakeRequest(line.field(line.head + place), placing, stays=to == "stay")
+        meant = waiting.take_snapshot(self.pair.client, queue)
+        assert waiting.take(self.pair.client, meant, [request]) == [Applied()]
+        assert waiting.take(self.pair.client, meant, [request]) == [Gone()]
+        there.take(key, place, new if to == "stay" else None)
+        if to == "dead":
+            self.pair.data.sets["dead"][raw] = LONG_AGO_S
+            self.pair.data.parked.append(("", raw))
+        else:
+            self.ledger.ended += Counter([raw])
+            self.ledger.pushed += Counter([new] if to == "stay" else [])
+        self.pair.again = None
+
+    def _line_of_someone(self, data: st.DataObject) -> tuple[str, str, Lines]:
+        queue = data.draw(st.sampled_from(sorted(q for q, found in self.pair.data.lines.items() if found.jobs)))
+        there = self.pair.data.lines[queue]
+        return queue, data.draw(st.sampled_from(sorted(there.jobs))), there
 
     @rule()
     def ruby_moves_a_retry(self) -> None:

@@ -1,10 +1,13 @@
 """GET /metrics over real HTTP, read by prometheus-client's own parsers."""
 
+import json
 import time
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from restbroker.job.fairness import Fairness
+from restbroker.store import lines
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import METRICS
 from tests.broker.conftest import Harness
@@ -88,3 +91,20 @@ async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harnes
         harness.client.command("DEL", "restbroker:parked", "queue:rest")
     assert (read["restbroker_redis_up"], "restbroker_parked_copies" in read) == ({(): 1}, False)
     assert ("restbroker_set_jobs" in read, "restbroker_queue_jobs" in read) == (True, False)
+
+
+async def test_lines_are_told_beside_the_queue(harness: Harness, site: Open) -> None:
+    old = time.time() - 500
+    for number in range(4):
+        fields = {"enqueued_at": old, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
+        harness.client.command("LPUSH", "queue:rest", json.dumps(fields))
+    lines.classify(harness.client, "t", "rest", Fairness(("host",)).text, 0)
+    harness.client.command("LPUSH", "queue:rest", f'{{"enqueued_at":{time.time() - 100}}}')
+    harness.client.command("SADD", "paused", "rest")
+    async with site() as running:
+        read = values((await running.get_metrics()).text)
+    assert read["restbroker_queue_jobs"] == {("rest",): 5}
+    assert read["restbroker_fair_waiting_jobs"] == {("rest",): 4}
+    assert read["restbroker_fair_unclassified_jobs"] == {("rest",): 1}
+    assert read["restbroker_fair_keys"] == {("rest",): 2}
+    assert 499 < read["restbroker_queue_latency_seconds"]["rest",] < 600

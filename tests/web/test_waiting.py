@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from restbroker.job.fairness import Fairness
 from restbroker.operate import audit
-from restbroker.store import pauses
+from restbroker.store import lines, pauses
 from restbroker.web import act_pages
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
@@ -216,3 +217,25 @@ async def test_an_edit_that_a_page_cannot_do_whole_names_the_command_with_what_w
     command = "restbroker queues edit rest host=example.org password=@FILE --where 'user = u*'"
     assert command in parse("", done.text).text
     assert "newer-0815" not in asked.text + done.text
+
+
+async def test_the_keys_of_a_queue_are_shown_and_jobs_in_lines_are_deleted(harness: Harness, site: Open) -> None:
+    raws = [waits(f"big-{n}") for n in range(3)]
+    push(harness, *[raw.replace(b'"user"', b'"host": "big.org", "user"') for raw in raws], waits("none"))
+    pauses.resume_queue(harness.client, "rest")
+    lines.classify(harness.client, "t", "rest", Fairness(("host",)).text, 0)
+    push(harness, waits("listed"))
+    async with site() as running:
+        shown = await page(running, QUEUE)
+        assert "1 in the list, 4 in lines of 2 keys" in shown.html
+        assert "big.org" in shown.html
+        assert "(none)" in shown.html
+        assert "5 in all" in shown.html
+        done = await ask(running, shown, "delete", keys(shown)[:2])
+        assert "2 done." in done.text
+        left = await page(running, QUEUE)
+        assert "1 in the list, 2 in lines of" in left.html
+        done = await ask(running, await page(running, f"{QUEUE}&where=command+%3D+safe"), "kill", None)
+    assert "3 done." in done.text
+    assert not harness.client.command("EXISTS", "restbroker:fair:wait:rest")
+    assert len(harness.members("dead")) == 3
