@@ -120,7 +120,7 @@ def _where(place: Location, timeline: Timeline) -> str:
             if line is not None:
                 of = f" of {line.key}" if line.key else " without a key"
                 keys = "1 key waits" if line.keys == 1 else f"{line.keys:,} keys wait"
-                before = f"number {line.place:,} of {line.jobs:,}{of}, {keys}; {before}"
+                before = f"number {line.number:,} of {line.jobs:,}{of}, {keys}; {before}"
             return f"It waits in the queue {place.name}: {before}."
         case "in progress":
             since = "" if place.since_s is None else f" since {local(place.since_s)}"

@@ -90,7 +90,7 @@ def show(
         _require(client, settings, name)
         known = context_of(settings)
         count = operate_fair.count_jobs(client, name, key, known)
-        found = list(operate_fair.jobs_of(client, name, key, known, limit))
+        found = list(operate_fair.jobs_of(client, name, key, known, limit=limit))
     entries.write(found, as_json=json)
     output.say(f"{len(found)} of {output.jobs(count)} of this key in {name}.")
 
@@ -119,7 +119,9 @@ def drop(
             release = partial(release_cleared, client, name, context=known)
             steps = operate_fair.drop(client, name, key, known=known, who=who(), why=why, release=release)
             count = _run(steps, "deleted")
-    _report(f"{output.jobs(count)} {_past(count, dry_run)} deleted from {name}.", name, count, json, dry_run)
+    _report(
+        f"{output.jobs(count)} {_verb(count, dry_run)} deleted from {name}.", name, count, as_json=json, dry_run=dry_run
+    )
 
 
 @app.command("return")
@@ -142,8 +144,14 @@ def give_back(
         count = operate_fair.fair_queue(client, name, known, 0).in_lines
         if not dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=yes)
-            count = _run(operate_fair.give_back(client, name, known, who(), why), "returned")
-    _report(f"{output.jobs(count)} {_past(count, dry_run)} returned to the list.", name, count, json, dry_run)
+            count = _run(operate_fair.give_back(client, name, known, who=who(), why=why), "returned")
+    _report(
+        f"{output.jobs(count)} {_verb(count, dry_run)} returned to the list.",
+        name,
+        count,
+        as_json=json,
+        dry_run=dry_run,
+    )
 
 
 def _run(steps: Generator[ClearProgress, None, None], done: str) -> int:
@@ -164,19 +172,19 @@ def _require(client: Client, settings: Config, name: str) -> None:
     require("queue", name, [one.name for one in queues(client, settings.queues)])
 
 
-def _past(count: int, dry_run: bool) -> str:
+def _verb(count: int, dry_run: bool) -> str:
     return "would be" if dry_run else "was" if count == 1 else "were"
 
 
-def _report(words: str, name: str, count: int, as_json: bool, dry_run: bool) -> None:
+def _report(words: str, name: str, count: int, *, as_json: bool, dry_run: bool) -> None:
     fields: dict[str, Json] = {"queue": name, "jobs": count}
     control_text.report(words, fields, as_json=as_json, dry_run=dry_run)
 
 
 def _display(one: FairKey) -> tuple[str, ...]:
-    latency = "-" if one.waited_s is None else duration_text(one.waited_s)
+    latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     return one.name, str(one.jobs), str(one.weight), f"{one.share:.1%}", latency
 
 
 def _row(one: FairKey) -> tuple[str, ...]:
-    return one.name, str(one.jobs), str(one.weight), f"{one.share:.4f}", control_text.number(one.waited_s)
+    return one.name, str(one.jobs), str(one.weight), f"{one.share:.4f}", control_text.number(one.latency_s)

@@ -30,7 +30,7 @@ from restbroker.store.survey import Process
 AREA = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "type", "lindex", "lrange", "zrange", "zcount", "zscan", "zmscore", "xrevrange", "blpop"),
+        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "zmscore", "xrevrange", "blpop"),
         *("lpos", "ltrim"),
         *("client|list", "client|info"),
     }

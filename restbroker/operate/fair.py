@@ -38,7 +38,7 @@ NO_KEY: Final = "(none)"
 class FairKey:
     """A key whose jobs wait in a line: how many, its weight, and its share of what is handed out while all these wait.
 
-    `waited_s`: for how long the first of its jobs has been waiting; None: unknown, or not read. `is_named` False: its
+    `latency_s`: for how long the first of its jobs has been waiting; None: unknown, or not read. `is_named` False: its
     jobs have no key.
     """
 
@@ -46,7 +46,7 @@ class FairKey:
     jobs: int
     weight: int
     share: float
-    waited_s: float | None
+    latency_s: float | None
     is_named: bool = True
 
 
@@ -72,16 +72,19 @@ def fair_queue(client: Client, queue: str, known: ConfigContext, most: int | Non
     whole = sum(weights)
     shown = found[:most]
     waits = _waits(client, queue, shown[:_HEADS])
-    return FairQueue(
-        queue,
-        None if size is None else size.in_list,
-        sum(line.jobs for line in found),
-        tuple(
-            FairKey(shown_name(line, known), line.jobs, weight, weight / whole, waits.get(line.key), bool(line.key))
-            for line, weight in zip(shown, weights, strict=False)
-        ),
-        len(found),
+    keys = tuple(
+        FairKey(
+            display_name(line, known),
+            line.jobs,
+            weight=weight,
+            share=weight / whole,
+            latency_s=waits.get(line.key),
+            is_named=bool(line.key),
+        )
+        for line, weight in zip(shown, weights, strict=False)
     )
+    in_list = None if size is None else size.in_list
+    return FairQueue(queue, in_list, in_lines=sum(line.jobs for line in found), keys=keys, count=len(found))
 
 
 def jobs_of(client: Client, queue: str, key: str, known: ConfigContext, limit: int) -> Iterator[Entry]:
@@ -118,10 +121,10 @@ def drop(
     """
     own, line = exact(client, queue), _line_of(client, queue, key, known)
     so_far, left = ClearProgress(line.jobs), 1
-    where = f"the key {shown_name(line, known)}"
+    where = f"the key {display_name(line, known)}"
     with _audited(client, AuditEntry(who=who, action="drop", place=place_of(queue), where=where, why=why)) as note:
         while left:
-            deleted, left, held = queue_store.clear(client, own, b"", BATCH, [(line.key, line.after)])
+            deleted, left, held = queue_store.clear(client, own, b"", BATCH, lines=[(line.key, line.after)])
             release(held)
             so_far = attrs.evolve(so_far, done=so_far.done + deleted)
             note.done = so_far.done
@@ -164,7 +167,7 @@ def give_back(
     yield attrs.evolve(so_far, ended=True)
 
 
-def shown_name(line: Line, known: ConfigContext) -> str:
+def display_name(line: Line, known: ConfigContext) -> str:
     """Return the name of a key for people, with secrets masked."""
     return hiding.mask_secrets(line.name.replace(BETWEEN, _SHOWN_BETWEEN), known.secrets) or NO_KEY
 
@@ -195,7 +198,7 @@ def _audited(client: Client, entry: AuditEntry) -> _AuditedAction:
 
 def _line_of(client: Client, queue: str, key: str, known: ConfigContext) -> Line:
     """Return the line of a key, which may be written as it is shown. Raise `UsageError` if it has none."""
-    found = {shown_name(line, known): line for line in lines_of(client, exact(client, queue))}
+    found = {display_name(line, known): line for line in lines_of(client, exact(client, queue))}
     by_name = {line.name: line for line in found.values()}
     line = by_name.get(fold(key)) or found.get(fold(key)) or found.get(key)
     if line is None:

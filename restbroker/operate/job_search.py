@@ -209,7 +209,7 @@ class JobSearch:
         for _, (view, line, number) in self.readable(found) if lines else ():
             ahead = count_before(lines, line, number, cost)
             place = place_in(lines, line, number)
-            yield Match("queue", queue, view, ahead, attrs.evolve(place, key=str(view.without_secrets(place.key))))
+            yield Match("queue", queue, view, ahead, line=attrs.evolve(place, key=str(view.without_secrets(place.key))))
 
     def _matches(
         self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]

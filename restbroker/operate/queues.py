@@ -167,7 +167,7 @@ def clear_in_steps(
             # Without a newest job all that is meant is in lines, to which others may come.
             lines = [] if last is not None else [(line.key, line.after) for line in read_lines(client, own)]
             while left:
-                count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines[:BATCH])
+                count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=lines[:BATCH])
                 if last is None:
                     del lines[: min(BATCH, len(lines)) - left]
                     left = len(lines)

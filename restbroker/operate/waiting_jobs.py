@@ -18,11 +18,11 @@ from restbroker.store.line_jobs import Cost, Line
 class LinePlace:
     """A job's place in the line of its `key` ("": of the jobs without one).
 
-    `place` 1 is the next of the line's `jobs`, and `keys` wait at all.
+    `number` 1 is the next of the line's `jobs`, and `keys` wait at all.
     """
 
     key: str
-    place: int
+    number: int
     jobs: int
     keys: int
 

@@ -258,7 +258,8 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
 
 def _read_counts(queues: Sequence[str], found: Sequence[Reply]) -> tuple[QueueCounts, ...]:
     numbers = [integer(number) for one in found if one is not None for number in items(one)]
-    return tuple(map(QueueCounts, queues, numbers[::3], numbers[1::3], numbers[2::3]))
+    counts = zip(queues, numbers[::3], numbers[1::3], numbers[2::3], strict=False)
+    return tuple(QueueCounts(queue, in_list, in_lines, without_key) for queue, in_list, in_lines, without_key in counts)
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:

@@ -26,15 +26,15 @@ Cost = Callable[[str], int]
 
 @attrs.frozen
 class Line:
-    """The jobs of one key: the numbers from `head` up to `after`. `turn`: the virtual finish time of the first one.
+    """The jobs of one key: the numbers from `head` up to `after`. `finish_time`: the virtual one of the first job.
 
-    `key` may be no UTF-8; `name` is how it is shown. `turn` is infinite if someone deleted it by hand.
+    `key` may be no UTF-8; `name` is how it is shown. `finish_time` is infinite if someone deleted it by hand.
     """
 
     key: bytes
     head: int
     after: int
-    turn: float
+    finish_time: float
 
     @property
     def jobs(self) -> int:
@@ -71,7 +71,7 @@ def read_lines(client: Client, queue: QueueName) -> tuple[Line, ...]:
             found[key] = Line(key, int(head), int(after), float(turn) if turn else inf)
         cursor = raw(answer[0])
         if cursor == b"0":
-            return tuple(sorted(found.values(), key=lambda line: (line.turn, line.key)))
+            return tuple(sorted(found.values(), key=lambda line: (line.finish_time, line.key)))
 
 
 def has_lines(client: Client, queue: QueueName) -> bool:
@@ -81,7 +81,7 @@ def has_lines(client: Client, queue: QueueName) -> bool:
 
 def in_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
     """Yield each job of these lines, as its line and its number, in the order in which they would be handed out."""
-    waiting = [(line.turn, line.key, line.head, line) for line in lines if line.jobs]
+    waiting = [(line.finish_time, line.key, line.head, line) for line in lines if line.jobs]
     heapify(waiting)
     while waiting:
         time, key, number, line = waiting[0]
@@ -94,16 +94,16 @@ def in_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
 
 def count_before(lines: Sequence[Line], line: Line, number: int, cost: Cost) -> int:
     """Return how many jobs of these lines would be handed out before this one, if none came."""
-    if line.turn == inf:
-        return sum(one.jobs for one in lines if one.turn < inf)
-    time = line.turn + (number - line.head) * cost(line.name)
+    if line.finish_time == inf:
+        return sum(one.jobs for one in lines if one.finish_time < inf)
+    time = line.finish_time + (number - line.head) * cost(line.name)
     before = 0
     for one in lines:
         # Of equal times that of the smaller key is first.
         if one.key == line.key:
             before += number - line.head
-        elif one.turn <= time:
-            whole, rest = divmod(time - one.turn, cost(one.name))
+        elif one.finish_time <= time:
+            whole, rest = divmod(time - one.finish_time, cost(one.name))
             before += min(one.jobs, int(whole) + (1 if rest or one.key < line.key else 0))
     return before
 

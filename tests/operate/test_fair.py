@@ -98,9 +98,9 @@ ORDER = ["v0", "v1", "n0", "b0", *(f"b{n}" for n in range(1, 10)), "l0", "l1"]
 def test_the_keys_of_a_queue_are_shown_with_their_weights_and_shares(mixed: Client, known: ConfigContext) -> None:
     found = fair.fair_queue(mixed, "rest", known)
     assert (found.in_list, found.in_lines, found.count) == (2, 13, 3)
-    waited = [one.waited_s for one in found.keys]
+    waited = [one.latency_s for one in found.keys]
     assert all(one is not None and one > 1000 for one in waited)
-    assert [attrs.evolve(one, waited_s=None) for one in found.keys] == [
+    assert [attrs.evolve(one, latency_s=None) for one in found.keys] == [
         FairKey("big.org", 10, 1, 1 / 6, None),
         FairKey("vip.org", 2, 4, 4 / 6, None),
         FairKey(NO_KEY, 1, 1, 1 / 6, None, is_named=False),

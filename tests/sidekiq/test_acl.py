@@ -52,6 +52,11 @@ DONE_BY_A_PERSON: Final = (
     ["queues", "pause", OTHER, "--for", "1h", "--why", "a test"],
     ["enqueue", "--target", OTHER, "check_account", "user=cleared1", "host=example.org"],
     ["queues", "peek", OTHER],
+    ["fair", OTHER],
+    ["fair", "show", OTHER, "lines.org"],
+    ["queues", "delete", OTHER, "--where", "user = lines1", "--yes"],
+    ["fair", "drop", OTHER, "lines.org", "--yes"],
+    ["fair", "return", OTHER, "--yes"],
     ["queues", "clear", OTHER, "--yes"],
     ["queues", "resume", OTHER],
     ["audit"],
@@ -78,7 +83,7 @@ def citizen(make_redis: Callable[..., RedisServer], tmp_path: Path) -> Iterator[
             RateLimit="1000/s",
             History="1h",
             Backoff=FAST_RETRIES,
-            Targets={OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50}},
+            Targets={OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50, "FairBy": ["host"]}},
         )
         yield citizen
 
@@ -92,6 +97,14 @@ def refused(citizen: Citizen) -> list[str]:
     entries = [items(entry) for entry in items(citizen.client.command("ACL", "LOG"))]
     facts = [dict(zip(map(text, entry[::2]), entry[1::2], strict=True)) for entry in entries]
     return [f"{text(fact['reason'])} {text(fact['object'])} ({text(fact['context'])})" for fact in facts]
+
+
+def put_into_line(citizen: Citizen) -> None:
+    """Two jobs, as a process with lines does."""
+    for number in (1, 2):
+        citizen.client.command("HSET", f"restbroker:fair:wait:{OTHER}", f"{number}:lines.org", job(f"lines{number}"))
+    citizen.client.command("HSET", f"restbroker:fair:keys:{OTHER}", "lines.org", "1 3")
+    citizen.client.command("ZADD", f"restbroker:fair:turn:{OTHER}", 25200, "lines.org")
 
 
 def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> None:
@@ -136,6 +149,8 @@ def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citiz
     citizen.start()
     citizen.wait_until_in("dead", 1)
     for arguments in DONE_BY_A_PERSON:
+        if arguments[:2] == ["fair", OTHER]:
+            put_into_line(citizen)
         done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         assert refused(citizen) == [], arguments
