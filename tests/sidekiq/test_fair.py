@@ -1,0 +1,84 @@
+"""A queue with FairBy beside a real Ruby Sidekiq, and a small sender behind a very large one, with real processes."""
+
+import os
+
+from restbroker.store.replies import integer
+from tests.sidekiq.test_api import quieten
+from tests.support.scripted import CONCURRENCY, QUEUE, Citizen, jid_of, job
+from tests.support.wait import until
+
+JOBS = int(os.environ.get("FAIR_JOBS", "100000"))
+PROCESSES = int(os.environ.get("FAIR_PROCESSES", "2"))
+"""8 were tried."""
+MOST_BEFORE = JOBS // 5
+"""5,000 where nothing else runs, all of them without fairness, and half of them if only fetches looked for keys."""
+MOST_US = 60.0
+LINES = f"restbroker:fair:wait:{QUEUE}"
+
+
+def in_lines(citizen: Citizen) -> int:
+    return integer(citizen.client.command("HLEN", LINES))
+
+
+def in_list(citizen: Citizen) -> int:
+    return integer(citizen.client.command("LLEN", f"queue:{QUEUE}"))
+
+
+def test_ruby_sees_and_deletes_what_is_in_the_list_and_lines_stay_and_run(citizen: Citizen) -> None:
+    citizen.configure(FairBy=["user"])
+    broker = citizen.start()
+    citizen.push(*(job(f"hangs{number}") for number in range(CONCURRENCY)))
+    citizen.wait_until_sent(CONCURRENCY)
+    citizen.push(*(job(f"lined{number}") for number in range(30)))
+    until(lambda: in_list(citizen) == 0 and in_lines(citizen) > 0, "all that wait are in lines")
+    kept = in_lines(citizen)
+    quieten(citizen, broker)
+    citizen.push(*(job(f"listed{number}") for number in range(5)))
+    found = citizen.ask("queue.rb", name=QUEUE, call="delete", jid=jid_of("listed2"))
+    assert (found["size"], found["called"]) == (5, True)
+    assert citizen.ask("queue.rb", name=QUEUE, call="clear")["size"] == 4
+    assert (in_list(citizen), in_lines(citizen)) == (0, kept)
+    # The name that Ruby took off the list is put back while there are lines.
+    until(lambda: citizen.ask("queue.rb", name=QUEUE)["all"] == [QUEUE], "it is listed")
+    [columns] = [line.split("\t") for line in citizen.restbroker("queues").splitlines() if line.startswith(QUEUE)]
+    assert (columns[1], columns[9]) == (str(kept), str(kept))
+    citizen.start()
+    citizen.script.released.set()
+    citizen.wait_until_idle()
+    sent = citizen.times_sent()
+    assert {name for name in sent if name.startswith("lined")} == {f"lined{number}" for number in range(30)}
+    assert not [name for name in sent if name.startswith("listed")]
+    assert not citizen.client.command("KEYS", "restbroker:fair:[wkt]*")
+
+
+def test_ten_jobs_behind_a_hundred_thousand_of_another_sender_are_sent_within_seconds(citizen: Citizen) -> None:
+    citizen.configure(FairBy=["host"], RateLimit="500/s")
+    large = [job(f"large{number}", arguments={"host": "large.org"}) for number in range(JOBS)]
+    for start in range(0, JOBS, 5000):
+        citizen.push(*large[start : start + 5000])
+    citizen.push(*(job(f"small{number}", arguments={"host": "small.org"}) for number in range(10)))
+    for _ in range(PROCESSES):
+        citizen.start()
+    cpu_s = redis_cpu_s(citizen)
+    until(lambda: small(citizen) == 10, "the small sender's jobs are sent")
+    before = sum(citizen.times_sent().values()) - 10
+    moved = JOBS + 10 - in_list(citizen)
+    used_us = 1e6 * (redis_cpu_s(citizen) - cpu_s) / moved
+    citizen.client.command("SADD", "paused", QUEUE)
+    assert before <= MOST_BEFORE, before
+    assert used_us <= MOST_US, used_us
+    for broker in citizen.brokers:
+        broker.process.kill()
+
+
+def small(citizen: Citizen) -> int:
+    return sum(name.startswith("small") for name in citizen.times_sent())
+
+
+def redis_cpu_s(citizen: Citizen) -> float:
+    used = {
+        name: float(value)
+        for name, _, value in (line.partition(":") for line in str(citizen.redis.command("INFO cpu")).splitlines())
+        if name in ("used_cpu_user", "used_cpu_sys")
+    }
+    return sum(used.values())
