@@ -133,7 +133,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     goes_back = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
     fairness = request.fairness if goes_back else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
-    arguments += [fairness, PAYLOAD_LIMIT_BYTES]
+    arguments += [fairness, PAYLOAD_LIMIT_BYTES] if fairness else [fairness]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
         if isinstance(settlement, Ack) and settlement.fingerprint is not None:

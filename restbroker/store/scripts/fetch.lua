@@ -246,7 +246,7 @@ local looked_at, looked_at_bytes, counts = 0, 0, lines and {}
 
 -- Moves jobs of a list into lines if there is fairness, and takes from the lines. Returns what `take` does, and whether
 -- the list is one.
-local function take_from_lines(queue, list, position, qidx)
+local take_from_lines = lines and function(queue, list, position, qidx)
   local raws, is_list = {}, true
   if fairness ~= '' and redis.call('GET', queue.pace) ~= CLEARING then
     local size
@@ -283,54 +283,50 @@ local function take_from_lines(queue, list, position, qidx)
   return answer, count, is_list
 end
 
-local queues = {}
-for position = 1, queue_count do
-  local name = ARGV[FIXED_ARGV + position]
-  local qidx = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name))
-  if not qidx then
+local function note(name, answer, count)
+  if not answer then
     bad[#bad + 1] = name
-  elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
-    paused[#paused + 1] = name
-  else
-    local queue, at = {}, FIXED_KEYS + position
-    if lines then
-      -- Wrong types surface here, before the first write.
-      queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], want)
-      queue.pace = KEYS[at + 4 * queue_count]
-    end
-    queue.name, queue.list, queue.position, queue.qidx = name, KEYS[at], position, qidx
-    queues[#queues + 1] = queue
-  end
-end
-
-local function note(answer, count)
-  if count > 0 then
+  elseif count > 0 then
     number, want = number + count, want - count
     taken[#taken + 1] = answer
   end
 end
 
-for _, queue in ipairs(queues) do
-  local is_bad = false
-  if lines and want > 0 and more == 0 then
-    local answer, count, is_list = take_from_lines(queue, queue.list, queue.position, queue.qidx)
-    is_bad = not is_list or not answer
-    note(answer, count)
+local queues = lines and {}
+for position = 1, queue_count do
+  local name, at = ARGV[FIXED_ARGV + position], FIXED_KEYS + position
+  local qidx = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name))
+  if not qidx then
+    bad[#bad + 1] = name
+  elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
+    paused[#paused + 1] = name
+  elseif lines then
+    -- Wrong types surface here, before the first write.
+    local queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], want)
+    queue.pace, queue.name, queue.list, queue.position, queue.qidx = KEYS[at + 4 * queue_count], name, KEYS[at], position, qidx
+    queues[#queues + 1] = queue
+  elseif want > 0 and more == 0 then
+    note(name, take(KEYS[at], position, qidx))
   end
-  if fairness == '' and want > 0 and more == 0 and not is_bad then
-    local answer, count = take(queue.list, queue.position, queue.qidx)
-    is_bad = not answer
-    note(answer, count or 0)
+end
+
+for _, queue in ipairs(queues or {}) do
+  local is_list = true
+  if want > 0 and more == 0 then
+    local answer, count
+    answer, count, is_list = take_from_lines(queue, queue.list, queue.position, queue.qidx)
+    is_list = is_list and answer ~= nil
+    note(queue.name, answer or {}, answer and count or 0)
   end
-  if is_bad then
+  if not is_list then
     bad[#bad + 1] = queue.name
+  elseif fairness == '' and want > 0 and more == 0 then
+    note(queue.name, take(queue.list, queue.position, queue.qidx))
   end
-  if lines then
-    local left = redis.pcall('LLEN', queue.list)
-    counts[3 * queue.position - 2] = type(left) == 'number' and left or 0
-    counts[3 * queue.position - 1] = redis.call('HLEN', queue.wait)
-    counts[3 * queue.position] = queue.without_key
-  end
+  local left = redis.pcall('LLEN', queue.list)
+  counts[3 * queue.position - 2] = type(left) == 'number' and left or 0
+  counts[3 * queue.position - 1] = redis.call('HLEN', queue.wait)
+  counts[3 * queue.position] = queue.without_key
 end
 if lines then
   for place = 1, 3 * queue_count do

@@ -8,7 +8,8 @@
 --       all the history
 -- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, number of
 --       records (0, or one for each job), what the target says of its fairness (JSON; '' for nothing, and where no job goes
---       back), for how large a job a key is read, the tickets of the jobs that are done, then per other job:
+--       back), and if it is not empty, for how large a job a key is read; the tickets of the jobs that are done, then per
+--       other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload; what is requeued has no replies
@@ -31,7 +32,8 @@ local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local fairness, at, jobs_end = ARGV[6], 8, records > 0 and #ARGV - records - 1 or #ARGV
+local fairness = ARGV[6]
+local at, jobs_end = fairness == '' and 7 or 8, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets = {zr = retry, zd = dead, zw = dead, zs = schedule}
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
@@ -165,7 +167,7 @@ end
 -- part: lines
 
 local lines = fairness ~= '' and fair_lines(fairness, tonumber(ARGV[7]))
-local first_wait = #KEYS - (records > 0 and 1 or 0) - 3 * queue_count
+local first_wait = lines and #KEYS - (records > 0 and 1 or 0) - 3 * queue_count
 
 local function move(job, raw)
   if job.fate == 'back' then
