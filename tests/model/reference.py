@@ -308,7 +308,7 @@ class Reference:
         if not meant:
             return 0, 0, []
         cleared = self._clear_lines(self.data.lines[queue], most)
-        deleted = min(meant, most - cleared)
+        deleted = max(0, min(meant, most - cleared))
         del jobs[len(jobs) - deleted :]
         # None of them holds a lock.
         return cleared + deleted, len(self.data.lines[queue].all_jobs()) + meant - deleted, []

@@ -530,7 +530,9 @@ class Histories(RuleBasedStateMachine):
         (line,) = [one for one in line_jobs.read_lines(self.pair.client, queue) if one.name == key]
         whole = there.jobs[key]
         deleted, left, _ = queues.clear(self.pair.client, queue, b"", most, [(line.key, line.after)])
-        gone, whole[:most] = [raw for raw in whole[:most] if raw is not None], []
+        gone: list[bytes] = []
+        while whole and len(gone) < most:
+            gone += [raw] if (raw := whole.pop(0)) is not None else []
         assert (deleted, left) == (len(gone), int(bool(whole)))
         if not whole:
             there.drop(key)
