@@ -294,7 +294,7 @@ class Keys:
         """
         return self._key(f"restbroker:fair:keys:{queue}")
 
-    def line_turns(self, queue: str) -> str:
+    def line_finish_times(self, queue: str) -> str:
         """Return the key of a ZSET: key → virtual finish time of the next job of its line."""
         return self._key(f"restbroker:fair:turn:{queue}")
 

@@ -79,7 +79,7 @@ def has_lines(client: Client, queue: QueueName) -> bool:
     return client.command("EXISTS", client.keys.lines(name_of(queue))) == 1
 
 
-def in_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
+def by_finish_time(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
     """Yield each job of these lines, as its line and its number, in the order in which they would be handed out."""
     waiting = [(line.finish_time, line.key, line.head, line) for line in lines if line.jobs]
     heapify(waiting)
@@ -126,7 +126,7 @@ def pieces(
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    places = in_turn(lines, cost)
+    places = by_finish_time(lines, cost)
     for _ in range(skip):
         next(places, None)
     wanted: list[tuple[Line, int]] = []
@@ -149,7 +149,7 @@ def hold(client: Client, queue: QueueName) -> None:
 
 def count_keys(client: Client, queue: QueueName) -> int:
     """Return how many keys wait in lines. Raise `StoreUnavailable` or `StoreRefused`."""
-    return integer(client.command("ZCARD", client.keys.line_turns(name_of(queue))))
+    return integer(client.command("ZCARD", client.keys.line_finish_times(name_of(queue))))
 
 
 def name_of(queue: QueueName) -> str:

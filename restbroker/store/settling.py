@@ -155,7 +155,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
 @lru_cache(_KNOWN)
 def line_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
     """Return what these queues have of lines, as scripts take it: all jobs, then all records, then all turns."""
-    return [of(queue) for of in (keys.lines, keys.line_records, keys.line_turns) for queue in queues]
+    return [of(queue) for of in (keys.lines, keys.line_records, keys.line_finish_times) for queue in queues]
 
 
 @lru_cache(_KNOWN)

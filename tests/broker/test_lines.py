@@ -9,7 +9,7 @@ import trio
 
 from restbroker.broker import lines as broker_lines
 from restbroker.broker import reaper
-from restbroker.broker.same_host import own_facts
+from restbroker.broker.same_host import this_process
 from restbroker.job.fairness import Fairness
 from restbroker.store import jobs, lines
 from restbroker.store.client import ScriptCall
@@ -168,7 +168,7 @@ async def test_processes_with_another_fairness_on_one_queue_are_told_of_once(
     monkeypatch.setattr(reaper, "MIXED_S", 0.5)
     monkeypatch.setattr(reaper, "SCAN_S", 0.3)
     harness.fairness = BY_HOST
-    facts = attrs.evolve(own_facts("t"), hostname="elsewhere", boot_id="other", pid=77)
+    facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
     assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, ["rest"])
     async with harness.broker():
         await harness.until(lambda: harness.of(OperatorWarning), "it is told")

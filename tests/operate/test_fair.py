@@ -140,7 +140,7 @@ def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: 
     classify(client)
     found = line_jobs.read_lines(client, "rest")
     cost = known.cost("rest")
-    order = [(line.name, number - line.head) for line, number in line_jobs.in_turn(found, cost)]
+    order = [(line.name, number - line.head) for line, number in line_jobs.by_finish_time(found, cost)]
     for place, (name, number) in enumerate(order):
         line = next(one for one in found if one.name == name)
         assert line_jobs.count_before(found, line, line.head + number, cost) == place
@@ -191,7 +191,7 @@ def test_jobs_in_lines_and_in_the_list_are_deleted_by_conditions(
     assert perform(mixed, settings, Action("delete", "ann"), "jid = l0").done == 1
     assert in_turn(mixed, known) == ["n0", "b3", "b4", "b6", "b7", "b8", "b9", "l1"]
     assert perform(mixed, settings, Action("delete", "ann")).done == 8
-    assert not mixed.command("EXISTS", mixed.keys.lines("rest"), mixed.keys.line_turns("rest"))
+    assert not mixed.command("EXISTS", mixed.keys.lines("rest"), mixed.keys.line_finish_times("rest"))
     assert not mixed.command("EXISTS", mixed.keys.line_records("rest"))
 
 
