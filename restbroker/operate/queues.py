@@ -19,13 +19,13 @@ from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
-from restbroker.operate.waiting_jobs import pieces
+from restbroker.operate.waiting_jobs import lines_of, pieces
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.line_jobs import Cost, equal_cost, read_lines
+from restbroker.store.line_jobs import Cost, equal_cost, hold_for_clear
 from restbroker.store.misuse import MisusedKey
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
@@ -156,6 +156,9 @@ def clear_in_steps(
     `StoreRefused`: the batches before are deleted, and perhaps one more.
     """
     own = exact(client, queue)
+    size_of(client, own)
+    # From here on no process moves the newest job of the list into a line.
+    hold_for_clear(client, own)
     so_far = ClearProgress(size_of(client, own))
     last = queue_store.newest(client, own)
     if last is not None or so_far.total:
@@ -164,11 +167,14 @@ def clear_in_steps(
         state: State = "interrupted"
         left, noted_s = 1, time.monotonic()
         try:
-            # Without a newest job all that is meant is in lines, to which others may come.
-            lines = [] if last is not None else [(line.key, line.after) for line in read_lines(client, own)]
+            # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
+            lines = [(line.key, line.after) for line in lines_of(client, own)]
             while left:
-                count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=lines[:BATCH])
-                if last is None:
+                meant = () if last is not None else lines[:BATCH]
+                count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=meant)
+                if last is not None and not left:
+                    last, left = None, len(lines)
+                elif last is None:
                     del lines[: min(BATCH, len(lines)) - left]
                     left = len(lines)
                 release(held)

@@ -21,6 +21,7 @@ from restbroker.store.tickets import MAX_BYTES
 _RECORDS: Final = 1000
 _JOBS: Final = 200
 _HOLD_MS: Final = 1000
+_CLEAR_MS: Final = 2000
 Cost = Callable[[str], int]
 
 
@@ -145,6 +146,14 @@ def hold(client: Client, queue: QueueName) -> None:
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     client.command("SET", client.keys.classify_lock(name_of(queue)), "1", "PX", _HOLD_MS)
+
+
+def hold_for_clear(client: Client, queue: QueueName) -> None:
+    """Let no process move jobs of a queue into lines, fetches neither, until it is cleared, or for two seconds.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    client.command("SET", client.keys.classify_lock(name_of(queue)), "clear", "PX", _CLEAR_MS)
 
 
 def count_keys(client: Client, queue: QueueName) -> int:

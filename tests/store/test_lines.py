@@ -617,7 +617,7 @@ def test_a_clear_while_others_push_classify_and_fetch_deletes_what_was_there_and
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        while len(new) < 20:
+        while len(new) < 20 and thread.is_alive():
             time.sleep(0.001)
         pushed_before = len(new)
         *_, last = clear_in_steps(fair.client, "a", "ann")
