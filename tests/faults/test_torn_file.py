@@ -20,7 +20,7 @@ import trio.testing
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.rewrite import Rewrite
 from restbroker.job.fairness import Fairness
-from restbroker.job.settlement import Ack, Requeue
+from restbroker.job.settlement import Ack, Requeue, Settlement
 from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -119,7 +119,7 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
         whole.note(redis, client)
         jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, fairness=fairness))
         whole.note(redis, client)
-        items = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
+        items: list[tuple[str, Settlement]] = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
         request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, fairness=fairness)
         jobs.finish(client, request, time.time())
         whole.note(redis, client)

@@ -26,7 +26,7 @@ def key_of(raw: bytes, limit_bytes: int) -> str:
 
 def cost_of(fairness: str, key: str) -> int:
     """What a job of this key costs in virtual time."""
-    weights = json.loads(fairness or "{}").get("weights", {})
+    weights: dict[str, int] = json.loads(fairness or "{}").get("weights", {})
     return round(WHOLE_COST / weights.get(key, 1))
 
 

@@ -551,7 +551,8 @@ class Histories(RuleBasedStateMachine):
         raw = there.jobs[key][place]
         if raw is None or raw in self.pair.data.sets["dead"]:
             return
-        new = raw + b" " if to == "stay" else raw if to == "dead" else None
+        edited = raw + b" "
+        new = {"stay": edited, "dead": raw}.get(to)
         placing = sets.Placement(raw, zset="dead" if to == "dead" else None, score=LONG_AGO_S, new=new)
         request = waiting.TakeRequest(line.field(line.head + place), placing, stays=to == "stay")
         meant = waiting.take_snapshot(self.pair.client, queue)
@@ -563,7 +564,7 @@ class Histories(RuleBasedStateMachine):
             self.pair.data.parked.append(("", raw))
         else:
             self.ledger.ended += Counter([raw])
-            self.ledger.pushed += Counter([new] if to == "stay" else [])
+            self.ledger.pushed += Counter([edited] if to == "stay" else [])
         self.pair.again = None
 
     def _line_of_someone(self, data: st.DataObject) -> tuple[str, str, Lines]:

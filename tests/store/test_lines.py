@@ -278,7 +278,7 @@ def test_lines_are_served_first_where_fairness_is_off_again_and_then_the_list(fa
     assert fair.last.counts == (QueueCounts("a", 5, 0),)
     assert fair.is_at_rest()
     assert [host_of(one.raw) for one in fair.take(15)] == ["list"] * 5
-    assert fair.last.counts == ()
+    assert not fair.last.counts
 
 
 def test_a_version_without_lines_recovers_to_the_list(fair: Fair, client: Client) -> None:
@@ -403,8 +403,8 @@ def test_what_is_too_large_ends_a_call_and_stays(fair: Fair) -> None:
     assert [one.raw for one in taken] == [small]
     assert fair.last is not None
     assert fair.last.more
-    (taken,) = fair.take(3, most_bytes=len(small) + 10, limit_bytes=100)
-    assert (taken.raw, taken.size_bytes) == (b"", len(large))
+    (too_large,) = fair.take(3, most_bytes=len(small) + 10, limit_bytes=100)
+    assert (too_large.raw, too_large.size_bytes) == (b"", len(large))
     assert [one.raw for one in fair.take(3)] == [small]
 
 
