@@ -11,14 +11,14 @@
 --          been taken last. Of parts of lines: how many are left, the first of these being the first to send again.
 -- Sent twice: the second deletes more of what is meant.
 
-local CHUNK, PACE_MS = 20, 2000
+local CHUNK, PACE_MS, LOOKS, MOST_MISSING, LARGEST = 20, 2000, 20000, 1000000, 9e15
 local list, pace, wait, keys, turn = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local newest, most, left_bytes, texts = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local later = newest ~= '' and redis.call('LPOS', list, newest)
 if newest ~= '' and not later then
   return {0, 0, {}}
 end
-local deleted, found = 0, {}
+local deleted, looks, found = 0, 0, {}
 
 local function note(raw)
   left_bytes = left_bytes - #raw
@@ -41,11 +41,16 @@ end
 local function clear_line(key, limit)
   local head, after = string.match(redis.call('HGET', keys, key) or '', '^(%d+) (%d+)$')
   head, after = tonumber(head or 0), tonumber(after or 0)
+  if after >= LARGEST or after - head > redis.call('HLEN', wait) + MOST_MISSING then
+    -- Someone wrote it by hand, and to walk through it would not end. What it hides is found again by its fields.
+    head, after = 0, 0
+  end
   local meant_till = math.min(after, limit)
   if head >= meant_till and head < after then
     return true
   end
   local till = math.min(meant_till, head + math.min(CHUNK, most - deleted))
+  looks = looks + CHUNK
   local fields = {}
   for number = head, till - 1 do
     fields[#fields + 1] = string.format('%.0f', number) .. ':' .. key
@@ -83,7 +88,7 @@ end
 
 if newest == '' then
   local at = 5 + texts
-  while at < #ARGV and deleted < most and left_bytes > 0 do
+  while at < #ARGV and deleted < most and left_bytes > 0 and looks < LOOKS do
     if clear_line(ARGV[at], tonumber(ARGV[at + 1])) then
       at = at + 2
     end
@@ -92,7 +97,7 @@ if newest == '' then
   return ended((#ARGV + 1 - at) / 2)
 end
 
-while has_lines and deleted < most and left_bytes > 0 do
+while has_lines and deleted < most and left_bytes > 0 and looks < LOOKS do
   local key = redis.call('ZRANGE', turn, 0, 0)[1]
   if key then
     clear_line(key, math.huge)

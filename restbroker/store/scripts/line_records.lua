@@ -8,6 +8,7 @@
 -- A line that is there all the while is returned, perhaps more than once.
 -- Sent twice: it only reads.
 
+local LARGEST, WIDEST = 9e15, 1e9
 local keys, turn = KEYS[1], KEYS[2]
 local page = redis.call('HSCAN', keys, ARGV[1], 'COUNT', ARGV[2])
 local answer, names, records = {page[1]}, {}, page[2]
@@ -24,7 +25,8 @@ for from = 1, #names, 500 do
 end
 for i = 1, #records, 2 do
   local head, after = string.match(records[i + 1], '^(%d+) (%d+)$')
-  if head and records[i] ~= '\0v' and #head <= 16 and #after <= 16 and tonumber(head) < tonumber(after) then
+  local first, behind = tonumber(head), tonumber(after)
+  if head and records[i] ~= '\0v' and first < behind and behind < LARGEST and behind - first <= WIDEST then
     for _, value in ipairs({records[i], head, after, names[records[i]]}) do
       answer[#answer + 1] = value
     end
