@@ -24,12 +24,15 @@ from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.where import read
 from restbroker.servers import registry
-from restbroker.store import line_jobs, lines, pauses, processes, queues, survey
+from restbroker.store import line_jobs, lines, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, FetchResult, fetch, register
 from restbroker.store.processes import Record
 from restbroker.store.server import server
+from restbroker.store.sets import Placement
+from restbroker.store.waiting import TakeRequest
 from tests.operate.conftest import NOW_S
 from tests.operate.lanes import serve
 
@@ -214,6 +217,28 @@ def test_a_job_that_was_taken_meanwhile_is_left_alone(mixed: Client, settings: C
     mixed.command("HDEL", mixed.keys.lines("rest"), first.field(first.head))
     *_, last = act_waiting.perform(mixed, Action("delete", "ann"), meant, settings, known, rest=lambda _: None)
     assert (last.done, last.unseen) == (9, 1)
+
+
+def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
+    meant = waiting.take_snapshot(mixed, "rest")
+    (line,) = [one for one in meant.lines if one.name == "big.org"]
+    wait, fields = mixed.keys.lines("rest"), [line.field(line.head + n) for n in range(3)]
+    first, second, third = (
+        job for job in line_jobs.read_jobs(mixed, "rest", [(line, line.head + n) for n in range(3)])
+    )
+    # A process took the second; another job came back under the first one's number.
+    mixed.command("HSET", wait, fields[0], b"another")
+    mixed.command("HDEL", wait, fields[1])
+    for stays in (False, True):
+        takings = [
+            TakeRequest(field, Placement(job or b"", new=b"edited" if stays else None), stays=stays)
+            for field, job in zip(fields, (first, second, third), strict=True)
+        ]
+        codes = waiting.take(mixed, meant, takings)
+        assert codes == [Gone(), Gone(), Gone() if stays else Applied()]
+    assert [mixed.command("HGET", wait, field) for field in fields] == [b"another", None, None]
+    (now,) = [one for one in line_jobs.read_lines(mixed, "rest") if one.name == "big.org"]
+    assert (now.head, now.after) == (line.head, line.after)
 
 
 def test_a_keys_jobs_are_dropped_and_no_others(mixed: Client, known: ConfigContext) -> None:

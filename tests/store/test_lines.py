@@ -484,7 +484,7 @@ def test_a_clear_of_lines_alone(fair: Fair) -> None:
 
 
 WIDE = ["1 999999999999999", "9007199254740990 9999999999999990", "7 99999999999999999999", "9 5"]
-"""Records that no script writes: of more jobs than any queue has, of numbers that Lua cannot count, and turned round."""
+"""Records that no script writes: of more jobs than any queue has, of numbers too large for Lua, and turned round."""
 
 
 @pytest.mark.parametrize("record", WIDE)
