@@ -509,6 +509,20 @@ def test_a_record_that_someone_wrote_by_hand_keeps_no_script_busy(fair: Fair, re
     assert fair.is_at_rest()
 
 
+@pytest.mark.parametrize("record", WIDE)
+def test_a_record_that_someone_wrote_by_hand_is_mended_and_hides_no_job(fair: Fair, record: str) -> None:
+    fair.push(*(job(name, n) for n in range(30) for name in ("x", "y")))
+    fair.classify_all()
+    fair.server.raw.hset(KEYS[1], "x", record)
+    # As if someone had written a job too, under names that no line reaches.
+    fair.server.raw.hset(KEYS[0], "007:x", job("x", 30))
+    fair.server.raw.hset(KEYS[0], "9007199254740993:x", job("x", 31))
+    assert {line.name for line in line_jobs.read_lines(fair.client, "a")} == {"y"}
+    assert any(lines.heal(fair.client, "a", fair.text) == 0 for _ in range(20))
+    assert Counter(host_of(one.raw) for one in fair.take(100)) == {"x": 32, "y": 30}
+    assert fair.is_at_rest()
+
+
 def test_what_goes_back_replaces_no_job_that_lies_before_its_line(fair: Fair) -> None:
     fair.push(*(job("h", n) for n in range(4)))
     taken = fair.take(1)
