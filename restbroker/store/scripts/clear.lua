@@ -18,7 +18,7 @@ local later = newest ~= '' and redis.call('LPOS', list, newest)
 if newest ~= '' and not later then
   return {0, 0, {}}
 end
-local deleted, looks, found = 0, 0, {}
+local deleted, looks, found, has_ended_line = 0, 0, {}, false
 
 local function note(raw)
   left_bytes = left_bytes - #raw
@@ -69,6 +69,7 @@ local function clear_line(key, limit)
   else
     redis.call('HDEL', keys, key)
     redis.call('ZREM', turn, key)
+    has_ended_line = true
   end
   return till == meant_till
 end
@@ -81,7 +82,8 @@ local function ended(left)
 end
 
 local function forget_empty()
-  if redis.call('ZCARD', turn) == 0 then
+  -- A key whose turn someone deleted by hand still waits: its virtual time stays.
+  if has_ended_line and redis.call('ZCARD', turn) == 0 then
     redis.call('HDEL', keys, '\0v')
   end
 end
