@@ -18,7 +18,7 @@
 
 local FIXED_KEYS, PARKED_MAX, CHUNK, NEAR, SEARCHES, LOOKS = 7, 100000, 50, 200, 20, 1000
 local list, dead, queues, parked = KEYS[1], KEYS[5], KEYS[6], KEYS[7]
-local wait, keys, turn, touched = KEYS[2], KEYS[3], KEYS[4], {}
+local wait, keys, turn, touched, has_ended_line = KEYS[2], KEYS[3], KEYS[4], {}, false
 local later, gone = tonumber(ARGV[1]), ARGV[2]
 local at, codes, taken, first, last = 3, {}, 0, nil, nil
 local size, shift, searches = redis.call('LLEN', list), 0, 0
@@ -156,6 +156,7 @@ local function shorten(key)
   else
     redis.call('HDEL', keys, key)
     redis.call('ZREM', turn, key)
+    has_ended_line = true
   end
 end
 
@@ -190,7 +191,8 @@ end
 for key in pairs(touched) do
   shorten(key)
 end
-if next(touched) and redis.call('ZCARD', turn) == 0 then
+-- A key whose turn someone deleted by hand still waits: its virtual time stays.
+if has_ended_line and redis.call('ZCARD', turn) == 0 then
   redis.call('HDEL', keys, '\0v')
 end
 return codes
