@@ -83,6 +83,16 @@ class Keys:
         """HASH target → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
         return self._key("restbroker:pauses:targets")
 
+    @property
+    def periodic(self) -> str:
+        """HASH of all periodic commands: name → schedule and mark (epoch s); `NAME push`, … → notes for people."""
+        return self._key("restbroker:periodic")
+
+    @property
+    def periodic_pauses(self) -> str:
+        """HASH periodic command → since, until (epoch microseconds, 0 without an end) and who and why (JSON)."""
+        return self._key("restbroker:pauses:periodic")
+
     def rate(self, target: str) -> str:
         """Return the key of a STRING: when a target's shared rate limit has all its tokens again (epoch µs)."""
         return self._key(f"restbroker:rate:{target}")

@@ -1,8 +1,9 @@
-"""Pauses that people make: of a queue or a target, by whom, why and until when; and ending those that are due.
+"""Pauses that people make: of a queue, a target or a periodic command; and ending those that are due.
 
 Used by `operate`, `broker.pauses` and the pages. Always holds: a queue is paused by Sidekiq Pro's set `paused`, a
-target by the reason `operator` (`store.limits`); the notes beside them are for people, and each counts only for the
-pause that it was made with. Redis' own clock counts.
+target by the reason `operator` (`store.limits`); the notes beside them, on whom, why and until when, are for people,
+and each counts only for the pause that it was made with. A periodic command is paused by its note. Redis' own clock
+counts.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,7 +14,7 @@ import orjson
 from restbroker.job import rubyjson
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Reply, items, mapping, microseconds, names, pair, raw, text
+from restbroker.store.replies import Reply, items, mapping, microseconds, names, raw, text
 
 OPERATOR = "operator"
 """The reason of a target's pause that a person made; the other reasons are restbroker's own."""
@@ -37,7 +38,7 @@ class Pause:
 
 @attrs.frozen
 class PauseEnd:
-    """A noted pause that ended because its time was over. `kind` is "queue" or "target"."""
+    """A noted pause that ended because its time was over. `kind` is "queue", "target" or "periodic"."""
 
     kind: str
     name: str
@@ -116,16 +117,39 @@ def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tup
     return {name: pauses for name, pauses in found.items() if pauses}
 
 
+def pause_periodic(client: Client, name: str, who: str, why: str, for_s: float | None) -> None:
+    """Have no process push the jobs of a periodic command, for `for_s` seconds; None: until `resume_periodic`.
+
+    It replaces an earlier pause. Raise `StoreUnavailable`: it may be paused all the same; the same call again is right.
+    """
+    now_us = microseconds(client.command("TIME"))
+    until_us = 0 if for_s is None else now_us + round(for_s * 1e6)
+    note = b"%d %d %s" % (now_us, until_us, _format(who, why))
+    client.command("HSET", client.keys.periodic_pauses, name, note)
+
+
+def resume_periodic(client: Client, name: str) -> bool:
+    """End a pause of a periodic command. False: there was none. Raise `StoreUnavailable` or `StoreRefused`."""
+    return client.command("HDEL", client.keys.periodic_pauses, name) == 1
+
+
+def of_notes(reply: Reply, now_us: int) -> Mapping[str, Pause]:
+    """Return the pauses of periodic commands that these notes mean: name → pause, without those that are over."""
+    notes = {name: note for name, note in _notes(reply).items() if not 0 < note.until_us <= now_us}
+    return {name: _of_queue(note, now_us) for name, note in notes.items()}
+
+
 def end_due(client: Client) -> list[PauseEnd]:
     """End the pauses that are due, and return them; each is returned to one caller only.
 
     Raise `StoreUnavailable`: some may have ended.
     """
     keys = client.keys
-    queues, targets = pair(client.run("end_pauses", [keys.paused_queues, keys.queue_pauses, keys.target_pauses], []))
+    names = [keys.paused_queues, keys.queue_pauses, keys.target_pauses, keys.periodic_pauses]
+    ended = items(client.run("end_pauses", names, []), 3)
     return [
         _read_end(kind, items(pair))
-        for kind, pairs in (("queue", queues), ("target", targets))
+        for kind, pairs in zip(("queue", "target", "periodic"), ended, strict=True)
         for pair in items(pairs)
     ]
 

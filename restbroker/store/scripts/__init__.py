@@ -66,6 +66,7 @@ ScriptName = Literal[
     "claim",
     "release",
     "push",
+    "tick",
 ]
 
 _PART = b"-- part: lines\n"

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Ends the noted pauses whose time is over, by Redis' own clock.
 --
--- KEYS: paused, notes on queues, notes on targets
+-- KEYS: paused, notes on queues, notes on targets, notes on periodic commands
 -- ARGV: none
--- Returns: {{queue, note}...}, {{target, note}...}: those that ended with this call
--- A target's pause ends by itself; here its note goes. A note on a queue that someone resumed goes without a word.
+-- Returns: {{queue, note}...}, {{target, note}...}, {{periodic command, note}...}: those that ended with this call
+-- Of a target and a periodic command, a pause ends by itself; here its note goes. A note on a queue that someone resumed goes without a word.
 -- Sent twice: the second finds nothing.
 
 local now = redis.call('TIME')
@@ -31,6 +31,7 @@ end)
 for _, one in ipairs(queues) do
   redis.call('SREM', KEYS[1], one[1])
 end
-return {queues, ended(KEYS[3], function()
+local function always()
   return true
-end)}
+end
+return {queues, ended(KEYS[3], always), ended(KEYS[4], always)}
