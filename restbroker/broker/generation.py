@@ -27,6 +27,7 @@ from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.lease import Lease
 from restbroker.broker.lines import Classifier, LineHealer
 from restbroker.broker.pauses import Pauses
+from restbroker.broker.periodic import Periodic
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.reaper import Reaper
@@ -218,6 +219,8 @@ class Generation:
             if fair:
                 intake.start_soon(LineHealer(connection, self.health, fair).run)
             intake.start_soon(Pauses(connection, self.health, report).run)
+            if self.plan.periodic:
+                intake.start_soon(Periodic(self.plan.periodic, connection, self.health, report).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)
 

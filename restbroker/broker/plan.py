@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
+from restbroker.broker.periodic import PeriodicJob
 from restbroker.broker.service import Service
 from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan
@@ -33,4 +34,5 @@ class BrokerPlan:
     shutdown_timeout_s: float = 25.0
     upkeep: Upkeep = attrs.field(factory=Upkeep)
     """That of the targets' HTTP clients."""
+    periodic: Sequence[PeriodicJob] = ()
     status: Status = attrs.field(factory=Status)

@@ -175,12 +175,26 @@ class JobsPromoted:
 
 @attrs.frozen
 class PauseEnded:
-    """A pause by `who` of a queue or a target (`kind`) has ended: jobs are taken again."""
+    """A pause by `who` of a queue, a target or a periodic command (`kind`) has ended."""
 
     kind: str
     name: str
     who: str | None
     why: str | None
+
+
+@attrs.frozen
+class PeriodicDue:
+    """A periodic command was due `at` this time, and this process dealt with it: `outcome` is that of `store.periodic`.
+
+    `jid`: the job that was pushed. `missed_before`: how many moments before this one no process dealt with.
+    """
+
+    name: str
+    outcome: str
+    at: str
+    jid: str | None
+    missed_before: int | None
 
 
 @attrs.frozen
@@ -334,6 +348,7 @@ OneEvent: TypeAlias = (
     | LinesHealed
     | JobsPromoted
     | PauseEnded
+    | PeriodicDue
     | BrokerStarted
     | BrokerStopping
     | BrokerQuiet

@@ -85,7 +85,12 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "Someone deleted a part of a queue's lines by hand: `count` records, turns and jobs are right again.",
     ),
     "listening": LogEvent("info", "A web app listens at these URLs."),
-    "pause.ended": LogEvent("info", "A pause by `who` of a queue or target (`kind`) has ended."),
+    "pause.ended": LogEvent("info", "A pause by `who` of a queue, target or periodic command (`kind`) has ended."),
+    "periodic.due": LogEvent(
+        "info, warning",
+        "A [periodic command](periodic.md) was due. `outcome`: `pushed`; or, as a warning, `missed` (too late), `paused` "
+        "or `overlap` (its last job is not done). `missed_before`: how many earlier times no process dealt with.",
+    ),
     "redis.back": LogEvent("info", "Redis is available again."),
     "redis.lost": LogEvent("error", "Redis is unavailable; once per outage and process."),
     "redis.rewrite": LogEvent(

@@ -64,6 +64,11 @@ WARNINGS: Final = Table(
             "pauses of queues do not end on time: Redis refuses to read them",
             "`restbroker check` names a key of the wrong type; `restbroker queues resume NAME` ends a pause",
         ),
+        "PeriodicRefused": Row(
+            "the job of a periodic command cannot be pushed; it is tried every five seconds and pushed if it is not too "
+            "late then",
+            "see the message; `restbroker check` names a key of the wrong type",
+        ),
         "RewriteRefused": Row(
             "Redis does not rewrite its append-only file: if a power loss cut it, the next start may lose a "
             "job ([guarantees.md](guarantees.md#a-power-loss-of-redis))",

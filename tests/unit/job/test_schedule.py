@@ -186,7 +186,7 @@ def test_an_unknown_zone_is_refused(name: str, why: str) -> None:
 def test_the_moments_are_the_same_from_wherever_one_begins(cron: str, zone: str, start_s: int, later_s: int) -> None:
     one = Schedule(cron, zone)
     end_s = start_s + later_s
-    found: list[str] = []
+    found: list[int] = []
     for tick in one.ticks(start_s):
         if tick > end_s:
             break

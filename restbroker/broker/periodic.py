@@ -1,0 +1,124 @@
+"""Pushes the jobs of periodic commands when they are due.
+
+One task per process; of all processes, one pushes each job, whoever comes first (`store.periodic`): there is no leader,
+and none is missed as long as one process runs. Always holds: only Redis' clock says what is due; of several moments
+that are due, as after an outage, the last one alone becomes a job, if it is not too late; Redis is asked when a command
+is due, and every half a minute.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.errors import RestbrokerError
+from restbroker.job.schedule import Schedule, job_id
+from restbroker.store import periodic
+from restbroker.store.connection import Connection
+from restbroker.store.periodic import DueTick
+from restbroker.telemetry.events import OperatorWarning, PeriodicDue, Report
+
+_LOOK_S: Final = 30.0
+_AGAIN_S: Final = 5.0
+"""Seconds until what Redis refused is tried again."""
+_SPREAD_S: Final = 0.5
+"""Within so many seconds the processes ask: the first pushes, and the others find it done."""
+_MOST_COUNTED: Final = 1000
+"""After an outage, at most so many missed moments are counted."""
+
+
+@attrs.frozen
+class PeriodicJob:
+    """A periodic command, and how to make its job. `late_s`: how late a job may be pushed, in seconds.
+
+    `make(jid, now_s)` returns the job's bytes; `now_s` are epoch seconds by Redis' clock. `lock`: the name of the lock
+    that holds the next job back until this one has ended, at most `keep_s` seconds; None: none.
+    """
+
+    name: str
+    schedule: Schedule
+    queue: str
+    late_s: float
+    make: Callable[[str, float], bytes] = attrs.field(repr=False)
+    lock: str | None = None
+    keep_s: float = 0.0
+
+
+@attrs.define(eq=False)
+class Periodic:
+    """Pushes the jobs of these commands. `store`: a connection that no urgent call uses."""
+
+    jobs: Sequence[PeriodicJob]
+    store: Connection
+    health: StoreHealth
+    report: Report
+    _begun: set[str] = attrs.field(factory=set)
+    _told: set[tuple[str, str]] = attrs.field(factory=set)
+
+    async def run(self) -> None:
+        """Push what is due, until cancelled."""
+        while True:
+            wait_s = await self.push_due()
+            await trio.sleep(wait_s + random.uniform(0.0, _SPREAD_S))  # noqa: S311 - spreads many processes
+
+    async def push_due(self) -> float:
+        """Push what is due now, and return in how many seconds to ask again. What Redis refuses is reported once."""
+        try:
+            now_s, states = await self.health.call_until_up(self.store, periodic.read)
+        except RestbrokerError as error:
+            self._warn("all", error)
+            return _AGAIN_S
+        asked_at_s, next_s = trio.current_time(), now_s + _LOOK_S
+        for job in self.jobs:
+            state = states.get(job.name)
+            try:
+                mark_s = await self._deal_with(job, None if state is None else state.mark_s, now_s)
+            except RestbrokerError as error:
+                self._warn(job.name, error)
+                next_s = min(next_s, now_s + _AGAIN_S)
+            else:
+                next_s = min(next_s, next(job.schedule.ticks(max(mark_s, now_s)), next_s))
+        return max(0.0, next_s - now_s - (trio.current_time() - asked_at_s))
+
+    async def _deal_with(self, job: PeriodicJob, known_s: int | None, now_s: float) -> int:
+        """Push the job if it is due, and return up to when the command was dealt with.
+
+        Raise `StoreRefused` if Redis refuses it, `UsageError` if there can be no such job.
+        """
+        mark_s = known_s or 0
+        if known_s is None or job.name not in self._begun:
+            mark_s = await self.health.call_until_up(self.store, periodic.begin, job.name, job.schedule.digest)
+            self._begun.add(job.name)
+        while (tick_s := job.schedule.newest(mark_s, now_s)) is not None:
+            between = job.schedule.count(mark_s, tick_s, _MOST_COUNTED)
+            jid = job_id(job.name, tick_s)
+            due = DueTick(
+                name=job.name,
+                digest=job.schedule.digest,
+                mark_s=mark_s,
+                tick_s=tick_s,
+                late_s=job.late_s,
+                between=between,
+                jid=jid,
+                queue=job.queue,
+                payload=job.make(jid, now_s),
+                lock=job.lock,
+                keep_s=job.keep_s,
+            )
+            answer, mark_s = await self.health.call_until_up(self.store, periodic.tick, due)
+            if answer in ("pushed", "missed", "paused", "overlap"):
+                at = job.schedule.local(tick_s).isoformat()
+                pushed = jid if answer == "pushed" else None
+                self.report(PeriodicDue(job.name, answer, at=at, jid=pushed, missed_before=between or None))
+            if answer == "early":
+                break
+        return mark_s
+
+    def _warn(self, name: str, error: RestbrokerError) -> None:
+        if (name, error.message) not in self._told:
+            self._told.add((name, error.message))
+            what = "Periodic commands are not pushed" if name == "all" else f"The periodic command {name} is not pushed"
+            self.report(OperatorWarning("PeriodicRefused", f"{what}: {error.message}", error.hint))

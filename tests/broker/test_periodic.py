@@ -1,0 +1,191 @@
+"""Periodic commands while a broker runs: due ones become jobs, late ones by their policy, refusals are told once."""
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.periodic import Periodic, PeriodicJob
+from restbroker.errors import StoreUnavailable, UsageError
+from restbroker.job.schedule import Schedule, job_id
+from restbroker.store import pauses, periodic
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.server import time_s
+from restbroker.telemetry.events import OperatorWarning, PeriodicDue
+from tests.broker.conftest import Harness
+
+KEY = "restbroker:periodic"
+HOURLY = Schedule("0 * * * *")
+
+
+def made(jid: str, now_s: float) -> bytes:
+    return json.dumps({"class": "Add", "jid": jid, "args": ["safe", {"n": 1}, "t"], "created_at": now_s}).encode()
+
+
+def job(late_s: float = 60.0, schedule: Schedule = HOURLY, lock: str | None = None) -> PeriodicJob:
+    return PeriodicJob("nightly", schedule, "rest", late_s, made, lock, keep_s=60.0)
+
+
+@pytest.fixture
+def agent(harness: Harness) -> Periodic:
+    settings = StoreSettings(harness.redis.url)
+    return Periodic([job()], Connection(open_client(settings)), StoreHealth(harness.report), harness.report)
+
+
+def hour_ago(client: Client, hours: int) -> tuple[int, int]:
+    """The moment that was due last, and the mark of a process that ended so many hours before it."""
+    last_s = int(time_s(client)) // 3600 * 3600
+    client.command("HSET", KEY, "nightly", f"{HOURLY.digest} {last_s - hours * 3600}")
+    return last_s, last_s - hours * 3600
+
+
+def mark_s(client: Client) -> int | None:
+    return periodic.read(client)[1]["nightly"].mark_s
+
+
+async def test_a_broker_delivers_the_job_of_a_command_that_is_due(harness: Harness, hurry: MockClock) -> None:
+    last_s, _ = hour_ago(harness.client, 1)
+    plan = attrs.evolve(harness.plan(), periodic=[job(late_s=7200.0)])
+    with patch.object(Harness, "plan", lambda _: plan):
+        async with harness.broker():
+            await harness.until(lambda: harness.target.calls, "the job is delivered")
+    (event,) = harness.of(PeriodicDue)
+    assert event == PeriodicDue("nightly", "pushed", HOURLY.local(last_s).isoformat(), job_id("nightly", last_s), None)
+    assert (len(harness.target.calls), mark_s(harness.client)) == (1, last_s)
+
+
+async def test_a_new_command_waits_for_its_time(harness: Harness, agent: Periodic) -> None:
+    wait_s = await agent.push_due()
+    now_s = time_s(harness.client)
+    assert now_s - 5 <= (mark_s(harness.client) or 0) <= now_s
+    assert (harness.size("queue:rest"), harness.of(PeriodicDue)) == (0, [])
+    assert wait_s <= min(30.0, 3600 - now_s % 3600 + 5)
+
+
+@pytest.mark.parametrize(("late_s", "pushed", "missed"), [(0.0, 0, 3), (4000.0, 1, 2)])
+async def test_after_an_outage_of_all_the_policy_counts(
+    harness: Harness, agent: Periodic, late_s: float, pushed: int, missed: int
+) -> None:
+    last_s, _ = hour_ago(harness.client, 3)
+    agent.jobs = [job(late_s)]
+    for _ in range(3):
+        await agent.push_due()
+    state = periodic.read(harness.client)[1]["nightly"]
+    assert (harness.size("queue:rest"), state.missed, state.mark_s) == (pushed, missed, last_s)
+    (event,) = harness.of(PeriodicDue)
+    assert (event.outcome, event.missed_before) == ("pushed" if pushed else "missed", 2)
+
+
+async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: Harness, agent: Periodic) -> None:
+    last_s, _ = hour_ago(harness.client, 1)
+    agent.jobs = [job(7200.0, Schedule("0 * * * *", "Asia/Tokyo"))]
+    await agent.push_due()
+    assert harness.size("queue:rest") == 0
+    hour_ago(harness.client, 1)
+    other = attrs.evolve(job(7200.0), make=lambda jid, now_s: made(jid, now_s).replace(b"1", b"2"))
+    await attrs.evolve(agent, jobs=[other], begun=set()).push_due()
+    assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
+
+
+async def test_while_a_reload_rolls_both_schedules_count_and_no_moment_twice(harness: Harness, agent: Periodic) -> None:
+    """Old and new processes run beside each other: what the older ones find due is pushed, too."""
+    agent.jobs = [job(7200.0)]
+    await agent.push_due()
+    last_s, _ = hour_ago(harness.client, 1)
+    newer = attrs.evolve(agent, jobs=[job(7200.0, Schedule("0,30 * * * *"))], begun=set())
+    assert await newer.push_due() >= 0
+    harness.client.command("HSET", KEY, "nightly", f"{newer.jobs[0].schedule.digest} {last_s - 3600}")
+    await agent.push_due()
+    await newer.push_due()
+    await agent.push_due()
+    half = last_s + 1800 <= time_s(harness.client)
+    assert harness.size("queue:rest") == 1 + half
+    assert len({one["jid"] for one in harness.entries("queue:rest")}) == 1 + half
+
+
+async def test_a_redis_that_forgot_all_begins_now(harness: Harness, agent: Periodic) -> None:
+    await agent.push_due()
+    harness.client.command("FLUSHALL")
+    await agent.push_due()
+    assert abs((mark_s(harness.client) or 0) - time_s(harness.client)) < 5
+    assert harness.size("queue:rest") == 0
+
+
+async def test_what_redis_refuses_is_told_once_and_tried_soon(harness: Harness, agent: Periodic) -> None:
+    last_s, before_s = hour_ago(harness.client, 1)
+    agent.jobs = [job(7200.0)]
+    harness.client.command("SET", "queue:rest", "x")
+    for _ in range(3):
+        assert await agent.push_due() <= 5.0
+    (told,) = harness.of(OperatorWarning)
+    assert (told.code, "WRONGTYPE" in told.message, mark_s(harness.client)) == ("PeriodicRefused", True, before_s)
+    harness.client.command("DEL", "queue:rest")
+    await agent.push_due()
+    assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
+
+
+async def test_one_that_cannot_be_made_keeps_no_other_back(harness: Harness, agent: Periodic) -> None:
+    def fail(_jid: str, _now_s: float) -> bytes:
+        raise UsageError("It is too large.")
+
+    hour_ago(harness.client, 1)
+    digest = HOURLY.digest
+    for name in ("bad", "nightly"):
+        harness.client.command("HSET", KEY, name, f"{digest} {int(time_s(harness.client)) - 4000}")
+    agent.jobs = [attrs.evolve(job(7200.0), name="bad", make=fail), job(7200.0)]
+    await agent.push_due()
+    (told,) = harness.of(OperatorWarning)
+    assert "The periodic command bad" in told.message
+    assert harness.size("queue:rest") == 1
+
+
+async def test_redis_is_asked_no_more_than_it_must_be(harness: Harness, agent: Periodic, hurry: MockClock) -> None:
+    """While nothing is due, one look in half a minute, however many commands there are."""
+    agent.jobs = [attrs.evolve(job(), name=f"n{number}", schedule=Schedule("0 0 29 2 *")) for number in range(50)]
+    await agent.push_due()
+    before = calls(harness.client)
+    with trio.move_on_after(95):
+        await agent.run()
+    assert calls(harness.client) - before <= 5
+
+
+def calls(client: Client) -> int:
+    text = bytes(client.command("INFO", "commandstats")).decode()  # type: ignore[arg-type]
+    return (
+        sum(int(line.partition("calls=")[2].partition(",")[0]) for line in text.splitlines() if "hgetall" in line) // 2
+    )
+
+
+class Lossy(Connection):
+    """Loses the answers of three scripts, though not what they did."""
+
+    lost = 3
+
+    async def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        found = await super().call(function, *args, **kwargs)
+        if function is periodic.tick and self.lost:
+            self.lost -= 1
+            raise StoreUnavailable("The answer was lost.")
+        return found
+
+
+async def test_a_lost_answer_is_asked_for_again(harness: Harness, agent: Periodic) -> None:
+    last_s, _ = hour_ago(harness.client, 1)
+    agent.jobs = [job(7200.0)]
+    agent.store = Lossy(open_client(StoreSettings(harness.redis.url)))
+    await agent.push_due()
+    assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
+
+
+async def test_a_pause_holds_in_the_broker_too(harness: Harness, agent: Periodic) -> None:
+    last_s, _ = hour_ago(harness.client, 2)
+    pauses.pause_periodic(harness.client, "nightly", "ann", "", 600.0)
+    await agent.push_due()
+    (event,) = harness.of(PeriodicDue)
+    assert (event.outcome, event.jid, mark_s(harness.client)) == ("paused", None, last_s)
