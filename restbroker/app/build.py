@@ -31,6 +31,7 @@ from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.group.worker_channel import WorkerChannel
+from restbroker.broker.periodic import PeriodicJob
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
@@ -121,7 +122,13 @@ async def _main(
             open_control=plan.open_control,
             upkeep=upkeep,
         )
-        return attrs.evolve(plan, targets=targets, upkeep=upkeep, shutdown_timeout_s=new.shutdown_timeout_s)
+        return attrs.evolve(
+            plan,
+            targets=targets,
+            upkeep=upkeep,
+            shutdown_timeout_s=new.shutdown_timeout_s,
+            periodic=_periodic(new),
+        )
 
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
@@ -190,7 +197,28 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
         report=report,
         snapshot=lambda pool: snapshot(pool, counters),
         shutdown_timeout_s=config.shutdown_timeout_s,
+        periodic=_periodic(config),
     )
+
+
+def _periodic(config: Config) -> list[PeriodicJob]:
+    if not config.periodic:
+        return []
+    from restbroker.console.periodic import periodic_requests
+    from restbroker.operate.enqueue import payload
+
+    return [
+        PeriodicJob(
+            one.name,
+            one.command.schedule,
+            one.order.queue,
+            late_s=one.command.late_s,
+            make=partial(payload, one.order),
+            lock=None if one.order.lock is None else one.order.lock.name,
+            keep_s=0.0 if one.order.lock is None else one.order.lock.keep_s,
+        )
+        for one in periodic_requests(config)
+    ]
 
 
 def _targets(

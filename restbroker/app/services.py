@@ -89,7 +89,8 @@ def _site(
     def read() -> Callable[["Client"], Samples]:
         now = current()
         fair = [queue for target in now.targets if target.fair_by is not None for queue in target.queues]
-        return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets], fair=fair)
+        targets, periodic = [target.name for target in now.targets], {one.name: one.schedule for one in now.periodic}
+        return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
 
     def glance() -> Question:
         return partial(metrics_view.live_metrics, served=current().queues, unready=view.view().unready)

@@ -1,8 +1,8 @@
 """The configuration: every key of the file, and what the operator should know of each.
 
 `Config` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it.
-`Targets`, `Tokens`, `Roster` and `Events` have modules of their own. Always holds: any other key is an error; no `repr`
-shows a secret.
+`Targets`, `Tokens`, `Periodic`, `Roster` and `Events` have modules of their own. Always holds: any other key is an
+error; no `repr` shows a secret.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +25,7 @@ from restbroker.job.backoff import SidekiqBackoff
 
 if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without it
     from restbroker.config.events import Events
+    from restbroker.config.periodic import PeriodicCommand
     from restbroker.config.roster import Roster
     from restbroker.config.target import Target
     from restbroker.config.tokens import Token
@@ -49,6 +50,12 @@ def _events() -> Members:
     from restbroker.config.events import Events
 
     return Events
+
+
+def _periodic() -> Members:
+    from restbroker.config.periodic import PeriodicCommand
+
+    return PeriodicCommand
 
 
 def _roster() -> Members:
@@ -139,6 +146,13 @@ class Config:
         type=LateBound(_events),
     )
 
+    periodic: "tuple[PeriodicCommand, ...]" = key(
+        "Periodic",
+        "Commands that become jobs at set times (docs/periodic.md).",
+        (),
+        type=forms.objects_by_name("periodic commands", LateBound(_periodic)),
+    )
+
     shutdown_timeout_s: forms.Duration = key(
         "ShutdownTimeout", "How long restbroker waits for requests in flight when it stops.", 25.0, shown="25s"
     )
@@ -213,6 +227,8 @@ class Config:
 
             events = check_events(self.events, targets, problems)
         tokens = check_tokens(self._token, self.tokens, problems)
+        for command in self.periodic:
+            command.check(problems)
         login = self._check_login(problems)
         self._check_listens(problems)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]

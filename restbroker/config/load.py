@@ -4,7 +4,7 @@ Called by every command that needs one. Always holds: the result is usable, or a
 wrong, with its place and what was found; nothing else is ever raised for what an operator wrote.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import attrs
@@ -47,12 +47,14 @@ def load(
     sources: Mapping[str, Members] = NO_KINDS,
     *,
     without: Collection[str] = (),
+    check: Callable[[Config, Problems], None] = lambda _config, _problems: None,
 ) -> LoadedConfig:
     """Return the checked configuration, in the order flag > environment > file > default, or raise `ConfigError`.
 
     `path` is what `--config` named. `overrides` has the values of flags by the names of their keys. `kinds` has the
     class of options of each kind of target, whose fields are made with `config.key.key`; the flat keys mean the first
     kind. `sources` has the same for each kind of source of events. The keys in `without` are treated as not written.
+    `check` adds the problems of a configuration that has none so far.
     """
     collected = collect(path, environ, overrides)
     problems = collected.problems
@@ -60,6 +62,8 @@ def load(
     given = {name: value for name, value in collected.values.items() if name not in without}
     written = converter.read(Config, canonical_members(Config, given, "", problems), problems)
     config = written.check(given, problems)
+    if not problems.problems:
+        check(config, problems)
     if problems.problems:
         raise _unusable(problems, collected.path)
     return LoadedConfig(config, tuple(problems.notes), collected.path)

@@ -112,6 +112,13 @@ def targets(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: AR
 
 
 @offer
+def periodic(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the periodic commands."""
+    for one in settings(ctx, "Periodic").periodic:
+        yield one.name, f"{one.command}, {one.cron}"
+
+
+@offer
 def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the queues of the configuration, and the others in Redis."""
     config = settings(ctx)

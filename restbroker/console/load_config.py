@@ -12,19 +12,21 @@ import typer
 
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
+from restbroker.config.problems import Problems
 from restbroker.console.completion import paths
 from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
 
-Section = Literal["Events", "Roster", "Stats"]
+Section = Literal["Events", "Periodic", "Roster", "Stats"]
 _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
     "Events": ("Events",),
+    "Periodic": ("Periodic",),
     "Roster": ("Roster",),
     "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile"),
 }
-"""The keys of each section that serves people and other programs, and does not concern jobs."""
+"""The keys of each section that does not concern the jobs of others."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -44,7 +46,16 @@ def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = 
 
     `overrides` has the values of flags by the names of their keys.
     """
-    return load(path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds())
+    return load(
+        path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds(), check=_check_periodic
+    )
+
+
+def _check_periodic(config: Config, problems: Problems) -> None:
+    if config.periodic:
+        from restbroker.console.periodic import check_periodic  # it loads catalogues
+
+        check_periodic(config, problems)
 
 
 def load_quietly(path: Path | None, *sections: Section) -> Config:

@@ -76,10 +76,15 @@ def has_command(target: Target, command: str) -> bool:
     return any(catalogue.name_in(command) in catalogue.commands for catalogue in catalogues)
 
 
+def access_of(target: Target, queue: str, spec: CommandSpec | None, command: Command) -> AccessRequest:
+    """Return what a token must allow for the command in this queue of the target."""
+    dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
+    return AccessRequest(command, spec, dangers, default_host=target.default_host, target=target.name, queue=queue)
+
+
 def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
     """Return the first token that allows the command there; if none does, print what to configure and exit with 4."""
-    dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
-    wish = AccessRequest(command, spec, dangers, default_host=target.default_host, target=target.name, queue=queue)
+    wish = access_of(target, queue, spec=spec, command=command)
     reasons: list[Reason] = []
     for token in tokens:
         reason = refusal(token, wish)
@@ -157,6 +162,33 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     return signatures
 
 
+@attrs.frozen
+class Fit:
+    """The newest version that takes some arguments, and its command; `reasons`: why a version does not take them.
+
+    If none takes them, it is the newest that has the command.
+    """
+
+    version: str
+    spec: CommandSpec
+    reasons: Mapping[str, str | None]
+
+    @property
+    def reason(self) -> str | None:
+        """Why even this version does not take the arguments; None if it does."""
+        return self.reasons[self.version]
+
+
+def best_fit(signatures: Signatures, values: Mapping[str, Json], default_host: str | None) -> Fit | None:
+    """Return the version that fits these arguments best; None if no version has the command."""
+    specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
+    if not specs:
+        return None
+    reasons = {version: _reason(spec, values, default_host) for version, spec in specs.items()}
+    version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])
+    return Fit(version, specs[version], reasons)
+
+
 def fit_arguments(
     signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
 ) -> tuple[CommandSpec | None, Mapping[str, Json]]:
@@ -165,8 +197,8 @@ def fit_arguments(
     If no version takes them, raise `UsageError`, or print a note with `any_command`; if only some do, print a note on
     what each takes. The command is None if no version has it.
     """
-    specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
-    if not specs:
+    fit = best_fit(signatures, typed.values, default_host)
+    if fit is None:
         if not any_command:
             of = f"{signatures.kind} {' and '.join(signatures.by_version)}"
             output.say(
@@ -174,13 +206,11 @@ def fit_arguments(
                 "job dies if the server has none either."
             )
         return None, typed.values
-    reasons = {version: _reason(spec, typed.values, default_host) for version, spec in specs.items()}
-    version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])
-    spec, reason = specs[version], reasons[version]
+    spec, reason = fit.spec, fit.reason
     values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
     if reason is not None and not any_command:
         lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
-        name = f"{signatures.kind} {version}".strip()
+        name = f"{signatures.kind} {fit.version}".strip()
         each = signatures.differences()
         raise UsageError(reason, f"This is how {name} takes it{f' ({each})' if each else ''}. {lists}")
     # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
@@ -188,7 +218,7 @@ def fit_arguments(
     _note_addresses(spec, values, default_host)
     if reason is not None:
         output.say(f"note: {reason}")
-    elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):
+    elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, fit.reasons, typed.values):
         output.say(
             f"note: the version of {signatures.kind} is unknown, and versions differ in {spec.name}:"
             f" {signatures.differences()}. To name it, set ServerVersion (in Targets: in its Options)."

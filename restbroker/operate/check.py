@@ -6,8 +6,10 @@ finding holds a secret.
 
 import re
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -26,6 +28,9 @@ from restbroker.operate.check_services import check_services
 from restbroker.operate.check_store import check_store
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, Level, ok
+
+if TYPE_CHECKING:  # many configurations have none
+    from restbroker.config.periodic import PeriodicCommand
 
 AREA = "config"
 _WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget"})
@@ -118,12 +123,23 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
     yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
     yield from (_as_finding(note) for note in loaded.notes)
     yield from check_tokens(loaded.config)
+    for command in loaded.config.periodic:
+        yield _periodic(command)
     for path in sorted(_secret_files(loaded.config)):
         yield from _open_to_all(path, f"The secret in {path}")
     if loaded.path is not None:
         holds = _holds_secrets(loaded.path)
         subject = f"{loaded.path} holds secrets, and it" if holds else str(loaded.path)
         yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
+
+
+def _periodic(command: "PeriodicCommand") -> Finding:
+    """Return when a periodic command is due next, and what its expression means: it may mean more than was meant."""
+    from restbroker.operate.periodic import next_times
+
+    times = ", ".join(next_times(command, time.time(), 3))
+    text = f"{command.name} ({command.command}), {command.cron} in {command.zone}: {command.schedule.meaning}."
+    return ok(AREA, "Periodic", f"{text} Next: {times}.")
 
 
 def _as_finding(note: Notice) -> Finding:

@@ -170,6 +170,25 @@ def follow(
     )
 
 
+def places(client: Client, jids: Collection[str], known: ConfigContext, bounds: SearchLimits) -> dict[str, str]:
+    """Return a word for where each job is, or for how it ended: its `Kind`, or a word of the History.
+
+    "gone": it is nowhere, so it was done, or a person deleted it. Jobs that were not found, though not all was
+    searched, are left out. Raise `StoreUnavailable`.
+    """
+    found: dict[str, str] = {}
+    # Twice, since one that moves back meanwhile passes by a single walk.
+    for _ in range(2):
+        if missing := frozenset(jids).difference(found):
+            walk = _search(client, known, bounds, missing)
+            met = {jid: str(one.kind) for jid, one in _last_matches(walk, 0.0).items()}
+            ended = {} if missing <= met.keys() else {end.ending.jid: end.ending.outcome for end in walk.ends()}
+            found |= ended | met
+            if walk.unseen or walk.refused:
+                return found
+    return dict.fromkeys(jids, "gone") | found
+
+
 def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: frozenset[str]) -> JobSearch:
     may = _may_have(jids)
     sought = SearchQuery(may, lambda view: view.jid in jids, lambda end: end.ending.jid in jids, may)

@@ -24,6 +24,11 @@ def of_target(name: str, pause: Pause) -> str:
     return f"The target {name} is paused{_until(pause)} ({pause.reason}){_reason(pause)}."
 
 
+def of_periodic(name: str, pause: Pause) -> str:
+    """Return a sentence that says who paused the periodic command, and why."""
+    return f"{name} is paused{_until(pause)}{_reason(pause)}."
+
+
 def of_queue(name: str, pause: Pause) -> str:
     """Return a sentence that says who paused the queue, and why."""
     return f"The queue {name} is paused{_until(pause)}{_reason(pause)}."

@@ -1,4 +1,4 @@
-"""The actions of people on queues, targets, processes, jobs in progress and copies: a page asks before each.
+"""The actions of people on queues, targets, periodic commands, processes and single jobs: a page asks before each.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
 which records who did what.
@@ -14,12 +14,15 @@ from urllib.parse import unquote
 import attrs
 from quart import Response, request
 
+from restbroker.config.core import Config
 from restbroker.config.values import BadValue, seconds
+from restbroker.console.periodic import periodic_requests
 from restbroker.errors import UsageError
-from restbroker.operate import dead_copies, processes, queues, targets
+from restbroker.operate import dead_copies, periodic, processes, queues, targets
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.names import exact
+from restbroker.operate.periodic import PeriodicRequest
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web import filters
@@ -39,6 +42,7 @@ class Action:
     """What to do with the thing called `name`; if that is a process, with its job in progress shown as `thread`.
 
     `for_s` is how many seconds it lasts; None: without end. `context`: what the configuration knows of jobs.
+    `config`: the configuration itself.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Action:
     why: str = ""
     for_s: float | None = None
     context: Callable[[], ConfigContext] = lambda: ConfigContext({})
+    config: Callable[[], Config] | None = None
 
 
 def _no_description(_client: Client, _action: Action) -> str:
@@ -113,6 +118,21 @@ def _copy_text(client: Client, action: Action) -> str:
     return f"Its newest copy is of {filters.moment(dead_copies.newest(client, action.name, _LOOK_S).at_s)}."
 
 
+def _periodic(action: Action) -> PeriodicRequest:
+    return periodic.find(() if action.config is None else periodic_requests(action.config()), action.name)
+
+
+def _periodic_text(_client: Client, action: Action) -> str:
+    one = _periodic(action)
+    return f"{one.command.command} of {one.target}: {one.command.schedule.meaning} ({one.command.zone})."
+
+
+def _run_periodic(client: Client, action: Action) -> None:
+    _, holder = periodic.run(client, _periodic(action), action.who, action.why)
+    if holder is not None:
+        raise UsageError(f"Its job {holder} is not done; nothing was queued.", "Wait until it is, or delete that job.")
+
+
 CONTROLS: Final[Mapping[str, Control]] = {
     "pause-queue": Control(
         "queues",
@@ -150,6 +170,28 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "Resume the target",
         "Processes take its jobs again, unless something else prevents them.",
         lambda client, action: targets.resume(client, action.name, action.who, action.why),
+    ),
+    "run-periodic": Control(
+        "periodic",
+        "Run now",
+        "Queues its job now. Its times stay as they are, and a pause does not matter.",
+        act=_run_periodic,
+        describe=_periodic_text,
+    ),
+    "pause-periodic": Control(
+        "periodic",
+        "Pause the periodic command",
+        "No process queues its jobs meanwhile: what is due is skipped.",
+        act=lambda client, action: periodic.pause(client, action.name, action.who, action.why, action.for_s),
+        describe=_periodic_text,
+        lasts=True,
+    ),
+    "resume-periodic": Control(
+        "periodic",
+        "Resume the periodic command",
+        "Its jobs are queued again when they are due. What was skipped stays skipped.",
+        act=lambda client, action: periodic.resume(client, action.name, action.who, action.why),
+        describe=_periodic_text,
     ),
     "quiet-process": Control(
         "processes",
@@ -211,6 +253,7 @@ class ControlPages:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
         do = request.args.get("do", "")
         control, action = _read_form(do, request.args.get("name", ""), request.args.get("thread", ""))
+        action = attrs.evolve(action, config=self.admin.config)
         return Response(await self._question(do, control, action))
 
     async def act(self) -> Response:
@@ -222,7 +265,7 @@ class ControlPages:
         do, name, thread = (form.get(field, "") for field in ("do", "name", "thread"))
         control, action = _read_form(do, unquote(name), unquote(thread))
         why, length = form.get("why", "").strip()[:_WHY_LIMIT], form.get("for", "").strip()
-        action = attrs.evolve(action, who=self.shell.who(), why=why)
+        action = attrs.evolve(action, who=self.shell.who(), why=why, config=self.admin.config)
         try:
             for_s = seconds(length, _MOST_DAYS) if control.lasts and length else None
         except BadValue:

@@ -1,4 +1,4 @@
-"""Pages that only show: search results, jobs in progress, a job's timeline, the audit log, and copies of dead jobs.
+"""Pages that only show: search results, jobs in progress, periodic commands, a job's timeline, the audit log, copies.
 
 `web.site` serves them. Always holds: viewing changes nothing; each page reads no more than its bounds allow, and says
 so if there is more; neither tokens nor secret arguments of jobs are shown.
@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 from quart import Response, request
 
+from restbroker.console.periodic import periodic_requests
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.hiding import Spellings
@@ -19,6 +20,7 @@ from restbroker.operate.audit import StoredEntry
 from restbroker.operate.dead_copies import Copies
 from restbroker.operate.explain import Timeline, explain
 from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.periodic import Periodic, list_periodic
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.where import parse_search
 from restbroker.store.client import Client
@@ -79,6 +81,14 @@ class JobPages:
             next=following,
             template="in-progress",
         )
+
+    async def periodic(self) -> Response:
+        """Return the page of the periodic commands: when each is due next, and what became of the last time."""
+
+        def question(client: Client) -> list[Periodic]:
+            return list_periodic(client, [*periodic_requests(self.admin.config())], self.admin.context())
+
+        return self._page("periodic", "Periodic commands", commands=await self.admin.ask(question))
 
     async def find(self) -> Response:
         """Return the page of the jobs, in all sets and queues, that contain a text or match a condition."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Final, Literal
 
 import trio
@@ -25,7 +26,9 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.job.schedule import Schedule
 from restbroker.store import pauses, queues
+from restbroker.store import periodic as periodic_store
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.line_jobs import count_keys
@@ -72,14 +75,22 @@ async def _redis_samples(connection: Connection, read: Callable[[Client], Sample
     return _REDIS_DOWN
 
 
-def read_redis(client: Client, served: Sequence[str], targets: Sequence[str], fair: Sequence[str] = ()) -> Samples:
+def read_redis(
+    client: Client,
+    served: Sequence[str],
+    targets: Sequence[str],
+    fair: Sequence[str] = (),
+    periodic: Mapping[str, Schedule] = MappingProxyType({}),
+) -> Samples:
     """Return the metrics of these queues and targets in Redis, which are the same in every process on that Redis.
 
-    `fair`: those of the queues that have `FairBy`. A metric that Redis refuses (a key of another type, missing rights)
-    is left out. Raise `StoreUnavailable` if Redis is away.
+    `fair`: those of the queues that have `FairBy`. `periodic`: the schedules of the periodic commands. A metric
+    that Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
     parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
     parts.append(partial(_pauses, targets=targets))
+    if periodic:
+        parts.append(partial(_periodic, schedules=periodic))
     samples: Samples = {}
     for part in parts:
         with suppress(StoreRefused):
@@ -124,6 +135,20 @@ def _pauses(client: Client, targets: Sequence[str]) -> Samples:
     reasons = {(target, one.reason) for target in targets for one in paused.get(target, ())}
     shown = {(target, reason if reason in _REASONS else "other") for target, reason in reasons}
     return {"restbroker_target_paused": dict.fromkeys(sorted(shown), 1)}
+
+
+def _periodic(client: Client, schedules: Mapping[str, Schedule]) -> Samples:
+    now_s, states = periodic_store.read(client)
+    found = {name: states.get(name, periodic_store.PeriodicState()) for name in schedules}
+    pushed = {(name,): one.pushed_at_s for name, one in found.items()}
+    return {
+        "restbroker_periodic_last_timestamp_seconds": {name: at_s for name, at_s in pushed.items() if at_s is not None},
+        "restbroker_periodic_next_timestamp_seconds": {
+            (name,): next(schedule.ticks(max(now_s, found[name].mark_s or 0))) for name, schedule in schedules.items()
+        },
+        "restbroker_periodic_missed_total": {(name,): one.missed for name, one in found.items()},
+        "restbroker_periodic_skipped_total": {(name,): one.skipped for name, one in found.items()},
+    }
 
 
 def exposition(samples: Samples, accepted: str = "") -> tuple[bytes, str]:

@@ -51,7 +51,7 @@ LIVE: Mapping[str, Page] = {
 }
 TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
 """The pages of the sets: name → title."""
-_BEFORE_SETS: Mapping[str, str] = {"in-progress": "In progress"}
+_BEFORE_SETS: Mapping[str, str] = {"periodic": "Periodic", "in-progress": "In progress"}
 _BEHIND_SETS: Mapping[str, str] = {"job": "Job", "audit": "Audit log"}
 
 

@@ -102,6 +102,7 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     job_pages = JobPages(admin, shell)
     app.add_url_rule("/queue", view_func=pages.waiting_page, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
+    app.add_url_rule("/periodic", view_func=job_pages.periodic, methods=["GET"])
     app.add_url_rule("/in-progress", view_func=job_pages.in_progress, methods=["GET"])
     app.add_url_rule("/find", view_func=job_pages.find, methods=["GET"])
     app.add_url_rule("/job", view_func=job_pages.timeline, methods=["GET"])

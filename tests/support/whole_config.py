@@ -176,6 +176,16 @@ def whole(folder: Path) -> dict[str, Json]:
             "app": {"Secret": _TEXT, "Allow": ["register"], "Hosts": ["example.org"], "Targets": ["hook"]},
             "signer": {"SecretFile": "secret", "Signed": "queue", "Window": "1d", "Queues": ["rest"]},
         },
+        "Periodic": {
+            "nightly": {
+                "Cron": "30 4 * * *",
+                "TimeZone": "Europe/Berlin",
+                "Command": "register",
+                "Arguments": {"user": "u", "host": "example.org", "password": SECRET},
+                "Overlap": "skip",
+                "Missed": "once",
+            }
+        },
         "Targets": targets,
         "Events": {"Listen": "127.0.0.1:8081", "Sources": sources},
         "Roster": {

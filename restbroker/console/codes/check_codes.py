@@ -29,6 +29,10 @@ CONFIG: Final = Table(
             "a token is README's example, which everyone knows, or has fewer than 16 characters",
             "make one with `restbroker token new`, for the brokers and the producers",
         ),
+        "Periodic": Row(
+            "what the `Cron` of a periodic command means, and the next three times ([periodic.md](periodic.md))",
+            "nothing, if that was meant",
+        ),
         "DangerousAllowed": Row(
             "a token may control the server itself",
             "nothing if intended; else remove `dangerous:…` from its `Allow`",

@@ -1,0 +1,117 @@
+"""The key `Periodic`: commands that become jobs at set times.
+
+Used by the broker, by `check` and by `restbroker periodic`. Always holds of loaded ones: each has an expression that is
+due some day, in a zone that exists. `run` and `check` also check its command as `enqueue` does
+(`console.periodic`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.config import forms
+from restbroker.config.form import Form, duration, text
+from restbroker.config.key import key
+from restbroker.config.problems import Problems, at
+from restbroker.config.values import BadValue, is_plain
+from restbroker.job import schedule
+from restbroker.job.json_types import Json
+from restbroker.job.schedule import Schedule
+
+_EXAMPLE: Final = 'a cron expression such as "30 4 * * *" or "@daily"'
+_MOST_RETRIES: Final = 999_999
+
+
+def _read_cron(value: Json) -> str:
+    if not isinstance(value, str) or not is_plain(value):
+        raise BadValue(_EXAMPLE, value)
+    try:
+        schedule.parse(value)
+    except ValueError as error:
+        raise BadValue(f"{_EXAMPLE} ({error})", value) from None
+    return value
+
+
+def _read_zone(value: Json) -> str:
+    if not isinstance(value, str) or not is_plain(value):
+        raise BadValue('a time zone such as "Europe/Berlin"', value)
+    try:
+        schedule.zone(value)
+    except ValueError as error:
+        raise BadValue(f"a time zone ({error})", value) from None
+    return value
+
+
+def _read_arguments(value: Json) -> Mapping[str, Json]:
+    if not isinstance(value, dict):
+        raise BadValue('an object of arguments such as {"host": "example.org"}', value)
+    return value
+
+
+def _read_retry(value: Json) -> bool | int:
+    if isinstance(value, bool) or (isinstance(value, int) and 0 <= value <= _MOST_RETRIES):
+        return value
+    raise BadValue("a number of tries, true or false (written without quotes)", value)
+
+
+_Cron: TypeAlias = Annotated[str, Form("cron expression", {"type": "string"}, _read_cron, str)]
+_Zone: TypeAlias = Annotated[str, Form("time zone", {"type": "string"}, _read_zone, str)]
+_Arguments: TypeAlias = Annotated[
+    Mapping[str, Json], Form("object", {"type": "object"}, _read_arguments, part=str.lower)
+]
+_Retry: TypeAlias = Annotated[
+    bool | int,
+    Form(
+        "number, true or false",
+        {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": _MOST_RETRIES}]},
+        _read_retry,
+    ),
+]
+_Year: TypeAlias = Annotated[float, duration(366)]
+
+
+@attrs.frozen
+class PeriodicCommand:
+    """A command that becomes a job at set times. Durations are seconds."""
+
+    name: str = ""
+    cron: _Cron = key(
+        "Cron",
+        "When: minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly, @yearly.",
+        "",
+        mandatory="always",
+    )
+    zone: _Zone = key("TimeZone", "The time zone of `Cron`.", "UTC")
+    command: Annotated[str, text()] = key("Command", "The command.", "", mandatory="always")
+    arguments: _Arguments = key("Arguments", "Its arguments, by name.", attrs.Factory(dict))
+    target: forms.Name | None = key("Target", "The target; by default that of Queue, or the one with the command.")
+    queue: forms.Name | None = key("Queue", "A queue of that target; by default the first.")
+    token: forms.Name | None = key("Token", "The name of the token; by default the first that allows it.")
+    missed: Literal["skip", "once"] = key(
+        "Missed", 'What of times at which no process ran: "skip" them, or run "once" for the last of them.', "skip"
+    )
+    within_s: forms.Duration = key("Within", "How late a job is pushed nevertheless.", 60.0, shown="60s")
+    catch_up_s: _Year = key("CatchUp", 'With Missed "once": how late at most.', 86_400.0, shown="24h")
+    overlap: Literal["allow", "skip"] = key(
+        "Overlap", 'Whether a job is pushed before the last one is done: "allow", or "skip" it.', "allow"
+    )
+    expire_s: _Year | None = key("Expiry", "Drop the job unless it is sent within this time.")
+    retry: _Retry = key("Retry", "How often to try again: a number, true (25) or false.", default=True)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is due."""
+        return Schedule(self.cron, self.zone)
+
+    @property
+    def late_s(self) -> float:
+        """How late a job may be pushed."""
+        return self.within_s if self.missed == "skip" else max(self.within_s, self.catch_up_s)
+
+    def check(self, problems: Problems) -> None:
+        """Add a problem for each key that is missing."""
+        place = at("Periodic", self.name)
+        for member, value in (("Cron", self.cron), ("Command", self.command)):
+            if not value:
+                problems.refuse(at(place, member), "is missing or empty; each periodic command needs Cron and Command.")

@@ -1,0 +1,186 @@
+"""Periodic commands as an operator sees and steers them: next and last times, what became of these, pause, run now.
+
+Called by `restbroker periodic`, `check` and the pages. Always holds: what a person does leaves alone up to when a
+command was dealt with, so that no time of it is pushed twice or lost for it; each action has an audit entry.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import attrs
+
+from restbroker.config.periodic import PeriodicCommand
+from restbroker.job.schedule import Schedule
+from restbroker.operate import audit
+from restbroker.operate import pauses as pause_texts
+from restbroker.operate.audit import AuditEntry
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.enqueue import JobRequest, push
+from restbroker.operate.follow import places
+from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.queues import pause_length
+from restbroker.store import pauses, periodic
+from restbroker.store.client import Client
+from restbroker.store.pauses import Pause
+from restbroker.store.periodic import PeriodicState, TickOutcome
+from restbroker.store.server import time_s
+
+_BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, ends=50_000, gives_way=True)
+
+
+@attrs.frozen
+class PeriodicRequest:
+    """A periodic command, the name of its target, and the job that it becomes."""
+
+    command: PeriodicCommand
+    target: str
+    order: JobRequest
+
+    @property
+    def name(self) -> str:
+        """The name of the command."""
+        return self.command.name
+
+
+@attrs.frozen
+class Periodic:
+    """A periodic command. Times are epoch seconds; `next` and `next_utc` are the next one in its zone and in UTC.
+
+    `pushed_at_s`, `jid`: its last job. `job`: where that is, or how it ended, as `follow.places` says; None: unknown.
+    `outcome`: what became of the last time that it was due; `blocked_by`: the job for which it was skipped. `missed`,
+    `skipped`: how many times since the beginning.
+    """
+
+    name: str
+    command: str
+    target: str
+    queue: str
+    cron: str
+    zone: str
+    meaning: str
+    next_s: int
+    next: str
+    next_utc: str
+    pushed_at_s: float | None
+    jid: str | None
+    job: str | None
+    outcome: TickOutcome | None
+    blocked_by: str | None
+    missed: int
+    skipped: int
+    pause: Pause | None
+
+    @property
+    def pause_text(self) -> str | None:
+        """A sentence on who paused it, until when and why; None if it is not paused."""
+        return None if self.pause is None else pause_texts.of_periodic(self.name, self.pause)
+
+    @property
+    def last_text(self) -> str:
+        """What became of the last time in words; "-" if there was none."""
+        match self.outcome:
+            case "missed":
+                return "missed: no process ran in time"
+            case "paused":
+                return "skipped: paused"
+            case "overlap":
+                return f"skipped: {self.blocked_by} is not done"
+            case _ if self.jid is None:
+                return "-"
+            case _:
+                return _JOB_WORDS.get(self.job or "", self.job or "unknown")
+
+
+_JOB_WORDS: Final = {
+    "queue": "waiting",
+    "schedule": "scheduled",
+    "gone": "done, or deleted",
+    "retry": "will be retried",
+}
+
+
+def list_periodic(client: Client, requests: Sequence[PeriodicRequest], known: ConfigContext) -> list[Periodic]:
+    """Return these commands as they are now. Raise `StoreUnavailable` or `StoreRefused`."""
+    now_s, states = periodic.read(client)
+    jids = [state.jid for one in requests if (state := states.get(one.name)) is not None and state.jid is not None]
+    jobs = places(client, jids, known, _BOUNDS)
+    return [_row(one, states.get(one.name, PeriodicState()), jobs, now_s) for one in requests]
+
+
+def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s: float) -> Periodic:
+    schedule = one.command.schedule
+    (next_s,) = islice(schedule.ticks(max(now_s, state.mark_s or 0)), 1)
+    return Periodic(
+        name=one.name,
+        command=one.command.command,
+        target=one.target,
+        queue=one.order.queue,
+        cron=one.command.cron,
+        zone=one.command.zone,
+        meaning=schedule.meaning,
+        next_s=next_s,
+        next=moment(schedule, next_s),
+        next_utc=moment(Schedule(one.command.cron), next_s),
+        pushed_at_s=state.pushed_at_s,
+        jid=state.jid,
+        job=jobs.get(state.jid or ""),
+        outcome=state.outcome,
+        blocked_by=state.blocked_by,
+        missed=state.missed,
+        skipped=state.skipped,
+        pause=state.pause,
+    )
+
+
+def next_times(command: PeriodicCommand, now_s: float, count: int) -> Iterator[str]:
+    """Yield the next times at which a command is due, in its zone."""
+    for tick in islice(command.schedule.ticks(now_s), count):
+        yield moment(command.schedule, tick)
+
+
+def moment(schedule: Schedule, at_s: float) -> str:
+    """Return a moment in the schedule's zone, as `Fri 2026-11-27 04:30 +0100`."""
+    return f"{schedule.local(at_s):%a %Y-%m-%d %H:%M %z}"
+
+
+def run(client: Client, one: PeriodicRequest, who: str, why: str = "") -> tuple[str, str | None]:
+    """Push a command's job now, paused or not; return its id, and the id of the job that it would overlap with.
+
+    In the latter case nothing was pushed. Raise as `enqueue.push` does.
+    """
+    jid = os.urandom(12).hex()
+    audit.write(client, AuditEntry(who=who, action="run", place=_place(one.name), why=why, jids=(jid,)))
+    holder = push(client, one.order, jid, time_s(client))
+    if holder is None:
+        periodic.note_push(client, one.name, jid)
+    return jid, holder
+
+
+def pause(client: Client, name: str, who: str, why: str, for_s: float | None = None) -> None:
+    """Have no process push a command's jobs, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
+
+    What is due meanwhile is skipped. Raise `StoreUnavailable`: it may be paused, and the call may be repeated.
+    """
+    audit.write(client, AuditEntry(who=who, action="pause", place=_place(name), where=pause_length(for_s), why=why))
+    pauses.pause_periodic(client, name, who, why, for_s)
+
+
+def resume(client: Client, name: str, who: str, why: str = "") -> bool:
+    """End a pause of a command. Return False if there was none. Raise as `pause` does, or `StoreRefused`."""
+    audit.write(client, AuditEntry(who=who, action="resume", place=_place(name), why=why))
+    return pauses.resume_periodic(client, name)
+
+
+def find(requests: Iterable[PeriodicRequest], name: str) -> PeriodicRequest:
+    """Return the command of this name. Raise `UsageError`, with a suggestion, if none is configured."""
+    from restbroker.operate.names import require
+
+    found = {one.name: one for one in requests}
+    require("periodic command", name, [*found])
+    return found[name]
+
+
+def _place(name: str) -> str:
+    return f"periodic:{name}"
