@@ -38,6 +38,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/queues /queue?name=…": "waiting jobs, their age, why a queue does not move",
     "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
     "/sources /test-events": "event sources; a test [whether events come](check.md#whether-events-come)",
+    "/periodic": "[periodic commands](periodic.md): next and last times",
     "/in-progress": "jobs in progress, the longest first",
     "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs); on top the twenty "
     "most frequent [causes](jobs.md#why-jobs-are-dead-causes)",

@@ -17,6 +17,7 @@ from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import NO_KINDS, Key, Members, exclusive_pairs, keys_of
 from restbroker.config.kind import Defaults, defaults_of
+from restbroker.config.periodic import PeriodicCommand
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
 from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
@@ -35,6 +36,7 @@ _PARTS: Mapping[str, Members] = {
     "Auth.Auto": Basic,
     "TLS": TlsFiles,
     "Tokens": Token,
+    "Periodic": PeriodicCommand,
     "Roster": Roster,
     "Roster.Auth": RosterAuth,
     "Roster.Auth.Basic": Basic,

@@ -88,11 +88,12 @@ def parse(cron: str) -> None:
     from cronsim import CronSimError
 
     if cron.strip().startswith("@") and _normal(cron) == cron.strip():
-        raise ValueError(f"{', '.join(NAMES)} are the names that restbroker knows")
+        raise ValueError(f"the names are {', '.join(NAMES)}")
     fields = _normal(cron).split()
     if len(fields) != len(_FIELDS):
         seconds = "; there is none for seconds" if len(fields) == len(_FIELDS) + 1 else ""
-        raise ValueError(f"it has {len(fields)} fields, not five ({', '.join(_FIELDS)}){seconds}")
+        has = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+        raise ValueError(f"it has {has}, not five ({', '.join(_FIELDS)}){seconds}")
     try:
         _parsed(" ".join(fields))
     except CronSimError as error:

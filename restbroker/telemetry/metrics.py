@@ -207,7 +207,12 @@ REDIS: Final = (
         ("target", "reason"),
     ),
     Metric("restbroker_periodic_last_timestamp_seconds", "gauge", "When its last job was pushed.", ("name",)),
-    Metric("restbroker_periodic_next_timestamp_seconds", "gauge", "When a periodic command is due next.", ("name",)),
+    Metric(
+        "restbroker_periodic_next_timestamp_seconds",
+        "gauge",
+        "When a periodic command is due next; past if no process runs.",
+        ("name",),
+    ),
     Metric("restbroker_periodic_missed_total", "counter", "Times at which no process pushed its job.", ("name",)),
     Metric("restbroker_periodic_skipped_total", "counter", "Times skipped: paused, or `Overlap`.", ("name",)),
     Metric("restbroker_processed_total", "counter", "Tries that ended, including Ruby's."),

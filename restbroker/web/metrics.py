@@ -144,7 +144,9 @@ def _periodic(client: Client, schedules: Mapping[str, Schedule]) -> Samples:
     return {
         "restbroker_periodic_last_timestamp_seconds": {name: at_s for name, at_s in pushed.items() if at_s is not None},
         "restbroker_periodic_next_timestamp_seconds": {
-            (name,): next(schedule.ticks(max(now_s, found[name].mark_s or 0))) for name, schedule in schedules.items()
+            # Of one that no process deals with, it has passed.
+            (name,): next(schedule.ticks(found[name].mark_s or now_s))
+            for name, schedule in schedules.items()
         },
         "restbroker_periodic_missed_total": {(name,): one.missed for name, one in found.items()},
         "restbroker_periodic_skipped_total": {(name,): one.skipped for name, one in found.items()},

@@ -33,6 +33,7 @@ _GIVEN: Final[Mapping[str, str]] = {
     "roster add": "ann bob@example.org", "roster befriend": "ann bob", "roster delete": "ann --yes",
     "roster import": "roster.json --yes", "roster refresh": "ann", "roster remove": "ann bob@example.org",
     "roster rename": "ann bob@example.org Bob", "roster set": "ann roster.json", "roster show": "ann",
+    "periodic pause": "a", "periodic resume": "a", "periodic run": "a",
     "targets pause": "ejabberd", "targets resume": "ejabberd",
     **{
         f"{name} {verb}": words

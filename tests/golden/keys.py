@@ -93,6 +93,11 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "OnExpiry": ("drop", "dead", "park", True),
     "FairBy": (["host"], ["host", "user"], ["host", "host"], ["a b"], ["a", "b", "c", "d", "e"], "fair_key", [1]),
     "FairWeights": ({"vip.example.org": 4}, {"a": 0}, {"a": 101}, {"a": "4"}, {"a\n": 1}),
+    "Cron": ("30 4 * * *", "@daily", "0 0 30 2 *", "* * * * * *", "@reboot"),
+    "TimeZone": ("Europe/Berlin", "europe/berlin", "localtime"),
+    "Missed": ("skip", "once", "all"),
+    "Overlap": ("allow", "skip", "wait"),
+    "Arguments": ({"host": "example.org"}, ["host"]),
     "IdempotencyFor": ("24h", "0", 0, "400d", "-1h"),
     "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
     "Engine": ("lean", "httpx", "Lean"),
@@ -197,7 +202,7 @@ BASES: Final[Sequence[Base]] = (
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
         " Expire OnExpiry IdempotencyFor FairBy FairWeights"
-        " Targets Events ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
+        " Targets Events Periodic ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
     ),
@@ -209,6 +214,8 @@ BASES: Final[Sequence[Base]] = (
          "StatsPort StatsBind StatsUser StatsPass StatsPassFile-StatsPass StatsHosts StatsPrefix StatsReadOnly HealthBind"),
     Base("tokens", {**_FLAT, "Tokens": {"app": {"Secret": _SECRET}}}, "Tokens.app",
          "Secret SecretFile-Secret PreviousSecret PreviousSecretFile Allow Hosts Targets Queues Signed Window Nonsense"),
+    Base("periodic commands", {**_FLAT, "Periodic": {"nightly": {"Cron": "@daily", "Command": "status"}}}, "Periodic.nightly",
+         "Cron TimeZone Command Arguments Target Queue Token Missed Within CatchUp Overlap Expiry Retry Nonsense"),
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"

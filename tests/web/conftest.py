@@ -68,7 +68,16 @@ class Site:
 
 Open = Callable[[], AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
-CONFIG = load(None, {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}, {}, registry.kinds()).config
+_PERIODIC = {
+    "nightly": {"Cron": "30 4 * * *", "TimeZone": "Europe/Berlin", "Command": "status"},
+    "strict": {"Cron": "0 0 29 2 *", "Command": "stats", "Arguments": {"name": "onlineusers"}, "Overlap": "skip"},
+}
+CONFIG = load(
+    None,
+    {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t", "RESTBROKER_Periodic": json.dumps(_PERIODIC)},
+    {},
+    registry.kinds(),
+).config
 _BASIC = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
 
 
@@ -138,7 +147,8 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         )
         watch = Watch(connection, seen, report, desk.causes)
         app = site_app(settings, watch, desk, question, report, health=Health(status.view))
-        asked = partial(read_redis, served=("rest",), targets=("t",))
+        schedules = {one.name: one.schedule for one in CONFIG.periodic}
+        asked = partial(read_redis, served=("rest",), targets=("t",), periodic=schedules)
         add_metrics(app, connection, partial(process_samples, counters, status), lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)

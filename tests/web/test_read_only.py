@@ -19,6 +19,7 @@ PAGES = (
     "/queues",
     "/processes",
     "/in-progress",
+    "/periodic",
     "/retries",
     "/scheduled",
     "/dead",
@@ -49,12 +50,13 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
             await send(running, "/queue/act", {"of": "rest", "verb": "delete", "all": "yes", "confirmed": "yes"}),
             await send(running, "/steer", {"do": "pause-queue", "name": "rest"}),
             await send(running, "/steer", {"do": "cancel-job", "name": "node:7:xyz", "thread": "t1"}),
+            await send(running, "/steer", {"do": "run-periodic", "name": "nightly"}),
             await running.get("/steer?do=pause-queue&name=rest"),
             await send(running, "/test-events", {"source": "bots"}),
             await running.get("/test-events"),
         ]
     assert "read only" in pages[0]
     assert not [html for html in pages if "/steer" in html or "/test-events" in html or 'method="post"' in html]
-    assert [answer.status_code for answer in answers] == [403] * 7
+    assert [answer.status_code for answer in answers] == [403] * 8
     assert harness.size("dead") == 1
     assert list(audit.entries(harness.client, 10)) == []

@@ -35,6 +35,7 @@ PAGES: Final = {
     "what waits": f"/queue?name={LATER}",
     "an edit of what waits": f"/edit/queue?of={LATER}",
     "jobs in progress": "/in-progress",
+    "periodic commands": "/periodic",
     "no story yet": "/job",
     "jobs found anywhere": "/find?q=mina",
     "nothing found anywhere": "/find?q=nobody",
