@@ -14,12 +14,13 @@ from restbroker.config import forms
 from restbroker.config.form import Form, duration, text
 from restbroker.config.key import key
 from restbroker.config.problems import Problems, at
-from restbroker.config.values import BadValue, is_plain
+from restbroker.config.values import BadValue, duration_text, is_plain
 from restbroker.job import schedule
 from restbroker.job.json_types import Json
 from restbroker.job.schedule import Schedule
 
 _EXAMPLE: Final = 'a cron expression such as "30 4 * * *" or "@daily"'
+_LEAST_WITHIN_S: Final = 5.0
 _MOST_RETRIES: Final = 999_999
 
 
@@ -110,8 +111,11 @@ class PeriodicCommand:
         return self.within_s if self.missed == "skip" else max(self.within_s, self.catch_up_s)
 
     def check(self, problems: Problems) -> None:
-        """Add a problem for each key that is missing."""
+        """Add a problem for each key that is missing, or that no process could keep to."""
         place = at("Periodic", self.name)
         for member, value in (("Cron", self.cron), ("Command", self.command)):
             if not value:
                 problems.refuse(at(place, member), "is missing or empty; each periodic command needs Cron and Command.")
+        if self.within_s < _LEAST_WITHIN_S:
+            least = duration_text(_LEAST_WITHIN_S)
+            problems.refuse(at(place, "Within"), f"must be {least} at least: a job is pushed within a second or so.")

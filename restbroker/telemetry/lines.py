@@ -90,7 +90,7 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
         case events.PauseEnded():
             return Line("info", "pause.ended", fields)
         case events.PeriodicDue(outcome=outcome):
-            return Line("info" if outcome == "pushed" else "warning", "periodic.due", fields)
+            return Line("warning" if outcome in ("missed", "overlap") else "info", "periodic.due", fields)
         case events.BrokerStarted():
             return Line("info", "broker.started", fields | {"down": None})
         case events.BrokerStopping():

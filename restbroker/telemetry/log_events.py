@@ -88,7 +88,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "pause.ended": LogEvent("info", "A pause by `who` of a queue, target or periodic command (`kind`) has ended."),
     "periodic.due": LogEvent(
         "info, warning",
-        "A [periodic command](periodic.md) was due. `outcome`: `pushed`; or, as a warning, `missed` (too late), `paused` "
+        "A [periodic command](periodic.md) was due. `outcome`: `pushed` or `paused`; as a warning `missed` (too late) "
         "or `overlap` (its last job is not done). `missed_before`: how many earlier times no process dealt with.",
     ),
     "redis.back": LogEvent("info", "Redis is available again."),

@@ -1,6 +1,7 @@
 """Periodic commands while a broker runs: due ones become jobs, late ones by their policy, refusals are told once."""
 
 import json
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -11,8 +12,13 @@ from trio.testing import MockClock
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.periodic import Periodic, PeriodicJob
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.errors import StoreUnavailable, UsageError
+from restbroker.job import claims
+from restbroker.job.claims import Lock
 from restbroker.job.schedule import Schedule, job_id
+from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.store import pauses, periodic
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -58,6 +64,24 @@ async def test_a_broker_delivers_the_job_of_a_command_that_is_due(harness: Harne
     (event,) = harness.of(PeriodicDue)
     assert event == PeriodicDue("nightly", "pushed", HOURLY.local(last_s).isoformat(), job_id("nightly", last_s), None)
     assert (len(harness.target.calls), mark_s(harness.client)) == (1, last_s)
+
+
+async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent: Periodic) -> None:
+    """As that of `enqueue --unique`: kept while the job waits, given up once it is done."""
+    last_s, _ = hour_ago(harness.client, 1)
+    lock = Lock(claims.lock_name("t", "default", "periodic nightly"), "periodic nightly", 60.0, "success")
+    order = JobRequest("safe", {"n": 1}, "rest", Token("default", (Secret("t"),)), lock=lock)
+    one = PeriodicJob("nightly", HOURLY, "rest", 7200.0, partial(payload, order), lock.name, lock.keep_s)
+    agent.jobs = [one]
+    await agent.push_due()
+    harness.client.command("HSET", KEY, "nightly", f"{HOURLY.digest} {last_s - 3600}")
+    later = attrs.evolve(one, name="nightly", make=lambda _, now_s: payload(order, "another", now_s))
+    with patch("restbroker.broker.periodic.job_id", lambda *_: "another"):
+        await attrs.evolve(agent, jobs=[later]).push_due()
+    assert [event.outcome for event in harness.of(PeriodicDue)] == ["pushed", "overlap"]
+    async with harness.broker():
+        await harness.until(lambda: not harness.client.command("KEYS", "restbroker:unique:*"), "the lock is given up")
+    assert len(harness.target.calls) == 1
 
 
 async def test_a_new_command_waits_for_its_time(harness: Harness, agent: Periodic) -> None:

@@ -63,6 +63,7 @@ def test_a_variable_changes_one_member(write: Write) -> None:
         ({"Missed": "all"}, "Missed", "one of"),
         ({"Overlap": "wait"}, "Overlap", "one of"),
         ({"Within": "0s"}, "Within", "duration"),
+        ({"Within": "4s"}, "Within", "5 s at least"),
         ({"CatchUp": "10000d"}, "CatchUp", "duration"),
         ({"Retry": -1}, "Retry", "a number of tries"),
         ({"Retry": "3"}, "Retry", "a number of tries"),
