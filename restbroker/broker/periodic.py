@@ -112,7 +112,11 @@ class Periodic:
             if answer in ("pushed", "missed", "paused", "overlap"):
                 at = job.schedule.local(tick_s).isoformat()
                 pushed = jid if answer == "pushed" else None
-                self.report(PeriodicDue(job.name, answer, at=at, jid=pushed, missed_before=between or None))
+                alarming = answer in ("missed", "overlap")
+                event = PeriodicDue(
+                    job.name, answer, at=at, jid=pushed, missed_before=between or None, alarming=alarming
+                )
+                self.report(event)
             if answer == "early":
                 break
         return mark_s

@@ -9,9 +9,9 @@ found here, since it leaves some out where a clock changes by half an hour.
 """
 
 import hashlib
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache, lru_cache
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -53,9 +53,9 @@ class Schedule:
         return hashlib.sha256(f"{_normal(self.cron)} {self.zone}".encode()).hexdigest()[:16]
 
     @property
-    def meaning(self) -> str:
+    def explanation(self) -> str:
         """What the expression means, in English: `At 04:30 every day`."""
-        return _parsed(_normal(self.cron)).explain()
+        return _cron_sim(_normal(self.cron)).explain()
 
     def ticks(self, after_s: float) -> Iterator[int]:
         """Yield the moments (epoch seconds) later than `after_s`, the next one first."""
@@ -95,7 +95,7 @@ def parse(cron: str) -> None:
         has = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
         raise ValueError(f"it has {has}, not five ({', '.join(_FIELDS)}){seconds}")
     try:
-        _parsed(" ".join(fields))
+        _cron_sim(" ".join(fields))
     except CronSimError as error:
         # cronsim calls a day bad, too, that none of the months has.
         if str(error) == "Bad day-of-month" and _is_cron(" ".join((*fields[:3], "*", fields[4]))):
@@ -118,11 +118,18 @@ def zone(name: str) -> "ZoneInfo":
     except (KeyError, ValueError, OSError):
         pass
     from difflib import get_close_matches
-    from zoneinfo import available_timezones
 
-    known = {one.lower(): one for one in sorted(available_timezones()) if not one.startswith(_NO_NAMES)}
+    known = _known_zones()
     near = get_close_matches(name.lower(), known, n=1)
     raise ValueError(f"did you mean {known[near[0]]}?" if near else "zones are called as Europe/Berlin")
+
+
+@cache
+def _known_zones() -> Mapping[str, str]:
+    """Return the zone of each name in lower case; this looks into many files."""
+    from zoneinfo import available_timezones
+
+    return {one.lower(): one for one in sorted(available_timezones()) if not one.startswith(_NO_NAMES)}
 
 
 def job_id(name: str, tick: int) -> str:
@@ -139,14 +146,14 @@ def _is_cron(cron: str) -> bool:
     from cronsim import CronSimError
 
     try:
-        _parsed(cron)
+        _cron_sim(cron)
     except CronSimError:
         return False
     return True
 
 
 @lru_cache(maxsize=256)
-def _parsed(cron: str) -> "CronSim":
+def _cron_sim(cron: str) -> "CronSim":
     from cronsim import CronSim
 
     return CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
@@ -155,15 +162,15 @@ def _parsed(cron: str) -> "CronSim":
 @lru_cache(maxsize=1024)
 def _ticks_of(cron: str, name: str, day: date) -> tuple[int, ...]:
     """Return the moments that belong to a day of the zone's calendar, in rising order."""
-    parsed = _parsed(cron)
-    if day.month not in parsed.months or not parsed.match_day(day):
+    fields = _cron_sim(cron)
+    if day.month not in fields.months or not fields.match_day(day):
         return ()
     minute_field, hour_field, *_ = cron.split()
     is_wild = minute_field.startswith("*") or hour_field.startswith("*")
     found: set[int] = set()
-    for hour in parsed.hours:
-        for minute in parsed.minutes:
-            first = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone(name))
+    for hour in fields.hours:
+        for minute in fields.minutes:
+            first = datetime.combine(day, time(hour, minute), zone(name))
             second = first.replace(fold=1)
             gained = (second.utcoffset() or _ZERO) - (first.utcoffset() or _ZERO)
             if gained <= _ZERO:

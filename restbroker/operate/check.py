@@ -138,7 +138,7 @@ def _periodic(command: "PeriodicCommand") -> Finding:
     from restbroker.operate.periodic import next_times
 
     times = ", ".join(next_times(command, time.time(), 3))
-    text = f"{command.name} ({command.command}), {command.cron} in {command.zone}: {command.schedule.meaning}."
+    text = f"{command.name} ({command.command}), {command.cron} in {command.zone}: {command.schedule.explanation}."
     return ok(AREA, "Periodic", f"{text} Next: {times}.")
 
 

@@ -170,7 +170,7 @@ def follow(
     )
 
 
-def places(client: Client, jids: Collection[str], known: ConfigContext, bounds: SearchLimits) -> dict[str, str]:
+def job_states(client: Client, jids: Collection[str], known: ConfigContext, bounds: SearchLimits) -> dict[str, str]:
     """Return a word for where each job is, or for how it ended: its `Kind`, or a word of the History.
 
     "gone": it is nowhere, so it was done, or a person deleted it. Jobs that were not found, though not all was

@@ -18,7 +18,7 @@ from restbroker.operate import pauses as pause_texts
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import JobRequest, push
-from restbroker.operate.follow import places
+from restbroker.operate.follow import job_states
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.queues import pause_length
 from restbroker.store import pauses, periodic
@@ -48,7 +48,7 @@ class PeriodicRequest:
 class Periodic:
     """A periodic command. Times are epoch seconds; `next` and `next_utc` are the next one in its zone and in UTC.
 
-    `pushed_at_s`, `jid`: its last job. `job`: where that is, or how it ended, as `follow.places` says; None: unknown.
+    `pushed_at_s`, `jid`: its last job. `job`: where that is, or how it ended (`follow.job_states`); None: unknown.
     `outcome`: what became of the last time that it was due; `blocked_by`: the job for which it was skipped. `missed`,
     `skipped`: how many times since the beginning.
     """
@@ -105,7 +105,7 @@ def list_periodic(client: Client, requests: Sequence[PeriodicRequest], known: Co
     """Return these commands as they are now. Raise `StoreUnavailable` or `StoreRefused`."""
     now_s, states = periodic.read(client)
     jids = [state.jid for one in requests if (state := states.get(one.name)) is not None and state.jid is not None]
-    jobs = places(client, jids, known, _BOUNDS)
+    jobs = job_states(client, jids, known, _BOUNDS)
     return [_row(one, states.get(one.name, PeriodicState()), jobs, now_s) for one in requests]
 
 
@@ -119,7 +119,7 @@ def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s
         queue=one.order.queue,
         cron=one.command.cron,
         zone=one.command.zone,
-        meaning=schedule.meaning,
+        meaning=schedule.explanation,
         next_s=next_s,
         next=moment(schedule, next_s),
         next_utc=moment(Schedule(one.command.cron), next_s),
@@ -164,7 +164,7 @@ def pause(client: Client, name: str, who: str, why: str, for_s: float | None = N
     What is due meanwhile is skipped. Raise `StoreUnavailable`: it may be paused, and the call may be repeated.
     """
     audit.write(client, AuditEntry(who=who, action="pause", place=_place(name), where=pause_length(for_s), why=why))
-    pauses.pause_periodic(client, name, who, why, for_s)
+    pauses.pause_periodic(client, name, who, why=why, for_s=for_s)
 
 
 def resume(client: Client, name: str, who: str, why: str = "") -> bool:

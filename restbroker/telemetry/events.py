@@ -187,7 +187,8 @@ class PauseEnded:
 class PeriodicDue:
     """A periodic command was due `at` this time, and this process dealt with it: `outcome` is that of `store.periodic`.
 
-    `jid`: the job that was pushed. `missed_before`: how many moments before this one no process dealt with.
+    `jid`: the job that was pushed. `missed_before`: how many moments before this one no process dealt with. `alarming`: no
+    job was pushed, though no person wanted that.
     """
 
     name: str
@@ -195,6 +196,7 @@ class PeriodicDue:
     at: str
     jid: str | None
     missed_before: int | None
+    alarming: bool
 
 
 @attrs.frozen

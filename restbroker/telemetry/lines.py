@@ -89,8 +89,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning", "lines.healed", fields)
         case events.PauseEnded():
             return Line("info", "pause.ended", fields)
-        case events.PeriodicDue(outcome=outcome):
-            return Line("warning" if outcome in ("missed", "overlap") else "info", "periodic.due", fields)
+        case events.PeriodicDue(alarming=alarming):
+            return Line("warning" if alarming else "info", "periodic.due", fields | {"alarming": None})
         case events.BrokerStarted():
             return Line("info", "broker.started", fields | {"down": None})
         case events.BrokerStopping():

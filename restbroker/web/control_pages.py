@@ -124,7 +124,7 @@ def _periodic(action: Action) -> PeriodicRequest:
 
 def _periodic_text(_client: Client, action: Action) -> str:
     one = _periodic(action)
-    return f"{one.command.command} of {one.target}: {one.command.schedule.meaning} ({one.command.zone})."
+    return f"{one.command.command} of {one.target}: {one.command.schedule.explanation} ({one.command.zone})."
 
 
 def _run_periodic(client: Client, action: Action) -> None:
@@ -182,7 +182,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "periodic",
         "Pause the periodic command",
         "No process queues its jobs meanwhile: what is due is skipped.",
-        act=lambda client, action: periodic.pause(client, action.name, action.who, action.why, action.for_s),
+        act=lambda client, action: periodic.pause(client, action.name, action.who, why=action.why, for_s=action.for_s),
         describe=_periodic_text,
         lasts=True,
     ),

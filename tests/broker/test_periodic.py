@@ -62,7 +62,9 @@ async def test_a_broker_delivers_the_job_of_a_command_that_is_due(harness: Harne
         async with harness.broker():
             await harness.until(lambda: harness.target.calls, "the job is delivered")
     (event,) = harness.of(PeriodicDue)
-    assert event == PeriodicDue("nightly", "pushed", HOURLY.local(last_s).isoformat(), job_id("nightly", last_s), None)
+    assert event == PeriodicDue(
+        "nightly", "pushed", HOURLY.local(last_s).isoformat(), job_id("nightly", last_s), None, alarming=False
+    )
     assert (len(harness.target.calls), mark_s(harness.client)) == (1, last_s)
 
 
@@ -103,7 +105,7 @@ async def test_after_an_outage_of_all_the_policy_counts(
     state = periodic.read(harness.client)[1]["nightly"]
     assert (harness.size("queue:rest"), state.missed, state.mark_s) == (pushed, missed, last_s)
     (event,) = harness.of(PeriodicDue)
-    assert (event.outcome, event.missed_before) == ("pushed" if pushed else "missed", 2)
+    assert (event.outcome, event.missed_before, event.alarming) == ("pushed" if pushed else "missed", 2, not pushed)
 
 
 async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: Harness, agent: Periodic) -> None:

@@ -208,4 +208,4 @@ def test_a_schedule_is_told_from_another_by_what_it_means() -> None:
     assert Schedule("@daily").digest == Schedule(" 0  0 * * * ").digest
     assert len({Schedule(*one).digest for one in [("0 0 * * *",), ("0 1 * * *",), ("0 0 * * *", "Asia/Tokyo")]}) == 3
     assert schedule.job_id("nightly", 60) == schedule.job_id("nightly", 60) != schedule.job_id("nightly", 120)
-    assert Schedule("0 0 1 1 1").meaning == "At 00:00 on the first day of month and on Monday in January"
+    assert Schedule("0 0 1 1 1").explanation == "At 00:00 on the first day of month and on Monday in January"
