@@ -88,7 +88,8 @@ class PeriodicCommand:
     arguments: _Arguments = key("Arguments", "Its arguments, by name.", attrs.Factory(dict))
     target: forms.Name | None = key("Target", "The target; by default that of Queue, or the one with the command.")
     queue: forms.Name | None = key("Queue", "A queue of that target; by default the first.")
-    token: forms.Name | None = key("Token", "The name of the token; by default the first that allows it.")
+    # Secret, since some write the token itself.
+    token: forms.Name | None = key("Token", "The name of the token; by default the first that allows it.", secret=True)
     missed: Literal["skip", "once"] = key(
         "Missed", 'What of times at which no process ran: "skip" them, or run "once" for the last of them.', "skip"
     )

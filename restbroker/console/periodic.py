@@ -109,7 +109,7 @@ def _token(config: Config, target: Target, queue: str, spec: CommandSpec | None,
     named = [token for token in config.tokens if one.token in (None, token.name)]
     if not named:
         known = ", ".join(token.name for token in config.tokens)
-        raise _WrongMember("Token", f"There is no token {one.token!r}.", f"These are configured: {known}.")
+        raise _WrongMember("Token", "There is no token of this name.", f"These are configured: {known}.")
     wish = access_of(target, queue, spec=spec, command=Command(one.command, one.arguments))
     reasons = [(token, refusal(token, wish)) for token in named]
     for token, reason in reasons:

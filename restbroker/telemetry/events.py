@@ -187,8 +187,8 @@ class PauseEnded:
 class PeriodicDue:
     """A periodic command was due `at` this time, and this process dealt with it: `outcome` is that of `store.periodic`.
 
-    `jid`: the job that was pushed. `missed_before`: how many moments before this one no process dealt with. `alarming`: no
-    job was pushed, though no person wanted that.
+    `jid`: the job that was pushed. `missed_before`: how many moments before this one no process dealt with.
+    `alarming`: no job was pushed, though no person wanted that.
     """
 
     name: str
