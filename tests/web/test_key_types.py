@@ -8,7 +8,6 @@ import attrs
 from quart_trio import QuartTrio
 
 from restbroker.broker.status.status import Status
-from restbroker.config.core import Config
 from restbroker.operate.context import ConfigContext
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -22,6 +21,7 @@ from restbroker.web.stats import Question
 from restbroker.web.watch import Watch
 from tests.support.html_page import parse
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
+from tests.web.conftest import CONFIG
 
 PAGES: Final = (
     "/", "/targets", "/queues", "/processes", "/sources", "/in-progress", "/queue?name=rest", "/retries", "/scheduled",
@@ -57,7 +57,7 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
     def question() -> Question:
         return lambda asked: metrics(asked, ("rest",), in_this_process((), show_bodies=False))
 
-    desk = AdminConnection(Connection(open_client(settings)), lambda: ConfigContext({}), Config)
+    desk = AdminConnection(Connection(open_client(settings)), lambda: ConfigContext({}), lambda: CONFIG)
     connection = Connection(open_client(settings))
     watch = Watch(connection, lambda: lambda asked: live_metrics(asked, ("rest",)), events.append, desk.causes)
     app = site_app(Settings("127.0.0.1"), watch, desk, question, events.append, health=Health(Status().view))
