@@ -159,7 +159,7 @@ def _cron_sim(cron: str) -> "CronSim":
     return CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _ticks_of(cron: str, name: str, day: date) -> tuple[int, ...]:
     """Return the moments that belong to a day of the zone's calendar, in rising order."""
     fields = _cron_sim(cron)

@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from restbroker.job.json_types import Json
+from restbroker.job.schedule import Schedule
 from restbroker.operate.check_store import ONLY_ASKED_HERE
 from restbroker.store.replies import items, text
 from tests.support import process
@@ -24,6 +25,15 @@ from tests.support.wait import until
 from tools.pages import ROOT
 
 OTHER: Final = "other"
+YEARLY: Final = {
+    "Cron": "@yearly",
+    "Command": "check_account",
+    "Arguments": {"user": "yearly1", "host": "example.org"},
+    "Target": OTHER,
+    "Missed": "once",
+    "CatchUp": "366d",
+    "Overlap": "skip",
+}
 DONE_BY_A_PERSON: Final = (
     ["check"],
     ["stats"],
@@ -57,6 +67,10 @@ DONE_BY_A_PERSON: Final = (
     ["queues", "delete", OTHER, "--where", "user = lines1", "--yes"],
     ["fair", "drop", OTHER, "lines.org", "--yes"],
     ["fair", "return", OTHER, "--yes"],
+    ["periodic"],
+    ["periodic", "run", "yearly", "--why", "a test"],
+    ["periodic", "pause", "yearly", "--for", "1h", "--why", "a test"],
+    ["periodic", "resume", "yearly"],
     ["queues", "clear", OTHER, "--yes"],
     ["queues", "resume", OTHER],
     ["audit"],
@@ -83,6 +97,7 @@ def citizen(make_redis: Callable[..., RedisServer], tmp_path: Path) -> Iterator[
             RateLimit="1000/s",
             History="1h",
             Backoff=FAST_RETRIES,
+            Periodic={"yearly": YEARLY},
             Targets={OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50, "FairBy": ["host"]}},
         )
         yield citizen
@@ -108,6 +123,8 @@ def put_into_line(citizen: Citizen) -> None:
 
 
 def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> None:
+    begun = f"{Schedule('@yearly').digest} {int(time.time()) - 3 * 366 * 86_400}"
+    citizen.client.command("HSET", "restbroker:periodic", "yearly", begun)
     first = citizen.start()
     citizen.push(job("fails1"), job("refused1"), b"5", job("hangs1", command="send_message"), job("hangs2"))
     citizen.push(job("good1", queue=OTHER), job("good2", args=answered("good2")), queue=OTHER)
@@ -124,6 +141,7 @@ def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> N
     second.wait_for(r"config\.unchanged")
     name = citizen.identity(second)
     until(lambda: citizen.client.command("KEYS", "j|*"), "executions are counted")
+    until(lambda: citizen.client.command("HGET", "restbroker:periodic", "yearly push"), "the command is pushed")
     citizen.client.command("LPUSH", f"{name}-signals", "TSTP")
     citizen.wait_until_recorded(name, "quiet", "true")
     assert second.stop() == 0
