@@ -122,7 +122,7 @@ def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
         "init": "Did you mean config init?",
         "inti": "Did you mean config init?",
         "setup": "Did you mean config init?",
-        "pause": "Did you mean queues pause or targets pause?",
+        "pause": "Did you mean queues pause, periodic pause or targets pause?",
         "nonsense": "`restbroker --help` lists them all.",
         "--config F nonsense": "`restbroker --help` lists them all.",
     }.items():
