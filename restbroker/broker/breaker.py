@@ -7,7 +7,7 @@ are pure; this file gives them the time and wakes the tasks.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import assert_never
 
 import attrs
@@ -54,6 +54,7 @@ class Breaker:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _entrance: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _when_free: Callable[[], None] | None = None
+    _held: Sized = ()
     _in_delivery: int = 0
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
     """What `trio.current_time` reads, at a third of its price: each job needs the time."""
@@ -159,9 +160,17 @@ class Breaker:
         elif self._when_free is not None:
             self._when_free()
 
-    def call_when_free(self, call: Callable[[], None] | None) -> None:
-        """Set the function to call whenever a place may be free and no job waits in `enter`; None removes it."""
-        self._when_free = call
+    @property
+    def waiting_jobs(self) -> int:
+        """How many jobs wait for a place: in `enter`, and those that `call_when_free` was told of."""
+        return self.waiting + len(self._held)
+
+    def call_when_free(self, call: Callable[[], None] | None, held: Sized = ()) -> None:
+        """Set the function to call whenever a place may be free and no job waits in `enter`; None removes it.
+
+        `held` are the jobs that wait for that.
+        """
+        self._when_free, self._held = call, held
 
     def observe(
         self,

@@ -12,7 +12,8 @@ the bytes that came so far, to the general path: that reads on, judges and settl
 
 The ready buffer offers each job to `take`; the task that listens for the connections calls `Exchange.receive`, and
 `_settle` once all answers that came together were read. Always holds: each job that was taken is settled here, handed
-over, or dropped as one that was sent; `note_done` follows each.
+over, or dropped as one that was sent, and `note_done` follows each; or it waits for the breaker until the pool's stop,
+and is requeued with all others that were not sent.
 """
 
 import time
@@ -94,7 +95,7 @@ class FastPath:
         """Take jobs until the pool stops and none is in progress. When cancelled, jobs keep what is known of them."""
         async with trio.open_nursery() as self._handed:
             self.ready.offer_to(self.take)
-            self.breaker.call_when_free(self._start_held)
+            self.breaker.call_when_free(self._start_held, self._held)
             try:
                 await self.stopping.wait()
                 while self._in_progress:
@@ -212,18 +213,20 @@ class FastPath:
 
     def _start_held(self) -> None:
         """Send those that are held, in their order, as far as the breaker admits them."""
-        held, breaker = self._held, self.breaker
-        while held and not breaker.waiting and breaker.try_enter():
-            exchange = held.popleft()
+        held, breaker, has_entered = self._held, self.breaker, False
+        while held and (has_entered or (not breaker.waiting and breaker.try_enter())):
+            exchange, has_entered = held.popleft(), True
             job, now_s = exchange.job, self._clock.current_time()
             if job.ticket not in self.send_checks.reservations.jobs:
-                breaker.leave()
                 self.ready.note_done()
             elif self._is_current(exchange) and (connection := self._connection(now_s)) is not None:
                 self._send(exchange, connection, now_s)
+                has_entered = False
             else:
-                breaker.leave()
                 self._start_resume(exchange, None)
+        if has_entered:
+            # Only here, as this calls this method again: once for each of a thousand held ones would be too deep.
+            breaker.leave()
 
     def _is_current(self, exchange: Exchange) -> bool:
         """Tell whether the job may still be sent as it was prepared."""

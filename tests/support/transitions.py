@@ -1,7 +1,7 @@
 """Compares every change of a job's two states with the table of those that are legal, while a broker runs in the test.
 
 The broker itself checks only what costs nothing (`JobInProgress`). A change that is not in the table is noted, not
-raised: the broker would park the job as one that met a bug.
+raised, and so is one that the broker refuses: the job would be dead as one that met a bug, and nothing else be seen.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,14 @@ from contextlib import contextmanager
 import attrs
 import pytest
 
-from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS, Delivery, JobInProgress, SettlingState
+from restbroker.broker.job_in_progress import (
+    DELIVERY_STEPS,
+    SETTLING_STEPS,
+    Delivery,
+    IllegalTransition,
+    JobInProgress,
+    SettlingState,
+)
 
 
 @attrs.define(eq=False)
@@ -36,10 +43,13 @@ class Transitions:
 
 
 @contextmanager
-def watched(patch: pytest.MonkeyPatch) -> Iterator[Transitions]:
-    """Notes all changes inside the block; fails behind it if one was not legal."""
+def watched(patch: pytest.MonkeyPatch, *, is_provoked: bool = False) -> Iterator[Transitions]:
+    """Notes all changes inside the block; fails behind it if one was not legal, or refused.
+
+    `is_provoked`: the test provokes refusals.
+    """
     transitions = Transitions()
-    set_plainly = JobInProgress.__setattr__
+    set_plainly, make_error = JobInProgress.__setattr__, JobInProgress._illegal  # noqa: SLF001 - all refusals are made there
 
     def set_and_note(job: JobInProgress, name: str, value: object) -> None:
         if name in {"delivery", "settling"}:
@@ -48,7 +58,15 @@ def watched(patch: pytest.MonkeyPatch) -> Iterator[Transitions]:
                 transitions.note(job, value)
         set_plainly(job, name, value)
 
+    def note_and_make(job: JobInProgress, state: Delivery | SettlingState) -> IllegalTransition:
+        error = make_error(job, state)
+        if not is_provoked:
+            transitions.illegal.append(f"{job.ticket}: {error}, refused")
+        return error
+
     patch.setattr(JobInProgress, "__setattr__", set_and_note)
+    patch.setattr(JobInProgress, "_illegal", note_and_make)
     yield transitions
     patch.setattr(JobInProgress, "__setattr__", set_plainly)
+    patch.setattr(JobInProgress, "_illegal", make_error)
     assert not transitions.illegal, transitions.illegal

@@ -67,7 +67,7 @@ def a_job() -> JobInProgress:
 
 @given(st.lists(st.sampled_from(sorted(CALLS)), max_size=30))
 def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(names: list[str]) -> None:
-    with pytest.MonkeyPatch.context() as patch, watched(patch):
+    with pytest.MonkeyPatch.context() as patch, watched(patch, is_provoked=True):
         job = a_job()
         for name in names:
             before = (job.delivery, job.settling, job.settlement, job.effected)
@@ -79,7 +79,7 @@ def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(
 
 
 def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
-    with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions:
+    with pytest.MonkeyPatch.context() as patch, watched(patch, is_provoked=True) as transitions:
         waiting: list[list[str]] = [[]]
         known: set[tuple[Delivery, SettlingState]] = set()
         while waiting:

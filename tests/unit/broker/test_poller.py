@@ -364,6 +364,17 @@ async def test_no_more_are_asked_for_than_a_limit_leaves(autojump_clock: MockClo
     assert [request.count for request in pool.asked] == [1]
 
 
+async def test_jobs_that_the_fast_path_holds_until_the_target_has_room_are_in_place_of_others(
+    autojump_clock: MockClock,
+) -> None:
+    pool, held = Pool(), ["a", "b"]
+    pool.breaker.call_when_free(lambda: None, held)
+    await pool.run(1.5)
+    held.clear()
+    await pool.run(1.5)
+    assert [request.count for request in pool.asked] == [2, 4]
+
+
 @pytest.mark.parametrize(
     ("numbers", "granted", "is_busy", "waits"),
     [((1, 2, 3), False, True, True), ((1, 2), False, True, False), ((1, 2), True, True, False)],

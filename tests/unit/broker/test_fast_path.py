@@ -1,0 +1,78 @@
+"""Jobs of the fast path that wait for the breaker, at the highest concurrency; all around it is a stand-in."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.fast_path import FastPath
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.job.outcome import Probe
+
+WORKERS = 1000
+
+
+@pytest.fixture
+def jobs() -> dict[str, JobInProgress]:
+    return {f"{number}:1": JobInProgress(f"{number}:1", number, "q", b"{}") for number in range(1, WORKERS + 1)}
+
+
+@pytest.mark.parametrize("taken_away", [False, True])
+async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_well_and_no_connection_is_left(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, jobs: dict[str, JobInProgress], *, taken_away: bool
+) -> None:
+    resumed: list[str] = []
+
+    async def resume(job: JobInProgress, *_: object) -> None:
+        resumed.append(job.ticket)
+
+    def prepare(_path: FastPath, job: JobInProgress) -> Any:
+        return SimpleNamespace(
+            job=job,
+            admitted_job=lambda: None,
+            endpoint=SimpleNamespace(endpoint=SimpleNamespace(endpoint="c"), plan=None),
+        )
+
+    monkeypatch.setattr(FastPath, "_prepare", prepare)
+    breaker, ready, unused = (
+        Breaker("t", lambda _event: None, WORKERS),
+        ReadyBuffer(WORKERS, BatchSize()),
+        cast("Any", None),
+    )
+    reserved = dict(jobs)
+    path = FastPath(
+        plan=cast("Any", SimpleNamespace(target=SimpleNamespace(name="t"))),
+        planner=cast("Any", SimpleNamespace(plan=lambda _endpoint: None)),
+        client=cast("Any", SimpleNamespace(lend=lambda _now_s: None)),
+        send_checks=cast(
+            "Any", SimpleNamespace(lease=SimpleNamespace(is_fresh=True), reservations=SimpleNamespace(jobs=reserved))
+        ),
+        ready=ready,
+        admission=unused,
+        breaker=breaker,
+        settler=unused,
+        acks=unused,
+        stopping=trio.Event(),
+        resume=resume,
+        jobs=Counter(),
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(path.run)
+        for _ in range(WORKERS):
+            nursery.start_soon(ready.receive)
+        await wait_all_tasks_blocked()
+        ready.allow(WORKERS)
+        ready.send_nowait(list(jobs.values()))
+        assert breaker.waiting_jobs == WORKERS
+        if taken_away:
+            reserved.clear()
+        breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
+        await wait_all_tasks_blocked()
+        assert (breaker.waiting_jobs, breaker.capacity, ready.idle_workers) == (0, WORKERS, WORKERS)
+        nursery.cancel_scope.cancel()
+    assert sorted(resumed) == ([] if taken_away else sorted(jobs))
