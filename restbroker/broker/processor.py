@@ -30,15 +30,16 @@
 
 Always holds: a job leaves a worker with a settlement, for the acker; or it waits in its slot or among the delayed jobs;
 or the pool stops, and it stays reserved for `recovery.py`, as it does while the fast path has it; or it is not ours any
-more, and is released. So no step can lose a job. Only what says `"dead": false` is gone where others are dead, and what expired or is a duplicate.
+more, and is released. So no step can lose a job. Only what says `"dead": false` is gone where others are dead, and what
+expired or is a duplicate.
 
 A job can run twice if it was sent and not answered (a crash before 8, a time-out, a stop that cuts it off) and is
 repeated by the rule in 7; never if it is marked.
 
-At TERM no worker takes another job, and the pool's stop ends the waits in 3, but for that for Redis to be back. What was
-sent has `ShutdownTimeout` to be answered, and is then cut off. When the workers have ended, `recovery.py` settles the rest: what was not sent is
-requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe to repeat, else
-treated as a time-out.
+At TERM no worker takes another job, and the pool's stop ends the waits in 3, but for the one for Redis. What was sent has
+`ShutdownTimeout` to be answered, and is then cut off. When the workers have ended, `recovery.py` settles the rest: what
+was not sent is requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe
+to repeat, else treated as a time-out.
 
 A person who cancels a job ends the scope of its worker, if it has one, between 2 and 7, and it becomes dead.
 """
