@@ -36,7 +36,7 @@ expired or is a duplicate.
 A job can run twice if it was sent and not answered (a crash before 8, a time-out, a stop that cuts it off) and is
 repeated by the rule in 7; never if it is marked.
 
-At TERM no worker takes another job, and the pool's stop ends the waits in 3, but for the one for Redis. What was sent has
+At TERM no worker takes another job, and the pool's stop ends the waits in 3, except for Redis. What was sent has
 `ShutdownTimeout` to be answered, and is then cut off. When the workers have ended, `recovery.py` settles the rest: what
 was not sent is requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe
 to repeat, else treated as a time-out.
