@@ -30,7 +30,7 @@ ALLOWED: Final = {
     *("werkzeug.datastructures", "werkzeug.exceptions"),
     # The class that an answer without an end is made of: `quart` itself does not have it.
     "quart.wrappers.response",
-    "pika",
+    *("cronsim", "pika"),
     # The type of a channel, and the errors of connecting, which are not in `pika.exceptions`.
     *("pika.adapters.blocking_connection", "pika.adapters.utils.connection_workflow"),
     # tools/layout.py: what the site is made with.
