@@ -35,6 +35,7 @@ _QUEUE = r"(?!.*:/.*@|.*:.*@.*:\d+$)\S(?:.{0,198}\S)?"
 _ARGUMENT = r"[A-Za-z0-9_.-]{1,64}"
 _FAIR_NAMES: Final = 4
 _EXPECTED_FAIR_BY = f'"{FAIR_KEY}" or a list of 1 to {_FAIR_NAMES} names of arguments such as ["host"]'
+_EXPECTED_NO_LIST = f'"FairBy": "{FAIR_KEY}", without brackets, for the job\'s own member, or a list of arguments alone'
 _EXPECTED_QUEUE = "a queue's name, without control characters or blanks around it"
 
 
@@ -137,8 +138,14 @@ _BACKOFF_SCHEMA: dict[str, Json] = {
 def _read_fair_by(value: Json) -> Fairness:
     if value == FAIR_KEY:
         return Fairness()
+    if isinstance(value, list) and FAIR_KEY in value:
+        raise BadValue(_EXPECTED_NO_LIST, value)
+    if isinstance(value, str) and re.fullmatch(_ARGUMENT, value):
+        is_near = value.lower().replace("-", "").replace("_", "") == FAIR_KEY.replace("_", "")
+        hint = f'did you mean "{FAIR_KEY}"?' if is_near else f'for the argument of this name write ["{value}"]'
+        raise BadValue(f"{_EXPECTED_FAIR_BY} ({hint})", value)
     if not isinstance(value, list) or not 1 <= len(value) <= _FAIR_NAMES:
-        raise BadValue(_EXPECTED_FAIR_BY, value)
+        raise BadValue(f"{_EXPECTED_FAIR_BY} (an empty list names none)" if value == [] else _EXPECTED_FAIR_BY, value)
     names = [name for name in value if isinstance(name, str) and re.fullmatch(_ARGUMENT, name)]
     if len(names) < len(value):
         raise BadValue(_EXPECTED_FAIR_BY, value)
@@ -218,7 +225,7 @@ FairBy: TypeAlias = Annotated[
                 {"const": FAIR_KEY},
                 {
                     "type": "array",
-                    "items": {"type": "string", "pattern": f"^{_ARGUMENT}$"},
+                    "items": {"type": "string", "pattern": f"^(?!{FAIR_KEY}$){_ARGUMENT}$"},
                     "minItems": 1,
                     "maxItems": _FAIR_NAMES,
                 },

@@ -47,15 +47,21 @@ def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = 
     `overrides` has the values of flags by the names of their keys.
     """
     return load(
-        path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds(), check=_check_periodic
+        path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds(), check=_check_commands
     )
 
 
-def _check_periodic(config: Config, problems: Problems) -> None:
+def _check_commands(config: Config, problems: Problems) -> None:
+    """Check what only the catalogues of the servers tell; they are loaded where they are needed."""
     if config.periodic:
-        from restbroker.console.periodic import check_periodic  # it loads catalogues
+        from restbroker.console.periodic import check_periodic
 
         check_periodic(config, problems)
+    if any(target.fair_by is not None for target in config.targets):
+        from restbroker.operate.fair_arguments import unknown_arguments
+
+        for one in unknown_arguments(config):
+            problems.note(one.code, one.message, one.hint)
 
 
 def load_quietly(path: Path | None, *sections: Section) -> Config:

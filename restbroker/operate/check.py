@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # many configurations have none
     from restbroker.config.periodic import PeriodicCommand
 
 AREA = "config"
-_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget"})
+_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown"})
 _MEMBERS: Mapping[str, str] = {
     "RestURL": "URL",
     "RestUser": "Auth.Basic.User",

@@ -41,6 +41,10 @@ CONFIG: Final = Table(
             "a key read as another one; a key without effect; a variable that matches no key",
             "correct or remove it",
         ),
+        "FairByUnknown": Row(
+            "`FairBy` names an argument that no command of the target has",
+            "correct it; all jobs share one turn otherwise",
+        ),
         "NoDomain": Row(
             "no `JabberDomain`: each job must name its host",
             "set it, or have each job name its `host`",

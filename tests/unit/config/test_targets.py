@@ -60,7 +60,12 @@ def test_fairness_is_read_and_its_contradictions_are_told(write: Write, refused:
         ),
         ({"FairBy": ["host"], "FairWeights": {"a": 101}}, "a whole number from 1 to 100"),
         ({"FairBy": []}, 'expected "fair_key" or a list of 1 to 4 names of arguments such as ["host"]'),
-        ({"FairBy": "host"}, 'expected "fair_key" or a list'),
+        ({"FairBy": []}, "(an empty list names none), found a list."),
+        ({"FairBy": "host"}, '(for the argument of this name write ["host"])'),
+        ({"FairBy": "fairkey"}, '(did you mean "fair_key"?)'),
+        ({"FairBy": "Fair-Key"}, '(did you mean "fair_key"?)'),
+        ({"FairBy": ["fair_key"]}, 'expected "FairBy": "fair_key", without brackets, for the job\'s own member'),
+        ({"FairBy": ["host", "fair_key"]}, "without brackets"),
     ]
     for members, expected in rows:
         problems = refused(document({"one": entry(**members)}))
