@@ -114,8 +114,9 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "config.reloaded", fields)
         case events.ConfigUnchanged():
             return Line("info", "config.unchanged", {"message": "The configuration is the same; nothing changes."})
-        case events.ConfigRefused():
-            return Line("error", "config.refused", fields)
+        case events.ConfigRefused(message):
+            kept = f"The previous configuration stays in force. {message}"
+            return Line("error", "config.refused", fields | {"message": kept})
         case events.ListenerStarted() | events.SourceOpened():
             return Line("info", "listening" if isinstance(event, events.ListenerStarted) else "source.opened", fields)
         case events.EventHandled(source, outcome, took_s):

@@ -10,6 +10,7 @@ from restbroker.telemetry import lines
 from restbroker.telemetry.events import (
     BrokerStarted,
     BrokerStopped,
+    ConfigRefused,
     Event,
     EventHandled,
     GroupStopped,
@@ -52,6 +53,13 @@ LINES: list[tuple[Event, str]] = [
     (
         BrokerStopped(clean=False, requeued=0, uncertain=1, remaining=5),
         f'WARNING broker.stopped requeued=0 uncertain=1 remaining=5 message="{lines._LEFT}" hint="{lines._LEFT_HINT}"',
+    ),
+    (
+        ConfigRefused("env.json cannot be used.", "Mend it."),
+        (
+            'ERROR   config.refused message="The previous configuration stays in force. env.json cannot be used." '
+            'hint="Mend it."'
+        ),
     ),
     (GroupStopped(0), "INFO    group.stopped code=0"),
     (GroupStopped(137), "WARNING group.stopped code=137"),
