@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import attrs
 import typer
@@ -44,9 +44,17 @@ from restbroker.store.client import Client
 class _Verbs(ListsFirst):
     """The verbs of `queues`; the name of a queue in the place of one is an easy mistake."""
 
+    _behind: Sequence[str] = ()
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - see cli.app
+        """Return the verb as `Verbs` does. The words behind an unknown one say which queue may be meant."""
+        self._behind = args[1:]
+        return super().resolve_command(ctx, args)
+
     def hint(self, word: str, verbs: Sequence[str]) -> str:
         """Return what may be meant by a word that is none of these verbs: another verb, or a queue."""
-        return f"{super().hint(word, verbs)} To look into a queue: restbroker queues peek {shlex.quote(word)}"
+        queue = next((one for one in self._behind if not one.startswith("-")), word)
+        return f"{super().hint(word, verbs)} To look into a queue: restbroker queues peek {shlex.quote(queue)}"
 
 
 app = typer.Typer(cls=_Verbs, add_completion=False, help="Show the queues; inspect, pause, resume or clear one.")

@@ -130,6 +130,7 @@ def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"restbroker: `restbroker` has no command {words.split()[-1]!r}.\n{hint}\n"
     assert run(["queues", "rset"]).stderr.endswith(" To look into a queue: restbroker queues peek rset\n")
+    assert run(["queues", "show", "rest"]).stderr.endswith(" To look into a queue: restbroker queues peek rest\n")
 
 
 def test_a_part_of_a_name_lists_the_commands_that_contain_it() -> None:
