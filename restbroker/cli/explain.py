@@ -63,7 +63,8 @@ def explain(
     if json:
         output.as_json(_as_json(timeline) | ({} if found is None else {"not_found": attrs.asdict(found)}))
     else:
-        _tell(timeline, settings.queues)
+        fair = {queue for target in settings.targets if target.fair_by is not None for queue in target.queues}
+        _tell(timeline, settings.queues, fair)
     for refused in timeline.refused:
         output.say(f"note: {refused}")
     for where in timeline.unseen:
@@ -79,7 +80,8 @@ def explain(
 _NOT_SEEN: Final = "The job {jid} was not found in any place that could be read."
 
 
-def _tell(timeline: Timeline, queues: Collection[str]) -> None:
+def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) -> None:
+    """Print the timeline. `fair`: those of `queues` that are served fairly."""
     if timeline.ends:
         output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
     for place in timeline.locations:
@@ -90,6 +92,8 @@ def _tell(timeline: Timeline, queues: Collection[str]) -> None:
             output.table(("", ""), [("where", _where(place, timeline)), *entries.properties(place.entry)])
         for line in _hints(place, timeline, queues):
             output.say(line)
+        if place.kind == "queue" and place.line is None and place.name in fair:
+            output.say("It is in the list: keys take turns once a broker has looked at it.")
     acts = [
         ("changed by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})")
         for act in timeline.acts

@@ -25,7 +25,7 @@ from restbroker.operate import fair as operate_fair
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
-from restbroker.operate.fair import FairKey
+from restbroker.operate.fair import FairKey, FairQueue
 from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, queues
 from restbroker.store.client import Client
@@ -62,7 +62,8 @@ def fair() -> None:
 def list_keys(name: QueueName, limit: LimitOption = 100, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show the keys whose jobs wait in lines, the one with the most jobs first.
 
-    SHARE is what a key gets of the jobs that are handed out while all these keys wait. In a pipe each line is: key,
+    SHARE is what a key gets of the jobs that are handed out while all these keys wait. Weights are those of this
+    configuration. In a pipe each line is: key,
     jobs waiting, weight, share, age of the next job (seconds).
     """
     settings = load_quietly(config)
@@ -77,7 +78,17 @@ def list_keys(name: QueueName, limit: LimitOption = 100, json: JsonOption = Fals
         output.table((), map(_row, found.keys))
     keys = "1 key" if found.count == 1 else f"{found.count} keys"
     in_list = "its list cannot be read" if found.in_list is None else f"{output.jobs(found.in_list)} in the list"
-    output.say(f"{output.jobs(found.in_lines)} of {keys} in lines, {in_list}.")
+    output.say(f"{output.jobs(found.in_lines)} of {keys} in lines, {in_list}.{_why_no_lines(settings, found)}")
+
+
+def _why_no_lines(settings: Config, found: FairQueue) -> str:
+    """Return a sentence that says why no job is in a line; empty if some are, or if none waits."""
+    fair_by = next((target.fair_by for target in settings.targets if found.name in target.queues), None)
+    if found.in_lines:
+        return ""
+    if fair_by is None:
+        return " This configuration sets no FairBy for this queue."
+    return " A running broker moves them into lines." if found.in_list else ""
 
 
 @app.command()
