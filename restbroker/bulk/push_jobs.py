@@ -12,7 +12,7 @@ import orjson
 
 from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
-from restbroker.job import claims, rubyjson
+from restbroker.job import claims, fairness, rubyjson
 from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.auth import AccessRequest, command_refusal, place_refusal, refusal
 from restbroker.job.claims import Lock
@@ -30,6 +30,9 @@ COMMAND_KEY: Final = "command"
 """The column or member that names the command, where each row names its own."""
 UNIQUE_KEY: Final = "_unique"
 """The column or member with the key of a row, as `--unique` takes it. An empty cell is none."""
+
+FAIR_COLUMN: Final = "_fair_key"
+"""The column or member with the key by which a row's job takes turns; an empty cell is that of `--fair-key`."""
 
 
 def jid_of(batch: str, row: int) -> str:
@@ -113,14 +116,30 @@ class Maker:
         due_s = self.order.at_s
         return lock if due_s is None else attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, due_s - now_s))
 
-    def payload(self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None) -> bytes:
-        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it."""
+    def fair_key(self, key: Json) -> str | None:
+        """Return the key by which the job of a row takes turns. Raise `BadRow` if it cannot be one."""
+        if key in (None, ""):
+            return self.order.fair_key
+        if not isinstance(key, str) or not fairness.is_key(key):
+            most = fairness.LONGEST_KEY_BYTES
+            raise BadRow(f'"{FAIR_COLUMN}" takes a string of 1 to {most} bytes without control characters.')
+        return key
+
+    def payload(
+        self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None, fair_key: str | None = None
+    ) -> bytes:
+        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it.
+
+        `fair_key`: the job's own; None: that of all rows.
+        """
+        own_key = fair_key or self.order.fair_key
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:
-            if self._parts is None or lock is not None:
+            if self._parts is None or lock is not None or own_key != self.order.fair_key:
                 token = self.tokens.of(Command(self.order.command, arguments))
-                return payload(attrs.evolve(self.order, arguments=arguments, token=token, lock=lock), jid, now_s)
+                order = attrs.evolve(self.order, arguments=arguments, token=token, lock=lock, fair_key=own_key)
+                return payload(order, jid, now_s)
             head, proof, tail = self._parts
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
         except UsageError as error:

@@ -6,7 +6,7 @@ the command line has a mistake in it.
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,6 +16,7 @@ import typer
 
 from restbroker.cli.enqueue_wait import AnswerWait, print_answer, require_report
 from restbroker.config.core import Config
+from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
 from restbroker.console.exits import Exit
@@ -169,7 +170,8 @@ def enqueue(
         typer.Option(
             "--fair-key",
             metavar="KEY",
-            help='The key by which it takes turns in its queue, with FairBy "fair_key".',
+            help='The key by which it takes turns in its queue, with FairBy "fair_key". With --bulk: of rows without '
+            "one in the column _fair_key.",
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
@@ -225,6 +227,8 @@ def enqueue(
         expire_s=None if expire is None else duration_s("--expire", expire),
         fair_key=_fair_key(fair_key),
     )
+    if fair_key is not None:
+        _note_vain_key(settings.targets if command == "-" else [target_of(settings.targets, target, queue, command)])
     if bulk is not None:
         from restbroker.bulk.command import run
         from restbroker.bulk.command_batch import BatchOptions
@@ -282,6 +286,13 @@ def _fair_key(typed: str | None) -> str | None:
             "For example: --fair-key customer-7",
         )
     return typed
+
+
+def _note_vain_key(places: Sequence[Target]) -> None:
+    """Say so if in none of these targets jobs take turns by a key of their own."""
+    if not any(place.takes_fair_key for place in places):
+        names = ", ".join(place.name for place in places)
+        output.say(f'note: --fair-key has no effect: no "FairBy": "fair_key" in this configuration of {names}.')
 
 
 def _lock(key: str | None, lasts: str | None, until: str | None, *, fail_if_queued: bool, is_bulk: bool) -> Lock | None:

@@ -290,6 +290,11 @@ class Target:
             return None
         return attrs.evolve(self.fair_by, default_host=self.default_host, weights=self.fair_weights)
 
+    @property
+    def takes_fair_key(self) -> bool:
+        """Whether jobs take turns by their own member `fair_key`."""
+        return self.fair_by is not None and not self.fair_by.names
+
     def expire_of_s(self, command: str) -> float | None:
         """Return how long after its creation this command is worth doing, in seconds; None: for ever.
 

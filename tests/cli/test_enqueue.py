@@ -68,6 +68,15 @@ def test_options_end_up_in_the_job(shell: Shell, store: Client) -> None:
     assert (found["retry"], found["ok_if_exists"], found["args"]) == (3, True, ["status", {}, "right-token", "r1"])
 
 
+def test_a_fair_key_that_has_no_effect_is_noted(shell: Shell, store: Client, place: Path) -> None:
+    done = shell("enqueue", "status", "--fair-key", "k")
+    note = 'note: --fair-key has no effect: no "FairBy": "fair_key" in this configuration of ejabberd.\n'
+    assert (done.returncode, note in done.stderr, job(store)["fair_key"]) == (0, True, "k")
+    document = json.loads((place / "env.json").read_text())
+    (place / "env.json").write_text(json.dumps({**document, "FairBy": "fair_key"}))
+    assert "--fair-key" not in shell("enqueue", "status", "--fair-key", "k").stderr
+
+
 def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: Shell, store: Client) -> None:
     rows: list[tuple[Sequence[str], Callable[[], float]]] = [
         (("--in", "5m"), lambda: time.time() + 300),
