@@ -134,7 +134,7 @@ class Reader:
         jid = jid_of(self.batch, number)
         lock = maker.lock(arguments, key) if key not in (None, "") else None
         # Also of one that is pushed already: it counts as it did then.
-        raw = maker.payload(arguments, jid, now_s, lock, fair_key)
+        raw = maker.payload(arguments, jid, now_s, lock, fair_key=fair_key)
         self.good += 1
         if number > self.skipped:
             chunk.add(maker.order.queue, raw, jid, lock and maker.lock_from_due(lock, now_s))
