@@ -182,7 +182,7 @@ def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
 
 def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other() -> None:
     heads = {name: script(name).source.partition(b"\n")[0] for name in get_args(ScriptName)}
-    brings = {"bulk_push", "hear", "push", "roster_change"}
+    brings = {"bulk_push", "hear", "push", "roster_change", "tick"}
     assert {name for name, head in heads.items() if head == b"#!lua"} == brings
     rest = {name: head for name, head in heads.items() if name not in brings}
     assert set(rest.values()) == {b"#!lua flags=allow-oom", b"#!lua flags=no-writes"}
