@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from restbroker.store.client import Client
+from restbroker.store.replies import items, raw
 from tests.cli.conftest import Shell
 
 
@@ -13,9 +14,8 @@ def set_fair_by(place: Path, fair_by: object) -> None:
 
 
 def queued(store: Client) -> list[dict[str, object]]:
-    raws = store.command("LRANGE", "ns:queue:rest", 0, -1)
-    assert isinstance(raws, list)
-    return [json.loads(raw) for raw in reversed(raws)]
+    jobs = items(store.command("LRANGE", "ns:queue:rest", 0, -1))
+    return [json.loads(raw(job)) for job in reversed(jobs)]
 
 
 def test_a_queue_without_lines_says_why(shell: Shell, place: Path) -> None:
