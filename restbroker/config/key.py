@@ -84,15 +84,15 @@ class Kinds(Mapping[str, Members]):
         return len(self._names)
 
 
-def key(name: str, meaning: str, default: object = None, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
+def key(name: str, meaning: str, default: object = None, *, in_repr: bool = True, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
     """Return the field of a class of keys for the key `name`.
 
     `more` are further attributes of `Key`, and `shown`: the default as JSON, to be left out if it is the default itself
-    or there is none to show.
+    or there is none to show. `in_repr` False: its value may hold a secret, so that no `repr` has it.
     """
     is_written = isinstance(default, str | int | float) and default != ""
     shown = more.pop("shown", default if is_written else None)
-    return attrs.field(default=default, metadata={"key": Key(name, meaning, shown, **more)})
+    return attrs.field(default=default, repr=in_repr, metadata={"key": Key(name, meaning, shown, **more)})
 
 
 def secret(  # as attrs.field

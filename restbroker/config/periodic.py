@@ -85,11 +85,13 @@ class PeriodicCommand:
     )
     zone: _Zone = key("TimeZone", "The time zone of `Cron`.", "UTC")
     command: Annotated[str, text()] = key("Command", "The command.", "", mandatory="always")
-    arguments: _Arguments = key("Arguments", "Its arguments, by name.", attrs.Factory(dict))
+    arguments: _Arguments = key("Arguments", "Its arguments, by name.", attrs.Factory(dict), in_repr=False)
     target: forms.Name | None = key("Target", "The target; by default that of Queue, or the one with the command.")
     queue: forms.Name | None = key("Queue", "A queue of that target; by default the first.")
     # Secret, since some write the token itself.
-    token: forms.Name | None = key("Token", "The name of the token; by default the first that allows it.", secret=True)
+    token: forms.Name | None = key(
+        "Token", "The name of the token; by default the first that allows it.", in_repr=False, secret=True
+    )
     missed: Literal["skip", "once"] = key(
         "Missed", 'What of times at which no process ran: "skip" them, or run "once" for the last of them.', "skip"
     )
