@@ -86,30 +86,19 @@ def _python(*words: str) -> Callable[[Bench], Sequence[str]]:
     return command
 
 
-def push(
-    bench: Bench,
-    count: int,
-    *,
-    reply: bool = False,
-) -> None:
-    """Pushes jobs as Sidekiq's client does; with `reply`, each asks for one."""
-    line = bench.around.redis.pipeline(transaction=False)
-    line.sadd("queues", "rest")
-    for number in range(count):
-        line.lpush("queue:rest", payload([COMMAND, ARGUMENTS, TOKEN, *([f"reply-{number}"] if reply else [])]))
-        if number % 1000 == 999:
-            line.execute()
-    line.execute()
+def _push(*args: object, reply: bool = False) -> Callable[[Bench, int], None]:
+    """Pushes jobs with these `args` as Sidekiq's client does; with `reply`, each asks for one."""
 
+    def push(bench: Bench, count: int) -> None:
+        line = bench.around.redis.pipeline(transaction=False)
+        line.sadd("queues", "rest")
+        for number in range(count):
+            line.lpush("queue:rest", payload([*args, *([f"reply-{number}"] if reply else [])]))
+            if number % 1000 == 999:
+                line.execute()
+        line.execute()
 
-def _push_for_original(bench: Bench, count: int) -> None:
-    line = bench.around.redis.pipeline(transaction=False)
-    for number in range(count):
-        # It takes arguments as text alone, and needs a fourth element.
-        line.lpush("queue:rest", payload([COMMAND, json.dumps(ARGUMENTS), TOKEN, ""]))
-        if number % 1000 == 999:
-            line.execute()
-    line.execute()
+    return push
 
 
 def _original(bench: Bench) -> Sequence[str]:
@@ -174,27 +163,28 @@ def _sidekiq(bench: Bench) -> Sequence[str]:
     return ["sidekiq", "-r", "./sidekiq_worker.rb", "-c", str(bench.concurrency), "-e", "production", "-q", "default"]
 
 
+_PLAIN: Final = _push(COMMAND, ARGUMENTS, TOKEN)
 ORIGINAL: Final = "ejabberd-restbroker (Go)"
 PEERS: tuple[Peer, ...] = (
-    Peer("restbroker", 40_000, push, restbroker, "lean client"),
+    Peer("restbroker", 40_000, _PLAIN, restbroker, "lean client"),
     Peer(
         "restbroker, a reply per job",
         40_000,
-        lambda bench, count: push(bench, count, reply=True),
+        _push(COMMAND, ARGUMENTS, TOKEN, reply=True),
         restbroker,
         "each pushes its result into a queue",
     ),
     Peer(
         "restbroker on httpx",
         4_000,
-        push,
+        _PLAIN,
         lambda bench: restbroker(bench, Engine="httpx"),
         "the same broker, Engine: httpx",
     ),
     Peer(
         "the pipeline on Trio + httpx",
         2_000,
-        push,
+        _PLAIN,
         # Of this environment: the one of the peers has neither.
         lambda _bench: [sys.executable, "httpx_pipeline.py"],
         "fetch in batches, workers, settle in batches; nothing else",
@@ -202,14 +192,14 @@ PEERS: tuple[Peer, ...] = (
     Peer(
         "the pipeline on Trio + the lean client",
         20_000,
-        push,
+        _PLAIN,
         lambda _bench: [sys.executable, "lean_pipeline.py"],
         "the same with restbroker's own client",
     ),
     Peer(
         "the pipeline on asyncio + aiohttp",
         10_000,
-        push,
+        _PLAIN,
         lambda bench: [bench.peers_python, "aiohttp_pipeline.py"],
         "the same",
     ),
@@ -220,7 +210,14 @@ PEERS: tuple[Peer, ...] = (
         lambda _bench: ["node", "bullmq_worker.mjs"],
         "Node",
     ),
-    Peer(ORIGINAL, 20_000, _push_for_original, _original, "what restbroker replaces; it loses what fails"),
+    Peer(
+        ORIGINAL,
+        20_000,
+        # It takes arguments as text alone, and needs a fourth element.
+        _push(COMMAND, json.dumps(ARGUMENTS), TOKEN, ""),
+        _original,
+        "what restbroker replaces; it loses what fails",
+    ),
     Peer(
         "Sidekiq + Net::HTTP persistent",
         5_000,

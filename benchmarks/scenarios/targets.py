@@ -1,4 +1,4 @@
-"""What it costs to serve many targets in one process: the same jobs, spread over more queues and more lanes."""
+"""What it costs to serve many targets in one process: the same jobs, spread over more queues and worker pools."""
 
 from typing import Any, Final
 
