@@ -41,7 +41,8 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=511;
     location /api/ {{ return 200 '0'; }}
-    location /slow/ {{ echo_read_request_body; echo_sleep {slow_s}; echo -n 0; }}
+    location /slow/ {{ echo_read_request_body; echo_sleep {slow_s}; echo_exec /api/; }}
+    location /chunked/ {{ echo_read_request_body; echo -n 0; }}
     location /flaky/ {{
       error_page 418 =500 @failed;
       if ($fails) {{ return 418; }}

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trio
 
+from restbroker.broker.exchange import Exchange
+from restbroker.broker.fast_path import FastPath
 from restbroker.config.secret import Secret
 from restbroker.job.command import Call
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
@@ -21,6 +24,7 @@ from tests.support.wait import until_async
 
 _BUSY: Final = Mood(written(503, "busy", "Retry-After: 1"))
 _HELD: Final = Mood(fine(), then="held")
+_CHUNKED: Final = Mood(b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n")
 _CONCURRENCY: Final = 20
 MANY: Final = 3000
 
@@ -215,3 +219,28 @@ async def test_a_job_whose_expiry_comes_after_it_was_sent_is_settled_by_its_answ
     (event,) = serving.finished()[-1:]
     assert (event.outcome, event.status) == ("expired", 500)
     assert event.duration_s >= held_s > 0, "it counts from the sending on the fast path"
+
+
+async def test_a_server_whose_answers_are_never_plain_is_left_to_the_general_path_until_they_are(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[str] = []
+    hand_over = FastPath.continue_in_task
+
+    def count(path: FastPath, exchange: Exchange, error: Exception | None) -> None:
+        handed.append(exchange.job.ticket)
+        hand_over(path, exchange, error)
+
+    monkeypatch.setattr(FastPath, "continue_in_task", count)
+    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
+        await serving.until_ended(10 * _CONCURRENCY)
+        serving.push(jobs(MANY, dict.fromkeys(range(10_000, 10_000 + MANY), _CHUNKED), first=10_000))
+        await serving.until_ended(10 * _CONCURRENCY + MANY)
+        assert 0 < len(handed) < MANY // 2
+        before = serving.fast_jobs()
+        await trio.sleep(1.1)  # real time: it looks again after a second
+        serving.push(jobs(MANY, first=20_000))
+        await serving.until_ended(10 * _CONCURRENCY + 2 * MANY)
+        serving.control.stop.set()
+    assert serving.fast_jobs() - before > MANY // 2
+    assert serving.server.requests.total() == 10 * _CONCURRENCY + 2 * MANY
