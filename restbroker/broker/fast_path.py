@@ -118,7 +118,7 @@ class FastPath:
 
     def take(self, job: JobInProgress) -> bool:
         """Send the job if it is a plain one, or hold it until the breaker admits it; return False to leave it."""
-        if not self.send_checks.lease.is_fresh or (self._odd_in_row >= _MOST_ODD and self._rests()):
+        if not self.send_checks.lease.is_fresh or (self._odd_in_row >= _MOST_ODD and self._is_resting()):
             return False
         try:
             exchange = self._prepare(job)
@@ -142,7 +142,7 @@ class FastPath:
         self._send(exchange, connection, now_s)
         return True
 
-    def _rests(self) -> bool:
+    def _is_resting(self) -> bool:
         """Tell whether to leave jobs to the general path for now; once it is over, see what answers are like."""
         if self._clock.current_time() < self._rests_until_s:
             return True
