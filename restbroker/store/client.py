@@ -5,9 +5,8 @@ The one repetition is after NOSCRIPT, where Redis ran nothing. A connection that
 error, and the call is not repeated over another one.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 import attrs
 
@@ -97,7 +96,13 @@ class Client:
 
     def steps_to_run(self, calls: Sequence[ScriptCall]) -> Steps[list[Reply | StoreRefused]]:
         """Return the steps that do what `run_each` does; they can be cancelled while they connect."""
-        return self._each((yield from self._run(calls)))
+        answers: list[Reply | StoreRefused] = []
+        for reply in (yield from self._run(calls)):
+            try:
+                answers += self._check([reply])
+            except StoreRefused as error:
+                answers.append(error)
+        return answers
 
     def steps_to_connect(self) -> Steps[None]:
         """Return the steps that do what `connect` does; they can be cancelled."""
@@ -117,7 +122,7 @@ class Client:
     @property
     def descriptor(self) -> int:
         """The file descriptor to watch for an answer; -1 while not connected."""
-        return -1 if self._link is None else self._link.descriptor
+        return -1 if self._link is None else self._link.socket.fileno()
 
     def ask(self, *arguments: Argument) -> None:
         """Send one command without waiting for its reply, which `answer` returns; it must be connected.
@@ -129,8 +134,10 @@ class Client:
         if link is None:
             raise ConnectionEnded(f"There is no connection to Redis at {self.address}.", "Try again.")
         self._question = arguments
-        with self._close_on_error():
+        try:
             link.ask(arguments)
+        except BaseException as error:  # noqa: BLE001 - raised again
+            self._fail(error)
 
     def answer(self) -> list[Reply]:
         """Return the reply to the command that `ask` sent, as a list of one; an empty list until it has come.
@@ -139,8 +146,10 @@ class Client:
         """
         if self._link is None:
             return []
-        with self._close_on_error():
+        try:
             replies = self._link.receive()
+        except BaseException as error:  # noqa: BLE001 - raised again
+            self._fail(error)
         return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
     def abandon(self) -> RestbrokerError:
@@ -158,7 +167,11 @@ class Client:
         replies = yield from self._exchange([_evalsha(call) for call in calls])
         for _ in range(_LOADS):
             # Only these again: the answers of the others would say that there is nothing left to do.
-            unknown = [place for place, reply in enumerate(replies) if _is_unknown(reply)]
+            unknown = [
+                place
+                for place, reply in enumerate(replies)
+                if isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT"
+            ]
             if not unknown:
                 break
             sources = {script(calls[place][0]).source for place in unknown}
@@ -177,12 +190,8 @@ class Client:
             if link is None:
                 link = yield from self._connect()
             return (yield from link.exchange(commands))
-        except BaseException as error:
-            # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
-            self.close()
-            if isinstance(error, OSError | ErrorReply):
-                raise self._translate(error) from error
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again
+            self._fail(error)
 
     def _connect(self) -> Steps[Link]:
         if self._sentinels is None:
@@ -214,27 +223,13 @@ class Client:
             raise ConnectionEnded(f"The connection to Redis at {self.address} ended while it was idle.", "Try again.")
         return link
 
-    @contextmanager
-    def _close_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self.close()
-            if isinstance(error, OSError | ErrorReply):
-                raise self._translate(error) from error
-            raise
-
-    def _translate(self, error: OSError | ErrorReply) -> RestbrokerError:
-        return translate(error, self.address, password=self._endpoint.password)
-
-    def _each(self, replies: Replies) -> list[Reply | StoreRefused]:
-        answers: list[Reply | StoreRefused] = []
-        for reply in replies:
-            try:
-                answers += self._check([reply])
-            except StoreRefused as error:
-                answers.append(error)
-        return answers
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Close the connection and raise the error that ended a call, as callers know it."""
+        # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
+        self.close()
+        if isinstance(error, OSError | ErrorReply):
+            raise translate(error, self.address, password=self._endpoint.password) from error
+        raise error
 
     def _check(self, replies: Replies, commands: Commands = (), *, may_ask: bool = True) -> list[Reply]:
         for place, reply in enumerate(replies):
@@ -266,10 +261,6 @@ def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sen
         sentinels = open_sentinels(settings)
     address = endpoint.address if sentinels is None else f"the master {sentinels.name}"
     return Client(Keys(settings.namespace), address, endpoint, sentinels)
-
-
-def _is_unknown(reply: Reply | ErrorReply) -> bool:
-    return isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT"
 
 
 def _evalsha(call: ScriptCall) -> Sequence[Argument]:

@@ -108,7 +108,12 @@ class Connection:
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts on Trio's own loop, when it is their turn; return and raise what `Client.run_each` does."""
-        await self._acquire()
+        # No other task runs first if it is free: an idle broker's job would wait for that.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
         try:
             if self._took is None or not self._client.is_open:
                 return await on_trio(self._client.steps_to_run(calls))
@@ -118,14 +123,6 @@ class Connection:
             return answers
         finally:
             self._lock.release()
-
-    async def _acquire(self) -> None:
-        """Wait for the lock; let no other task run first if it is free: an idle broker's job would wait for that."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._lock.acquire()
 
     async def aclose(self) -> None:
         """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""
@@ -160,12 +157,19 @@ class Waiter:
                 with trio.move_on_at(until_s):
                     await self._connect()
                 continue
-            self._ask(client, queue)
+            if not client.is_waiting:
+                # BLMOVE of a queue onto itself wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
+                key = client.keys.queue(queue)
+                client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
+                self._overdue_at_s = now_s + BLOCK_S + LATE_S
             # Looks twice a second whether an answer can still come.
             with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)) as scope:
                 await trio.lowlevel.wait_readable(client.descriptor)
-            if self._has_job(client):
+            moved = client.answer()
+            if any(one is not None for one in moved):
                 return True
+            if not moved and trio.current_time() > self._overdue_at_s:
+                raise client.abandon()
             if client.is_waiting and not scope.cancelled_caught:
                 # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
                 self.close()
@@ -184,20 +188,6 @@ class Waiter:
         client = self._open()
         await on_trio(client.steps_to_connect())
         self._client = client
-
-    def _ask(self, client: Client, queue: str) -> None:
-        if not client.is_waiting:
-            # BLMOVE of a queue onto itself: it wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
-            key = client.keys.queue(queue)
-            client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
-            self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
-
-    def _has_job(self, client: Client) -> bool:
-        """Tell whether an answer came that says that a job is there. Raise `StoreUnavailable` if it is overdue."""
-        answers = client.answer()
-        if not answers and trio.current_time() > self._overdue_at_s:
-            raise client.abandon()
-        return any(moved is not None for moved in answers)
 
 
 class MasterWatch:

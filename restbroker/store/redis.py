@@ -106,30 +106,32 @@ class Answers:
         self.expected = 0
         """How many are to come, including those that came."""
 
-    def feed(self, data: bytearray, count: int) -> None:
-        """Parse the first `count` bytes of `data`, read from the server. Raise `ErrorReply` if they are no RESP."""
+    def feed(self, data: bytearray, count: int) -> Replies | None:
+        """Parse the first `count` bytes of `data`, read from the server.
+
+        Return all expected answers, in their order, with the last of them; None until that has come. Raise `ErrorReply`
+        if the bytes are no RESP.
+        """
         self._reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
         while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
             self._replies.append(reply)
-
-    @property
-    def has_surplus(self) -> bool:
-        """Whether bytes are left behind the expected answers, once `take` has returned these."""
-        return self._reader.has_data()
-
-    def take(self) -> Replies | None:
-        """Return all expected answers, in their order; None until the last one has come."""
         if len(self._replies) < self.expected:
             return None
         replies, self._replies, self.expected = self._replies, [], 0
         return replies
+
+    @property
+    def has_surplus(self) -> bool:
+        """Whether bytes are left behind the expected answers, once `feed` has returned these."""
+        return self._reader.has_data()
 
 
 class Link:
     """An open connection to Redis. It raises `OSError`, also `TimeoutError`, and must be closed after any error."""
 
     def __init__(self, connected: socket.socket, address: str, timeout_s: float, unready: "Unready") -> None:
-        self._socket = connected
+        self.socket = connected
+        """What to watch for an answer."""
         # Also where a client is dropped as it is.
         self._closing = weakref.finalize(self, _close, connected)
         self._closing.atexit = False
@@ -139,11 +141,6 @@ class Link:
         self._buffer = bytearray(_PIECE_BYTES)
         self.timeout_s = timeout_s
         """Seconds that an answer, or more of it, may take."""
-
-    @property
-    def descriptor(self) -> int:
-        """The file descriptor to watch for an answer."""
-        return self._socket.fileno()
 
     @property
     def is_waiting(self) -> bool:
@@ -161,9 +158,9 @@ class Link:
         if sent < len(message):
             rest = memoryview(message)
             while rest := rest[sent:]:
-                yield Wait(self._socket, self.timeout_s, for_writing=True, is_cancellable=is_cancellable)
+                yield Wait(self.socket, self.timeout_s, for_writing=True, is_cancellable=is_cancellable)
                 sent = self._send(rest)
-        wait = Wait(self._socket, self.timeout_s, is_cancellable=is_cancellable)
+        wait = Wait(self.socket, self.timeout_s, is_cancellable=is_cancellable)
         yield wait
         while (replies := self.receive()) is None:
             yield wait
@@ -186,7 +183,7 @@ class Link:
         """
         for _ in range(_PIECES):
             try:
-                count = self._socket.recv_into(self._buffer)
+                count = self.socket.recv_into(self._buffer)
             except self._unready:
                 return None
             except TimeoutError:
@@ -195,8 +192,7 @@ class Link:
                 raise ConnectionError(f"Error while reading from {self._address} : {error.args}") from error
             if not count:
                 raise ConnectionError("Connection closed by server.")
-            self._answers.feed(self._buffer, count)
-            if (replies := self._answers.take()) is not None:
+            if (replies := self._answers.feed(self._buffer, count)) is not None:
                 return replies
         return None
 
@@ -205,7 +201,7 @@ class Link:
         if self._answers.has_surplus:
             return True
         try:
-            self._socket.recv_into(self._buffer, 1)
+            self.socket.recv_into(self._buffer, 1)
         except self._unready:
             return False
         except OSError:
@@ -218,7 +214,7 @@ class Link:
 
     def _send(self, message: bytes | memoryview) -> int:
         try:
-            return self._socket.send(message)
+            return self.socket.send(message)
         except self._unready:
             return 0
         except TimeoutError:

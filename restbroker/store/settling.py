@@ -67,12 +67,29 @@ class FinishSteps:
     now_s: float
     calls: list[ScriptCall] = attrs.field(init=False)
     _codes: list[Code] = attrs.field(init=False)
-    _order: list[int] = attrs.field(init=False)
+    _batches: list[tuple[int, list[int]]] = attrs.field(init=False)
+    """The batches of the order: where each begins, and the places of its jobs."""
 
     def __attrs_post_init__(self) -> None:
-        """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls."""
+        """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls.
+
+        Plain jobs come first: done, with nothing else to write, as most are, so that to settle one means only to remove
+        it. A job that is refused without asking Redis gets its code here.
+        """
         self._codes = [_GONE] * len(self.request.items)
-        plain = self._sort()
+        order, others, back = list[int](), list[int](), list[tuple[int, int]]()
+        for place, (ticket, settlement) in enumerate(self.request.items):
+            if isinstance(settlement, Ack) and not (settlement.replies or settlement.claims or settlement.fingerprint):
+                order.append(place)
+            elif isinstance(settlement, Requeue):
+                back.append((-ticket_number(ticket), place))
+            elif (why := _refusal(settlement)) is not None:
+                self._codes[place] = Refused(why)
+            else:
+                others.append(place)
+        plain = len(order)
+        order += [*others, *(place for _, place in sorted(back))]
+        self._batches = [(start, order[start : start + MAX_BATCH]) for start in range(0, len(order), MAX_BATCH)]
         self.calls = [
             _call(self.keys, self.request, places=places, plain=plain - start, now_s=self.now_s)
             for start, places in self._batches
@@ -86,34 +103,6 @@ class FinishSteps:
             for place, answer in zip(places, items(reply, len(places)), strict=False):
                 self._codes[place] = APPLIED if answer == 1 else as_code(answer)
         return self._codes
-
-    @property
-    def _batches(self) -> list[tuple[int, list[int]]]:
-        """The batches of the order: where each begins, and the places of its jobs."""
-        return [(start, self._order[start : start + MAX_BATCH]) for start in range(0, len(self._order), MAX_BATCH)]
-
-    def _sort(self) -> int:
-        """Find the order, and return how many plain jobs come first: done, with nothing else to write, as most are.
-
-        A job that is refused without asking Redis gets its code here.
-        """
-        plain, others, back = [], [], []
-        for place, (ticket, settlement) in enumerate(self.request.items):
-            if isinstance(settlement, Ack) and is_plain(settlement):
-                plain.append(place)
-            elif isinstance(settlement, Requeue):
-                back.append((-ticket_number(ticket), place))
-            elif (why := _refusal(settlement)) is not None:
-                self._codes[place] = Refused(why)
-            else:
-                others.append(place)
-        self._order = [*plain, *others, *(place for _, place in sorted(back))]
-        return len(plain)
-
-
-def is_plain(done: Ack) -> bool:
-    """Tell whether to settle this done job means only to remove it: it has no replies, claims or fingerprint."""
-    return not (done.replies or done.claims) and done.fingerprint is None
 
 
 def _refusal(settlement: Settlement) -> str | None:

@@ -40,10 +40,8 @@ def read(*pieces: bytes) -> list[Any]:
     answers = Answers()
     answers.expected = 8
     for piece in pieces[:-1]:
-        answers.feed(bytearray(piece), len(piece))
-        assert answers.take() is None
-    answers.feed(bytearray(pieces[-1]), len(pieces[-1]))
-    replies = answers.take()
+        assert answers.feed(bytearray(piece), len(piece)) is None
+    replies = answers.feed(bytearray(pieces[-1]), len(pieces[-1]))
     assert replies is not None
     return [str(one) if isinstance(one, ErrorReply) else one for one in replies]
 
