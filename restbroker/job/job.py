@@ -149,7 +149,17 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
         return NotAJob(raw, spare, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
     if not isinstance(fields, dict):
         return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
-    return _job(raw, fields, queue, spare, recovered)
+    jid = fields.get("jid")
+    if not isinstance(jid, str) or not jid:
+        jid = spare
+    if _OF_FEW.isdisjoint(fields):
+        return Job(raw, fields, jid, queue, 1, recovered, None)
+    reply_to = fields.get("reply_to")
+    uncertain = fields.get(UNCERTAIN_FIELD)
+    maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
+    count = retry.read_count(fields)
+    attempt = 1 if count is None else count + 2
+    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to if isinstance(reply_to, str) else None)
 
 
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
@@ -163,17 +173,3 @@ def oversized_job(size_bytes: int, queue: str, spare: str) -> NotAJob:
 
 def _was_stored(raw: bytes) -> bool:
     return len(raw) <= _STORED_LIMIT_BYTES and (_WRAPPED in raw or _STORED_SIGN in raw)
-
-
-def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered: int) -> Job:
-    jid = fields.get("jid")
-    if not isinstance(jid, str) or not jid:
-        jid = spare
-    if _OF_FEW.isdisjoint(fields):
-        return Job(raw, fields, jid, queue, 1, recovered, None)
-    reply_to = fields.get("reply_to")
-    uncertain = fields.get(UNCERTAIN_FIELD)
-    maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
-    count = retry.read_count(fields)
-    attempt = 1 if count is None else count + 2
-    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to if isinstance(reply_to, str) else None)

@@ -12,8 +12,7 @@ HOT = {
     "broker/poller.py _new_jobs": "makes the job in progress of each job that was fetched",
     "broker/processor.py _call": "makes the call of each try",
     "broker/processor.py _deliver": "settles each job",
-    "job/job.py read": "reads each payload",
-    "job/job.py _job": "makes the job of each payload",
+    "job/job.py read": "makes the job of each payload",
     "job/redact.py _names_of": "finds the secrets of each payload",
     "transport/lean.py": "carries each request: the exchange and its response",
 }
