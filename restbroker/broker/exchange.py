@@ -16,8 +16,8 @@ from restbroker.job.command import Command
 from restbroker.job.job import Job
 from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import Plan
+from restbroker.transport.answer import KnownHeads, Rest
 from restbroker.transport.idle import Connection, PartialExchange
-from restbroker.transport.known_heads import KnownHeads, Rest
 from restbroker.transport.wire import PlainWire
 
 _SHORT_BYTES: Final = 64

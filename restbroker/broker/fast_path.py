@@ -38,9 +38,9 @@ from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job, read
 from restbroker.job.outcome import Delivered, Reason
 from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.servers.contract import Planner
+from restbroker.transport.answer import KnownHeads
 from restbroker.transport.head import whole
 from restbroker.transport.idle import Connection, PartialExchange
-from restbroker.transport.known_heads import KnownHeads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire
 
@@ -255,7 +255,7 @@ class FastPath:
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""
         if not self._delivered:
-            self.client.call_afterwards(self._settle)
+            self.client.arrivals.call_afterwards(self._settle)
         self._delivered.append((exchange, outcome))
 
     def _settle(self, not_quiet: Collection[object]) -> None:

@@ -1,8 +1,11 @@
-"""Reads answers off one connection, however they are cut into pieces. Used by the clients' connections.
+"""Reads answers off one connection, however they are cut into pieces.
+
+The clients' connections use `AnswerReader`. The broker's fast path uses `KnownHeads`, for answers that came in one
+piece, or nearly, and parses no head of these again.
 
 Always holds: an answer is whole, cut at its limit, or `MalformedAnswer` is raised; interim answers (1xx) are skipped;
 bytes that follow an answer unrequested make its connection unfit for another request; an endless answer ends at its
-limits.
+limits; memory is bounded.
 
 Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even with equal values, or beside
 `Transfer-Encoding`, or as a list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are all
@@ -14,8 +17,10 @@ callbacks only; there is no way to tell it that the stream ended, nor that the r
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from enum import Enum
+from typing import Final, Literal, TypeAlias
 
+import attrs
 import httptools
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
@@ -27,6 +32,11 @@ of the body: trailers and the lines of chunks.
 _FIRST_STATUS: Final = 100
 _FIRST_FINAL_STATUS: Final = 200
 _TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
+_LONGEST_BYTES: Final = 64 * 1024
+"""The longest body of a plain answer, and the longest head."""
+_HEADS: Final = 64
+"""How many heads are kept."""
+_END: Final = b"\r\n\r\n"
 
 
 class MalformedAnswer(Exception):
@@ -122,6 +132,11 @@ class AnswerReader:
         return self.whole or (self._in_body and not lengths)
 
     @property
+    def length(self) -> int:
+        """The length of the body that the last head names; 0 if it names none."""
+        return next((int(value) for name, value in self._headers if name.lower() == b"content-length"), 0)
+
+    @property
     def headers(self) -> Headers:
         """The headers of the last answer."""
         return Headers(self._headers)
@@ -189,3 +204,61 @@ class AnswerReader:
 
 def _is_encoded(name: bytes, value: bytes) -> bool:
     return name.lower() == b"transfer-encoding" and value.strip(b" ").lower() != b"chunked"
+
+
+class Rest(Enum):
+    """Why the bytes so far are no plain answer: some are still `MISSING`, or it is not a plain one (`ODD`)."""
+
+    MISSING = 0
+    ODD = 1
+
+
+PlainAnswer: TypeAlias = tuple[int, bytes]
+"""The status and the body of a whole answer whose connection may be used again."""
+
+
+@attrs.define(eq=False)
+class KnownHeads:
+    """The heads of one server: {head: status and length of the body, None for one that is not plain}.
+
+    Most answers of a server have the same few heads: only the second of `Date` differs. `AnswerReader` has parsed each
+    head, once, with a body of the length that it names; an answer that it refuses, that has no length or more than
+    `_LONGEST_BYTES`, or that ends the connection is no plain answer.
+    """
+
+    _known: dict[bytes, tuple[int, int] | None] = attrs.field(factory=dict)
+
+    def read(self, data: bytes) -> PlainAnswer | Literal[Rest.MISSING, Rest.ODD]:
+        """Return the answer in `data`, or why there is none; `data` is all that came since the request was sent."""
+        at = data.find(_END) + len(_END)
+        if at < len(_END):
+            return Rest.MISSING if len(data) < _LONGEST_BYTES else Rest.ODD
+        head = data[:at]
+        try:
+            found = self._known[head]
+        except KeyError:
+            if len(self._known) >= _HEADS:
+                self._known.clear()
+            found = self._known[head] = _plain_head(head)
+        if found is None:
+            return Rest.ODD
+        status, length = found
+        missing = at + length - len(data)
+        if missing:
+            return Rest.MISSING if missing > 0 else Rest.ODD
+        return status, data[at:]
+
+
+def _plain_head(head: bytes) -> tuple[int, int] | None:
+    """Return status and length of the body of answers with this head; None if they are not plain."""
+    reader = AnswerReader()
+    reader.begin(_LONGEST_BYTES, is_head=False)
+    try:
+        length = 0
+        if not reader.feed(head):
+            length = reader.length
+            if not 0 < length <= _LONGEST_BYTES or not reader.feed(bytes(length)):
+                return None
+    except (MalformedAnswer, ValueError):
+        return None
+    return (reader.status, length) if reader.keep and not reader.body_cut else None

@@ -16,8 +16,8 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.addresses import is_public
 from restbroker.transport.errors import NotSent, reason_of
-from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
+from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import PlainWire, Wire
 
 NEXT_S: Final = 0.5

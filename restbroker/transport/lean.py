@@ -23,9 +23,8 @@ from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Connection, Idle, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.readiness import Afterwards, Readiness
 from restbroker.transport.tls import refuses_certificate
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.upkeep import Readiness, Upkeep
 from restbroker.transport.wire import Wire
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, MalformedAnswer)
@@ -57,7 +56,7 @@ class LeanClient:
         self._is_alone = shared is None
         self._upkeep = shared or Upkeep()
         self._deadlines = self._upkeep.deadlines
-        self._arrivals = Readiness()
+        self.arrivals = Readiness()
         """What new connections are watched by; one that no task runs lets each listen for itself."""
         self._now_s: Callable[[], float] = trio.current_time
         self._is_plain = target.url.scheme == "http"
@@ -69,7 +68,7 @@ class LeanClient:
         # What `trio.current_time` reads, at a third of its price: each request asks twice.
         self._now_s = trio.lowlevel.current_clock().current_time
         if self._lends or connections_for(self._target) > _FEW:
-            self._arrivals = self._upkeep.readiness
+            self.arrivals = self._upkeep.readiness
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._idle.run)
             if self._is_alone:
@@ -118,7 +117,7 @@ class LeanClient:
         The borrower sends one request over its plain wire, after `watch`; then `take_back` or `resume` must follow.
         `now_s` is Trio's time.
         """
-        if not (self._is_plain and self._arrivals.is_kept and self._deadlines.is_kept):
+        if not (self._is_plain and self.arrivals.is_kept and self._deadlines.is_kept):
             return None
         try:
             self._places.acquire_nowait()
@@ -137,10 +136,6 @@ class LeanClient:
         if self._closed or self._ramp.waiting_count:
             return []
         return [one for one in connections if one.ramp_owner is None and now_s <= one.old_at_s]
-
-    def call_afterwards(self, call: Afterwards) -> None:
-        """Call `call` once all answers that came together are read, with the wires on which more came meanwhile."""
-        self._arrivals.call_afterwards(call)
 
     def watch(self, connection: Connection, due_s: float) -> None:
         """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""
@@ -251,7 +246,7 @@ class LeanClient:
 
     async def _open(self, owner: object) -> Connection:
         try:
-            wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self._arrivals)
+            wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self.arrivals)
         except BaseException:
             self._ramp.end(owner)
             raise

@@ -1,16 +1,179 @@
 """The tasks that HTTP clients share: one that listens for all their connections, one that keeps all their deadlines.
 
-A generation runs it for the clients of all its targets; a client that is on its own runs its own. Always holds: without
-it, each connection listens for itself and each request keeps its deadline, so that nothing but CPU is lost.
+A generation runs them for the clients of all its targets; a client that is on its own runs its own. Always holds:
+without them, each connection listens for itself and each request keeps its deadline, so that nothing but CPU is lost.
+
+`Readiness` calls connections when they are readable, in batches. Always holds: a watched wire with a task that waits is
+called each time; a wire without one is called once, and then not watched any more, so that nothing wakes up for unread
+bytes; and when the task ends, each wire with a task that waits is called, to listen for itself. A wait of Trio's own
+for each answer registers its connection again every time: 6 µs more of 49 at 20 connections (measured); at fewer than
+eight it is the other way round.
+
+`Deadlines` cuts off requests that take too long. Always holds: a watched request that is late is cut off within
+`TICK_S` seconds; while none is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one
+deadline 0.05.
 
 With a hundred targets, tasks of their own would each wake up for few answers: that takes 5 % more of CPU (measured).
 """
 
+import select
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol, TypeAlias
+
 import attrs
 import trio
 
-from restbroker.transport.deadlines import Deadlines
-from restbroker.transport.readiness import Readiness
+_ROUNDS: Final = 4
+"""How often it looks again before other tasks have their turn."""
+_BATCH: Final = 128
+"""How many descriptors are called in one look: about 5 ms of the loop's time."""
+TICK_S: Final = 0.1
+
+
+class ReadinessListener(Protocol):
+    """Something that `Readiness` calls; neither method may wait or raise."""
+
+    def on_readable(self) -> bool:
+        """Read the bytes, or the end, that are there now; return False, and read nothing, if no task waits for them."""
+        ...
+
+    def note_unwatched(self) -> None:
+        """Note that `Readiness` does not watch the descriptor any more."""
+        ...
+
+
+Afterwards: TypeAlias = Callable[[Collection[ReadinessListener]], None]
+"""What `Readiness` calls after a batch, with those on which something came since; it may not wait or raise."""
+
+
+@attrs.define(eq=False)
+class Readiness:
+    """The listener for all connections of one or more clients. `is_kept`: `run` runs, so that `watch` may be used."""
+
+    is_kept: bool = False
+    _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
+    _descriptors: select.epoll | None = None
+    _afterwards: list[Afterwards] = attrs.field(factory=list)
+
+    def watch(self, descriptor: int, who: ReadinessListener) -> None:
+        """Call `who.on_readable` when the descriptor is readable, until `forget` or a call of `who.note_unwatched`.
+
+        `forget` must come before the descriptor is closed.
+        """
+        assert self._descriptors is not None  # noqa: S101 - there while `is_kept`
+        self._descriptors.register(descriptor, select.EPOLLIN)
+        self._watched[descriptor] = who
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching the descriptor; do nothing if it is not watched."""
+        if self._watched.pop(descriptor, None) is not None and self._descriptors is not None:
+            self._descriptors.unregister(descriptor)
+
+    def call_afterwards(self, call: Afterwards) -> None:
+        """Call `call` once, when all that came at one time was taken; to be used by who is just being called.
+
+        One look finds for all connections what takes a look at each otherwise: that nothing came since.
+        """
+        self._afterwards.append(call)
+
+    async def run(self) -> None:
+        """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
+        try:
+            descriptors = select.epoll()
+        except (AttributeError, OSError):
+            # Not on Linux, or too many files are open: each listens for itself.
+            await trio.sleep_forever()
+        with descriptors, self._watching(descriptors):
+            while True:
+                await trio.lowlevel.wait_readable(descriptors.fileno())
+                came = descriptors.poll(0, _BATCH)
+                for _ in range(_ROUNDS):
+                    # What came while others were called is taken at once: a turn of Trio's loop costs as much as a job.
+                    if not came:
+                        break
+                    self._call(came)
+                    came = []
+                    if self._afterwards:
+                        # All of them: one that is left out would be taken for quiet.
+                        came = descriptors.poll(0, max(1, len(self._watched)))
+                        more = {self._watched[descriptor] for descriptor, _ in came}
+                        calls, self._afterwards = self._afterwards, []
+                        for call in calls:
+                            call(more)
+                    came = came[:_BATCH] or descriptors.poll(0, _BATCH)
+
+    def _call(self, came: Sequence[tuple[int, int]]) -> None:
+        for descriptor, _ in came:
+            # What came on another one may have had this one closed.
+            who = self._watched.get(descriptor)
+            if who is not None and not who.on_readable():
+                self.forget(descriptor)
+                who.note_unwatched()
+
+    @contextmanager
+    def _watching(self, descriptors: select.epoll) -> Iterator[None]:
+        self._descriptors, self.is_kept = descriptors, True
+        try:
+            yield
+        finally:
+            self._descriptors, self.is_kept = None, False
+            watched, self._watched = self._watched, {}
+            for who in watched.values():
+                who.note_unwatched()
+
+
+class Expirable(Protocol):
+    """Something that can be cut off at a deadline."""
+
+    def expire(self) -> None:
+        """End the request or connection, since its deadline passed; must not wait or raise."""
+        ...
+
+
+@attrs.define(eq=False)
+class Deadlines:
+    """The deadlines of one or more clients; `is_kept`: `run` runs, so that they are kept by it."""
+
+    is_kept: bool = False
+    _due: dict[Expirable, float] = attrs.field(factory=dict)
+    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def watch(self, who: Expirable, due_s: float) -> None:
+        """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless `forget` comes first."""
+        if not self._due:
+            self._lot.unpark_all()
+        self._due[who] = due_s
+
+    def forget(self, who: Expirable) -> None:
+        """Stop watching `who`, which was in time or is gone; do nothing if it is not watched."""
+        self._due.pop(who, None)
+        if not self.is_kept and not self._due:
+            self._lot.unpark_all()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Cut off the watched objects that are late, until cancelled and none is watched any more."""
+        self.is_kept = True
+        task_status.started()
+        try:
+            while True:
+                if not self._due:
+                    await self._lot.park()
+                await trio.sleep(TICK_S)
+                self._expire_due()
+        finally:
+            self.is_kept = False
+            with trio.CancelScope(shield=True):
+                while self._due:
+                    with trio.move_on_after(TICK_S):
+                        await self._lot.park()
+                    self._expire_due()
+
+    def _expire_due(self) -> None:
+        now_s = trio.current_time()
+        for who in [who for who, due_s in self._due.items() if due_s <= now_s]:
+            del self._due[who]
+            who.expire()
 
 
 @attrs.define(eq=False)

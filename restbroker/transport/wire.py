@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import trio
 
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.upkeep import Readiness
 
 _READ_BYTES: Final = 65536
 

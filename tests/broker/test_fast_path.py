@@ -20,8 +20,8 @@ from restbroker.job.outcome import Delivered
 from restbroker.servers.api.login import Headers
 from restbroker.servers.contract import Plan
 from restbroker.servers.ejabberd.connector import EjabberdConnector
+from restbroker.transport.answer import KnownHeads, Rest
 from restbroker.transport.idle import PartialExchange
-from restbroker.transport.known_heads import KnownHeads, Rest
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.paths import Paths, jobs_of

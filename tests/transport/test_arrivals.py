@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support.rows import rows
 

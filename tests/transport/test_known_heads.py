@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.transport.known_heads import KnownHeads, Rest
+from restbroker.transport.answer import KnownHeads, Rest
 from tests.transport.answers import SHAPES, Shape
 
 

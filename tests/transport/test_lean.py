@@ -14,12 +14,11 @@ from trio.testing import MockClock
 
 from restbroker.config.target import Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
@@ -32,7 +31,7 @@ async def kept(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
     async with pair(engine="lean", **changes) as (transport, server), trio.open_nursery() as nursery:
         assert isinstance(transport, LeanClient)
         await nursery.start(transport.run)
-        nursery.start_soon(transport._arrivals.run)
+        nursery.start_soon(transport.arrivals.run)
         yield transport, server
         nursery.cancel_scope.cancel()
 

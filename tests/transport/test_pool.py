@@ -15,7 +15,7 @@ from restbroker.config.target import Target
 from restbroker.transport.idle import LOOK_S
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.upkeep import Readiness
 from tests.support.rows import rows
 from tests.transport.test_client import post, target
 

@@ -16,7 +16,7 @@ from restbroker.transport.connect_limit import GAP_S, MOST_PATIENCE_S, PATIENCE_
 from restbroker.transport.connect_ramp import ConnectRamp, RampClosed
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
 from tests.support.rows import rows
