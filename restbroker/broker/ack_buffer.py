@@ -80,7 +80,13 @@ class AckBuffer:
         while True:
             while not self._jobs and not self._closed:
                 await self._acker.park()
-            await self._gather()
+            if self._more and not self._closed and len(self._jobs) < GROUP_ENOUGH:
+                self._gathers = True
+                try:
+                    with trio.move_on_after(GATHER_S):
+                        await self._acker.park()
+                finally:
+                    self._gathers = False
             # A fetch may have taken them along meanwhile.
             if self._jobs or self._closed:
                 return bool(self._jobs)
@@ -89,13 +95,3 @@ class AckBuffer:
         """Note that no more jobs will be added; to be called when the last worker has ended."""
         self._closed = True
         self._acker.unpark_all()
-
-    async def _gather(self) -> None:
-        if not self._more or self._closed or len(self._jobs) >= GROUP_ENOUGH:
-            return
-        self._gathers = True
-        try:
-            with trio.move_on_after(GATHER_S):
-                await self._acker.park()
-        finally:
-            self._gathers = False

@@ -95,7 +95,8 @@ class Acker:
                 return refused + left
             self.ready.confirm(request.hwm, last)
             rest = self._note(group, codes, refused) + rest
-            await self._end_crash_counts(group, codes)
+            if self.crashes.counts:
+                await self._end_crash_counts(group, codes)
         return refused
 
     async def settle_and_fetch(
@@ -120,7 +121,11 @@ class Acker:
             self.lock.release()
 
     async def _exchange(self, fetch: FetchRequest) -> FetchAnswer:
-        group = self._take_along()
+        group = self.buffer.take()
+        if self.crashes.counts:
+            # Not jobs whose crashes are counted: only `settle` ends such a count.
+            self.buffer.put_back([job for job in group if job.recovered is not None])
+            group = [job for job in group if job.recovered is None]
         if not group:
             return await self.store.fetch(fetch)
         request = self._request(group)
@@ -138,14 +143,6 @@ class Acker:
         if isinstance(got, StoreRefused):
             raise got
         return got
-
-    def _take_along(self) -> list[JobInProgress]:
-        """Take what is to be settled, except jobs whose crashes are counted: only `settle` ends such a count."""
-        group = self.buffer.take()
-        if not self.crashes.counts:
-            return group
-        self.buffer.put_back([job for job in group if job.recovered is not None])
-        return [job for job in group if job.recovered is None]
 
     async def _finish(self, request: FinishRequest, group: Sequence[JobInProgress], now_s: float) -> list[Code]:
         try:
@@ -228,8 +225,6 @@ class Acker:
 
         Only for what was settled here. What is gone may be in other hands, and they need the count.
         """
-        if not self.crashes.counts:
-            return
         digests = {
             job.recovered
             for job, code in zip(group, codes, strict=True)

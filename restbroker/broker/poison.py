@@ -54,7 +54,9 @@ class PoisonDetector:
         to cancel. Raise `StoreRefused`: then those that no worker has are no longer in progress here; and
         `trio.ClosedResourceError` if the pool stops.
         """
-        places = self._places_of_suspects(jobs)
+        crashes, places = self.crashes, set[int]()
+        if max(crashes.counts.values(), default=0) >= SUSPECT_AFTER:
+            places = {place for place, job in enumerate(jobs) if crashes.of(job.raw) >= SUSPECT_AFTER}
         others = [job for place, job in enumerate(jobs) if place not in places]
         if not places:
             self.ready.send_nowait(jobs)
@@ -68,13 +70,6 @@ class PoisonDetector:
             self.ready.send_nowait(jobs[:first])
             await self._requeue(jobs[first + 1 :])
             await self._run_alone(jobs[first])
-
-    def _places_of_suspects(self, jobs: Sequence[JobInProgress]) -> set[int]:
-        """Return the places of the suspects in `jobs`."""
-        crashes = self.crashes
-        if max(crashes.counts.values(), default=0) < SUSPECT_AFTER:
-            return set()
-        return {place for place, job in enumerate(jobs) if crashes.of(job.raw) >= SUSPECT_AFTER}
 
     async def _requeue(self, jobs: Sequence[JobInProgress]) -> None:
         for job in jobs:

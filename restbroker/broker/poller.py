@@ -86,11 +86,12 @@ class Poller:
         """
         wait_s = FIRST_WAIT_S
         await self.lease.granted.wait()
-        while not self.quiet.is_set():
+        while not (self.quiet.is_set() or self.breaker.stopped):
             try:
-                if not await self._may_fetch():
-                    return
-                await self._once()
+                if self.breaker.admits:
+                    await self._once()
+                else:
+                    await self._wait_to_admit()
             except trio.ClosedResourceError:
                 return  # the pool stops; what was fetched meanwhile is requeued with the rest
             except StoreUnavailable as error:
@@ -105,8 +106,8 @@ class Poller:
             else:
                 wait_s = FIRST_WAIT_S
 
-    async def _may_fetch(self) -> bool:
-        """Wait until the breaker admits jobs; return False if the pool stops instead.
+    async def _wait_to_admit(self) -> None:
+        """Wait until the breaker admits jobs, or the pool stops.
 
         What workers hold meanwhile is compared with Redis too: they will send it when the breaker admits them.
         """
@@ -117,7 +118,6 @@ class Poller:
                 await breaker.wait_to_admit()
             if self._is_behind:
                 await self._catch_up()
-        return not breaker.stopped
 
     @property
     def _is_behind(self) -> bool:
@@ -181,7 +181,7 @@ class Poller:
         match got:
             case FetchResult():
                 self.ready.confirm(request.hwm, request.base + len(got.jobs))
-                if request.count:
+                if request.count and (got.counts or self.counts):
                     self._note_counts(got.counts)
                 await self._adopt(got, request.count)
             case store_jobs.Duplicate():
@@ -212,7 +212,8 @@ class Poller:
     async def _adopt(self, got: FetchResult, want: int) -> None:
         if got.recoveries_version != self.crashes.version:
             await self.crashes.refresh(got.recoveries_version)
-        self._complain(got)
+        if got.bad:
+            self._complain(got)
         if got.jobs:
             # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
             await self._make_ready(self._new_jobs(got))

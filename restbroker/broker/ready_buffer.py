@@ -190,7 +190,11 @@ class ReadyBuffer:
     async def wait_for_demand(self, reserve: int) -> None:
         """Wait until more jobs are needed: a worker is idle, or no more than half of `reserve` is left."""
         self._low_water = reserve // 2
-        while not self._lacks(reserve):
+        while True:
+            ready, idle = len(self._waiting), self.idle_workers
+            is_low = ready <= self._low_water
+            if (idle > 0 or is_low) if self.is_blocked else (is_low and idle + reserve > ready):
+                return
             self._demand = trio.Event()
             await self._demand.wait()
 
@@ -200,12 +204,6 @@ class ReadyBuffer:
         self._waiting.clear()
         self._for_workers.clear()
         self._idle.unpark_all()
-
-    def _lacks(self, reserve: int) -> bool:
-        ready, idle = len(self._waiting), self.idle_workers
-        if self.is_blocked:
-            return idle > 0 or ready <= self._low_water
-        return ready <= self._low_water and idle + reserve > ready
 
     def _start(self) -> None:
         """Have as many of the jobs started as there are idle workers."""

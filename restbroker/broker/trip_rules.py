@@ -219,15 +219,13 @@ class TripRules:
         if self.tripped_at_s is not None:
             return
         if now_s >= self._slice_ends_s:
-            self._begin_slice(int(now_s / _SLICE_S))
+            self._number = number = int(now_s / _SLICE_S)
+            self._slice_ends_s = (number + 1) * _SLICE_S
+            for one in self._commands.values():
+                one.forget_before(number)
         name = command[:_LONGEST_NAME]
         window = self._commands.get(name) or self._new_window(name)
         window.count(self._number, answers, deferred=deferred)
-
-    def _begin_slice(self, number: int) -> None:
-        self._number, self._slice_ends_s = number, (number + 1) * _SLICE_S
-        for window in self._commands.values():
-            window.forget_before(number)
 
     def _new_window(self, name: str) -> _Window:
         if len(self._commands) >= MOST_COMMANDS:
