@@ -25,40 +25,26 @@ import attrs
 import trio
 
 from restbroker.broker.ack_buffer import AckBuffer
-from restbroker.broker.admission import Admission, AdmittedJob
+from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.exchange import Exchange, PlainEndpoint
+from restbroker.broker.exchange import Exchange, PlainEndpoint, PlainJobs
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.link import SendChecks
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.job.claims import KEY_FIELD, LOCK_FIELD
-from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job, read
-from restbroker.job.outcome import Delivered, Reason
-from restbroker.job.signing import ACCEPTED_FIELD
-from restbroker.servers.contract import Planner
+from restbroker.job.outcome import Delivered
 from restbroker.transport.answer import KnownHeads
-from restbroker.transport.head import whole
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire
 
-_ENDPOINTS: Final = 500
-"""How many endpoints are kept, each once for each queue."""
-_NOT_PLAIN: Final = frozenset(
-    (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, KEY_FIELD, LOCK_FIELD, "traceparent")
-)
-"""Fields of which a plain job has none."""
-_MOST_ARGS: Final = 4
 _MOST_ODD: Final = 32
 """After so many answers in a row that were no plain ones, jobs are left to the general path, for `_REST_S` seconds.
 
 To begin an exchange here and to end it there costs a fifth more than to have it there alone (measured).
 """
 _REST_S: Final = 1.0
-_REPLY_IDS: Final = frozenset((type(None), str, int, float))
-"""Types of the fourth argument of a plain job."""
 
 Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], Awaitable[None]]
 
@@ -71,11 +57,10 @@ class FastPath:
     """
 
     plan: TargetPlan
-    planner: Planner
+    plain_jobs: PlainJobs
     client: LeanClient
     send_checks: SendChecks
     ready: ReadyBuffer
-    admission: Admission
     breaker: Breaker
     settler: Settler
     acks: AckBuffer
@@ -83,8 +68,6 @@ class FastPath:
     resume: Resume
     jobs: Counter[str]
     heads: KnownHeads = attrs.field(factory=KnownHeads)
-    _endpoints: dict[tuple[str, str], PlainEndpoint] = attrs.field(factory=dict)
-    """By endpoint, as jobs name it, and queue."""
     _held: deque[Exchange] = attrs.field(factory=deque)
     """Those that wait for the breaker; nothing of them was sent."""
     _in_progress: dict[str, Exchange] = attrs.field(factory=dict)
@@ -121,7 +104,7 @@ class FastPath:
         if not self.send_checks.lease.is_fresh or (self._odd_in_row >= _MOST_ODD and self._is_resting()):
             return False
         try:
-            exchange = self._prepare(job)
+            exchange = self.plain_jobs.prepare(job, self)
         except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
             return False
         if exchange is None or job.ticket not in self.send_checks.reservations.jobs:
@@ -134,12 +117,9 @@ class FastPath:
                 return False  # there it expires while it waits
             self._held.append(exchange)
             return True
-        now_s = self._clock.current_time()
-        connection = self._connection(now_s)
-        if connection is None:
+        if not self._send(exchange):
             breaker.leave()
             return False
-        self._send(exchange, connection, now_s)
         return True
 
     def _is_resting(self) -> bool:
@@ -149,76 +129,12 @@ class FastPath:
         self._odd_in_row = 0
         return False
 
-    def _prepare(self, job: JobInProgress) -> Exchange | None:
-        """Return what is needed to send a plain job; None if it is none."""
-        admission = self.admission
-        if job.forgotten or job.size_bytes or admission.crashes.counts:
-            return None
-        payload = read(job.raw, job.queue, "")
-        if (
-            type(payload) is not Job
-            or not payload.jid
-            or payload.maybe_run
-            or not _NOT_PLAIN.isdisjoint(payload.fields)
-        ):
-            return None
-        args = payload.fields.get("args")
-        if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
-            return None
-        name, arguments, token, *more = args
-        if type(name) is not str or type(arguments) is not dict:
-            return None
-        reply_id = more[0] if more else None
-        if more and (type(reply_id) not in _REPLY_IDS or reply_id == ""):
-            return None
-        if reply_id is not None and self.plan.policy.reply_queue is None:
-            return None
-        endpoint = self._endpoints.get((name, job.queue))
-        if endpoint is None or endpoint.plan is not self.planner.plan(endpoint.endpoint.endpoint):
-            endpoint = self._find(name, job)
-            if endpoint is None:
-                return None
-        elif not (
-            (endpoint.job_pass is not None and admission.admit_with(endpoint.job_pass, job, payload, token, reply_id))
-            or self._is_admitted(endpoint, job)
-        ):
-            return None
-        body = endpoint.plan.body(arguments)
-        return None if body is None else Exchange(self, job, payload, endpoint, whole(endpoint.head, body))
-
-    def _admit(self, job: JobInProgress) -> AdmittedJob | Reason:
-        payload = self.admission.read(job, time.time())
-        assert isinstance(payload, Job)  # noqa: S101 - it was read before
-        return self.admission.admit(job, payload)
-
-    def _is_admitted(self, endpoint: PlainEndpoint, job: JobInProgress) -> bool:
-        """Tell whether a job of this endpoint is let in, by itself, and is a plain one."""
-        admitted = self._admit(job)
-        if isinstance(admitted, Reason) or admitted.endpoint is not endpoint.endpoint or job.fingerprint:
+    def _send(self, exchange: Exchange) -> bool:
+        """Send over a connection that is fit for use, that of a job before or an idle one; return False without one."""
+        now_s = self._clock.current_time()
+        connection = self._spare.pop() if self._spare else self.client.lend(now_s)
+        if connection is None:
             return False
-        endpoint.renew(self.admission.reusable_for(job, admitted))
-        return True
-
-    def _find(self, name: str, job: JobInProgress) -> PlainEndpoint | None:
-        """Admit the job, and keep what is found of its endpoint; return None if it is no plain job."""
-        admitted = self._admit(job)
-        if isinstance(admitted, Reason) or admitted.endpoint.slot is not None or job.at_most_once or job.fingerprint:
-            return None
-        endpoint = admitted.endpoint
-        plan = self.planner.plan(endpoint.endpoint)
-        if plan is None:
-            return None
-        if len(self._endpoints) >= _ENDPOINTS:
-            self._endpoints.clear()
-        job_pass, head = self.admission.reusable_for(job, admitted), self.client.head_of(plan.request)
-        found = self._endpoints[name, job.queue] = PlainEndpoint(endpoint, plan, head, job_pass)
-        return found
-
-    def _connection(self, now_s: float) -> Connection | None:
-        """Return a connection that is fit for use: that of a job before, or an idle one; None if there is none."""
-        return self._spare.pop() if self._spare else self.client.lend(now_s)
-
-    def _send(self, exchange: Exchange, connection: Connection, now_s: float) -> None:
         wire = connection.wire
         assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
         self._in_progress[exchange.job.ticket] = exchange
@@ -226,31 +142,22 @@ class FastPath:
         self.client.watch(connection, due_s)
         if not exchange.send(connection, wire, now_s, due_s):
             self.continue_in_task(exchange, None)
+        return True
 
     def _start_held(self) -> None:
         """Send those that are held, in their order, as far as the breaker admits them."""
         held, breaker, has_entered = self._held, self.breaker, False
         while held and (has_entered or (not breaker.waiting and breaker.try_enter())):
             exchange, has_entered = held.popleft(), True
-            job, now_s = exchange.job, self._clock.current_time()
-            if job.ticket not in self.send_checks.reservations.jobs:
+            if exchange.job.ticket not in self.send_checks.reservations.jobs:
                 self.ready.note_done()
-            elif self._is_current(exchange) and (connection := self._connection(now_s)) is not None:
-                self._send(exchange, connection, now_s)
+            elif self.send_checks.lease.is_fresh and self.plain_jobs.is_current(exchange) and self._send(exchange):
                 has_entered = False
             else:
                 self._start_resume(exchange, None)
         if has_entered:
             # Only here, as this calls this method again: once for each of a thousand held ones would be too deep.
             breaker.leave()
-
-    def _is_current(self, exchange: Exchange) -> bool:
-        """Tell whether the job may still be sent as it was prepared."""
-        try:
-            plan = self.planner.plan(exchange.endpoint.endpoint.endpoint)
-        except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
-            return False
-        return plan is exchange.endpoint.plan and self.send_checks.lease.is_fresh
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""

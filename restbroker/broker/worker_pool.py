@@ -15,6 +15,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.endpoints import Endpoints
+from restbroker.broker.exchange import PlainJobs
 from restbroker.broker.fast_path import FastPath
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity, new_name
@@ -162,11 +163,10 @@ class WorkerPool:
         plan.transport.expect_borrower()
         return FastPath(
             plan=plan,
-            planner=plan.connector,
+            plain_jobs=PlainJobs(plan, plan.connector, plan.transport, admission),
             client=plan.transport,
             send_checks=send_checks,
             ready=self.ready,
-            admission=admission,
             breaker=self.breaker,
             settler=settler,
             acks=acks,

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[2] / "restbroker"
 MOST_OF_SIX = 20
 """How many calls of the package, of any kind, may have six positional arguments or more."""
 HOT = {
-    "broker/fast_path.py _prepare": "makes the exchange of each plain job",
+    "broker/exchange.py prepare": "makes the exchange of each plain job",
     "broker/poller.py _new_jobs": "makes the job in progress of each job that was fetched",
     "broker/processor.py _call": "makes the call of each try",
     "broker/processor.py _deliver": "settles each job",

@@ -24,21 +24,20 @@ def jobs() -> dict[str, JobInProgress]:
 
 @pytest.mark.parametrize("taken_away", [False, True])
 async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_well_and_no_connection_is_left(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, jobs: dict[str, JobInProgress], *, taken_away: bool
+    autojump_clock: MockClock, jobs: dict[str, JobInProgress], *, taken_away: bool
 ) -> None:
     resumed: list[str] = []
 
     async def resume(job: JobInProgress, *_: object) -> None:
         resumed.append(job.ticket)
 
-    def prepare(_path: FastPath, job: JobInProgress) -> Any:
+    def prepare(job: JobInProgress, _path: object) -> Any:
         return SimpleNamespace(
             job=job,
             admitted_job=lambda: None,
             endpoint=SimpleNamespace(endpoint=SimpleNamespace(endpoint="c"), plan=None),
         )
 
-    monkeypatch.setattr(FastPath, "_prepare", prepare)
     breaker, ready, unused = (
         Breaker("t", lambda _event: None, WORKERS),
         ReadyBuffer(WORKERS, BatchSize()),
@@ -47,13 +46,12 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
     reserved = dict(jobs)
     path = FastPath(
         plan=cast("Any", SimpleNamespace(target=SimpleNamespace(name="t"))),
-        planner=cast("Any", SimpleNamespace(plan=lambda _endpoint: None)),
+        plain_jobs=cast("Any", SimpleNamespace(prepare=prepare, is_current=lambda _exchange: True)),
         client=cast("Any", SimpleNamespace(lend=lambda _now_s: None)),
         send_checks=cast(
             "Any", SimpleNamespace(lease=SimpleNamespace(is_fresh=True), reservations=SimpleNamespace(jobs=reserved))
         ),
         ready=ready,
-        admission=unused,
         breaker=breaker,
         settler=unused,
         acks=unused,
