@@ -28,13 +28,14 @@ from restbroker.broker.lease import Lease
 from restbroker.broker.lines import Classifier, LineHealer
 from restbroker.broker.pauses import Pauses
 from restbroker.broker.periodic import Periodic
+from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.rewrite import Rewrite
 from restbroker.broker.scheduler import Scheduler
-from restbroker.broker.scopes import bound, cancel_on
+from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
@@ -42,9 +43,6 @@ from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
 from restbroker.telemetry.events import BrokerStarted, Event, TargetDown, TargetUp
 
-_END_S = 5.0
-_END_AT_ONCE_S = 2.0
-"""Bounds on the last settlements, in seconds: `_END_S` after a drain, `_END_AT_ONCE_S` after a second signal."""
 _SETTLE_AGAIN_S = 5.0
 
 
@@ -65,14 +63,13 @@ class Generation:
     take_over: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     _name: str = attrs.field(factory=new_name)
     _lease: Lease = attrs.field(factory=Lease)
-    _settle_scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
-    _commit_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _work_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _intake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _phases: Phases = attrs.field(init=False)
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
     _confirmed: trio.Event = attrs.field(factory=trio.Event)
-    _lost: bool = False
-    """Whether it was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
+
+    def __attrs_post_init__(self) -> None:
+        """Make the phases of its end."""
+        self._phases = Phases(self.control, self.replaced, self.plan.shutdown_timeout_s)
 
     async def run(self) -> StopResult:
         """Run until the process stops, a later generation takes over or Redis fences this one.
@@ -141,13 +138,13 @@ class Generation:
         members = [Member(pool.identity, pool.plan.tokens, partial(self.plan.snapshot, pool)) for pool in pools]
         async with trio.open_nursery() as keep:
             keep.start_soon(self._keep_alive, Heartbeat(members, self._open(), self.health, self._lease))
-            keep.start_soon(self._watch_fences, pools)
-            keep.start_soon(self._watch_stop, pools)
-            keep.start_soon(cancel_on, self.replaced, self._intake_scope)
+            keep.start_soon(self._phases.watch_fences, pools)
+            keep.start_soon(self._phases.watch_stop, pools)
+            keep.start_soon(cancel_on, self.replaced, self._phases.intake)
             try:
                 await self._work(pools, connection)
             except BaseException:
-                self._lost = True
+                self._phases.note_lost()
                 raise
             finally:
                 stop_result = await self._settle_unfinished(pools)
@@ -161,17 +158,17 @@ class Generation:
             self._confirmed.set()
 
     async def _work(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
-        with self._commit_scope:
+        with self._phases.commit:
             async with trio.open_nursery() as commit:
                 for pool in pools:
                     commit.start_soon(pool.acker.run)
                 try:
-                    with self._work_scope:
+                    with self._phases.work:
                         await self._deliver(pools, connection)
                 finally:
                     for pool in pools:
                         pool.acker.close()
-                    bound(self._commit_scope, self._end_s())
+                    self._phases.bound_commit()
 
     async def _deliver(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         async with trio.open_nursery() as connectors:
@@ -183,7 +180,7 @@ class Generation:
                 for pool in pools:
                     work.start_soon(self._run_workers, pool, connectors)
                 async with self.intake:
-                    with self._intake_scope:
+                    with self._phases.intake:
                         if not self.replaced.is_set():
                             await self._take_in(pools, connection)
                     for pool in pools:
@@ -248,52 +245,21 @@ class Generation:
             )
         )
 
-    async def _watch_stop(self, pools: Sequence[WorkerPool]) -> None:
-        await self.control.stop.wait()
-        # Intake may have to wait for Redis before it ends, and no worker may start another job meanwhile.
-        for pool in pools:
-            pool.ready.close()
-        timeout_s = self.plan.shutdown_timeout_s
-        bound(self._work_scope, timeout_s)
-        bound(self._commit_scope, timeout_s + _END_S)
-        bound(self._settle_scope, timeout_s + 2 * _END_S)
-        self._intake_scope.cancel()
-        await self.control.at_once.wait()
-        bound(self._commit_scope, _END_AT_ONCE_S)
-        bound(self._settle_scope, 2 * _END_AT_ONCE_S)
-        self._work_scope.cancel()
-
-    async def _watch_fences(self, pools: Sequence[WorkerPool]) -> None:
-        async with trio.open_nursery() as nursery:
-            for pool in pools:
-                nursery.start_soon(cancel_on, pool.identity.fenced, nursery.cancel_scope)
-        self._lost = True
-        bound(self._commit_scope, _END_S)
-        bound(self._settle_scope, 2 * _END_S)
-        self._intake_scope.cancel()
-        self._work_scope.cancel()
-
     async def _settle_unfinished(self, pools: Sequence[WorkerPool]) -> StopResult:
         total = StopResult()
-        bound(self._settle_scope, self._end_s())
-        with self._settle_scope as scope:
+        self._phases.bound_settle()
+        with self._phases.settle as scope:
             while True:
                 total = StopResult()
                 for pool in pools:
                     by_order = self.control.stop.is_set()
                     total = total.plus(await pool.recovery.settle_unfinished(by_order=by_order))
-                if total.complete or self._end_s() < math.inf:
+                if total.complete or self._phases.end_s < math.inf:
                     break
                 await trio.sleep(_SETTLE_AGAIN_S)
         complete = total.complete and not scope.cancelled_caught
         reserved = 0 if complete else sum(len(pool.reservations.jobs) for pool in pools)
         return attrs.evolve(total, complete=complete, reserved=reserved)
-
-    def _end_s(self) -> float:
-        """Return the seconds that the last settlements may take: infinite if the process lives on and they may work."""
-        if self.replaced.is_set() and not self.control.stop.is_set() and not self._lost:
-            return math.inf
-        return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
 
 
 async def _run_connector(pool: WorkerPool, *, task_status: trio.TaskStatus[None]) -> None:

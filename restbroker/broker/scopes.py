@@ -1,4 +1,4 @@
-"""Two helpers for cancel scopes. Used by `generation`, `broker` and `status.record`.
+"""Two helpers for cancel scopes. Used by `generation`, `phases`, `broker` and `status.record`.
 
 Always holds: a scope's end only ever comes nearer.
 """

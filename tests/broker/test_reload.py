@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import broker, generation
+from restbroker.broker import broker, phases
 from restbroker.broker.signals import Control
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities
@@ -169,7 +169,7 @@ async def test_a_replaced_generation_waits_for_redis_with_what_was_answered(
     make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So short that an ordinary end would have given up long before Redis is back.
-    monkeypatch.setattr(generation, "_END_S", 0.05)
+    monkeypatch.setattr(phases, "_END_S", 0.05)
     redis = make_redis(appendonly="yes", appendfsync="always")
     held = Held()
     old, new = Scripted(held, judge=lambda *_: Delivered("0", 0, 200)), Scripted(ok)
