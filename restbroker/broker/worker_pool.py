@@ -30,7 +30,8 @@ from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.redis_checks import RedisChecks
-from restbroker.broker.settler import Reports, Settler
+from restbroker.broker.reports import Reports
+from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.servers.contract import Planner
