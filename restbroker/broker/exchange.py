@@ -130,9 +130,11 @@ class Exchange:
             self.data += got
         self.path.continue_in_task(self, got if isinstance(got, Exception) else None)
 
-    def partial(self, error: Exception | None) -> PartialExchange:
-        """Return the exchange as it is now; `error`: what broke the connection, if anything did."""
+    def end(self, error: Exception | None) -> PartialExchange:
+        """Stop listening, and return the exchange as it is now; `error`: what broke the connection, if anything did."""
         assert self.connection is not None  # noqa: S101 - it was sent
+        assert isinstance(self.connection.wire, PlainWire)  # noqa: S101 - no other is lent
+        self.connection.wire.listen(None)
         return PartialExchange(
             connection=self.connection,
             message=self.message,

@@ -194,21 +194,20 @@ class FastPath:
         self._spare = self.client.lend_again(quiet, now_s)
         if len(self._spare) < len(lent):
             for connection in set(lent).difference(self._spare):
-                self._give_back(connection, now_s, fit=True)
+                self.client.take_back(connection, now_s, fit=True)
         for _ in delivered:
             if breaker.waiting or self._held:
                 breaker.wake_waiting()
         self._note_done(len(delivered))
         while self._spare:
-            self._give_back(self._spare.pop(), now_s, fit=True)
+            self.client.take_back(self._spare.pop(), now_s, fit=True)
 
     def continue_in_task(self, exchange: Exchange, error: Exception | None) -> None:
         """Have the general path go on with an exchange, in a task of its own."""
         self._odd_in_row += 1
         self._rests_until_s = self._clock.current_time() + _REST_S
-        partial = exchange.partial(error)
+        partial = exchange.end(error)
         del self._in_progress[exchange.job.ticket]
-        _stop_listening(partial.connection)
         self._start_resume(exchange, partial)
 
     def cancel(self, job: JobInProgress) -> bool:
@@ -242,19 +241,10 @@ class FastPath:
         """Close the connection of a job that was sent; the job stays as it is."""
         del self._in_progress[exchange.job.ticket]
         assert exchange.connection is not None  # noqa: S101 - it was sent
-        self._give_back(exchange.connection, self._clock.current_time(), fit=False)
+        self.client.take_back(exchange.connection, self._clock.current_time(), fit=False)
         self.breaker.leave()
-
-    def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
-        _stop_listening(connection)
-        self.client.take_back(connection, now_s, fit=fit)
 
     def _note_done(self, count: int = 1) -> None:
         self.ready.note_done(count)
         if not self._in_progress and self._over:
             self._over.unpark_all()
-
-
-def _stop_listening(connection: Connection) -> None:
-    assert isinstance(connection.wire, PlainWire)  # noqa: S101 - no other is lent
-    connection.wire.listen(None)

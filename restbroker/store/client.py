@@ -117,7 +117,7 @@ class Client:
     @property
     def is_waiting(self) -> bool:
         """Whether an answer is still to come."""
-        return self._link is not None and self._link.is_waiting
+        return self._link is not None and self._link.answers.expected > 0
 
     @property
     def descriptor(self) -> int:
@@ -211,7 +211,7 @@ class Client:
         link = self._link
         if link is None:
             return None
-        if link.is_waiting:
+        if self.is_waiting:
             self.close()
             message = f"The connection to Redis at {self.address} was closed: it still had an unread reply."
             raise ConnectionEnded(message, "Try again.")

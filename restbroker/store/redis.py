@@ -137,15 +137,10 @@ class Link:
         self._closing.atexit = False
         self._address = address
         self._unready = unready
-        self._answers = Answers()
+        self.answers = Answers()
         self._buffer = bytearray(_PIECE_BYTES)
         self.timeout_s = timeout_s
         """Seconds that an answer, or more of it, may take."""
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether an answer is still to come."""
-        return self._answers.expected > 0
 
     def exchange(self, commands: Commands, *, is_cancellable: bool = False) -> Steps[Replies]:
         """Send commands in one go, and return their answers."""
@@ -153,7 +148,7 @@ class Link:
             return []
         message = pack(commands)
         # Before anything is sent: whatever interrupts it, an answer that may come is known of.
-        self._answers.expected = len(commands)
+        self.answers.expected = len(commands)
         sent = self._send(message)
         if sent < len(message):
             rest = memoryview(message)
@@ -172,7 +167,7 @@ class Link:
         Never blocks, since it is short, and what was sent before has been answered.
         """
         message = pack([command])
-        self._answers.expected = 1
+        self.answers.expected = 1
         if self._send(message) < len(message):
             raise TimeoutError
 
@@ -192,13 +187,13 @@ class Link:
                 raise ConnectionError(f"Error while reading from {self._address} : {error.args}") from error
             if not count:
                 raise ConnectionError("Connection closed by server.")
-            if (replies := self._answers.feed(self._buffer, count)) is not None:
+            if (replies := self.answers.feed(self._buffer, count)) is not None:
                 return replies
         return None
 
     def has_ended(self) -> bool:
         """Tell whether it ended while no answer was due; also if there is anything to read, which is no answer then."""
-        if self._answers.has_surplus:
+        if self.answers.has_surplus:
             return True
         try:
             self.socket.recv_into(self._buffer, 1)

@@ -25,7 +25,7 @@ from restbroker.transport.idle import Connection, Idle, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.upkeep import Readiness, Upkeep
-from restbroker.transport.wire import Wire
+from restbroker.transport.wire import PlainWire, Wire
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, MalformedAnswer)
 
@@ -144,6 +144,8 @@ class LeanClient:
 
     def take_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
         """Take a lent connection back; `fit`: its answer came whole, so that it may serve another request."""
+        assert isinstance(connection.wire, PlainWire)  # noqa: S101 - no other is lent
+        connection.wire.listen(None)
         self._deadlines.forget(connection)
         self._give_back(connection, now_s, fit=fit)
         self._places.release()
