@@ -8,6 +8,7 @@ import time
 
 import attrs
 
+from restbroker.broker import acceptance
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.endpoints import Endpoint, Endpoints
 from restbroker.broker.health import StoreHealth
@@ -15,25 +16,14 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, ReplyId
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
-from restbroker.config.tokens import Token
-from restbroker.config.values import duration_text
-from restbroker.job import arguments, claims, expiry, hiding, redact, signing
+from restbroker.job import arguments, claims, expiry, hiding, redact
 from restbroker.job.arguments import Submission
 from restbroker.job.claims import JobClaims
 from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.job.settlement import Fingerprint
-from restbroker.job.signing import Signature
 from restbroker.light import light
 from restbroker.telemetry.events import OperatorWarning
-
-# Those who never signed find a signature in what they took out of "dead".
-_SEALED = (
-    "If restbroker put the signature there (in a job that it stored), put the token back as the third "
-    "argument, or push the whole entry again with its jid."
-)
-
 
 _EXPIRES = frozenset((expiry.FIELD, expiry.RELATIVE_FIELD))
 """The fields that say when a job expires."""
@@ -150,7 +140,8 @@ class Admission:
         submission = arguments.read(payload.fields.get("args"))
         if isinstance(submission, Reason):
             return None
-        return self.plan.tokens.proof(submission.token, _own_jid(payload), submission, self._let_in_from(payload))
+        queue = acceptance.let_in_from(payload, self.plan.target.queues)
+        return self.plan.tokens.proof(submission.token, acceptance.own_jid(payload), submission, queue)
 
     def without_crashes(self, job: JobInProgress, payload: Job) -> Job:
         """Return `payload` with `maybe_run` less the crashes of processes that had the job in progress.
@@ -171,21 +162,21 @@ class Admission:
             token, reply_id = arguments.token_and_reply_id(args)
             job.address("", None if tokens.proof(token) is None else reply_id)
             return _without_secrets(submission, payload)
-        queue = self._let_in_from(payload)
-        proof = tokens.proof(submission.token, _own_jid(payload), submission, queue)
+        queue = acceptance.let_in_from(payload, self.plan.target.queues)
+        proof = tokens.proof(submission.token, acceptance.own_jid(payload), submission, queue)
         command, now_s = submission.command.endpoint, time.time()
         if proof is None:
             # For the log. What is in no catalogue may be a token in the wrong place.
             if self.plan.connector.spec(command) is not None:
                 job.address(command, None)
-            return self._refuse_unproven(payload, submission)
+            return acceptance.refuse_unproven(payload, submission, tokens.tokens)
         job.address(command, submission.reply_id)
-        accepted = _accept(payload, proof, queue, now_s)
+        accepted = acceptance.accept(payload, proof, queue, now_s)
         if isinstance(accepted, Reason):
             return accepted
         endpoint = self.endpoints.of(command)
         asked = arguments.name_bare_list(submission, endpoint.spec) if submission.is_bare else submission
-        fingerprint = None if proof.signature is None else _fingerprint(accepted, proof, proof.signature)
+        fingerprint = acceptance.fingerprint_of(accepted, proof)
         if isinstance(asked, Reason):
             job.prove(accepted, proof, fingerprint)
             return _without_secrets(asked, payload)
@@ -219,9 +210,9 @@ class Admission:
         """Return what the job claims; None: nothing. No claim ends while a request of `timeout_s` is under way."""
         fields, target = payload.fields, self.plan.target
         lock = claims.lock_of(fields) if claims.LOCK_FIELD in fields else None
-        key = (
-            claims.read_key(fields, _own_jid(payload)) if target.idempotency_s and claims.KEY_FIELD in fields else None
-        )
+        key = None
+        if target.idempotency_s and claims.KEY_FIELD in fields:
+            key = claims.read_key(fields, acceptance.own_jid(payload))
         if isinstance(key, Reason):
             return key
         if key is None:
@@ -229,106 +220,10 @@ class Admission:
         name = claims.once_name(target.name, proof.token.name, key)
         return JobClaims(payload.jid, name, target.idempotency_s + timeout_s, lock)
 
-    def _let_in_from(self, payload: Job) -> str:
-        """Return the queue that first let the job in, as it says, if this target serves that; else the one it is from.
-
-        `_accept` checks whether what it says is true.
-        """
-        queue = signing.accepted_queue(payload.fields)
-        return queue if queue in self.plan.target.queues else payload.queue
-
-    def _refuse_unproven(self, payload: Job, submission: Submission) -> Reason:
-        signature = signing.read(submission.token)
-        if signature is None:
-            return _BAD_TOKEN
-        if not signing.is_signable(submission):
-            return Reason(
-                "BadSignature",
-                f"The job is signed, and has more than the {signing.VALUES_LIMIT} values that a signature can cover.",
-                "Push it with the token itself, or as several jobs.",
-            )
-        if not _own_jid(payload):
-            message = "A signed job needs a jid, since the signature covers it."
-            return Reason("BadSignature", message, "Push it with one.")
-        if all(token.name != signature.token for token in self.plan.tokens.tokens):
-            message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
-            return Reason(
-                "BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}"
-            )
-        return _misfit(signature)
-
-
-def _fingerprint(payload: Job, proof: Proof, signature: Signature) -> Fingerprint:
-    queue = signing.accepted_queue(payload.fields) or payload.queue
-    return Fingerprint(queue, signing.fingerprint(signature), proof.token.window_s + signing.AHEAD_S)
-
 
 def _without_secrets(reason: Reason, payload: Job) -> Reason:
     """Return a reason about a job's arguments, which it may quote, without their secrets."""
     return reason.hide_secrets(hiding.make_hide(redact.secrets_of(payload.fields)), hiding.EXCERPT_LIMIT)
-
-
-def _own_jid(payload: Job) -> str:
-    """Return the payload's jid; "" if it has none, since the one made for it differs from one process to the next."""
-    return payload.jid if payload.fields.get("jid") == payload.jid else ""
-
-
-def _misfit(signature: Signature) -> Reason:
-    what = "arguments, reply id or queue" if signature.covers_queue else "arguments or reply id"
-    return Reason(
-        "BadSignature",
-        "The signature does not match the job: it was made with a secret that this broker does not have, or "
-        f"for another jid, endpoint, {what}.",
-        f"Sign the canonical text of exactly what is pushed (docs/tokens.md). {_SEALED}",
-    )
-
-
-def _accept(payload: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
-    """Return the job, marked as accepted if it is signed; or why its signature, or the lack of one, is not accepted.
-
-    `queue` is the one that the signature fits, if it covers one.
-    """
-    token, signature = proof.token, proof.signature
-    if signature is None:
-        return _unsigned(token) if token.signed else payload
-    if signing.is_accepted(payload.fields, proof.secret, signature):
-        return payload
-    if signature.covers_queue and queue != payload.queue:
-        # What it says of itself is not true.
-        return _misfit(signature)
-    if token.queue_signed and not signature.covers_queue:
-        return _unsigned(token)
-    age_s = now_s - signature.at_s
-    if age_s > token.window_s or age_s < -signing.AHEAD_S:
-        return _untimely(token.name, age_s, token.window_s)
-    mark = signing.acceptance(proof.secret, signature, payload.queue)
-    return attrs.evolve(payload, fields={**payload.fields, signing.ACCEPTED_FIELD: mark})
-
-
-def _unsigned(token: Token) -> Reason:
-    if token.queue_signed:
-        return Reason(
-            "SignatureNeeded",
-            f'The token "{token.name}" takes only jobs whose signature covers the queue (v1q); this one\'s does not.',
-            "Sign the job with its queue (docs/tokens.md); if it carries the secret, give the token a new one.",
-        )
-    return Reason(
-        "SignatureNeeded",
-        f'The token "{token.name}" takes only signed jobs, but this one carries its secret, which is now in Redis.',
-        "Sign the job (docs/tokens.md), and give the token a new secret.",
-    )
-
-
-def _untimely(name: str, age_s: float, window_s: float) -> Reason:
-    signature, age, window = f'The signature of the token "{name}"', duration_text(abs(age_s)), duration_text(window_s)
-    if age_s < 0:
-        message = f"{signature} is for a time that is {age} ahead of this broker's clock."
-        return Reason("UntimelySignature", message, f"Wait until then, sign again, or check the clocks. {_SEALED}")
-    return Reason(
-        "UntimelySignature",
-        f"{signature} is {age} old, more than its Window of {window}.",
-        f"Push the job with a new signature, or raise the token's Window and retry it. {_SEALED}",
-    )
 
 
 _NO_EXPIRY = OperatorWarning(
@@ -340,10 +235,4 @@ _LOST_REPLY = OperatorWarning(
     "ReplyWithoutQueue",
     "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",
     'Set "ResponseQueue", or leave the fourth argument out.',
-)
-_BAD_TOKEN = Reason(
-    "BadToken",
-    "This broker does not accept the token (third argument).",
-    'Push with the token of the configuration ("Token" or "TokenFile", or one of "Tokens"). If brokers with another '
-    "configuration serve this queue, too, `restbroker processes` lists them.",
 )

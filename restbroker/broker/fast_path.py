@@ -162,7 +162,7 @@ class FastPath:
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""
         if not self._delivered:
-            self.client.arrivals.call_afterwards(self._settle)
+            self.client.readiness.call_afterwards(self._settle)
         self._delivered.append((exchange, outcome))
 
     def _settle(self, not_quiet: Collection[object]) -> None:

@@ -28,9 +28,9 @@ class Phases:
     remains is settled or requeued.
     """
 
-    control: Control
-    replaced: trio.Event
-    shutdown_timeout_s: float
+    _control: Control
+    _replaced: trio.Event
+    _shutdown_timeout_s: float
     settle: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     commit: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     work: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -53,22 +53,22 @@ class Phases:
     @property
     def end_s(self) -> float:
         """The seconds that the last settlements may take: infinite if the process lives on and they may work."""
-        if self.replaced.is_set() and not self.control.stop.is_set() and not self._lost:
+        if self._replaced.is_set() and not self._control.stop.is_set() and not self._lost:
             return math.inf
-        return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
+        return _END_AT_ONCE_S if self._control.at_once.is_set() else _END_S
 
     async def watch_stop(self, pools: Sequence[WorkerPool]) -> None:
         """Wait for the process' stop, then end the intake and bound the other phases."""
-        await self.control.stop.wait()
+        await self._control.stop.wait()
         # Intake may have to wait for Redis before it ends, and no worker may start another job meanwhile.
         for pool in pools:
             pool.ready.close()
-        timeout_s = self.shutdown_timeout_s
+        timeout_s = self._shutdown_timeout_s
         bound(self.work, timeout_s)
         bound(self.commit, timeout_s + _END_S)
         bound(self.settle, timeout_s + 2 * _END_S)
         self.intake.cancel()
-        await self.control.at_once.wait()
+        await self._control.at_once.wait()
         bound(self.commit, _END_AT_ONCE_S)
         bound(self.settle, 2 * _END_AT_ONCE_S)
         self.work.cancel()

@@ -56,7 +56,7 @@ class LeanClient:
         self._is_alone = shared is None
         self._upkeep = shared or Upkeep()
         self._deadlines = self._upkeep.deadlines
-        self.arrivals = Readiness()
+        self.readiness = Readiness()
         """What new connections are watched by; one that no task runs lets each listen for itself."""
         self._now_s: Callable[[], float] = trio.current_time
         self._is_plain = target.url.scheme == "http"
@@ -68,7 +68,7 @@ class LeanClient:
         # What `trio.current_time` reads, at a third of its price: each request asks twice.
         self._now_s = trio.lowlevel.current_clock().current_time
         if self._lends or connections_for(self._target) > _FEW:
-            self.arrivals = self._upkeep.readiness
+            self.readiness = self._upkeep.readiness
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._idle.run)
             if self._is_alone:
@@ -117,7 +117,7 @@ class LeanClient:
         The borrower sends one request over its plain wire, after `watch`; then `take_back` or `resume` must follow.
         `now_s` is Trio's time.
         """
-        if not (self._is_plain and self.arrivals.is_kept and self._deadlines.is_kept):
+        if not (self._is_plain and self.readiness.is_kept and self._deadlines.is_kept):
             return None
         try:
             self._places.acquire_nowait()
@@ -248,7 +248,7 @@ class LeanClient:
 
     async def _open(self, owner: object) -> Connection:
         try:
-            wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self.arrivals)
+            wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self.readiness)
         except BaseException:
             self._ramp.end(owner)
             raise

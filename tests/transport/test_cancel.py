@@ -86,7 +86,7 @@ async def opened(ours: Authority, scheme: str, *, watched: bool) -> AsyncIterato
         if watched:
             await nursery.start(client.run)
             # For so few connections it would not.
-            nursery.start_soon(client.arrivals.run)
+            nursery.start_soon(client.readiness.run)
         yield client, server
         await client.aclose()
         nursery.cancel_scope.cancel()

@@ -31,7 +31,7 @@ async def kept(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
     async with pair(engine="lean", **changes) as (transport, server), trio.open_nursery() as nursery:
         assert isinstance(transport, LeanClient)
         await nursery.start(transport.run)
-        nursery.start_soon(transport.arrivals.run)
+        nursery.start_soon(transport.readiness.run)
         yield transport, server
         nursery.cancel_scope.cancel()
 
