@@ -2,13 +2,15 @@
 
 The poller and waiting workers read it, workers report the outcome of each delivery, and the prober reports when the
 target works again. Always holds: while it is tripped nothing is fetched and nothing is sent but probes, so an
-outage is a wait and never a hot loop; after one, the first job goes alone. The breaker and the adaptive limit inside
-are pure; this file gives them the time and wakes the tasks.
+outage is a wait and never a hot loop; after one, the first job goes alone. Jobs that wait for a place get one in their
+order, and no other job gets one meanwhile. The breaker and the adaptive limit inside are pure; this file gives them the
+time and wakes the tasks.
 """
 
 import math
-from collections.abc import Callable, Sized
-from typing import assert_never
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias, assert_never
 
 import attrs
 import trio
@@ -23,6 +25,9 @@ _WELL_FOR_S = 1.0
 _MOST_FAILING = 32
 _BUSY = (429, 503)
 _START = Reason("Starting", "the target has not been probed yet")
+
+TakePlace: TypeAlias = Callable[[], bool]
+"""What is called, once, for a job without a task when its place comes; it tells whether the job takes the place."""
 
 
 @attrs.define(eq=False)
@@ -44,17 +49,14 @@ class Breaker:
     """Whether it was reported that it is tripped, and not yet that it was reset."""
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
-    waiting: int = 0
-    """How many jobs wait for their turn."""
     _delivered_at_s: float = float("-inf")
     _reason: Reason | None = _START
     _tripped_at_s: float = attrs.field(factory=trio.current_time)
     _adaptive: Adaptive = attrs.field(init=False)
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _entrance: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _when_free: Callable[[], None] | None = None
-    _held: Sized = ()
+    _line: deque[trio.lowlevel.Task | TakePlace] = attrs.field(factory=deque)
+    """Those that wait for a place: tasks in `enter`, and jobs without a task. Who is taken out of it has a place."""
     _in_delivery: int = 0
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
     """What `trio.current_time` reads, at a third of its price: each job needs the time."""
@@ -111,35 +113,45 @@ class Breaker:
 
         If it returns True, `leave` must follow. Safe to cancel.
         """
-        while not self.try_enter():
-            if self.stopped:
-                return False
-            self.waiting += 1
-            try:
-                await self._entrance.park()
-            except trio.Cancelled:
-                self.waiting -= 1
-                # It may have been woken for a place that is now another's.
-                self.wake_waiting()
-                raise
-            self.waiting -= 1
-        if self.capacity:
-            # Two may have left before this task ran, and only it was woken.
-            self.wake_waiting()
-        return True
+        return self.try_enter() or (not self.stopped and await self._wait_for_place())
+
+    async def _wait_for_place(self) -> bool:
+        """Wait as `enter` does, behind all that wait already."""
+        task = trio.lowlevel.current_task()
+        self._line.append(task)
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._line.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if self.stopped:
+            self._in_delivery -= 1
+        return not self.stopped
 
     def try_enter(self) -> bool:
         """Count one more job in delivery if it need not wait; return False if it would have to, or the pool stops.
 
         If it returns True, `leave` must follow.
         """
-        if self._in_delivery >= self._adaptive.limit or self._reason is not None or self.stopped:
+        if self._line or self._in_delivery >= self._adaptive.limit or self._reason is not None or self.stopped:
             return False
         self._in_delivery += 1
         return True
 
+    def wait_in_line(self, take_place: TakePlace) -> None:
+        """Have `take_place` called when one more job may be in delivery, behind all that wait already.
+
+        If it returns True, the job is counted, and `leave` must follow. It is not called once the pool stops.
+        """
+        self._line.append(take_place)
+
+    def leave_line(self, take_place: TakePlace) -> None:
+        """End the wait of a job whose place has not come."""
+        self._line.remove(take_place)
+
     def leave(self) -> None:
-        """Note that a job that entered is no longer in delivery, and let the next one in."""
+        """Note that a job that entered is no longer in delivery, and let the next ones in."""
         self._in_delivery -= 1
         self.wake_waiting()
 
@@ -154,23 +166,20 @@ class Breaker:
         self._adaptive.note_answers(now_s, others, count)
 
     def wake_waiting(self) -> None:
-        """Wake one job that waits in `enter`; if none waits, call the function that `call_when_free` set."""
-        if self.waiting:
-            self._entrance.unpark()
-        elif self._when_free is not None:
-            self._when_free()
+        """Give the places that are free to the jobs that wait, in their order."""
+        line = self._line
+        while line and self._in_delivery < self._adaptive.limit and self._reason is None and not self.stopped:
+            self._in_delivery += 1
+            first = line.popleft()
+            if isinstance(first, trio.lowlevel.Task):
+                trio.lowlevel.reschedule(first)
+            elif not first():
+                self._in_delivery -= 1
 
     @property
     def waiting_jobs(self) -> int:
-        """How many jobs wait for a place: in `enter`, and those that `call_when_free` was told of."""
-        return self.waiting + len(self._held)
-
-    def call_when_free(self, call: Callable[[], None] | None, held: Sized = ()) -> None:
-        """Set the function to call whenever a place may be free and no job waits in `enter`; None removes it.
-
-        `held` are the jobs that wait for that.
-        """
-        self._when_free, self._held = call, held
+        """How many jobs wait for a place."""
+        return len(self._line)
 
     def observe(
         self,
@@ -270,13 +279,16 @@ class Breaker:
         """End the waits of `wait_to_admit` and `enter`, which return False from now on."""
         self.stopped = True
         self._changed.unpark_all()
-        self._entrance.unpark_all()
+        for task in [one for one in self._line if isinstance(one, trio.lowlevel.Task)]:
+            self._line.remove(task)
+            self._in_delivery += 1
+            trio.lowlevel.reschedule(task)
 
     async def wait_to_probe(self) -> None:
         """Wait until the breaker is tripped, and not for good, so that the target is to be probed. Safe to cancel.
 
-        Meanwhile it raises the adaptive limit when all places were taken for `CALM_S` seconds, and wakes the next job,
-        since no other task watches a breaker that admits jobs. Only the prober may wait here.
+        Meanwhile it raises the adaptive limit when all places were taken for `CALM_S` seconds, and lets the next job
+        in, since no other task watches a breaker that admits jobs. Only the prober may wait here.
         """
         while self.admits or self.is_final:
             limited = self.limit < self.concurrency

@@ -46,6 +46,10 @@ class Path(Protocol):
 
     heads: KnownHeads
 
+    def start_held(self, exchange: "Exchange") -> bool:
+        """Send the job now that it has a place in the breaker; return False if it does not take that."""
+        ...
+
     def finish(self, exchange: "Exchange", outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with this one were read."""
         ...
@@ -97,6 +101,10 @@ class Exchange:
     due_s: float = 0.0
     sent: int = 0
     data: bytes = b""
+
+    def take_place(self) -> bool:
+        """Send what waited for the breaker and has a place there now; return False if it does not take that."""
+        return self.path.start_held(self)
 
     def send(self, connection: Connection, wire: PlainWire, now_s: float, due_s: float) -> bool:
         """Send the request over this connection and listen for the answer; return False if not all of it left at once.

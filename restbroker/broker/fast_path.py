@@ -17,7 +17,7 @@ and is requeued with all others that were not sent.
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
@@ -47,6 +47,7 @@ To begin an exchange here and to end it there costs a fifth more than to have it
 _REST_S: Final = 1.0
 
 Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], Awaitable[None]]
+"""The job has a place in the breaker."""
 
 
 @attrs.define(eq=False)
@@ -68,8 +69,8 @@ class FastPath:
     resume: Resume
     jobs: Counter[str]
     heads: KnownHeads = attrs.field(factory=KnownHeads)
-    _held: deque[Exchange] = attrs.field(factory=deque)
-    """Those that wait for the breaker; nothing of them was sent."""
+    _held: dict[str, Exchange] = attrs.field(factory=dict)
+    """Those that wait in the breaker's line, by ticket; nothing of them was sent."""
     _in_progress: dict[str, Exchange] = attrs.field(factory=dict)
     """Those that were sent, by ticket."""
     _delivered: list[tuple[Exchange, Delivered]] = attrs.field(factory=list)
@@ -87,14 +88,14 @@ class FastPath:
         """Take jobs until the pool stops and none is in progress. When cancelled, jobs keep what is known of them."""
         async with trio.open_nursery() as self._handed:
             self.ready.offer_to(self.take)
-            self.breaker.call_when_free(self._start_held, self._held)
             try:
                 await self.stopping.wait()
                 while self._in_progress:
                     await self._over.park()
             finally:
                 self.ready.offer_to(None)
-                self.breaker.call_when_free(None)
+                for exchange in self._held.values():
+                    self.breaker.leave_line(exchange.take_place)
                 self._held.clear()
                 for exchange in tuple(self._in_progress.values()):
                     self._drop(exchange)
@@ -112,10 +113,11 @@ class FastPath:
         expires, breaker = job.expires_at_s is not None, self.breaker
         if expires and job.is_expired(time.time()):
             return False
-        if breaker.waiting or self._held or not breaker.try_enter():
+        if not breaker.try_enter():
             if expires:
                 return False  # there it expires while it waits
-            self._held.append(exchange)
+            self._held[job.ticket] = exchange
+            breaker.wait_in_line(exchange.take_place)
             return True
         if not self._send(exchange):
             breaker.leave()
@@ -144,20 +146,17 @@ class FastPath:
             self.continue_in_task(exchange, None)
         return True
 
-    def _start_held(self) -> None:
-        """Send those that are held, in their order, as far as the breaker admits them."""
-        held, breaker, has_entered = self._held, self.breaker, False
-        while held and (has_entered or (not breaker.waiting and breaker.try_enter())):
-            exchange, has_entered = held.popleft(), True
-            if exchange.job.ticket not in self.send_checks.reservations.jobs:
-                self.ready.note_done()
-            elif self.send_checks.lease.is_fresh and self.plain_jobs.is_current(exchange) and self._send(exchange):
-                has_entered = False
-            else:
-                self._start_resume(exchange, None)
-        if has_entered:
-            # Only here, as this calls this method again: once for each of a thousand held ones would be too deep.
-            breaker.leave()
+    def start_held(self, exchange: Exchange) -> bool:
+        """Send what was held, now that it has a place in the breaker, by either path; return False if it is gone."""
+        job = exchange.job
+        del self._held[job.ticket]
+        if job.ticket not in self.send_checks.reservations.jobs:
+            self.ready.note_done()
+            return False
+        is_current = self.send_checks.lease.is_fresh and self.plain_jobs.is_current(exchange)
+        if not (is_current and self._send(exchange)):
+            self._start_resume(exchange, None)
+        return True
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""
@@ -195,9 +194,7 @@ class FastPath:
         if len(self._spare) < len(lent):
             for connection in set(lent).difference(self._spare):
                 self.client.take_back(connection, now_s, fit=True)
-        for _ in delivered:
-            if breaker.waiting or self._held:
-                breaker.wake_waiting()
+        breaker.wake_waiting()
         self._note_done(len(delivered))
         while self._spare:
             self.client.take_back(self._spare.pop(), now_s, fit=True)
@@ -215,8 +212,8 @@ class FastPath:
         exchange = self._in_progress.get(job.ticket)
         if exchange is not None:
             self._drop(exchange)
-        elif (exchange := next((one for one in self._held if one.job is job), None)) is not None:
-            self._held.remove(exchange)
+        elif (exchange := self._held.pop(job.ticket, None)) is not None:
+            self.breaker.leave_line(exchange.take_place)
         else:
             return False
         try:

@@ -194,18 +194,17 @@ class Processor:
             del job
 
     async def resume(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None) -> None:
-        """Deliver and settle a job that the fast path began.
+        """Deliver and settle a job that the fast path began, and that has a place in the breaker.
 
-        `partial`: the request that was sent and its answer so far, with the place in the breaker that it has; None if
-        nothing was sent. When cancelled, the job keeps its states, for recovery. It becomes dead when a person cancels
-        it.
+        `partial`: the request that was sent and its answer so far; None if nothing was sent. When cancelled, the job
+        keeps its states, for recovery. It becomes dead when a person cancels it.
         """
         worker = Worker(job=job)
         self._workers.add(worker)
         try:
             with worker.scope:
                 try:
-                    await self._deliver(job, admitted, partial)
+                    await self._deliver(job, admitted, partial, has_place=True)
                 except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
                     self.settler.settle_bug(job, error)
                 if job.settlement is not None:
@@ -268,18 +267,26 @@ class Processor:
             if following is not None:
                 self.ready.put_back(following)
 
-    async def _deliver(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None = None) -> None:
+    async def _deliver(
+        self,
+        job: JobInProgress,
+        admitted: AdmittedJob,
+        partial: PartialExchange | None = None,
+        *,
+        has_place: bool = False,
+    ) -> None:
         """Send the job until there is an outcome to settle.
 
         There is none if the pool stops, the job is not ours, or its time has not come. It expires while it waits.
-        `partial`: what the fast path has sent already. When cancelled, `job.delivery` says whether it may have left.
+        `partial`: what the fast path has sent already. `has_place`: the job entered the breaker. When cancelled,
+        `job.delivery` says whether it may have left.
         """
-        if partial is None and job.is_expired(time.time()):
+        if not has_place and job.is_expired(time.time()):
             self.settler.expire(job, admitted.payload)
             return
         call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
         answers = self.breaker.answers
-        begun = partial is not None or self._enter_at_once(job)
+        begun = has_place or self._enter_at_once(job)
         while begun or await self._wait_until_ready(job):
             begun = False
             try:

@@ -58,7 +58,7 @@ async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_
         breaker = pool_of(harness).breaker
         breaker.trip(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
-        await harness.until(lambda: turns.waiting == 0 and breaker.waiting == 3, "they wait at the breaker")
+        await harness.until(lambda: turns.waiting == 0 and breaker.waiting_jobs == 3, "they wait at the breaker")
         assert harness.target.sent == []
         harness.target.probe_answer = FINE
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")

@@ -294,7 +294,7 @@ async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it runs")
         harness.push("create", expiry=now_s() + 2)
-        await harness.until(lambda: pool_of(harness).breaker.waiting, "it waits for the target")
+        await harness.until(lambda: pool_of(harness).breaker.waiting_jobs, "it waits for the target")
         monkeypatch.setattr(time, "time", lambda: now_s() - 0.3)
         await harness.until(lambda: harness.of(JobFinished), "it is dropped")
     assert [event.outcome for event in harness.of(JobFinished)] == ["expired"]

@@ -330,9 +330,9 @@ async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.Mock
         async with trio.open_nursery() as nursery:
             nursery.start_soon(breaker.enter)
             await trio.testing.wait_all_tasks_blocked()
-            assert breaker.waiting == 1
+            assert breaker.waiting_jobs == 1
             breaker.leave()
-    assert (breaker.waiting, breaker.capacity) == (0, 0)
+    assert (breaker.waiting_jobs, breaker.capacity) == (0, 0)
 
 
 def delivered_by_a_worker(breaker: Breaker) -> None:
@@ -375,40 +375,184 @@ async def test_what_either_path_delivered_is_a_sign_that_the_target_is_well(
     assert breaker.answers == 5
 
 
-async def test_places_that_come_free_together_are_all_taken_though_one_task_waits_and_plain_jobs_do_too() -> None:
-    breaker, held, sent = Breaker("t", lambda _event: None, concurrency=2), ["plain"], list[str]()
-    breaker.note_probe(FINE)
+class Line:
+    """Jobs that ask the breaker for a place, by name; `began` are those that got one, in that order."""
 
-    def start_held() -> None:
-        while held and not breaker.waiting and breaker.try_enter():
-            sent.append(held.pop())
+    def __init__(self, concurrency: int) -> None:
+        self.breaker = Breaker("t", lambda _event: None, concurrency)
+        self.breaker.note_probe(FINE)
+        self.began: list[str] = []
 
-    breaker.call_when_free(start_held)
-    assert breaker.try_enter()
-    assert breaker.try_enter()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(breaker.enter)
+    async def task(self, name: str) -> None:
+        """One of the general path."""
+        if await self.breaker.enter():
+            self.began.append(name)
+
+    def plain(self, name: str, *, takes: bool = True) -> Callable[[], bool]:
+        """One of the fast path; it does not take the place if it is gone meanwhile. Returns its turn."""
+
+        def turn() -> bool:
+            self.began.append(name if takes else f"not {name}")
+            return takes
+
+        if self.breaker.try_enter():
+            turn()
+        else:
+            self.breaker.wait_in_line(turn)
+        return turn
+
+    async def ask(self, nursery: trio.Nursery, *names: str) -> None:
+        """One after the other: `name` of the general path, `.name` of the fast path, and `!name` that is gone then."""
+        for name in names:
+            if name[0] in ".!":
+                self.plain(name[1:], takes=name[0] == ".")
+            else:
+                nursery.start_soon(self.task, name)
+                await trio.testing.wait_all_tasks_blocked()
+
+    async def deliver(self) -> None:
+        """One of those in delivery."""
+        self.breaker.observe(Delivered("0", 0, 200), "c")
+        self.breaker.leave()
         await trio.testing.wait_all_tasks_blocked()
-        breaker.note_delivered("c", 2)
+
+
+async def test_places_come_to_the_jobs_of_both_paths_in_the_order_in_which_they_asked() -> None:
+    line = Line(concurrency=2)
+    async with trio.open_nursery() as nursery:
+        await line.ask(nursery, "a", ".b", "c", ".d", ".e", "!f", "g", ".h", "i")
+        assert line.began == ["a", "b"]
+        assert line.breaker.waiting_jobs == 7
+        for _ in range(3):
+            await line.deliver()
+        assert line.began == ["a", "b", "c", "d", "e"]
         for _ in range(2):
-            breaker.wake_waiting()
-    assert sent == ["plain"]
+            await line.deliver()
+        assert line.began == ["a", "b", "c", "d", "e", "not f", "g", "h"]
+        line.breaker.note_delivered("c", 2)
+        line.breaker.wake_waiting()
+        line.plain("j")
+        assert line.began[8:] == ["j"]
+        await trio.testing.wait_all_tasks_blocked()
+        assert line.began[8:] == ["j", "i"], "a task runs a moment after its turn"
+        assert (line.breaker.waiting_jobs, line.breaker.capacity) == (0, 0)
 
 
-async def test_who_gives_up_waiting_takes_no_place_and_leaves_a_free_one_to_the_fast_path(
+async def test_who_comes_between_a_turn_and_its_task_gets_no_place_and_waits_at_the_end() -> None:
+    line = Line(concurrency=1)
+    async with trio.open_nursery() as nursery:
+        await line.ask(nursery, "a", "b", "c")
+        line.breaker.leave()
+        assert not line.breaker.try_enter(), "the place is b's, who did not run yet"
+        line.plain("d")
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(2):
+            await line.deliver()
+        assert line.began == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("newcomers", [1, 3])
+async def test_no_one_starves_at_a_limit_of_one_however_many_come(newcomers: int) -> None:
+    line = Line(concurrency=1)
+    async with trio.open_nursery() as nursery:
+        names = [f"{number}" for number in range(200)]
+        waits = iter(name if number % 3 else f".{name}" for number, name in enumerate(names))
+        for _ in range(200 // newcomers):
+            await line.ask(nursery, *(next(waits) for _ in range(newcomers)))
+            await line.deliver()
+        assert line.began == names[: len(line.began)]
+        assert len(line.began) >= 200 // newcomers
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_follow_in_their_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    breaker = Breaker("t", lambda _event: None, concurrency=1)
-    breaker.note_probe(FINE)
-    freed: list[int] = []
-    breaker.call_when_free(lambda: freed.append(breaker.capacity))
-    assert breaker.try_enter()
+    line = Line(concurrency=4)
+    breaker, waiting = line.breaker, ("a", ".b", "c", ".d", "e")
+    breaker.trip(Reason("TargetUnreachable", "refused"))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(breaker.enter)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
+        await line.ask(nursery, *waiting)
+        assert line.began == []
+        breaker.note_probe(FINE)
+        await line.ask(nursery, "f", ".g")
+        assert line.began == ["a"], "newcomers do not take the place of the one that is tried"
+        breaker.trip(Reason("TargetUnreachable", "refused"))
         breaker.leave()
-    assert (breaker.waiting, breaker.capacity, freed) == (0, 1, [1])
+        await line.ask(nursery, ".h")
+        assert line.began == ["a"]
+        breaker.note_probe(FINE)
+        assert line.began == ["a", "b"]
+        for limit, began in ((2, "abcd"), (3, "abcdef"), (4, "abcdefgh")):
+            await line.deliver()
+            assert (breaker.limit, sorted(line.began)) == (limit, list(began))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_raised_limit_lets_the_first_in_line_in(autojump_clock: trio.testing.MockClock) -> None:
+    line = Line(concurrency=8)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(line.breaker, Target(FINE).ask, Nobody()).run)
+        line.breaker.trip(Reason("TargetUnreachable", "refused"))
+        await line.ask(nursery, "a", "b", ".c", "d")
+        with trio.fail_after(60):
+            while len(line.began) < 3:  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        assert line.began == ["a", "b", "c"], "none of them ended"
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_gives_up_waiting_takes_no_place_and_the_next_in_line_gets_it() -> None:
+    line = Line(concurrency=1)
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as impatient:
+            await line.ask(impatient, "a", "b")
+            gone = line.plain("c")
+            await line.ask(nursery, "d")
+            impatient.cancel_scope.cancel()
+        line.breaker.leave_line(gone)
+        assert line.breaker.waiting_jobs == 1
+        await line.deliver()
+        assert line.began == ["a", "d"]
+        await line.deliver()
+        assert (line.breaker.waiting_jobs, line.breaker.capacity) == (0, 1)
+
+
+async def test_who_gives_up_in_the_moment_of_their_turn_has_the_place_and_leaves_it() -> None:
+    line, results = Line(concurrency=1), list[bool]()
+
+    async def give_up() -> None:
+        results.append(await line.breaker.enter())
+
+    async with trio.open_nursery() as nursery:
+        await line.ask(nursery, "a")
+        nursery.start_soon(give_up)
+        await trio.testing.wait_all_tasks_blocked()
+        line.breaker.leave()
+        nursery.cancel_scope.cancel()
+    assert results == [True]
+    assert line.breaker.capacity == 0
+
+
+async def test_a_stop_ends_every_wait_and_gives_no_place_even_to_those_whose_turn_has_just_come() -> None:
+    line, results = Line(concurrency=1), list[bool]()
+
+    async def ask() -> None:
+        results.append(await line.breaker.enter())
+
+    async with trio.open_nursery() as nursery:
+        await line.ask(nursery, "a")
+        for _ in range(2):
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+        turn = line.plain("b")
+        line.breaker.leave()
+        line.breaker.stop()
+    assert results == [False, False]
+    line.breaker.leave_line(turn)
+    line.breaker.wake_waiting()
+    assert line.began == ["a"]
+    assert (line.breaker.waiting_jobs, line.breaker.capacity) == (0, 1)
 
 
 async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_only_unwell() -> None:

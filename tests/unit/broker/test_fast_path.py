@@ -1,6 +1,7 @@
 """Jobs of the fast path that wait for the breaker, at the highest concurrency; all around it is a stand-in."""
 
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,13 +31,16 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
 
     async def resume(job: JobInProgress, *_: object) -> None:
         resumed.append(job.ticket)
+        breaker.leave()
 
-    def prepare(job: JobInProgress, _path: object) -> Any:
-        return SimpleNamespace(
+    def prepare(job: JobInProgress, path: FastPath) -> Any:
+        exchange = SimpleNamespace(
             job=job,
             admitted_job=lambda: None,
             endpoint=SimpleNamespace(endpoint=SimpleNamespace(endpoint="c"), plan=None),
         )
+        exchange.take_place = partial(path.start_held, cast("Any", exchange))
+        return exchange
 
     breaker, ready, unused = (
         Breaker("t", lambda _event: None, WORKERS),

@@ -367,10 +367,12 @@ async def test_no_more_are_asked_for_than_a_limit_leaves(autojump_clock: MockClo
 async def test_jobs_that_the_fast_path_holds_until_the_target_has_room_are_in_place_of_others(
     autojump_clock: MockClock,
 ) -> None:
-    pool, held = Pool(), ["a", "b"]
-    pool.breaker.call_when_free(lambda: None, held)
+    pool, turns = Pool(), [lambda: False, lambda: True]
+    for turn in turns:
+        pool.breaker.wait_in_line(turn)
     await pool.run(1.5)
-    held.clear()
+    for turn in turns:
+        pool.breaker.leave_line(turn)
     await pool.run(1.5)
     assert [request.count for request in pool.asked] == [2, 4]
 
